@@ -1,0 +1,1 @@
+//! Shell to servers: everything that sends a query upstream and waits for its answer.
