@@ -1,0 +1,107 @@
+//! An answer before it is put on the wire, and why it is what it is.
+
+use super::catalog::GroupKey;
+use super::name::NameKey;
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{Name, Record};
+use std::borrow::Cow;
+
+/// An extended DNS error (RFC 8914): a number for programs, words for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtendedError {
+    /// INFO-CODE, of the constants below.
+    pub code: u16,
+    /// EXTRA-TEXT.
+    pub text: Cow<'static, str>,
+}
+
+impl ExtendedError {
+    /// Other error.
+    pub const OTHER: u16 = 0;
+    /// Stale answer.
+    pub const STALE_ANSWER: u16 = 3;
+    /// Cached error.
+    pub const CACHED_ERROR: u16 = 13;
+    /// Prohibited: this client may not ask.
+    pub const PROHIBITED: u16 = 18;
+    /// Stale NXDOMAIN answer.
+    pub const STALE_NXDOMAIN: u16 = 19;
+    /// Not authoritative: RD=0 for a name that would have to be forwarded.
+    pub const NOT_AUTHORITATIVE: u16 = 20;
+    /// Not supported.
+    pub const NOT_SUPPORTED: u16 = 21;
+    /// No reachable authority: every upstream failed.
+    pub const NO_REACHABLE_AUTHORITY: u16 = 22;
+    /// Network error.
+    pub const NETWORK_ERROR: u16 = 23;
+
+    /// An error with its words.
+    pub fn new(code: u16, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, text: text.into() }
+    }
+}
+
+/// What answered for one name of the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A private zone, by its apex.
+    Zone(NameKey),
+    /// A special-use name that is answered here.
+    Local(NameKey),
+    /// RFC 8482: nothing but a hint, whatever the name.
+    Minimal,
+    /// An upstream group (by a rule's suffix, or the default), over the cache.
+    Forwarded {
+        /// The rule's name; nothing for the default group.
+        rule: Option<NameKey>,
+        /// The group.
+        group: GroupKey,
+        /// The private zone that handed the name on (its recursion proxy), if one did.
+        through: Option<NameKey>,
+    },
+    /// The name was in the chain before.
+    Loop,
+}
+
+/// One step of a chain: which name, and what answered for it.
+#[derive(Clone, Debug)]
+pub struct Hop {
+    /// The name.
+    pub name: Name,
+    /// What answered.
+    pub source: Source,
+}
+
+/// A whole answer: the chain in order, and the code of its last hop (RFC 6604).
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The response code.
+    pub rcode: ResponseCode,
+    /// The answer section.
+    pub answers: Vec<Record>,
+    /// The authority section.
+    pub authority: Vec<Record>,
+    /// The first name was private.
+    pub authoritative: bool,
+    /// Every hop was authenticated by an upstream.
+    pub authentic: bool,
+    /// Words for a person.
+    pub error: Option<ExtendedError>,
+    /// How it came about.
+    pub hops: Vec<Hop>,
+}
+
+impl Answer {
+    /// An answer that is a code and nothing else.
+    pub fn code(rcode: ResponseCode, error: Option<ExtendedError>) -> Self {
+        Self {
+            rcode,
+            answers: Vec::new(),
+            authority: Vec::new(),
+            authoritative: false,
+            authentic: false,
+            error,
+            hops: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! What the cache holds and what it is worth at a moment: entries, their lifetimes, fresh and stale.
+//!
+//! An entry is what one upstream group said of one name and type: one hop of a chain. It keeps its records in
+//! a compact wire form, because there are many of them and few are looked at. The container that holds the
+//! entries, bounds them by bytes and is shared by threads is `state::cache`; this file is pure.
+
+use super::catalog::GroupKey;
+use super::name::{self, NameKey};
+use super::record;
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+
+/// A moment in milliseconds on a clock that never goes back. The shell says where it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Moment(pub u64);
+
+impl Moment {
+    /// Milliseconds since an earlier moment; 0 if that lies in the future.
+    pub fn since(self, earlier: Moment) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// How long things are kept. Seconds unless a name says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// No answer is kept for less.
+    pub min_ttl: u32,
+    /// No answer is kept for longer.
+    pub max_ttl: u32,
+    /// No denial is kept for longer (RFC 2308 section 5).
+    pub negative_max_ttl: u32,
+    /// How long after its expiry an answer may still be served when no new one can be had; 0 switches it off.
+    pub max_stale: u32,
+    /// The TTL that a stale answer carries (RFC 8767 section 4).
+    pub stale_ttl: u32,
+    /// How long a failed refresh keeps the next from being tried, in milliseconds.
+    pub stale_retry_ms: u64,
+    /// Refresh a popular answer before it expires.
+    pub prefetch: bool,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self {
+            min_ttl: 0,
+            max_ttl: 86_400,
+            negative_max_ttl: 900,
+            max_stale: 86_400,
+            stale_ttl: 30,
+            stale_retry_ms: 30_000,
+            prefetch: true,
+        }
+    }
+}
+
+/// The longest time for which a failure is kept, in seconds (RFC 2308 section 7.1 allows 300).
+pub const FAILURE_MAX_TTL: u32 = 5;
+
+/// What an entry is kept under: group, type, the flags that change an answer, and the name.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct CacheKey(Box<[u8]>);
+
+impl CacheKey {
+    /// The key of a question to a group.
+    pub fn new(group: GroupKey, name: &NameKey, rtype: RecordType, flags: QueryFlags) -> Self {
+        let mut key = Vec::with_capacity(name.wire().len() + 7);
+        key.extend(group.0.to_be_bytes());
+        key.extend(u16::from(rtype).to_be_bytes());
+        key.push(u8::from(flags.dnssec_ok) | u8::from(flags.checking_disabled) << 1);
+        key.extend_from_slice(name.wire());
+        Self(key.into())
+    }
+
+    /// The bytes of the key; [`CacheKey::from_bytes`] takes them back.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// A key out of its bytes, if they have the form of one.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let wire = bytes.get(7..)?;
+        (name::wire_length(wire)? == wire.len() && bytes[6] < 4).then(|| Self(bytes.into()))
+    }
+
+    /// The group that was asked.
+    pub fn group(&self) -> GroupKey {
+        GroupKey(u32::from_be_bytes([self.0[0], self.0[1], self.0[2], self.0[3]]))
+    }
+
+    /// The name.
+    pub fn name(&self) -> NameKey {
+        NameKey::of_suffix(&self.0[7..])
+    }
+
+    /// The type.
+    pub fn rtype(&self) -> RecordType {
+        RecordType::from(u16::from_be_bytes([self.0[4], self.0[5]]))
+    }
+
+    /// The flags.
+    pub fn flags(&self) -> QueryFlags {
+        QueryFlags { dnssec_ok: self.0[6] & 1 != 0, checking_disabled: self.0[6] & 2 != 0 }
+    }
+}
+
+/// The flags of a query that change its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct QueryFlags {
+    /// DO: DNSSEC records are wanted.
+    pub dnssec_ok: bool,
+    /// CD: no validation is wanted.
+    pub checking_disabled: bool,
+}
+
+/// What an entry says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The RRset asked for.
+    Rrset,
+    /// A CNAME to this name.
+    Alias(Name),
+    /// The name exists, not with this type.
+    NoData,
+    /// The name does not exist.
+    NxDomain,
+    /// Nobody could tell, for this reason.
+    Failure(FailureCause),
+}
+
+/// Why an upstream group could not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureCause {
+    /// A server answered with a code that is no answer.
+    Rcode(ResponseCode),
+    /// No server could be reached in time.
+    Unreachable,
+}
+
+/// What one group said of one name and type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What it said.
+    pub outcome: Outcome,
+    /// When it was said.
+    pub stored: Moment,
+    /// Seconds for which it holds.
+    pub ttl: u32,
+    /// An upstream vouches for it (AD).
+    pub authentic: bool,
+    /// Records of the answer section, packed.
+    answers: Packed,
+    /// Records of the authority section, packed.
+    authority: Packed,
+}
+
+/// What an entry is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worth {
+    /// It holds, for so many seconds more.
+    Fresh(u32),
+    /// It has expired, but may be served if nothing better is to be had.
+    Stale,
+    /// It is nothing any more.
+    Dead,
+}
+
+impl Entry {
+    /// An entry; all records are given the TTL of the entry when they are read back.
+    pub fn new(
+        outcome: Outcome,
+        owner: &NameKey,
+        answers: &[Record],
+        authority: &[Record],
+        ttl: u32,
+        authentic: bool,
+        now: Moment,
+    ) -> Self {
+        let (answers, authority) = (Packed::pack(answers, owner), Packed::pack(authority, owner));
+        Self { outcome, stored: now, ttl, authentic, answers, authority }
+    }
+
+    /// A failure, kept for `ttl` seconds, at most [`FAILURE_MAX_TTL`].
+    pub fn failure(cause: FailureCause, ttl: u32, now: Moment) -> Self {
+        Self {
+            outcome: Outcome::Failure(cause),
+            stored: now,
+            ttl: ttl.min(FAILURE_MAX_TTL),
+            authentic: false,
+            answers: Packed::default(),
+            authority: Packed::default(),
+        }
+    }
+
+    /// What the entry is worth now.
+    pub fn worth(&self, now: Moment, lifetimes: &Lifetimes) -> Worth {
+        let age = now.since(self.stored);
+        let life = u64::from(self.ttl) * 1000;
+        if age < life {
+            // rounded up: a record must not be seen with TTL 0 while it still holds
+            Worth::Fresh((life - age).div_ceil(1000) as u32)
+        } else if !self.is_failure() && age < life + u64::from(lifetimes.max_stale) * 1000 {
+            Worth::Stale
+        } else {
+            Worth::Dead
+        }
+    }
+
+    /// True when a popular entry should be refreshed: a tenth of its life is left.
+    pub fn is_due(&self, now: Moment) -> bool {
+        let life = u64::from(self.ttl) * 1000;
+        !self.is_failure() && self.ttl >= 10 && now.since(self.stored) * 10 >= life * 9
+    }
+
+    /// True for a failure.
+    pub fn is_failure(&self) -> bool {
+        matches!(self.outcome, Outcome::Failure(_))
+    }
+
+    /// The answer records, the asked-for owner written as `owner` (a client sees its own case).
+    pub fn answers(&self, owner: &Name, ttl: u32) -> Vec<Record> {
+        self.answers.unpack(owner, ttl)
+    }
+
+    /// The authority records.
+    pub fn authority(&self, owner: &Name, ttl: u32) -> Vec<Record> {
+        self.authority.unpack(owner, ttl)
+    }
+
+    /// The packed records, answer and authority, for the snapshot.
+    pub fn packed(&self) -> (&[u8], &[u8]) {
+        (&self.answers.0, &self.authority.0)
+    }
+
+    /// An entry out of a snapshot.
+    pub fn restore(
+        outcome: Outcome,
+        stored: Moment,
+        ttl: u32,
+        authentic: bool,
+        packed: (&[u8], &[u8]),
+    ) -> Self {
+        let (answers, authority) = (Packed(packed.0.into()), Packed(packed.1.into()));
+        Self { outcome, stored, ttl, authentic, answers, authority }
+    }
+
+    /// Octets of memory that the entry takes, its allocations counted.
+    pub fn size(&self) -> usize {
+        let target = match &self.outcome {
+            Outcome::Alias(name) => name.len(),
+            _ => 0,
+        };
+        size_of::<Self>() + self.answers.0.len() + self.authority.0.len() + target
+    }
+}
+
+/// Records in a compact form: for each, the owner (one 0xff for the asked-for name, else its wire form), type,
+/// length and data. The TTL is the entry's, the class is IN.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+struct Packed(Box<[u8]>);
+
+/// Stands for the asked-for name; no label is that long.
+const SAME_OWNER: u8 = 0xff;
+
+impl Packed {
+    fn pack(records: &[Record], owner: &NameKey) -> Self {
+        let mut bytes = Vec::new();
+        for record in records {
+            let data = record::to_wire(&record.data);
+            let Ok(length) = u16::try_from(data.len()) else { continue };
+            let name = NameKey::of(&record.name);
+            if name == *owner {
+                bytes.push(SAME_OWNER);
+            } else {
+                bytes.extend_from_slice(name.wire());
+            }
+            bytes.extend(u16::from(record.record_type()).to_be_bytes());
+            bytes.extend(length.to_be_bytes());
+            bytes.extend(data);
+        }
+        Self(bytes.into())
+    }
+
+    fn unpack(&self, owner: &Name, ttl: u32) -> Vec<Record> {
+        let mut records = Vec::new();
+        let mut rest: &[u8] = &self.0;
+        while let Some(record) = unpack_one(&mut rest, owner, ttl) {
+            records.push(record);
+        }
+        records
+    }
+}
+
+/// Takes one record off the front.
+fn unpack_one(rest: &mut &[u8], owner: &Name, ttl: u32) -> Option<Record> {
+    let name = if *rest.first()? == SAME_OWNER {
+        *rest = &rest[1..];
+        owner.clone()
+    } else {
+        let (wire, tail) = rest.split_at(name::wire_length(rest)?);
+        *rest = tail;
+        NameKey::of_suffix(wire).to_name()
+    };
+    let head: [u8; 4] = *rest.first_chunk()?;
+    let rtype = RecordType::from(u16::from_be_bytes([head[0], head[1]]));
+    let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
+    let data: RData = record::from_wire(rtype, rest.get(4..4 + length)?).ok()?;
+    *rest = &rest[4 + length..];
+    Some(Record::from_rdata(name, ttl, data))
+}
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;

@@ -1,0 +1,309 @@
+//! Following a name: a decision for each hop, from the top, until there is an answer.
+//!
+//! The chain does no I/O. [`Chain::step`] either ends with an [`Answer`] or asks for what an upstream group says
+//! of a name ([`Fetch`]); the caller looks into the cache or asks the group, tells the chain with
+//! [`Chain::supply`] or [`Chain::fail`], and steps again. The same chain thus serves the server, `explain`,
+//! `check` and the tests.
+
+use super::answer::{Answer, ExtendedError, Hop, Source};
+use super::cache::{CacheKey, Entry, FailureCause, Outcome, QueryFlags};
+use super::catalog::{GroupKey, View};
+use super::decide::{Decision, decide};
+use super::local::LocalOutcome;
+use super::name::NameKey;
+use super::request::Question;
+use super::zone::{Rrset, soa_data, synthesised};
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::rdata::HINFO;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+
+/// The most names that one chain may have. Longer chains are errors or attacks.
+pub const MAX_HOPS: usize = 16;
+
+/// Seconds for which an RFC 8482 hint may be kept.
+const MINIMAL_TTL: u32 = 3600;
+
+/// What is wanted of an upstream group, over the cache.
+#[derive(Clone, Debug)]
+pub struct Fetch {
+    /// The group to ask.
+    pub group: GroupKey,
+    /// The question for it.
+    pub question: Question,
+    /// DO and CD of the client, carried along.
+    pub flags: QueryFlags,
+}
+
+impl Fetch {
+    /// What the answer is cached under.
+    pub fn cache_key(&self) -> CacheKey {
+        CacheKey::new(self.group, &self.question.key, self.question.rtype, self.flags)
+    }
+}
+
+/// What comes next.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// The answer.
+    Done(Answer),
+    /// Tell the chain what this group says.
+    Fetch(Fetch),
+}
+
+/// A question on its way to its answer.
+#[derive(Debug)]
+pub struct Chain<'v> {
+    view: &'v View,
+    rtype: RecordType,
+    flags: QueryFlags,
+    turn: u64,
+    name: Name,
+    key: NameKey,
+    seen: Vec<NameKey>,
+    answers: Vec<Record>,
+    authority: Vec<Record>,
+    hops: Vec<Hop>,
+    /// The name asked for exists, whatever the upstream says.
+    exists: bool,
+    authentic: bool,
+    stale: Option<ExtendedError>,
+    end: Option<(ResponseCode, Option<ExtendedError>)>,
+}
+
+impl<'v> Chain<'v> {
+    /// Begins at a question. `turn` rotates RRsets and draws weighted values; see [`Rrset::pick`].
+    pub fn start(view: &'v View, question: &Question, flags: QueryFlags, turn: u64) -> Self {
+        Self {
+            view,
+            rtype: question.rtype,
+            flags,
+            turn,
+            name: question.name.clone(),
+            key: question.key.clone(),
+            seen: Vec::new(),
+            answers: Vec::new(),
+            authority: Vec::new(),
+            hops: Vec::new(),
+            exists: false,
+            authentic: true,
+            stale: None,
+            end: None,
+        }
+    }
+
+    /// Goes on until the answer is there or an upstream group must be heard.
+    pub fn step(&mut self) -> Step {
+        loop {
+            if let Some((rcode, error)) = self.end.take() {
+                return Step::Done(self.answer(rcode, error));
+            }
+            if let Some(fetch) = self.hop() {
+                return Step::Fetch(fetch);
+            }
+        }
+    }
+
+    /// What the group of the last [`Fetch`] says. `ttl` is what the records have left; `stale` marks an answer
+    /// beyond its life (RFC 8767).
+    pub fn supply(&mut self, entry: &Entry, ttl: u32, stale: bool) {
+        if stale {
+            let code = match entry.outcome {
+                Outcome::NxDomain => ExtendedError::STALE_NXDOMAIN,
+                _ => ExtendedError::STALE_ANSWER,
+            };
+            self.stale =
+                Some(ExtendedError::new(code, "no upstream answered in time; this is an earlier answer"));
+        }
+        self.authentic &= entry.authentic && !stale;
+        self.answers.extend(entry.answers(&self.name, ttl));
+        self.authority.extend(entry.authority(&self.name, ttl));
+        match &entry.outcome {
+            Outcome::Rrset | Outcome::NoData => self.finish(ResponseCode::NoError),
+            Outcome::NxDomain if self.exists => self.finish(ResponseCode::NoError),
+            Outcome::NxDomain => self.finish(ResponseCode::NXDomain),
+            Outcome::Alias(target) => self.follow(target.clone()),
+            Outcome::Failure(FailureCause::Rcode(rcode)) => {
+                let text = format!("the upstream answered {rcode} for {} a moment ago", self.key);
+                self.fail(ExtendedError::new(ExtendedError::CACHED_ERROR, text));
+            }
+            Outcome::Failure(FailureCause::Unreachable) => {
+                let text = format!("no upstream could be reached for {} a moment ago", self.key);
+                self.fail(ExtendedError::new(ExtendedError::CACHED_ERROR, text));
+            }
+        }
+    }
+
+    /// The group of the last [`Fetch`] could not tell: the whole answer is a failure, never half a chain that
+    /// looks like success.
+    pub fn fail(&mut self, error: ExtendedError) {
+        self.answers.clear();
+        self.authority.clear();
+        self.stale = None;
+        self.end = Some((ResponseCode::ServFail, Some(error)));
+    }
+
+    /// The last [`Fetch`] may not be carried out, since the client does not want recursion and nothing is
+    /// cached: what the private zones said is the answer, as an authoritative server's is (RFC 1034 section
+    /// 4.3.2), and where they said nothing it is refused.
+    pub fn refuse_recursion(&mut self) {
+        if self.answers.is_empty() {
+            let text = "recursion was not asked for, and the answer is neither private nor cached";
+            let error = ExtendedError::new(ExtendedError::NOT_AUTHORITATIVE, text);
+            self.end = Some((ResponseCode::Refused, Some(error)));
+        } else {
+            self.finish(ResponseCode::NoError);
+        }
+    }
+
+    /// Decides one name; a fetch if a group must be heard.
+    fn hop(&mut self) -> Option<Fetch> {
+        if self.seen.contains(&self.key) {
+            self.note(Source::Loop);
+            self.finish(ResponseCode::NoError);
+            return None;
+        }
+        if self.seen.len() == MAX_HOPS {
+            let text = format!("the chain of CNAMEs has more than {MAX_HOPS} names");
+            self.fail(ExtendedError::new(ExtendedError::OTHER, text));
+            return None;
+        }
+        self.seen.push(self.key.clone());
+        let view = self.view;
+        match decide(view, &self.key, self.rtype) {
+            Decision::Found(zone, set) => {
+                self.note(Source::Zone(zone.apex().clone()));
+                self.authentic = false;
+                self.add(set);
+                self.finish(ResponseCode::NoError);
+            }
+            Decision::Alias(zone, set) => {
+                self.note(Source::Zone(zone.apex().clone()));
+                self.authentic = false;
+                match self.add(set) {
+                    Some(target) => self.follow(target),
+                    None => self.finish(ResponseCode::NoError), // a CNAME set always has a value
+                }
+            }
+            Decision::Denied(zone, whole_name) => {
+                self.note(Source::Zone(zone.apex().clone()));
+                self.deny(&zone.name.clone(), zone.soa(), whole_name);
+            }
+            Decision::Local(local) => {
+                self.note(Source::Local(local.zone.clone()));
+                self.authentic = false;
+                let apex = local.zone.to_name();
+                let soa = synthesised(RData::SOA(soa_data(1)));
+                match local.outcome {
+                    LocalOutcome::Rrset(set) => {
+                        self.add(&set);
+                        self.finish(ResponseCode::NoError);
+                    }
+                    LocalOutcome::NoData => self.deny(&apex, &soa, false),
+                    LocalOutcome::NxDomain => self.deny(&apex, &soa, true),
+                }
+            }
+            Decision::Minimal(zone) => {
+                self.note(zone.map_or(Source::Minimal, |zone| Source::Zone(zone.apex().clone())));
+                self.authentic = false;
+                let hint = RData::HINFO(HINFO::new("RFC8482".into(), String::new()));
+                self.answers.push(Record::from_rdata(self.name.clone(), MINIMAL_TTL, hint));
+                self.finish(ResponseCode::NoError);
+            }
+            Decision::Forward { rule, through, exists } => {
+                let through = through.map(|zone| zone.apex().clone());
+                self.note(Source::Forwarded { rule: rule.suffix, group: rule.group, through });
+                self.exists = exists;
+                let mut question = Question::new(self.name.clone(), self.rtype);
+                question.key = self.key.clone();
+                return Some(Fetch { group: rule.group, question, flags: self.flags });
+            }
+        }
+        None
+    }
+
+    /// Appends a set under the current name; the target if it was a CNAME.
+    fn add(&mut self, set: &Rrset) -> Option<Name> {
+        let mut target = None;
+        for data in set.pick(self.turn) {
+            if let RData::CNAME(cname) = &data {
+                target = Some(cname.0.clone());
+            }
+            self.answers.push(Record::from_rdata(self.name.clone(), set.ttl, data));
+        }
+        target
+    }
+
+    /// Ends with a denial and the SOA that goes with it.
+    fn deny(&mut self, apex: &Name, soa: &Rrset, whole_name: bool) {
+        self.authentic = false;
+        let records = soa.values.iter().map(|data| Record::from_rdata(apex.clone(), soa.ttl, data.clone()));
+        self.authority.extend(records);
+        self.finish(if whole_name { ResponseCode::NXDomain } else { ResponseCode::NoError });
+    }
+
+    /// Goes on with a CNAME's target, from the top.
+    fn follow(&mut self, target: Name) {
+        self.key = NameKey::of(&target);
+        self.name = target;
+        self.exists = false;
+    }
+
+    fn finish(&mut self, rcode: ResponseCode) {
+        self.end = Some((rcode, self.stale.take()));
+    }
+
+    fn note(&mut self, source: Source) {
+        self.hops.push(Hop { name: self.name.clone(), source });
+    }
+
+    fn answer(&mut self, rcode: ResponseCode, error: Option<ExtendedError>) -> Answer {
+        let answered = matches!(rcode, ResponseCode::NoError | ResponseCode::NXDomain);
+        let first = self.hops.first().map(|hop| &hop.source);
+        Answer {
+            rcode,
+            answers: std::mem::take(&mut self.answers),
+            authority: std::mem::take(&mut self.authority),
+            authoritative: answered && matches!(first, Some(Source::Zone(_) | Source::Local(_))),
+            authentic: answered && self.authentic,
+            error,
+            hops: std::mem::take(&mut self.hops),
+        }
+    }
+}
+
+/// How a question goes without asking anybody: what private zones and special names say, and where it ends.
+#[derive(Clone, Debug)]
+pub struct Outline {
+    /// The names of the chain and what answers for each.
+    pub hops: Vec<Hop>,
+    /// The records of the hops that are answered here.
+    pub records: Vec<Record>,
+    /// Where it ends.
+    pub end: End,
+}
+
+/// Where an [`Outline`] ends.
+#[derive(Clone, Debug)]
+pub enum End {
+    /// Here, with this code.
+    Answered(ResponseCode),
+    /// At an upstream group, which has the last word.
+    Forwarded(Fetch),
+}
+
+/// Outlines a question: for `explain` and for expectations in the configuration.
+pub fn outline(view: &View, question: &Question) -> Outline {
+    let mut chain = Chain::start(view, question, QueryFlags::default(), 0);
+    match chain.step() {
+        Step::Done(answer) => {
+            Outline { hops: answer.hops, records: answer.answers, end: End::Answered(answer.rcode) }
+        }
+        Step::Fetch(fetch) => {
+            Outline { hops: chain.hops, records: chain.answers, end: End::Forwarded(fetch) }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "chain_tests.rs"]
+mod tests;

@@ -1,0 +1,86 @@
+//! The policy: who answers for a name. The order is PrivateZone's, and it is the whole content of this file.
+//!
+//! 1. The private zone with the longest suffix, among those this client sees. What it has, it answers. What it
+//!    has not configured, it denies, or hands on when its recursion proxy is on. A parent private zone gets no
+//!    second chance.
+//! 2. The forwarding rule with the longest suffix, or a special-use name (RFC 6761, 6303), the longer of the two.
+//! 3. The default upstreams.
+//!
+//! A CNAME met at any stage sends its target through the whole order again: that is `chain`'s part.
+
+use super::catalog::{MatchedRule, View};
+use super::local::LocalAnswer;
+use super::name::NameKey;
+use super::zone::{Lookup, MissingType, Rrset, Zone, ZoneMode};
+use hickory_proto::rr::RecordType;
+use std::sync::Arc;
+
+/// Who answers for a name, or what the answer is.
+#[derive(Clone, Debug)]
+pub enum Decision<'v> {
+    /// A private zone has what is asked for.
+    Found(&'v Arc<Zone>, &'v Rrset),
+    /// A private zone has a CNAME.
+    Alias(&'v Arc<Zone>, &'v Rrset),
+    /// A private zone denies: the type, or (`true`) the name.
+    Denied(&'v Arc<Zone>, bool),
+    /// A special-use name.
+    Local(LocalAnswer),
+    /// RFC 8482: ANY is answered with a hint, and never forwarded.
+    Minimal(Option<&'v Arc<Zone>>),
+    /// Asked of an upstream group.
+    Forward {
+        /// The rule that chose the group.
+        rule: MatchedRule,
+        /// The private zone that handed the name on.
+        through: Option<&'v Arc<Zone>>,
+        /// The name exists whatever the upstream says, so that its NXDOMAIN becomes NODATA.
+        exists: bool,
+    },
+}
+
+/// Decides who answers for `name`.
+pub fn decide<'v>(view: &'v View, name: &NameKey, rtype: RecordType) -> Decision<'v> {
+    let above = view.is_above_a_zone(name);
+    let Some(zone) = view.zone_of(name) else {
+        return outside(view, name, rtype, None, above);
+    };
+    let proxied = zone.mode == ZoneMode::RecursionProxy;
+    match zone.lookup(name, rtype) {
+        Lookup::Rrset(set) => Decision::Found(zone, set),
+        Lookup::Cname(set) if rtype == RecordType::ANY => Decision::Found(zone, set),
+        Lookup::Cname(set) => Decision::Alias(zone, set),
+        Lookup::NoType if rtype == RecordType::ANY => Decision::Minimal(Some(zone)),
+        Lookup::NoType if proxied && zone.on_missing_type == MissingType::Forward => {
+            outside(view, name, rtype, Some(zone), true)
+        }
+        Lookup::NoType => Decision::Denied(zone, false),
+        Lookup::Empty if proxied => outside(view, name, rtype, Some(zone), true),
+        Lookup::Missing if proxied => outside(view, name, rtype, Some(zone), above),
+        Lookup::Empty => Decision::Denied(zone, false),
+        // a private zone below makes the name an empty non-terminal
+        Lookup::Missing => Decision::Denied(zone, !above),
+    }
+}
+
+/// Everything after the private zones.
+fn outside<'v>(
+    view: &'v View,
+    name: &NameKey,
+    rtype: RecordType,
+    through: Option<&'v Arc<Zone>>,
+    exists: bool,
+) -> Decision<'v> {
+    let rule = view.rule_of(name);
+    if let Some(local) = view.local_names().answer(name, rtype) {
+        // by length of the suffix; a rule for the very name of a special zone was written on purpose
+        let ruled = rule.suffix.as_ref().is_some_and(|suffix| suffix.wire().len() >= local.zone.wire().len());
+        if !ruled {
+            return Decision::Local(local);
+        }
+    }
+    if rtype == RecordType::ANY {
+        return Decision::Minimal(None);
+    }
+    Decision::Forward { rule, through, exists }
+}

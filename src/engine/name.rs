@@ -1,0 +1,219 @@
+//! Names as look-up keys: lower-case wire form, so that a suffix of a name is a suffix of its bytes.
+//!
+//! `hickory_proto::rr::Name` carries names in messages, with their case; [`NameKey`] is what maps are keyed
+//! by. Comparison is by label and ignores ASCII case (RFC 4343).
+
+use hickory_proto::rr::Name;
+use std::borrow::Borrow;
+use std::fmt;
+
+/// A domain name in lower-case, uncompressed wire form (RFC 1035 section 3.1), the root label included.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NameKey(Box<[u8]>);
+
+impl NameKey {
+    /// The key of a name as it came in a message or a file.
+    pub fn of(name: &Name) -> Self {
+        let mut wire = Vec::with_capacity(name.len() + 1);
+        for label in name.iter() {
+            wire.push(label.len() as u8); // a `Name` holds labels of at most 63 octets
+            wire.extend(label.iter().map(u8::to_ascii_lowercase));
+        }
+        wire.push(0);
+        Self(wire.into())
+    }
+
+    /// The key of a wire-form suffix taken from [`NameKey::suffixes`]; `wire` ends with the root label.
+    pub fn of_suffix(wire: &[u8]) -> Self {
+        Self(wire.into())
+    }
+
+    /// The bytes of the key.
+    pub fn wire(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The name itself, its parent, and so on down to the root (a single zero octet).
+    pub fn suffixes(&self) -> Suffixes<'_> {
+        Suffixes(&self.0)
+    }
+
+    /// True when `self` is `zone` or lies below it.
+    pub fn is_within(&self, zone: &NameKey) -> bool {
+        self.0.len() >= zone.0.len() && self.suffixes().any(|suffix| suffix == &*zone.0)
+    }
+
+    /// The key of `*.<suffix>`.
+    pub fn wildcard_of(suffix: &[u8]) -> Self {
+        let mut wire = Vec::with_capacity(suffix.len() + 2);
+        wire.extend_from_slice(b"\x01*");
+        wire.extend_from_slice(suffix);
+        Self(wire.into())
+    }
+
+    /// The name for messages and people. Lower case, absolute.
+    pub fn to_name(&self) -> Name {
+        let labels = Labels(&self.0);
+        let mut name = Name::from_labels(labels).unwrap_or_else(|_| Name::root());
+        name.set_fqdn(true);
+        name
+    }
+}
+
+impl Borrow<[u8]> for NameKey {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for NameKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for NameKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(&self.to_name()).fmt(f)
+    }
+}
+
+/// Iterator of [`NameKey::suffixes`].
+#[derive(Clone, Debug)]
+pub struct Suffixes<'a>(&'a [u8]);
+
+impl<'a> Iterator for Suffixes<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let here = self.0;
+        let (&length, rest) = here.split_first()?;
+        self.0 = if length == 0 { &[] } else { rest.get(usize::from(length)..).unwrap_or(&[]) };
+        Some(here)
+    }
+}
+
+/// The labels of a wire-form name, the root label left out.
+struct Labels<'a>(&'a [u8]);
+
+impl<'a> Iterator for Labels<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (&length, rest) = self.0.split_first()?;
+        if length == 0 {
+            return None;
+        }
+        let (label, rest) = rest.split_at_checked(usize::from(length))?;
+        self.0 = rest;
+        Some(label)
+    }
+}
+
+/// Octets that the wire-form name at the front of `bytes` takes, its root label counted; nothing when it is cut,
+/// compressed or longer than 255 octets.
+pub fn wire_length(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let length = usize::from(*bytes.get(at)?);
+        at += 1 + length;
+        if length > 63 || at > 255 {
+            return None;
+        }
+        if length == 0 {
+            return Some(at);
+        }
+    }
+}
+
+/// A name for people: without the final dot, the root as `.`.
+pub fn show(name: &Name) -> String {
+    let text = name.to_ascii();
+    match text.strip_suffix('.') {
+        Some("") | None => {
+            if text.is_empty() {
+                ".".into()
+            } else {
+                text
+            }
+        }
+        Some(bare) => bare.to_string(),
+    }
+}
+
+/// Parses an absolute name written by a person; the final dot is optional, non-ASCII labels become A-labels
+/// (IDNA). `*` and `_service` labels are allowed.
+///
+/// # Errors
+/// A sentence that says what is wrong with the text.
+pub fn parse(text: &str) -> Result<Name, String> {
+    if text.is_empty() {
+        return Err("an empty name; write \".\" for the root".into());
+    }
+    if text != "." && (text.starts_with('.') || text.contains("..")) {
+        return Err(format!("`{text}` has an empty label"));
+    }
+    if let Some(bad) = text.chars().find(|c| c.is_whitespace() || c.is_control()) {
+        return Err(format!("`{text}` contains {bad:?}, which no name may"));
+    }
+    let parsed = if text.is_ascii() { Name::from_ascii(text) } else { Name::from_utf8(text) };
+    let mut name = parsed.map_err(|error| format!("`{text}` is not a domain name: {error}"))?;
+    name.set_fqdn(true);
+    // 255 octets on the wire, RFC 1035 section 2.3.4
+    if name.iter().map(|label| label.len() + 1).sum::<usize>() + 1 > 255 {
+        return Err(format!("`{text}` is longer than 255 octets"));
+    }
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> NameKey {
+        NameKey::of(&parse(text).unwrap())
+    }
+
+    #[test]
+    fn suffixes_run_from_the_name_to_the_root() {
+        let name = key("A.b.Example");
+        let all: Vec<String> = name.suffixes().map(|s| NameKey::of_suffix(s).to_string()).collect();
+        assert_eq!(all, ["a.b.example", "b.example", "example", "."]);
+    }
+
+    #[test]
+    fn within_goes_by_label_not_by_text() {
+        assert!(key("x.example").is_within(&key("example")));
+        assert!(key("example").is_within(&key("example")));
+        assert!(!key("notexample").is_within(&key("example")));
+        assert!(!key("example").is_within(&key("x.example")));
+        assert!(key("anything").is_within(&key(".")));
+    }
+
+    #[test]
+    fn a_label_that_contains_a_length_octet_does_not_confuse_suffixes() {
+        // the label `\003foo` looks like the wire form of `foo`
+        let odd = NameKey::of(&Name::from_labels([b"\x03foo".as_slice()]).unwrap());
+        assert!(!odd.is_within(&key("foo")));
+    }
+
+    #[test]
+    fn parse_accepts_what_zones_contain_and_refuses_the_rest() {
+        for good in [
+            ".",
+            "*.example",
+            "_sip._udp.example.",
+            "xn--fiqs8s",
+            "例子.example",
+            "a-b.c",
+            "1.0.0.127.in-addr.arpa",
+        ] {
+            assert!(parse(good).is_ok(), "{good}: {:?}", parse(good));
+        }
+        let long_label = "a".repeat(64);
+        let long_name = vec!["a".repeat(50); 6].join(".");
+        for bad in ["", ".a", "a..b", "a b", "a\tb", long_label.as_str(), long_name.as_str()] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Reading an upstream's answer: which of its records are believed, and for what.
+//!
+//! A forwarder believes the chain for the question and the SOA of a denial, nothing else in the message. The
+//! chain is read hop by hop, one entry each; a hop whose name this group would not be asked for ends it, so
+//! that an upstream can say nothing of a private name or of another rule's.
+
+use super::cache::{Entry, Lifetimes, Moment, Outcome};
+use super::name::NameKey;
+use super::request::Question;
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
+
+/// Seconds for which a denial without a SOA is kept: it does not say how long (RFC 2308 section 5 would not
+/// keep it at all; asking for each query anew would punish the upstream for it).
+const NO_SOA_TTL: u32 = 5;
+
+/// The longest chain that is read out of one message.
+const MAX_HOPS: usize = 16;
+
+/// RRSIG (RFC 4034); without validation the message library keeps it as opaque octets.
+const RRSIG: u16 = 46;
+/// DNAME (RFC 6672).
+const DNAME: u16 = 39;
+
+/// Reads the entries out of a message whose code is NOERROR or NXDOMAIN. `believe` says for each CNAME target
+/// whether the same group would be asked for it; what lies behind the first that is not believed is left out.
+///
+/// # Errors
+/// Nothing usable: a referral, or a chain that does not begin at the question.
+pub fn entries(
+    message: &Message,
+    question: &Question,
+    lifetimes: &Lifetimes,
+    now: Moment,
+    mut believe: impl FnMut(&NameKey) -> bool,
+) -> Result<Vec<(NameKey, Entry)>, NotUsable> {
+    let reader = Reader { message, lifetimes, now };
+    let mut hops: Vec<(NameKey, Entry)> = Vec::new();
+    let mut name = question.key.clone();
+    while hops.len() < MAX_HOPS {
+        if let Some(entry) = reader.rrset(&name, question.rtype) {
+            hops.push((name, entry));
+            break;
+        }
+        if let Some((entry, target)) = reader.alias(&name) {
+            hops.push((name, entry));
+            if hops.iter().any(|(seen, _)| *seen == target) || !believe(&target) {
+                break;
+            }
+            name = target;
+            continue;
+        }
+        if let Some(entry) = reader.denial(&name, hops.is_empty())? {
+            hops.push((name, entry));
+        }
+        break;
+    }
+    Ok(hops)
+}
+
+/// Why a message is no answer to its question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotUsable {
+    /// The server points elsewhere: it does not resolve for us.
+    Referral,
+}
+
+/// The parts of a message that a reading looks at.
+struct Reader<'a> {
+    message: &'a Message,
+    lifetimes: &'a Lifetimes,
+    now: Moment,
+}
+
+impl Reader<'_> {
+    /// Records of the answer section at a name that `pick` takes, with the signatures over `covered`.
+    fn answers_at(&self, name: &NameKey, rtype: RecordType) -> Vec<Record> {
+        let mut records: Vec<Record> = Vec::new();
+        for record in &self.message.answers {
+            let wanted = record.record_type() == rtype || covers(record, rtype);
+            if wanted && record.dns_class == DNSClass::IN && NameKey::of(&record.name) == *name {
+                records.push(record.clone());
+            }
+        }
+        if records.iter().any(|record| record.record_type() == rtype) { records } else { Vec::new() }
+    }
+
+    /// DNSSEC records of the authority section at or above a name's zone: proofs for wildcards and denials.
+    fn proofs(&self, with_soa: bool, name: &NameKey) -> Vec<Record> {
+        let is_soa = |record: &Record| {
+            record.record_type() == RecordType::SOA && name.is_within(&NameKey::of(&record.name))
+        };
+        let soa = self.message.authorities.iter().find(|record| is_soa(record));
+        let zone = soa.map(|record| NameKey::of(&record.name));
+        let mut kept = Vec::new();
+        for record in &self.message.authorities {
+            let inside = zone.as_ref().is_none_or(|zone| NameKey::of(&record.name).is_within(zone));
+            let proof = matches!(u16::from(record.record_type()), RRSIG | 47 | 50) && inside;
+            let denial = with_soa && is_soa(record);
+            if (proof || denial) && record.dns_class == DNSClass::IN {
+                kept.push(record.clone());
+            }
+        }
+        kept
+    }
+
+    fn rrset(&self, name: &NameKey, rtype: RecordType) -> Option<Entry> {
+        let records = self.answers_at(name, rtype);
+        let ttl = self.clamp(lowest_ttl(&records)?);
+        let proofs = self.proofs(false, name);
+        Some(Entry::new(Outcome::Rrset, name, &records, &proofs, ttl, self.authentic(), self.now))
+    }
+
+    fn alias(&self, name: &NameKey) -> Option<(Entry, NameKey)> {
+        let mut records = self.answers_at(name, RecordType::CNAME);
+        let target = records.iter().find_map(|record| match &record.data {
+            RData::CNAME(cname) => Some(cname.0.clone()),
+            _ => None,
+        })?;
+        // more than one CNAME is an error of the zone (RFC 2181 section 10.1): the first counts
+        let mut seen = false;
+        records.retain(|record| {
+            record.record_type() != RecordType::CNAME || !std::mem::replace(&mut seen, true)
+        });
+        let dname = RecordType::from(DNAME);
+        let above = self.message.answers.iter().filter(|record| {
+            let dname = record.record_type() == dname || covers(record, dname);
+            let owner = NameKey::of(&record.name);
+            dname && record.dns_class == DNSClass::IN && owner != *name && name.is_within(&owner)
+        });
+        let mut all: Vec<Record> = above.cloned().collect();
+        all.append(&mut records);
+        let ttl = self.clamp(lowest_ttl(&all)?);
+        let proofs = self.proofs(false, name);
+        let outcome = Outcome::Alias(target.clone());
+        let entry = Entry::new(outcome, name, &all, &proofs, ttl, self.authentic(), self.now);
+        Some((entry, NameKey::of(&target)))
+    }
+
+    /// What a message that has nothing (more) for a name says of it; nothing if the chain merely ends here.
+    fn denial(&self, name: &NameKey, first: bool) -> Result<Option<Entry>, NotUsable> {
+        let authority = self.proofs(true, name);
+        let soa = authority.iter().find_map(|record| match &record.data {
+            RData::SOA(soa) => Some(record.ttl.min(soa.minimum)),
+            _ => None,
+        });
+        let nxdomain = self.message.response_code == ResponseCode::NXDomain;
+        if soa.is_none() && !nxdomain {
+            if !first {
+                return Ok(None);
+            }
+            let refers = self.message.authorities.iter().any(|record| record.record_type() == RecordType::NS);
+            if refers && !self.message.authoritative {
+                return Err(NotUsable::Referral);
+            }
+        }
+        let outcome = if nxdomain { Outcome::NxDomain } else { Outcome::NoData };
+        let ttl = valid(soa.unwrap_or(NO_SOA_TTL)).min(self.lifetimes.negative_max_ttl);
+        Ok(Some(Entry::new(outcome, name, &[], &authority, ttl, self.authentic(), self.now)))
+    }
+
+    fn authentic(&self) -> bool {
+        self.message.authentic_data
+    }
+
+    fn clamp(&self, ttl: u32) -> u32 {
+        ttl.clamp(self.lifetimes.min_ttl.min(self.lifetimes.max_ttl), self.lifetimes.max_ttl)
+    }
+}
+
+/// True for a signature over records of this type.
+fn covers(record: &Record, rtype: RecordType) -> bool {
+    match &record.data {
+        RData::Unknown { code, rdata } if u16::from(*code) == RRSIG => {
+            rdata.anything.first_chunk() == Some(&u16::from(rtype).to_be_bytes())
+        }
+        _ => false,
+    }
+}
+
+/// RFC 2181 section 8: a TTL with its highest bit set means zero.
+fn valid(ttl: u32) -> u32 {
+    if ttl > i32::MAX as u32 { 0 } else { ttl }
+}
+
+fn lowest_ttl(records: &[Record]) -> Option<u32> {
+    records.iter().map(|record| valid(record.ttl)).min()
+}
+
+#[cfg(test)]
+#[path = "reading_tests.rs"]
+mod tests;

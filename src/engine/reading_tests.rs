@@ -1,0 +1,157 @@
+//! Tests of what is believed of an upstream's answer.
+
+use super::*;
+use crate::engine::name::{parse, show};
+use crate::engine::record::{parse_value, show_value};
+use hickory_proto::rr::rdata::SOA;
+
+fn record(owner: &str, ttl: u32, rtype: RecordType, value: &str) -> Record {
+    Record::from_rdata(parse(owner).unwrap(), ttl, parse_value(rtype, value).unwrap())
+}
+
+fn soa(owner: &str, ttl: u32, minimum: u32) -> Record {
+    let name = parse(owner).unwrap();
+    Record::from_rdata(name.clone(), ttl, RData::SOA(SOA::new(name.clone(), name, 1, 1, 1, 1, minimum)))
+}
+
+fn message(rcode: ResponseCode, answers: Vec<Record>, authority: Vec<Record>) -> Message {
+    let mut message = Message::query();
+    message.metadata.response_code = rcode;
+    message.add_answers(answers);
+    message.add_authorities(authority);
+    message
+}
+
+/// The entries as text: `name=outcome/ttl[values]`.
+fn read(message: &Message, rtype: RecordType, believed: &[&str]) -> Result<Vec<String>, NotUsable> {
+    let question = Question::new(parse("www.example").unwrap(), rtype);
+    let believe = |key: &NameKey| believed.contains(&key.to_string().as_str());
+    let entries = entries(message, &question, &Lifetimes::default(), Moment(0), believe)?;
+    Ok(entries
+        .iter()
+        .map(|(name, entry)| {
+            let outcome = match &entry.outcome {
+                Outcome::Alias(target) => format!("->{}", show(target)),
+                other => format!("{other:?}"),
+            };
+            let values: Vec<_> =
+                entry.answers(&name.to_name(), 0).iter().map(|r| show_value(&r.data)).collect();
+            format!("{name}={outcome}/{}{values:?}", entry.ttl)
+        })
+        .collect())
+}
+
+#[test]
+fn a_chain_becomes_one_entry_a_hop() {
+    let answers = vec![
+        record("www.example", 300, RecordType::CNAME, "a.example"),
+        record("A.example", 60, RecordType::A, "192.0.2.1"),
+        record("a.example", 50, RecordType::A, "192.0.2.2"),
+    ];
+    assert_eq!(
+        read(&message(ResponseCode::NoError, answers, vec![]), RecordType::A, &["a.example"]).unwrap(),
+        ["www.example=->a.example/300[\"a.example\"]", "a.example=Rrset/50[\"192.0.2.1\", \"192.0.2.2\"]"]
+    );
+}
+
+#[test]
+fn what_lies_behind_a_target_that_is_not_believed_is_left_out() {
+    let answers = vec![
+        record("www.example", 300, RecordType::CNAME, "private.example"),
+        record("private.example", 60, RecordType::A, "203.0.113.66"),
+    ];
+    assert_eq!(
+        read(&message(ResponseCode::NoError, answers, vec![]), RecordType::A, &[]).unwrap(),
+        ["www.example=->private.example/300[\"private.example\"]"]
+    );
+}
+
+#[test]
+fn records_off_the_chain_are_ignored() {
+    let answers = vec![
+        record("victim.example", 300, RecordType::A, "203.0.113.66"),
+        record("www.example", 300, RecordType::A, "192.0.2.1"),
+    ];
+    assert_eq!(
+        read(&message(ResponseCode::NoError, answers, vec![]), RecordType::A, &[]).unwrap(),
+        ["www.example=Rrset/300[\"192.0.2.1\"]"]
+    );
+}
+
+#[test]
+fn denials_live_as_long_as_their_soa_says() {
+    let authority = || vec![soa("example", 3600, 120)];
+    let nx = message(ResponseCode::NXDomain, vec![], authority());
+    assert_eq!(read(&nx, RecordType::A, &[]).unwrap(), ["www.example=NxDomain/120[]"]);
+    let nodata = message(ResponseCode::NoError, vec![], vec![soa("example", 60, 120)]);
+    assert_eq!(read(&nodata, RecordType::A, &[]).unwrap(), ["www.example=NoData/60[]"]);
+    let capped = message(ResponseCode::NXDomain, vec![], vec![soa("example", 86_400, 86_400)]);
+    assert_eq!(read(&capped, RecordType::A, &[]).unwrap(), ["www.example=NxDomain/900[]"]);
+}
+
+#[test]
+fn denials_without_a_soa_or_with_a_foreign_one_are_kept_briefly() {
+    let bare = message(ResponseCode::NoError, vec![], vec![]);
+    assert_eq!(read(&bare, RecordType::A, &[]).unwrap(), ["www.example=NoData/5[]"]);
+    let foreign = message(ResponseCode::NXDomain, vec![], vec![soa("other.test", 3600, 3600)]);
+    assert_eq!(read(&foreign, RecordType::A, &[]).unwrap(), ["www.example=NxDomain/5[]"]);
+}
+
+#[test]
+fn a_denial_at_the_end_of_a_chain_belongs_to_the_last_name() {
+    let answers = vec![record("www.example", 300, RecordType::CNAME, "a.example")];
+    let nx = message(ResponseCode::NXDomain, answers, vec![soa("example", 60, 60)]);
+    assert_eq!(
+        read(&nx, RecordType::A, &["a.example"]).unwrap(),
+        ["www.example=->a.example/300[\"a.example\"]", "a.example=NxDomain/60[]"]
+    );
+}
+
+#[test]
+fn a_bare_cname_leaves_its_target_open() {
+    let answers = vec![record("www.example", 300, RecordType::CNAME, "far.test")];
+    assert_eq!(
+        read(&message(ResponseCode::NoError, answers, vec![]), RecordType::A, &["far.test"]).unwrap(),
+        ["www.example=->far.test/300[\"far.test\"]"]
+    );
+}
+
+#[test]
+fn a_loop_in_the_message_ends_the_reading() {
+    let answers = vec![
+        record("www.example", 300, RecordType::CNAME, "a.example"),
+        record("a.example", 300, RecordType::CNAME, "www.example"),
+    ];
+    let loops = message(ResponseCode::NoError, answers, vec![]);
+    assert_eq!(read(&loops, RecordType::A, &["a.example", "www.example"]).unwrap().len(), 2);
+}
+
+#[test]
+fn a_referral_is_no_answer() {
+    let refers =
+        message(ResponseCode::NoError, vec![], vec![record("example", 60, RecordType::NS, "ns.example")]);
+    assert_eq!(read(&refers, RecordType::A, &[]), Err(NotUsable::Referral));
+}
+
+#[test]
+fn a_ttl_with_its_highest_bit_set_is_zero() {
+    let answers = vec![record("www.example", u32::MAX, RecordType::A, "192.0.2.1")];
+    assert_eq!(
+        read(&message(ResponseCode::NoError, answers, vec![]), RecordType::A, &[]).unwrap(),
+        ["www.example=Rrset/0[\"192.0.2.1\"]"]
+    );
+}
+
+#[test]
+fn dname_records_stand_before_the_cname_they_made() {
+    let dname = RData::Unknown {
+        code: RecordType::from(39),
+        rdata: hickory_proto::rr::rdata::NULL::with(b"\x04test\0".to_vec()),
+    };
+    let answers = vec![
+        Record::from_rdata(parse("example").unwrap(), 300, dname),
+        record("www.example", 300, RecordType::CNAME, "www.test"),
+    ];
+    let lines = read(&message(ResponseCode::NoError, answers, vec![]), RecordType::A, &["www.test"]).unwrap();
+    assert_eq!(lines, ["www.example=->www.test/300[\"\\\\# 6 047465737400\", \"www.test\"]"]);
+}

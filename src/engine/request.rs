@@ -1,0 +1,321 @@
+//! A client's packet: what is admitted, and what it asks.
+//!
+//! One admission function for every transport, before anything is decided: QR=0, opcode QUERY, one question,
+//! no records where a query has none, one OPT at most. The parser reads in place and accepts no compression,
+//! since the only name in a query has nothing to point back to.
+
+use super::name::NameKey;
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{DNSClass, Name, RecordType};
+
+/// The header of a DNS message in octets (RFC 1035 section 4.1.1).
+const HEADER: usize = 12;
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The name, in the client's case.
+    pub name: Name,
+    /// The same as a key.
+    pub key: NameKey,
+    /// The type.
+    pub rtype: RecordType,
+    /// The class; all but IN are refused.
+    pub class: DNSClass,
+}
+
+impl Question {
+    /// A question of class IN.
+    pub fn new(name: Name, rtype: RecordType) -> Self {
+        Self { key: NameKey::of(&name), name, rtype, class: DNSClass::IN }
+    }
+}
+
+/// The client's OPT record (RFC 6891).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientEdns {
+    /// The UDP payload size that the client takes, as it said.
+    pub udp_payload: u16,
+    /// The EDNS version; only 0 exists.
+    pub version: u8,
+    /// DNSSEC OK.
+    pub dnssec_ok: bool,
+}
+
+/// A query, as far as it could be read.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Message id.
+    pub id: u16,
+    /// Opcode, echoed.
+    pub opcode: u8,
+    /// Recursion desired.
+    pub recursion_desired: bool,
+    /// Checking disabled.
+    pub checking_disabled: bool,
+    /// The client understands the AD bit (RFC 6840 section 5.7).
+    pub authentic_data: bool,
+    /// The question, if it could be read.
+    pub question: Option<Question>,
+    /// The OPT record, if there is one.
+    pub edns: Option<ClientEdns>,
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Debug)]
+pub enum Admission {
+    /// Nothing is sent back: not a query, or too short to answer.
+    Drop,
+    /// Answered with this code and nothing else.
+    Reject(Request, ResponseCode),
+    /// A query to decide on.
+    Accept(Request, Question),
+}
+
+impl Request {
+    /// Reads a packet.
+    pub fn parse(packet: &[u8]) -> Admission {
+        let Some(header) = packet.first_chunk::<HEADER>() else { return Admission::Drop };
+        let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        let flags = word(2);
+        if flags & 0x8000 != 0 {
+            return Admission::Drop; // an answer is never answered
+        }
+        let mut request = Self {
+            id: word(0),
+            opcode: ((flags >> 11) & 0xf) as u8,
+            recursion_desired: flags & 0x0100 != 0,
+            checking_disabled: flags & 0x0010 != 0,
+            authentic_data: flags & 0x0020 != 0,
+            question: None,
+            edns: None,
+        };
+        if request.opcode != 0 {
+            return Admission::Reject(request, ResponseCode::NotImp);
+        }
+        let (questions, answers, authorities, additionals) = (word(4), word(6), word(8), word(10));
+        if questions != 1 {
+            return Admission::Reject(request, ResponseCode::FormErr);
+        }
+        let mut reader = Reader { packet, at: HEADER };
+        let Some(question) = reader.question() else {
+            return Admission::Reject(request, ResponseCode::FormErr);
+        };
+        request.question = Some(question.clone());
+        // IXFR carries a SOA in its authority section (RFC 1995); it is refused below all the same.
+        let authorities_allowed = u16::from(question.rtype == RecordType::IXFR);
+        if answers != 0 || authorities > authorities_allowed || additionals > 2 {
+            return Admission::Reject(request, ResponseCode::FormErr);
+        }
+        for _ in 0..authorities + additionals {
+            match reader.record() {
+                Some(Additional::Opt(edns)) if request.edns.is_none() => request.edns = Some(edns),
+                Some(Additional::Other) => {}
+                _ => {
+                    request.edns = None; // of two OPTs neither counts
+                    return Admission::Reject(request, ResponseCode::FormErr);
+                }
+            }
+        }
+        if reader.at != packet.len() {
+            return Admission::Reject(request, ResponseCode::FormErr);
+        }
+        if request.edns.is_some_and(|edns| edns.version > 0) {
+            return Admission::Reject(request, ResponseCode::BADVERS);
+        }
+        Admission::Accept(request, question)
+    }
+
+    /// True when the client wants DNSSEC records.
+    pub fn dnssec_ok(&self) -> bool {
+        self.edns.is_some_and(|edns| edns.dnssec_ok)
+    }
+}
+
+/// A record of the additional section of a query.
+enum Additional {
+    Opt(ClientEdns),
+    Other,
+}
+
+/// Reads a packet from front to back; nothing when it ends too early or breaks a limit.
+struct Reader<'a> {
+    packet: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let end = self.at.checked_add(count)?;
+        let bytes = self.packet.get(self.at..end)?;
+        self.at = end;
+        Some(bytes)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.bytes(2).and_then(|b| Some(u16::from_be_bytes(*b.first_chunk()?)))
+    }
+
+    fn question(&mut self) -> Option<Question> {
+        let start = self.at;
+        let mut labels: Vec<&[u8]> = Vec::with_capacity(6);
+        loop {
+            let length = usize::from(*self.bytes(1)?.first()?);
+            if length == 0 {
+                break;
+            }
+            // 64 and up is a compression pointer or reserved (RFC 1035 section 4.1.4); 255 octets is the
+            // limit of a name, its root label counted (section 2.3.4)
+            if length > 63 || self.at + length + 1 - start > 255 {
+                return None;
+            }
+            labels.push(self.bytes(length)?);
+        }
+        let mut name = Name::from_labels(labels).ok()?;
+        name.set_fqdn(true);
+        let rtype = RecordType::from(self.u16()?);
+        let class = DNSClass::from(self.u16()?);
+        Some(Question { key: NameKey::of(&name), name, rtype, class })
+    }
+
+    fn record(&mut self) -> Option<Additional> {
+        let root = *self.packet.get(self.at)? == 0;
+        self.skip_name()?;
+        let rtype = self.u16()?;
+        let class = self.u16()?;
+        let ttl = u32::from_be_bytes(*self.bytes(4)?.first_chunk()?);
+        let length = usize::from(self.u16()?);
+        let data = self.bytes(length)?;
+        if rtype != u16::from(RecordType::OPT) {
+            return Some(Additional::Other);
+        }
+        let mut options = Reader { packet: data, at: 0 };
+        while options.at < data.len() {
+            options.u16()?;
+            let length = usize::from(options.u16()?);
+            options.bytes(length)?;
+        }
+        // The OPT record's fields carry other things (RFC 6891 section 6.1.3); its owner is the root.
+        root.then_some(Additional::Opt(ClientEdns {
+            udp_payload: class,
+            version: (ttl >> 16) as u8,
+            dnssec_ok: ttl & 0x8000 != 0,
+        }))
+    }
+
+    /// Passes over an owner name; a pointer ends it.
+    fn skip_name(&mut self) -> Option<()> {
+        let start = self.at;
+        loop {
+            let length = *self.bytes(1)?.first()?;
+            match length {
+                0 => return Some(()),
+                1..=63 => self.bytes(usize::from(length))?,
+                192.. => return self.bytes(1).map(|_| ()),
+                _ => return None,
+            };
+            if self.at - start > 255 {
+                return None;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A query for `a.example` A with RD, and what the test adds.
+    fn packet(flags: u16, counts: [u16; 4], tail: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0x12, 0x34];
+        bytes.extend(flags.to_be_bytes());
+        counts.iter().for_each(|count| bytes.extend(count.to_be_bytes()));
+        bytes.extend(b"\x01A\x07example\x00\x00\x01\x00\x01");
+        bytes.extend(tail);
+        bytes
+    }
+
+    const OPT: &[u8] = b"\0\0\x29\x04\xd0\0\0\x80\0\0\0";
+
+    fn verdict(packet: &[u8]) -> String {
+        match Request::parse(packet) {
+            Admission::Drop => "drop".into(),
+            Admission::Reject(_, code) => code.to_str().to_string(),
+            Admission::Accept(request, question) => {
+                format!(
+                    "{} {} {:?}",
+                    question.name,
+                    question.rtype,
+                    request.edns.map(|e| (e.udp_payload, e.dnssec_ok))
+                )
+            }
+        }
+    }
+
+    #[test]
+    fn good_queries_are_read() {
+        assert_eq!(verdict(&packet(0x0100, [1, 0, 0, 0], b"")), "A.example. A None");
+        assert_eq!(verdict(&packet(0x0100, [1, 0, 0, 1], OPT)), "A.example. A Some((1232, true))");
+    }
+
+    #[test]
+    fn what_is_not_a_query_is_not_answered() {
+        assert_eq!(verdict(b""), "drop");
+        assert_eq!(verdict(&[0; 11]), "drop");
+        assert_eq!(verdict(&packet(0x8180, [1, 0, 0, 0], b"")), "drop");
+    }
+
+    #[test]
+    fn malformed_queries_are_rejected() {
+        let formerr = ResponseCode::FormErr.to_str();
+        let two_opts = [OPT, OPT].concat();
+        let cut_option = b"\0\0\x29\x04\xd0\0\0\0\0\0\x04\0\x0a\0\x08";
+        let mut long = packet(0x0100, [1, 0, 0, 0], b"")[..HEADER].to_vec();
+        long.extend([[63u8].as_slice(), &[b'a'; 63]].concat().repeat(4));
+        long.extend(b"\0\0\x01\0\x01");
+        let mut pointer = packet(0x0100, [1, 0, 0, 0], b"")[..HEADER].to_vec();
+        pointer.extend(b"\xc0\x0c\0\x01\0\x01");
+        let mut label64 = packet(0x0100, [1, 0, 0, 0], b"")[..HEADER].to_vec();
+        label64.extend([[64u8].as_slice(), &[b'a'; 64]].concat());
+        label64.extend(b"\0\0\x01\0\x01");
+        for (what, bytes) in [
+            ("no question", packet(0x0100, [0, 0, 0, 0], b"")[..HEADER].to_vec()),
+            ("two questions", packet(0x0100, [2, 0, 0, 0], b"\x01b\0\0\x01\0\x01")),
+            ("an answer record", packet(0x0100, [1, 1, 0, 0], OPT)),
+            ("an authority record", packet(0x0100, [1, 0, 1, 0], OPT)),
+            ("two OPTs", packet(0x0100, [1, 0, 0, 2], &two_opts)),
+            ("a missing record", packet(0x0100, [1, 0, 0, 1], b"")),
+            ("a cut option", packet(0x0100, [1, 0, 0, 1], cut_option)),
+            ("trailing bytes", packet(0x0100, [1, 0, 0, 0], b"\0")),
+            ("a cut question", packet(0x0100, [1, 0, 0, 0], b"")[..20].to_vec()),
+            ("a name of 257 octets", long),
+            ("a pointer to itself", pointer),
+            ("a label of 64 octets", label64),
+            ("OPT below a name", packet(0x0100, [1, 0, 0, 1], b"\x01a\0\0\x29\x04\xd0\0\0\0\0\0\0")),
+        ] {
+            assert_eq!(verdict(&bytes), formerr, "{what}");
+        }
+        assert_eq!(verdict(&packet(0x2100, [1, 0, 0, 0], b"")), ResponseCode::NotImp.to_str());
+        assert_eq!(
+            verdict(&packet(0x0100, [1, 0, 0, 1], b"\0\0\x29\x04\xd0\0\x01\0\0\0\0")),
+            ResponseCode::BADVERS.to_str()
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+            let _ = Request::parse(&bytes);
+        }
+
+        #[test]
+        fn a_mutated_query_never_panics(at in 0usize..40, value in any::<u8>(), cut in 0usize..40) {
+            let mut bytes = packet(0x0100, [1, 0, 0, 1], OPT);
+            let place = at % bytes.len();
+            bytes[place] = value;
+            bytes.truncate(bytes.len() - cut % bytes.len());
+            let _ = Request::parse(&bytes);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Tests of zone look-up, the cases of RFC 4592 and a property test against a naive search among them.
+
+use super::*;
+use crate::engine::name::parse;
+use crate::engine::record::parse_value;
+use proptest::prelude::*;
+
+fn record(owner: &str, rtype: RecordType, value: &str) -> ZoneRecord {
+    ZoneRecord {
+        owner: parse(owner).unwrap(),
+        ttl: 60,
+        data: parse_value(rtype, value).unwrap(),
+        weight: None,
+    }
+}
+
+fn zone(apex: &str, mode: ZoneMode, records: Vec<ZoneRecord>) -> Zone {
+    let mut spec = ZoneSpec::new(parse(apex).unwrap(), mode);
+    spec.records = records;
+    Zone::build(spec, 1).unwrap()
+}
+
+fn kind(zone: &Zone, name: &str, rtype: RecordType) -> String {
+    match zone.lookup(&NameKey::of(&parse(name).unwrap()), rtype) {
+        Lookup::Rrset(set) => set.to_string(),
+        Lookup::Cname(set) => format!("-> {set}"),
+        Lookup::NoType => "no type".into(),
+        Lookup::Empty => "empty".into(),
+        Lookup::Missing => "missing".into(),
+    }
+}
+
+/// The zone of RFC 4592 section 2.2.1.
+fn rfc4592() -> Zone {
+    zone(
+        "example",
+        ZoneMode::Override,
+        vec![
+            record("*.example", RecordType::TXT, "this is a wildcard"),
+            record("*.example", RecordType::MX, "10 host1.example"),
+            record("sub.*.example", RecordType::TXT, "this is not a wildcard"),
+            record("host1.example", RecordType::A, "192.0.2.1"),
+            record("_ssh._tcp.host1.example", RecordType::SRV, "1 2 22 host1.example"),
+            record("_ssh._tcp.host2.example", RecordType::SRV, "1 2 22 host2.example"),
+        ],
+    )
+}
+
+#[test]
+fn wildcards_follow_the_examples_of_rfc_4592() {
+    let z = rfc4592();
+    for (name, rtype, expected) in [
+        ("host3.example", RecordType::MX, "MX 10 host1.example"),
+        ("host3.example", RecordType::A, "no type"),
+        ("foo.bar.example", RecordType::TXT, "TXT \"this is a wildcard\""),
+        ("host1.example", RecordType::MX, "no type"),
+        ("sub.*.example", RecordType::MX, "no type"),
+        ("_telnet._tcp.host1.example", RecordType::SRV, "missing"),
+        ("host2.example", RecordType::A, "empty"),
+        ("_tcp.host2.example", RecordType::A, "empty"),
+        ("*.example", RecordType::TXT, "TXT \"this is a wildcard\""),
+        ("ghost.*.example", RecordType::MX, "missing"),
+    ] {
+        assert_eq!(kind(&z, name, rtype), expected, "{name} {rtype}");
+    }
+}
+
+#[test]
+fn an_apex_cname_stands_beside_soa_and_ns() {
+    let z = zone(
+        "ecs.example",
+        ZoneMode::RecursionProxy,
+        vec![record("ecs.example", RecordType::CNAME, "t.example")],
+    );
+    assert_eq!(kind(&z, "ECS.example", RecordType::A), "-> CNAME t.example");
+    assert_eq!(kind(&z, "ecs.example", RecordType::CNAME), "CNAME t.example");
+    assert!(kind(&z, "ecs.example", RecordType::SOA).starts_with("SOA"));
+    assert!(kind(&z, "ecs.example", RecordType::NS).starts_with("NS localhost"));
+    assert_eq!(kind(&z, "sub.ecs.example", RecordType::A), "missing");
+}
+
+#[test]
+fn a_bare_apex_is_empty_but_has_soa_and_ns() {
+    let z = zone("ecs.example", ZoneMode::Override, vec![]);
+    assert_eq!(kind(&z, "ecs.example", RecordType::A), "empty");
+    assert!(kind(&z, "ecs.example", RecordType::SOA).starts_with("SOA"));
+}
+
+#[test]
+fn configured_apex_ns_replaces_the_synthesised() {
+    let z = zone("e.example", ZoneMode::Override, vec![record("e.example", RecordType::NS, "ns.e.example")]);
+    assert_eq!(kind(&z, "e.example", RecordType::NS), "NS ns.e.example");
+}
+
+#[test]
+fn wildcards_can_be_off_while_proxying() {
+    let mut spec = ZoneSpec::new(parse("e.example").unwrap(), ZoneMode::RecursionProxy);
+    spec.records = vec![record("*.e.example", RecordType::A, "192.0.2.1")];
+    let on = Zone::build(spec.clone(), 1).unwrap();
+    assert_eq!(kind(&on, "x.e.example", RecordType::A), "A 192.0.2.1");
+    spec.wildcards = Wildcards::OffWithProxy;
+    let off = Zone::build(spec, 1).unwrap();
+    assert_eq!(kind(&off, "x.e.example", RecordType::A), "missing");
+}
+
+#[test]
+fn all_records_at_fault_are_told_at_once() {
+    let mut spec = ZoneSpec::new(parse("e.example").unwrap(), ZoneMode::Override);
+    spec.records = vec![
+        record("a.e.example", RecordType::A, "192.0.2.1"),
+        record("a.e.example", RecordType::CNAME, "t.example"),
+        record("a.e.example", RecordType::A, "192.0.2.1"),
+        record("other.example", RecordType::A, "192.0.2.1"),
+        ZoneRecord { weight: Some(5), ..record("a.e.example", RecordType::A, "192.0.2.2") },
+        ZoneRecord { ttl: u32::MAX, ..record("b.e.example", RecordType::A, "192.0.2.2") },
+    ];
+    let kinds: Vec<_> = Zone::build(spec, 1).unwrap_err().into_iter().map(|f| (f.record, f.kind)).collect();
+    assert_eq!(
+        kinds,
+        [
+            (1, RecordFaultKind::CnameBesideOther(0)),
+            (2, RecordFaultKind::Duplicate(0)),
+            (3, RecordFaultKind::OutOfZone),
+            (4, RecordFaultKind::WeightBesideNone(0)),
+            (5, RecordFaultKind::Ttl),
+        ]
+    );
+}
+
+fn set_of(values: &[(&str, Option<u8>)]) -> Rrset {
+    let records = values
+        .iter()
+        .map(|(value, weight)| ZoneRecord { weight: *weight, ..record("a.example", RecordType::A, value) })
+        .collect();
+    let z = zone("a.example", ZoneMode::Override, records);
+    let Lookup::Rrset(set) = z.lookup(&NameKey::of(&parse("a.example").unwrap()), RecordType::A) else {
+        panic!()
+    };
+    set.clone()
+}
+
+#[test]
+fn addresses_rotate() {
+    let set = set_of(&[("192.0.2.1", None), ("192.0.2.2", None), ("192.0.2.3", None)]);
+    let firsts: Vec<String> = (0..3).map(|turn| record::show_value(&set.pick(turn)[0])).collect();
+    assert_eq!(firsts, ["192.0.2.1", "192.0.2.2", "192.0.2.3"]);
+    assert_eq!(set.pick(1).len(), 3);
+}
+
+#[test]
+fn weights_share_the_answers_exactly_over_a_cycle() {
+    let set = set_of(&[("192.0.2.1", Some(10)), ("192.0.2.2", Some(30)), ("192.0.2.3", Some(0))]);
+    let mut counts = HashMap::new();
+    for turn in 0..400 {
+        let picked = set.pick(turn);
+        assert_eq!(picked.len(), 1);
+        *counts.entry(record::show_value(&picked[0])).or_insert(0) += 1;
+    }
+    assert_eq!(counts.get("192.0.2.1"), Some(&100));
+    assert_eq!(counts.get("192.0.2.2"), Some(&300));
+    assert_eq!(counts.get("192.0.2.3"), None, "weight 0 is not returned");
+}
+
+#[test]
+fn all_weights_zero_means_all_values() {
+    let set = set_of(&[("192.0.2.1", Some(0)), ("192.0.2.2", Some(0))]);
+    assert_eq!(set.pick(0).len(), 2);
+}
+
+/// Names over a tiny alphabet, so that ancestors, wildcards and misses are frequent.
+fn small_name() -> impl Strategy<Value = String> {
+    prop::collection::vec(prop_oneof![Just("a"), Just("b"), Just("*")], 1..5)
+        .prop_map(|labels| format!("{}.z.example", labels.join(".")))
+}
+
+/// The definition, word for word: exact, then `*.<closest encloser>`.
+fn naive(owners: &[String], name: &str) -> &'static str {
+    let exists = |n: &str| n == "z.example" || owners.iter().any(|o| o == n || o.ends_with(&format!(".{n}")));
+    if owners.iter().any(|o| o == name) {
+        return "found";
+    }
+    if exists(name) {
+        return "empty";
+    }
+    let mut encloser = name;
+    while !exists(encloser) {
+        encloser = encloser.split_once('.').unwrap().1;
+    }
+    let source = format!("*.{encloser}");
+    if owners.contains(&source) {
+        "found"
+    } else if exists(&source) {
+        "no type"
+    } else {
+        "missing"
+    }
+}
+
+proptest! {
+    #[test]
+    fn lookup_agrees_with_a_naive_search(owners in prop::collection::vec(small_name(), 0..8), name in small_name()) {
+        let mut unique = owners.clone();
+        unique.sort();
+        unique.dedup();
+        let records = unique.iter().map(|owner| record(owner, RecordType::A, "192.0.2.1")).collect();
+        let z = zone("z.example", ZoneMode::Override, records);
+        let found = match kind(&z, &name, RecordType::A).as_str() {
+            "A 192.0.2.1" => "found",
+            "empty" => "empty",
+            "no type" => "no type",
+            _ => "missing",
+        };
+        prop_assert_eq!(found, naive(&unique, &name));
+    }
+}
