@@ -1,1 +1,85 @@
 //! Shell to servers: everything that sends a query upstream and waits for its answer.
+//!
+//! ```text
+//!  Outgoing ─▶ Inflight ─▶ Group::exchange ─▶ attempt ─▶ conversation::ask ─▶ transport ─▶ the server
+//!             one per      who, in which      health     UDP, then what its    sockets
+//!             question     order, how long    is noted   reply calls for
+//! ```
+//!
+//! A [`Group`] is a list of servers with a [`Strategy`]. [`Group::exchange`] runs a staggered race among them
+//! (`exchange.rs`) in the order `policy.rs` gives; what is known of each server lives in [`Server`]
+//! (`health.rs`: is it up, how fast; `manner.rs`: how it wants to be asked). A conversation with one server
+//! (`conversation.rs`) begins over UDP and moves to TCP when a reply is cut or looks forged; `wire.rs` writes
+//! queries and judges replies; `transport.rs` has the sockets, and is where a new transport goes.
+//!
+//! Beside the path of a query: [`Inflight`] merges identical questions, [`system`] finds the system's servers,
+//! [`LoopDetector`] sets aside a server that leads back to us.
+//!
+//! This module neither caches nor decides what a client gets to see.
+
+mod address;
+mod conversation;
+mod exchange;
+mod failure;
+mod group;
+mod health;
+mod inflight;
+mod manner;
+mod policy;
+mod probe;
+mod random;
+mod server;
+pub mod system;
+mod transport;
+mod wire;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::Message;
+use hickory_proto::rr::{Name, RecordType};
+
+pub use address::{AddressError, ServerAddress};
+pub use failure::{Attempt, Failure, FailureKind, Outcome};
+pub use group::{Group, GroupOptions};
+pub use health::Standing;
+pub use inflight::{Inflight, NotJoined};
+pub use policy::Strategy;
+pub use probe::LoopDetector;
+pub use server::{Counts, Server, ServerSnapshot};
+
+/// What is asked of a group of servers. The case of the name is irrelevant: it is randomised on the way out.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Outgoing {
+    /// The name asked for.
+    pub name: Name,
+    /// The type asked for; the class is always IN.
+    pub rtype: RecordType,
+    /// The DO bit: DNSSEC records are wanted.
+    pub dnssec_ok: bool,
+    /// The CD bit: the server should not validate for us.
+    pub checking_disabled: bool,
+}
+
+/// An answer: NOERROR (with or without data) or NXDOMAIN.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The message. QR, opcode, id and question were checked; it is never truncated by UDP.
+    /// Of the server's EDNS options only Extended DNS Errors are left.
+    pub message: Message,
+    /// Who answered.
+    pub server: ServerAddress,
+    /// From the start of the exchange to the answer.
+    pub elapsed: Duration,
+    /// The answer came over TCP.
+    pub over_tcp: bool,
+}
+
+/// The moment, by tokio's clock so that a test can move it.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,225 @@
+//! One question to one server, to its end: over UDP first, then whatever its reply calls for.
+//!
+//! | what comes back                                   | what follows                                        |
+//! |---------------------------------------------------|-----------------------------------------------------|
+//! | an answer that matches in everything              | done                                                |
+//! | a cut one (TC)                                    | TCP                                                 |
+//! | one that matches in nothing, or lacks its cookie  | TCP beside the wait on UDP, which goes on           |
+//! | many of those                                     | TCP alone                                           |
+//! | ours, but the case was folded                     | TCP; without TCP once more over UDP in lower case   |
+//! | BADCOOKIE                                         | once more with the new cookie, then TCP             |
+//! | FORMERR, or NOTIMP from who does not know EDNS    | once more without EDNS                              |
+//!
+//! There is no clock here: the caller stops waiting by dropping the future.
+
+use std::io;
+
+use futures_util::FutureExt;
+use futures_util::future::{Fuse, FusedFuture};
+use hickory_proto::op::{Message, ResponseCode};
+
+use super::manner::Manner;
+use super::server::Server;
+use super::transport::{self, blame};
+use super::wire::{Chance, Channel, ReplyCookie, Sent, Verdict};
+use super::{Outcome, Outgoing, now, random};
+
+/// So many wrong datagrams to one query, and no datagram is believed any more.
+const MAX_MISMATCHES: u32 = 8;
+/// Rounds of one conversation, each a query and its reply: every reason to ask again can come once.
+const MAX_ROUNDS: usize = 6;
+
+/// A reply that matches the question, of whatever rcode.
+pub(super) struct Heard {
+    /// The message.
+    pub(super) message: Message,
+    /// It came over TCP.
+    pub(super) over_tcp: bool,
+}
+
+/// Why a round ended without a reply.
+enum Unheard {
+    /// The conversation is over.
+    Ended(Outcome),
+    /// The server folds case and cannot be asked over TCP.
+    CaseFolded,
+}
+
+/// Asks `server`, as often as its replies call for.
+pub(super) async fn ask(server: &Server, query: &Outgoing) -> Result<Heard, Outcome> {
+    let mut manner = server.manner();
+    let mut over_tcp = false;
+    let mut retried_cookie = false;
+    let mut dropped_edns = false;
+    let mut dropped_case = false;
+    for _ in 0..MAX_ROUNDS {
+        let chance = Chance { id: draw()?, case: draw()? };
+        let sent = Sent::new(query, &manner, &chance);
+        let heard = if over_tcp {
+            stream_round(server, &sent).await.map_err(Unheard::Ended)
+        } else {
+            datagram_round(server, &sent, &manner).await
+        };
+        let heard = match heard {
+            Ok(heard) => heard,
+            Err(Unheard::Ended(outcome)) => return Err(outcome),
+            Err(Unheard::CaseFolded) => {
+                manner.mix_case = false;
+                dropped_case = true;
+                continue;
+            }
+        };
+        over_tcp = heard.over_tcp;
+        match heard.message.metadata.response_code {
+            ResponseCode::BADCOOKIE if !heard.over_tcp => {
+                over_tcp = retried_cookie;
+                retried_cookie = true;
+                manner.server_cookie = server.manner().server_cookie; // the reply has brought a new one
+            }
+            rcode if manner.edns && rejects_edns(rcode, &heard.message) => {
+                manner.edns = false;
+                dropped_edns = true;
+            }
+            rcode => {
+                if dropped_edns && !matches!(rcode, ResponseCode::FormErr | ResponseCode::NotImp) {
+                    server.learn(|memory| memory.rejected_edns(now()));
+                }
+                if dropped_case {
+                    server.learn(|memory| memory.folded_case(now()));
+                }
+                return Ok(heard);
+            }
+        }
+    }
+    Err(Outcome::Garbled)
+}
+
+/// Random bytes, or our own failure to get them.
+fn draw<const N: usize>() -> Result<[u8; N], Outcome> {
+    random::bytes().map_err(|error| Outcome::Local(error.to_string()))
+}
+
+/// Whether a reply says that the server does not speak EDNS (RFC 6891 section 7, and servers older than that).
+fn rejects_edns(rcode: ResponseCode, message: &Message) -> bool {
+    match rcode {
+        ResponseCode::FormErr => true,
+        ResponseCode::NotImp => message.edns.is_none(),
+        // BADVERS, which the library reads as BADSIG: both are 16.
+        ResponseCode::BADVERS | ResponseCode::BADSIG => true,
+        _ => false,
+    }
+}
+
+/// One query over UDP and the wait for its reply, with TCP beside it as soon as something looks wrong.
+async fn datagram_round(server: &Server, sent: &Sent, manner: &Manner) -> Result<Heard, Unheard> {
+    let network = |error: io::Error| Unheard::Ended(blame(&error));
+    let socket = transport::datagram_socket(server.address().addr).map_err(network)?;
+    socket.send(&sent.bytes).await.map_err(network)?;
+    let sent_at = now();
+    let mut listening = true;
+    let mut wrong = Wrong::default();
+    let mut stream_error = None;
+    let mut stream = std::pin::pin!(Fuse::terminated());
+    loop {
+        tokio::select! {
+            biased;
+            datagram = transport::receive(&socket), if listening => {
+                let datagram = match datagram {
+                    Ok(datagram) => datagram,
+                    // An ICMP error: what TCP brings may still be right.
+                    Err(error) if wrong.any() && stream_error.is_none() => {
+                        tracing::debug!(server = %server.address(), %error, "listening over TCP only");
+                        listening = false;
+                        continue;
+                    }
+                    Err(error) => return Err(network(error)),
+                };
+                match sent.judge(datagram, Channel::Datagram) {
+                    Verdict::Answer(_, ReplyCookie::Absent) if manner.expects_cookie() => {}
+                    Verdict::Answer(message, cookie) => {
+                        server.measured(now().saturating_duration_since(sent_at));
+                        server.learn(|memory| {
+                            if let ReplyCookie::Server(cookie) = cookie { memory.learned_cookie(cookie, now()); }
+                            if manner.mix_case { memory.echoed_case(); }
+                        });
+                        return Ok(Heard { message: *message, over_tcp: false });
+                    }
+                    Verdict::Truncated => {
+                        server.measured(now().saturating_duration_since(sent_at));
+                        server.counters().tcp_fallbacks.bump();
+                        return stream_round(server, sent).await.map_err(Unheard::Ended);
+                    }
+                    Verdict::CaseFolded => wrong.folded_case = true,
+                    Verdict::Stranger => wrong.strangers += 1,
+                    Verdict::Garbled => {}
+                }
+                wrong.datagrams += 1;
+                server.counters().mismatches.bump();
+                if stream.is_terminated() && stream_error.is_none() {
+                    server.counters().tcp_fallbacks.bump();
+                    stream.set(stream_round(server, sent).fuse());
+                }
+                if wrong.datagrams >= MAX_MISMATCHES {
+                    listening = false;
+                    if let Some(outcome) = stream_error.take() { return Err(Unheard::Ended(outcome)); }
+                }
+            }
+            result = &mut stream, if !stream.is_terminated() => match result {
+                Ok(heard) => {
+                    wrong.explain(server, &heard);
+                    return Ok(heard);
+                }
+                // Nothing came but what the server itself said: there is nothing more to listen for.
+                Err(_) if wrong.folded_case && wrong.strangers == 0 => return Err(Unheard::CaseFolded),
+                Err(_) if wrong.strangers == 0 => return Err(Unheard::Ended(Outcome::Garbled)),
+                Err(outcome) if !listening => return Err(Unheard::Ended(outcome)),
+                Err(outcome) => stream_error = Some(outcome),
+            },
+        }
+    }
+}
+
+/// What was wrong with the datagrams that came so far.
+#[derive(Default)]
+struct Wrong {
+    /// How many came.
+    datagrams: u32,
+    /// Of those, how many were not ours at all; the others lacked their cookie, were unreadable, or folded.
+    strangers: u32,
+    /// One was ours, with the case folded.
+    folded_case: bool,
+}
+
+impl Wrong {
+    /// Whether anything was.
+    fn any(&self) -> bool {
+        self.datagrams > 0
+    }
+
+    /// The true answer has come over TCP: what does that say of the server?
+    fn explain(&self, server: &Server, heard: &Heard) {
+        if self.folded_case && self.strangers == 0 {
+            server.learn(|memory| memory.folded_case(now()));
+        }
+        tracing::debug!(
+            server = %server.address(), wrong = self.datagrams, rcode = %heard.message.metadata.response_code,
+            "answered over TCP after replies over UDP that did not match"
+        );
+    }
+}
+
+/// The same query over a stream.
+async fn stream_round(server: &Server, sent: &Sent) -> Result<Heard, Outcome> {
+    let reply = transport::over_stream(server.address().addr, &sent.bytes).await.map_err(|e| blame(&e))?;
+    match sent.judge(reply, Channel::Stream) {
+        Verdict::Answer(message, cookie) => {
+            server.learn(|memory| match cookie {
+                ReplyCookie::Server(cookie) => memory.learned_cookie(cookie, now()),
+                // No one else can have written this reply: the server has given up cookies, if it ever had them.
+                ReplyCookie::Absent => memory.gave_up_cookies(),
+            });
+            Ok(Heard { message: *message, over_tcp: true })
+        }
+        _ => Err(Outcome::Garbled),
+    }
+}

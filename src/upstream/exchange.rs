@@ -1,0 +1,245 @@
+//! One question to a group: a staggered race.
+//!
+//! The first server is asked. When it fails at once, the next is asked at once; when it is slower than usual,
+//! the next is asked as well and both are listened to. When every server has been asked, those that are still
+//! silent are asked again, with growing pauses, since a packet may have been lost. Who has said no (a failing
+//! rcode, a network error) is not asked again. The first usable answer ends it all.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use hickory_proto::op::ResponseCode;
+use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
+
+use super::conversation::{self, Heard};
+use super::health::Standing;
+use super::server::Server;
+use super::{Attempt, Failure, Group, Outcome, Outgoing, Reply, Strategy, policy, random};
+
+/// How long a probe of a server that is down may take: less than the pause between two.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(1100);
+/// When a server has said no, how long others that are known to be down are still waited for.
+const LAST_RESORT_WAIT: Duration = Duration::from_millis(400);
+
+/// Runs the race. See [`Group::exchange`].
+pub(super) async fn run(group: &Group, query: &Outgoing) -> Result<Reply, Failure> {
+    let start = Instant::now();
+    let strategy = group.options().strategy;
+    let mut race = Race::new(group);
+    race.probe_the_unhealthy(query);
+    let mut deadline = start + group.options().deadline;
+    let mut hedge_at = start;
+    let mut running = FuturesUnordered::new();
+    let burst = if strategy == Strategy::Parallel { race.order.len() } else { 1 };
+    for _ in 0..burst {
+        let Some((runner, permit)) = race.next(true) else { break };
+        running.push(attempt(&group.shared_servers()[runner], runner, query, permit));
+        hedge_at = start + race.pause_after(runner);
+    }
+    while !running.is_empty() {
+        let next = tokio::select! {
+            biased;
+            Some((runner, result)) = running.next() => match result {
+                Ok(heard) => {
+                    return Ok(Reply {
+                        message: heard.message,
+                        server: group.shared_servers()[runner].address().clone(),
+                        elapsed: start.elapsed(),
+                        over_tcp: heard.over_tcp,
+                    });
+                }
+                Err(outcome) => {
+                    race.failed(runner, outcome);
+                    let next = race.next(!running.is_empty());
+                    if let Some(patience) = race.patience() {
+                        deadline = deadline.min(Instant::now() + patience);
+                    }
+                    next
+                }
+            },
+            () = tokio::time::sleep_until(deadline) => break,
+            () = tokio::time::sleep_until(hedge_at), if race.may_go_on() => race.next(false),
+        };
+        if let Some((runner, permit)) = next {
+            running.push(attempt(&group.shared_servers()[runner], runner, query, permit));
+            hedge_at = Instant::now() + race.pause_after(runner);
+        }
+    }
+    Err(race.failure())
+}
+
+/// One try at one server; health and counters are told what came of it.
+async fn attempt(
+    server: &Server,
+    runner: usize,
+    query: &Outgoing,
+    _permit: SemaphorePermit<'_>,
+) -> (usize, Result<Heard, Outcome>) {
+    let this = server.begin();
+    let result = match conversation::ask(server, query).await {
+        Ok(heard) => match heard.message.metadata.response_code {
+            ResponseCode::NoError | ResponseCode::NXDomain => Ok(heard),
+            rcode => Err(Outcome::Rcode(rcode)),
+        },
+        Err(outcome) => Err(outcome),
+    };
+    this.ended(result.as_ref().map(|_| ()));
+    (runner, result)
+}
+
+/// The state of one race.
+struct Race<'a> {
+    /// The field.
+    group: &'a Group,
+    /// The order of asking, as indices into the group's servers. The first round goes through it once.
+    order: Vec<usize>,
+    /// Steps taken through `order`, round after round.
+    step: usize,
+    /// What is known of each server in this race, by its index in the group.
+    runners: Vec<Runner>,
+    /// Tries left.
+    tries_left: usize,
+    /// Tries at servers that had been asked before.
+    retries: u32,
+    /// The last failing rcode.
+    last_rcode: Option<ResponseCode>,
+}
+
+/// One server in one race.
+#[derive(Default)]
+struct Runner {
+    /// It was down when the race began.
+    was_down: bool,
+    /// How often it was asked.
+    tries: u32,
+    /// How many of those are still running.
+    outstanding: u32,
+    /// How the last try that ended did.
+    outcome: Option<Outcome>,
+    /// Not to be asked (again): it has said no.
+    out: bool,
+}
+
+impl<'a> Race<'a> {
+    /// Everyone at the start.
+    fn new(group: &'a Group) -> Self {
+        let views: Vec<_> = group.servers().map(Server::view).collect();
+        let order = policy::order(group.options().strategy, &views, random::fraction());
+        let runner = |view: &policy::View| Runner {
+            was_down: view.standing == Standing::Down,
+            outcome: view.looping.then_some(Outcome::Looping),
+            ..Runner::default()
+        };
+        let runners = views.iter().map(runner).collect();
+        let tries_left = policy::max_tries(order.len());
+        Self { group, order, step: 0, runners, tries_left, retries: 0, last_rcode: None }
+    }
+
+    /// Sends the question, as a probe, to servers that are not up and whose time has come. The first in the
+    /// order is asked anyway.
+    fn probe_the_unhealthy(&self, query: &Outgoing) {
+        if self.group.options().strategy == Strategy::Parallel {
+            return; // all are asked anyway
+        }
+        for &index in self.order.iter().skip(1) {
+            let server = &self.group.shared_servers()[index];
+            if server.view().standing != Standing::Up {
+                probe(server, query);
+            }
+        }
+    }
+
+    /// The next server to ask, with the right to ask it; only one not asked before when `fresh` is set.
+    fn next(&mut self, fresh: bool) -> Option<(usize, SemaphorePermit<'a>)> {
+        let servers = self.group.shared_servers();
+        while self.tries_left > 0 && !self.order.is_empty() {
+            let candidates = self.order.len();
+            let ahead = (0..candidates)
+                .map(|offset| self.step + offset)
+                .take_while(|&step| !fresh || step < candidates)
+                .find(|&step| !self.runners[self.order[step % candidates]].out)?;
+            self.step = ahead + 1;
+            let index = self.order[ahead % candidates];
+            let runner = &mut self.runners[index];
+            let Some(permit) = servers[index].permit() else {
+                runner.out = true;
+                runner.outcome.get_or_insert(Outcome::AtLimit);
+                continue;
+            };
+            self.tries_left -= 1;
+            self.retries += u32::from(runner.tries > 0);
+            runner.tries += 1;
+            runner.outstanding += 1;
+            return Some((index, permit));
+        }
+        None
+    }
+
+    /// Whether there is anyone left to ask.
+    fn may_go_on(&self) -> bool {
+        self.tries_left > 0 && self.order.iter().any(|&index| !self.runners[index].out)
+    }
+
+    /// How long to wait, after asking this server, before asking the next.
+    fn pause_after(&self, index: usize) -> Duration {
+        let rtt = self.group.shared_servers()[index].rtt();
+        if self.step < self.order.len() {
+            policy::hedge_delay(rtt)
+        } else {
+            policy::retry_delay(rtt, self.retries)
+        }
+    }
+
+    /// A try has ended without an answer.
+    fn failed(&mut self, index: usize, outcome: Outcome) {
+        let runner = &mut self.runners[index];
+        runner.outstanding -= 1;
+        // A TCP handshake that timed out is silence too: the server may be asked again.
+        runner.out = outcome != Outcome::TimedOut;
+        if let Outcome::Rcode(rcode) = outcome {
+            self.last_rcode = Some(rcode);
+        }
+        runner.outcome = Some(outcome);
+    }
+
+    /// How long those still silent are worth waiting for, if less than the whole time: not at all when each has
+    /// said no in another try, and not long when somebody has said no and the others were known to be down.
+    fn patience(&self) -> Option<Duration> {
+        let mut silent =
+            self.runners.iter().filter(|runner| runner.outstanding > 0 && !runner.out).peekable();
+        if silent.peek().is_none() {
+            return Some(Duration::ZERO);
+        }
+        (self.last_rcode.is_some() && silent.all(|runner| runner.was_down)).then_some(LAST_RESORT_WAIT)
+    }
+
+    /// What to report when nobody gave an answer.
+    fn failure(self) -> Failure {
+        let servers = self.group.servers().zip(self.runners);
+        let attempts = servers.filter_map(|(server, runner)| {
+            let outcome = if runner.outstanding > 0 && !matches!(runner.outcome, Some(Outcome::Rcode(_))) {
+                Outcome::TimedOut
+            } else {
+                runner.outcome?
+            };
+            Some(Attempt { server: server.address().clone(), tries: runner.tries, outcome })
+        });
+        Failure::new(attempts.collect(), self.last_rcode)
+    }
+}
+
+/// Puts the question to a server that is not up, beside the race, when it is time to: this ends by itself, soon,
+/// and serves only to show whether the server is back.
+fn probe(server: &Arc<Server>, query: &Outgoing) {
+    let Some(probing) = server.take_probe() else { return };
+    let query = query.clone();
+    tokio::spawn(async move {
+        let server = probing.server();
+        let Some(permit) = server.permit() else { return };
+        // In time or not, the try itself tells the server's health.
+        let _ = tokio::time::timeout(PROBE_TIMEOUT, attempt(server, 0, &query, permit)).await;
+    });
+}

@@ -1,0 +1,198 @@
+//! Why nobody gave a usable answer, in words for people and in the terms of Extended DNS Errors.
+
+use std::fmt;
+
+use hickory_proto::op::ResponseCode;
+
+use super::ServerAddress;
+
+/// No server of the group gave a usable answer.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// What each server did, in the order they were first asked.
+    pub attempts: Vec<Attempt>,
+    /// The reason as a whole.
+    pub kind: FailureKind,
+}
+
+/// What one server did with the question.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The server.
+    pub server: ServerAddress,
+    /// How often it was asked.
+    pub tries: u32,
+    /// What came of the last try.
+    pub outcome: Outcome,
+}
+
+/// How one try failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing usable came in time.
+    TimedOut,
+    /// The network or the server's host said no.
+    Network(String),
+    /// This machine could not send: out of descriptors, ports, memory.
+    Local(String),
+    /// The server replied with a failing rcode.
+    Rcode(ResponseCode),
+    /// What it sent cannot be read, or was not what was asked.
+    Garbled,
+    /// Not asked: as many queries to it are under way as may be.
+    AtLimit,
+    /// Not asked: it leads back to us.
+    Looping,
+}
+
+/// The reason of a failure as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The group has no servers.
+    NoServers,
+    /// No server replied in time.
+    Timeout,
+    /// No server could be reached.
+    Network,
+    /// Servers replied, but with a failing rcode; this is the last one.
+    Rcode(ResponseCode),
+    /// This machine, or the number of queries under way, did not allow to ask.
+    Overloaded,
+    /// Every server leads back to us.
+    Looping,
+}
+
+impl Failure {
+    /// Finds the reason in what the servers did: the one that says most comes first.
+    pub(super) fn new(attempts: Vec<Attempt>, last_rcode: Option<ResponseCode>) -> Self {
+        let any = |f: fn(&Outcome) -> bool| attempts.iter().any(|attempt| f(&attempt.outcome));
+        let kind = if let Some(rcode) = last_rcode {
+            FailureKind::Rcode(rcode)
+        } else if attempts.is_empty() {
+            FailureKind::NoServers
+        } else if any(|o| matches!(o, Outcome::TimedOut | Outcome::Garbled)) {
+            FailureKind::Timeout
+        } else if any(|o| matches!(o, Outcome::Network(_))) {
+            FailureKind::Network
+        } else if any(|o| matches!(o, Outcome::AtLimit | Outcome::Local(_))) {
+            FailureKind::Overloaded
+        } else {
+            FailureKind::Looping
+        };
+        Self { attempts, kind }
+    }
+}
+
+impl FailureKind {
+    /// The info-code of the Extended DNS Error to tell a client (RFC 8914 section 5.2).
+    pub fn extended_error(self) -> u16 {
+        match self {
+            Self::NoServers | Self::Timeout | Self::Rcode(_) | Self::Looping => 22, // No Reachable Authority
+            Self::Network => 23,                                                    // Network Error
+            Self::Overloaded => 0,                                                  // Other
+        }
+    }
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoServers => f.write_str("no upstream server is configured"),
+            Self::Timeout => f.write_str("no upstream server answered in time"),
+            Self::Network => f.write_str("no upstream server can be reached"),
+            Self::Rcode(rcode) => write!(f, "the upstream servers answer {}", mnemonic(*rcode)),
+            Self::Overloaded => f.write_str("too many queries are under way"),
+            Self::Looping => f.write_str("every upstream server leads back to this one"),
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut => f.write_str("no answer"),
+            Self::Network(error) => f.write_str(error),
+            Self::Local(error) => write!(f, "could not be asked: {error}"),
+            Self::Rcode(rcode) => f.write_str(&mnemonic(*rcode)),
+            Self::Garbled => f.write_str("unreadable reply"),
+            Self::AtLimit => f.write_str("not asked, too many queries under way"),
+            Self::Looping => f.write_str("not asked, it leads back to this server"),
+        }
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.server, self.outcome)?;
+        if self.tries > 1 {
+            write!(f, " ({} tries)", self.tries)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.kind)?;
+        for (index, attempt) in self.attempts.iter().enumerate() {
+            write!(f, "{}{attempt}", if index == 0 { " (" } else { "; " })?;
+        }
+        if self.attempts.is_empty() { Ok(()) } else { f.write_str(")") }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// An rcode as operators write it.
+fn mnemonic(rcode: ResponseCode) -> String {
+    match rcode {
+        ResponseCode::FormErr => "FORMERR".to_owned(),
+        ResponseCode::ServFail => "SERVFAIL".to_owned(),
+        ResponseCode::NotImp => "NOTIMP".to_owned(),
+        ResponseCode::Refused => "REFUSED".to_owned(),
+        ResponseCode::YXDomain => "YXDOMAIN".to_owned(),
+        ResponseCode::NotAuth => "NOTAUTH".to_owned(),
+        ResponseCode::BADCOOKIE => "BADCOOKIE".to_owned(),
+        other => format!("rcode {}", u16::from(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(outcomes: &[Outcome], rcode: Option<ResponseCode>) -> Failure {
+        let attempt = |(n, outcome): (usize, &Outcome)| Attempt {
+            server: format!("192.0.2.{n}").parse().unwrap(),
+            tries: n as u32 + 1,
+            outcome: outcome.clone(),
+        };
+        Failure::new(outcomes.iter().enumerate().map(attempt).collect(), rcode)
+    }
+
+    #[test]
+    fn the_most_telling_reason_wins() {
+        let servfail = ResponseCode::ServFail;
+        let unreachable = || Outcome::Network("network unreachable".to_owned());
+        let rows = [
+            (vec![], None, FailureKind::NoServers),
+            (vec![Outcome::TimedOut, Outcome::Rcode(servfail)], Some(servfail), FailureKind::Rcode(servfail)),
+            (vec![unreachable(), Outcome::TimedOut], None, FailureKind::Timeout),
+            (vec![Outcome::AtLimit, unreachable()], None, FailureKind::Network),
+            (vec![Outcome::AtLimit, Outcome::Looping], None, FailureKind::Overloaded),
+            (vec![Outcome::Looping, Outcome::Looping], None, FailureKind::Looping),
+        ];
+        for (outcomes, rcode, kind) in rows {
+            assert_eq!(failure(&outcomes, rcode).kind, kind, "{outcomes:?}");
+        }
+    }
+
+    #[test]
+    fn the_text_names_each_server_with_what_it_did() {
+        let failure = failure(&[Outcome::Rcode(ResponseCode::Refused), Outcome::TimedOut], None);
+        assert_eq!(
+            failure.to_string(),
+            "no upstream server answered in time (192.0.2.0: REFUSED; 192.0.2.1: no answer (2 tries))"
+        );
+    }
+}

@@ -1,0 +1,86 @@
+//! A group of upstream servers: what the configuration names, alive.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::server::Server;
+use super::{Failure, Outgoing, Reply, ServerAddress, Strategy, exchange};
+
+/// How a group behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupOptions {
+    /// How its servers share the work.
+    pub strategy: Strategy,
+    /// Queries that may be under way to one server. Beyond, the next server is asked.
+    pub max_in_flight: usize,
+    /// The time one exchange may take: under the 4 s within which every client has its answer.
+    pub deadline: Duration,
+}
+
+impl Default for GroupOptions {
+    fn default() -> Self {
+        Self { strategy: Strategy::default(), max_in_flight: 1000, deadline: Duration::from_millis(3800) }
+    }
+}
+
+/// A named group of servers with what is known of them. A changed configuration makes a new group.
+#[derive(Debug)]
+pub struct Group {
+    /// What the configuration calls it.
+    name: String,
+    /// Its servers, in the order written.
+    servers: Vec<Arc<Server>>,
+    /// How it behaves.
+    options: GroupOptions,
+}
+
+impl Group {
+    /// A group nothing is known of yet. A server named twice is one server.
+    pub fn new(name: String, servers: Vec<ServerAddress>, options: GroupOptions) -> Self {
+        let mut distinct: Vec<ServerAddress> = Vec::with_capacity(servers.len());
+        for server in servers {
+            if !distinct.contains(&server) {
+                distinct.push(server);
+            }
+        }
+        let live = |address| Arc::new(Server::new(address, options.max_in_flight));
+        Self { name, servers: distinct.into_iter().map(live).collect(), options }
+    }
+
+    /// What the configuration calls it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it behaves.
+    pub fn options(&self) -> &GroupOptions {
+        &self.options
+    }
+
+    /// Its servers, in the order written.
+    pub fn servers(&self) -> impl Iterator<Item = &Server> {
+        self.servers.iter().map(AsRef::as_ref)
+    }
+
+    /// Its servers, for tasks that may outlive a borrow.
+    pub(super) fn shared_servers(&self) -> &[Arc<Server>] {
+        &self.servers
+    }
+
+    /// It has no servers: every exchange fails at once.
+    pub fn is_empty(&self) -> bool {
+        self.servers.is_empty()
+    }
+
+    /// When any of its servers last gave an answer: later than a failure, it says that asking again is worth it.
+    pub fn last_success(&self) -> Option<Instant> {
+        self.servers().filter_map(Server::last_success).max()
+    }
+
+    /// Asks the servers until one gives a usable answer, none is left, or the deadline comes. NXDOMAIN and
+    /// NOERROR, with data or without, are answers. Dropping the future ends everything it began, but for a
+    /// short probe of a server that is down.
+    pub async fn exchange(&self, query: &Outgoing) -> Result<Reply, Failure> {
+        exchange::run(self, query).await
+    }
+}

@@ -1,0 +1,269 @@
+//! How a server is doing: passive scoring from the replies to real queries. Pure: `now` comes in.
+//!
+//! Any reply proves a server alive. Replies that never come, and network errors, mark it down when several
+//! follow one another; failing rcodes in a row rank it behind servers that answer. A server that is not up is
+//! still tried last, and gets one real query in a while as a probe, so that its return is noticed.
+
+use std::time::{Duration, Instant};
+
+/// So many misses in a row mark a server down.
+const MISSES_TO_DOWN: u32 = 3;
+/// So many failing rcodes in a row mark a server failing.
+const BAD_RCODES_TO_FAILING: u32 = 5;
+/// The first interval between probes.
+const PROBE_FIRST: Duration = Duration::from_millis(250);
+/// The longest interval: the return of a server is to be noticed within 2 s.
+const PROBE_LONGEST: Duration = Duration::from_millis(1500);
+
+/// Whether a server can be relied on; the order is that of preference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Answers, or was never asked.
+    Up,
+    /// Replies, but with failing rcodes only.
+    Failing,
+    /// Does not reply.
+    Down,
+}
+
+/// Smoothed round-trip time, as RFC 6298 section 2 computes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rtt {
+    /// Smoothed.
+    pub(super) srtt: Duration,
+    /// Its variation.
+    pub(super) rttvar: Duration,
+}
+
+impl Rtt {
+    /// After the first sample.
+    fn first(sample: Duration) -> Self {
+        Self { srtt: sample, rttvar: sample / 2 }
+    }
+
+    /// After one more.
+    fn then(self, sample: Duration) -> Self {
+        Self {
+            rttvar: (self.rttvar * 3 + self.srtt.abs_diff(sample)) / 4,
+            srtt: (self.srtt * 7 + sample) / 8,
+        }
+    }
+}
+
+/// The health of one server.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    /// How fast it replies.
+    rtt: Option<Rtt>,
+    /// Misses since the last reply.
+    misses: u32,
+    /// Failing rcodes since the last answer.
+    bad_rcodes: u32,
+    /// When any reply last came.
+    last_reply: Option<Instant>,
+    /// When an answer last came.
+    last_answer: Option<Instant>,
+    /// When a miss was last counted.
+    last_miss: Option<Instant>,
+    /// The next probe: not before, and the interval after it.
+    probe: Option<(Instant, Duration)>,
+}
+
+impl Health {
+    /// Whether it can be relied on.
+    pub(super) fn standing(&self) -> Standing {
+        if self.misses >= MISSES_TO_DOWN {
+            Standing::Down
+        } else if self.bad_rcodes >= BAD_RCODES_TO_FAILING {
+            Standing::Failing
+        } else {
+            Standing::Up
+        }
+    }
+
+    /// How fast it replies, if that is known.
+    pub(super) fn rtt(&self) -> Option<Rtt> {
+        self.rtt
+    }
+
+    /// When it last gave an answer (NOERROR or NXDOMAIN).
+    pub(super) fn last_answer(&self) -> Option<Instant> {
+        self.last_answer
+    }
+
+    /// A reply came over UDP after `sample`.
+    pub(super) fn measured(&mut self, sample: Duration) {
+        self.rtt = Some(self.rtt.map_or(Rtt::first(sample), |rtt| rtt.then(sample)));
+    }
+
+    /// A valid reply came; `usable` says whether its rcode was NOERROR or NXDOMAIN.
+    pub(super) fn replied(&mut self, usable: bool, now: Instant) {
+        self.last_reply = Some(now);
+        self.misses = 0;
+        if usable {
+            self.last_answer = Some(now);
+            self.bad_rcodes = 0;
+        } else {
+            self.bad_rcodes = self.bad_rcodes.saturating_add(1);
+        }
+        self.schedule(now);
+    }
+
+    /// A query sent at `started` got no reply by `now`, or a network error.
+    pub(super) fn missed(&mut self, started: Instant, now: Instant) {
+        let waited = now.saturating_duration_since(started);
+        if self.rtt.is_some_and(|rtt| waited > rtt.srtt) {
+            self.measured(waited); // it would have taken at least so long
+        }
+        // A reply since then shows that the server lives, and misses that overlap are one event, not many.
+        let overlaps = |at: Option<Instant>| at.is_some_and(|at| at >= started);
+        if overlaps(self.last_reply) || (overlaps(self.last_miss) && waited > Duration::ZERO) {
+            return;
+        }
+        self.last_miss = Some(now);
+        self.misses = self.misses.saturating_add(1);
+        self.schedule(now);
+    }
+
+    /// Plans the first probe when the server has just ceased to be up, and none when it is.
+    fn schedule(&mut self, now: Instant) {
+        if self.standing() == Standing::Up {
+            self.probe = None;
+        } else if self.probe.is_none() {
+            self.probe = Some((now + PROBE_FIRST, PROBE_FIRST * 2));
+        }
+    }
+
+    /// Whether to probe now; if so the next probe is put off. `chance` in 0..1 gives the jitter, so that many
+    /// of us do not come back to a weak server in step.
+    pub(super) fn take_probe(&mut self, now: Instant, chance: f64) -> bool {
+        match self.probe {
+            Some((due, interval)) if now >= due => {
+                let wait = interval.mul_f64(0.8 + 0.2 * chance);
+                self.probe = Some((now + wait, (interval * 2).min(PROBE_LONGEST)));
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A server that missed three queries in a row, one after the other, the last at the returned moment.
+    fn down() -> (Health, Instant) {
+        let mut health = Health::default();
+        let mut now = Instant::now();
+        for _ in 0..MISSES_TO_DOWN {
+            assert_eq!(health.standing(), Standing::Up);
+            let started = now + MS;
+            now = started + 400 * MS;
+            health.missed(started, now);
+        }
+        assert_eq!(health.standing(), Standing::Down);
+        (health, now)
+    }
+
+    #[test]
+    fn misses_in_a_row_mark_down_and_any_reply_marks_up() {
+        for usable in [true, false] {
+            let (mut health, now) = down();
+            health.replied(usable, now);
+            assert_eq!(health.standing(), Standing::Up);
+        }
+    }
+
+    #[test]
+    fn a_reply_between_keeps_a_server_up() {
+        let mut health = Health::default();
+        let start = Instant::now();
+        for i in 0..20 {
+            let now = start + i * 1000 * MS;
+            health.missed(now, now + 400 * MS);
+            health.replied(true, now + 500 * MS);
+        }
+        assert_eq!(health.standing(), Standing::Up);
+    }
+
+    #[test]
+    fn a_lost_burst_is_one_miss() {
+        let mut health = Health::default();
+        let start = Instant::now();
+        for i in 0..100 {
+            health.missed(start + i * MS, start + (400 + i) * MS);
+        }
+        assert_eq!(health.standing(), Standing::Up);
+    }
+
+    #[test]
+    fn a_miss_older_than_the_last_reply_is_no_news() {
+        let (mut health, start) = (Health::default(), Instant::now());
+        health.replied(true, start + 10 * MS);
+        for _ in 0..10 {
+            health.missed(start, start + 400 * MS);
+        }
+        assert_eq!(health.standing(), Standing::Up);
+    }
+
+    #[test]
+    fn refused_connections_mark_down_at_once_they_repeat() {
+        let (mut health, now) = (Health::default(), Instant::now());
+        (0..3).for_each(|_| health.missed(now, now));
+        assert_eq!(health.standing(), Standing::Down);
+    }
+
+    #[test]
+    fn failing_rcodes_rank_behind_and_one_answer_restores() {
+        let (mut health, now) = (Health::default(), Instant::now());
+        (0..4).for_each(|_| health.replied(false, now));
+        assert_eq!(health.standing(), Standing::Up);
+        health.replied(false, now);
+        assert_eq!(health.standing(), Standing::Failing);
+        assert_eq!(health.last_answer(), None);
+        health.replied(true, now);
+        assert_eq!(health.standing(), Standing::Up);
+        assert_eq!(health.last_answer(), Some(now));
+    }
+
+    #[test]
+    fn probes_back_off_but_never_beyond_the_promise() {
+        let (mut health, start) = down();
+        let mut probes = vec![];
+        for step in 0..2000 {
+            let now = start + step * 5 * MS;
+            if health.take_probe(now, 1.0) {
+                probes.push(now - start);
+            }
+        }
+        assert_eq!(probes[0], 250 * MS);
+        assert_eq!(probes[1], 750 * MS);
+        assert_eq!(probes[2], 1750 * MS);
+        assert!(probes.windows(2).all(|pair| pair[1] - pair[0] <= PROBE_LONGEST));
+        assert!(probes.len() >= 7);
+    }
+
+    #[test]
+    fn a_server_that_is_up_is_not_probed() {
+        let (mut health, now) = down();
+        health.replied(true, now);
+        assert!(!health.take_probe(now + 10_000 * MS, 0.0));
+    }
+
+    #[test]
+    fn round_trips_are_smoothed_and_silence_counts_as_slow() {
+        let mut health = Health::default();
+        assert_eq!(health.rtt(), None);
+        (0..50).for_each(|_| health.measured(10 * MS));
+        let steady = health.rtt().unwrap();
+        assert!(steady.srtt == 10 * MS && steady.rttvar < MS);
+        let now = Instant::now();
+        health.missed(now, now + 400 * MS);
+        assert!(health.rtt().unwrap().srtt > 50 * MS);
+        health.missed(now, now + 20 * MS); // no slower than is known: says nothing
+        assert!(health.rtt().unwrap().srtt > 50 * MS);
+    }
+}

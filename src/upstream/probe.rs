@@ -1,0 +1,181 @@
+//! Finds servers that lead back to us, by sending each a name nobody else can know and seeing whether it comes
+//! in at our own door.
+//!
+//! A loop is a fault of the configuration around us; it must not take the process down with it. The server is
+//! set aside, loudly and once, and taken back when a later probe no longer comes back.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use hickory_proto::rr::{Name, RecordType};
+
+use super::server::Server;
+use super::{Group, Outgoing, conversation, now, random};
+
+/// The label under which probe names lie.
+const SUFFIX: &str = "pvtzd-loop";
+/// How often the servers of a group are probed.
+const INTERVAL: Duration = Duration::from_secs(30);
+/// How long a probe is waited for.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a probe that comes back late is still recognised. Longer than any query lives.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// Knows the probes under way. One for the process: every listener asks it about names under its suffix.
+#[derive(Debug, Default)]
+pub struct LoopDetector {
+    /// By the number in their name.
+    sent: Mutex<HashMap<u64, Probe>>,
+}
+
+/// A probe sent.
+#[derive(Debug)]
+struct Probe {
+    /// To whom.
+    server: Arc<Server>,
+    /// When.
+    at: Instant,
+    /// It has come back.
+    returned: bool,
+}
+
+impl LoopDetector {
+    /// No probes under way.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// To be called for every incoming name: says whether it is one of our own probes, and if so sets aside the
+    /// server that it was sent to. Such a query needs no answer; a prompt REFUSED keeps the loop short.
+    pub fn seen(&self, name: &Name) -> bool {
+        let Some(number) = number(name) else { return false };
+        let mut sent = self.sent();
+        let Some(probe) = sent.get_mut(&number) else { return false };
+        probe.returned = true;
+        if probe.server.set_looping(true) {
+            tracing::error!(
+                server = %probe.server.address(),
+                "this upstream server leads back to us: what is sent there comes in here again. It is set aside \
+                 until it no longer does"
+            );
+        }
+        true
+    }
+
+    /// Probes each server of `group` once, and waits for the results.
+    pub async fn check(&self, group: &Group) {
+        join_all(group.shared_servers().iter().map(|server| self.check_server(server))).await;
+    }
+
+    /// Probes the servers of `group` now and every 30 s, until the group is gone. The listeners should be open.
+    pub async fn watch(self: Arc<Self>, group: Weak<Group>) {
+        let mut ticks = tokio::time::interval(INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let Some(group) = group.upgrade() else { return };
+            self.check(&group).await;
+        }
+    }
+
+    /// Probes one server.
+    async fn check_server(&self, server: &Arc<Server>) {
+        let Ok(number) = random::bytes().map(u64::from_ne_bytes) else { return };
+        let Ok(name) = Name::from_ascii(format!("{number:016x}.{SUFFIX}.")) else { return };
+        self.remember(number, server);
+        let query = Outgoing { name, rtype: RecordType::TXT, dnssec_ok: false, checking_disabled: false };
+        // What the server says is of no interest, and nothing its health should hear of.
+        let _ = tokio::time::timeout(TIMEOUT, conversation::ask(server, &query)).await;
+        let returned = self.sent().get(&number).is_some_and(|probe| probe.returned);
+        if !returned && server.set_looping(false) {
+            tracing::info!(server = %server.address(), "this upstream server no longer leads back to us");
+        }
+    }
+
+    /// Adds a probe, and forgets the old ones.
+    fn remember(&self, number: u64, server: &Arc<Server>) {
+        let at = now();
+        let mut sent = self.sent();
+        sent.retain(|_, probe| at.saturating_duration_since(probe.at) < REMEMBERED);
+        sent.insert(number, Probe { server: Arc::clone(server), at, returned: false });
+    }
+
+    /// The probes.
+    fn sent(&self) -> MutexGuard<'_, HashMap<u64, Probe>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The number in a probe name; none for any other name. Cheap for those: every query passes here.
+fn number(name: &Name) -> Option<u64> {
+    let mut labels = name.iter();
+    let (Some(first), Some(second), None) = (labels.next(), labels.next(), labels.next()) else {
+        return None;
+    };
+    if first.len() != 16 || !second.eq_ignore_ascii_case(SUFFIX.as_bytes()) {
+        return None;
+    }
+    let digits = std::str::from_utf8(first).ok()?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::fake::{FakeServer, group, outgoing, reply_a, reply_rcode};
+    use crate::upstream::{FailureKind, Strategy};
+    use hickory_proto::op::ResponseCode;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn only_probe_names_have_a_number() {
+        let number = |name: &str| number(&Name::from_ascii(name).unwrap());
+        assert_eq!(number("00000000000000fF.PVTZD-loop."), Some(255));
+        for other in
+            ["pvtzd-loop.", "ff.pvtzd-loop.", "00000000000000ff.example.", "0.00000000000000ff.pvtzd-loop."]
+        {
+            assert_eq!(number(other), None, "{other}");
+        }
+        assert!(!LoopDetector::new().seen(&Name::from_ascii("00000000000000ff.pvtzd-loop.").unwrap()));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_leads_back_is_set_aside_and_taken_back() {
+        let detector = Arc::new(LoopDetector::new());
+        let looping = Arc::new(AtomicBool::new(true));
+        let (door, closed) = (Arc::clone(&detector), Arc::clone(&looping));
+        // While it loops, the server hands every query to our own door.
+        let server = FakeServer::start(move |asked| {
+            if closed.load(Ordering::Relaxed) && door.seen(asked.name()) {
+                return reply_rcode(asked, ResponseCode::Refused);
+            }
+            reply_a(asked, 1)
+        })
+        .await;
+        let honest = FakeServer::start(|asked| reply_a(asked, 2)).await;
+
+        let both = group(&[&server, &honest], Strategy::Failover);
+        detector.check(&both).await;
+        assert_eq!(both.servers().map(Server::is_looping).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(both.exchange(&outgoing("a.example.")).await.unwrap().server, honest.address());
+
+        let alone = group(&[&server], Strategy::Failover);
+        detector.check(&alone).await;
+        let failure = alone.exchange(&outgoing("a.example.")).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Looping);
+
+        looping.store(false, Ordering::Relaxed);
+        detector.check(&both).await;
+        assert_eq!(both.exchange(&outgoing("a.example.")).await.unwrap().server, server.address());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn watching_ends_with_the_group() {
+        let group = Arc::new(group(&[], Strategy::Failover));
+        let watch = Arc::new(LoopDetector::new()).watch(Arc::downgrade(&group));
+        drop(group);
+        tokio::time::timeout(INTERVAL * 2, watch).await.unwrap();
+    }
+}

@@ -1,0 +1,360 @@
+//! One upstream server as it is known right now: health, manner, load, counters.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::health::{Health, Rtt, Standing};
+use super::manner::{Manner, Memory};
+use super::policy::{View, hedge_delay};
+use super::{Outcome, ServerAddress, now, random};
+
+/// One server of a group.
+#[derive(Debug)]
+pub struct Server {
+    /// Where it is.
+    address: ServerAddress,
+    /// What changes with each reply. Held for a few instructions at a time.
+    state: Mutex<State>,
+    /// One permit for each query that may be under way.
+    permits: Semaphore,
+    /// How many permits there are.
+    max_in_flight: usize,
+    /// Set aside because it leads back to us.
+    looping: AtomicBool,
+    /// A probe is under way.
+    probing: AtomicBool,
+    /// What happened so far.
+    counters: Counters,
+}
+
+/// The part of a server that is behind its lock.
+#[derive(Debug)]
+struct State {
+    /// Is it up, how fast?
+    health: Health,
+    /// How does it want to be asked?
+    memory: Memory,
+}
+
+/// Declares the counters once, as atomics and as the plain numbers of a snapshot.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What happened with a server since it was configured.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counts { $($(#[$doc])* pub $name: u64,)* }
+
+        /// [`Counts`], shared.
+        #[derive(Debug, Default)]
+        pub(super) struct Counters { $($(#[$doc])* pub(super) $name: Counter,)* }
+
+        impl Counters {
+            /// The numbers now.
+            fn read(&self) -> Counts {
+                Counts { $($name: self.$name.0.load(Ordering::Relaxed),)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Tries: a question put to this server, however many packets it took.
+    queries,
+    /// Usable answers (NOERROR, NXDOMAIN).
+    successes,
+    /// Tries that got no reply in the time they had.
+    timeouts,
+    /// Tries ended by an error of the network.
+    network_errors,
+    /// Tries that this machine could not send.
+    local_errors,
+    /// Replies with a failing rcode.
+    bad_rcodes,
+    /// Tries ended by a reply that cannot be read.
+    garbled,
+    /// Datagrams that came from the server's address but answer nothing we asked.
+    mismatches,
+    /// Questions that moved from UDP to TCP.
+    tcp_fallbacks,
+    /// Times the server was passed over because its limit was reached.
+    at_limit,
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub(super) fn bump(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A server as status pages and metrics show it.
+#[derive(Clone, Debug)]
+pub struct ServerSnapshot {
+    /// Where it is.
+    pub address: ServerAddress,
+    /// Can it be relied on?
+    pub standing: Standing,
+    /// Set aside because it leads back to us.
+    pub looping: bool,
+    /// Smoothed round-trip time, once known.
+    pub srtt: Option<Duration>,
+    /// Queries under way.
+    pub in_flight: usize,
+    /// When it last gave an answer.
+    pub last_success: Option<Instant>,
+    /// What happened so far.
+    pub counts: Counts,
+}
+
+impl Server {
+    /// A server nothing is known of yet.
+    pub(super) fn new(address: ServerAddress, max_in_flight: usize) -> Self {
+        let memory = Memory::new(random::bytes().ok());
+        let max_in_flight = max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            address,
+            state: Mutex::new(State { health: Health::default(), memory }),
+            permits: Semaphore::new(max_in_flight),
+            max_in_flight,
+            looping: AtomicBool::new(false),
+            probing: AtomicBool::new(false),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> &ServerAddress {
+        &self.address
+    }
+
+    /// Whether it is set aside because it leads back to us.
+    pub fn is_looping(&self) -> bool {
+        self.looping.load(Ordering::Relaxed)
+    }
+
+    /// Sets it aside, or takes it back; says whether that is news.
+    pub fn set_looping(&self, looping: bool) -> bool {
+        self.looping.swap(looping, Ordering::Relaxed) != looping
+    }
+
+    /// When it last gave an answer.
+    pub fn last_success(&self) -> Option<Instant> {
+        self.state().health.last_answer()
+    }
+
+    /// Everything worth showing.
+    pub fn snapshot(&self) -> ServerSnapshot {
+        let state = self.state();
+        ServerSnapshot {
+            address: self.address.clone(),
+            standing: state.health.standing(),
+            looping: self.is_looping(),
+            srtt: state.health.rtt().map(|rtt| rtt.srtt),
+            in_flight: self.max_in_flight - self.permits.available_permits(),
+            last_success: state.health.last_answer(),
+            counts: self.counters.read(),
+        }
+    }
+
+    /// What the order of asking depends on.
+    pub(super) fn view(&self) -> View {
+        let state = self.state();
+        View { standing: state.health.standing(), rtt: state.health.rtt(), looping: self.is_looping() }
+    }
+
+    /// How fast it replies.
+    pub(super) fn rtt(&self) -> Option<Rtt> {
+        self.state().health.rtt()
+    }
+
+    /// The right to send it one query, if its limit allows.
+    pub(super) fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        let permit = self.permits.try_acquire().ok();
+        if permit.is_none() {
+            self.counters.at_limit.bump();
+        }
+        permit
+    }
+
+    /// The counters.
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// How to ask it now.
+    pub(super) fn manner(&self) -> Manner {
+        self.state().memory.manner(now())
+    }
+
+    /// Notes something learned of its manner.
+    pub(super) fn learn(&self, lesson: impl FnOnce(&mut Memory)) {
+        lesson(&mut self.state().memory);
+    }
+
+    /// A reply came over UDP after `sample`.
+    pub(super) fn measured(&self, sample: Duration) {
+        self.state().health.measured(sample);
+    }
+
+    /// The right to probe it now, when it is not up and the time has come.
+    pub(super) fn take_probe(self: &Arc<Self>) -> Option<Probing> {
+        let due = self.state().health.take_probe(now(), random::fraction());
+        (due && !self.probing.swap(true, Ordering::Relaxed)).then(|| Probing(Arc::clone(self)))
+    }
+
+    /// Begins a try. What becomes of it is noted when [`Try::ended`] is called or the guard is dropped.
+    pub(super) fn begin(&self) -> Try<'_> {
+        self.counters.queries.bump();
+        Try { server: self, started: now(), open: true }
+    }
+
+    /// The changing part.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A probe under way; there is one a server at most.
+pub(super) struct Probing(Arc<Server>);
+
+impl Probing {
+    /// Who is probed.
+    pub(super) fn server(&self) -> &Server {
+        &self.0
+    }
+}
+
+impl Drop for Probing {
+    fn drop(&mut self) {
+        self.0.probing.store(false, Ordering::Relaxed);
+    }
+}
+
+/// A try under way. Dropped without a result (the time is up, or another server was faster), it counts as a
+/// miss if the server had had longer than it usually needs.
+pub(super) struct Try<'a> {
+    /// Whom it asks.
+    server: &'a Server,
+    /// Since when.
+    started: Instant,
+    /// No result so far.
+    open: bool,
+}
+
+impl Try<'_> {
+    /// Notes the result: `Ok` for an answer.
+    pub(super) fn ended(mut self, result: Result<(), &Outcome>) {
+        self.open = false;
+        let counters = &self.server.counters;
+        let mut state = self.server.state();
+        match result {
+            Ok(()) => {
+                counters.successes.bump();
+                state.health.replied(true, now());
+            }
+            Err(Outcome::Rcode(_)) => {
+                counters.bad_rcodes.bump();
+                state.health.replied(false, now());
+            }
+            Err(Outcome::Network(_)) => {
+                counters.network_errors.bump();
+                state.health.missed(self.started, now());
+            }
+            Err(Outcome::Garbled) => {
+                counters.garbled.bump();
+                state.health.missed(self.started, now());
+            }
+            Err(Outcome::TimedOut) => {
+                counters.timeouts.bump();
+                state.health.missed(self.started, now());
+            }
+            // Our own trouble says nothing of the server.
+            Err(Outcome::Local(_)) => counters.local_errors.bump(),
+            Err(Outcome::AtLimit | Outcome::Looping) => {}
+        }
+    }
+}
+
+impl Drop for Try<'_> {
+    fn drop(&mut self) {
+        if !self.open {
+            return;
+        }
+        let now = now();
+        let mut state = self.server.state();
+        if now.saturating_duration_since(self.started) >= hedge_delay(state.health.rtt()) {
+            self.server.counters.timeouts.bump();
+            state.health.missed(self.started, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(max_in_flight: usize) -> Server {
+        Server::new("192.0.2.1".parse().unwrap(), max_in_flight)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_try_given_up_early_is_no_miss_and_given_up_late_it_is_one() {
+        let server = server(1);
+        let early = server.begin();
+        tokio::time::advance(Duration::from_millis(20)).await;
+        drop(early);
+        assert_eq!(server.snapshot().counts.timeouts, 0);
+        for _ in 0..3 {
+            let late = server.begin();
+            tokio::time::advance(Duration::from_millis(900)).await;
+            drop(late);
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        assert_eq!(server.snapshot().counts.timeouts, 3);
+        assert_eq!(server.snapshot().standing, Standing::Down);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_probe_at_a_time() {
+        let server = Arc::new(server(1));
+        for _ in 0..3 {
+            server.begin().ended(Err(&Outcome::Network(String::new())));
+        }
+        assert!(server.take_probe().is_none());
+        tokio::time::advance(Duration::from_millis(250)).await;
+        let probing = server.take_probe();
+        assert!(probing.is_some());
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert!(server.take_probe().is_none());
+        drop(probing);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert!(server.take_probe().is_some());
+    }
+
+    #[test]
+    fn the_limit_holds_and_is_counted() {
+        let server = server(2);
+        let held = (server.permit(), server.permit());
+        assert!(held.0.is_some() && held.1.is_some());
+        assert!(server.permit().is_none());
+        assert_eq!((server.snapshot().in_flight, server.snapshot().counts.at_limit), (2, 1));
+        drop(held);
+        assert!(server.permit().is_some());
+    }
+
+    #[test]
+    fn our_own_trouble_is_not_held_against_the_server() {
+        let server = server(1);
+        for _ in 0..10 {
+            server.begin().ended(Err(&Outcome::Local("too many open files".to_owned())));
+        }
+        assert_eq!(server.snapshot().standing, Standing::Up);
+        assert_eq!(server.snapshot().counts.local_errors, 10);
+    }
+}

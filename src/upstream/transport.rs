@@ -1,0 +1,134 @@
+//! The sockets: how bytes get to a server and back. A new transport goes here.
+//!
+//! UDP gives one connected socket on a random port per query; only datagrams from the server's own address and
+//! port reach it, and ICMP errors come back as errors. TCP opens a connection per query; a pool would stand
+//! behind [`over_stream`] without its callers noticing.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::{TcpStream, UdpSocket};
+
+use super::{Outcome, random};
+
+/// Random ports tried before the kernel is asked for one: a busy machine must not spin here (L53).
+const PORT_TRIES: usize = 4;
+/// The lowest port taken for queries.
+const LOWEST_PORT: u16 = 1024;
+/// How long a TCP handshake may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Room for any datagram: some servers send more than was asked for (L48).
+const DATAGRAM_SIZE: usize = 65_535;
+
+thread_local! {
+    /// Where datagrams are received before the few octets they have are copied out: 64 KiB for each query
+    /// under way would be too dear.
+    static DATAGRAM: RefCell<Box<[u8]>> = RefCell::new(vec![0; DATAGRAM_SIZE].into_boxed_slice());
+}
+
+/// A fresh socket on a random port, connected to `server`.
+pub(super) fn datagram_socket(server: SocketAddr) -> io::Result<UdpSocket> {
+    let local = match server {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let socket = bind_random(local)?;
+    socket.connect(server)?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
+}
+
+/// Binds to a port of our own choice, since the kernel's range may be small; to the kernel's when that fails.
+fn bind_random(local: IpAddr) -> io::Result<std::net::UdpSocket> {
+    for _ in 0..PORT_TRIES {
+        let port = u16::from_ne_bytes(random::bytes()?);
+        if port < LOWEST_PORT {
+            continue;
+        }
+        match std::net::UdpSocket::bind((local, port)) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            done => return done,
+        }
+    }
+    std::net::UdpSocket::bind((local, 0))
+}
+
+/// The next datagram from the server `socket` is connected to.
+pub(super) async fn receive(socket: &UdpSocket) -> io::Result<Vec<u8>> {
+    loop {
+        // An ICMP error makes a socket ready for errors only, and is not seen by waiting for data.
+        let ready = socket.ready(Interest::READABLE | Interest::ERROR).await?;
+        if ready.is_error() {
+            if let Some(error) = socket.take_error()? {
+                return Err(error);
+            }
+            // Taken already: forget it, or the wait above would never wait again.
+            let _ = socket.try_io(Interest::ERROR, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+        }
+        let received = DATAGRAM.with_borrow_mut(|buffer| {
+            let len = socket.try_recv(buffer)?;
+            Ok::<_, io::Error>(buffer[..len].to_vec())
+        });
+        match received {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return done,
+        }
+    }
+}
+
+/// Sends one message over a stream and reads one back, each behind its length (RFC 7766 section 8).
+pub(super) async fn over_stream(server: SocketAddr, message: &[u8]) -> io::Result<Vec<u8>> {
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(server)).await;
+    let mut stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    stream.set_nodelay(true)?;
+    let len = u16::try_from(message.len()).map_err(io::Error::other)?;
+    // In one write, so that both leave in one segment.
+    stream.write_all(&[&len.to_be_bytes(), message].concat()).await?;
+    let len = stream.read_u16().await?;
+    let mut reply = vec![0; usize::from(len)];
+    stream.read_exact(&mut reply).await?;
+    Ok(reply)
+}
+
+/// Whose fault an error is: this machine's when it has run out of something, else the network's.
+pub(super) fn blame(error: &io::Error) -> Outcome {
+    let exhausted =
+        [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM, Errno::EADDRINUSE, Errno::EAGAIN];
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(errno) if exhausted.contains(&errno) => Outcome::Local(errno.desc().to_lowercase()),
+        Some(errno) => Outcome::Network(errno.desc().to_lowercase()),
+        None if error.kind() == io::ErrorKind::TimedOut => Outcome::TimedOut,
+        None => Outcome::Network(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn each_query_has_a_port_of_its_own() {
+        let server = "127.0.0.1:53".parse().unwrap();
+        let sockets: Vec<_> = (0..50).map(|_| datagram_socket(server).unwrap()).collect();
+        let ports: Vec<u16> = sockets.iter().map(|s| s.local_addr().unwrap().port()).collect();
+        assert!(ports.iter().all(|&port| port >= LOWEST_PORT));
+        assert!(ports.windows(2).any(|pair| pair[0].abs_diff(pair[1]) > 1000));
+    }
+
+    #[test]
+    fn running_out_is_our_fault_and_refusal_is_not() {
+        let blame_of = |errno: Errno| blame(&io::Error::from_raw_os_error(errno as i32));
+        assert!(matches!(blame_of(Errno::EMFILE), Outcome::Local(_)));
+        assert!(matches!(blame_of(Errno::ENOBUFS), Outcome::Local(_)));
+        assert!(
+            matches!(blame_of(Errno::ECONNREFUSED), Outcome::Network(text) if text == "connection refused")
+        );
+        assert!(matches!(blame_of(Errno::ENETUNREACH), Outcome::Network(_)));
+        assert_eq!(blame(&io::ErrorKind::TimedOut.into()), Outcome::TimedOut);
+    }
+}

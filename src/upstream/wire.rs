@@ -1,0 +1,448 @@
+//! Queries as bytes, and the judgement on what comes back. Pure: randomness is drawn by the caller.
+//!
+//! A reply is held against the bytes that were sent, not against a parsed message: id, QR, opcode and the
+//! question with the exact letter case must be ours before anything else in it is read.
+
+use hickory_proto::op::Message;
+use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
+
+use super::Outgoing;
+use super::manner::{CLIENT_COOKIE_LEN, ClientCookie, Manner};
+
+/// Length of the header (RFC 1035 section 4.1.1).
+const HEADER_LEN: usize = 12;
+/// Our EDNS payload size: small enough that no reply is fragmented (RFC 9715).
+const PAYLOAD_SIZE: u16 = 1232;
+/// Record type OPT (RFC 6891).
+const TYPE_OPT: u16 = 41;
+/// EDNS option code of cookies (RFC 7873).
+const OPTION_COOKIE: u16 = 10;
+/// EDNS option code of Extended DNS Errors (RFC 8914).
+const OPTION_EDE: u16 = 15;
+/// An option code for local use (RFC 6891 section 9), which no parser interprets.
+const OPTION_UNREAD: u16 = 65_001;
+/// Lengths a cookie option with a server cookie may have (RFC 7873 section 4).
+const FULL_COOKIE: std::ops::RangeInclusive<usize> = 16..=40;
+
+/// One query as sent, with what is needed to recognise its answer.
+pub(super) struct Sent {
+    /// The message.
+    pub(super) bytes: Vec<u8>,
+    /// Where its question ends.
+    question_end: usize,
+    /// The client cookie in it.
+    client_cookie: Option<ClientCookie>,
+}
+
+/// What a query's bytes may not let an outsider guess.
+pub(super) struct Chance {
+    /// The message id.
+    pub(super) id: [u8; 2],
+    /// One bit for each octet of the name: its letter is upper case.
+    pub(super) case: [u8; 32],
+}
+
+/// The road a message came by: over a stream nobody outside can put in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Channel {
+    /// UDP: case and cookie must be right, and the reply may be cut.
+    Datagram,
+    /// TCP.
+    Stream,
+}
+
+/// What a reply turned out to be.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// The answer to our query.
+    Answer(Box<Message>, ReplyCookie),
+    /// The answer, cut: the whole is to be had over TCP.
+    Truncated,
+    /// Ours but for the case of the letters: a server that folds case, or a guess.
+    CaseFolded,
+    /// Not an answer to our query: someone else's, late, or forged.
+    Stranger,
+    /// Answers our query but cannot be read.
+    Garbled,
+}
+
+/// The server's half of the cookie in a reply.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum ReplyCookie {
+    /// The reply carries none.
+    Absent,
+    /// Our client cookie came back with this server cookie.
+    Server(Vec<u8>),
+}
+
+impl Sent {
+    /// Writes the query: RD and AD set (AD so that the server reports it, RFC 6840 section 5.7).
+    pub(super) fn new(query: &Outgoing, manner: &Manner, chance: &Chance) -> Self {
+        let mut bytes = Vec::with_capacity(128);
+        bytes.extend(chance.id);
+        bytes.push(0x01); // RD
+        bytes.push(0x20 | if query.checking_disabled { 0x10 } else { 0 }); // AD, CD
+        bytes.extend([0, 1, 0, 0, 0, 0, 0, u8::from(manner.edns)]);
+        for label in query.name.iter() {
+            bytes.push(label.len() as u8); // a label is at most 63 octets
+            for octet in label {
+                let at = bytes.len() - HEADER_LEN;
+                let upper = manner.mix_case && chance.case[at / 8 % 32] >> (at % 8) & 1 == 1;
+                bytes.push(if upper { octet.to_ascii_uppercase() } else { octet.to_ascii_lowercase() });
+            }
+        }
+        bytes.push(0);
+        bytes.extend(u16::from(query.rtype).to_be_bytes());
+        bytes.extend([0, 1]); // class IN
+        let question_end = bytes.len();
+        let client_cookie = manner.client_cookie.filter(|_| manner.edns);
+        if manner.edns {
+            bytes.push(0); // the root
+            bytes.extend(TYPE_OPT.to_be_bytes());
+            bytes.extend(PAYLOAD_SIZE.to_be_bytes());
+            bytes.extend([0, 0, if query.dnssec_ok { 0x80 } else { 0 }, 0]);
+            match client_cookie {
+                None => bytes.extend([0, 0]),
+                Some(client) => {
+                    let server = manner.server_cookie.as_deref().unwrap_or_default();
+                    let len = (client.len() + server.len()) as u16; // at most 40
+                    bytes.extend((len + 4).to_be_bytes());
+                    bytes.extend(OPTION_COOKIE.to_be_bytes());
+                    bytes.extend(len.to_be_bytes());
+                    bytes.extend(client);
+                    bytes.extend(server);
+                }
+            }
+        }
+        Self { bytes, question_end, client_cookie }
+    }
+
+    /// Says what `reply`, which came from the server's address, is to this query.
+    pub(super) fn judge(&self, mut reply: Vec<u8>, channel: Channel) -> Verdict {
+        match self.compare_header(&reply, channel) {
+            Ok(()) => {}
+            Err(verdict) => return verdict,
+        }
+        if channel == Channel::Datagram && reply[2] & 0x02 != 0 {
+            return Verdict::Truncated; // before parsing: some servers cut in the middle of a record
+        }
+        if mask_options(&mut reply).is_none() {
+            return Verdict::Garbled;
+        }
+        let Ok(mut message) = Message::from_vec(&reply) else { return Verdict::Garbled };
+        let cookie = match self.reply_cookie(&message) {
+            Ok(cookie) => cookie,
+            Err(()) if channel == Channel::Datagram => return Verdict::Stranger,
+            Err(()) => ReplyCookie::Absent,
+        };
+        if let Some(edns) = &mut message.edns {
+            edns.options_mut().remove(EdnsCode::Cookie);
+            edns.options_mut().remove(EdnsCode::Unknown(OPTION_UNREAD));
+        }
+        Verdict::Answer(Box::new(message), cookie)
+    }
+
+    /// Compares id, QR, opcode and question.
+    fn compare_header(&self, reply: &[u8], channel: Channel) -> Result<(), Verdict> {
+        if reply.len() < HEADER_LEN || reply[..2] != self.bytes[..2] || reply[2] & 0xF8 != 0x80 {
+            return Err(Verdict::Stranger);
+        }
+        match u16_at(reply, 4) {
+            Some(1) => {}
+            // An error may come as a bare header: a server that could not read us has no question to repeat.
+            Some(0) if matches!(reply[3] & 0x0F, 1 | 2 | 4 | 5) && u16_at(reply, 6) == Some(0) => {
+                return Ok(());
+            }
+            _ => return Err(Verdict::Stranger),
+        }
+        let ours = &self.bytes[HEADER_LEN..self.question_end];
+        let Some(theirs) = reply.get(HEADER_LEN..self.question_end) else { return Err(Verdict::Stranger) };
+        if theirs == ours {
+            return Ok(());
+        }
+        // Type and class are compared as they are: among their octets are letters too (HTTPS is 65, `A`).
+        let name_len = ours.len() - 4;
+        let folded = theirs[..name_len].eq_ignore_ascii_case(&ours[..name_len])
+            && theirs[name_len..] == ours[name_len..];
+        match (folded, channel) {
+            (true, Channel::Stream) => Ok(()),
+            (true, Channel::Datagram) => Err(Verdict::CaseFolded),
+            (false, _) => Err(Verdict::Stranger),
+        }
+    }
+
+    /// The server cookie of a reply; an error when the client cookie in it is not ours.
+    fn reply_cookie(&self, message: &Message) -> Result<ReplyCookie, ()> {
+        let option = message.edns.as_ref().and_then(|edns| edns.option(EdnsCode::Cookie));
+        let (Some(EdnsOption::Unknown(_, cookie)), Some(ours)) = (option, self.client_cookie) else {
+            return Ok(ReplyCookie::Absent);
+        };
+        if cookie.get(..CLIENT_COOKIE_LEN) != Some(ours.as_slice()) {
+            return Err(());
+        }
+        if !FULL_COOKIE.contains(&cookie.len()) {
+            return Ok(ReplyCookie::Absent); // an option echoed by a server that does not know cookies
+        }
+        Ok(ReplyCookie::Server(cookie[CLIENT_COOKIE_LEN..].to_vec()))
+    }
+}
+
+/// Gives every EDNS option but cookies and Extended DNS Errors a code that no parser interprets, in place: an
+/// odd option is no reason to lose the answer. `None` when the sections do not hold together.
+fn mask_options(message: &mut [u8]) -> Option<()> {
+    let questions = u16_at(message, 4)?;
+    let plain = usize::from(u16_at(message, 6)?) + usize::from(u16_at(message, 8)?);
+    let records = plain + usize::from(u16_at(message, 10)?);
+    let mut at = HEADER_LEN;
+    for _ in 0..questions {
+        at = after_name(message, at)? + 4;
+    }
+    for index in 0..records {
+        let fixed = after_name(message, at)?;
+        let data = fixed + 10;
+        let end = data + usize::from(u16_at(message, fixed + 8)?);
+        if end > message.len() {
+            return None;
+        }
+        if index >= plain && u16_at(message, fixed)? == TYPE_OPT {
+            let mut option = data;
+            while option + 4 <= end {
+                let next = option + 4 + usize::from(u16_at(message, option + 2)?);
+                if !matches!(u16_at(message, option)?, OPTION_COOKIE | OPTION_EDE) {
+                    message[option..option + 2].copy_from_slice(&OPTION_UNREAD.to_be_bytes());
+                }
+                option = next;
+            }
+        }
+        at = end;
+    }
+    Some(())
+}
+
+/// Where the name that begins at `at` ends.
+fn after_name(message: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        match *message.get(at)? {
+            0 => return Some(at + 1),
+            len if len & 0xC0 == 0xC0 => return Some(at + 2),
+            len => at += 1 + usize::from(len),
+        }
+    }
+}
+
+/// The number in the two octets at `at`.
+fn u16_at(message: &[u8], at: usize) -> Option<u16> {
+    message.get(at..at + 2).map(|b| u16::from_be_bytes([b[0], b[1]]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_proto::op::{Edns, MessageType, ResponseCode};
+    use hickory_proto::rr::{Name, RData, Record, RecordType, rdata::A};
+
+    const CHANCE: Chance = Chance { id: [0x12, 0x34], case: [0b1010_1010; 32] };
+    const CLIENT: ClientCookie = [7; 8];
+
+    fn outgoing() -> Outgoing {
+        let name = Name::from_ascii("www.Example.COM.").unwrap();
+        Outgoing { name, rtype: RecordType::A, dnssec_ok: true, checking_disabled: true }
+    }
+
+    fn manner() -> Manner {
+        Manner { edns: true, mix_case: true, client_cookie: Some(CLIENT), server_cookie: None }
+    }
+
+    fn sent() -> Sent {
+        Sent::new(&outgoing(), &manner(), &CHANCE)
+    }
+
+    /// A good answer to `sent`, before a test spoils it.
+    fn answer(sent: &Sent) -> Message {
+        let mut message = Message::from_vec(&sent.bytes).unwrap();
+        message.metadata.message_type = MessageType::Response;
+        let rdata = RData::A(A::new(192, 0, 2, 1));
+        message.answers.push(Record::from_rdata(message.queries[0].name().clone(), 60, rdata));
+        message.edns = None;
+        message
+    }
+
+    fn with_option(mut message: Message, option: EdnsOption) -> Message {
+        let mut edns = Edns::new();
+        edns.options_mut().insert(option);
+        message.set_edns(edns);
+        message
+    }
+
+    fn judge(sent: &Sent, message: &Message) -> Verdict {
+        sent.judge(message.to_vec().unwrap(), Channel::Datagram)
+    }
+
+    #[test]
+    fn a_query_reads_back_as_it_was_meant() {
+        let sent = sent();
+        let message = Message::from_vec(&sent.bytes).unwrap();
+        assert_eq!(message.metadata.id, 0x1234);
+        assert_eq!(message.metadata.message_type, MessageType::Query);
+        assert!(message.metadata.recursion_desired && message.metadata.authentic_data);
+        assert!(message.metadata.checking_disabled);
+        assert_eq!(message.queries.len(), 1);
+        assert_eq!(message.queries[0].name(), &outgoing().name);
+        assert_eq!(message.queries[0].query_type(), RecordType::A);
+        let edns = message.edns.unwrap();
+        assert_eq!((edns.max_payload(), edns.flags().dnssec_ok, edns.version()), (1232, true, 0));
+        assert_eq!(edns.option(EdnsCode::Cookie), Some(&EdnsOption::Unknown(10, CLIENT.to_vec())));
+        assert_eq!(edns.options().as_ref().len(), 1);
+    }
+
+    #[test]
+    fn case_follows_the_dice_and_only_when_wanted() {
+        let name = |mix_case| {
+            let sent = Sent::new(&outgoing(), &Manner { mix_case, ..manner() }, &CHANCE);
+            Message::from_vec(&sent.bytes).unwrap().queries[0].name().to_ascii()
+        };
+        assert_eq!(name(true), "WwW.ExAmPlE.CoM.");
+        assert_eq!(name(false), "www.example.com.");
+    }
+
+    #[test]
+    fn without_edns_there_is_no_opt() {
+        let sent = Sent::new(&outgoing(), &Manner { edns: false, ..manner() }, &CHANCE);
+        assert!(Message::from_vec(&sent.bytes).unwrap().edns.is_none());
+        assert_eq!(sent.bytes.len(), sent.question_end);
+    }
+
+    #[test]
+    fn the_longest_name_and_the_root_are_asked() {
+        let long = format!("{}.", vec!["a".repeat(63); 3].join(".") + "." + &"b".repeat(61));
+        for name in [".", long.as_str()] {
+            let query = Outgoing { name: Name::from_ascii(name).unwrap(), ..outgoing() };
+            let sent = Sent::new(&query, &manner(), &CHANCE);
+            assert_eq!(Message::from_vec(&sent.bytes).unwrap().queries[0].name(), &query.name);
+        }
+    }
+
+    #[test]
+    fn an_answer_is_taken() {
+        let sent = sent();
+        assert!(
+            matches!(judge(&sent, &answer(&sent)), Verdict::Answer(m, ReplyCookie::Absent) if m.answers.len() == 1)
+        );
+    }
+
+    #[test]
+    fn what_is_not_ours_is_a_stranger() {
+        let sent = sent();
+        let spoil: [fn(&mut Message); 8] = [
+            |m| m.metadata.id ^= 1,
+            |m| m.metadata.message_type = MessageType::Query,
+            |m| m.metadata.op_code = hickory_proto::op::OpCode::Notify,
+            |m| m.queries[0].query_type = RecordType::AAAA,
+            |m| m.queries[0].query_class = hickory_proto::rr::DNSClass::CH,
+            |m| m.queries[0].name = Name::from_ascii("www.example.net.").unwrap(),
+            |m| m.queries.clear(),
+            |m| m.queries.push(m.queries[0].clone()),
+        ];
+        for (index, spoil) in spoil.iter().enumerate() {
+            let mut message = answer(&sent);
+            spoil(&mut message);
+            assert!(matches!(judge(&sent, &message), Verdict::Stranger), "row {index}");
+        }
+        for junk in [vec![], vec![0x12, 0x34], sent.bytes.clone(), sent.bytes[..20].to_vec()] {
+            assert!(matches!(sent.judge(junk, Channel::Datagram), Verdict::Stranger));
+        }
+    }
+
+    #[test]
+    fn folded_case_is_noticed_over_udp_and_harmless_over_tcp() {
+        let sent = sent();
+        let mut message = answer(&sent);
+        message.queries[0].name = message.queries[0].name.to_lowercase();
+        assert!(matches!(judge(&sent, &message), Verdict::CaseFolded));
+        let over_tcp = sent.judge(message.to_vec().unwrap(), Channel::Stream);
+        assert!(matches!(over_tcp, Verdict::Answer(..)));
+    }
+
+    #[test]
+    fn type_https_is_not_folded_into_another_type() {
+        let sent = Sent::new(&Outgoing { rtype: RecordType::HTTPS, ..outgoing() }, &manner(), &CHANCE);
+        let mut reply = answer(&sent).to_vec().unwrap();
+        assert_eq!(reply[sent.question_end - 3], 65);
+        reply[sent.question_end - 3] = 65 | 0x20;
+        assert!(matches!(sent.judge(reply, Channel::Datagram), Verdict::Stranger));
+    }
+
+    #[test]
+    fn a_cut_answer_is_seen_even_when_cut_in_a_record() {
+        let sent = sent();
+        let mut message = answer(&sent);
+        message.metadata.truncation = true;
+        let mut reply = message.to_vec().unwrap();
+        reply.truncate(reply.len() - 3);
+        assert!(matches!(sent.judge(reply, Channel::Datagram), Verdict::Truncated));
+    }
+
+    #[test]
+    fn an_unreadable_body_is_garbled() {
+        let sent = sent();
+        let mut reply = answer(&sent).to_vec().unwrap();
+        reply.truncate(reply.len() - 3);
+        assert!(matches!(sent.judge(reply, Channel::Datagram), Verdict::Garbled));
+    }
+
+    #[test]
+    fn a_bare_error_header_counts_and_a_bare_success_does_not() {
+        let sent = sent();
+        let mut message = answer(&sent);
+        message.queries.clear();
+        message.answers.clear();
+        for (rcode, taken) in [
+            (ResponseCode::FormErr, true),
+            (ResponseCode::Refused, true),
+            (ResponseCode::NoError, false),
+            (ResponseCode::NXDomain, false),
+        ] {
+            message.metadata.response_code = rcode;
+            assert_eq!(matches!(judge(&sent, &message), Verdict::Answer(..)), taken, "{rcode}");
+        }
+    }
+
+    #[test]
+    fn the_cookie_must_be_ours() {
+        let sent = sent();
+        let reply = |cookie: &[u8]| with_option(answer(&sent), EdnsOption::Unknown(10, cookie.to_vec()));
+        let good = [CLIENT.as_slice(), &[9; 8]].concat();
+        let Verdict::Answer(message, cookie) = judge(&sent, &reply(&good)) else { panic!("not taken") };
+        assert_eq!(cookie, ReplyCookie::Server(vec![9; 8]));
+        assert!(message.edns.unwrap().options().as_ref().is_empty());
+        assert!(matches!(judge(&sent, &reply(&[8; 16])), Verdict::Stranger));
+        assert!(matches!(judge(&sent, &reply(&[])), Verdict::Stranger));
+        assert!(matches!(judge(&sent, &reply(&CLIENT)), Verdict::Answer(_, ReplyCookie::Absent)));
+    }
+
+    #[test]
+    fn unknown_and_broken_options_do_not_cost_the_answer() {
+        let sent = sent();
+        for (code, data) in [(8, vec![0, 9, 255, 255]), (3, vec![]), (12, vec![0; 400]), (4711, vec![1])] {
+            let message = with_option(answer(&sent), EdnsOption::Unknown(code, data));
+            let Verdict::Answer(message, _) = judge(&sent, &message) else { panic!("option {code}") };
+            assert!(message.edns.unwrap().options().as_ref().is_empty());
+        }
+        let ede = with_option(answer(&sent), EdnsOption::Unknown(15, vec![0, 22]));
+        let Verdict::Answer(message, _) = judge(&sent, &ede) else { panic!("not taken") };
+        assert_eq!(message.edns.unwrap().options().as_ref().len(), 1);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_reply_can_panic_the_judge(tail: Vec<u8>, keep in 0usize..60, flip in 0usize..60) {
+            let sent = sent();
+            let mut reply = answer(&sent).to_vec().unwrap();
+            reply.truncate(keep.max(3));
+            reply.extend(tail);
+            if flip > 2 && flip < reply.len() { reply[flip] ^= 0x55; }
+            sent.judge(reply.clone(), Channel::Datagram);
+            sent.judge(reply, Channel::Stream);
+        }
+    }
+}
