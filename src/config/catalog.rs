@@ -1,0 +1,207 @@
+//! From the configuration to the engine's catalog and to the upstream groups that it names.
+
+use super::{Config, Instance, Regions, endpoints};
+use crate::engine::catalog::{Catalog, CatalogFault, CatalogSpec, GroupKey, Rule, Scope, Vpc};
+use crate::engine::name::{self, NameKey};
+use crate::engine::zone::{Zone, ZoneSpec};
+use crate::upstream::{ServerAddress, Strategy};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A group of upstream servers that forwarding rules name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// What the catalog calls it.
+    pub key: GroupKey,
+    /// A name for people, unique among the groups: that of its rule.
+    pub name: String,
+    /// Its servers; at least one.
+    pub servers: Vec<ServerAddress>,
+    /// In which order they are asked.
+    pub strategy: Strategy,
+}
+
+impl Config {
+    /// The catalog that this configuration means on this instance. `serial` goes into the zones' SOA.
+    pub fn catalog(&self, instance: &Instance, serial: u32) -> Catalog {
+        let mut spec = self.catalog_spec(instance, serial);
+        loop {
+            match Catalog::build(spec.clone()) {
+                Ok(catalog) => return catalog,
+                // `parse` lets no contradiction through. A configuration put together in code could have one;
+                // the later of two that exclude each other goes, rather than the process. Each turn removes
+                // something, so there is a last one.
+                Err(faults) => remove(&mut spec, &faults),
+            }
+        }
+    }
+
+    /// The groups of the `[[forward]]` rules. The default group, `[upstream]`, is not among them.
+    pub fn groups(&self) -> Vec<Group> {
+        self.grouped().0
+    }
+
+    /// True when something here depends on what the metadata service tells.
+    pub fn wants_metadata(&self) -> bool {
+        (self.endpoints.regions == Regions::Auto && !self.endpoints.products.is_empty())
+            || self.vpcs.is_empty()
+    }
+
+    /// What is to be said about the API names on this instance, now that its region is known.
+    pub fn endpoint_notes(&self, instance: &Instance) -> Vec<String> {
+        match (&self.endpoints.regions, &instance.region) {
+            (Regions::Auto, Some(region)) => endpoints::gaps(&self.endpoints, region)
+                .into_iter()
+                .map(|(message, hint)| format!("this instance is in {region}: {message}; {hint}"))
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The catalog before it is built.
+    pub(super) fn catalog_spec(&self, instance: &Instance, serial: u32) -> CatalogSpec {
+        let vpcs = match self.vpcs.is_empty() {
+            false => self.vpcs.clone(),
+            true => vec![whole_world(instance)],
+        };
+        let written = self.zones.iter().map(|(zone, scope)| (zone.clone(), scope.clone()));
+        let zones = written.chain(self.endpoint_zones(instance, &vpcs));
+        let (_, keys) = self.grouped();
+        let rules = self.forwards.iter().zip(keys).map(|(rule, group)| Rule {
+            suffix: rule.zone.clone(),
+            group,
+            scope: rule.scope.clone(),
+        });
+        CatalogSpec {
+            zones: zones.map(|(zone, scope)| (Arc::new(build(zone, serial)), scope)).collect(),
+            rules: rules.collect(),
+            local_names: self.server.local_names,
+            vpcs,
+        }
+    }
+
+    /// The zones of the built-in catalogue, where no zone of the file has the same name.
+    ///
+    /// A zone of the file that everyone sees takes the place of the built-in one altogether. One that is bound to
+    /// VPCs takes it for their clients; the built-in one is then bound to all other VPCs. Clients outside every
+    /// VPC lose it in that case: a zone for "everyone but these" is nothing the catalog knows.
+    fn endpoint_zones(&self, instance: &Instance, vpcs: &[Vpc]) -> Vec<(ZoneSpec, Scope)> {
+        let mut taken: HashMap<NameKey, Vec<&Scope>> = HashMap::new();
+        for (zone, scope) in &self.zones {
+            taken.entry(NameKey::of(&zone.apex)).or_default().push(scope);
+        }
+        let bind = |zone: ZoneSpec| {
+            let Some(scopes) = taken.get(&NameKey::of(&zone.apex)) else {
+                return Some((zone, Scope::Everyone));
+            };
+            let free = |vpc: &&Vpc| {
+                scopes.iter().all(|scope| matches!(scope, Scope::Vpcs(ids) if !ids.contains(&vpc.id)))
+            };
+            let free: Vec<String> = vpcs.iter().filter(free).map(|vpc| vpc.id.clone()).collect();
+            (!free.is_empty()).then_some((zone, Scope::Vpcs(free)))
+        };
+        endpoints::zones(&self.endpoints, instance).into_iter().filter_map(bind).collect()
+    }
+
+    /// The groups, and the key of each rule's group in the order of the rules. Rules that ask the same servers in
+    /// the same way for the same name share a group.
+    fn grouped(&self) -> (Vec<Group>, Vec<GroupKey>) {
+        let mut groups: Vec<Group> = Vec::new();
+        let mut suffixes: Vec<NameKey> = Vec::new();
+        let mut keys = Vec::new();
+        for rule in &self.forwards {
+            let suffix = NameKey::of(&rule.zone);
+            let same = groups.iter().zip(&suffixes).find(|(group, other)| {
+                **other == suffix && group.servers == rule.servers && group.strategy == rule.strategy
+            });
+            if let Some((group, _)) = same {
+                keys.push(group.key);
+                continue;
+            }
+            let mut key = GroupKey(fingerprint(&suffix, &rule.servers, rule.strategy));
+            while key == GroupKey::DEFAULT || groups.iter().any(|group| group.key == key) {
+                key = GroupKey(key.0.wrapping_add(1));
+            }
+            let homonyms = suffixes.iter().filter(|other| **other == suffix).count();
+            let name = match homonyms {
+                0 => name::show(&rule.zone),
+                earlier => format!("{}#{}", name::show(&rule.zone), earlier + 1),
+            };
+            groups.push(Group { key, name, servers: rule.servers.clone(), strategy: rule.strategy });
+            suffixes.push(suffix);
+            keys.push(key);
+        }
+        (groups, keys)
+    }
+}
+
+/// The one VPC of a configuration that names none: all clients are in it.
+fn whole_world(instance: &Instance) -> Vpc {
+    Vpc {
+        id: instance.vpc_id.clone().unwrap_or_else(|| "vpc-local".into()),
+        region: instance.region.clone(),
+        clients: vec![IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())],
+    }
+}
+
+/// The zone. `parse` lets no record through that contradicts another; should one come another way, it is left out.
+pub(super) fn build(mut spec: ZoneSpec, serial: u32) -> Zone {
+    loop {
+        match Zone::build(spec.clone(), serial) {
+            Ok(zone) => return zone,
+            Err(faults) => {
+                let mut place = 0..;
+                spec.records.retain(|_| {
+                    let here = place.next();
+                    !faults.iter().any(|fault| Some(fault.record) == here)
+                });
+            }
+        }
+    }
+}
+
+/// Removes what a catalog cannot be built with: the later of two that exclude each other.
+fn remove(spec: &mut CatalogSpec, faults: &[CatalogFault]) {
+    // Of one kind at a time and from the end, so that places stay right.
+    let places = |place: fn(&CatalogFault) -> Option<usize>| {
+        let mut places: Vec<usize> = faults.iter().filter_map(place).collect();
+        places.sort_unstable();
+        places.dedup();
+        places.reverse();
+        places
+    };
+    for place in places(|fault| match fault {
+        CatalogFault::ZoneTwice { second, .. } => Some(*second),
+        CatalogFault::ZoneVpcUnknown { zone, .. } => Some(*zone),
+        _ => None,
+    }) {
+        spec.zones.remove(place);
+    }
+    for place in places(|fault| match fault {
+        CatalogFault::RuleTwice { second, .. } => Some(*second),
+        CatalogFault::RuleVpcUnknown { rule, .. } => Some(*rule),
+        _ => None,
+    }) {
+        spec.rules.remove(place);
+    }
+    for place in places(|fault| match fault {
+        CatalogFault::VpcTwice { second, .. } | CatalogFault::ClientsTwice { second, .. } => Some(*second),
+        _ => None,
+    }) {
+        spec.vpcs.remove(place);
+    }
+}
+
+/// A number for what a rule means: 32-bit FNV-1a, whose parameters are fixed for good, unlike the standard
+/// library's hashes; the number must survive a reload and a new build.
+fn fingerprint(suffix: &NameKey, servers: &[ServerAddress], strategy: Strategy) -> u32 {
+    let servers: String = servers.iter().map(|server| format!("{server} ")).collect();
+    let strategy = match strategy {
+        Strategy::Failover => "failover",
+        Strategy::Fastest => "fastest",
+        Strategy::Parallel => "parallel",
+    };
+    let bytes = suffix.wire().iter().chain(servers.as_bytes()).chain(strategy.as_bytes());
+    bytes.fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}

@@ -1,0 +1,202 @@
+//! The parts of a file held against each other: what contradicts itself. Records in their zones and zones and
+//! rules in the catalog are judged by the engine itself; here its verdicts get their places in the file.
+
+use super::catalog;
+use super::file::{ForwardEntry, Spec};
+use super::nearest;
+use super::section::{At, Located, Reader, listed};
+use super::zones::ZoneEntry;
+use crate::engine::catalog::{Catalog, CatalogFault, CatalogSpec, GroupKey, Rule, Scope};
+use crate::engine::record;
+use crate::engine::zone::{RecordFaultKind, Zone, ZoneSpec};
+use crate::engine::{local::LocalNames, name};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Who sees each rule and each zone, in the order of the file.
+pub(super) struct Scopes {
+    /// Of the rules.
+    pub forwards: Vec<Scope>,
+    /// Of the zones.
+    pub zones: Vec<Scope>,
+}
+
+/// Notes everything that contradicts itself.
+pub(super) fn contradictions(reader: &Reader, spec: &Spec) -> Scopes {
+    listeners(reader, spec);
+    let scopes = Scopes {
+        forwards: spec.forwards.iter().map(|entry| scope(reader, spec, entry.vpcs.as_deref())).collect(),
+        zones: spec.zones.iter().map(|entry| scope(reader, spec, entry.vpcs.as_deref())).collect(),
+    };
+    let zones: Vec<Arc<Zone>> = spec.zones.iter().map(|entry| Arc::new(zone(reader, entry))).collect();
+    let catalog = CatalogSpec {
+        vpcs: spec.vpcs.iter().map(|entry| entry.vpc.clone()).collect(),
+        zones: zones.into_iter().zip(scopes.zones.iter().cloned()).collect(),
+        rules: spec.forwards.iter().zip(&scopes.forwards).map(rule).collect(),
+        local_names: LocalNames::NONE,
+    };
+    if let Err(faults) = Catalog::build(catalog) {
+        for fault in faults {
+            catalog_fault(reader, spec, &fault);
+        }
+    }
+    scopes
+}
+
+/// A rule for the catalog's judgement; its group plays no part in that.
+fn rule((entry, scope): (&ForwardEntry, &Scope)) -> Rule {
+    Rule { suffix: entry.zone.value.clone(), group: GroupKey::DEFAULT, scope: scope.clone() }
+}
+
+/// Addresses listened to twice, and upstream servers that are this server.
+fn listeners(reader: &Reader, spec: &Spec) {
+    for (place, item) in spec.listen.iter().enumerate() {
+        // Port 0 is a new port each time.
+        let first = spec.listen[..place].iter().find(|first| first.value == item.value);
+        if let Some(first) = first.filter(|_| item.value.port() != 0) {
+            let message =
+                format!("{} is listened to already (line {})", item.value, reader.line_of(&first.at));
+            reader.error(&item.at, message, "leave one out".to_string());
+        }
+    }
+    let servers = spec.servers.iter().chain(spec.forwards.iter().flat_map(|entry| &entry.servers));
+    for server in servers {
+        let addr = server.value.addr;
+        if let Some(own) = spec.listen.iter().find(|own| is_own(own.value, addr)) {
+            let place = match own.at.span.is_empty() {
+                true => "by default".to_string(),
+                false => format!("line {}", reader.line_of(&own.at)),
+            };
+            let message = format!("{addr} is this server itself: it listens on {} ({place})", own.value);
+            let hint =
+                "a query would go round in a circle; name another server, or another port to listen on";
+            reader.error(&server.at, message, hint.to_string());
+        }
+    }
+}
+
+/// True when a query to `server` would reach the listener `own`. A wildcard listener has the loopback addresses;
+/// which others it has is not known here.
+fn is_own(own: SocketAddr, server: SocketAddr) -> bool {
+    let (own_ip, ip) = (own.ip().to_canonical(), server.ip().to_canonical());
+    own.port() == server.port()
+        && (own_ip == ip || (own_ip.is_unspecified() && ip.is_loopback() && own_ip.is_ipv4() == ip.is_ipv4()))
+}
+
+/// Who sees a zone or a rule. VPCs that are not there, or are named twice, are noted and left out.
+fn scope(reader: &Reader, spec: &Spec, vpcs: Option<&[Located<String>]>) -> Scope {
+    let Some(vpcs) = vpcs else { return Scope::Everyone };
+    let ids: Vec<&str> = spec.vpcs.iter().map(|entry| entry.vpc.id.as_str()).collect();
+    let mut known: Vec<String> = Vec::new();
+    for vpc in vpcs {
+        let id = vpc.value.as_str();
+        if known.iter().any(|other| other == id) {
+            reader.error(&vpc.at, format!("VPC `{id}` is named twice"), "leave one out".to_string());
+        } else if ids.contains(&id) {
+            known.push(id.into());
+        } else {
+            let hint = match nearest::of(id, ids.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if ids.is_empty() => format!(
+                    "there is no [[vpc]]; define one: [[vpc]], id = \"{id}\", clients = [\"10.0.0.0/8\"]; \
+                     or leave `vpcs` out for everyone"
+                ),
+                None => format!("configured are {}", listed(&ids)),
+            };
+            reader.error(&vpc.at, format!("no VPC `{id}` is configured"), hint);
+        }
+    }
+    Scope::Vpcs(known)
+}
+
+/// The zone; an empty one of its name when its records contradict each other.
+fn zone(reader: &Reader, entry: &ZoneEntry) -> Zone {
+    // The serial number plays no part here.
+    let faults = match Zone::build(entry.spec.clone(), 0) {
+        Ok(zone) => return zone,
+        Err(faults) => faults,
+    };
+    for fault in faults {
+        let here = &entry.records_at[fault.record];
+        let record = &entry.spec.records[fault.record];
+        let owner = name::show(&record.owner);
+        let line = |other: usize| reader.line_of(&entry.records_at[other]);
+        let (message, hint) = match fault.kind {
+            RecordFaultKind::CnameBesideOther(other) => {
+                let theirs = &entry.spec.records[other];
+                let message = format!(
+                    "{} beside {} of `{owner}` on line {}: a CNAME stands alone at its name",
+                    record::show_type(record.data.record_type()),
+                    record::show_type(theirs.data.record_type()),
+                    line(other),
+                );
+                (
+                    message,
+                    "keep the CNAME, or keep the other records, or set enabled = false on one".to_string(),
+                )
+            }
+            RecordFaultKind::Duplicate(other) => {
+                let value = record::show_value(&record.data);
+                (
+                    format!("`{owner}` has this value already ({value}), see line {}", line(other)),
+                    "leave one out".into(),
+                )
+            }
+            RecordFaultKind::WeightBesideNone(other) => {
+                let message = format!(
+                    "of the values of `{owner}`, some have a weight and some have none (line {})",
+                    line(other)
+                );
+                (message, "give all of them a weight, or none".into())
+            }
+            kind => (format!("`{owner}`: {kind}"), "change or remove this record".into()),
+        };
+        reader.error(here, message, hint);
+    }
+    catalog::build(ZoneSpec { records: Vec::new(), ..entry.spec.clone() }, 0)
+}
+
+/// Gives a catalog's fault its place.
+fn catalog_fault(reader: &Reader, spec: &Spec, fault: &CatalogFault) {
+    let line = |at: &At| reader.line_of(at);
+    let seen_by = |vpc: &Option<String>| match vpc {
+        Some(vpc) => format!("VPC `{vpc}` sees both"),
+        None => "every client sees both".to_string(),
+    };
+    match fault {
+        CatalogFault::ZoneTwice { first, second, vpc } => {
+            let (first, second) = (&spec.zones[*first], &spec.zones[*second]);
+            let name = name::show(&second.spec.apex);
+            let message =
+                format!("zone `{name}` is there already (line {}); {}", line(&first.at), seen_by(vpc));
+            let hint = "join the records in one zone, or give the zones different `vpcs`".to_string();
+            reader.error(&second.at, message, hint);
+        }
+        CatalogFault::RuleTwice { first, second, vpc } => {
+            let (first, second) = (&spec.forwards[*first].zone, &spec.forwards[*second].zone);
+            let name = name::show(&second.value);
+            let message = format!("`{name}` has a rule already (line {}); {}", line(&first.at), seen_by(vpc));
+            let hint = "list all servers in one rule, or give the rules different `vpcs`".to_string();
+            reader.error(&second.at, message, hint);
+        }
+        CatalogFault::VpcTwice { first, second } => {
+            let (first, second) = (&spec.vpcs[*first], &spec.vpcs[*second]);
+            let message = format!("VPC `{}` is there already (line {})", second.vpc.id, line(&first.at));
+            reader.error(&second.at, message, "list all its clients in one [[vpc]]".to_string());
+        }
+        CatalogFault::ClientsTwice { first, second, clients } => {
+            let (first, second) = (&spec.vpcs[*first], &spec.vpcs[*second]);
+            let place = second.vpc.clients.iter().position(|range| range == clients);
+            let at = place.and_then(|place| second.clients_at.get(place)).unwrap_or(&second.at);
+            let message =
+                format!("{clients} belongs to VPC `{}` already (line {})", first.vpc.id, line(&first.at));
+            reader.error(
+                at,
+                message,
+                "a client is in one VPC; a narrower range within a wider one is fine".to_string(),
+            );
+        }
+        // These were told with a better hint in `scope`, and left out there.
+        CatalogFault::ZoneVpcUnknown { .. } | CatalogFault::RuleVpcUnknown { .. } => {}
+    }
+}

@@ -1,0 +1,177 @@
+//! The catalogue of Alibaba Cloud API names: which public names lead to which names inside a VPC.
+//! The data is `config/endpoints.toml`, compiled in; here it becomes zones.
+
+use super::{Endpoints, Instance, Regions, Target};
+use crate::engine::name::{self, NameKey};
+use crate::engine::zone::{ZoneMode, ZoneOrigin, ZoneRecord, ZoneSpec};
+use hickory_proto::rr::RData;
+use hickory_proto::rr::rdata::CNAME;
+use serde::Deserialize;
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+/// The text of the catalogue.
+const TEXT: &str = include_str!("../../config/endpoints.toml");
+
+/// The catalogue, parsed. A test makes sure that it parses; were it broken, it would be empty.
+static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| toml::from_str(TEXT).unwrap_or_default());
+
+/// What the data file holds.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Catalogue {
+    /// What all names end in.
+    suffix: String,
+    /// Where names without a region lead while the region is unknown.
+    home: String,
+    /// All regions.
+    regions: Vec<String>,
+    /// All products.
+    product: Vec<Product>,
+}
+
+/// One product.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Product {
+    /// What `products` calls it.
+    name: String,
+    /// Other words for it.
+    #[serde(default)]
+    aliases: Vec<String>,
+    /// The public names with `{region}` in them.
+    #[serde(default)]
+    names: Vec<String>,
+    /// The public names without a region.
+    #[serde(default)]
+    central: Vec<String>,
+    /// The regions where its name leads to `popunify-vpc`, as documented.
+    #[serde(default)]
+    popunify: Vec<String>,
+    /// Its own name inside a VPC, with `{region}` in it.
+    vpc: Option<String>,
+    /// Its own name inside a VPC, the same in all regions.
+    vpc_central: Option<String>,
+    /// Whether names below its names are mapped too.
+    #[serde(default)]
+    with_names_below: bool,
+}
+
+impl Product {
+    /// Where a name of this product leads in a region, without the suffix.
+    fn target(&self, target: Target, region: &str) -> Option<String> {
+        if let Some(central) = &self.vpc_central {
+            return Some(central.clone());
+        }
+        match &self.vpc {
+            Some(vpc) if target == Target::ProductVpc || self.popunify.is_empty() => {
+                Some(filled(vpc, region))
+            }
+            // A product without a name of its own has the gateway's only, whatever is configured.
+            _ => self.popunify.iter().any(|known| known == region).then(|| format!("popunify-vpc.{region}")),
+        }
+    }
+}
+
+/// All region ids.
+pub(super) fn regions() -> Vec<String> {
+    CATALOGUE.regions.clone()
+}
+
+/// All products.
+pub(super) fn products() -> Vec<String> {
+    CATALOGUE.product.iter().map(|product| product.name.clone()).collect()
+}
+
+/// The catalogue's name of a product, by its name or an alias.
+pub(super) fn product(text: &str) -> Option<&'static str> {
+    let known =
+        |product: &&Product| product.name == text || product.aliases.iter().any(|alias| alias == text);
+    CATALOGUE.product.iter().find(known).map(|product| product.name.as_str())
+}
+
+/// The zones that the settings mean on this instance. No two of one name.
+pub(super) fn zones(endpoints: &Endpoints, instance: &Instance) -> Vec<ZoneSpec> {
+    let catalogue = &*CATALOGUE;
+    let detected = instance.region.clone();
+    let regions = match (&endpoints.regions, &detected) {
+        (Regions::Auto, Some(region)) => std::slice::from_ref(region),
+        (Regions::Listed(listed), _) => listed.as_slice(),
+        (Regions::Auto | Regions::All, _) => catalogue.regions.as_slice(),
+    };
+    // The region that names without one lead to.
+    let home = match (&endpoints.regions, regions) {
+        (Regions::Auto | Regions::Listed(_), [only]) => only.as_str(),
+        _ => catalogue.home.as_str(),
+    };
+    let mut zones = Vec::new();
+    let mut taken = HashSet::new();
+    let mut add = |name: &str, target: &str, product: &Product| {
+        let suffix = &catalogue.suffix;
+        let full = |name: &str| name::parse(&format!("{name}.{suffix}")).ok();
+        // A detected region that makes no name maps nothing.
+        if let (Some(apex), Some(target)) = (full(name), full(target))
+            && taken.insert(NameKey::of(&apex))
+        {
+            let star = product.with_names_below.then(|| full(&format!("*.{name}"))).flatten();
+            let owners = std::iter::once(apex.clone()).chain(star);
+            let data = RData::CNAME(CNAME(target));
+            let ttl = endpoints.ttl;
+            let records =
+                owners.map(|owner| ZoneRecord { owner, ttl, data: data.clone(), weight: None }).collect();
+            let origin = ZoneOrigin::Endpoints;
+            zones.push(ZoneSpec { origin, records, ..ZoneSpec::new(apex, ZoneMode::RecursionProxy) });
+        }
+    };
+    for product in chosen(endpoints) {
+        for region in regions {
+            let Some(target) = product.target(endpoints.target, region) else { continue };
+            for name in &product.names {
+                add(&filled(name, region), &target, product);
+            }
+        }
+        let central = product.target(endpoints.target, home);
+        if let Some(target) = central.or_else(|| product.target(endpoints.target, &catalogue.home)) {
+            for name in &product.central {
+                add(name, &target, product);
+            }
+        }
+    }
+    zones
+}
+
+/// What is missing in a region: for each chosen product that has no target there, a sentence and a hint.
+pub(super) fn gaps(endpoints: &Endpoints, region: &str) -> Vec<(String, String)> {
+    let without = chosen(endpoints).filter(|product| product.target(endpoints.target, region).is_none());
+    let tell = |product: &Product| {
+        let name = &product.name;
+        let message = format!(
+            "no popunify-vpc name is documented for {name} in {region}, its API name there is not mapped"
+        );
+        let hint = match product.vpc {
+            Some(_) => "set target = \"product-vpc\" in [endpoints]".to_string(),
+            None => format!("{name} is documented for {}", product.popunify.join(", ")),
+        };
+        (message, hint)
+    };
+    without.map(tell).collect()
+}
+
+/// The region that an API name belongs to, for all names of the catalogue.
+pub(super) fn region_of(name: &str) -> Option<&'static str> {
+    let catalogue = &*CATALOGUE;
+    let bare = name.strip_suffix(&catalogue.suffix)?.strip_suffix('.')?;
+    let patterns = || catalogue.product.iter().flat_map(|product| &product.names);
+    let is_in = |region: &&String| patterns().any(|pattern| filled(pattern, region) == bare);
+    catalogue.regions.iter().find(is_in).map(String::as_str)
+}
+
+/// The products that are switched on, in the catalogue's order.
+fn chosen(endpoints: &Endpoints) -> impl Iterator<Item = &'static Product> {
+    CATALOGUE.product.iter().filter(|product| endpoints.products.contains(&product.name))
+}
+
+/// A pattern with a region put in.
+fn filled(pattern: &str, region: &str) -> String {
+    pattern.replace("{region}", region)
+}

@@ -1,0 +1,395 @@
+//! The file's sections, key by key: [`Spec`] mirrors the file and remembers where things were written.
+//! Every key is taken here or in `zones`; what is absent or at fault has its default.
+
+use super::section::{At, Located, Reader, Section};
+use super::value::Value;
+use super::zones::{self, ZoneEntry};
+use super::{Cache, Endpoints, Expect, Expected, Regions, Server, Servers, Target, Upstream, endpoints};
+use crate::engine::catalog::Vpc;
+use crate::engine::local::LocalNames;
+use crate::engine::{name, record};
+use crate::upstream::{ServerAddress, Strategy};
+use hickory_proto::rr::rdata::CNAME;
+use hickory_proto::rr::{Name, RData, RecordType};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use toml::de::{DeTable, DeValue};
+
+/// The words for [`Strategy`].
+const STRATEGIES: [(&str, Strategy); 3] =
+    [("failover", Strategy::Failover), ("fastest", Strategy::Fastest), ("parallel", Strategy::Parallel)];
+
+/// What the file says, section by section, with the places that later checks report.
+pub(super) struct Spec {
+    /// `[server]`
+    pub server: Server,
+    /// The listen addresses with their places.
+    pub listen: Vec<Located<SocketAddr>>,
+    /// `[endpoints]`
+    pub endpoints: Endpoints,
+    /// The listed regions with their places.
+    pub regions: Vec<Located<String>>,
+    /// `[upstream]`
+    pub upstream: Upstream,
+    /// The listed servers with their places.
+    pub servers: Vec<Located<ServerAddress>>,
+    /// `[cache]`
+    pub cache: Cache,
+    /// `[[forward]]`
+    pub forwards: Vec<ForwardEntry>,
+    /// `[[vpc]]`
+    pub vpcs: Vec<VpcEntry>,
+    /// `[[zone]]`
+    pub zones: Vec<ZoneEntry>,
+    /// `[[expect]]`
+    pub expects: Vec<Expect>,
+}
+
+/// A forwarding rule as written.
+pub(super) struct ForwardEntry {
+    /// Its name.
+    pub zone: Located<Name>,
+    /// Its servers.
+    pub servers: Vec<Located<ServerAddress>>,
+    /// In which order they are asked.
+    pub strategy: Strategy,
+    /// The VPCs it is for; absent means everyone.
+    pub vpcs: Option<Vec<Located<String>>>,
+}
+
+/// A VPC as written.
+pub(super) struct VpcEntry {
+    /// What it says.
+    pub vpc: Vpc,
+    /// Where its id is.
+    pub at: At,
+    /// Where each of its ranges is.
+    pub clients_at: Vec<At>,
+}
+
+/// Reads the whole file.
+pub(super) fn read<'a>(reader: &'a Reader<'a>, table: &'a DeTable<'a>) -> Spec {
+    let mut top = Section::new(reader, table, At::default());
+    let (server, listen) = read_one(reader, &mut top, "server", server);
+    let (endpoints, regions) = read_one(reader, &mut top, "endpoints", endpoints);
+    let (upstream, servers) = read_one(reader, &mut top, "upstream", upstream);
+    let cache = read_one(reader, &mut top, "cache", |section| cache(reader, section));
+    let strategy = upstream.strategy;
+    let forwards = read_each(reader, &mut top, "forward", |section| forward(section, strategy));
+    let vpcs = read_each(reader, &mut top, "vpc", vpc);
+    let zones = read_each(reader, &mut top, "zone", zones::zone);
+    let expects = read_each(reader, &mut top, "expect", |section| expect(reader, section));
+    top.finish();
+    Spec { server, listen, endpoints, regions, upstream, servers, cache, forwards, vpcs, zones, expects }
+}
+
+/// Reads a section that occurs at most once; an absent one is an empty one.
+fn read_one<'a, T>(
+    reader: &'a Reader<'a>,
+    top: &mut Section<'a>,
+    key: &'static str,
+    read: impl FnOnce(&mut Section<'a>) -> T,
+) -> T {
+    static EMPTY: std::sync::LazyLock<DeTable<'static>> = std::sync::LazyLock::new(DeTable::new);
+    let found = top.value(key).and_then(|value| match value.raw() {
+        DeValue::Table(table) => Some((table, value.at)),
+        DeValue::Array(_) => value.wrong_type("one section", format!("write [{key}], once")),
+        _ => value.wrong_type("a section", format!("write [{key}] on a line of its own")),
+    });
+    let absent = At { path: key.into(), span: 0..0 };
+    let (table, at) = found.unwrap_or((&EMPTY, absent));
+    let mut section = Section::new(reader, table, at);
+    let value = read(&mut section);
+    section.finish();
+    value
+}
+
+/// Reads a section that may occur several times.
+pub(super) fn read_each<'a, T>(
+    reader: &'a Reader<'a>,
+    above: &mut Section<'a>,
+    key: &'static str,
+    read: impl Fn(&mut Section<'a>) -> Option<T>,
+) -> Vec<T> {
+    let kind = if above.at.path.is_empty() { key.to_string() } else { format!("zone.{key}") };
+    let hint = format!("write [[{kind}]], with two brackets, before each");
+    let Some(value) = above.value(key) else { return Vec::new() };
+    let DeValue::Array(array) = value.raw() else {
+        value.wrong_type::<()>("a list of sections", hint);
+        return Vec::new();
+    };
+    let mut all = Vec::new();
+    for (index, item) in array.iter().enumerate() {
+        let at = At { path: format!("{}[{index}]", value.at.path), span: item.span() };
+        let DeValue::Table(table) = item.get_ref() else {
+            Value::new(reader, at, item.get_ref()).wrong_type::<()>("a section", hint.clone());
+            continue;
+        };
+        let mut section = Section::new(reader, table, at);
+        all.extend(read(&mut section));
+        section.finish();
+    }
+    all
+}
+
+/// `[server]`
+fn server(section: &mut Section) -> (Server, Vec<Located<SocketAddr>>) {
+    let default = Server::default();
+    let listen = section
+        .take("listen", |value| {
+            value.some("nothing to listen on", "leave `listen` out for 127.0.0.1:5335", Value::listener)
+        })
+        .unwrap_or_else(|| {
+            default.listen.iter().map(|&value| Located { value, at: At::default() }).collect()
+        });
+    let allow = section.take("allow", |value| {
+        value.some("nobody may ask", "leave `allow` out for the clients of this machine", Value::network)
+    });
+    let limit = |value: &Value| Some(value.integer(1..=1_000_000)? as usize);
+    let server = Server {
+        listen: listen.iter().map(|item| item.value).collect(),
+        allow: allow.map_or(default.allow, values),
+        state_dir: section.take("state_dir", |value| match value.text()? {
+            "" => value.wrong("an empty path", "leave `state_dir` out to keep no state".to_string()),
+            path => Some(path.into()),
+        }),
+        local_names: section.take("local_names", local_names).unwrap_or(default.local_names),
+        max_in_flight: section.take("max_in_flight", limit).unwrap_or(default.max_in_flight),
+        max_tcp_connections: section
+            .take("max_tcp_connections", limit)
+            .unwrap_or(default.max_tcp_connections),
+        max_tcp_per_client: section.take("max_tcp_per_client", limit).unwrap_or(default.max_tcp_per_client),
+        tcp_pipeline: section.take("tcp_pipeline", limit).unwrap_or(default.tcp_pipeline),
+        tcp_idle: section
+            .take("tcp_idle", |value| value.duration(Duration::from_millis(100)..=Duration::from_secs(3600)))
+            .unwrap_or(default.tcp_idle),
+        udp_payload: section
+            .take("udp_payload", |value| Some(value.integer(512..=4096)? as u16))
+            .unwrap_or(default.udp_payload),
+        version_bind: section.take("version_bind", Value::flag).unwrap_or(default.version_bind),
+    };
+    (server, listen)
+}
+
+/// `local_names`: a list of kinds.
+fn local_names(value: &Value) -> Option<LocalNames> {
+    let kinds = value.list(|item| {
+        let kind = item.text()?;
+        match LocalNames::KINDS.contains(&kind) {
+            true => Some(kind),
+            false => item.unknown_word(kind, &LocalNames::KINDS),
+        }
+    })?;
+    let mut names = LocalNames::NONE;
+    for kind in kinds {
+        names.switch_on(kind.value);
+    }
+    Some(names)
+}
+
+/// `[endpoints]`
+fn endpoints(section: &mut Section) -> (Endpoints, Vec<Located<String>>) {
+    let default = Endpoints::default();
+    let mut listed = Vec::new();
+    let regions = section.take("regions", |value| match value.raw() {
+        DeValue::String(_) => value.one_of(&[("auto", Regions::Auto), ("all", Regions::All)]),
+        DeValue::Array(_) => {
+            let hint = "leave `regions` out for this instance's; `products = []` switches the catalogue off";
+            listed = value.some("no region", hint, |item| known(item, &endpoints::regions()))?;
+            Some(Regions::Listed(listed.iter().map(|item| item.value.clone()).collect()))
+        }
+        _ => value.wrong_type("\"auto\", \"all\" or a list of regions", None),
+    });
+    let products = section.take("products", |value| match value.raw() {
+        DeValue::String(_) => value.one_of(&[("all", endpoints::products())]),
+        DeValue::Array(_) => Some(values(value.list(|item| {
+            let text = item.text()?;
+            let found = endpoints::product(text).map(str::to_string);
+            found.or_else(|| item.unknown_word(text, &names(&endpoints::products())))
+        })?)),
+        _ => value.wrong_type("\"all\" or a list of products", None),
+    });
+    let targets = [("popunify-vpc", Target::PopunifyVpc), ("product-vpc", Target::ProductVpc)];
+    let endpoints = Endpoints {
+        regions: regions.unwrap_or(default.regions),
+        products: products.unwrap_or(default.products),
+        target: section.take("target", |value| value.one_of(&targets)).unwrap_or(default.target),
+        ttl: section.take("ttl", Value::ttl).unwrap_or(default.ttl),
+    };
+    (endpoints, listed)
+}
+
+/// One of the words that are known.
+fn known(value: &Value, words: &[String]) -> Option<String> {
+    let text = value.text()?;
+    if words.iter().any(|word| word == text) {
+        return Some(text.into());
+    }
+    value.unknown_word(text, &names(words))
+}
+
+/// Borrowed words.
+fn names(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
+}
+
+/// `[upstream]`
+fn upstream(section: &mut Section) -> (Upstream, Vec<Located<ServerAddress>>) {
+    let default = Upstream::default();
+    let mut listed = Vec::new();
+    let servers = section.take("servers", |value| match value.raw() {
+        DeValue::String(text) if text == "system" => Some(Servers::System),
+        DeValue::Array(_) => {
+            listed = value.list(Value::server)?;
+            Some(Servers::Listed(listed.iter().map(|item| item.value.clone()).collect()))
+        }
+        DeValue::String(text) => value.wrong_type(
+            "\"system\" or a list of servers",
+            format!("write servers = [\"{}\"]", super::value::shortened(text)),
+        ),
+        _ => value.wrong_type("\"system\" or a list of servers", None),
+    });
+    let upstream = Upstream {
+        servers: servers.unwrap_or(default.servers),
+        strategy: section.take("strategy", |value| value.one_of(&STRATEGIES)).unwrap_or(default.strategy),
+        max_in_flight: section
+            .take("max_in_flight", |value| Some(value.integer(1..=60_000)? as usize))
+            .unwrap_or(default.max_in_flight),
+    };
+    (upstream, listed)
+}
+
+/// `[cache]`
+fn cache(reader: &Reader, section: &mut Section) -> Cache {
+    let default = Cache::default();
+    let hour = Duration::from_secs(3600);
+    let min_ttl = section.take_located("min_ttl", Value::ttl);
+    let cache = Cache {
+        size: section.take("size", |value| value.bytes(64 << 10..=1 << 40)).unwrap_or(default.size),
+        min_ttl: min_ttl.as_ref().map_or(default.min_ttl, |ttl| ttl.value),
+        max_ttl: section.take("max_ttl", Value::ttl).unwrap_or(default.max_ttl),
+        negative_max_ttl: section.take("negative_max_ttl", Value::ttl).unwrap_or(default.negative_max_ttl),
+        serve_stale: section
+            .take("serve_stale", |value| match value.raw() {
+                DeValue::String(text) if text == "off" => Some(None),
+                DeValue::Boolean(false) => {
+                    value.wrong_type("a duration or \"off\"", "write \"off\"".to_string())
+                }
+                _ => value.duration(Duration::from_secs(1)..=hour * 24 * 30).map(Some),
+            })
+            .unwrap_or(default.serve_stale),
+        // Past 4 seconds the client has its answer already, and soon after it gives up.
+        stale_answer_after: section
+            .take("stale_answer_after", |value| value.duration(Duration::ZERO..=Duration::from_secs(4)))
+            .unwrap_or(default.stale_answer_after),
+        stale_retry: section
+            .take("stale_retry", |value| value.duration(Duration::from_secs(1)..=hour))
+            .unwrap_or(default.stale_retry),
+        stale_ttl: section.take("stale_ttl", Value::ttl).unwrap_or(default.stale_ttl),
+        prefetch: section.take("prefetch", Value::flag).unwrap_or(default.prefetch),
+        snapshot_every: section
+            .take("snapshot_every", |value| value.duration(Duration::from_secs(1)..=hour * 24))
+            .unwrap_or(default.snapshot_every),
+    };
+    if let Some(min_ttl) = min_ttl
+        && min_ttl.value > cache.max_ttl
+    {
+        let message = format!("min_ttl {} is above max_ttl {}", cache.min_ttl, cache.max_ttl);
+        reader.error(&min_ttl.at, message, "lower one or raise the other".to_string());
+    }
+    cache
+}
+
+/// `[[forward]]`
+fn forward(section: &mut Section, default: Strategy) -> Option<ForwardEntry> {
+    let zone = section.require("zone", "\"corp.example\"", Value::name);
+    let servers = section.require("servers", "[\"10.1.0.53\"]", |value| {
+        value.some("a rule without servers", "name at least one: servers = [\"10.1.0.53\"]", Value::server)
+    });
+    let strategy = section.take("strategy", |value| value.one_of(&STRATEGIES));
+    let vpcs = section.take("vpcs", vpc_ids);
+    Some(ForwardEntry { zone: zone?, servers: servers?.value, strategy: strategy.unwrap_or(default), vpcs })
+}
+
+/// `vpcs` of a zone or a rule.
+pub(super) fn vpc_ids(value: &Value) -> Option<Vec<Located<String>>> {
+    value.some("an empty list of VPCs: nobody would see it", "leave `vpcs` out for everyone", |item| {
+        Some(item.text()?.to_string())
+    })
+}
+
+/// `[[vpc]]`. Where only the clients are at fault, the id still counts as known.
+fn vpc(section: &mut Section) -> Option<VpcEntry> {
+    let id = section.require("id", "\"vpc-lab\"", not_empty);
+    let region = section.take("region", not_empty);
+    let clients = section.require("clients", "[\"10.0.0.0/8\"]", |value| {
+        value.some(
+            "a VPC without clients",
+            "name at least one range: clients = [\"10.0.0.0/8\"]",
+            Value::network,
+        )
+    });
+    let (clients, clients_at) =
+        clients.into_iter().flat_map(|clients| clients.value).map(|item| (item.value, item.at)).unzip();
+    let id = id?;
+    Some(VpcEntry { vpc: Vpc { id: id.value, region, clients }, at: id.at, clients_at })
+}
+
+/// A string that says something.
+fn not_empty(value: &Value) -> Option<String> {
+    match value.text()? {
+        "" => value.wrong("an empty string", None),
+        text => Some(text.into()),
+    }
+}
+
+/// `[[expect]]`
+fn expect(reader: &Reader, section: &mut Section) -> Option<Expect> {
+    let query = section.require("query", "\"www.example\"", Value::name);
+    let rtype = section.take("type", zones::record_type);
+    let client = section.take("client", Value::ip);
+    let answer = match (rtype, section.has("type")) {
+        (None, true) => section.value("answer").and(None), // a value of no known type cannot be read
+        _ => section
+            .require("answer", "\"192.0.2.1\"", |value| expected(value, rtype.unwrap_or(RecordType::A))),
+    }?;
+    Some(Expect {
+        query: query?.value,
+        rtype: rtype.unwrap_or(RecordType::A),
+        client: client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        line: reader.line_of(&answer.at),
+        answer: answer.value,
+    })
+}
+
+/// `answer`: a word, a value, or a list of values.
+fn expected(value: &Value, rtype: RecordType) -> Option<Expected> {
+    match value.raw() {
+        DeValue::String(text) if text == "NXDOMAIN" => Some(Expected::NxDomain),
+        DeValue::String(text) if text == "NODATA" => Some(Expected::NoData),
+        DeValue::String(text) if text == "FORWARD" => Some(Expected::Forward),
+        DeValue::String(_) => Some(Expected::Values(vec![expected_value(value, rtype)?])),
+        DeValue::Array(_) => {
+            let hint = "write \"NODATA\" or \"NXDOMAIN\"";
+            let found = value.some("no values", hint, |item| expected_value(item, rtype))?;
+            Some(Expected::Values(values(found)))
+        }
+        _ => value.wrong_type("a string or a list of strings", None),
+    }
+}
+
+/// A value of the type asked for, or `CNAME <target>` for a step of the chain.
+fn expected_value(value: &Value, rtype: RecordType) -> Option<RData> {
+    let text = value.text()?;
+    let parsed = match text.strip_prefix("CNAME ") {
+        Some(target) => name::parse(target.trim()).map(|target| RData::CNAME(CNAME(target))),
+        None => record::parse_value(rtype, text),
+    };
+    let hint = || "also: \"CNAME target.example\", \"NXDOMAIN\", \"NODATA\", \"FORWARD\"".to_string();
+    parsed.or_else(|why| value.wrong(why, hint()).ok_or(())).ok()
+}
+
+/// The values without their places.
+fn values<T>(items: Vec<Located<T>>) -> Vec<T> {
+    items.into_iter().map(|item| item.value).collect()
+}

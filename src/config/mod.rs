@@ -1,0 +1,335 @@
+//! The configuration file: TOML text becomes decided values, or every fault of it at once.
+//!
+//! [`Config`] holds what was decided and knows all defaults; `file` reads the sections, `zones` the private
+//! zones, `checks` (errors) and `doubts` (warnings) hold the parts against each other, `endpoints` is the built-in catalogue of API names and
+//! `catalog` makes the engine's catalog of it all. A new key goes into the struct here, into `file`, and with a
+//! comment into `config/pvtzd.toml`. Reads no file but the one it is given and asks nobody anything.
+
+mod catalog;
+mod checks;
+mod doubts;
+mod endpoints;
+mod fault;
+mod file;
+mod nearest;
+mod section;
+mod value;
+mod zones;
+
+#[cfg(test)]
+mod message_tests;
+#[cfg(test)]
+mod tests;
+
+pub use catalog::Group;
+pub use fault::{ConfigError, Fault, Severity};
+
+use crate::engine::catalog::{Scope, Vpc};
+use crate::engine::local::LocalNames;
+use crate::engine::zone::ZoneSpec;
+use crate::upstream::{ServerAddress, Strategy};
+use hickory_proto::rr::{Name, RData, RecordType};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use section::{At, Reader};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::de::DeTable;
+
+/// Reads and decides the configuration in a file; the second part are warnings.
+///
+/// # Errors
+/// The file cannot be read, or it has faults.
+pub fn load(path: &Path) -> Result<(Config, Vec<Fault>), ConfigError> {
+    let bytes = std::fs::read(path).map_err(|source| ConfigError::Io { path: path.into(), source })?;
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => parse(text, path).map_err(ConfigError::Faults),
+        Err(error) => {
+            let text = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+            let reader = Reader::new(&text, path);
+            let at = At { path: String::new(), span: text.len()..text.len() };
+            let hint = "save the file as UTF-8".to_string();
+            reader.error(&at, "here is a byte that is not UTF-8", hint);
+            Err(ConfigError::Faults(reader.finish()))
+        }
+    }
+}
+
+/// Decides the configuration in a text; `file` is its name in messages. The second part are warnings.
+///
+/// # Errors
+/// All faults, warnings among them, in the order of the file.
+pub fn parse(text: &str, file: &Path) -> Result<(Config, Vec<Fault>), Vec<Fault>> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut reader = Reader::new(text, file);
+    if !errors.is_empty() {
+        reader.syntax(&errors);
+    }
+    let spec = file::read(&reader, table.get_ref());
+    let config = if reader.is_whole() { Some(join(&reader, spec)) } else { None };
+    let faults = reader.finish();
+    match config {
+        Some(config) if faults.iter().all(|fault| fault.severity == Severity::Warning) => {
+            Ok((config, faults))
+        }
+        _ => Err(faults),
+    }
+}
+
+/// The decided values of what the file says, with what contradicts itself noted as faults.
+fn join(reader: &Reader, spec: file::Spec) -> Config {
+    let scopes = checks::contradictions(reader, &spec);
+    let config = Config {
+        server: spec.server.clone(),
+        endpoints: spec.endpoints.clone(),
+        upstream: spec.upstream.clone(),
+        cache: spec.cache.clone(),
+        forwards: spec
+            .forwards
+            .iter()
+            .zip(scopes.forwards)
+            .map(|(entry, scope)| Forward {
+                zone: entry.zone.value.clone(),
+                servers: entry.servers.iter().map(|server| server.value.clone()).collect(),
+                strategy: entry.strategy,
+                scope,
+            })
+            .collect(),
+        vpcs: spec.vpcs.iter().map(|entry| entry.vpc.clone()).collect(),
+        zones: spec.zones.iter().map(|entry| entry.spec.clone()).zip(scopes.zones).collect(),
+        expects: spec.expects.clone(),
+    };
+    if !reader.has_errors() {
+        doubts::note(reader, &spec, &config);
+    }
+    config
+}
+
+/// The configuration, decided.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[endpoints]`
+    pub endpoints: Endpoints,
+    /// `[upstream]`
+    pub upstream: Upstream,
+    /// `[cache]`
+    pub cache: Cache,
+    /// `[[forward]]`
+    pub forwards: Vec<Forward>,
+    /// `[[vpc]]`
+    pub vpcs: Vec<Vpc>,
+    /// `[[zone]]`, with who sees each.
+    pub zones: Vec<(ZoneSpec, Scope)>,
+    /// `[[expect]]`
+    pub expects: Vec<Expect>,
+}
+
+/// `[server]`: who is served where, and how much at most.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Where UDP and TCP are listened to.
+    pub listen: Vec<SocketAddr>,
+    /// Who may ask; others are refused.
+    pub allow: Vec<IpNet>,
+    /// Where state is kept over restarts; without it nothing is written.
+    pub state_dir: Option<PathBuf>,
+    /// Special-use names that are answered here.
+    pub local_names: LocalNames,
+    /// Queries being worked on at a time, in all.
+    pub max_in_flight: usize,
+    /// TCP connections at a time, in all.
+    pub max_tcp_connections: usize,
+    /// TCP connections of one client at a time.
+    pub max_tcp_per_client: usize,
+    /// Queries being worked on at a time on one TCP connection.
+    pub tcp_pipeline: usize,
+    /// How long a TCP connection may be silent.
+    pub tcp_idle: Duration,
+    /// Largest UDP answer, and what is announced by EDNS.
+    pub udp_payload: u16,
+    /// Whether `version.bind` and `id.server` are answered.
+    pub version_bind: bool,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            // Not port 53: a plain run needs no rights and takes nothing from anybody.
+            listen: vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5335)],
+            allow: vec![
+                Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8).into(),
+                Ipv6Net::from(Ipv6Addr::LOCALHOST).into(),
+            ],
+            state_dir: None,
+            local_names: LocalNames::default(),
+            max_in_flight: 4096,
+            max_tcp_connections: 1024,
+            max_tcp_per_client: 64,
+            tcp_pipeline: 100,
+            tcp_idle: Duration::from_secs(10),
+            udp_payload: 1232, // DNS flag day 2020: fits every path without fragments
+            version_bind: false,
+        }
+    }
+}
+
+/// `[endpoints]`: the built-in catalogue of Alibaba Cloud API names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    /// The regions whose names are mapped.
+    pub regions: Regions,
+    /// The products whose names are mapped, by their names in the catalogue; none switches it off.
+    pub products: Vec<String>,
+    /// What the names lead to.
+    pub target: Target,
+    /// TTL of the mapping in seconds.
+    pub ttl: u32,
+}
+
+impl Default for Endpoints {
+    fn default() -> Self {
+        Self { regions: Regions::Auto, products: vec!["ecs".into()], target: Target::default(), ttl: 60 }
+    }
+}
+
+/// The regions whose API names are mapped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Regions {
+    /// The region of this instance; all of them while it is unknown.
+    Auto,
+    /// All of the catalogue.
+    All,
+    /// These.
+    Listed(Vec<String>),
+}
+
+/// What API names are mapped to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Target {
+    /// `popunify-vpc.<region>`, the gateway of the documented recipe.
+    #[default]
+    PopunifyVpc,
+    /// `<product>-vpc.<region>`, the product's own name.
+    ProductVpc,
+}
+
+/// `[upstream]`: the group that is asked where no forwarding rule says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Its servers.
+    pub servers: Servers,
+    /// In which order they are asked; also for `[[forward]]` rules that do not say.
+    pub strategy: Strategy,
+    /// Queries in flight to one server, of any group.
+    pub max_in_flight: usize,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self { servers: Servers::System, strategy: Strategy::default(), max_in_flight: 1000 }
+    }
+}
+
+/// Where the servers of the default group come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Servers {
+    /// The system's resolv.conf.
+    System,
+    /// The file; an empty list forwards nothing.
+    Listed(Vec<ServerAddress>),
+}
+
+/// `[cache]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cache {
+    /// Bytes at most.
+    pub size: u64,
+    /// Lowest TTL in seconds; lower ones are raised.
+    pub min_ttl: u32,
+    /// Highest TTL in seconds; higher ones are cut.
+    pub max_ttl: u32,
+    /// Highest TTL of a denial in seconds.
+    pub negative_max_ttl: u32,
+    /// How long an expired answer may still be served; nothing switches it off (RFC 8767).
+    pub serve_stale: Option<Duration>,
+    /// How long a client waits for the upstreams before it gets an expired answer.
+    pub stale_answer_after: Duration,
+    /// How long failed upstreams are left alone for a name with an expired answer.
+    pub stale_retry: Duration,
+    /// TTL of an expired answer in seconds.
+    pub stale_ttl: u32,
+    /// Whether names in demand are asked again before they expire.
+    pub prefetch: bool,
+    /// How often the cache is written to the state directory.
+    pub snapshot_every: Duration,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            size: 32 << 20,
+            min_ttl: 0,
+            max_ttl: 86_400,
+            negative_max_ttl: 900,
+            // RFC 8767 section 5 recommends these timers; its client timer is 1.8 seconds
+            serve_stale: Some(Duration::from_secs(86_400)),
+            stale_answer_after: Duration::from_millis(1800),
+            stale_retry: Duration::from_secs(30),
+            stale_ttl: 30,
+            prefetch: true,
+            snapshot_every: Duration::from_secs(300),
+        }
+    }
+}
+
+/// `[[forward]]`: names at or below `zone` are asked of these servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// The rule's name.
+    pub zone: Name,
+    /// Whom to ask; at least one.
+    pub servers: Vec<ServerAddress>,
+    /// In which order.
+    pub strategy: Strategy,
+    /// For whom.
+    pub scope: Scope,
+}
+
+/// `[[expect]]`: a question whose answer `pvtzd check` compares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expect {
+    /// The name asked for.
+    pub query: Name,
+    /// The type asked for.
+    pub rtype: RecordType,
+    /// Who asks.
+    pub client: IpAddr,
+    /// What is to come back.
+    pub answer: Expected,
+    /// The line of `answer` in the file, for the report.
+    pub line: usize,
+}
+
+/// What an `[[expect]]` row wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// These values are in the answer, in any order; CNAMEs of the chain count where they are written.
+    Values(Vec<RData>),
+    /// `"NXDOMAIN"`
+    NxDomain,
+    /// `"NODATA"`
+    NoData,
+    /// `"FORWARD"`: the question is passed on, by a rule or to the default group.
+    Forward,
+}
+
+/// What the metadata service tells; either may be unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Instance {
+    /// The region id of this instance.
+    pub region: Option<String>,
+    /// The id of its VPC.
+    pub vpc_id: Option<String>,
+}
