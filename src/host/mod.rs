@@ -1,0 +1,3 @@
+//! The machine we run on: what its cloud says of it.
+
+pub mod metadata;

@@ -1,0 +1,222 @@
+//! What an upstream group says of a name: out of the cache if it holds, from the group if not, and out of the
+//! cache beyond its life when the group does not answer (RFC 8767).
+
+use crate::engine::answer::ExtendedError;
+use crate::engine::cache::{CacheKey, Entry, FailureCause, Moment, Worth};
+use crate::engine::chain::Fetch;
+use crate::engine::decide::{Decision, decide};
+use crate::engine::name::NameKey;
+use crate::engine::reading::{self, NotUsable};
+use crate::state::cache::Slot;
+use crate::state::{Live, Published, count};
+use crate::upstream::{Failure, FailureKind, NotJoined, Outgoing};
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Seconds for which an upstream's failing code is remembered for a name (RFC 9520 asks for 1 at least,
+/// RFC 2308 allows 300).
+const FAILING_RCODE_TTL: u32 = 5;
+
+/// Seconds for which silence is remembered for a name: short, so that a returned upstream is noticed at once.
+const UNREACHABLE_TTL: u32 = 1;
+
+/// What an exchange brought: entries along the chain, the asked-for name first. Shared by all who waited.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// The group answered.
+    Said(Arc<[(NameKey, Arc<Slot>)]>),
+    /// It did not.
+    Failed(ExtendedError),
+}
+
+/// What the cache has to say of a fetch.
+#[derive(Debug)]
+pub enum Cached {
+    /// This, with so many seconds left.
+    Use(Arc<Slot>, u32),
+    /// This, beyond its life, since the last refresh failed a moment ago.
+    UseStale(Arc<Slot>),
+    /// Nothing that may be used yet; beyond its life there is this.
+    Ask(Option<Arc<Slot>>),
+}
+
+/// Looks into the cache; starts the refresh of a popular entry that is about to expire.
+pub fn cached(
+    live: &Arc<Live>,
+    published: &Arc<Published>,
+    client: IpAddr,
+    fetch: &Fetch,
+    now: Moment,
+) -> Cached {
+    let lifetimes = &live.cache.lifetimes;
+    match live.cache.get(&fetch.cache_key(), now) {
+        Some((slot, Worth::Fresh(ttl))) => {
+            let popular = slot.hit() > 0;
+            if lifetimes.prefetch && popular && slot.entry.is_due(now) && slot.claim_refresh() {
+                start(live, published, client, fetch);
+            }
+            count(&live.counters.fresh);
+            Cached::Use(slot, ttl)
+        }
+        Some((slot, Worth::Stale)) => {
+            let success = published.groups.get(&fetch.group).and_then(|group| group.last_success());
+            let success = success.map(|instant| live.clock.at(instant));
+            let waits = slot.failed().is_some_and(|failed| {
+                now.since(failed) < lifetimes.stale_retry_ms && success.is_none_or(|moment| moment <= failed)
+            });
+            if waits {
+                count(&live.counters.stale);
+                Cached::UseStale(slot)
+            } else {
+                Cached::Ask(Some(slot))
+            }
+        }
+        Some((_, Worth::Dead)) | None => Cached::Ask(None),
+    }
+}
+
+/// Asks the group, together with all who ask the same, and waits until `deadline`; with something stale at
+/// hand only as long as [`Live::stale_after`].
+///
+/// # Errors
+/// Nobody answered in time, and there is nothing stale: why.
+pub async fn ask(
+    live: &Arc<Live>,
+    published: &Arc<Published>,
+    client: IpAddr,
+    fetch: &Fetch,
+    stale: Option<Arc<Slot>>,
+    deadline: Instant,
+) -> Result<Said, ExtendedError> {
+    let patience = match stale {
+        Some(_) => deadline.min(Instant::now() + live.stale_after),
+        None => deadline,
+    };
+    let failed = match live.limits.begin(client) {
+        None => {
+            count(&live.counters.overload);
+            ExtendedError::new(ExtendedError::OTHER, "too many questions are waiting for an upstream")
+        }
+        Some(_permit) => {
+            match tokio::time::timeout_at(patience, join(live, published, client, fetch)).await {
+                Ok(Ok(Heard::Said(entries))) => return Ok(Said::Fresh(entries)),
+                Ok(Ok(Heard::Failed(error))) => error,
+                Ok(Err(not_joined)) => ExtendedError::new(ExtendedError::OTHER, not_joined.to_string()),
+                Err(_) => {
+                    ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, "no upstream answered in time")
+                }
+            }
+        }
+    };
+    match stale {
+        Some(slot) => {
+            count(&live.counters.stale);
+            Ok(Said::Stale(slot))
+        }
+        None => {
+            count(&live.counters.failed);
+            Err(error_for(fetch, failed))
+        }
+    }
+}
+
+/// What came of asking.
+#[derive(Debug)]
+pub enum Said {
+    /// Entries along the chain, the asked-for name first.
+    Fresh(Arc<[(NameKey, Arc<Slot>)]>),
+    /// An entry beyond its life.
+    Stale(Arc<Slot>),
+}
+
+/// Puts the name before the reason.
+fn error_for(fetch: &Fetch, error: ExtendedError) -> ExtendedError {
+    let name = &fetch.question.key;
+    ExtendedError { text: format!("{name}: {}", error.text).into(), ..error }
+}
+
+/// Refreshes an entry without anybody waiting for it.
+fn start(live: &Arc<Live>, published: &Arc<Published>, client: IpAddr, fetch: &Fetch) {
+    let (live, published, fetch) = (live.clone(), published.clone(), fetch.clone());
+    tokio::spawn(async move { join(&live, &published, client, &fetch).await.map(drop) });
+}
+
+/// One exchange for all who ask the same at the same time.
+async fn join(
+    live: &Arc<Live>,
+    published: &Arc<Published>,
+    client: IpAddr,
+    fetch: &Fetch,
+) -> Result<Heard, NotJoined> {
+    live.inflight
+        .join(fetch.cache_key(), || {
+            let (live, published, fetch) = (live.clone(), published.clone(), fetch.clone());
+            async move { exchange(&live, &published, client, &fetch).await }
+        })
+        .await
+}
+
+/// Asks the group and keeps what it says.
+async fn exchange(live: &Live, published: &Published, client: IpAddr, fetch: &Fetch) -> Heard {
+    count(&live.counters.forwarded);
+    let Some(group) = published.groups.get(&fetch.group) else {
+        return Heard::Failed(ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, NO_UPSTREAM));
+    };
+    let outgoing = Outgoing {
+        name: fetch.question.key.to_name(),
+        rtype: fetch.question.rtype,
+        dnssec_ok: fetch.flags.dnssec_ok,
+        checking_disabled: fetch.flags.checking_disabled,
+    };
+    let reply = group.exchange(&outgoing).await;
+    let now = live.clock.now();
+    let keep_failure = |cause, ttl| {
+        live.cache.insert(fetch.cache_key(), Entry::failure(cause, ttl, now), now);
+    };
+    let reply = match reply {
+        Ok(reply) => reply,
+        Err(failure) => {
+            match failure.kind {
+                FailureKind::Rcode(rcode) => keep_failure(FailureCause::Rcode(rcode), FAILING_RCODE_TTL),
+                FailureKind::Timeout | FailureKind::Network => {
+                    keep_failure(FailureCause::Unreachable, UNREACHABLE_TTL);
+                }
+                FailureKind::NoServers | FailureKind::Overloaded | FailureKind::Looping => {}
+            }
+            return Heard::Failed(explain(&failure));
+        }
+    };
+    let view = published.catalog.view(client);
+    let believe = |target: &NameKey| same_group(decide(view, target, fetch.question.rtype), fetch);
+    match reading::entries(&reply.message, &fetch.question, &live.cache.lifetimes, now, believe) {
+        Ok(entries) => Heard::Said(entries.into_iter().map(|hop| keep(live, fetch, hop, now)).collect()),
+        Err(NotUsable::Referral) => {
+            keep_failure(FailureCause::Unreachable, FAILING_RCODE_TTL);
+            let text = format!("{} does not resolve for us: it answered with a referral", reply.server);
+            Heard::Failed(ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, text))
+        }
+    }
+}
+
+/// Words for the commonest mistake in a lab.
+const NO_UPSTREAM: &str = "no upstream is configured, so only private names are answered";
+
+/// Puts one hop into the cache.
+fn keep(live: &Live, fetch: &Fetch, (name, entry): (NameKey, Entry), now: Moment) -> (NameKey, Arc<Slot>) {
+    let key = CacheKey::new(fetch.group, &name, fetch.question.rtype, fetch.flags);
+    (name, live.cache.insert(key, entry, now))
+}
+
+/// True when the same group would be asked for a name that is met in its own answer.
+fn same_group(decision: Decision<'_>, fetch: &Fetch) -> bool {
+    matches!(decision, Decision::Forward { rule, .. } if rule.group == fetch.group)
+}
+
+/// A failure in the terms of RFC 8914.
+fn explain(failure: &Failure) -> ExtendedError {
+    match failure.kind {
+        FailureKind::NoServers => ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, NO_UPSTREAM),
+        kind => ExtendedError::new(kind.extended_error(), failure.to_string()),
+    }
+}

@@ -1,0 +1,141 @@
+//! Binding the listen addresses: each UDP and TCP, on one port.
+
+use super::holder;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+
+/// Octets of the kernel's receive and send buffers that are asked for; the kernel gives what its limits allow.
+const SOCKET_BUFFER: usize = 4 << 20;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 512;
+
+/// The sockets of one listen address.
+#[derive(Debug)]
+pub struct Listener {
+    /// The address; with port 0 configured, the port that the kernel chose.
+    pub address: SocketAddr,
+    /// One UDP socket for each thread that serves it.
+    pub udp: Vec<UdpSocket>,
+    /// The TCP socket, not blocking.
+    pub tcp: TcpListener,
+}
+
+/// A listen address that cannot be had.
+#[derive(Debug)]
+pub struct BindError {
+    /// The address as configured.
+    pub address: SocketAddr,
+    /// UDP or TCP.
+    pub protocol: &'static str,
+    /// What the kernel said.
+    pub cause: io::Error,
+    /// Who has the port, if that can be seen.
+    pub holder: Option<String>,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen on {} ({}): {}", self.address, self.protocol, self.cause)?;
+        let port = self.address.port();
+        match (self.cause.kind(), &self.holder) {
+            (io::ErrorKind::AddrInUse, Some(holder)) => write!(
+                f,
+                "\nhint: {holder} has port {port}; stop it, or set another address: `[server] listen` or `--listen`"
+            ),
+            (io::ErrorKind::AddrInUse, None) => write!(
+                f,
+                "\nhint: another process has port {port} (`ss -lunp` as root names it); stop it, or set another \
+                 address: `[server] listen` or `--listen`"
+            ),
+            (io::ErrorKind::PermissionDenied, _) => write!(
+                f,
+                "\nhint: ports below 1024 need the right to bind them: run as a service with \
+                 AmbientCapabilities=CAP_NET_BIND_SERVICE, or `setcap cap_net_bind_service=+ep` the program, or \
+                 listen on a higher port"
+            ),
+            (io::ErrorKind::AddrNotAvailable, _) => {
+                write!(f, "\nhint: no interface of this machine has the address {}", self.address.ip())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+/// Binds an address, with a UDP socket for each of `threads` threads.
+///
+/// # Errors
+/// The address cannot be had: why, and who has it.
+pub fn bind(address: SocketAddr, threads: usize) -> Result<Listener, BindError> {
+    let failed = |protocol: &'static str, at: SocketAddr, cause: io::Error| {
+        let holder = (cause.kind() == io::ErrorKind::AddrInUse).then(|| holder::of(at, protocol)).flatten();
+        BindError { address: at, protocol, cause, holder }
+    };
+    let tcp = tcp(address).map_err(|cause| failed("TCP", address, cause))?;
+    let address = tcp.local_addr().map_err(|cause| failed("TCP", address, cause))?;
+    // Sockets that share a port by SO_REUSEPORT would also share it with another instance of us, each getting
+    // some of the queries: so first see whether the port is free.
+    drop(udp(address, false).map_err(|cause| failed("UDP", address, cause))?);
+    let udp: Result<Vec<UdpSocket>, io::Error> = (0..threads.max(1)).map(|_| udp(address, true)).collect();
+    let udp = udp.map_err(|cause| failed("UDP", address, cause))?;
+    Ok(Listener { address, udp, tcp })
+}
+
+fn udp(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    only_v6(&socket, address)?;
+    socket.set_reuse_port(shared)?;
+    // The limits of the kernel may be lower; it then gives what they allow, and that will do.
+    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+    let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    only_v6(&socket, address)?;
+    socket.set_reuse_address(true)?; // connections of a former run may still be in TIME_WAIT
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// `[::]` means IPv6, so that `0.0.0.0` can stand beside it.
+fn only_v6(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    if address.is_ipv6() { socket.set_only_v6(true) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn port_zero_gives_one_port_for_both() {
+        let listener = bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        assert_ne!(listener.address.port(), 0);
+        for socket in &listener.udp {
+            assert_eq!(socket.local_addr().unwrap(), listener.address);
+        }
+    }
+
+    #[test]
+    fn a_taken_port_is_an_error_that_says_what_to_do() {
+        let first = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let error = bind(first.address, 1).unwrap_err();
+        assert_eq!(error.cause.kind(), io::ErrorKind::AddrInUse);
+        assert!(error.to_string().contains("--listen"), "{error}");
+        drop(first.tcp);
+        let udp_only = bind(first.address, 1).unwrap_err();
+        assert_eq!(udp_only.protocol, "UDP", "another instance's shared UDP port is noticed too");
+    }
+}

@@ -1,0 +1,216 @@
+//! UDP: one thread for each socket, blocking while there is nothing to do.
+//!
+//! What can be answered at once is answered on the thread; what has to wait becomes a task. A socket that is
+//! bound to one address receives and sends in batches. A wildcard socket goes one by one, because each answer
+//! must leave from the address that was asked, and that is said beside each datagram (IP_PKTINFO).
+
+use super::handle::{self, Outcome, Transport};
+use crate::state::{Live, count};
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrIn, SockaddrIn6,
+    SockaddrLike, SockaddrStorage, recvmmsg, recvmsg, sendmmsg, sendmsg, setsockopt,
+};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use tokio::runtime::Handle;
+
+/// Datagrams of one batch.
+const BATCH: usize = 64;
+
+/// Octets of the longest query that is looked at; a longer one is cut and thereby malformed.
+const LONGEST_QUERY: usize = 2048;
+
+/// Octets of a thread's stack: it holds no buffers.
+const STACK: usize = 512 << 10;
+
+/// Serves a socket on a thread of its own, for the life of the process.
+///
+/// # Errors
+/// The thread cannot be started, or the kernel does not tell the addresses of a wildcard socket's datagrams.
+pub fn serve(socket: UdpSocket, live: Arc<Live>, runtime: Handle) -> io::Result<()> {
+    let address = socket.local_addr()?;
+    let wildcard = address.ip().is_unspecified();
+    if wildcard && address.is_ipv4() {
+        setsockopt(&socket, Ipv4PacketInfo, &true)?;
+    } else if wildcard {
+        setsockopt(&socket, Ipv6RecvPacketInfo, &true)?;
+    }
+    let server = Server { socket: Arc::new(socket), live };
+    let thread = thread::Builder::new().name("udp".into()).stack_size(STACK);
+    thread.spawn(move || {
+        let _within = runtime.enter();
+        if wildcard { server.one_by_one() } else { server.in_batches() }
+    })?;
+    Ok(())
+}
+
+/// A socket and what answers on it.
+struct Server {
+    socket: Arc<UdpSocket>,
+    live: Arc<Live>,
+}
+
+/// The address that a datagram was sent to, so that its answer leaves from there.
+#[derive(Clone, Copy)]
+enum Local {
+    /// The socket's own.
+    Bound,
+    V4(libc::in_pktinfo),
+    V6(libc::in6_pktinfo),
+}
+
+impl Server {
+    /// Receives and answers up to [`BATCH`] datagrams with a system call each way.
+    fn in_batches(&self) {
+        let mut received = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
+        let mut sent = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
+        let mut buffers = vec![[0u8; LONGEST_QUERY]; BATCH];
+        let mut replies: Vec<Vec<u8>> = Vec::with_capacity(BATCH);
+        let mut peers: Vec<Option<SockaddrStorage>> = Vec::with_capacity(BATCH);
+        loop {
+            let mut slices: Vec<[IoSliceMut<'_>; 1]> =
+                buffers.iter_mut().map(|b| [IoSliceMut::new(b)]).collect();
+            let fd = self.socket.as_raw_fd();
+            match recvmmsg(fd, &mut received, slices.iter_mut(), MsgFlags::MSG_WAITFORONE, None) {
+                Ok(messages) => {
+                    for message in messages {
+                        let Some((peer, packet)) = datagram(&message) else { continue };
+                        if let Some(reply) = self.answer(packet, peer, Local::Bound) {
+                            replies.push(reply);
+                            peers.push(message.address);
+                        }
+                    }
+                }
+                Err(error) => self.survive(error),
+            }
+            let mut from = 0;
+            while from < replies.len() {
+                let out: Vec<[IoSlice<'_>; 1]> =
+                    replies[from..].iter().map(|reply| [IoSlice::new(reply)]).collect();
+                match sendmmsg(fd, &mut sent, out.iter(), &peers[from..], [], MsgFlags::empty()) {
+                    Ok(done) => from += done.count().max(1),
+                    Err(Errno::EINTR) => {}
+                    Err(_) => from += 1, // this client cannot be reached; the next may
+                }
+            }
+            replies.clear();
+            peers.clear();
+        }
+    }
+
+    /// Receives and answers datagrams one by one, each answer from the address that was asked.
+    fn one_by_one(&self) {
+        let mut buffer = [0u8; LONGEST_QUERY];
+        let mut space = nix::cmsg_space!(libc::in_pktinfo, libc::in6_pktinfo);
+        loop {
+            let fd = self.socket.as_raw_fd();
+            let mut slices = [IoSliceMut::new(&mut buffer)];
+            match recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut space), MsgFlags::empty()) {
+                Ok(message) => {
+                    let local = local_address(&message);
+                    let Some((peer, packet)) = datagram(&message) else { continue };
+                    if let Some(reply) = self.answer(packet, peer, local) {
+                        send(&self.socket, &reply, peer, local);
+                    }
+                }
+                Err(error) => self.survive(error),
+            }
+        }
+    }
+
+    /// The answer to a packet, if it is there at once. A panic costs the packet, not the thread.
+    fn answer(&self, packet: &[u8], peer: SocketAddr, local: Local) -> Option<Vec<u8>> {
+        if peer.port() == 0 {
+            return None; // nobody can receive there
+        }
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| handle::at_once(&self.live, packet, peer.ip(), Transport::Udp)));
+        match outcome {
+            Ok(Outcome::Reply(reply)) => Some(reply),
+            Ok(Outcome::Drop) => None,
+            Ok(Outcome::Wait(waiting)) => {
+                let (live, socket) = (self.live.clone(), self.socket.clone());
+                tokio::spawn(async move {
+                    let reply = handle::in_time(&live, *waiting).await;
+                    send(&socket, &reply, peer, local);
+                });
+                None
+            }
+            Err(_) => {
+                count(&self.live.counters.panics);
+                None
+            }
+        }
+    }
+
+    /// No error of a receiving socket ends its service.
+    fn survive(&self, error: Errno) {
+        if !matches!(error, Errno::EINTR | Errno::EAGAIN) {
+            tracing::warn!(%error, "receiving a datagram failed");
+            thread::sleep(std::time::Duration::from_millis(10)); // whatever it is, it must not eat a core
+        }
+    }
+}
+
+/// Sender and payload of what was received; nothing for what has no sender.
+fn datagram<'m>(message: &RecvMsg<'m, 'm, SockaddrStorage>) -> Option<(SocketAddr, &'m [u8])> {
+    let peer = to_std(message.address.as_ref()?)?;
+    Some((peer, message.iovs().next().unwrap_or(&[])))
+}
+
+fn to_std(address: &SockaddrStorage) -> Option<SocketAddr> {
+    if let Some(v4) = address.as_sockaddr_in() {
+        return Some(SocketAddr::V4((*v4).into()));
+    }
+    address.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into()))
+}
+
+/// The address that a datagram was sent to.
+fn local_address(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Local {
+    let Ok(messages) = message.cmsgs() else { return Local::Bound };
+    for message in messages {
+        match message {
+            // the kernel chooses the interface by its routes
+            ControlMessageOwned::Ipv4PacketInfo(info) => {
+                return Local::V4(libc::in_pktinfo { ipi_ifindex: 0, ..info });
+            }
+            // a link-local address means nothing without its interface
+            ControlMessageOwned::Ipv6PacketInfo(info) => {
+                let link_local =
+                    info.ipi6_addr.s6_addr[0] == 0xfe && info.ipi6_addr.s6_addr[1] & 0xc0 == 0x80;
+                let ipi6_ifindex = if link_local { info.ipi6_ifindex } else { 0 };
+                return Local::V6(libc::in6_pktinfo { ipi6_ifindex, ..info });
+            }
+            _ => {}
+        }
+    }
+    Local::Bound
+}
+
+/// Sends an answer. A full buffer or an unreachable client costs this answer only: a datagram may be lost.
+fn send(socket: &UdpSocket, reply: &[u8], peer: SocketAddr, local: Local) {
+    let slices = [IoSlice::new(reply)];
+    let v4 = |info| [ControlMessage::Ipv4PacketInfo(info)];
+    let v6 = |info| [ControlMessage::Ipv6PacketInfo(info)];
+    let _ = match (&local, peer) {
+        (Local::V4(info), SocketAddr::V4(to)) => sendto(socket, &slices, &v4(info), &SockaddrIn::from(to)),
+        (Local::V6(info), SocketAddr::V6(to)) => sendto(socket, &slices, &v6(info), &SockaddrIn6::from(to)),
+        (_, to) => sendto(socket, &slices, &[], &SockaddrStorage::from(to)),
+    };
+}
+
+fn sendto<A: SockaddrLike>(
+    socket: &UdpSocket,
+    slices: &[IoSlice<'_>],
+    beside: &[ControlMessage<'_>],
+    to: &A,
+) -> nix::Result<usize> {
+    sendmsg(socket.as_raw_fd(), slices, beside, MsgFlags::MSG_DONTWAIT, Some(to))
+}

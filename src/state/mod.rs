@@ -1,0 +1,136 @@
+//! What is live: everything that a query looks at or leaves behind.
+//!
+//! What changes with the configuration is one immutable [`Published`], swapped whole: a query holds one from
+//! start to end. What must survive a reload stands beside it: the cache, the queries in flight, the health of
+//! upstream groups that mean the same as before.
+
+pub mod cache;
+pub mod clock;
+pub mod limits;
+pub mod publish;
+pub mod snapshot;
+
+use crate::engine::cache::CacheKey;
+use crate::engine::catalog::{Catalog, GroupKey};
+use crate::serve::hear::Heard;
+use crate::upstream::{Group, Inflight, LoopDetector};
+use arc_swap::ArcSwap;
+use cache::AnswerCache;
+use clock::Clock;
+use ipnet::IpNet;
+use limits::Limits;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// What a configuration means: where names are answered, who is asked, who may ask.
+#[derive(Debug)]
+pub struct Published {
+    /// Where names are answered.
+    pub catalog: Catalog,
+    /// The upstream groups.
+    pub groups: HashMap<GroupKey, Arc<Group>>,
+    /// Who may ask.
+    pub allow: Vec<IpNet>,
+    /// The UDP payload size that we announce and keep to, in octets.
+    pub udp_payload: u16,
+    /// `version.bind` is answered.
+    pub version_bind: bool,
+}
+
+impl Published {
+    /// True when a client may ask.
+    pub fn allows(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        self.allow.iter().any(|net| net.contains(&client))
+    }
+}
+
+/// Numbers that only grow, for metrics and status.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Packets that were received.
+    pub received: AtomicU64,
+    /// Packets that were not answered on purpose.
+    pub dropped: AtomicU64,
+    /// Answers out of the cache while they held.
+    pub fresh: AtomicU64,
+    /// Answers out of the cache beyond their life.
+    pub stale: AtomicU64,
+    /// Questions that an upstream was asked.
+    pub forwarded: AtomicU64,
+    /// Questions that failed.
+    pub failed: AtomicU64,
+    /// Questions turned away because too many were in flight.
+    pub overload: AtomicU64,
+    /// TCP connections turned away because too many were open.
+    pub tcp_rejected: AtomicU64,
+    /// Packets whose handling ended in a panic: each is a defect of ours.
+    pub panics: AtomicU64,
+}
+
+/// Adds one to a counter.
+pub fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// The live state. Shared by everything that serves.
+#[derive(Debug)]
+pub struct Live {
+    published: ArcSwap<Published>,
+    /// All moments come from it.
+    pub clock: Clock,
+    /// Answers of upstream groups.
+    pub cache: AnswerCache,
+    /// Questions that an upstream is being asked.
+    pub inflight: Arc<Inflight<CacheKey, Heard>>,
+    /// How much may be going on at once.
+    pub limits: Limits,
+    /// How long a client waits for a fresh answer while there is a stale one (RFC 8767's client response timer).
+    pub stale_after: Duration,
+    /// Tells when an upstream leads back to us.
+    pub loops: Arc<LoopDetector>,
+    /// Numbers for metrics.
+    pub counters: Counters,
+    turn: AtomicU64,
+}
+
+impl Live {
+    /// The state at start.
+    pub fn new(
+        published: Published,
+        clock: Clock,
+        cache: AnswerCache,
+        limits: Limits,
+        stale_after: Duration,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            published: ArcSwap::from_pointee(published),
+            clock,
+            cache,
+            inflight: Arc::new(Inflight::new()),
+            limits,
+            stale_after,
+            loops: Arc::default(),
+            counters: Counters::default(),
+            turn: AtomicU64::new(0),
+        })
+    }
+
+    /// What is published now. A query takes it once.
+    pub fn published(&self) -> Arc<Published> {
+        self.published.load_full()
+    }
+
+    /// Publishes another configuration; the next query sees it.
+    pub fn publish(&self, published: Published) {
+        self.published.store(Arc::new(published));
+    }
+
+    /// The number of this answer, for rotation.
+    pub fn turn(&self) -> u64 {
+        self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+}

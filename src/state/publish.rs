@@ -1,0 +1,81 @@
+//! From a configuration to what is published.
+
+use super::Published;
+use crate::config::{Config, Instance, Servers};
+use crate::engine::catalog::GroupKey;
+use crate::upstream::{Group, GroupOptions, ServerAddress, Strategy};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What [`build`] goes by beside the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// What the metadata service told.
+    pub instance: Instance,
+    /// The system's upstream servers, for `servers = "system"`.
+    pub system: Vec<ServerAddress>,
+}
+
+/// Builds what a configuration means. Groups of `previous` that mean the same are taken over alive, with what
+/// is known of their servers. `serial` goes into the zones' SOA.
+pub fn build(config: &Config, around: &Surroundings, previous: Option<&Published>, serial: u32) -> Published {
+    let mut groups = HashMap::new();
+    let mut add = |key: GroupKey, name: String, servers: Vec<ServerAddress>, strategy: Strategy| {
+        let options =
+            GroupOptions { strategy, max_in_flight: config.upstream.max_in_flight, ..Default::default() };
+        let alive = previous.and_then(|previous| previous.groups.get(&key)).filter(|group| {
+            *group.options() == options && group.servers().map(|server| server.address()).eq(servers.iter())
+        });
+        groups.insert(key, alive.cloned().unwrap_or_else(|| Arc::new(Group::new(name, servers, options))));
+    };
+    let default = match &config.upstream.servers {
+        Servers::System => around.system.clone(),
+        Servers::Listed(servers) => servers.clone(),
+    };
+    add(GroupKey::DEFAULT, "default".into(), default, config.upstream.strategy);
+    for group in config.groups() {
+        add(group.key, group.name, group.servers, group.strategy);
+    }
+    Published {
+        catalog: config.catalog(&around.instance, serial),
+        groups,
+        allow: config.server.allow.clone(),
+        udp_payload: config.server.udp_payload,
+        version_bind: config.server.version_bind,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn config(text: &str) -> Config {
+        crate::config::parse(text, Path::new("test.toml")).unwrap().0
+    }
+
+    #[test]
+    fn groups_that_mean_the_same_live_on() {
+        let text = "[upstream]\nservers = [\"192.0.2.1\"]\n[[forward]]\nzone = \"a.example\"\nservers = [\"192.0.2.2\"]\n";
+        let first = build(&config(text), &Surroundings::default(), None, 1);
+        let same = build(&config(text), &Surroundings::default(), Some(&first), 2);
+        assert_eq!(first.groups.len(), 2);
+        for (key, group) in &first.groups {
+            assert!(Arc::ptr_eq(group, &same.groups[key]));
+        }
+        let other = text.replace("192.0.2.1", "192.0.2.9");
+        let changed = build(&config(&other), &Surroundings::default(), Some(&same), 3);
+        assert!(!Arc::ptr_eq(&same.groups[&GroupKey::DEFAULT], &changed.groups[&GroupKey::DEFAULT]));
+    }
+
+    #[test]
+    fn the_systems_servers_are_the_default_group() {
+        let around = Surroundings { system: vec!["192.0.2.53".parse().unwrap()], ..Default::default() };
+        let published = build(&Config::default(), &around, None, 1);
+        let servers: Vec<String> = published.groups[&GroupKey::DEFAULT]
+            .servers()
+            .map(|server| server.address().to_string())
+            .collect();
+        assert_eq!(servers, ["192.0.2.53"]);
+    }
+}

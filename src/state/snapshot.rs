@@ -1,0 +1,299 @@
+//! The cache over restarts: a file in the state directory, written whole and believed whole.
+//!
+//! It is written beside its place and renamed into it, carries a checksum, and is dropped as soon as anything
+//! about it is odd. Only what upstreams said is in it: private answers are not cached and so never written.
+
+use super::cache::AnswerCache;
+use crate::engine::cache::{CacheKey, Entry, Moment, Outcome};
+use crate::engine::name::{self, NameKey};
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The name of the file in the state directory.
+pub const FILE: &str = "cache.snapshot";
+
+/// What the file begins with; the last octet is the version of its form.
+const MAGIC: &[u8; 8] = b"pvtzdsn\x01";
+
+/// Octets of the largest file that is read.
+const LARGEST: u64 = 1 << 30;
+
+/// Why a snapshot was not taken in.
+#[derive(Debug)]
+pub enum SnapshotError {
+    /// It cannot be read or written.
+    Io(io::Error),
+    /// It is not what was written: what is odd about it.
+    Odd(&'static str),
+}
+
+impl fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::Odd(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for SnapshotError {}
+
+impl From<io::Error> for SnapshotError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Writes the entries that still hold or can be served stale; how many they are.
+///
+/// # Errors
+/// The file cannot be written; the former one is then as it was.
+pub fn write(cache: &AnswerCache, directory: &Path, now: Moment) -> io::Result<usize> {
+    let mut body = Vec::new();
+    let mut count = 0;
+    for (key, slot) in cache.entries() {
+        if !slot.entry.is_failure() {
+            encode(&mut body, &key, &slot.entry, now);
+            count += 1;
+        }
+    }
+    let mut bytes = Vec::with_capacity(body.len() + 32);
+    bytes.extend(MAGIC);
+    bytes.extend(unix_millis().to_be_bytes());
+    bytes.extend((body.len() as u64).to_be_bytes());
+    bytes.extend(&body);
+    bytes.extend(checksum(&bytes).to_be_bytes());
+    let (path, beside) = (directory.join(FILE), directory.join(format!("{FILE}.new")));
+    let mut file = File::create(&beside)?;
+    file.write_all(&bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, &path)?;
+    Ok(count)
+}
+
+/// Takes a snapshot into an empty cache; how many entries came. A missing file is an empty snapshot.
+///
+/// # Errors
+/// The file cannot be read or is odd; the cache is then as it was.
+pub fn read(cache: &AnswerCache, directory: &Path, now: Moment) -> Result<usize, SnapshotError> {
+    let file = match File::open(directory.join(FILE)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error.into()),
+    };
+    let mut bytes = Vec::new();
+    file.take(LARGEST).read_to_end(&mut bytes)?;
+    let entries = decode(&bytes, now, unix_millis())?;
+    let count = entries.len();
+    for (key, entry) in entries {
+        cache.insert(key, entry, now);
+    }
+    Ok(count)
+}
+
+/// All entries of a snapshot that was taken in `bytes`; none if anything is odd.
+///
+/// # Errors
+/// What is odd.
+pub fn decode(bytes: &[u8], now: Moment, unix_now: u64) -> Result<Vec<(CacheKey, Entry)>, SnapshotError> {
+    let odd = SnapshotError::Odd;
+    let (content, sum) = bytes.split_last_chunk::<8>().ok_or(odd("it is cut short"))?;
+    if checksum(content) != u64::from_be_bytes(*sum) {
+        return Err(odd("its checksum does not match"));
+    }
+    let mut reader = Reader(content);
+    if reader.take(8) != Some(MAGIC) {
+        return Err(odd("it was written by another version"));
+    }
+    let (Some(written), Some(length)) = (reader.u64(), reader.u64()) else {
+        return Err(odd("it is cut short"));
+    };
+    if length != reader.0.len() as u64 {
+        return Err(odd("it is cut short"));
+    }
+    // A wall clock that went back while we were off would make answers younger than they are.
+    let off = unix_now.checked_sub(written).ok_or(odd("it was written in the future"))?;
+    let mut entries = Vec::new();
+    while !reader.0.is_empty() {
+        let entry = entry(&mut reader, now, off).ok_or(odd("an entry in it makes no sense"))?;
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+/// One entry: lengths and key, age in milliseconds, TTL, outcome, packed records.
+fn encode(body: &mut Vec<u8>, key: &CacheKey, entry: &Entry, now: Moment) {
+    let (code, target) = match &entry.outcome {
+        Outcome::Rrset => (0, None),
+        Outcome::Alias(target) => (1, Some(target)),
+        Outcome::NoData => (2, None),
+        Outcome::NxDomain => (3, None),
+        Outcome::Failure(_) => return,
+    };
+    body.extend((key.bytes().len() as u16).to_be_bytes());
+    body.extend(key.bytes());
+    body.extend(now.since(entry.stored).to_be_bytes());
+    body.extend(entry.ttl.to_be_bytes());
+    body.push(u8::from(entry.authentic));
+    body.push(code);
+    if let Some(target) = target {
+        body.extend(NameKey::of(target).wire());
+    }
+    let (answers, authority) = entry.packed();
+    for packed in [answers, authority] {
+        body.extend((packed.len() as u32).to_be_bytes());
+        body.extend(packed);
+    }
+}
+
+fn entry(reader: &mut Reader<'_>, now: Moment, off: u64) -> Option<(CacheKey, Entry)> {
+    let length = usize::from(reader.u16()?);
+    let key = CacheKey::from_bytes(reader.take(length)?)?;
+    let age = reader.u64()?.checked_add(off)?;
+    let ttl = reader.u32()?;
+    let authentic = reader.take(1)? == [1];
+    let outcome = match reader.take(1)? {
+        [0] => Outcome::Rrset,
+        [1] => {
+            let length = name::wire_length(reader.0)?;
+            Outcome::Alias(NameKey::of_suffix(reader.take(length)?).to_name())
+        }
+        [2] => Outcome::NoData,
+        [3] => Outcome::NxDomain,
+        _ => return None,
+    };
+    let length = reader.u32()? as usize;
+    let answers = reader.take(length)?;
+    let length = reader.u32()? as usize;
+    let authority = reader.take(length)?;
+    let stored = Moment(now.0.checked_sub(age)?);
+    Some((key, Entry::restore(outcome, stored, ttl, authentic, (answers, authority))))
+}
+
+/// Takes octets off the front.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        Some(u16::from_be_bytes(*self.take(2)?.first_chunk()?))
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_be_bytes(*self.take(4)?.first_chunk()?))
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        Some(u64::from_be_bytes(*self.take(8)?.first_chunk()?))
+    }
+}
+
+/// FNV-1a: against accidents, not against enemies; the state directory belongs to us.
+fn checksum(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn unix_millis() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::cache::{FailureCause, Lifetimes, QueryFlags, Worth};
+    use crate::engine::catalog::GroupKey;
+    use crate::engine::name::parse;
+    use crate::engine::record::parse_value;
+    use hickory_proto::rr::{Record, RecordType};
+    use proptest::prelude::*;
+
+    const NOW: Moment = Moment(1 << 42);
+
+    fn key(name: &str) -> CacheKey {
+        CacheKey::new(GroupKey(3), &NameKey::of(&parse(name).unwrap()), RecordType::A, QueryFlags::default())
+    }
+
+    fn filled() -> AnswerCache {
+        let cache = AnswerCache::new(1 << 20, Lifetimes::default());
+        let owner = NameKey::of(&parse("www.example").unwrap());
+        let a = Record::from_rdata(
+            parse("www.example").unwrap(),
+            60,
+            parse_value(RecordType::A, "192.0.2.1").unwrap(),
+        );
+        cache.insert(key("www.example"), Entry::new(Outcome::Rrset, &owner, &[a], &[], 60, true, NOW), NOW);
+        let alias = Outcome::Alias(parse("Target.example").unwrap());
+        cache.insert(key("alias.example"), Entry::new(alias, &owner, &[], &[], 300, false, NOW), NOW);
+        cache.insert(key("nx.example"), Entry::new(Outcome::NxDomain, &owner, &[], &[], 90, false, NOW), NOW);
+        cache.insert(key("f.example"), Entry::failure(FailureCause::Unreachable, 5, NOW), NOW);
+        cache
+    }
+
+    #[test]
+    fn entries_survive_and_have_aged() {
+        let directory = tempfile::tempdir().unwrap();
+        let later = Moment(NOW.0 + 10_000);
+        assert_eq!(write(&filled(), directory.path(), later).unwrap(), 3, "failures are not kept");
+        let cache = AnswerCache::new(1 << 20, Lifetimes::default());
+        assert_eq!(read(&cache, directory.path(), Moment(NOW.0 + 99)).unwrap(), 3);
+        let (slot, worth) = cache.get(&key("www.example"), Moment(NOW.0 + 99)).unwrap();
+        assert!(matches!(worth, Worth::Fresh(49..=50)), "{worth:?}");
+        assert!(slot.entry.authentic);
+        assert_eq!(slot.entry.answers(&parse("www.example").unwrap(), 1).len(), 1);
+        let (slot, _) = cache.get(&key("alias.example"), Moment(NOW.0 + 99)).unwrap();
+        assert_eq!(slot.entry.outcome, Outcome::Alias(parse("target.example").unwrap()));
+    }
+
+    #[test]
+    fn no_file_is_an_empty_snapshot() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = AnswerCache::new(1 << 20, Lifetimes::default());
+        assert_eq!(read(&cache, directory.path(), NOW).unwrap(), 0);
+    }
+
+    #[test]
+    fn an_odd_file_is_dropped_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        write(&filled(), directory.path(), NOW).unwrap();
+        let path = directory.path().join(FILE);
+        let good = fs::read(&path).unwrap();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 0x20;
+            assert!(decode(&bad, NOW, u64::MAX >> 20).is_err(), "a changed octet {at}");
+            assert!(decode(&good[..at], NOW, u64::MAX >> 20).is_err(), "cut at {at}");
+        }
+        assert!(decode(&good, NOW, 0).is_err(), "written in the future");
+        fs::write(&path, &good[..good.len() / 2]).unwrap();
+        let cache = AnswerCache::new(1 << 20, Lifetimes::default());
+        assert!(read(&cache, directory.path(), NOW).is_err());
+        assert!(cache.is_empty());
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_an_error() {
+        assert!(write(&filled(), Path::new("/nonexistent/pvtzd"), NOW).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_content_with_a_good_checksum_never_panics(body in prop::collection::vec(any::<u8>(), 0..300)) {
+            let mut bytes = MAGIC.to_vec();
+            bytes.extend(0u64.to_be_bytes());
+            bytes.extend((body.len() as u64).to_be_bytes());
+            bytes.extend(body);
+            bytes.extend(checksum(&bytes).to_be_bytes());
+            let _ = decode(&bytes, NOW, 1);
+        }
+    }
+}
