@@ -1,0 +1,135 @@
+//! `pvtzd check`: all faults of the configuration at once, and what it expects of itself.
+
+use super::{Common, exit, is_colour_wanted, shown, tell_config_error};
+use crate::config::{Config, ConfigError, Expect, Expected, Fault, Instance, Severity};
+use crate::engine::chain::{End, Outline, outline};
+use crate::engine::name::show;
+use crate::engine::record::{show_type, show_value};
+use crate::engine::request::Question;
+use hickory_proto::op::ResponseCode;
+use serde::Serialize;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    /// The file; nothing for the built-in defaults.
+    file: Option<String>,
+    ok: bool,
+    faults: &'a [Fault],
+    expectations: Vec<Outcome>,
+}
+
+/// What came of an `[[expect]]` row.
+#[derive(Serialize)]
+struct Outcome {
+    line: usize,
+    query: String,
+    #[serde(rename = "type")]
+    rtype: String,
+    client: String,
+    met: bool,
+    expected: String,
+    found: String,
+}
+
+/// Carries the command out.
+pub(super) fn run(common: &Common) -> u8 {
+    let path = common.path();
+    let file = path.as_ref().map(|path| path.display().to_string());
+    let (config, faults) = match common.load() {
+        Ok((config, warnings)) => (Some(config), warnings),
+        Err(ConfigError::Faults(faults)) => (None, faults),
+        Err(error) => {
+            tell_config_error(&error, path.as_deref());
+            return exit::CONFIG;
+        }
+    };
+    let expectations = config.as_ref().map(meet).unwrap_or_default();
+    let all_met = expectations.iter().all(|outcome| outcome.met);
+    if common.json {
+        let ok = config.is_some() && all_met;
+        shown::json(&Report { file, ok, faults: &faults, expectations });
+    } else {
+        print(file.as_deref(), config.as_ref(), &faults, &expectations);
+    }
+    match (config, all_met) {
+        (None, _) => exit::CONFIG,
+        (Some(_), false) => exit::FINDINGS,
+        (Some(_), true) => exit::OK,
+    }
+}
+
+/// Runs the expectations on the engine; nobody is asked.
+fn meet(config: &Config) -> Vec<Outcome> {
+    let catalog = config.catalog(&Instance::default(), 1);
+    let check = |expect: &Expect| {
+        let view = catalog.view(expect.client);
+        let outline = outline(view, &Question::new(expect.query.clone(), expect.rtype));
+        Outcome {
+            line: expect.line,
+            query: show(&expect.query),
+            rtype: show_type(expect.rtype),
+            client: expect.client.to_string(),
+            met: is_met(&expect.answer, &outline),
+            expected: describe_expected(&expect.answer),
+            found: describe_found(&outline),
+        }
+    };
+    config.expects.iter().map(check).collect()
+}
+
+fn is_met(expected: &Expected, outline: &Outline) -> bool {
+    let answered = |code| matches!(outline.end, End::Answered(rcode) if rcode == code);
+    match expected {
+        Expected::Values(values) => {
+            values.iter().all(|value| outline.records.iter().any(|record| record.data == *value))
+        }
+        Expected::NxDomain => answered(ResponseCode::NXDomain),
+        Expected::NoData => answered(ResponseCode::NoError) && outline.records.is_empty(),
+        Expected::Forward => matches!(outline.end, End::Forwarded(_)),
+    }
+}
+
+fn describe_expected(expected: &Expected) -> String {
+    match expected {
+        Expected::Values(values) => values.iter().map(show_value).collect::<Vec<_>>().join(", "),
+        Expected::NxDomain => "NXDOMAIN".into(),
+        Expected::NoData => "NODATA".into(),
+        Expected::Forward => "FORWARD".into(),
+    }
+}
+
+fn describe_found(outline: &Outline) -> String {
+    let mut words: Vec<String> = outline.records.iter().map(|record| show_value(&record.data)).collect();
+    words.push(match &outline.end {
+        End::Answered(rcode) => super::explain::rcode_word(*rcode, outline.records.is_empty()),
+        End::Forwarded(fetch) => format!("FORWARD of {}", show(&fetch.question.name)),
+    });
+    words.join(", ")
+}
+
+fn print(file: Option<&str>, config: Option<&Config>, faults: &[Fault], expectations: &[Outcome]) {
+    for fault in faults {
+        eprintln!("{}\n", fault.render(is_colour_wanted()));
+    }
+    for outcome in expectations.iter().filter(|outcome| !outcome.met) {
+        let Outcome { line, query, rtype, client, expected, found, .. } = outcome;
+        eprintln!("expectation not met, line {line}: {query} {rtype} for client {client}");
+        eprintln!("  expected {expected}\n  found    {found}\n");
+    }
+    let named = file.unwrap_or("the built-in configuration (no file)");
+    let errors = faults.iter().filter(|fault| fault.severity == Severity::Error).count();
+    let warnings = faults.len() - errors;
+    let met = expectations.iter().filter(|outcome| outcome.met).count();
+    match config {
+        Some(config) => {
+            let zones = config.catalog(&Instance::default(), 1).zones().len();
+            let rules = config.forwards.len();
+            println!(
+                "{named}: {zones} zones, {rules} forwarding rules, {warnings} warnings, {met} of {} expectations met",
+                expectations.len()
+            );
+        }
+        None => println!("{named}: {errors} errors, {warnings} warnings"),
+    }
+}

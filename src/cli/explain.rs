@@ -1,0 +1,247 @@
+//! `pvtzd explain NAME [TYPE]`: the whole path of a question, without asking anybody.
+
+use super::{Common, ExplainArgs, exit, shown};
+use crate::config::{Config, Instance};
+use crate::engine::answer::{Hop, Source};
+use crate::engine::catalog::{Catalog, View};
+use crate::engine::chain::{End, Fetch, Outline, outline};
+use crate::engine::name::{self, show};
+use crate::engine::record::{parse_type, show_type, show_value};
+use crate::engine::request::Question;
+use crate::engine::screen::{Screening, screen};
+use crate::engine::zone::{MissingType, Wildcards, Zone, ZoneMode, ZoneOrigin};
+use hickory_proto::op::ResponseCode;
+use serde::Serialize;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Explanation {
+    client: String,
+    vpc: Option<String>,
+    region: Option<String>,
+    hops: Vec<ExplainedHop>,
+    records: Vec<shown::ShownRecord>,
+    /// The code, or `FORWARD` when an upstream has the last word.
+    result: String,
+    /// What an upstream would be asked, and whom.
+    asks: Option<Asked>,
+}
+
+#[derive(Serialize)]
+struct ExplainedHop {
+    name: String,
+    #[serde(rename = "type")]
+    rtype: String,
+    /// zone, local, minimal, forward or loop
+    source: &'static str,
+    /// The zone or rule, if one is meant.
+    matched: Option<String>,
+    why: String,
+}
+
+#[derive(Serialize)]
+struct Asked {
+    name: String,
+    #[serde(rename = "type")]
+    rtype: String,
+    servers: String,
+}
+
+/// Carries the command out.
+pub(super) fn run(common: &Common, args: &ExplainArgs) -> u8 {
+    let config = match common.load_or_tell() {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let question = match question(&args.name, &args.rtype) {
+        Ok(question) => question,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return 2;
+        }
+    };
+    let instance = Instance { region: args.region.clone(), vpc_id: None };
+    let catalog = config.catalog(&instance, 1);
+    let client = args.client.to_canonical();
+    let allowed = config.server.allow.iter().any(|net| net.contains(&client));
+    let screening = Screening { allowed, version_bind: config.server.version_bind };
+    if let Some(answer) = screen(&question, screening) {
+        let why = answer.error.map(|error| error.text.to_string()).unwrap_or_default();
+        refused(common, args, answer.rcode, why);
+        return exit::OK;
+    }
+    let view = catalog.view(client);
+    let outline = outline(view, &question);
+    let explanation = explain(&config, &catalog, view, &question, &outline, client.to_string());
+    if common.json {
+        shown::json(&explanation)
+    } else {
+        print(&explanation)
+    }
+    exit::OK
+}
+
+/// A name and a type from the command line.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub(super) fn question(name: &str, rtype: &str) -> Result<Question, String> {
+    let name = name::parse(name)?;
+    let rtype = parse_type(rtype)
+        .ok_or_else(|| format!("`{rtype}` is not a record type; write A, AAAA, … or TYPEn"))?;
+    Ok(Question::new(name, rtype))
+}
+
+fn refused(common: &Common, args: &ExplainArgs, rcode: ResponseCode, why: String) {
+    let client = args.client.to_string();
+    if common.json {
+        let result = rcode_word(rcode, true);
+        let hop = ExplainedHop {
+            name: args.name.clone(),
+            rtype: args.rtype.clone(),
+            source: "refused",
+            matched: None,
+            why,
+        };
+        let (vpc, region, records, asks) = (None, None, Vec::new(), None);
+        shown::json(&Explanation { client, vpc, region, hops: vec![hop], records, result, asks });
+    } else {
+        println!("client {client}: {}, since {why}", rcode_word(rcode, true));
+    }
+}
+
+fn explain(
+    config: &Config,
+    catalog: &Catalog,
+    view: &View,
+    question: &Question,
+    outline: &Outline,
+    client: String,
+) -> Explanation {
+    let rtype = show_type(question.rtype);
+    let hops =
+        outline.hops.iter().map(|hop| explain_hop(config, catalog, view, outline, hop, &rtype)).collect();
+    let (result, asks) = match &outline.end {
+        End::Answered(rcode) => (rcode_word(*rcode, outline.records.is_empty()), None),
+        End::Forwarded(fetch) => ("FORWARD".to_string(), Some(asked(config, fetch))),
+    };
+    Explanation {
+        client,
+        vpc: view.vpc.as_ref().map(|vpc| vpc.id.clone()),
+        region: view.vpc.as_ref().and_then(|vpc| vpc.region.clone()),
+        hops,
+        records: outline.records.iter().map(shown::record).collect(),
+        result,
+        asks,
+    }
+}
+
+fn asked(config: &Config, fetch: &Fetch) -> Asked {
+    Asked {
+        name: show(&fetch.question.name),
+        rtype: show_type(fetch.question.rtype),
+        servers: shown::servers(config, fetch.group),
+    }
+}
+
+fn explain_hop(
+    config: &Config,
+    catalog: &Catalog,
+    view: &View,
+    outline: &Outline,
+    hop: &Hop,
+    rtype: &str,
+) -> ExplainedHop {
+    let own: Vec<String> = outline
+        .records
+        .iter()
+        .filter(|record| record.name == hop.name)
+        .map(|record| {
+            format!("{} {}, TTL {}", show_type(record.record_type()), show_value(&record.data), record.ttl)
+        })
+        .collect();
+    let here = if own.is_empty() { "nothing of this type here".to_string() } else { own.join("; ") };
+    let (source, matched, why) = match &hop.source {
+        Source::Zone(apex) => {
+            let zone = view
+                .zone_of(apex)
+                .or_else(|| catalog.zones().iter().map(|(zone, _)| zone).find(|z| z.apex() == apex));
+            let settings = zone.map(|zone| describe(zone)).unwrap_or_default();
+            ("zone", Some(apex.to_string()), format!("private zone {apex} ({settings}): {here}"))
+        }
+        Source::Local(zone) => {
+            ("local", Some(zone.to_string()), format!("special-use name, answered here as {zone}: {here}"))
+        }
+        Source::Minimal => ("minimal", None, "ANY is answered with a hint (RFC 8482)".to_string()),
+        Source::Forwarded { rule, group, through } => {
+            let by = match rule {
+                Some(rule) => format!("forwarding rule {rule}"),
+                None => "no forwarding rule: the default upstreams".to_string(),
+            };
+            let first = match through {
+                Some(zone) => format!("not configured in private zone {zone}, whose recursion proxy is on; "),
+                None => "no private zone; ".to_string(),
+            };
+            let matched = rule.as_ref().map(ToString::to_string);
+            ("forward", matched, format!("{first}{by}: {}", shown::servers(config, *group)))
+        }
+        Source::Loop => ("loop", None, "was in the chain before: the chain ends here".to_string()),
+    };
+    ExplainedHop { name: show(&hop.name), rtype: rtype.to_string(), source, matched, why }
+}
+
+/// A zone's settings in a few words; `on_missing_type` is named because the product's texts leave it open.
+fn describe(zone: &Zone) -> String {
+    let mut words = vec![match zone.origin {
+        ZoneOrigin::File => "configuration file",
+        ZoneOrigin::Endpoints => "catalogue of API names",
+    }];
+    words.push(match zone.mode {
+        ZoneMode::Override => "recursion proxy off",
+        ZoneMode::RecursionProxy => "recursion proxy on",
+    });
+    if zone.mode == ZoneMode::RecursionProxy {
+        words.push(match zone.on_missing_type {
+            MissingType::NoData => "on_missing_type nodata",
+            MissingType::Forward => "on_missing_type forward",
+        });
+        if zone.wildcards == Wildcards::OffWithProxy {
+            words.push("wildcards off");
+        }
+    }
+    words.join(", ")
+}
+
+/// The code as people write it; NODATA for success without data.
+pub(super) fn rcode_word(rcode: ResponseCode, empty: bool) -> String {
+    match rcode {
+        ResponseCode::NoError if empty => "NODATA".into(),
+        ResponseCode::NoError => "NOERROR".into(),
+        ResponseCode::NXDomain => "NXDOMAIN".into(),
+        ResponseCode::ServFail => "SERVFAIL".into(),
+        ResponseCode::Refused => "REFUSED".into(),
+        ResponseCode::FormErr => "FORMERR".into(),
+        ResponseCode::NotImp => "NOTIMP".into(),
+        other => other.to_string(),
+    }
+}
+
+fn print(explanation: &Explanation) {
+    let vpc = match (&explanation.vpc, &explanation.region) {
+        (Some(vpc), Some(region)) => format!("in VPC {vpc} ({region})"),
+        (Some(vpc), None) => format!("in VPC {vpc} (region unknown)"),
+        (None, _) => "in no VPC".to_string(),
+    };
+    println!("client {} is {vpc}", explanation.client);
+    for (number, hop) in explanation.hops.iter().enumerate() {
+        println!("{}. {} {}", number + 1, hop.name, hop.rtype);
+        println!("   {}", hop.why);
+    }
+    match &explanation.asks {
+        Some(asks) => println!(
+            "result: would ask {} for {} {}; the code is the upstream's",
+            asks.servers, asks.name, asks.rtype
+        ),
+        None => println!("result: {}", explanation.result),
+    }
+}

@@ -1,0 +1,187 @@
+//! The command line: arguments to a command to an exit code. One file a verb.
+//!
+//! Standard output is data, standard error is talk. With `--json`, standard output is JSON and nothing else.
+
+mod check;
+mod explain;
+mod query;
+mod run;
+mod shown;
+
+use crate::config::{self, Config, ConfigError, Fault};
+use clap::{Args, Parser, Subcommand};
+use std::io::IsTerminal;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Exit codes, the same for every command.
+pub mod exit {
+    /// All is well.
+    pub const OK: u8 = 0;
+    /// The command worked and found something: a failed expectation, an answer that is an error.
+    pub const FINDINGS: u8 = 1;
+    /// An address cannot be listened on.
+    pub const BIND: u8 = 3;
+    /// The server cannot be reached.
+    pub const UNREACHABLE: u8 = 4;
+    /// Something on this machine failed that is none of the above (`EX_OSERR`).
+    pub const SYSTEM: u8 = 71;
+    /// The configuration is wrong (`EX_CONFIG`; systemd shows it as CONFIG).
+    pub const CONFIG: u8 = 78;
+}
+
+/// The place of the configuration when none is named.
+const SYSTEM_CONFIG: &str = "/etc/pvtzd/pvtzd.toml";
+
+/// What the command's help ends with.
+const AFTER_HELP: &str = "\
+Exit codes: 0 all well, 1 something was found or the answer is an error, 2 wrong usage, 3 cannot listen,
+4 the server cannot be reached, 71 the system failed us, 78 the configuration is wrong.";
+
+/// A local DNS sidecar that does what Alibaba Cloud PrivateZone does.
+#[derive(Debug, Parser)]
+#[command(name = "pvtzd", version, about, after_help = AFTER_HELP, args_conflicts_with_subcommands = false)]
+pub struct Cli {
+    #[command(flatten)]
+    common: Common,
+    /// Without a command: run.
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// Options of every command.
+#[derive(Args, Debug)]
+struct Common {
+    /// The configuration [default: /etc/pvtzd/pvtzd.toml if it exists, else built-in defaults]
+    #[arg(short, long, global = true, value_name = "FILE", env = "PVTZD_CONFIG")]
+    config: Option<PathBuf>,
+    /// JSON on standard output
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve (the default)
+    Run(RunArgs),
+    /// Check the configuration: all faults at once, and its expectations
+    Check,
+    /// Tell how a name would be answered, without asking anybody
+    Explain(ExplainArgs),
+    /// Ask a server, this one unless another is named
+    Query(QueryArgs),
+}
+
+/// Options of `run`.
+#[derive(Args, Clone, Debug, Default)]
+struct RunArgs {
+    /// Listen here instead of where the configuration says; may be repeated
+    #[arg(short, long, value_name = "ADDRESS:PORT")]
+    listen: Vec<SocketAddr>,
+    /// Keep state over restarts in this directory [default: $STATE_DIRECTORY, else none]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// The instance metadata service: an address, or "off" [default: 100.100.100.200:80]
+    #[arg(long, value_name = "ADDRESS:PORT|off")]
+    metadata: Option<run::MetadataChoice>,
+    /// What is logged: error, warn, info, debug, trace; RUST_LOG goes before it
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    log: String,
+}
+
+/// Options of `explain`.
+#[derive(Args, Debug)]
+struct ExplainArgs {
+    /// The name
+    name: String,
+    /// The type
+    #[arg(default_value = "A")]
+    rtype: String,
+    /// Who asks
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    client: IpAddr,
+    /// The region to assume, as the metadata service would tell it
+    #[arg(long)]
+    region: Option<String>,
+}
+
+/// Options of `query`.
+#[derive(Args, Debug)]
+struct QueryArgs {
+    /// The name
+    name: String,
+    /// The type
+    #[arg(default_value = "A")]
+    rtype: String,
+    /// The server [default: the first listen address of the configuration]
+    #[arg(short, long, value_name = "ADDRESS[:PORT]")]
+    server: Option<crate::upstream::ServerAddress>,
+    /// Over TCP from the start
+    #[arg(long)]
+    tcp: bool,
+    /// Do not ask for recursion
+    #[arg(long)]
+    no_recursion: bool,
+    /// Ask for DNSSEC records
+    #[arg(long)]
+    dnssec: bool,
+}
+
+/// Parses the command line and carries it out.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let code = match cli.command {
+        None => run::run(&cli.common, &cli.run),
+        Some(Command::Run(args)) => run::run(&cli.common, &args),
+        Some(Command::Check) => check::run(&cli.common),
+        Some(Command::Explain(args)) => explain::run(&cli.common, &args),
+        Some(Command::Query(args)) => query::run(&cli.common, &args),
+    };
+    ExitCode::from(code)
+}
+
+impl Common {
+    /// The configuration file: the one named, else the system's if it is there.
+    fn path(&self) -> Option<PathBuf> {
+        self.config.clone().or_else(|| Some(PathBuf::from(SYSTEM_CONFIG)).filter(|path| path.exists()))
+    }
+
+    /// The configuration and its warnings.
+    fn load(&self) -> Result<(Config, Vec<Fault>), ConfigError> {
+        match self.path() {
+            Some(path) => config::load(&path),
+            None => Ok((Config::default(), Vec::new())),
+        }
+    }
+
+    /// The configuration for a command that goes by it and does not check it; faults go to standard error.
+    fn load_or_tell(&self) -> Result<Config, u8> {
+        self.load().map(|(config, _)| config).map_err(|error| {
+            tell_config_error(&error, self.path().as_deref());
+            exit::CONFIG
+        })
+    }
+}
+
+/// Tells on standard error why there is no configuration.
+fn tell_config_error(error: &ConfigError, path: Option<&Path>) {
+    match error {
+        ConfigError::Io { source: cause, .. } => {
+            let path = path.unwrap_or(Path::new(SYSTEM_CONFIG));
+            eprintln!("error: cannot read {}: {cause}", path.display());
+        }
+        ConfigError::Faults(faults) => {
+            for fault in faults {
+                eprintln!("{}", fault.render(is_colour_wanted()));
+            }
+        }
+    }
+}
+
+/// True when standard error is a terminal and nobody asked for plain text.
+fn is_colour_wanted() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}

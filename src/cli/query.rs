@@ -1,0 +1,182 @@
+//! `pvtzd query NAME [TYPE]`: asks a server and shows its answer.
+
+use super::explain::{question, rcode_word};
+use super::{Common, QueryArgs, exit, shown};
+use crate::engine::request::Question;
+use crate::upstream::ServerAddress;
+use hickory_proto::op::{Edns, Message, Query};
+use hickory_proto::rr::rdata::opt::EdnsOption;
+use serde::Serialize;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+/// A server that has not answered by then will not: our own answers within 4 s.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Shown {
+    server: String,
+    transport: &'static str,
+    elapsed_ms: f64,
+    result: String,
+    flags: Vec<&'static str>,
+    answers: Vec<shown::ShownRecord>,
+    authority: Vec<shown::ShownRecord>,
+    extended_error: Option<String>,
+}
+
+/// Carries the command out.
+pub(super) fn run(common: &Common, args: &QueryArgs) -> u8 {
+    let question = match question(&args.name, &args.rtype) {
+        Ok(question) => question,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return 2;
+        }
+    };
+    let server = match &args.server {
+        Some(server) => server.clone(),
+        None => match common.load_or_tell() {
+            Ok(config) => config
+                .server
+                .listen
+                .first()
+                .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST).into(), |listen| reachable(*listen)),
+            Err(code) => return code,
+        },
+    };
+    let begun = Instant::now();
+    match ask(server.addr, &message(args, &question), args.tcp) {
+        Ok((answer, transport)) => {
+            let shown = show(&server, transport, begun.elapsed(), &answer);
+            if common.json {
+                shown::json(&shown)
+            } else {
+                print(&shown, &answer)
+            }
+            if matches!(shown.result.as_str(), "NOERROR" | "NODATA") { exit::OK } else { exit::FINDINGS }
+        }
+        Err(error) => {
+            eprintln!("error: no answer from {server}: {error}");
+            eprintln!("hint: is pvtzd running there? `--server ADDRESS:PORT` names another place");
+            exit::UNREACHABLE
+        }
+    }
+}
+
+/// Where a server that listens on an address is reached from this machine.
+fn reachable(listen: SocketAddr) -> ServerAddress {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        other => other,
+    };
+    SocketAddr::new(ip, listen.port()).into()
+}
+
+fn message(args: &QueryArgs, question: &Question) -> Message {
+    let mut message = Message::query();
+    message.metadata.recursion_desired = !args.no_recursion;
+    message.add_query(Query::query(question.name.clone(), question.rtype));
+    let mut edns = Edns::new();
+    edns.set_max_payload(1232).set_version(0).set_dnssec_ok(args.dnssec);
+    message.set_edns(edns);
+    message
+}
+
+/// Asks over UDP, and over TCP if the answer was cut or TCP was asked for.
+fn ask(server: SocketAddr, query: &Message, tcp: bool) -> io::Result<(Message, &'static str)> {
+    let bytes = query.to_vec().map_err(io::Error::other)?;
+    if !tcp {
+        let answer = over_udp(server, &bytes, query.id)?;
+        if !answer.truncation {
+            return Ok((answer, "UDP"));
+        }
+    }
+    Ok((over_tcp(server, &bytes)?, "TCP"))
+}
+
+fn over_udp(server: SocketAddr, query: &[u8], id: u16) -> io::Result<Message> {
+    let any =
+        if server.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
+    socket.connect(server)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.send(query)?;
+    let mut buffer = vec![0; 65_535];
+    loop {
+        let length = socket.recv(&mut buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => io::Error::from(io::ErrorKind::TimedOut),
+            _ => error,
+        })?;
+        if let Ok(answer) = Message::from_vec(&buffer[..length])
+            && answer.id == id
+        {
+            return Ok(answer);
+        }
+    }
+}
+
+fn over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Message> {
+    let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut framed = u16::try_from(query.len()).map_err(io::Error::other)?.to_be_bytes().to_vec();
+    framed.extend_from_slice(query);
+    stream.write_all(&framed)?;
+    let mut length = [0; 2];
+    stream.read_exact(&mut length)?;
+    let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut answer)?;
+    Message::from_vec(&answer).map_err(io::Error::other)
+}
+
+fn show(server: &ServerAddress, transport: &'static str, elapsed: Duration, answer: &Message) -> Shown {
+    let flags = [
+        ("aa", answer.authoritative),
+        ("tc", answer.truncation),
+        ("rd", answer.recursion_desired),
+        ("ra", answer.recursion_available),
+        ("ad", answer.authentic_data),
+        ("cd", answer.checking_disabled),
+    ];
+    Shown {
+        server: server.to_string(),
+        transport,
+        elapsed_ms: (elapsed.as_secs_f64() * 1e6).round() / 1e3,
+        result: rcode_word(answer.response_code, answer.answers.is_empty()),
+        flags: flags.into_iter().filter(|(_, set)| *set).map(|(name, _)| name).collect(),
+        answers: answer.answers.iter().map(shown::record).collect(),
+        authority: answer.authorities.iter().map(shown::record).collect(),
+        extended_error: answer.edns.as_ref().and_then(extended_error),
+    }
+}
+
+/// The first extended DNS error (RFC 8914).
+fn extended_error(edns: &Edns) -> Option<String> {
+    edns.options().as_ref().iter().find_map(|(_, option)| match option {
+        EdnsOption::Unknown(15, data) => {
+            let (code, text) = data.split_first_chunk::<2>()?;
+            Some(format!("{}: {}", u16::from_be_bytes(*code), String::from_utf8_lossy(text)))
+        }
+        _ => None,
+    })
+}
+
+fn print(shown: &Shown, answer: &Message) {
+    for record in &answer.answers {
+        println!("{}", shown::line(record));
+    }
+    eprintln!(
+        "{} from {} over {} in {} ms, flags {}",
+        shown.result,
+        shown.server,
+        shown.transport,
+        shown.elapsed_ms,
+        shown.flags.join(" ")
+    );
+    if let Some(error) = &shown.extended_error {
+        eprintln!("extended error {error}");
+    }
+}

@@ -1,0 +1,112 @@
+//! `pvtzd run`: from the configuration to a running server, and what happens to it until it stops.
+
+use super::{Common, RunArgs, exit, is_colour_wanted, tell_config_error};
+use crate::config::{Config, ConfigError};
+use crate::daemon::{Daemon, Settings};
+use crate::host::metadata;
+use crate::ops::log;
+use crate::serve::listen;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Where the metadata service is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MetadataChoice {
+    /// Nowhere.
+    Off,
+    /// There.
+    At(SocketAddr),
+}
+
+impl FromStr for MetadataChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            _ => text.parse().map(Self::At).map_err(|_| "write ADDRESS:PORT or off".into()),
+        }
+    }
+}
+
+/// Carries the command out.
+pub(super) fn run(common: &Common, args: &RunArgs) -> u8 {
+    if log::set_up(&args.log).is_err() {
+        eprintln!("error: logs were set up twice");
+        return exit::SYSTEM;
+    }
+    // A panic in a task is caught by its runtime; it must not pass unseen.
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a defect of pvtzd: please report it")));
+    let path = common.path();
+    let (config, warnings) = match common.load() {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            tell_config_error(&error, path.as_deref());
+            if let (ConfigError::Faults(faults), Some(path)) = (&error, &path) {
+                eprintln!("error: {}: {} faults; not started", path.display(), faults.len());
+            }
+            return exit::CONFIG;
+        }
+    };
+    for warning in &warnings {
+        eprintln!("{}", warning.render(is_colour_wanted()));
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("async").build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start threads: {error}");
+            return exit::SYSTEM;
+        }
+    };
+    let settings = settings(path, args, &config);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut listeners = Vec::new();
+    for address in &settings.listen {
+        match listen::bind(*address, threads) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) => {
+                eprintln!("error: {error}");
+                return exit::BIND;
+            }
+        }
+    }
+    let code = runtime.block_on(async {
+        match Daemon::start(config, settings, listeners) {
+            Ok(daemon) => {
+                daemon.run().await;
+                exit::OK
+            }
+            Err(error) => {
+                eprintln!("error: {error}");
+                exit::SYSTEM
+            }
+        }
+    });
+    // Threads that wait for datagrams end with the process; so do tasks of connections.
+    runtime.shutdown_background();
+    code
+}
+
+/// What the command line and the environment decide.
+fn settings(path: Option<PathBuf>, args: &RunArgs, config: &Config) -> Settings {
+    let listen = if args.listen.is_empty() { config.server.listen.clone() } else { args.listen.clone() };
+    let disabled =
+        std::env::var_os("ALIBABA_CLOUD_ECS_METADATA_DISABLED").is_some_and(|value| value == "true");
+    let metadata = match args.metadata {
+        Some(MetadataChoice::Off) => None,
+        Some(MetadataChoice::At(address)) => Some(address),
+        None => Some(metadata::SERVICE).filter(|_| !disabled),
+    };
+    let given = args.state_dir.clone().or_else(|| config.server.state_dir.clone());
+    Settings { path, listen, metadata, state_dir: given.or_else(service_state_dir) }
+}
+
+/// The directory that systemd made for us (`StateDirectory=`); the first, if there are several.
+fn service_state_dir() -> Option<PathBuf> {
+    let value: OsString = std::env::var_os("STATE_DIRECTORY").filter(|value| !value.is_empty())?;
+    let first = value.to_str().and_then(|text| text.split(':').next()).map(PathBuf::from);
+    Some(first.unwrap_or_else(|| PathBuf::from(value)))
+}
