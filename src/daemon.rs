@@ -10,6 +10,7 @@ use crate::host::metadata;
 use crate::serve::listen::Listener;
 use crate::serve::tcp::{self, Connections, TcpBounds};
 use crate::serve::udp;
+use crate::state::answers::PreparedAnswers;
 use crate::state::cache::AnswerCache;
 use crate::state::clock::Clock;
 use crate::state::limits::Limits;
@@ -82,10 +83,19 @@ impl Daemon {
         let serial = next_serial(0);
         let published = publish::build(&config, &around, None, serial);
         let clock = Clock::start();
-        let cache = AnswerCache::new(config.cache.size, lifetimes(&config.cache));
+        // What is asked again and again is kept twice: as what upstreams said, and finished for the fast lane.
+        let finished = config.cache.size / 3;
+        let cache = AnswerCache::new(config.cache.size - finished, lifetimes(&config.cache));
         restore(&cache, settings.state_dir.as_deref(), &clock);
         let limits = Limits::new(config.server.max_in_flight);
-        let live = Live::new(published, clock, cache, limits, config.cache.stale_answer_after);
+        let live = Live::new(
+            published,
+            clock,
+            cache,
+            PreparedAnswers::new(finished),
+            limits,
+            config.cache.stale_answer_after,
+        );
         let daemon = Self { settings, config, around, live, listening, serial, signals };
         daemon.serve(listeners)?;
         daemon.watch_for_loops(None);

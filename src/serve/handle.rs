@@ -12,6 +12,7 @@ use crate::engine::answer::{Answer, ExtendedError};
 use crate::engine::cache::QueryFlags;
 use crate::engine::catalog::GroupKey;
 use crate::engine::chain::{Chain, Fetch, Step};
+use crate::engine::lane::{LaneKey, Prepared};
 use crate::engine::name::NameKey;
 use crate::engine::reply;
 use crate::engine::request::{Admission, Question, Request};
@@ -79,7 +80,11 @@ pub fn at_once(live: &Arc<Live>, packet: &[u8], client: IpAddr, transport: Trans
         .or_else(|| recognise_probe(live, &question))
         .or_else(|| resolve_at_once(live, &published, &request, &question, client, turn));
     match answer {
-        Some(answer) => Outcome::Reply(finish(&published, &request, &answer, transport)),
+        Some(answer) => {
+            let reply = finish(&published, &request, &answer, transport);
+            prepare(live, &published, &request, &question, client, &answer, &reply, turn);
+            Outcome::Reply(reply)
+        }
         None => Outcome::Wait(Box::new(Waiting { request, question, client, transport, turn })),
     }
 }
@@ -177,6 +182,29 @@ fn recognise_probe(live: &Live, question: &Question) -> Option<Answer> {
         let text = "this question was asked by this very server: its upstream leads back to it";
         Answer::code(ResponseCode::Refused, Some(ExtendedError::new(ExtendedError::OTHER, text)))
     })
+}
+
+/// Leaves an answer that came from zones or the cache for the fast lane. What an upstream had to be asked for
+/// comes here when it is asked for again.
+#[expect(clippy::too_many_arguments, reason = "all of them are known at one place only")]
+fn prepare(
+    live: &Live,
+    published: &Published,
+    request: &Request,
+    question: &Question,
+    client: IpAddr,
+    answer: &Answer,
+    reply: &[u8],
+    turn: u64,
+) {
+    let Some(key) = LaneKey::of(request, question, published.catalog.view(client).index) else { return };
+    let now = live.clock.now();
+    if live.answers.get(&key).is_some_and(|prepared| prepared.holds(published.generation, now)) {
+        return; // this client's query was of a form that the lane does not take
+    }
+    if let Some(prepared) = Prepared::of(reply, answer, turn, published.generation, now) {
+        live.answers.insert(&key, prepared);
+    }
 }
 
 fn flags(request: &Request) -> QueryFlags {

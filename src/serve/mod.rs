@@ -6,6 +6,7 @@
 pub mod handle;
 pub mod hear;
 pub mod holder;
+pub mod lane;
 pub mod listen;
 pub mod tcp;
 pub mod udp;

@@ -5,6 +5,7 @@
 //! must leave from the address that was asked, and that is said beside each datagram (IP_PKTINFO).
 
 use super::handle::{self, Outcome, Transport};
+use super::lane::Lane;
 use crate::state::{Live, count};
 use nix::errno::Errno;
 use nix::libc;
@@ -46,7 +47,11 @@ pub fn serve(socket: UdpSocket, live: Arc<Live>, runtime: Handle) -> io::Result<
     let thread = thread::Builder::new().name("udp".into()).stack_size(STACK);
     thread.spawn(move || {
         let _within = runtime.enter();
-        if wildcard { server.one_by_one() } else { server.in_batches() }
+        match (wildcard, address) {
+            (true, _) => server.one_by_one(),
+            (false, SocketAddr::V4(_)) => server.in_batches::<SockaddrIn>(),
+            (false, SocketAddr::V6(_)) => server.in_batches::<SockaddrIn6>(),
+        }
     })?;
     Ok(())
 }
@@ -68,46 +73,53 @@ enum Local {
 
 impl Server {
     /// Receives and answers up to [`BATCH`] datagrams with a system call each way.
-    fn in_batches(&self) {
-        let mut received = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
-        let mut sent = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
+    fn in_batches<A: Peer>(&self) {
+        let mut received = MultiHeaders::<A>::preallocate(BATCH, None);
+        let mut sent = MultiHeaders::<A>::preallocate(BATCH, None);
         let mut buffers = vec![[0u8; LONGEST_QUERY]; BATCH];
-        let mut replies: Vec<Vec<u8>> = Vec::with_capacity(BATCH);
-        let mut peers: Vec<Option<SockaddrStorage>> = Vec::with_capacity(BATCH);
+        let mut replies = vec![Vec::new(); BATCH];
+        let mut peers: Vec<Option<A>> = Vec::with_capacity(BATCH);
         loop {
+            peers.clear();
             let mut slices: Vec<[IoSliceMut<'_>; 1]> =
                 buffers.iter_mut().map(|b| [IoSliceMut::new(b)]).collect();
             let fd = self.socket.as_raw_fd();
             match recvmmsg(fd, &mut received, slices.iter_mut(), MsgFlags::MSG_WAITFORONE, None) {
                 Ok(messages) => {
+                    let mut lane = Lane::new(&self.live);
                     for message in messages {
-                        let Some((peer, packet)) = datagram(&message) else { continue };
-                        if let Some(reply) = self.answer(packet, peer, Local::Bound) {
-                            replies.push(reply);
-                            peers.push(message.address);
+                        let Some(address) = message.address else { continue };
+                        let packet = message.iovs().next().unwrap_or(&[]);
+                        if self.answer(
+                            &mut lane,
+                            packet,
+                            address.to_std(),
+                            Local::Bound,
+                            &mut replies[peers.len()],
+                        ) {
+                            peers.push(Some(address));
                         }
                     }
                 }
                 Err(error) => self.survive(error),
             }
             let mut from = 0;
-            while from < replies.len() {
+            while from < peers.len() {
                 let out: Vec<[IoSlice<'_>; 1]> =
-                    replies[from..].iter().map(|reply| [IoSlice::new(reply)]).collect();
+                    replies[from..peers.len()].iter().map(|r| [IoSlice::new(r)]).collect();
                 match sendmmsg(fd, &mut sent, out.iter(), &peers[from..], [], MsgFlags::empty()) {
                     Ok(done) => from += done.count().max(1),
                     Err(Errno::EINTR) => {}
                     Err(_) => from += 1, // this client cannot be reached; the next may
                 }
             }
-            replies.clear();
-            peers.clear();
         }
     }
 
     /// Receives and answers datagrams one by one, each answer from the address that was asked.
     fn one_by_one(&self) {
         let mut buffer = [0u8; LONGEST_QUERY];
+        let mut reply = Vec::new();
         let mut space = nix::cmsg_space!(libc::in_pktinfo, libc::in6_pktinfo);
         loop {
             let fd = self.socket.as_raw_fd();
@@ -115,8 +127,9 @@ impl Server {
             match recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut space), MsgFlags::empty()) {
                 Ok(message) => {
                     let local = local_address(&message);
-                    let Some((peer, packet)) = datagram(&message) else { continue };
-                    if let Some(reply) = self.answer(packet, peer, local) {
+                    let Some(peer) = message.address.as_ref().and_then(to_std) else { continue };
+                    let packet = message.iovs().next().unwrap_or(&[]);
+                    if self.answer(&mut Lane::new(&self.live), packet, peer, local, &mut reply) {
                         send(&self.socket, &reply, peer, local);
                     }
                 }
@@ -125,27 +138,43 @@ impl Server {
         }
     }
 
-    /// The answer to a packet, if it is there at once. A panic costs the packet, not the thread.
-    fn answer(&self, packet: &[u8], peer: SocketAddr, local: Local) -> Option<Vec<u8>> {
+    /// Puts the answer to a packet into `reply`, if it is there at once. A panic costs the packet, not the thread.
+    fn answer(
+        &self,
+        lane: &mut Lane<'_>,
+        packet: &[u8],
+        peer: SocketAddr,
+        local: Local,
+        reply: &mut Vec<u8>,
+    ) -> bool {
         if peer.port() == 0 {
-            return None; // nobody can receive there
+            return false; // nobody can receive there
         }
-        let outcome =
-            catch_unwind(AssertUnwindSafe(|| handle::at_once(&self.live, packet, peer.ip(), Transport::Udp)));
+        reply.clear();
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            if lane.answer(packet, peer.ip(), Transport::Udp, reply) {
+                return None;
+            }
+            Some(handle::at_once(&self.live, packet, peer.ip(), Transport::Udp))
+        }));
         match outcome {
-            Ok(Outcome::Reply(reply)) => Some(reply),
-            Ok(Outcome::Drop) => None,
-            Ok(Outcome::Wait(waiting)) => {
+            Ok(None) => true,
+            Ok(Some(Outcome::Reply(bytes))) => {
+                *reply = bytes;
+                true
+            }
+            Ok(Some(Outcome::Drop)) => false,
+            Ok(Some(Outcome::Wait(waiting))) => {
                 let (live, socket) = (self.live.clone(), self.socket.clone());
                 tokio::spawn(async move {
                     let reply = handle::in_time(&live, *waiting).await;
                     send(&socket, &reply, peer, local);
                 });
-                None
+                false
             }
             Err(_) => {
                 count(&self.live.counters.panics);
-                None
+                false
             }
         }
     }
@@ -159,10 +188,21 @@ impl Server {
     }
 }
 
-/// Sender and payload of what was received; nothing for what has no sender.
-fn datagram<'m>(message: &RecvMsg<'m, 'm, SockaddrStorage>) -> Option<(SocketAddr, &'m [u8])> {
-    let peer = to_std(message.address.as_ref()?)?;
-    Some((peer, message.iovs().next().unwrap_or(&[])))
+/// The peers of a socket of one address family: small to copy.
+trait Peer: SockaddrLike + Copy {
+    fn to_std(self) -> SocketAddr;
+}
+
+impl Peer for SockaddrIn {
+    fn to_std(self) -> SocketAddr {
+        SocketAddr::V4(self.into())
+    }
+}
+
+impl Peer for SockaddrIn6 {
+    fn to_std(self) -> SocketAddr {
+        SocketAddr::V6(self.into())
+    }
 }
 
 fn to_std(address: &SockaddrStorage) -> Option<SocketAddr> {
