@@ -202,7 +202,7 @@ fn prepare(
     if live.answers.get(&key).is_some_and(|prepared| prepared.holds(published.generation, now)) {
         return; // this client's query was of a form that the lane does not take
     }
-    if let Some(prepared) = Prepared::of(reply, answer, turn, published.generation, now) {
+    if let Some(prepared) = Prepared::of(&key, reply, answer, turn, published.generation, now) {
         live.answers.insert(&key, prepared);
     }
 }

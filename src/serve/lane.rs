@@ -2,7 +2,7 @@
 
 use super::handle::Transport;
 use crate::engine::cache::Moment;
-use crate::engine::lane::Glance;
+use crate::engine::lane::{Glance, LaneKey};
 use crate::engine::reply;
 use crate::state::{Live, Published};
 use std::net::IpAddr;
@@ -14,6 +14,7 @@ pub struct Lane<'l> {
     live: &'l Live,
     published: Arc<Published>,
     now: Moment,
+    key: LaneKey,
     /// The last client and its view, since packets of one client come together; no view if it may not ask.
     last: Option<(IpAddr, Option<u32>)>,
 }
@@ -21,14 +22,14 @@ pub struct Lane<'l> {
 impl<'l> Lane<'l> {
     /// The lane as it is now.
     pub fn new(live: &'l Live) -> Self {
-        Self { live, published: live.published(), now: live.clock.now(), last: None }
+        Self { live, published: live.published(), now: live.clock.now(), key: LaneKey::default(), last: None }
     }
 
     /// Appends the answer to `out` if it is at hand; false if the packet has to go the long way.
     pub fn answer(&mut self, packet: &[u8], client: IpAddr, transport: Transport, out: &mut Vec<u8>) -> bool {
         let Some(view) = self.view(client) else { return false };
-        let Some(glance) = Glance::at(packet, view) else { return false };
-        let Some(prepared) = self.live.answers.get(&glance.key) else { return false };
+        let Some(glance) = Glance::at(packet, view, &mut self.key) else { return false };
+        let Some(prepared) = self.live.answers.get(&self.key) else { return false };
         let limit = match (transport, glance.udp_payload) {
             (Transport::Tcp, _) => reply::TCP,
             (Transport::Udp, None) => reply::PLAIN_UDP,

@@ -6,6 +6,7 @@
 
 use super::handle::{self, Outcome, Transport};
 use super::lane::Lane;
+use crate::engine::reply::PLAIN_UDP;
 use crate::state::{Live, count};
 use nix::errno::Errno;
 use nix::libc;
@@ -76,13 +77,12 @@ impl Server {
     fn in_batches<A: Peer>(&self) {
         let mut received = MultiHeaders::<A>::preallocate(BATCH, None);
         let mut sent = MultiHeaders::<A>::preallocate(BATCH, None);
-        let mut buffers = vec![[0u8; LONGEST_QUERY]; BATCH];
-        let mut replies = vec![Vec::new(); BATCH];
+        let mut buffers: [Vec<u8>; BATCH] = std::array::from_fn(|_| vec![0; LONGEST_QUERY]);
+        let mut replies: [Vec<u8>; BATCH] = std::array::from_fn(|_| Vec::with_capacity(PLAIN_UDP));
         let mut peers: Vec<Option<A>> = Vec::with_capacity(BATCH);
         loop {
             peers.clear();
-            let mut slices: Vec<[IoSliceMut<'_>; 1]> =
-                buffers.iter_mut().map(|b| [IoSliceMut::new(b)]).collect();
+            let mut slices = buffers.each_mut().map(|buffer| [IoSliceMut::new(buffer)]);
             let fd = self.socket.as_raw_fd();
             match recvmmsg(fd, &mut received, slices.iter_mut(), MsgFlags::MSG_WAITFORONE, None) {
                 Ok(messages) => {
@@ -90,24 +90,19 @@ impl Server {
                     for message in messages {
                         let Some(address) = message.address else { continue };
                         let packet = message.iovs().next().unwrap_or(&[]);
-                        if self.answer(
-                            &mut lane,
-                            packet,
-                            address.to_std(),
-                            Local::Bound,
-                            &mut replies[peers.len()],
-                        ) {
+                        let reply = &mut replies[peers.len()];
+                        if self.answer(&mut lane, packet, address.to_std(), Local::Bound, reply) {
                             peers.push(Some(address));
                         }
                     }
                 }
                 Err(error) => self.survive(error),
             }
+            let slices = replies.each_ref().map(|reply| [IoSlice::new(reply)]);
             let mut from = 0;
             while from < peers.len() {
-                let out: Vec<[IoSlice<'_>; 1]> =
-                    replies[from..peers.len()].iter().map(|r| [IoSlice::new(r)]).collect();
-                match sendmmsg(fd, &mut sent, out.iter(), &peers[from..], [], MsgFlags::empty()) {
+                let out = slices[from..peers.len()].iter();
+                match sendmmsg(fd, &mut sent, out, &peers[from..], [], MsgFlags::empty()) {
                     Ok(done) => from += done.count().max(1),
                     Err(Errno::EINTR) => {}
                     Err(_) => from += 1, // this client cannot be reached; the next may

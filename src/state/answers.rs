@@ -1,55 +1,33 @@
 //! Finished answers for the fast lane: shared by threads, bounded by bytes.
 //!
-//! Only what was asked for more than once comes here, so that a flood of names leaves it alone.
+//! Only what was asked for more than once comes here, so that a flood of names leaves it alone. An answer is
+//! kept under the hash of its key, with a seed that nobody outside knows; the key itself lies in the answer and
+//! is compared there, where it is read anyway. Two keys of one hash displace each other and are still answered
+//! right.
 
 use crate::engine::lane::{LaneKey, Prepared};
 use quick_cache::sync::Cache;
-use quick_cache::{Equivalent, OptionsBuilder, Weighter};
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use std::hash::BuildHasher;
 
-/// Octets that the container takes for an answer beside its own: heap headers, reference counts, table slot.
-const OVERHEAD: usize = 96;
-
-/// A key in the container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Stored(Box<[u8]>);
-
-impl Hash for Stored {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(&self.0);
-    }
-}
-
-/// A key to look up, borrowed from a packet.
-struct Borrowed<'k>(&'k [u8]);
-
-impl Hash for Borrowed<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(self.0);
-    }
-}
-
-impl Equivalent<Stored> for Borrowed<'_> {
-    fn equivalent(&self, key: &Stored) -> bool {
-        *self.0 == *key.0
-    }
-}
+/// Octets that the container takes for an answer beside its own: reference counts, heap header, the table's slot.
+const OVERHEAD: usize = 88;
 
 /// Weighs an answer by its octets.
 #[derive(Clone, Debug)]
 struct BySize;
 
-impl Weighter<Stored, Arc<Prepared>> for BySize {
-    fn weight(&self, key: &Stored, prepared: &Arc<Prepared>) -> u64 {
-        (key.0.len() + prepared.size() + OVERHEAD) as u64
+impl Weighter<u64, Prepared> for BySize {
+    fn weight(&self, _: &u64, prepared: &Prepared) -> u64 {
+        (prepared.size() + OVERHEAD) as u64
     }
 }
 
 /// The finished answers.
 #[derive(Debug)]
 pub struct PreparedAnswers {
-    answers: Cache<Stored, Arc<Prepared>, BySize>,
+    answers: Cache<u64, Prepared, BySize>,
+    seed: DefaultHashBuilder,
 }
 
 impl PreparedAnswers {
@@ -63,23 +41,23 @@ impl PreparedAnswers {
             Ok(options) => Cache::with_options(
                 options,
                 BySize,
-                quick_cache::DefaultHashBuilder::default(),
+                DefaultHashBuilder::default(),
                 quick_cache::sync::DefaultLifecycle::default(),
             ),
             // only missing values make it fail; both are given above
             Err(_) => Cache::with_weighter(estimate, bytes, BySize),
         };
-        Self { answers }
+        Self { answers, seed: DefaultHashBuilder::default() }
     }
 
     /// The answer kept under a key, whether or not it still holds.
-    pub fn get(&self, key: &LaneKey) -> Option<Arc<Prepared>> {
-        self.answers.get(&Borrowed(key.bytes()))
+    pub fn get(&self, key: &LaneKey) -> Option<Prepared> {
+        self.answers.get(&self.seed.hash_one(key.bytes())).filter(|prepared| prepared.is_for(key))
     }
 
     /// Keeps an answer.
     pub fn insert(&self, key: &LaneKey, prepared: Prepared) {
-        self.answers.insert(Stored(key.bytes().into()), Arc::new(prepared));
+        self.answers.insert(self.seed.hash_one(key.bytes()), prepared);
     }
 
     /// Forgets all answers.
