@@ -30,7 +30,9 @@ pub fn command() -> Command {
 /// not ask the world.
 pub fn assert_confined(text: &str) {
     let (config, _) = config::parse(text, Path::new("test.toml")).expect("a configuration without faults");
-    let Servers::Listed(servers) = &config.upstream.servers else { panic!("[upstream] servers = \"system\"") };
+    let Servers::Listed(servers) = &config.upstream.servers else {
+        panic!("[upstream] servers = \"system\"")
+    };
     let rules = config.forwards.iter().flat_map(|rule| &rule.servers);
     for server in servers.iter().chain(rules) {
         assert!(server.addr.ip().is_loopback(), "{server} is not on this machine");
@@ -86,16 +88,10 @@ impl Server {
         self.signal("HUP");
     }
 
-    /// Sends a signal.
+    /// Sends a signal by its name, such as `HUP`.
     pub fn signal(&self, name: &str) {
-        let pid = nix_pid(&self.process);
-        let signal = match name {
-            "HUP" => nix::libc::SIGHUP,
-            "TERM" => nix::libc::SIGTERM,
-            other => panic!("no signal {other}"),
-        };
-        let sent = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status().unwrap();
-        assert!(sent.success());
+        let kill = format!("kill -{name} {}", self.process.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
     /// How many lines of what it said have this in them.
@@ -103,19 +99,10 @@ impl Server {
         self.said.lock().unwrap().iter().filter(|line| line.contains(words)).count()
     }
 
-    /// What it has said so far.
-    pub fn log(&self) -> Vec<String> {
-        self.said.lock().unwrap().clone()
-    }
-
     /// Waits until it has ended by itself; its exit code.
     pub fn ended(&mut self) -> Option<i32> {
         eventually("the server to end", || self.process.try_wait().unwrap()).code()
     }
-}
-
-fn nix_pid(process: &Child) -> u32 {
-    process.id()
 }
 
 impl Drop for Server {

@@ -51,7 +51,8 @@ pub fn play(scenario: &Scenario) -> Vec<String> {
         now: Moment(START),
     };
     let mut failures: Vec<String> = scenario.steps.iter().filter_map(|step| world.play(step)).collect();
-    failures.extend(world.unscripted.iter().map(|line| format!("{}: not in the script: {line}", scenario.name)));
+    failures
+        .extend(world.unscripted.iter().map(|line| format!("{}: not in the script: {line}", scenario.name)));
     failures
 }
 

@@ -137,7 +137,9 @@ impl Scenario {
 
     /// A record of the last cue.
     fn cue_record(&mut self, words: &[&str]) -> Option<()> {
-        let Says::Message { answers, authorities, .. } = &mut self.script.last_mut()?.says else { return None };
+        let Says::Message { answers, authorities, .. } = &mut self.script.last_mut()?.says else {
+            return None;
+        };
         match words.split_first()? {
             (&"authority", rest) => authorities.push(record(rest)?),
             _ => answers.push(record(words)?),

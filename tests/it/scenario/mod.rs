@@ -67,7 +67,12 @@ fn is_same(found: &str, expected: &str, slack: u32) -> bool {
 
 /// Ends a test with everything that went wrong.
 fn report(failures: &[String], played: usize) {
-    assert!(failures.is_empty(), "{} of {played} steps failed:\n\n{}\n", failures.len(), failures.join("\n\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {played} steps failed:\n\n{}\n",
+        failures.len(),
+        failures.join("\n\n")
+    );
 }
 
 #[test]
