@@ -26,11 +26,14 @@ const FAILING_RCODE_TTL: u32 = 5;
 /// Seconds for which silence is remembered for a name: short, so that a returned upstream is noticed at once.
 const UNREACHABLE_TTL: u32 = 1;
 
-/// What an exchange brought: entries along the chain, the asked-for name first. Shared by all who waited.
+/// What a group said: entries along the chain, the asked-for name first. Shared by all who waited.
+pub type Hops = Arc<[(NameKey, Arc<Slot>)]>;
+
+/// What an exchange brought.
 #[derive(Clone, Debug)]
 pub enum Heard {
     /// The group answered.
-    Said(Arc<[(NameKey, Arc<Slot>)]>),
+    Said(Hops),
     /// It did not.
     Failed(ExtendedError),
 }
@@ -141,8 +144,8 @@ pub async fn ask(
 /// What came of asking.
 #[derive(Debug)]
 pub enum Said {
-    /// Entries along the chain, the asked-for name first.
-    Fresh(Arc<[(NameKey, Arc<Slot>)]>),
+    /// What the group says.
+    Fresh(Hops),
     /// An entry beyond its life.
     Stale(Arc<Slot>),
 }
@@ -217,7 +220,7 @@ pub fn keep(
     fetch: &Fetch,
     message: &Message,
     now: Moment,
-) -> Result<Arc<[(NameKey, Arc<Slot>)]>, NotUsable> {
+) -> Result<Hops, NotUsable> {
     let believe = |target: &NameKey| same_group(decide(view, target, fetch.question.rtype), fetch);
     let entries = reading::entries(message, &fetch.question, &cache.lifetimes, now, believe).inspect_err(
         |NotUsable::Referral| {

@@ -18,7 +18,7 @@ use pvtzd::engine::name::NameKey;
 use pvtzd::engine::reply;
 use pvtzd::engine::request::{Admission, Question, Request};
 use pvtzd::engine::screen::{Screening, screen};
-use pvtzd::serve::hear::{self, Cached};
+use pvtzd::serve::hear::{self, Cached, Hops};
 use pvtzd::state::Published;
 use pvtzd::state::cache::{AnswerCache, Slot};
 use pvtzd::state::publish::{self, Surroundings};
@@ -155,11 +155,7 @@ impl World<'_> {
     }
 
     /// Asks a group by the script, one server after the other, and keeps what it says.
-    fn ask(
-        &mut self,
-        view: &pvtzd::engine::catalog::View,
-        fetch: &Fetch,
-    ) -> Result<Arc<[(NameKey, Arc<Slot>)]>, u16> {
+    fn ask(&mut self, view: &pvtzd::engine::catalog::View, fetch: &Fetch) -> Result<Hops, u16> {
         let query = outgoing(fetch);
         let group = self.published.groups[&fetch.group].clone();
         let mut kind = FailureKind::NoServers;
