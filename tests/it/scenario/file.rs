@@ -54,6 +54,8 @@ pub struct Step {
     pub ask: Ask,
     /// It is asked over TCP.
     pub over_tcp: bool,
+    /// Asked again it would be answered otherwise.
+    pub once: bool,
     /// The answer, as [`crate::client::Reply::lines`] has it.
     pub expected: Vec<String>,
     /// What upstreams are asked, in this order.
@@ -199,7 +201,7 @@ fn record(words: &[&str]) -> Option<Record> {
     Some(Record::from_rdata(parse(owner).ok()?, ttl.parse().ok()?, data))
 }
 
-/// `at 0s 127.0.0.1 asks name type [+norec] [+do] [+cd] [+ad] [+noedns] [+tcp]`.
+/// `at 0s 127.0.0.1 asks name type [+norec] [+do] [+cd] [+ad] [+noedns] [+tcp] [+once]`.
 fn step(words: &[&str], line: usize) -> Option<Step> {
     let ["at", at, client, "asks", name, rtype, options @ ..] = words else { return None };
     let mut step = Step {
@@ -207,6 +209,7 @@ fn step(words: &[&str], line: usize) -> Option<Step> {
         at: seconds(Some(at))?,
         ask: Ask { client: client.parse().ok()?, ..Ask::new(name, rtype) },
         over_tcp: false,
+        once: false,
         expected: Vec::new(),
         asked: Vec::new(),
     };
@@ -218,6 +221,7 @@ fn step(words: &[&str], line: usize) -> Option<Step> {
             "+ad" => step.ask.authentic_data = true,
             "+noedns" => step.ask.edns = None,
             "+tcp" => step.over_tcp = true,
+            "+once" => step.once = true,
             _ => return None,
         }
     }

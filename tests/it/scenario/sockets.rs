@@ -47,14 +47,18 @@ pub fn play(scenario: &Arc<Scenario>) -> Vec<String> {
     let mut failures = Vec::new();
     for step in playable(scenario) {
         now.store(step.at, Ordering::Relaxed);
-        let reply = match step.over_tcp {
-            true => step.ask.over_tcp(server.address).ok(),
-            false => step.ask.over_udp(server.address),
-        };
-        let found = reply.map_or_else(|| vec!["no answer".into()], |reply| reply.lines());
-        failures.extend(
-            judge(scenario, step, &found, &log.take(), SLACK).map(|why| format!("over sockets: {why}")),
-        );
+        // Whoever asks nobody gives the same answer to the same question, from whatever lane it comes: the second
+        // time a server may well have it ready.
+        let times = if step.once || !step.asked.is_empty() { 1 } else { 4 };
+        for _ in 0..times {
+            let reply = match step.over_tcp {
+                true => step.ask.over_tcp(server.address).ok(),
+                false => step.ask.over_udp(server.address),
+            };
+            let found = reply.map_or_else(|| vec!["no answer".into()], |reply| reply.lines());
+            let failure = judge(scenario, step, &found, &log.take(), SLACK);
+            failures.extend(failure.map(|why| format!("over sockets: {why}")));
+        }
     }
     failures.append(&mut unscripted.lock().unwrap());
     failures
