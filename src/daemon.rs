@@ -343,7 +343,8 @@ fn next_serial(last: u32) -> u32 {
     now.max(last.wrapping_add(1))
 }
 
-fn lifetimes(cache: &Cache) -> Lifetimes {
+/// How long answers are kept, as the configuration says.
+pub fn lifetimes(cache: &Cache) -> Lifetimes {
     Lifetimes {
         min_ttl: cache.min_ttl,
         max_ttl: cache.max_ttl,
