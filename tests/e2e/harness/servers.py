@@ -89,6 +89,7 @@ server:
     unblock-lan-zones: yes
     insecure-lan-zones: yes
     edns-buffer-size: 1232
+    local-zone: "test." nodefault
 {extra}
 remote-control:
     control-enable: no
