@@ -1,12 +1,15 @@
 """Fixtures: what a test asks for by name, and what is cleared away after it."""
 
 import faulthandler
+import os
 import signal
+import subprocess
 import textwrap
 
 import pytest
 from harness import servers, world
 from harness.fake import Fake, address
+from harness.namespace import Namespace
 from harness.process import Pvtzd, binary
 
 LONGEST = 120  # seconds for one test
@@ -99,3 +102,16 @@ def recursive(authority, tmp_path_factory):
     server = servers.unbound(tmp_path_factory.mktemp("unbound"), authority)
     yield server
     server.kill()
+
+
+@pytest.fixture
+def namespace(tmp_path):
+    """A machine of its own: needs root and a kernel that lets us have namespaces."""
+    able = os.geteuid() == 0 and subprocess.run(["unshare", "-n", "-m", "true"], check=False).returncode == 0
+    if not able:
+        pytest.skip("no namespaces: needs root")
+    folder = tmp_path / "namespace"
+    folder.mkdir()
+    machine = Namespace(folder)
+    yield machine
+    machine.close()

@@ -75,10 +75,10 @@ class Fake:
     query has a thread.
     """
 
-    def __init__(self, script, host="127.0.0.1"):
+    def __init__(self, script, host="127.0.0.1", port=0):
         self.script = script
         self.host = host
-        self.port = 0
+        self.port = port
         self.log = []
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(64)
