@@ -15,7 +15,11 @@ class Server(Process):
     def __init__(self, command, where, probe, **options):
         self.where = where
         super().__init__(command, **options)
-        until(lambda: self._answers(probe), f"{command[0]} answers {probe}", 20)
+        try:
+            until(lambda: self._answers(probe), f"{command[0]} answers {probe}", 20)
+        except BaseException:
+            self.kill()
+            raise
 
     @property
     def address(self):
@@ -100,11 +104,13 @@ stub-zone:
     return Server(["unbound", "-d", "-p", "-c", folder / "unbound.conf"], (host, port), (".", "SOA"))
 
 
-def bind(folder, authority, rpz, host="127.0.53.3"):
-    """BIND with a response policy, forwarding to `authority`."""
+def bind(folder, authority, rpz, host="127.0.0.1"):
+    """BIND with a response policy, forwarding to `authority`. It listens on addresses of interfaces only."""
     port = free_port(host)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "policy").write_text(f"$ORIGIN policy.\n$TTL 60\n{SOA}{rpz}")
+    # only forwarders are asked; were it otherwise, the root would be here and not in the world
+    (folder / "hints").write_text(f". 3600 IN NS ns.lab.\nns.lab. 3600 IN A {authority.where[0]}\n")
     (folder / "named.conf").write_text(f"""
 options {{
     directory "{folder}";
@@ -118,6 +124,7 @@ options {{
     allow-query {{ 127.0.0.0/8; }};
     allow-recursion {{ 127.0.0.0/8; }};
     dnssec-validation no;
+    max-records-per-type 0;
     empty-zones-enable no;
     qname-minimization off;
     forward only;
@@ -125,6 +132,7 @@ options {{
     response-policy {{ zone "policy" max-policy-ttl 86400; }} qname-wait-recurse no break-dnssec yes;
 }};
 controls {{ }};
+zone "." {{ type hint; file "hints"; }};
 zone "policy" {{ type primary; file "policy"; notify no; }};
 """)
     command = ["named", "-g", "-n", "1", "-c", folder / "named.conf"]
