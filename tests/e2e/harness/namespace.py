@@ -56,6 +56,18 @@ class Namespace:
         has_dummy = self.run("ip", "link", "show", "vpc0", check=False).returncode == 0
         self.run("ip", "address", "add", f"{address}/32", "dev", "vpc0" if has_dummy else "lo")
 
+    def join(self, other, own="10.99.0.1", theirs="10.99.0.2"):
+        """A cable to another machine, with an address at each end and the way to everything else."""
+        self.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", other.pid)
+        for machine, address, gateway in ((self, own, theirs), (other, theirs, own)):
+            machine.run("ip", "address", "add", f"{address}/24", "dev", "eth0")
+            machine.run("ip", "link", "set", "eth0", "up")
+            machine.run("ip", "route", "add", "default", "via", gateway)
+
+    @property
+    def pid(self):
+        return self._holder.pid
+
     @contextlib.contextmanager
     def inside(self):
         """Sockets that this thread makes meanwhile are in here; they stay when it is over."""
