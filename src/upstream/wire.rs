@@ -126,6 +126,11 @@ impl Sent {
         if channel == Channel::Datagram && reply[2] & 0x02 != 0 {
             return Verdict::Truncated; // before parsing: some servers cut in the middle of a record
         }
+        // Names in the reply point into the question; our random case must not show in them. The lengths of labels
+        // are below the letters.
+        if u16_at(&reply, 4) == Some(1) {
+            reply[HEADER_LEN..self.question_end - 4].make_ascii_lowercase();
+        }
         if mask_options(&mut reply).is_none() {
             return Verdict::Garbled;
         }
@@ -328,6 +333,19 @@ mod tests {
         assert!(
             matches!(judge(&sent, &answer(&sent)), Verdict::Answer(m, ReplyCookie::Absent) if m.answers.len() == 1)
         );
+    }
+
+    #[test]
+    fn the_random_case_does_not_show_in_names_that_point_into_the_question() {
+        let sent = Sent::new(&outgoing(), &manner(), &CHANCE);
+        let mut reply = sent.bytes[..sent.question_end].to_vec();
+        reply[2] = 0x80;
+        reply[7] = 1; // one answer
+        reply[10..12].fill(0);
+        // www.example.com CNAME x.example.com, the owner and the end of the target as pointers
+        reply.extend(b"\xc0\x0c\0\x05\0\x01\0\0\0\x3c\0\x04\x01x\xc0\x10");
+        let Verdict::Answer(message, _) = sent.judge(reply, Channel::Datagram) else { panic!("not taken") };
+        assert_eq!(message.answers[0].to_string(), "www.example.com. 60 IN CNAME x.example.com.");
     }
 
     #[test]

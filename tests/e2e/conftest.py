@@ -1,0 +1,129 @@
+"""Fixtures: what a test asks for by name, and what is cleared away after it."""
+
+import faulthandler
+import os
+import signal
+import subprocess
+import textwrap
+
+import pytest
+from harness import servers, world
+from harness.fake import Fake, address
+from harness.namespace import Namespace
+from harness.process import Pvtzd, binary
+
+LONGEST = 120  # seconds for one test
+
+
+def pytest_sessionstart(session):
+    if not binary().exists():
+        pytest.exit(f"no program at {binary()}: `cargo build --release`, or name one by $PVTZD", 2)
+
+
+@pytest.fixture(autouse=True)
+def in_time():
+    """No test hangs."""
+
+    def late(_number, _frame):
+        faulthandler.dump_traceback()
+        raise TimeoutError(f"the test took longer than {LONGEST} s")
+
+    signal.signal(signal.SIGALRM, late)
+    signal.alarm(LONGEST)
+    yield
+    signal.alarm(0)
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts pvtzd: `start(toml, upstream=[servers], …)`; every one is stopped after the test.
+
+    `upstream` is put into the configuration, as a list of servers or of `address:port`. Without it nothing is
+    forwarded. `[server]`, `[cache]` and so on are written by the test.
+    """
+    running = []
+
+    def begin(text="", *, upstream=(), strategy=None, wait=True, **options):
+        file = tmp_path / f"pvtzd-{len(running)}.toml"
+        file.write_text(configuration(text, upstream, strategy))
+        for _ in range(5):
+            try:
+                server = Pvtzd(file, **options)
+                break
+            except AssertionError as error:
+                # another process was given the UDP port of the TCP port that we were given
+                if "ended with 3" not in str(error) or "listen" in options:
+                    raise
+        else:
+            raise AssertionError("no port for pvtzd")
+        running.append(server)
+        return server
+
+    yield begin
+    for server in running:
+        died = not server.is_alive and server.process.returncode not in (0, -signal.SIGTERM, -signal.SIGKILL)
+        server.kill()
+        assert "a defect of pvtzd" not in server.log, server.log
+        assert not died, f"pvtzd ended with {server.process.returncode}:\n{server.log}"
+
+
+def configuration(text, upstream=(), strategy=None):
+    """A configuration that forwards to `upstream`."""
+    listed = ", ".join(f'"{getattr(server, "address", server)}"' for server in upstream)
+    order = f'strategy = "{strategy}"\n' if strategy else ""
+    return f"{textwrap.dedent(text)}\n[upstream]\nservers = [{listed}]\n{order}"
+
+
+@pytest.fixture
+def fake():
+    """Makes scripted upstreams: `fake(script)`."""
+    made = []
+
+    def make(script=address(), **options):
+        made.append(Fake(script, **options))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """nsd with the zones of `harness/world.py`."""
+    server = servers.nsd(tmp_path_factory.mktemp("nsd"), world.ZONES)
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def recursive(authority, tmp_path_factory):
+    """unbound that resolves from the authority."""
+    server = servers.unbound(tmp_path_factory.mktemp("unbound"), authority)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def namespaces(tmp_path):
+    """Makes machines of their own: needs root and a kernel that lets us have namespaces."""
+    able = os.geteuid() == 0 and subprocess.run(["unshare", "-n", "-m", "true"], check=False).returncode == 0
+    if not able:
+        pytest.skip("no namespaces: needs root")
+    made = []
+
+    def make():
+        folder = tmp_path / f"namespace-{len(made)}"
+        folder.mkdir()
+        made.append(Namespace(folder))
+        return made[-1]
+
+    yield make
+    for machine in made:
+        machine.close()
+
+
+@pytest.fixture
+def namespace(namespaces):
+    """One machine of its own."""
+    return namespaces()

@@ -1,0 +1,60 @@
+"""Listen addresses: wildcards answer from the address that was asked, IPv6."""
+
+import socket
+
+import pytest
+from harness.ask import ask, exchange, query
+from harness.process import free_port
+
+ZONE = """
+[server]
+allow = ["127.0.0.0/8", "::1/128"]
+[[zone]]
+name = "p.example"
+[[zone.record]]
+name = "www"
+type = "A"
+value = "10.0.0.1"
+"""
+
+
+def test_a_wildcard_socket_answers_from_the_address_that_was_asked(start):
+    server = start(ZONE, listen=("0.0.0.0:0",))
+    for host in ("127.0.0.1", "127.0.0.5", "127.44.3.2"):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind(("127.0.0.1", 0))
+            sock.settimeout(6)
+            sock.sendto(query("www.p.example").to_wire(), (host, server.port))
+            assert sock.recvfrom(4096)[1] == (host, server.port)
+        assert ask((host, server.port), "www.p.example", tcp=True).values == ["10.0.0.1"]
+
+
+def test_the_same_holds_for_an_answer_that_had_to_be_waited_for(start, fake):
+    server = start(ZONE, listen=("0.0.0.0:0",), upstream=[fake()])
+    for number, host in enumerate(("127.0.0.5", "127.0.0.6")):
+        assert exchange((host, server.port), query(f"n{number}.test").to_wire()), "a connected socket hears it"
+
+
+@pytest.mark.parametrize("address", ["[::1]:0", "[::]:0"])
+def test_ipv6(start, address):
+    server = start(ZONE, listen=(address,))
+    where = ("::1", server.port)
+    assert ask(where, "www.p.example").values == ["10.0.0.1"]
+    assert ask(where, "www.p.example", tcp=True).values == ["10.0.0.1"]
+
+
+def test_both_wildcards_share_a_port(start):
+    port = free_port("0.0.0.0")
+    server = start(ZONE, listen=(f"0.0.0.0:{port}", f"[::]:{port}"))
+    for host in ("127.0.0.8", "::1"):
+        assert ask((host, port), "www.p.example").values == ["10.0.0.1"]
+    assert len(server.listening) == 2
+
+
+def test_several_addresses_and_those_of_the_configuration(start):
+    first, second = free_port("127.0.0.11"), free_port("127.0.0.12")
+    text = ZONE.replace("[server]", f'[server]\nlisten = ["127.0.0.11:{first}", "127.0.0.12:{second}"]')
+    server = start(text, listen=())
+    assert server.listening == [("127.0.0.11", first), ("127.0.0.12", second)]
+    for where in server.listening:
+        assert ask(where, "www.p.example").values == ["10.0.0.1"]
