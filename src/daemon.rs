@@ -7,6 +7,7 @@ use crate::config::{self, Cache, Config, ConfigError, Instance, Servers};
 use crate::engine::cache::Lifetimes;
 use crate::engine::name::show;
 use crate::host::metadata;
+use crate::serve::errands;
 use crate::serve::listen::Listener;
 use crate::serve::tcp::{self, Connections, TcpBounds};
 use crate::serve::udp;
@@ -139,9 +140,10 @@ impl Daemon {
             idle: self.config.server.tcp_idle,
         };
         let connections = Connections::default();
+        let errands = errands::start(&self.live)?;
         for listener in listeners {
             for socket in listener.udp {
-                udp::serve(socket, self.live.clone(), Handle::current())?;
+                udp::serve(socket, self.live.clone(), errands.clone(), Handle::current())?;
             }
             let tcp = tokio::net::TcpListener::from_std(listener.tcp)?;
             tokio::spawn(tcp::serve(tcp, self.live.clone(), bounds.clone(), connections.clone()));

@@ -278,6 +278,14 @@ struct Packed(Box<[u8]>);
 /// Stands for the asked-for name; no label is that long.
 const SAME_OWNER: u8 = 0xff;
 
+/// Appends a record of the asked-for name to packed records.
+pub(super) fn pack_own(packed: &mut Vec<u8>, rtype: RecordType, data: &[u8]) {
+    packed.push(SAME_OWNER);
+    packed.extend(u16::from(rtype).to_be_bytes());
+    packed.extend((data.len() as u16).to_be_bytes()); // it came out of a record, with 16 bits for its length
+    packed.extend_from_slice(data);
+}
+
 impl Packed {
     fn pack(records: &[Record], owner: &NameKey) -> Self {
         let mut bytes = Vec::new();

@@ -4,6 +4,7 @@
 //! bound to one address receives and sends in batches. A wildcard socket goes one by one, because each answer
 //! must leave from the address that was asked, and that is said beside each datagram (IP_PKTINFO).
 
+use super::errands::{self, Errands, Visitor};
 use super::handle::{self, Outcome, Transport};
 use super::lane::Lane;
 use crate::engine::reply::PLAIN_UDP;
@@ -15,6 +16,7 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrIn, SockaddrIn6,
     SockaddrLike, SockaddrStorage, recvmmsg, recvmsg, sendmmsg, sendmsg, setsockopt,
 };
+use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -36,7 +38,7 @@ const STACK: usize = 512 << 10;
 ///
 /// # Errors
 /// The thread cannot be started, or the kernel does not tell the addresses of a wildcard socket's datagrams.
-pub fn serve(socket: UdpSocket, live: Arc<Live>, runtime: Handle) -> io::Result<()> {
+pub fn serve(socket: UdpSocket, live: Arc<Live>, errands: Arc<Errands>, runtime: Handle) -> io::Result<()> {
     let address = socket.local_addr()?;
     let wildcard = address.ip().is_unspecified();
     if wildcard && address.is_ipv4() {
@@ -44,7 +46,7 @@ pub fn serve(socket: UdpSocket, live: Arc<Live>, runtime: Handle) -> io::Result<
     } else if wildcard {
         setsockopt(&socket, Ipv6RecvPacketInfo, &true)?;
     }
-    let server = Server { socket: Arc::new(socket), live };
+    let server = Server { socket: Arc::new(socket), live, errands };
     let thread = thread::Builder::new().name("udp".into()).stack_size(STACK);
     thread.spawn(move || {
         let _within = runtime.enter();
@@ -61,11 +63,12 @@ pub fn serve(socket: UdpSocket, live: Arc<Live>, runtime: Handle) -> io::Result<
 struct Server {
     socket: Arc<UdpSocket>,
     live: Arc<Live>,
+    errands: Arc<Errands>,
 }
 
 /// The address that a datagram was sent to, so that its answer leaves from there.
-#[derive(Clone, Copy)]
-enum Local {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Local {
     /// The socket's own.
     Bound,
     V4(libc::in_pktinfo),
@@ -80,6 +83,7 @@ impl Server {
         let mut buffers: [Vec<u8>; BATCH] = std::array::from_fn(|_| vec![0; LONGEST_QUERY]);
         let mut replies: [Vec<u8>; BATCH] = std::array::from_fn(|_| Vec::with_capacity(PLAIN_UDP));
         let mut peers: Vec<Option<A>> = Vec::with_capacity(BATCH);
+        let mut visitors = Vec::new();
         loop {
             peers.clear();
             let mut slices = buffers.each_mut().map(|buffer| [IoSliceMut::new(buffer)]);
@@ -91,12 +95,22 @@ impl Server {
                         let Some(address) = message.address else { continue };
                         let packet = message.iovs().next().unwrap_or(&[]);
                         let reply = &mut replies[peers.len()];
-                        if self.answer(&mut lane, packet, address.to_std(), Local::Bound, reply) {
+                        if self.answer(
+                            &mut lane,
+                            packet,
+                            address.to_std(),
+                            Local::Bound,
+                            reply,
+                            &mut visitors,
+                        ) {
                             peers.push(Some(address));
                         }
                     }
                 }
                 Err(error) => self.survive(error),
+            }
+            if !visitors.is_empty() {
+                errands::send_out(&self.errands, &self.live, &mut visitors);
             }
             let slices = replies.each_ref().map(|reply| [IoSlice::new(reply)]);
             let mut from = 0;
@@ -115,6 +129,7 @@ impl Server {
     fn one_by_one(&self) {
         let mut buffer = [0u8; LONGEST_QUERY];
         let mut reply = Vec::new();
+        let mut visitors = Vec::new();
         let mut space = nix::cmsg_space!(libc::in_pktinfo, libc::in6_pktinfo);
         loop {
             let fd = self.socket.as_raw_fd();
@@ -124,16 +139,19 @@ impl Server {
                     let local = local_address(&message);
                     let Some(peer) = message.address.as_ref().and_then(to_std) else { continue };
                     let packet = message.iovs().next().unwrap_or(&[]);
-                    if self.answer(&mut Lane::new(&self.live), packet, peer, local, &mut reply) {
+                    let mut lane = Lane::new(&self.live);
+                    if self.answer(&mut lane, packet, peer, local, &mut reply, &mut visitors) {
                         send(&self.socket, &reply, peer, local);
                     }
+                    errands::send_out(&self.errands, &self.live, &mut visitors);
                 }
                 Err(error) => self.survive(error),
             }
         }
     }
 
-    /// Puts the answer to a packet into `reply`, if it is there at once. A panic costs the packet, not the thread.
+    /// Puts the answer to a packet into `reply`, if it is there at once; whoever has to wait joins `visitors`.
+    /// A panic costs the packet, not the thread.
     fn answer(
         &self,
         lane: &mut Lane<'_>,
@@ -141,6 +159,7 @@ impl Server {
         peer: SocketAddr,
         local: Local,
         reply: &mut Vec<u8>,
+        visitors: &mut Vec<Visitor>,
     ) -> bool {
         if peer.port() == 0 {
             return false; // nobody can receive there
@@ -160,11 +179,7 @@ impl Server {
             }
             Ok(Some(Outcome::Drop)) => false,
             Ok(Some(Outcome::Wait(waiting))) => {
-                let (live, socket) = (self.live.clone(), self.socket.clone());
-                tokio::spawn(async move {
-                    let reply = handle::in_time(&live, *waiting).await;
-                    send(&socket, &reply, peer, local);
-                });
+                visitors.push(Visitor { waiting, socket: self.socket.clone(), peer, local });
                 false
             }
             Err(_) => {
@@ -230,7 +245,7 @@ fn local_address(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Local {
 }
 
 /// Sends an answer. A full buffer or an unreachable client costs this answer only: a datagram may be lost.
-fn send(socket: &UdpSocket, reply: &[u8], peer: SocketAddr, local: Local) {
+pub(super) fn send(socket: &UdpSocket, reply: &[u8], peer: SocketAddr, local: Local) {
     let slices = [IoSlice::new(reply)];
     let v4 = |info| [ControlMessage::Ipv4PacketInfo(info)];
     let v6 = |info| [ControlMessage::Ipv6PacketInfo(info)];
@@ -248,4 +263,55 @@ fn sendto<A: SockaddrLike>(
     to: &A,
 ) -> nix::Result<usize> {
     sendmsg(socket.as_raw_fd(), slices, beside, MsgFlags::MSG_DONTWAIT, Some(to))
+}
+
+thread_local! {
+    /// Headers for sending answers of a batch; they cannot move between threads.
+    static HEADERS: RefCell<MultiHeaders<SockaddrIn>> = RefCell::new(MultiHeaders::preallocate(BATCH, None));
+}
+
+/// Sends many answers: those that leave by one IPv4 socket of one address together.
+pub(super) fn send_all<'a>(
+    answers: impl Iterator<Item = (&'a Arc<UdpSocket>, &'a Vec<u8>, SocketAddr, Local)>,
+) {
+    let mut batch: Vec<[IoSlice<'_>; 1]> = Vec::with_capacity(BATCH);
+    let mut peers: Vec<Option<SockaddrIn>> = Vec::with_capacity(BATCH);
+    let mut by: Option<&Arc<UdpSocket>> = None;
+    let mut answers = answers.peekable();
+    while let Some((socket, reply, peer, local)) = answers.next() {
+        match (peer, local) {
+            (SocketAddr::V4(peer), Local::Bound) => {
+                batch.push([IoSlice::new(reply)]);
+                peers.push(Some(peer.into()));
+                by = Some(socket);
+            }
+            _ => send(socket, reply, peer, local),
+        }
+        let goes_on =
+            answers.peek().is_some_and(|(next, ..)| Arc::ptr_eq(next, socket)) && batch.len() < BATCH;
+        if let Some(socket) = by.filter(|_| !goes_on) {
+            HEADERS.with_borrow_mut(|headers| send_batch(socket, headers, &batch, &peers));
+            batch.clear();
+            peers.clear();
+            by = None;
+        }
+    }
+}
+
+/// Sends a batch; an answer that cannot be sent is lost, as datagrams may be.
+fn send_batch(
+    socket: &UdpSocket,
+    headers: &mut MultiHeaders<SockaddrIn>,
+    batch: &[[IoSlice<'_>; 1]],
+    peers: &[Option<SockaddrIn>],
+) {
+    let mut from = 0;
+    while from < batch.len() {
+        let flags = MsgFlags::MSG_DONTWAIT;
+        match sendmmsg(socket.as_raw_fd(), headers, batch[from..].iter(), &peers[from..], [], flags) {
+            Ok(done) => from += done.count().max(1),
+            Err(Errno::EINTR) => {}
+            Err(_) => from += 1,
+        }
+    }
 }
