@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// How often the configuration is changed under load.
-const RELOADS: u32 = 300;
+const RELOADS: u32 = 1000;
 
 /// A configuration whose every private record carries its number: as TTL, and in its address.
 fn numbered(upstream: &str, number: u32) -> String {
