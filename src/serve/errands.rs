@@ -4,12 +4,12 @@
 //! whoever fetched what it needs. Whatever does not go smoothly goes the long way, through
 //! [`handle::in_time`].
 
-use super::handle::{self, Waiting};
+use super::handle::{self, Brought, Waiting};
 use super::hear;
 use super::udp::{self, Local};
 use crate::engine::cache::CacheKey;
 use crate::engine::chain::Fetch;
-use crate::engine::reading;
+use crate::engine::reading::{self, NotUsable};
 use crate::engine::request::Question;
 use crate::state::limits::Permit;
 use crate::state::{Live, count};
@@ -108,7 +108,24 @@ struct Desk {
     outbox: Mutex<Vec<(Visitor, Vec<u8>)>>,
 }
 
+impl Desk {
+    /// Answers those who waited.
+    fn settle(&self, waiters: &mut Vec<Client>, brought: &Brought<'_>) {
+        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        for client in waiters.drain(..) {
+            match handle::settle(&self.live, &client.visitor.waiting, brought) {
+                Some(reply) => outbox.push((client.visitor, reply)),
+                None => go_the_long_way(&self.live, client.visitor),
+            }
+        }
+    }
+}
+
 impl Clerk<Client> for Desk {
+    fn is_known(&self, key: &CacheKey) -> bool {
+        hear::is_known(&self.live, key).is_some()
+    }
+
     fn take(&self, key: &CacheKey, reply: Replied<'_>, waiters: &mut Vec<Client>) -> bool {
         let live = &self.live;
         let now = live.clock.now();
@@ -123,7 +140,8 @@ impl Clerk<Client> for Desk {
                 else {
                     return false;
                 };
-                live.cache.insert(key.clone(), entry, now);
+                let slot = live.cache.insert(key.clone(), entry, now);
+                self.settle(waiters, &Brought::Said(key.group(), &[(key.name(), slot)]));
             }
             Replied::Read(message) => {
                 let Some(first) = waiters.first() else { return true };
@@ -131,16 +149,10 @@ impl Clerk<Client> for Desk {
                 let view = published.catalog.view(first.visitor.waiting.client());
                 let question = Question::new(key.name().to_name(), key.rtype());
                 let fetch = Fetch { group: key.group(), question, flags: key.flags() };
-                if hear::keep(&live.cache, view, &fetch, &message, now).is_err() {
-                    return false;
+                match hear::keep(&live.cache, view, &fetch, &message, now) {
+                    Ok(hops) => self.settle(waiters, &Brought::Said(key.group(), &hops)),
+                    Err(NotUsable::Referral) => self.settle(waiters, &Brought::Failed(key, hear::referral())),
                 }
-            }
-        }
-        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
-        for client in waiters.drain(..) {
-            match handle::settle(live, &client.visitor.waiting) {
-                Some(reply) => outbox.push((client.visitor, reply)),
-                None => go_the_long_way(live, client.visitor),
             }
         }
         true

@@ -7,9 +7,9 @@
 //! [`at_once`] answers what needs no waiting: zones, special names, what the cache holds. What has to wait for
 //! an upstream goes through [`in_time`], the only place that awaits along the way.
 
-use super::hear::{self, Cached, Said};
+use super::hear::{self, Cached, Purpose, Said};
 use crate::engine::answer::{Answer, ExtendedError};
-use crate::engine::cache::QueryFlags;
+use crate::engine::cache::{CacheKey, QueryFlags};
 use crate::engine::catalog::GroupKey;
 use crate::engine::chain::{Chain, Fetch, Step};
 use crate::engine::lane::{LaneKey, Prepared};
@@ -91,7 +91,7 @@ pub fn at_once(live: &Arc<Live>, packet: &[u8], client: IpAddr, transport: Trans
     let turn = live.turn();
     let answer = match screen(&question, screening).or_else(|| recognise_probe(live, &question)) {
         Some(answer) => Ok(answer),
-        None => resolve_at_once(live, &published, &request, &question, client, turn),
+        None => resolve_at_once(live, &published, &request, &question, client, turn, None),
     };
     match answer {
         Ok(answer) => {
@@ -106,11 +106,21 @@ pub fn at_once(live: &Arc<Live>, packet: &[u8], client: IpAddr, transport: Trans
     }
 }
 
-/// Answers a query whose wait may be over; nothing when an upstream must be heard once more.
-pub(super) fn settle(live: &Arc<Live>, waiting: &Waiting) -> Option<Vec<u8>> {
+/// What came for a query that waited.
+#[derive(Debug)]
+pub(super) enum Brought<'b> {
+    /// A group said this; it may be too short-lived for the cache.
+    Said(GroupKey, &'b [(NameKey, Arc<Slot>)]),
+    /// A group could not tell.
+    Failed(&'b CacheKey, ExtendedError),
+}
+
+/// Answers a query that waited with what was brought; nothing when an upstream must be heard once more.
+pub(super) fn settle(live: &Arc<Live>, waiting: &Waiting, brought: &Brought<'_>) -> Option<Vec<u8>> {
     let Waiting { request, question, client, transport, turn, .. } = waiting;
     let published = live.published();
-    let answer = resolve_at_once(live, &published, request, question, *client, *turn).ok()?;
+    let brought = Some(brought);
+    let answer = resolve_at_once(live, &published, request, question, *client, *turn, brought).ok()?;
     Some(finish(&published, request, &answer, *transport))
 }
 
@@ -129,6 +139,7 @@ pub async fn in_time(live: &Arc<Live>, waiting: Waiting) -> Vec<u8> {
     let mut chain = Chain::start(published.catalog.view(client), &question, flags(&request), turn);
     // What came with an earlier hop's answer; a TTL of 0 keeps it out of the cache, but it is good for this query.
     let mut heard: Vec<(GroupKey, NameKey, Arc<Slot>)> = Vec::new();
+    let mut purpose = Purpose::Repeat;
     let answer = loop {
         let fetch = match chain.step() {
             Step::Done(answer) => break answer,
@@ -138,10 +149,11 @@ pub async fn in_time(live: &Arc<Live>, waiting: Waiting) -> Vec<u8> {
             chain.supply(&slot.entry, slot.entry.ttl, false);
             continue;
         }
-        let stale = match use_cached(live, &published, client, &fetch, &mut chain) {
+        let stale = match use_cached(live, &published, client, &fetch, &mut chain, purpose) {
             Ok(()) => continue,
             Err(stale) => stale,
         };
+        purpose = Purpose::Answer;
         match hear::ask(live, &published, client, &fetch, stale, deadline).await {
             Ok(Said::Fresh(entries)) => {
                 heard.extend(entries.iter().map(|(name, slot)| (fetch.group, name.clone(), slot.clone())));
@@ -170,17 +182,37 @@ fn resolve_at_once(
     question: &Question,
     client: IpAddr,
     turn: u64,
+    brought: Option<&Brought<'_>>,
 ) -> Result<Answer, Needs> {
+    let purpose = match (request.recursion_desired, brought) {
+        (false, _) => Purpose::NoRecursion,
+        (true, None) => Purpose::Answer,
+        (true, Some(_)) => Purpose::Repeat,
+    };
     let mut chain = Chain::start(published.catalog.view(client), question, flags(request), turn);
     loop {
-        match chain.step() {
+        let fetch = match chain.step() {
             Step::Done(answer) => return Ok(answer),
-            Step::Fetch(fetch) => match use_cached(live, published, client, &fetch, &mut chain) {
-                Ok(()) => {}
-                // Nothing is forwarded for a client that does not ask for recursion, stale or not.
-                Err(_) if !request.recursion_desired => chain.refuse_recursion(),
-                Err(stale) => return Err(Needs { fetch, has_stale: stale.is_some() }),
-            },
+            Step::Fetch(fetch) => fetch,
+        };
+        match brought {
+            Some(Brought::Said(group, hops)) if *group == fetch.group => {
+                if let Some((_, slot)) = hops.iter().find(|(name, _)| *name == fetch.question.key) {
+                    chain.supply(&slot.entry, slot.entry.ttl, false);
+                    continue;
+                }
+            }
+            Some(Brought::Failed(key, error)) if **key == fetch.cache_key() => {
+                chain.fail(hear::error_for(&fetch, error.clone()));
+                continue;
+            }
+            _ => {}
+        }
+        match use_cached(live, published, client, &fetch, &mut chain, purpose) {
+            Ok(()) => {}
+            // Nothing is forwarded for a client that does not ask for recursion.
+            Err(_) if !request.recursion_desired => chain.refuse_recursion(),
+            Err(stale) => return Err(Needs { fetch, has_stale: stale.is_some() }),
         }
     }
 }
@@ -195,8 +227,9 @@ fn use_cached(
     client: IpAddr,
     fetch: &Fetch,
     chain: &mut Chain<'_>,
+    purpose: Purpose,
 ) -> Result<(), Option<Arc<Slot>>> {
-    match hear::cached(live, published, client, fetch, live.clock.now()) {
+    match hear::cached(live, published, client, fetch, live.clock.now(), purpose) {
         Cached::Use(slot, ttl) => chain.supply(&slot.entry, ttl, false),
         Cached::UseStale(slot) => chain.supply(&slot.entry, live.cache.lifetimes.stale_ttl, true),
         Cached::Ask(stale) => return Err(stale),

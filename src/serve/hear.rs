@@ -11,8 +11,9 @@ use crate::engine::chain::Fetch;
 use crate::engine::decide::{Decision, decide};
 use crate::engine::name::NameKey;
 use crate::engine::reading::{self, NotUsable};
+pub use crate::state::Hops;
 use crate::state::cache::{AnswerCache, Slot};
-use crate::state::{Live, Published, count};
+use crate::state::{Heard, Live, Published, count};
 use crate::upstream::{Failure, FailureKind, NotJoined, Outgoing};
 use hickory_proto::op::Message;
 use std::net::IpAddr;
@@ -26,18 +27,6 @@ const FAILING_RCODE_TTL: u32 = 5;
 /// Seconds for which silence is remembered for a name: short, so that a returned upstream is noticed at once.
 const UNREACHABLE_TTL: u32 = 1;
 
-/// What a group said: entries along the chain, the asked-for name first. Shared by all who waited.
-pub type Hops = Arc<[(NameKey, Arc<Slot>)]>;
-
-/// What an exchange brought.
-#[derive(Clone, Debug)]
-pub enum Heard {
-    /// The group answered.
-    Said(Hops),
-    /// It did not.
-    Failed(ExtendedError),
-}
-
 /// What the cache has to say of a fetch.
 #[derive(Debug)]
 pub enum Cached {
@@ -49,6 +38,17 @@ pub enum Cached {
     Ask(Option<Arc<Slot>>),
 }
 
+/// What a look into the cache is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To answer a query: a hit counts, and may start a refresh.
+    Answer,
+    /// To answer a query that does not ask for recursion: nothing is asked for it, and nothing stale serves it.
+    NoRecursion,
+    /// To go on with a query that has been here before: its hits are counted.
+    Repeat,
+}
+
 /// Looks into the cache; starts the refresh of a popular entry that is about to expire.
 pub fn cached(
     live: &Arc<Live>,
@@ -56,6 +56,7 @@ pub fn cached(
     client: IpAddr,
     fetch: &Fetch,
     now: Moment,
+    purpose: Purpose,
 ) -> Cached {
     let last_success = || {
         let group = published.groups.get(&fetch.group)?;
@@ -63,6 +64,9 @@ pub fn cached(
     };
     let cached = recall(&live.cache, fetch, now, last_success);
     match &cached {
+        _ if purpose == Purpose::Repeat => {}
+        Cached::UseStale(_) if purpose == Purpose::NoRecursion => return Cached::Ask(None),
+        Cached::Use(..) if purpose == Purpose::NoRecursion => count(&live.counters.fresh),
         Cached::Use(slot, _) => {
             if slot.hit_wants_refresh(now, &live.cache.lifetimes) {
                 start(live, published, client, fetch);
@@ -119,7 +123,8 @@ pub async fn ask(
             ExtendedError::new(ExtendedError::OTHER, "too many questions are waiting for an upstream")
         }
         Some(_permit) => {
-            match tokio::time::timeout_at(patience, join(live, published, client, fetch)).await {
+            let joined = join(live, published, client, fetch, Reason::Missing);
+            match tokio::time::timeout_at(patience, joined).await {
                 Ok(Ok(Heard::Said(entries))) => return Ok(Said::Fresh(entries)),
                 Ok(Ok(Heard::Failed(error))) => error,
                 Ok(Err(not_joined)) => ExtendedError::new(ExtendedError::OTHER, not_joined.to_string()),
@@ -151,7 +156,7 @@ pub enum Said {
 }
 
 /// Puts the name before the reason.
-fn error_for(fetch: &Fetch, error: ExtendedError) -> ExtendedError {
+pub(super) fn error_for(fetch: &Fetch, error: ExtendedError) -> ExtendedError {
     let name = &fetch.question.key;
     ExtendedError { text: format!("{name}: {}", error.text).into(), ..error }
 }
@@ -159,7 +164,23 @@ fn error_for(fetch: &Fetch, error: ExtendedError) -> ExtendedError {
 /// Refreshes an entry without anybody waiting for it.
 fn start(live: &Arc<Live>, published: &Arc<Published>, client: IpAddr, fetch: &Fetch) {
     let (live, published, fetch) = (live.clone(), published.clone(), fetch.clone());
-    tokio::spawn(async move { join(&live, &published, client, &fetch).await.map(drop) });
+    tokio::spawn(async move {
+        let heard = join(&live, &published, client, &fetch, Reason::Refresh).await;
+        if !matches!(heard, Ok(Heard::Said(_)))
+            && let Some((slot, _)) = live.cache.get(&fetch.cache_key(), live.clock.now())
+        {
+            slot.release_refresh(); // the next who asks may try again
+        }
+    });
+}
+
+/// Why a group is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    /// The cache has no answer, or only one beyond its life.
+    Missing,
+    /// The cache has one that is about to expire.
+    Refresh,
 }
 
 /// One exchange for all who ask the same at the same time.
@@ -168,13 +189,28 @@ async fn join(
     published: &Arc<Published>,
     client: IpAddr,
     fetch: &Fetch,
+    reason: Reason,
 ) -> Result<Heard, NotJoined> {
     live.inflight
         .join(fetch.cache_key(), || {
             let (live, published, fetch) = (live.clone(), published.clone(), fetch.clone());
-            async move { exchange(&live, &published, client, &fetch).await }
+            async move {
+                // Between the look into the cache and now, somebody else's answer may have come.
+                match is_known(&live, &fetch.cache_key()).filter(|_| reason == Reason::Missing) {
+                    Some(slot) => Heard::Said([(fetch.question.key.clone(), slot)].into()),
+                    None => exchange(&live, &published, client, &fetch).await,
+                }
+            }
         })
         .await
+}
+
+/// What the cache has under a key, if it holds and is no failure.
+pub(super) fn is_known(live: &Live, key: &CacheKey) -> Option<Arc<Slot>> {
+    match live.cache.get(key, live.clock.now()) {
+        Some((slot, Worth::Fresh(_))) if !slot.entry.is_failure() => Some(slot),
+        _ => None,
+    }
 }
 
 /// Asks the group and keeps what it says.
@@ -200,11 +236,14 @@ async fn exchange(live: &Live, published: &Published, client: IpAddr, fetch: &Fe
     };
     match keep(&live.cache, published.catalog.view(client), fetch, &reply.message, now) {
         Ok(entries) => Heard::Said(entries),
-        Err(NotUsable::Referral) => {
-            let text = format!("{} does not resolve for us: it answered with a referral", reply.server);
-            Heard::Failed(ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, text))
-        }
+        Err(NotUsable::Referral) => Heard::Failed(referral()),
     }
+}
+
+/// The words for a server that points elsewhere.
+pub(super) fn referral() -> ExtendedError {
+    let text = "the upstream server does not resolve for us: it answered with a referral";
+    ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, text)
 }
 
 /// Words for the commonest mistake in a lab.

@@ -45,6 +45,11 @@ impl Slot {
         !self.refreshing.swap(true, Ordering::Relaxed)
     }
 
+    /// The refresh came to nothing, without a failure of the upstream.
+    pub fn release_refresh(&self) {
+        self.refreshing.store(false, Ordering::Relaxed);
+    }
+
     /// When a refresh failed last.
     pub fn failed(&self) -> Option<Moment> {
         self.failed.load(Ordering::Relaxed).checked_sub(1).map(Moment)

@@ -11,13 +11,14 @@ pub mod limits;
 pub mod publish;
 pub mod snapshot;
 
+use crate::engine::answer::ExtendedError;
 use crate::engine::cache::CacheKey;
 use crate::engine::catalog::{Catalog, GroupKey};
-use crate::serve::hear::Heard;
+use crate::engine::name::NameKey;
 use crate::upstream::{Group, Inflight, LoopDetector};
 use answers::PreparedAnswers;
 use arc_swap::ArcSwap;
-use cache::AnswerCache;
+use cache::{AnswerCache, Slot};
 use clock::Clock;
 use ipnet::IpNet;
 use limits::Limits;
@@ -26,6 +27,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+/// What a group said: entries along the chain, the asked-for name first. Shared by all who waited.
+pub type Hops = Arc<[(NameKey, Arc<Slot>)]>;
+
+/// What an exchange brought.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// The group answered.
+    Said(Hops),
+    /// It did not.
+    Failed(ExtendedError),
+}
 
 /// What a configuration means: where names are answered, who is asked, who may ask.
 #[derive(Debug)]

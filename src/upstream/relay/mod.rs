@@ -71,6 +71,9 @@ pub trait Clerk<T>: Send + Sync {
     /// An answer that can be used as it is, without being read by the message library. False sends it that way.
     fn take(&self, key: &CacheKey, reply: Replied<'_>, waiters: &mut Vec<T>) -> bool;
 
+    /// The answer has come meanwhile; asked when a question is about to be sent.
+    fn is_known(&self, key: &CacheKey) -> bool;
+
     /// The question has to go the long way for this waiter.
     fn give_up(&self, waiter: T);
 
@@ -87,6 +90,7 @@ pub struct Relay<T> {
     tokens: AtomicU64,
     sockets: Mutex<HashMap<u64, Arc<Socket<T>>>>,
     roads: Mutex<Vec<Arc<Road<T>>>>,
+    clerk: Box<dyn Clerk<T>>,
 }
 
 impl<T: Send + 'static> Relay<T> {
@@ -105,12 +109,13 @@ impl<T: Send + 'static> Relay<T> {
             tokens: AtomicU64::new(WAKE + 1),
             sockets: Mutex::default(),
             roads: Mutex::default(),
+            clerk: Box::new(clerk),
         });
         let running = relay.clone();
         let runtime = tokio::runtime::Handle::current();
         std::thread::Builder::new().name("relay".into()).spawn(move || {
             let _within = runtime.enter();
-            running.run(&clerk);
+            running.run();
         })?;
         Ok(relay)
     }
@@ -151,7 +156,8 @@ impl<T: Send + 'static> Relay<T> {
     }
 
     /// The thread: replies, and questions that took too long.
-    fn run(&self, clerk: &impl Clerk<T>) {
+    fn run(&self) {
+        let clerk = &*self.clerk;
         let mut events = [EpollEvent::empty(); 32];
         let mut inbox = road::Inbox::new(BATCH);
         let mut busy = Instant::now();
@@ -190,7 +196,7 @@ impl<T: Send + 'static> Relay<T> {
     }
 
     /// Takes the replies that a socket has.
-    fn listen(&self, socket: &Arc<Socket<T>>, inbox: &mut road::Inbox, clerk: &impl Clerk<T>) {
+    fn listen(&self, socket: &Arc<Socket<T>>, inbox: &mut road::Inbox, clerk: &dyn Clerk<T>) {
         let Some(road) = socket.road() else {
             self.close(socket.token);
             return;
@@ -202,6 +208,8 @@ impl<T: Send + 'static> Relay<T> {
                 if !answer(&mut open, reply, clerk) {
                     open.waiters.drain(..).for_each(|waiter| clerk.give_up(waiter));
                 }
+                // Who joined while the answer was read finds it in the cache.
+                road.forget(&open.key).into_iter().for_each(|waiter| clerk.give_up(waiter));
             }
             Arrival::Odd(waiters) => waiters.into_iter().for_each(|waiter| clerk.give_up(waiter)),
             Arrival::Late => {}
@@ -214,7 +222,7 @@ impl<T: Send + 'static> Relay<T> {
     }
 
     /// Gives up what took too long, and closes sockets that have served.
-    fn look_after(&self, clerk: &impl Clerk<T>) {
+    fn look_after(&self, clerk: &dyn Clerk<T>) {
         let roads = lock(&self.roads).clone();
         let now = Instant::now();
         for road in &roads {
@@ -228,7 +236,7 @@ impl<T: Send + 'static> Relay<T> {
 }
 
 /// Hands an answer over; false if it has to go the long way after all. A panic costs this answer only.
-fn answer<T>(open: &mut road::Open<T>, reply: &[u8], clerk: &impl Clerk<T>) -> bool {
+fn answer<T>(open: &mut road::Open<T>, reply: &[u8], clerk: &dyn Clerk<T>) -> bool {
     let taken = catch_unwind(AssertUnwindSafe(|| {
         let plain = reply[3] & 0x0f == 0;
         if plain && clerk.take(&open.key, Replied::Unread(reply, open.sent.question_end()), &mut open.waiters)

@@ -96,6 +96,8 @@ struct State<T> {
     next: usize,
     open: HashMap<(u64, u16), Open<T>>,
     by_key: HashMap<CacheKey, (u64, u16)>,
+    /// Who came while the answer was being read.
+    joined: Vec<(CacheKey, T)>,
     /// Questions in the order in which they were asked.
     order: VecDeque<(Instant, u64, u16)>,
 }
@@ -113,6 +115,7 @@ impl<T> Road<T> {
             next: 0,
             open: HashMap::new(),
             by_key: HashMap::new(),
+            joined: Vec::new(),
             order: VecDeque::new(),
         };
         Self { server, state: Mutex::new(state) }
@@ -149,8 +152,13 @@ impl<T> Road<T> {
             if let Some(open) = state.by_key.get(&errand.key).copied() {
                 match state.open.get_mut(&open) {
                     Some(open) if !open.waiters.is_empty() => open.waiters.push(errand.waiter),
-                    _ => refused.push(errand.waiter), // this question is on its long way already
+                    Some(_) => refused.push(errand.waiter), // this question is on its long way already
+                    None => state.joined.push((errand.key, errand.waiter)), // its answer is being read
                 }
+                continue;
+            }
+            if relay.clerk.is_known(&errand.key) {
+                refused.push(errand.waiter); // the answer came between the look into the cache and now
                 continue;
             }
             if state.open.len() >= self.server.max_in_flight() {
@@ -229,7 +237,7 @@ impl<T> Road<T> {
         let odd = reply[2] & 0x02 != 0 || !open.sent.cookie_agrees(reply, open.expects_cookie);
         let (late, waited) = (open.waiters.is_empty(), now.saturating_duration_since(open.at));
         let open = state.open.remove(&place);
-        if let Some(open) = &open {
+        if let Some(open) = open.as_ref().filter(|_| late || odd) {
             state.by_key.remove(&open.key);
         }
         drop(state);
@@ -240,6 +248,16 @@ impl<T> Road<T> {
             Some(open) => Arrival::Answer(open),
             None => Arrival::Late,
         }
+    }
+
+    /// An answer has been read: who joined meanwhile.
+    pub(super) fn forget(&self, key: &CacheKey) -> Vec<T> {
+        let mut state = lock(&self.state);
+        state.by_key.remove(key);
+        if state.joined.is_empty() {
+            return Vec::new();
+        }
+        state.joined.extract_if(.., |(joined, _)| joined == key).map(|(_, waiter)| waiter).collect()
     }
 
     /// Leaves a socket whose port somebody may know; those who wait on it.
