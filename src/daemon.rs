@@ -58,6 +58,10 @@ pub struct Daemon {
     listening: Vec<SocketAddr>,
     serial: u32,
     signals: Signals,
+    /// Where the answer of the metadata service comes.
+    told: (mpsc::Sender<Instance>, mpsc::Receiver<Instance>),
+    /// The metadata service is being asked, or was.
+    asked: bool,
 }
 
 #[derive(Debug)]
@@ -97,7 +101,8 @@ impl Daemon {
             limits,
             config.cache.stale_answer_after,
         );
-        let daemon = Self { settings, config, around, live, listening, serial, signals };
+        let told = mpsc::channel(1);
+        let daemon = Self { settings, config, around, live, listening, serial, signals, told, asked: false };
         daemon.serve(listeners)?;
         daemon.watch_for_loops(None);
         daemon.greet();
@@ -106,7 +111,7 @@ impl Daemon {
 
     /// Serves until it is told to stop, then lets queries in flight end.
     pub async fn run(mut self) {
-        let mut told = self.ask_metadata();
+        self.ask_metadata();
         let mut resolv_conf = Paths::default().watch();
         let mut snapshots = tokio::time::interval(self.config.cache.snapshot_every);
         snapshots.tick().await; // the first tick is now
@@ -115,7 +120,7 @@ impl Daemon {
                 _ = self.signals.terminate.recv() => break,
                 _ = self.signals.interrupt.recv() => break,
                 _ = self.signals.reload.recv() => self.reload(),
-                Some(instance) = told.recv() => self.learn(instance),
+                Some(instance) = self.told.1.recv() => self.learn(instance),
                 () = resolv_conf.changed() => self.look_at_system(),
                 _ = snapshots.tick() => self.save().await,
             }
@@ -183,6 +188,7 @@ impl Daemon {
         self.config = config;
         self.around.system = system_servers(&self.config, &self.listening);
         self.publish();
+        self.ask_metadata();
         tracing::info!(zones = self.live.published().catalog.zones().len(), "reloaded");
     }
 
@@ -251,12 +257,12 @@ impl Daemon {
         }
     }
 
-    /// Asks the metadata service in the background; what it tells comes through the channel.
-    fn ask_metadata(&self) -> mpsc::Receiver<Instance> {
-        let (tell, told) = mpsc::channel(1);
-        let Some(address) = self.settings.metadata.filter(|_| self.config.wants_metadata()) else {
-            return told;
-        };
+    /// Asks the metadata service in the background, once it is needed; what it tells comes through the channel.
+    fn ask_metadata(&mut self) {
+        let needed = self.config.wants_metadata() && !self.asked;
+        let Some(address) = self.settings.metadata.filter(|_| needed) else { return };
+        self.asked = true;
+        let tell = self.told.0.clone();
         tokio::spawn(async move {
             let mut pause = Duration::from_secs(1);
             for _ in 0..METADATA_TRIES {
@@ -272,7 +278,6 @@ impl Daemon {
             }
             tracing::info!(%address, "no metadata service: not an ECS instance, or it is switched off");
         });
-        told
     }
 
     /// Writes the snapshot of the cache, if state is kept.

@@ -1,4 +1,21 @@
 //! pvtzd: a local DNS sidecar that does what Alibaba Cloud PrivateZone does.
+//!
+//! ```text
+//!  packet ─▶ serve::lane: is its answer finished already? ── yes ─▶ patch id, case, TTL ─▶ packet
+//!                 │ no
+//!                 ▼
+//!  serve::handle: Request::parse ─▶ screen ─▶ chain: decide ──┬─ zone, special name ────────────┐
+//!                                              ▲              └─ forward ─▶ cache ─┬─ fresh ────┤
+//!                                              │                                   ├─ stale ─┐  ▼
+//!                                              └── a CNAME: from the top ◀─ keep ◀─ ask ◀────┘ finish ─▶ packet
+//!                                                                                   │
+//!                                    upstream: relay (the usual case), exchange (all others)
+//!
+//!  config, metadata, resolv.conf ─▶ state::publish ─▶ one immutable Published, swapped whole by the daemon
+//! ```
+//!
+//! [`engine`] decides and does nothing else; [`serve`], [`upstream`], [`host`] and [`ops`] do; [`state`] holds what
+//! is live; [`config`] is the border to the file, [`cli`] the border to people; [`daemon`] is the running server.
 #![forbid(unsafe_code)]
 
 pub mod cli;

@@ -179,7 +179,9 @@ fn explain_hop(
                 None => "no forwarding rule: the default upstreams".to_string(),
             };
             let first = match through {
-                Some(zone) => format!("not configured in private zone {zone}, whose recursion proxy is on; "),
+                Some(zone) => {
+                    format!("private zone {zone} has no such record and hands it on (recursion proxy on); ")
+                }
                 None => "no private zone; ".to_string(),
             };
             let matched = rule.as_ref().map(ToString::to_string);

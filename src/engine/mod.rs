@@ -1,6 +1,11 @@
 //! The engine decides. It is pure: plain functions over data, with `now` as an argument where time matters;
 //! no async, no socket, no clock, no lock, no log. What is decided here is carried out by `serve`, `upstream`
 //! and `state`.
+//!
+//! In reading order: `request` and `screen` admit a question; `decide` says who answers for a name, by the
+//! `catalog` of `zone`s and rules and by `local` names; `chain` follows CNAMEs hop by hop into an `answer`;
+//! `reading` says what is believed of an upstream's message and `cache` what that is worth over time; `reply` is
+//! the way out, by the encoder in `wire`; `lane` keeps finished answers. `name` and `record` are the words.
 
 pub mod answer;
 pub mod cache;

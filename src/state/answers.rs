@@ -1,7 +1,8 @@
 //! Finished answers for the fast lane: shared by threads, bounded by bytes.
 //!
-//! Only what was asked for more than once comes here, so that a flood of names leaves it alone. An answer is
-//! kept under the hash of its key, with a seed that nobody outside knows; the key itself lies in the answer and
+//! An answer that an upstream had to be asked for comes here when it is asked for again, so that a flood of names
+//! to forward leaves it alone; answers out of zones come at once, and a flood of those passes through the
+//! container's probationary part. An answer is kept under the hash of its key, with a seed that nobody outside knows; the key itself lies in the answer and
 //! is compared there, where it is read anyway. Two keys of one hash displace each other and are still answered
 //! right.
 
