@@ -70,6 +70,13 @@ def test_more_queries_than_the_pipeline_holds_are_answered_too(start, fake):
             ids.remove(receive(sock).message.id)
 
 
+def test_messages_without_a_single_octet_are_passed_over(start):
+    server = start(ZONE)
+    with connection(server.where) as sock:
+        sock.sendall(b"\0\0" * 1000 + frame(query("www.p.example").to_wire()))
+        assert receive(sock).values == ["10.0.0.1"]
+
+
 def test_a_client_that_sends_octet_by_octet(start):
     server = start(ZONE)
     with connection(server.where) as sock:
