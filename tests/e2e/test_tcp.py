@@ -100,7 +100,7 @@ def test_a_half_closed_client_still_gets_its_answers(start, fake):
 
 
 def test_an_idle_connection_is_closed_and_a_busy_one_is_not(start):
-    server = start(f'[server]\ntcp_idle = "300ms"\n{ZONE}')
+    server = start(f'[server]\ntcp_idle = "1s"\n{ZONE}')
     with connection(server.where) as idle, connection(server.where) as busy:
         closed = threading.Event()
         threading.Thread(target=lambda: (idle.recv(1), closed.set()), daemon=True).start()

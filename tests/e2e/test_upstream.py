@@ -25,6 +25,7 @@ name = "www"
 type = "A"
 value = "10.0.0.1"
 """
+RECOVERY = 2 + 1.5  # the promise, and what a busy machine may add
 NO_STALE = '[cache]\nserve_stale = "off"\n'
 
 
@@ -109,7 +110,7 @@ def test_a_dead_server_is_used_again_within_two_seconds_of_its_return(start, fak
     first.start()
     returned = time.monotonic()
     until(lambda: server.ask(next(names)).values == ["192.0.2.1"], "the first is used again")
-    assert time.monotonic() - returned < 2.5
+    assert time.monotonic() - returned < RECOVERY
 
 
 def test_a_lonely_server_that_returns_is_used_within_two_seconds(start, fake):
@@ -121,7 +122,7 @@ def test_a_lonely_server_that_returns_is_used_within_two_seconds(start, fake):
     only.start()
     returned = time.monotonic()
     until(lambda: server.ask("during.test").rcode == "NOERROR", "the name that failed resolves")
-    assert time.monotonic() - returned < 2.5
+    assert time.monotonic() - returned < RECOVERY
 
 
 @pytest.mark.parametrize("strategy", ["failover", "fastest", "parallel"])
