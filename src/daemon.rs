@@ -7,9 +7,11 @@ use crate::config::{self, Cache, Config, ConfigError, Instance, Servers};
 use crate::engine::cache::Lifetimes;
 use crate::engine::name::show;
 use crate::host::metadata;
+use crate::serve::errands;
 use crate::serve::listen::Listener;
 use crate::serve::tcp::{self, Connections, TcpBounds};
 use crate::serve::udp;
+use crate::state::answers::PreparedAnswers;
 use crate::state::cache::AnswerCache;
 use crate::state::clock::Clock;
 use crate::state::limits::Limits;
@@ -82,10 +84,19 @@ impl Daemon {
         let serial = next_serial(0);
         let published = publish::build(&config, &around, None, serial);
         let clock = Clock::start();
-        let cache = AnswerCache::new(config.cache.size, lifetimes(&config.cache));
+        // What is asked again and again is kept twice: as what upstreams said, and finished for the fast lane.
+        let finished = config.cache.size / 3;
+        let cache = AnswerCache::new(config.cache.size - finished, lifetimes(&config.cache));
         restore(&cache, settings.state_dir.as_deref(), &clock);
         let limits = Limits::new(config.server.max_in_flight);
-        let live = Live::new(published, clock, cache, limits, config.cache.stale_answer_after);
+        let live = Live::new(
+            published,
+            clock,
+            cache,
+            PreparedAnswers::new(finished),
+            limits,
+            config.cache.stale_answer_after,
+        );
         let daemon = Self { settings, config, around, live, listening, serial, signals };
         daemon.serve(listeners)?;
         daemon.watch_for_loops(None);
@@ -129,9 +140,10 @@ impl Daemon {
             idle: self.config.server.tcp_idle,
         };
         let connections = Connections::default();
+        let errands = errands::start(&self.live)?;
         for listener in listeners {
             for socket in listener.udp {
-                udp::serve(socket, self.live.clone(), Handle::current())?;
+                udp::serve(socket, self.live.clone(), errands.clone(), Handle::current())?;
             }
             let tcp = tokio::net::TcpListener::from_std(listener.tcp)?;
             tokio::spawn(tcp::serve(tcp, self.live.clone(), bounds.clone(), connections.clone()));
@@ -333,7 +345,8 @@ fn next_serial(last: u32) -> u32 {
     now.max(last.wrapping_add(1))
 }
 
-fn lifetimes(cache: &Cache) -> Lifetimes {
+/// How long answers are kept, as the configuration says.
+pub fn lifetimes(cache: &Cache) -> Lifetimes {
     Lifetimes {
         min_ttl: cache.min_ttl,
         max_ttl: cache.max_ttl,

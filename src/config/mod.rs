@@ -149,7 +149,7 @@ pub struct Server {
     pub tcp_idle: Duration,
     /// Largest UDP answer, and what is announced by EDNS.
     pub udp_payload: u16,
-    /// Whether `version.bind` and `id.server` are answered.
+    /// Whether `version.bind` and `version.server` are answered (class CHAOS).
     pub version_bind: bool,
 }
 

@@ -248,7 +248,7 @@ impl<'a> Value<'a> {
             Ok(server) => server,
             Err(why) => {
                 let hint = "write the address of a server: \"100.100.2.136\", \"192.0.2.1:5353\", \"[2001:db8::1]:53\"";
-                return self.wrong(&why.to_string(), hint.to_string());
+                return self.wrong(why.to_string(), hint.to_string());
             }
         };
         let addr = server.addr;

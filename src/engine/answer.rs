@@ -1,5 +1,6 @@
 //! An answer before it is put on the wire, and why it is what it is.
 
+use super::cache::Moment;
 use super::catalog::GroupKey;
 use super::name::NameKey;
 use hickory_proto::op::ResponseCode;
@@ -72,6 +73,19 @@ pub struct Hop {
     pub source: Source,
 }
 
+/// How long the records of one hop hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// How many records of the answer section are meant.
+    pub answers: usize,
+    /// How many records of the authority section are meant.
+    pub authority: usize,
+    /// When they expire; nothing where the TTL is what a zone says, always.
+    pub expires: Option<Moment>,
+    /// From when on they should be refreshed rather than served without a thought.
+    pub due: Option<Moment>,
+}
+
 /// A whole answer: the chain in order, and the code of its last hop (RFC 6604).
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -89,6 +103,11 @@ pub struct Answer {
     pub error: Option<ExtendedError>,
     /// How it came about.
     pub hops: Vec<Hop>,
+    /// How long its records hold, in their order; nothing when the next answer may be another (a draw by weight,
+    /// a stale answer), so that it must not be kept.
+    pub holdings: Option<Vec<Holding>>,
+    /// How many records of a private address set rotate, and the first of them in the answer section.
+    pub rotation: Option<(usize, usize)>,
 }
 
 impl Answer {
@@ -102,6 +121,8 @@ impl Answer {
             authentic: false,
             error,
             hops: Vec::new(),
+            holdings: None,
+            rotation: None,
         }
     }
 }

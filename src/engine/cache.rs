@@ -21,6 +21,11 @@ impl Moment {
     }
 }
 
+/// The TTL of a record that expires then: rounded up, since it must not be seen as 0 while it still holds.
+pub fn seconds_left(expires: Moment, now: Moment) -> u32 {
+    u32::try_from(expires.since(now).div_ceil(1000)).unwrap_or(u32::MAX)
+}
+
 /// How long things are kept. Seconds unless a name says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lifetimes {
@@ -197,8 +202,7 @@ impl Entry {
         let age = now.since(self.stored);
         let life = u64::from(self.ttl) * 1000;
         if age < life {
-            // rounded up: a record must not be seen with TTL 0 while it still holds
-            Worth::Fresh((life - age).div_ceil(1000) as u32)
+            Worth::Fresh(seconds_left(self.expires(), now))
         } else if !self.is_failure() && age < life + u64::from(lifetimes.max_stale) * 1000 {
             Worth::Stale
         } else {
@@ -206,10 +210,22 @@ impl Entry {
         }
     }
 
-    /// True when a popular entry should be refreshed: a tenth of its life is left.
+    /// When it expires.
+    pub fn expires(&self) -> Moment {
+        Moment(self.stored.0 + u64::from(self.ttl) * 1000)
+    }
+
+    /// When it should be refreshed if it is popular: a tenth of its life is left. Short lives are not worth it.
+    pub fn due(&self) -> Moment {
+        match self.ttl {
+            0..10 => self.expires(),
+            ttl => Moment(self.stored.0 + u64::from(ttl) * 900),
+        }
+    }
+
+    /// True when a popular entry should be refreshed.
     pub fn is_due(&self, now: Moment) -> bool {
-        let life = u64::from(self.ttl) * 1000;
-        !self.is_failure() && self.ttl >= 10 && now.since(self.stored) * 10 >= life * 9
+        !self.is_failure() && self.ttl >= 10 && now >= self.due()
     }
 
     /// True for a failure.
@@ -261,6 +277,14 @@ struct Packed(Box<[u8]>);
 
 /// Stands for the asked-for name; no label is that long.
 const SAME_OWNER: u8 = 0xff;
+
+/// Appends a record of the asked-for name to packed records.
+pub(super) fn pack_own(packed: &mut Vec<u8>, rtype: RecordType, data: &[u8]) {
+    packed.push(SAME_OWNER);
+    packed.extend(u16::from(rtype).to_be_bytes());
+    packed.extend((data.len() as u16).to_be_bytes()); // it came out of a record, with 16 bits for its length
+    packed.extend_from_slice(data);
+}
 
 impl Packed {
     fn pack(records: &[Record], owner: &NameKey) -> Self {

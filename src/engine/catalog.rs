@@ -162,6 +162,8 @@ pub struct MatchedRule {
 pub struct View {
     /// The client's VPC, if it is in one.
     pub vpc: Option<Arc<Vpc>>,
+    /// Its number in the catalog.
+    pub index: u32,
     own: Arc<Sight>,
     shared: Arc<Sight>,
     local_names: LocalNames,
@@ -268,15 +270,17 @@ impl Catalog {
 
         let shared = Arc::new(shared.see(&spec));
         let local_names = spec.local_names;
-        let view = |vpc, own: Placed| View {
+        let view = |vpc, index: usize, own: Placed| View {
             vpc,
+            index: index as u32,
             own: Arc::new(own.see(&spec)),
             shared: shared.clone(),
             local_names,
         };
-        let outside = view(None, Placed::default());
+        let outside = view(None, 0, Placed::default());
+        let views = spec.vpcs.iter().zip(own).enumerate();
         let views =
-            spec.vpcs.iter().zip(own).map(|(vpc, own)| view(Some(Arc::new(vpc.clone())), own)).collect();
+            views.map(|(place, (vpc, own))| view(Some(Arc::new(vpc.clone())), place + 1, own)).collect();
         Ok(Self { by_prefix, views, outside, zones: spec.zones })
     }
 

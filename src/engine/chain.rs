@@ -5,14 +5,14 @@
 //! [`Chain::supply`] or [`Chain::fail`], and steps again. The same chain thus serves the server, `explain`,
 //! `check` and the tests.
 
-use super::answer::{Answer, ExtendedError, Hop, Source};
-use super::cache::{CacheKey, Entry, FailureCause, Outcome, QueryFlags};
+use super::answer::{Answer, ExtendedError, Holding, Hop, Source};
+use super::cache::{CacheKey, Entry, FailureCause, Moment, Outcome, QueryFlags};
 use super::catalog::{GroupKey, View};
 use super::decide::{Decision, decide};
 use super::local::LocalOutcome;
 use super::name::NameKey;
 use super::request::Question;
-use super::zone::{Rrset, soa_data, synthesised};
+use super::zone::{Order, Rrset, soa_data, synthesised};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::HINFO;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -67,6 +67,8 @@ pub struct Chain<'v> {
     exists: bool,
     authentic: bool,
     stale: Option<ExtendedError>,
+    holdings: Option<Vec<Holding>>,
+    rotation: Option<(usize, usize)>,
     end: Option<(ResponseCode, Option<ExtendedError>)>,
 }
 
@@ -87,6 +89,8 @@ impl<'v> Chain<'v> {
             exists: false,
             authentic: true,
             stale: None,
+            holdings: Some(Vec::new()),
+            rotation: None,
             end: None,
         }
     }
@@ -113,10 +117,13 @@ impl<'v> Chain<'v> {
             };
             self.stale =
                 Some(ExtendedError::new(code, "no upstream answered in time; this is an earlier answer"));
+            self.holdings = None;
         }
         self.authentic &= entry.authentic && !stale;
+        let before = (self.answers.len(), self.authority.len());
         self.answers.extend(entry.answers(&self.name, ttl));
         self.authority.extend(entry.authority(&self.name, ttl));
+        self.hold(before, Some(entry.expires()), Some(entry.due()));
         match &entry.outcome {
             Outcome::Rrset | Outcome::NoData => self.finish(ResponseCode::NoError),
             Outcome::NxDomain if self.exists => self.finish(ResponseCode::NoError),
@@ -206,7 +213,9 @@ impl<'v> Chain<'v> {
                 self.note(zone.map_or(Source::Minimal, |zone| Source::Zone(zone.apex().clone())));
                 self.authentic = false;
                 let hint = RData::HINFO(HINFO::new("RFC8482".into(), String::new()));
+                let before = (self.answers.len(), self.authority.len());
                 self.answers.push(Record::from_rdata(self.name.clone(), MINIMAL_TTL, hint));
+                self.hold(before, None, None);
                 self.finish(ResponseCode::NoError);
             }
             Decision::Forward { rule, through, exists } => {
@@ -221,23 +230,40 @@ impl<'v> Chain<'v> {
         None
     }
 
+    /// Notes how long the records that came since `before` hold.
+    fn hold(&mut self, before: (usize, usize), expires: Option<Moment>, due: Option<Moment>) {
+        let (answers, authority) = (self.answers.len() - before.0, self.authority.len() - before.1);
+        if let Some(holdings) = &mut self.holdings {
+            holdings.push(Holding { answers, authority, expires, due });
+        }
+    }
+
     /// Appends a set under the current name; the target if it was a CNAME.
     fn add(&mut self, set: &Rrset) -> Option<Name> {
         let mut target = None;
+        let before = (self.answers.len(), self.authority.len());
+        match set.order() {
+            Order::Fixed => {}
+            Order::Rotating => self.rotation = Some((before.0, set.values.len())),
+            Order::Drawn => self.holdings = None,
+        }
         for data in set.pick(self.turn) {
             if let RData::CNAME(cname) = &data {
                 target = Some(cname.0.clone());
             }
             self.answers.push(Record::from_rdata(self.name.clone(), set.ttl, data));
         }
+        self.hold(before, None, None);
         target
     }
 
     /// Ends with a denial and the SOA that goes with it.
     fn deny(&mut self, apex: &Name, soa: &Rrset, whole_name: bool) {
         self.authentic = false;
+        let before = (self.answers.len(), self.authority.len());
         let records = soa.values.iter().map(|data| Record::from_rdata(apex.clone(), soa.ttl, data.clone()));
         self.authority.extend(records);
+        self.hold(before, None, None);
         self.finish(if whole_name { ResponseCode::NXDomain } else { ResponseCode::NoError });
     }
 
@@ -267,6 +293,8 @@ impl<'v> Chain<'v> {
             authentic: answered && self.authentic,
             error,
             hops: std::mem::take(&mut self.hops),
+            holdings: self.holdings.take().filter(|_| answered),
+            rotation: self.rotation.filter(|_| answered),
         }
     }
 }

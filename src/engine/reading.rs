@@ -4,8 +4,9 @@
 //! chain is read hop by hop, one entry each; a hop whose name this group would not be asked for ends it, so
 //! that an upstream can say nothing of a private name or of another rule's.
 
-use super::cache::{Entry, Lifetimes, Moment, Outcome};
+use super::cache::{Entry, Lifetimes, Moment, Outcome, pack_own};
 use super::name::NameKey;
+use super::record;
 use super::request::Question;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
@@ -56,6 +57,50 @@ pub fn entries(
         break;
     }
     Ok(hops)
+}
+
+/// The entry out of a plain answer, read in place: NOERROR, all answers of the asked-for type at the asked-for
+/// name, of a type without names in its data. Nothing for every other answer, which [`entries`] reads. The caller
+/// has compared id and question.
+pub fn plain(
+    reply: &[u8],
+    question_end: usize,
+    rtype: RecordType,
+    lifetimes: &Lifetimes,
+    now: Moment,
+) -> Option<Entry> {
+    if !matches!(rtype, RecordType::A | RecordType::AAAA | RecordType::TXT) || reply.get(3)? & 0x0f != 0 {
+        return None;
+    }
+    let count = u16::from_be_bytes([*reply.get(6)?, *reply.get(7)?]);
+    let mut packed = Vec::with_capacity(usize::from(count.min(64)) * 9);
+    let mut ttl = u32::MAX;
+    let mut at = question_end;
+    for _ in 0..count {
+        let &[0xc0, 12, type_high, type_low, 0, 1, a, b, c, d, high, low] = reply.get(at..)?.first_chunk()?
+        else {
+            return None;
+        };
+        if u16::from_be_bytes([type_high, type_low]) != u16::from(rtype) {
+            return None;
+        }
+        ttl = ttl.min(valid(u32::from_be_bytes([a, b, c, d])));
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let data = reply.get(at + 12..at + 12 + length)?;
+        match rtype {
+            RecordType::A if length != 4 => return None,
+            RecordType::AAAA if length != 16 => return None,
+            RecordType::TXT if record::from_wire(rtype, data).is_err() => return None,
+            _ => {}
+        }
+        pack_own(&mut packed, rtype, data);
+        at += 12 + length;
+    }
+    if count == 0 {
+        return None;
+    }
+    let ttl = ttl.clamp(lifetimes.min_ttl.min(lifetimes.max_ttl), lifetimes.max_ttl);
+    Some(Entry::restore(Outcome::Rrset, now, ttl, reply[3] & 0x20 != 0, (&packed, &[])))
 }
 
 /// Why a message is no answer to its question.

@@ -4,9 +4,8 @@
 
 use super::answer::Answer;
 use super::request::Request;
-use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::Record;
-use hickory_proto::rr::rdata::opt::EdnsOption;
+use super::wire::Writer;
+use hickory_proto::rr::{Name, Record};
 
 /// The size of a UDP answer to a client without EDNS (RFC 1035 section 4.2.1).
 pub const PLAIN_UDP: usize = 512;
@@ -16,6 +15,9 @@ pub const TCP: usize = 65_535;
 
 /// The option code of an extended DNS error (RFC 8914).
 const EDE: u16 = 15;
+
+/// Octets of the longest text that goes with it: words must not crowd out an answer.
+const LONGEST_TEXT: usize = 200;
 
 /// How large an answer over UDP may be: what the client takes, within what we send.
 pub fn udp_limit(request: &Request, own_payload: u16) -> usize {
@@ -29,80 +31,93 @@ pub fn udp_limit(request: &Request, own_payload: u16) -> usize {
 /// The message for a client: at most `limit` octets, TC set when something had to be left out.
 /// `own_payload` is the UDP size that our OPT record announces.
 pub fn finish(request: &Request, answer: &Answer, limit: usize, own_payload: u16) -> Vec<u8> {
-    let mut message = frame(request, answer, own_payload);
-    message.answers = answer.answers.clone();
-    message.authorities = answer.authority.clone();
-    if let Some(bytes) = encode(&message).filter(|bytes| bytes.len() <= limit) {
-        return bytes;
-    }
-    // Proofs beside an answer are optional (RFC 2181 section 9 asks for TC only where the answer is cut).
-    if !answer.answers.is_empty() {
-        message.authorities.clear();
-        if let Some(bytes) = encode(&message).filter(|bytes| bytes.len() <= limit) {
-            return bytes;
+    let opt = opt(request, answer, own_payload);
+    let mut message = Vec::with_capacity(512);
+    head(&mut message, request, answer);
+    let question = request.question.as_ref().map_or_else(Name::root, |question| question.name.clone());
+    let room = limit.saturating_sub(opt.len());
+    let mut writer = Writer::new(&mut message, question);
+    // Whole records from the front, as many as fit: clients that never ask again over TCP get what there is.
+    let answers = append(&mut writer, &answer.answers, room);
+    let mut cut = answers < answer.answers.len();
+    let mut authority = 0;
+    if !cut {
+        let before = writer.len();
+        authority = append(&mut writer, &answer.authority, room);
+        if authority < answer.authority.len() {
+            // Proofs beside an answer may be left out as a whole; a denial without them is cut
+            // (RFC 2181 section 9: TC only where what is required does not fit).
+            writer.truncate(before);
+            authority = 0;
+            cut = answer.answers.is_empty();
         }
     }
-    message.metadata.truncation = true;
-    message.authorities.clear();
-    most_that_fits(message, &answer.answers, limit).unwrap_or_else(|| bare(request, ResponseCode::ServFail))
-}
-
-/// Header, question and OPT.
-fn frame(request: &Request, answer: &Answer, own_payload: u16) -> Message {
-    let mut message = Message::new(request.id, MessageType::Response, OpCode::from_u8(request.opcode));
-    message.metadata.recursion_desired = request.recursion_desired;
-    message.metadata.recursion_available = true;
-    message.metadata.checking_disabled = request.checking_disabled;
-    message.metadata.authoritative = answer.authoritative;
-    // RFC 6840 section 5.8: AD only to those who say that they understand it
-    message.metadata.authentic_data = answer.authentic && (request.authentic_data || request.dnssec_ok());
-    message.metadata.response_code = answer.rcode;
-    if let Some(question) = &request.question {
-        let mut query = Query::query(question.name.clone(), question.rtype);
-        query.set_query_class(question.class);
-        message.add_query(query);
+    message.extend_from_slice(&opt);
+    if cut {
+        message[2] |= 0x02;
     }
-    if let Some(client) = request.edns {
-        let mut edns = Edns::new();
-        edns.set_max_payload(own_payload).set_version(0).set_dnssec_ok(client.dnssec_ok);
-        if let Some(error) = &answer.error {
-            let mut option = error.code.to_be_bytes().to_vec();
-            option.extend_from_slice(error.text.as_bytes());
-            edns.options_mut().insert(EdnsOption::Unknown(EDE, option));
-        }
-        message.set_edns(edns);
+    for (at, count) in [(6, answers), (8, authority), (10, usize::from(!opt.is_empty()))] {
+        message[at..at + 2].copy_from_slice(&(count as u16).to_be_bytes());
     }
     message
 }
 
-/// Whole records from the front, as many as fit: clients that never ask again over TCP get what there is.
-fn most_that_fits(mut message: Message, answers: &[Record], limit: usize) -> Option<Vec<u8>> {
-    let (mut fits, mut too_many) = (0, answers.len());
-    message.answers.clear();
-    let mut best = encode(&message).filter(|bytes| bytes.len() <= limit)?;
-    while too_many - fits > 1 {
-        let count = fits + (too_many - fits) / 2;
-        message.answers = answers[..count].to_vec();
-        match encode(&message).filter(|bytes| bytes.len() <= limit) {
-            Some(bytes) => (fits, best) = (count, bytes),
-            None => too_many = count,
+/// Appends records while they fit `room` octets; how many did.
+fn append(writer: &mut Writer<'_>, records: &[Record], room: usize) -> usize {
+    for (count, record) in records.iter().enumerate() {
+        let before = writer.len();
+        writer.record(record);
+        if writer.len() > room {
+            writer.truncate(before);
+            return count;
         }
     }
-    Some(best)
+    records.len()
 }
 
-/// The message in octets; nothing when it does not fit 64 KiB.
-fn encode(message: &Message) -> Option<Vec<u8>> {
-    message.to_vec().ok().filter(|bytes| bytes.len() <= TCP)
+/// Header and question; the counts of the records come later.
+fn head(message: &mut Vec<u8>, request: &Request, answer: &Answer) {
+    // RFC 6840 section 5.8: AD only to those who say that they understand it
+    let authentic = answer.authentic && (request.authentic_data || request.dnssec_ok());
+    let flags = 0x8080 // QR and RA
+        | u16::from(request.opcode) << 11
+        | u16::from(answer.authoritative) << 10
+        | u16::from(request.recursion_desired) << 8
+        | u16::from(authentic) << 5
+        | u16::from(request.checking_disabled) << 4
+        | u16::from(answer.rcode.low());
+    message.extend(request.id.to_be_bytes());
+    message.extend(flags.to_be_bytes());
+    message.extend([0, u8::from(request.question.is_some()), 0, 0, 0, 0, 0, 0]);
+    if let Some(question) = &request.question {
+        for label in question.name.iter() {
+            message.push(label.len() as u8); // at most 63: it was read from a packet
+            message.extend_from_slice(label);
+        }
+        message.push(0);
+        message.extend(u16::from(question.rtype).to_be_bytes());
+        message.extend(u16::from(question.class).to_be_bytes());
+    }
 }
 
-/// A header alone.
-fn bare(request: &Request, rcode: ResponseCode) -> Vec<u8> {
-    let mut bytes = vec![0; 12];
-    bytes[..2].copy_from_slice(&request.id.to_be_bytes());
-    bytes[2] = 0x80 | request.opcode << 3 | u8::from(request.recursion_desired);
-    bytes[3] = 0x80 | rcode.low();
-    bytes
+/// Our OPT record (RFC 6891 section 6.1.2); nothing for a client that sent none.
+fn opt(request: &Request, answer: &Answer, own_payload: u16) -> Vec<u8> {
+    let Some(client) = request.edns else { return Vec::new() };
+    let mut opt = vec![0, 0, 41];
+    opt.extend(own_payload.to_be_bytes());
+    opt.extend([answer.rcode.high(), 0, u8::from(client.dnssec_ok) << 7, 0]);
+    match &answer.error {
+        None => opt.extend([0, 0]),
+        Some(error) => {
+            let text = &error.text.as_bytes()[..error.text.floor_char_boundary(LONGEST_TEXT)];
+            let length = (text.len() + 2) as u16;
+            for number in [length + 4, EDE, length, error.code] {
+                opt.extend(number.to_be_bytes());
+            }
+            opt.extend_from_slice(text);
+        }
+    }
+    opt
 }
 
 #[cfg(test)]

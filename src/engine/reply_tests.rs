@@ -5,7 +5,9 @@ use crate::engine::answer::ExtendedError;
 use crate::engine::name::parse;
 use crate::engine::record::parse_value;
 use crate::engine::request::{ClientEdns, Question};
+use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
+use hickory_proto::rr::rdata::opt::EdnsOption;
 use proptest::prelude::*;
 
 fn request(edns: Option<ClientEdns>) -> Request {

@@ -186,10 +186,32 @@ impl Rrset {
         values
     }
 
+    /// Whether [`Rrset::pick`] gives the same every time.
+    pub fn order(&self) -> Order {
+        let drawn = self.weights.iter().any(|&weight| weight > 0) || self.rtype == RecordType::CNAME;
+        match (self.values.len(), self.rtype) {
+            (0 | 1, _) => Order::Fixed,
+            _ if drawn => Order::Drawn,
+            (_, RecordType::A | RecordType::AAAA) => Order::Rotating,
+            _ => Order::Fixed,
+        }
+    }
+
     /// The values' weights; empty for a set without.
     pub fn weights(&self) -> &[u8] {
         &self.weights
     }
+}
+
+/// How a set's values come out of [`Rrset::pick`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// All, in the same order.
+    Fixed,
+    /// All, each turn beginning with another.
+    Rotating,
+    /// One, another each time.
+    Drawn,
 }
 
 /// What a look-up found at a name.
@@ -388,7 +410,7 @@ fn find(sets: &[Rrset], rtype: RecordType) -> Lookup<'_> {
 }
 
 /// SOA data of a zone that has no name server in the world: what unbound and others use for local zones.
-pub(super) fn soa_data(serial: u32) -> SOA {
+pub(crate) fn soa_data(serial: u32) -> SOA {
     let rname = record_name(b"nobody", b"invalid");
     SOA::new(localhost(), rname, serial, 3600, 1200, 604_800, NEGATIVE_TTL)
 }

@@ -12,6 +12,7 @@ use crate::engine::answer::{Answer, ExtendedError};
 use crate::engine::cache::QueryFlags;
 use crate::engine::catalog::GroupKey;
 use crate::engine::chain::{Chain, Fetch, Step};
+use crate::engine::lane::{LaneKey, Prepared};
 use crate::engine::name::NameKey;
 use crate::engine::reply;
 use crate::engine::request::{Admission, Question, Request};
@@ -45,6 +46,19 @@ pub struct Waiting {
     transport: Transport,
     /// The number of the answer: a query has one, so that sets rotate evenly whether it waits or not.
     turn: u64,
+    /// When it came.
+    since: Instant,
+    /// What it waits for first.
+    pub(super) needs: Needs,
+}
+
+/// What an upstream group must say before a query can be answered.
+#[derive(Debug)]
+pub(super) struct Needs {
+    /// The question for the group.
+    pub(super) fetch: Fetch,
+    /// There is an answer beyond its life, for the case that nothing comes.
+    pub(super) has_stale: bool,
 }
 
 /// What [`at_once`] makes of a packet.
@@ -75,20 +89,43 @@ pub fn at_once(live: &Arc<Live>, packet: &[u8], client: IpAddr, transport: Trans
     };
     let screening = Screening { allowed: published.allows(client), version_bind: published.version_bind };
     let turn = live.turn();
-    let answer = screen(&question, screening)
-        .or_else(|| recognise_probe(live, &question))
-        .or_else(|| resolve_at_once(live, &published, &request, &question, client, turn));
+    let answer = match screen(&question, screening).or_else(|| recognise_probe(live, &question)) {
+        Some(answer) => Ok(answer),
+        None => resolve_at_once(live, &published, &request, &question, client, turn),
+    };
     match answer {
-        Some(answer) => Outcome::Reply(finish(&published, &request, &answer, transport)),
-        None => Outcome::Wait(Box::new(Waiting { request, question, client, transport, turn })),
+        Ok(answer) => {
+            let reply = finish(&published, &request, &answer, transport);
+            prepare(live, &published, &request, &question, client, &answer, &reply, turn);
+            Outcome::Reply(reply)
+        }
+        Err(needs) => {
+            let since = Instant::now();
+            Outcome::Wait(Box::new(Waiting { request, question, client, transport, turn, since, needs }))
+        }
+    }
+}
+
+/// Answers a query whose wait may be over; nothing when an upstream must be heard once more.
+pub(super) fn settle(live: &Arc<Live>, waiting: &Waiting) -> Option<Vec<u8>> {
+    let Waiting { request, question, client, transport, turn, .. } = waiting;
+    let published = live.published();
+    let answer = resolve_at_once(live, &published, request, question, *client, *turn).ok()?;
+    Some(finish(&published, request, &answer, *transport))
+}
+
+impl Waiting {
+    /// Who asks.
+    pub(super) fn client(&self) -> IpAddr {
+        self.client
     }
 }
 
 /// Answers a query that has to wait, within [`CLIENT_DEADLINE`].
 pub async fn in_time(live: &Arc<Live>, waiting: Waiting) -> Vec<u8> {
-    let Waiting { request, question, client, transport, turn } = waiting;
+    let Waiting { request, question, client, transport, turn, since, .. } = waiting;
     let published = live.published();
-    let deadline = Instant::now() + CLIENT_DEADLINE;
+    let deadline = since + CLIENT_DEADLINE;
     let mut chain = Chain::start(published.catalog.view(client), &question, flags(&request), turn);
     // What came with an earlier hop's answer; a TTL of 0 keeps it out of the cache, but it is good for this query.
     let mut heard: Vec<(GroupKey, NameKey, Arc<Slot>)> = Vec::new();
@@ -122,7 +159,10 @@ pub async fn in_time(live: &Arc<Live>, waiting: Waiting) -> Vec<u8> {
     finish(&published, &request, &answer, transport)
 }
 
-/// The answer as far as zones, special names and the cache have it; nothing when an upstream must be heard.
+/// The answer as far as zones, special names and the cache have it.
+///
+/// # Errors
+/// What an upstream must say first.
 fn resolve_at_once(
     live: &Arc<Live>,
     published: &Arc<Published>,
@@ -130,16 +170,16 @@ fn resolve_at_once(
     question: &Question,
     client: IpAddr,
     turn: u64,
-) -> Option<Answer> {
+) -> Result<Answer, Needs> {
     let mut chain = Chain::start(published.catalog.view(client), question, flags(request), turn);
     loop {
         match chain.step() {
-            Step::Done(answer) => return Some(answer),
+            Step::Done(answer) => return Ok(answer),
             Step::Fetch(fetch) => match use_cached(live, published, client, &fetch, &mut chain) {
                 Ok(()) => {}
                 // Nothing is forwarded for a client that does not ask for recursion, stale or not.
                 Err(_) if !request.recursion_desired => chain.refuse_recursion(),
-                Err(_) => return None,
+                Err(stale) => return Err(Needs { fetch, has_stale: stale.is_some() }),
             },
         }
     }
@@ -177,6 +217,29 @@ fn recognise_probe(live: &Live, question: &Question) -> Option<Answer> {
         let text = "this question was asked by this very server: its upstream leads back to it";
         Answer::code(ResponseCode::Refused, Some(ExtendedError::new(ExtendedError::OTHER, text)))
     })
+}
+
+/// Leaves an answer that came from zones or the cache for the fast lane. What an upstream had to be asked for
+/// comes here when it is asked for again.
+#[expect(clippy::too_many_arguments, reason = "all of them are known at one place only")]
+fn prepare(
+    live: &Live,
+    published: &Published,
+    request: &Request,
+    question: &Question,
+    client: IpAddr,
+    answer: &Answer,
+    reply: &[u8],
+    turn: u64,
+) {
+    let Some(key) = LaneKey::of(request, question, published.catalog.view(client).index) else { return };
+    let now = live.clock.now();
+    if live.answers.get(&key).is_some_and(|prepared| prepared.holds(published.generation, now)) {
+        return; // this client's query was of a form that the lane does not take
+    }
+    if let Some(prepared) = Prepared::of(&key, reply, answer, turn, published.generation, now) {
+        live.answers.insert(&key, prepared);
+    }
 }
 
 fn flags(request: &Request) -> QueryFlags {

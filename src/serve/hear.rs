@@ -1,15 +1,20 @@
 //! What an upstream group says of a name: out of the cache if it holds, from the group if not, and out of the
 //! cache beyond its life when the group does not answer (RFC 8767).
+//!
+//! What is decided here at a moment ([`recall`], [`keep`], [`note_failure`]) takes the moment as an argument, so
+//! that the scenarios play it with a clock of their own.
 
 use crate::engine::answer::ExtendedError;
 use crate::engine::cache::{CacheKey, Entry, FailureCause, Moment, Worth};
+use crate::engine::catalog::View;
 use crate::engine::chain::Fetch;
 use crate::engine::decide::{Decision, decide};
 use crate::engine::name::NameKey;
 use crate::engine::reading::{self, NotUsable};
-use crate::state::cache::Slot;
+use crate::state::cache::{AnswerCache, Slot};
 use crate::state::{Live, Published, count};
 use crate::upstream::{Failure, FailureKind, NotJoined, Outgoing};
+use hickory_proto::op::Message;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -21,11 +26,14 @@ const FAILING_RCODE_TTL: u32 = 5;
 /// Seconds for which silence is remembered for a name: short, so that a returned upstream is noticed at once.
 const UNREACHABLE_TTL: u32 = 1;
 
-/// What an exchange brought: entries along the chain, the asked-for name first. Shared by all who waited.
+/// What a group said: entries along the chain, the asked-for name first. Shared by all who waited.
+pub type Hops = Arc<[(NameKey, Arc<Slot>)]>;
+
+/// What an exchange brought.
 #[derive(Clone, Debug)]
 pub enum Heard {
     /// The group answered.
-    Said(Arc<[(NameKey, Arc<Slot>)]>),
+    Said(Hops),
     /// It did not.
     Failed(ExtendedError),
 }
@@ -49,28 +57,40 @@ pub fn cached(
     fetch: &Fetch,
     now: Moment,
 ) -> Cached {
-    let lifetimes = &live.cache.lifetimes;
-    match live.cache.get(&fetch.cache_key(), now) {
-        Some((slot, Worth::Fresh(ttl))) => {
-            let popular = slot.hit() > 0;
-            if lifetimes.prefetch && popular && slot.entry.is_due(now) && slot.claim_refresh() {
+    let last_success = || {
+        let group = published.groups.get(&fetch.group)?;
+        group.last_success().map(|instant| live.clock.at(instant))
+    };
+    let cached = recall(&live.cache, fetch, now, last_success);
+    match &cached {
+        Cached::Use(slot, _) => {
+            if slot.hit_wants_refresh(now, &live.cache.lifetimes) {
                 start(live, published, client, fetch);
             }
             count(&live.counters.fresh);
-            Cached::Use(slot, ttl)
         }
+        Cached::UseStale(_) => count(&live.counters.stale),
+        Cached::Ask(_) => {}
+    }
+    cached
+}
+
+/// What the cache has to say of a fetch at a moment. Beyond its life an entry is used at once only while the
+/// last refresh failed a moment ago, and the group did not answer anything since (`last_success`).
+pub fn recall(
+    cache: &AnswerCache,
+    fetch: &Fetch,
+    now: Moment,
+    last_success: impl FnOnce() -> Option<Moment>,
+) -> Cached {
+    match cache.get(&fetch.cache_key(), now) {
+        Some((slot, Worth::Fresh(ttl))) => Cached::Use(slot, ttl),
         Some((slot, Worth::Stale)) => {
-            let success = published.groups.get(&fetch.group).and_then(|group| group.last_success());
-            let success = success.map(|instant| live.clock.at(instant));
             let waits = slot.failed().is_some_and(|failed| {
-                now.since(failed) < lifetimes.stale_retry_ms && success.is_none_or(|moment| moment <= failed)
+                now.since(failed) < cache.lifetimes.stale_retry_ms
+                    && last_success().is_none_or(|success| success <= failed)
             });
-            if waits {
-                count(&live.counters.stale);
-                Cached::UseStale(slot)
-            } else {
-                Cached::Ask(Some(slot))
-            }
+            if waits { Cached::UseStale(slot) } else { Cached::Ask(Some(slot)) }
         }
         Some((_, Worth::Dead)) | None => Cached::Ask(None),
     }
@@ -124,8 +144,8 @@ pub async fn ask(
 /// What came of asking.
 #[derive(Debug)]
 pub enum Said {
-    /// Entries along the chain, the asked-for name first.
-    Fresh(Arc<[(NameKey, Arc<Slot>)]>),
+    /// What the group says.
+    Fresh(Hops),
     /// An entry beyond its life.
     Stale(Arc<Slot>),
 }
@@ -171,28 +191,16 @@ async fn exchange(live: &Live, published: &Published, client: IpAddr, fetch: &Fe
     };
     let reply = group.exchange(&outgoing).await;
     let now = live.clock.now();
-    let keep_failure = |cause, ttl| {
-        live.cache.insert(fetch.cache_key(), Entry::failure(cause, ttl, now), now);
-    };
     let reply = match reply {
         Ok(reply) => reply,
         Err(failure) => {
-            match failure.kind {
-                FailureKind::Rcode(rcode) => keep_failure(FailureCause::Rcode(rcode), FAILING_RCODE_TTL),
-                FailureKind::Timeout | FailureKind::Network => {
-                    keep_failure(FailureCause::Unreachable, UNREACHABLE_TTL);
-                }
-                FailureKind::NoServers | FailureKind::Overloaded | FailureKind::Looping => {}
-            }
+            note_failure(&live.cache, fetch, failure.kind, now);
             return Heard::Failed(explain(&failure));
         }
     };
-    let view = published.catalog.view(client);
-    let believe = |target: &NameKey| same_group(decide(view, target, fetch.question.rtype), fetch);
-    match reading::entries(&reply.message, &fetch.question, &live.cache.lifetimes, now, believe) {
-        Ok(entries) => Heard::Said(entries.into_iter().map(|hop| keep(live, fetch, hop, now)).collect()),
+    match keep(&live.cache, published.catalog.view(client), fetch, &reply.message, now) {
+        Ok(entries) => Heard::Said(entries),
         Err(NotUsable::Referral) => {
-            keep_failure(FailureCause::Unreachable, FAILING_RCODE_TTL);
             let text = format!("{} does not resolve for us: it answered with a referral", reply.server);
             Heard::Failed(ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, text))
         }
@@ -202,10 +210,41 @@ async fn exchange(live: &Live, published: &Published, client: IpAddr, fetch: &Fe
 /// Words for the commonest mistake in a lab.
 const NO_UPSTREAM: &str = "no upstream is configured, so only private names are answered";
 
-/// Puts one hop into the cache.
-fn keep(live: &Live, fetch: &Fetch, (name, entry): (NameKey, Entry), now: Moment) -> (NameKey, Arc<Slot>) {
-    let key = CacheKey::new(fetch.group, &name, fetch.question.rtype, fetch.flags);
-    (name, live.cache.insert(key, entry, now))
+/// Keeps what a group said, as far as it is believed: an entry for each hop, the asked-for name first.
+///
+/// # Errors
+/// The message is no answer; that is noted as a failure.
+pub fn keep(
+    cache: &AnswerCache,
+    view: &View,
+    fetch: &Fetch,
+    message: &Message,
+    now: Moment,
+) -> Result<Hops, NotUsable> {
+    let believe = |target: &NameKey| same_group(decide(view, target, fetch.question.rtype), fetch);
+    let entries = reading::entries(message, &fetch.question, &cache.lifetimes, now, believe).inspect_err(
+        |NotUsable::Referral| {
+            let failure = Entry::failure(FailureCause::Unreachable, FAILING_RCODE_TTL, now);
+            cache.insert(fetch.cache_key(), failure, now);
+        },
+    )?;
+    let kept = entries.into_iter().map(|(name, entry)| {
+        let key = CacheKey::new(fetch.group, &name, fetch.question.rtype, fetch.flags);
+        (name, cache.insert(key, entry, now))
+    });
+    Ok(kept.collect())
+}
+
+/// Remembers for a moment that a group could not tell; not where that was our own doing.
+pub fn note_failure(cache: &AnswerCache, fetch: &Fetch, kind: FailureKind, now: Moment) {
+    let entry = match kind {
+        FailureKind::Rcode(rcode) => Entry::failure(FailureCause::Rcode(rcode), FAILING_RCODE_TTL, now),
+        FailureKind::Timeout | FailureKind::Network => {
+            Entry::failure(FailureCause::Unreachable, UNREACHABLE_TTL, now)
+        }
+        FailureKind::NoServers | FailureKind::Overloaded | FailureKind::Looping => return,
+    };
+    cache.insert(fetch.cache_key(), entry, now);
 }
 
 /// True when the same group would be asked for a name that is met in its own answer.

@@ -3,9 +3,11 @@
 //! [`udp`] and [`tcp`] move packets and bound what one client can take; `handle` is the story of a query;
 //! `hear` is where it meets the cache and the upstream groups.
 
+pub mod errands;
 pub mod handle;
 pub mod hear;
 pub mod holder;
+pub mod lane;
 pub mod listen;
 pub mod tcp;
 pub mod udp;

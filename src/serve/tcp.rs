@@ -4,26 +4,24 @@
 //! writer; the rest become tasks, so many at most for a connection. Whoever is slow to send or to receive is
 //! cut off after a while and costs nothing but its own connection.
 
-use super::handle::{self, Outcome, Transport};
+use super::handle::{self, Outcome, Transport, Waiting};
+use super::lane::Lane;
 use crate::state::{Live, count};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// A message that has begun must be there whole within this time.
 const MESSAGE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Octets read at once: many small queries.
-const READ_BUFFER: usize = 4096;
-
-/// Octets gathered into one write.
+/// Octets of answers that are gathered into one write.
 const WRITE_BUFFER: usize = 16 << 10;
 
 /// The bounds of TCP service.
@@ -77,46 +75,98 @@ async fn converse(stream: TcpStream, peer: SocketAddr, live: Arc<Live>, bounds: 
 }
 
 async fn read_all(
-    reader: OwnedReadHalf,
+    mut reader: OwnedReadHalf,
     peer: SocketAddr,
     live: Arc<Live>,
     bounds: &TcpBounds,
     answers: mpsc::Sender<Vec<u8>>,
 ) -> io::Result<()> {
-    let mut reader = BufReader::with_capacity(READ_BUFFER, reader);
     let in_flight = Arc::new(Semaphore::new(bounds.pipeline.max(1)));
     let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
-    let mut packet = Vec::new();
+    let mut inbox = Inbox::default();
+    // When a message that is not whole yet has to be.
+    let mut due: Option<Instant> = None;
     loop {
-        let Some(length) = next_length(&mut reader, bounds.idle).await? else { return Ok(()) };
-        packet.resize(usize::from(length), 0);
-        timeout(MESSAGE_DEADLINE, reader.read_exact(&mut packet)).await??;
-        match handle::at_once(&live, &packet, peer.ip(), Transport::Tcp) {
-            Outcome::Drop => {}
-            Outcome::Reply(reply) => answers.send(reply).await.map_err(|_| gone())?,
-            Outcome::Wait(waiting) => {
-                let Ok(permit) = in_flight.clone().acquire_owned().await else { return Ok(()) };
-                let (live, answers) = (live.clone(), answers.clone());
-                tokio::spawn(async move {
-                    let reply = handle::in_time(&live, *waiting).await;
-                    let _ = answers.send(reply).await; // a client that has gone misses nothing
-                    drop(permit);
-                });
+        let mut replies = Vec::new();
+        let waiting = inbox.answer(&live, peer, &mut replies);
+        if !replies.is_empty() {
+            answers.send(replies).await.map_err(|_| gone())?;
+        }
+        if let Some(waiting) = waiting {
+            let Ok(permit) = in_flight.clone().acquire_owned().await else { return Ok(()) };
+            let (live, answers) = (live.clone(), answers.clone());
+            tokio::spawn(async move {
+                let reply = handle::in_time(&live, *waiting).await;
+                let mut framed = Vec::with_capacity(reply.len() + 2);
+                frame(&mut framed, |framed| framed.extend_from_slice(&reply));
+                let _ = answers.send(framed).await; // a client that has gone misses nothing
+                drop(permit);
+            });
+            continue;
+        }
+        if next_message(&inbox.bytes).is_some() {
+            continue; // there was more than one write holds
+        }
+        let now = Instant::now();
+        due = if inbox.is_empty() { None } else { due.or(Some(now + MESSAGE_DEADLINE)) };
+        match timeout_at(due.unwrap_or(now + bounds.idle), reader.read_buf(&mut inbox.bytes)).await {
+            Ok(Ok(0)) if inbox.is_empty() => return Ok(()),
+            Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                read?;
+                if next_message(&inbox.bytes).is_some() {
+                    due = None;
+                }
             }
+            Err(_) if inbox.is_empty() => return Ok(()), // idle for long enough
+            Err(elapsed) => return Err(elapsed.into()),
         }
     }
 }
 
-/// The length that precedes a message; nothing when the client closed between messages or was idle too long.
-async fn next_length(reader: &mut BufReader<OwnedReadHalf>, idle: Duration) -> io::Result<Option<u16>> {
-    let first = match timeout(idle, reader.read_u8()).await {
-        Ok(Ok(first)) => first,
-        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        Ok(Err(error)) => return Err(error),
-        Err(_) => return Ok(None),
-    };
-    let second = timeout(MESSAGE_DEADLINE, reader.read_u8()).await??;
-    Ok(Some(u16::from_be_bytes([first, second])))
+/// What has come of the stream and is not answered yet.
+#[derive(Debug, Default)]
+struct Inbox {
+    bytes: Vec<u8>,
+}
+
+impl Inbox {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Answers whole messages into `replies` until one has to wait; that one is handed back.
+    fn answer(&mut self, live: &Arc<Live>, peer: SocketAddr, replies: &mut Vec<u8>) -> Option<Box<Waiting>> {
+        let mut at = 0;
+        let mut waiting = None;
+        let mut lane = Lane::new(live);
+        while let Some(packet) = next_message(&self.bytes[at..]) {
+            at += 2 + packet.len();
+            let known = frame(replies, |replies| lane.answer(packet, peer.ip(), Transport::Tcp, replies));
+            if known {
+                continue;
+            }
+            match handle::at_once(live, packet, peer.ip(), Transport::Tcp) {
+                Outcome::Drop => {}
+                Outcome::Reply(reply) => frame(replies, |replies| replies.extend_from_slice(&reply)),
+                Outcome::Wait(query) => {
+                    waiting = Some(query);
+                    break;
+                }
+            }
+            if replies.len() >= WRITE_BUFFER {
+                break; // let them out before there are more
+            }
+        }
+        self.bytes.drain(..at);
+        waiting
+    }
+}
+
+/// The whole message at the front, if it is whole (RFC 1035 section 4.2.2).
+fn next_message(bytes: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    rest.get(..usize::from(u16::from_be_bytes(*length)))
 }
 
 /// Writes answers as they come, as many with one call as have come.
@@ -125,24 +175,26 @@ async fn write_all(
     mut outgoing: mpsc::Receiver<Vec<u8>>,
     patience: Duration,
 ) -> io::Result<()> {
-    let mut buffer = Vec::with_capacity(READ_BUFFER);
-    while let Some(reply) = outgoing.recv().await {
-        frame(&mut buffer, &reply);
-        while buffer.len() < WRITE_BUFFER {
-            let Ok(reply) = outgoing.try_recv() else { break };
-            frame(&mut buffer, &reply);
+    while let Some(mut replies) = outgoing.recv().await {
+        while replies.len() < WRITE_BUFFER {
+            let Ok(more) = outgoing.try_recv() else { break };
+            replies.extend(more);
         }
-        timeout(patience, writer.write_all(&buffer)).await??;
-        buffer.clear();
+        timeout(patience, writer.write_all(&replies)).await??;
     }
     writer.shutdown().await
 }
 
-/// Length and message (RFC 1035 section 4.2.2).
-fn frame(buffer: &mut Vec<u8>, reply: &[u8]) {
-    let length = u16::try_from(reply.len()).unwrap_or(u16::MAX);
-    buffer.extend(length.to_be_bytes());
-    buffer.extend_from_slice(&reply[..usize::from(length)]);
+/// Appends a message with its length before it; nothing when `write` appended nothing. What `write` returned.
+fn frame<T>(buffer: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    let start = buffer.len();
+    buffer.extend([0, 0]);
+    let written = write(buffer);
+    match u16::try_from(buffer.len() - start - 2) {
+        Ok(length) if length > 0 => buffer[start..start + 2].copy_from_slice(&length.to_be_bytes()),
+        _ => buffer.truncate(start), // no message is longer than 65535 octets: `finish` sees to it
+    }
+    written
 }
 
 /// Counts connections, in all and by client.

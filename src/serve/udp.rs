@@ -4,7 +4,10 @@
 //! bound to one address receives and sends in batches. A wildcard socket goes one by one, because each answer
 //! must leave from the address that was asked, and that is said beside each datagram (IP_PKTINFO).
 
+use super::errands::{self, Errands, Visitor};
 use super::handle::{self, Outcome, Transport};
+use super::lane::Lane;
+use crate::engine::reply::PLAIN_UDP;
 use crate::state::{Live, count};
 use nix::errno::Errno;
 use nix::libc;
@@ -13,6 +16,7 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrIn, SockaddrIn6,
     SockaddrLike, SockaddrStorage, recvmmsg, recvmsg, sendmmsg, sendmsg, setsockopt,
 };
+use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -34,7 +38,7 @@ const STACK: usize = 512 << 10;
 ///
 /// # Errors
 /// The thread cannot be started, or the kernel does not tell the addresses of a wildcard socket's datagrams.
-pub fn serve(socket: UdpSocket, live: Arc<Live>, runtime: Handle) -> io::Result<()> {
+pub fn serve(socket: UdpSocket, live: Arc<Live>, errands: Arc<Errands>, runtime: Handle) -> io::Result<()> {
     let address = socket.local_addr()?;
     let wildcard = address.ip().is_unspecified();
     if wildcard && address.is_ipv4() {
@@ -42,11 +46,15 @@ pub fn serve(socket: UdpSocket, live: Arc<Live>, runtime: Handle) -> io::Result<
     } else if wildcard {
         setsockopt(&socket, Ipv6RecvPacketInfo, &true)?;
     }
-    let server = Server { socket: Arc::new(socket), live };
+    let server = Server { socket: Arc::new(socket), live, errands };
     let thread = thread::Builder::new().name("udp".into()).stack_size(STACK);
     thread.spawn(move || {
         let _within = runtime.enter();
-        if wildcard { server.one_by_one() } else { server.in_batches() }
+        match (wildcard, address) {
+            (true, _) => server.one_by_one(),
+            (false, SocketAddr::V4(_)) => server.in_batches::<SockaddrIn>(),
+            (false, SocketAddr::V6(_)) => server.in_batches::<SockaddrIn6>(),
+        }
     })?;
     Ok(())
 }
@@ -55,11 +63,12 @@ pub fn serve(socket: UdpSocket, live: Arc<Live>, runtime: Handle) -> io::Result<
 struct Server {
     socket: Arc<UdpSocket>,
     live: Arc<Live>,
+    errands: Arc<Errands>,
 }
 
 /// The address that a datagram was sent to, so that its answer leaves from there.
-#[derive(Clone, Copy)]
-enum Local {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Local {
     /// The socket's own.
     Bound,
     V4(libc::in_pktinfo),
@@ -68,46 +77,59 @@ enum Local {
 
 impl Server {
     /// Receives and answers up to [`BATCH`] datagrams with a system call each way.
-    fn in_batches(&self) {
-        let mut received = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
-        let mut sent = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
-        let mut buffers = vec![[0u8; LONGEST_QUERY]; BATCH];
-        let mut replies: Vec<Vec<u8>> = Vec::with_capacity(BATCH);
-        let mut peers: Vec<Option<SockaddrStorage>> = Vec::with_capacity(BATCH);
+    fn in_batches<A: Peer>(&self) {
+        let mut received = MultiHeaders::<A>::preallocate(BATCH, None);
+        let mut sent = MultiHeaders::<A>::preallocate(BATCH, None);
+        let mut buffers: [Vec<u8>; BATCH] = std::array::from_fn(|_| vec![0; LONGEST_QUERY]);
+        let mut replies: [Vec<u8>; BATCH] = std::array::from_fn(|_| Vec::with_capacity(PLAIN_UDP));
+        let mut peers: Vec<Option<A>> = Vec::with_capacity(BATCH);
+        let mut visitors = Vec::new();
         loop {
-            let mut slices: Vec<[IoSliceMut<'_>; 1]> =
-                buffers.iter_mut().map(|b| [IoSliceMut::new(b)]).collect();
+            peers.clear();
+            let mut slices = buffers.each_mut().map(|buffer| [IoSliceMut::new(buffer)]);
             let fd = self.socket.as_raw_fd();
             match recvmmsg(fd, &mut received, slices.iter_mut(), MsgFlags::MSG_WAITFORONE, None) {
                 Ok(messages) => {
+                    let mut lane = Lane::new(&self.live);
                     for message in messages {
-                        let Some((peer, packet)) = datagram(&message) else { continue };
-                        if let Some(reply) = self.answer(packet, peer, Local::Bound) {
-                            replies.push(reply);
-                            peers.push(message.address);
+                        let Some(address) = message.address else { continue };
+                        let packet = message.iovs().next().unwrap_or(&[]);
+                        let reply = &mut replies[peers.len()];
+                        if self.answer(
+                            &mut lane,
+                            packet,
+                            address.to_std(),
+                            Local::Bound,
+                            reply,
+                            &mut visitors,
+                        ) {
+                            peers.push(Some(address));
                         }
                     }
                 }
                 Err(error) => self.survive(error),
             }
+            if !visitors.is_empty() {
+                errands::send_out(&self.errands, &self.live, &mut visitors);
+            }
+            let slices = replies.each_ref().map(|reply| [IoSlice::new(reply)]);
             let mut from = 0;
-            while from < replies.len() {
-                let out: Vec<[IoSlice<'_>; 1]> =
-                    replies[from..].iter().map(|reply| [IoSlice::new(reply)]).collect();
-                match sendmmsg(fd, &mut sent, out.iter(), &peers[from..], [], MsgFlags::empty()) {
+            while from < peers.len() {
+                let out = slices[from..peers.len()].iter();
+                match sendmmsg(fd, &mut sent, out, &peers[from..], [], MsgFlags::empty()) {
                     Ok(done) => from += done.count().max(1),
                     Err(Errno::EINTR) => {}
                     Err(_) => from += 1, // this client cannot be reached; the next may
                 }
             }
-            replies.clear();
-            peers.clear();
         }
     }
 
     /// Receives and answers datagrams one by one, each answer from the address that was asked.
     fn one_by_one(&self) {
         let mut buffer = [0u8; LONGEST_QUERY];
+        let mut reply = Vec::new();
+        let mut visitors = Vec::new();
         let mut space = nix::cmsg_space!(libc::in_pktinfo, libc::in6_pktinfo);
         loop {
             let fd = self.socket.as_raw_fd();
@@ -115,37 +137,54 @@ impl Server {
             match recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut space), MsgFlags::empty()) {
                 Ok(message) => {
                     let local = local_address(&message);
-                    let Some((peer, packet)) = datagram(&message) else { continue };
-                    if let Some(reply) = self.answer(packet, peer, local) {
+                    let Some(peer) = message.address.as_ref().and_then(to_std) else { continue };
+                    let packet = message.iovs().next().unwrap_or(&[]);
+                    let mut lane = Lane::new(&self.live);
+                    if self.answer(&mut lane, packet, peer, local, &mut reply, &mut visitors) {
                         send(&self.socket, &reply, peer, local);
                     }
+                    errands::send_out(&self.errands, &self.live, &mut visitors);
                 }
                 Err(error) => self.survive(error),
             }
         }
     }
 
-    /// The answer to a packet, if it is there at once. A panic costs the packet, not the thread.
-    fn answer(&self, packet: &[u8], peer: SocketAddr, local: Local) -> Option<Vec<u8>> {
+    /// Puts the answer to a packet into `reply`, if it is there at once; whoever has to wait joins `visitors`.
+    /// A panic costs the packet, not the thread.
+    fn answer(
+        &self,
+        lane: &mut Lane<'_>,
+        packet: &[u8],
+        peer: SocketAddr,
+        local: Local,
+        reply: &mut Vec<u8>,
+        visitors: &mut Vec<Visitor>,
+    ) -> bool {
         if peer.port() == 0 {
-            return None; // nobody can receive there
+            return false; // nobody can receive there
         }
-        let outcome =
-            catch_unwind(AssertUnwindSafe(|| handle::at_once(&self.live, packet, peer.ip(), Transport::Udp)));
+        reply.clear();
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            if lane.answer(packet, peer.ip(), Transport::Udp, reply) {
+                return None;
+            }
+            Some(handle::at_once(&self.live, packet, peer.ip(), Transport::Udp))
+        }));
         match outcome {
-            Ok(Outcome::Reply(reply)) => Some(reply),
-            Ok(Outcome::Drop) => None,
-            Ok(Outcome::Wait(waiting)) => {
-                let (live, socket) = (self.live.clone(), self.socket.clone());
-                tokio::spawn(async move {
-                    let reply = handle::in_time(&live, *waiting).await;
-                    send(&socket, &reply, peer, local);
-                });
-                None
+            Ok(None) => true,
+            Ok(Some(Outcome::Reply(bytes))) => {
+                *reply = bytes;
+                true
+            }
+            Ok(Some(Outcome::Drop)) => false,
+            Ok(Some(Outcome::Wait(waiting))) => {
+                visitors.push(Visitor { waiting, socket: self.socket.clone(), peer, local });
+                false
             }
             Err(_) => {
                 count(&self.live.counters.panics);
-                None
+                false
             }
         }
     }
@@ -159,10 +198,21 @@ impl Server {
     }
 }
 
-/// Sender and payload of what was received; nothing for what has no sender.
-fn datagram<'m>(message: &RecvMsg<'m, 'm, SockaddrStorage>) -> Option<(SocketAddr, &'m [u8])> {
-    let peer = to_std(message.address.as_ref()?)?;
-    Some((peer, message.iovs().next().unwrap_or(&[])))
+/// The peers of a socket of one address family: small to copy.
+trait Peer: SockaddrLike + Copy {
+    fn to_std(self) -> SocketAddr;
+}
+
+impl Peer for SockaddrIn {
+    fn to_std(self) -> SocketAddr {
+        SocketAddr::V4(self.into())
+    }
+}
+
+impl Peer for SockaddrIn6 {
+    fn to_std(self) -> SocketAddr {
+        SocketAddr::V6(self.into())
+    }
 }
 
 fn to_std(address: &SockaddrStorage) -> Option<SocketAddr> {
@@ -195,7 +245,7 @@ fn local_address(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Local {
 }
 
 /// Sends an answer. A full buffer or an unreachable client costs this answer only: a datagram may be lost.
-fn send(socket: &UdpSocket, reply: &[u8], peer: SocketAddr, local: Local) {
+pub(super) fn send(socket: &UdpSocket, reply: &[u8], peer: SocketAddr, local: Local) {
     let slices = [IoSlice::new(reply)];
     let v4 = |info| [ControlMessage::Ipv4PacketInfo(info)];
     let v6 = |info| [ControlMessage::Ipv6PacketInfo(info)];
@@ -213,4 +263,55 @@ fn sendto<A: SockaddrLike>(
     to: &A,
 ) -> nix::Result<usize> {
     sendmsg(socket.as_raw_fd(), slices, beside, MsgFlags::MSG_DONTWAIT, Some(to))
+}
+
+thread_local! {
+    /// Headers for sending answers of a batch; they cannot move between threads.
+    static HEADERS: RefCell<MultiHeaders<SockaddrIn>> = RefCell::new(MultiHeaders::preallocate(BATCH, None));
+}
+
+/// Sends many answers: those that leave by one IPv4 socket of one address together.
+pub(super) fn send_all<'a>(
+    answers: impl Iterator<Item = (&'a Arc<UdpSocket>, &'a Vec<u8>, SocketAddr, Local)>,
+) {
+    let mut batch: Vec<[IoSlice<'_>; 1]> = Vec::with_capacity(BATCH);
+    let mut peers: Vec<Option<SockaddrIn>> = Vec::with_capacity(BATCH);
+    let mut by: Option<&Arc<UdpSocket>> = None;
+    let mut answers = answers.peekable();
+    while let Some((socket, reply, peer, local)) = answers.next() {
+        match (peer, local) {
+            (SocketAddr::V4(peer), Local::Bound) => {
+                batch.push([IoSlice::new(reply)]);
+                peers.push(Some(peer.into()));
+                by = Some(socket);
+            }
+            _ => send(socket, reply, peer, local),
+        }
+        let goes_on =
+            answers.peek().is_some_and(|(next, ..)| Arc::ptr_eq(next, socket)) && batch.len() < BATCH;
+        if let Some(socket) = by.filter(|_| !goes_on) {
+            HEADERS.with_borrow_mut(|headers| send_batch(socket, headers, &batch, &peers));
+            batch.clear();
+            peers.clear();
+            by = None;
+        }
+    }
+}
+
+/// Sends a batch; an answer that cannot be sent is lost, as datagrams may be.
+fn send_batch(
+    socket: &UdpSocket,
+    headers: &mut MultiHeaders<SockaddrIn>,
+    batch: &[[IoSlice<'_>; 1]],
+    peers: &[Option<SockaddrIn>],
+) {
+    let mut from = 0;
+    while from < batch.len() {
+        let flags = MsgFlags::MSG_DONTWAIT;
+        match sendmmsg(socket.as_raw_fd(), headers, batch[from..].iter(), &peers[from..], [], flags) {
+            Ok(done) => from += done.count().max(1),
+            Err(Errno::EINTR) => {}
+            Err(_) => from += 1,
+        }
+    }
 }

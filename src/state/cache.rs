@@ -33,13 +33,15 @@ impl Slot {
         Self { entry, hits: AtomicU32::new(0), failed: AtomicU64::new(0), refreshing: AtomicBool::new(false) }
     }
 
-    /// Counts a hit; the number of hits before.
-    pub fn hit(&self) -> u32 {
-        self.hits.fetch_add(1, Ordering::Relaxed)
+    /// Counts a hit. True for the one who is to refresh the entry: it was served before, is about to expire, and
+    /// nobody else refreshes it.
+    pub fn hit_wants_refresh(&self, now: Moment, lifetimes: &Lifetimes) -> bool {
+        let popular = self.hits.fetch_add(1, Ordering::Relaxed) > 0;
+        lifetimes.prefetch && popular && self.entry.is_due(now) && self.claim_refresh()
     }
 
-    /// True for the first who asks: that one refreshes.
-    pub fn claim_refresh(&self) -> bool {
+    /// True for the first who asks.
+    fn claim_refresh(&self) -> bool {
         !self.refreshing.swap(true, Ordering::Relaxed)
     }
 

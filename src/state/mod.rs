@@ -4,6 +4,7 @@
 //! start to end. What must survive a reload stands beside it: the cache, the queries in flight, the health of
 //! upstream groups that mean the same as before.
 
+pub mod answers;
 pub mod cache;
 pub mod clock;
 pub mod limits;
@@ -14,6 +15,7 @@ use crate::engine::cache::CacheKey;
 use crate::engine::catalog::{Catalog, GroupKey};
 use crate::serve::hear::Heard;
 use crate::upstream::{Group, Inflight, LoopDetector};
+use answers::PreparedAnswers;
 use arc_swap::ArcSwap;
 use cache::AnswerCache;
 use clock::Clock;
@@ -30,6 +32,8 @@ use std::time::Duration;
 pub struct Published {
     /// Where names are answered.
     pub catalog: Catalog,
+    /// Another number for each publication: finished answers of an earlier one are not served any more.
+    pub generation: u32,
     /// The upstream groups.
     pub groups: HashMap<GroupKey, Arc<Group>>,
     /// Who may ask.
@@ -82,8 +86,10 @@ pub struct Live {
     published: ArcSwap<Published>,
     /// All moments come from it.
     pub clock: Clock,
-    /// Answers of upstream groups.
+    /// What upstream groups said.
     pub cache: AnswerCache,
+    /// Finished answers for the fast lane.
+    pub answers: PreparedAnswers,
     /// Questions that an upstream is being asked.
     pub inflight: Arc<Inflight<CacheKey, Heard>>,
     /// How much may be going on at once.
@@ -103,6 +109,7 @@ impl Live {
         published: Published,
         clock: Clock,
         cache: AnswerCache,
+        answers: PreparedAnswers,
         limits: Limits,
         stale_after: Duration,
     ) -> Arc<Self> {
@@ -110,6 +117,7 @@ impl Live {
             published: ArcSwap::from_pointee(published),
             clock,
             cache,
+            answers,
             inflight: Arc::new(Inflight::new()),
             limits,
             stale_after,

@@ -17,7 +17,8 @@ pub struct Surroundings {
 }
 
 /// Builds what a configuration means. Groups of `previous` that mean the same are taken over alive, with what
-/// is known of their servers. `serial` goes into the zones' SOA.
+/// is known of their servers. `serial` is another
+/// for each publication; it goes into the zones' SOA.
 pub fn build(config: &Config, around: &Surroundings, previous: Option<&Published>, serial: u32) -> Published {
     let mut groups = HashMap::new();
     let mut add = |key: GroupKey, name: String, servers: Vec<ServerAddress>, strategy: Strategy| {
@@ -38,6 +39,7 @@ pub fn build(config: &Config, around: &Surroundings, previous: Option<&Published
     }
     Published {
         catalog: config.catalog(&around.instance, serial),
+        generation: serial,
         groups,
         allow: config.server.allow.clone(),
         udp_payload: config.server.udp_payload,

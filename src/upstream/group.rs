@@ -67,6 +67,14 @@ impl Group {
         &self.servers
     }
 
+    /// The server that the relay may ask: the first, while all are well and there is nothing to find out.
+    /// Otherwise an exchange decides, which also probes those that are not.
+    pub fn steady(&self) -> Option<&Arc<Server>> {
+        let one_by_one = self.options.strategy == Strategy::Failover || self.servers.len() == 1;
+        let first = self.servers.first().filter(|_| one_by_one)?;
+        self.servers.iter().all(|server| server.is_steady()).then_some(first)
+    }
+
     /// It has no servers: every exchange fails at once.
     pub fn is_empty(&self) -> bool {
         self.servers.is_empty()

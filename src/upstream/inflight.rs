@@ -74,6 +74,14 @@ impl<K, V> Inflight<K, V> {
         self.lock().len()
     }
 
+    /// Whether a computation for `key` is under way.
+    pub fn contains(&self, key: &K) -> bool
+    where
+        K: Hash + Eq,
+    {
+        self.lock().contains_key(key)
+    }
+
     /// Whether nothing is under way.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

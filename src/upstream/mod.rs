@@ -28,6 +28,7 @@ mod manner;
 mod policy;
 mod probe;
 mod random;
+pub mod relay;
 mod server;
 pub mod system;
 mod transport;

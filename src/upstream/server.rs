@@ -182,6 +182,31 @@ impl Server {
         permit
     }
 
+    /// Queries that may be under way to it.
+    pub(super) fn max_in_flight(&self) -> usize {
+        self.max_in_flight
+    }
+
+    /// A reply came over UDP after `sample`; `usable` says whether its code was NOERROR or NXDOMAIN.
+    pub(super) fn replied_in(&self, sample: Duration, usable: bool) {
+        let counters = &self.counters;
+        if usable { &counters.successes } else { &counters.bad_rcodes }.bump();
+        let mut state = self.state();
+        state.health.measured(sample);
+        state.health.replied(usable, now());
+    }
+
+    /// A query sent then got no reply in the usual time.
+    pub(super) fn missed_since(&self, sent: Instant) {
+        self.counters.timeouts.bump();
+        self.state().health.missed(sent, now());
+    }
+
+    /// It is up, and not set aside.
+    pub(super) fn is_steady(&self) -> bool {
+        !self.is_looping() && self.state().health.standing() == Standing::Up
+    }
+
     /// The counters.
     pub(super) fn counters(&self) -> &Counters {
         &self.counters

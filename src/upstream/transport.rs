@@ -32,6 +32,11 @@ thread_local! {
 
 /// A fresh socket on a random port, connected to `server`.
 pub(super) fn datagram_socket(server: SocketAddr) -> io::Result<UdpSocket> {
+    UdpSocket::from_std(connected(server)?)
+}
+
+/// A fresh socket of the kernel's on a random port, connected to `server`, not blocking.
+pub(super) fn connected(server: SocketAddr) -> io::Result<std::net::UdpSocket> {
     let local = match server {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -39,7 +44,7 @@ pub(super) fn datagram_socket(server: SocketAddr) -> io::Result<UdpSocket> {
     let socket = bind_random(local)?;
     socket.connect(server)?;
     socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket)
+    Ok(socket)
 }
 
 /// Binds to a port of our own choice, since the kernel's range may be small; to the kernel's when that fails.

@@ -3,7 +3,10 @@
 //! A reply is held against the bytes that were sent, not against a parsed message: id, QR, opcode and the
 //! question with the exact letter case must be ours before anything else in it is read.
 
+use crate::engine::cache::QueryFlags;
+use crate::engine::name::NameKey;
 use hickory_proto::op::Message;
+use hickory_proto::rr::RecordType;
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 
 use super::Outgoing;
@@ -78,21 +81,33 @@ pub(super) enum ReplyCookie {
 impl Sent {
     /// Writes the query: RD and AD set (AD so that the server reports it, RFC 6840 section 5.7).
     pub(super) fn new(query: &Outgoing, manner: &Manner, chance: &Chance) -> Self {
-        let mut bytes = Vec::with_capacity(128);
+        let flags = QueryFlags { dnssec_ok: query.dnssec_ok, checking_disabled: query.checking_disabled };
+        Self::of_wire(NameKey::of(&query.name).wire(), query.rtype, flags, manner, chance)
+    }
+
+    /// Writes the query for a name in lower-case wire form.
+    pub(super) fn of_wire(
+        name: &[u8],
+        rtype: RecordType,
+        query: QueryFlags,
+        manner: &Manner,
+        chance: &Chance,
+    ) -> Self {
+        let mut bytes = Vec::with_capacity(HEADER_LEN + name.len() + 32);
         bytes.extend(chance.id);
         bytes.push(0x01); // RD
         bytes.push(0x20 | if query.checking_disabled { 0x10 } else { 0 }); // AD, CD
         bytes.extend([0, 1, 0, 0, 0, 0, 0, u8::from(manner.edns)]);
-        for label in query.name.iter() {
-            bytes.push(label.len() as u8); // a label is at most 63 octets
-            for octet in label {
-                let at = bytes.len() - HEADER_LEN;
-                let upper = manner.mix_case && chance.case[at / 8 % 32] >> (at % 8) & 1 == 1;
-                bytes.push(if upper { octet.to_ascii_uppercase() } else { octet.to_ascii_lowercase() });
+        bytes.extend_from_slice(name);
+        if manner.mix_case {
+            for (at, octet) in bytes[HEADER_LEN..].iter_mut().enumerate() {
+                // lengths of labels are no letters
+                if chance.case[at / 8 % 32] >> (at % 8) & 1 == 1 {
+                    octet.make_ascii_uppercase();
+                }
             }
         }
-        bytes.push(0);
-        bytes.extend(u16::from(query.rtype).to_be_bytes());
+        bytes.extend(u16::from(rtype).to_be_bytes());
         bytes.extend([0, 1]); // class IN
         let question_end = bytes.len();
         let client_cookie = manner.client_cookie.filter(|_| manner.edns);
@@ -115,6 +130,30 @@ impl Sent {
             }
         }
         Self { bytes, question_end, client_cookie }
+    }
+
+    /// Where the question ends.
+    pub(super) fn question_end(&self) -> usize {
+        self.question_end
+    }
+
+    /// True when a datagram has the id and, letter for letter, the question of this query.
+    pub(super) fn is_answered_by(&self, reply: &[u8]) -> bool {
+        reply.len() >= self.question_end
+            && u16_at(reply, 4) == Some(1)
+            && self.compare_header(reply, Channel::Datagram).is_ok()
+    }
+
+    /// False when a datagram carries another client's cookie, or none although one is expected.
+    pub(super) fn cookie_agrees(&self, reply: &[u8], expected: bool) -> bool {
+        let Some(ours) = self.client_cookie else { return true };
+        match cookie_in(reply) {
+            Some(cookie) => {
+                cookie.get(..CLIENT_COOKIE_LEN) == Some(ours.as_slice())
+                    && (!expected || FULL_COOKIE.contains(&cookie.len()))
+            }
+            None => !expected,
+        }
     }
 
     /// Says what `reply`, which came from the server's address, is to this query.
@@ -222,6 +261,30 @@ fn mask_options(message: &mut [u8]) -> Option<()> {
         at = end;
     }
     Some(())
+}
+
+/// The cookie option of a message, if it has one.
+fn cookie_in(message: &[u8]) -> Option<&[u8]> {
+    let plain = usize::from(u16_at(message, 6)?) + usize::from(u16_at(message, 8)?);
+    let records = plain + usize::from(u16_at(message, 10)?);
+    let mut at = after_name(message, HEADER_LEN)? + 4;
+    for index in 0..records {
+        let fixed = after_name(message, at)?;
+        let data = fixed + 10;
+        let end = data + usize::from(u16_at(message, fixed + 8)?);
+        if index >= plain && u16_at(message, fixed)? == TYPE_OPT {
+            let mut option = data;
+            while option + 4 <= end {
+                let next = option + 4 + usize::from(u16_at(message, option + 2)?);
+                if u16_at(message, option)? == OPTION_COOKIE {
+                    return message.get(option + 4..next);
+                }
+                option = next;
+            }
+        }
+        at = end;
+    }
+    None
 }
 
 /// Where the name that begins at `at` ends.

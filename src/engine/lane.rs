@@ -1,0 +1,316 @@
+//! The fast lane: a known question answered by copying its finished answer and patching what differs.
+//!
+//! [`Glance::at`] reads a plain query in place; whatever it does not know at a glance goes the long way, through
+//! `request` and `chain`. [`Prepared::of`] keeps an answer that `reply::finish` made, and [`Prepared::write`]
+//! patches it for another client: id, the question in that client's case, TTLs counted down, the order of a
+//! rotating set. A client cannot tell the lanes apart but by speed; a property test compares their octets.
+
+use super::answer::{Answer, Holding};
+use super::cache::{Moment, seconds_left};
+use super::name::wire_length;
+use super::request::{ClientEdns, Question, Request};
+use super::wire;
+use hickory_proto::rr::DNSClass;
+use std::sync::Arc;
+
+/// The header of a message in octets.
+const HEADER: usize = 12;
+
+/// Octets of the longest key: view, flags, type and a name.
+const LONGEST_KEY: usize = NAME + 255;
+
+/// Where the name begins in a key: behind view, flags and type.
+const NAME: usize = 7;
+
+/// Flag of a key: the client sent an OPT record.
+const EDNS: u8 = 1;
+/// Flag of a key: DO.
+const DNSSEC_OK: u8 = 2;
+/// Flag of a key: CD.
+const CHECKING_DISABLED: u8 = 4;
+/// Flag of a key: AD, the client understands it.
+const AUTHENTIC_DATA: u8 = 8;
+
+/// What an answer is kept under: view, flags, type and the name in lower case. A buffer, to be used again.
+#[derive(Clone, Debug)]
+pub struct LaneKey {
+    bytes: [u8; LONGEST_KEY],
+    length: usize,
+}
+
+impl Default for LaneKey {
+    fn default() -> Self {
+        Self { bytes: [0; LONGEST_KEY], length: 0 }
+    }
+}
+
+impl LaneKey {
+    /// The bytes of the key.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    /// The key of a query that came the long way; nothing if its like never comes the fast way.
+    pub fn of(request: &Request, question: &Question, view: u32) -> Option<Self> {
+        if !request.recursion_desired || question.class != DNSClass::IN {
+            return None;
+        }
+        let mut key = Self::default();
+        let flags = flags(request.edns, request.checking_disabled, request.authentic_data);
+        key.head(view, flags, u16::from(question.rtype).to_be_bytes());
+        let name = question.key.wire();
+        key.bytes[NAME..NAME + name.len()].copy_from_slice(name);
+        key.length = NAME + name.len();
+        Some(key)
+    }
+
+    fn head(&mut self, view: u32, flags: u8, rtype: [u8; 2]) {
+        self.bytes[..4].copy_from_slice(&view.to_be_bytes());
+        self.bytes[4] = flags;
+        self.bytes[5..NAME].copy_from_slice(&rtype);
+    }
+
+    /// Takes the name at the front of `wire`; the octets it takes there. Nothing when it is cut, compressed or too
+    /// long.
+    fn take_name(&mut self, wire: &[u8]) -> Option<usize> {
+        let length = wire_length(wire)?;
+        let lower = self.bytes.get_mut(NAME..NAME + length)?;
+        lower.copy_from_slice(&wire[..length]);
+        // Length octets are below 64 and thereby no letters: the whole name can be lowered at once.
+        lower.make_ascii_lowercase();
+        self.length = NAME + length;
+        Some(length)
+    }
+}
+
+fn flags(edns: Option<ClientEdns>, checking_disabled: bool, authentic_data: bool) -> u8 {
+    let mut flags = 0;
+    if let Some(edns) = edns {
+        flags |= EDNS | if edns.dnssec_ok { DNSSEC_OK } else { 0 };
+    }
+    if checking_disabled {
+        flags |= CHECKING_DISABLED;
+    }
+    if authentic_data {
+        flags |= AUTHENTIC_DATA;
+    }
+    flags
+}
+
+/// A plain query, read in place.
+#[derive(Debug)]
+pub struct Glance<'p> {
+    /// Header and question as they came.
+    head: &'p [u8],
+    /// The UDP payload size the client takes; nothing without EDNS.
+    pub udp_payload: Option<u16>,
+}
+
+impl<'p> Glance<'p> {
+    /// Reads a query of the plainest form: QUERY with RD, one question of class IN, at most an OPT record of
+    /// version 0 without options. Nothing for everything else, right or wrong. What its answer is kept under
+    /// goes into `key`.
+    pub fn at(packet: &'p [u8], view: u32, key: &mut LaneKey) -> Option<Self> {
+        let header: &[u8; HEADER] = packet.first_chunk()?;
+        // QR, opcode, AA and TC clear, RD set; RA and Z clear, RCODE 0, AD and CD as they are
+        if header[2] != 1 || header[3] & 0b1100_1111 != 0 || header[4..11] != [0, 1, 0, 0, 0, 0, 0] {
+            return None;
+        }
+        let mut at = HEADER + key.take_name(&packet[HEADER..])?;
+        let [type_high, type_low, 0, 1] = *packet.get(at..)?.first_chunk()? else { return None };
+        at += 4;
+        let edns = match (header[11], &packet[at..]) {
+            (0, []) => None,
+            (1, &[0, 0, 41, high, low, 0, 0, dnssec, 0, 0, 0]) if dnssec & 0x7f == 0 => {
+                let udp_payload = u16::from_be_bytes([high, low]);
+                Some(ClientEdns { udp_payload, version: 0, dnssec_ok: dnssec != 0 })
+            }
+            _ => return None,
+        };
+        let flags = flags(edns, header[3] & 0x10 != 0, header[3] & 0x20 != 0);
+        key.head(view, flags, [type_high, type_low]);
+        Some(Self { head: &packet[..at], udp_payload: edns.map(|edns| edns.udp_payload) })
+    }
+}
+
+/// A set of records that rotates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rotation {
+    /// The first record's place behind the question.
+    at: u16,
+    /// Octets of each record.
+    length: u16,
+    /// How many they are.
+    count: u16,
+}
+
+/// A finished answer, less what differs from client to client.
+///
+/// All of it lies in one piece of memory, in the order in which it is read, because there are many and each is
+/// cold when its turn comes:
+///
+/// | octets | |
+/// | --- | --- |
+/// | 8 | until when it is served without a thought |
+/// | 4 | the catalog under which it was made |
+/// | 10 | header octets 2 to 11: flags and counts |
+/// | 6 | the rotating set: place, octets of a record, count (0 for none) |
+/// | 2 | how many TTLs are counted down |
+/// | 2 | octets of the key |
+/// | … | the key |
+/// | 10 each | a TTL: when it is zero, and its place behind the question |
+/// | … | everything behind the question |
+#[derive(Clone, Debug)]
+pub struct Prepared(Arc<[u8]>);
+
+/// Octets of a [`Prepared`] before its key.
+const FIXED: usize = 32;
+
+/// Octets of a TTL to count down.
+const COUNTDOWN: usize = 10;
+
+impl Prepared {
+    /// Keeps the message that `finish` made of an answer; nothing when it must not be kept: it was cut, may be
+    /// another next time, or holds no longer. `turn` is what the answer was rotated by.
+    pub fn of(
+        key: &LaneKey,
+        message: &[u8],
+        answer: &Answer,
+        turn: u64,
+        generation: u32,
+        now: Moment,
+    ) -> Option<Self> {
+        let holdings = answer.holdings.as_ref()?;
+        let header: &[u8; HEADER] = message.first_chunk()?;
+        let (question_end, places) = wire::places(message)?;
+        let counts = |at: usize| usize::from(u16::from_be_bytes([header[at], header[at + 1]]));
+        let whole = (counts(6), counts(8)) == (answer.answers.len(), answer.authority.len());
+        let until = holdings.iter().filter_map(|holding| holding.due).min().unwrap_or(Moment(u64::MAX));
+        if header[2] & 2 != 0 || !whole || answer.error.is_some() || until <= now {
+            return None;
+        }
+        let behind = |at: usize| u16::try_from(at - question_end).ok();
+        let mut countdowns = Vec::new();
+        for (place, expires) in places.iter().zip(expiries(holdings, whole_count(answer))?) {
+            if let Some(expires) = expires {
+                countdowns.extend(expires.0.to_be_bytes());
+                countdowns.extend(behind(place.ttl)?.to_be_bytes());
+            }
+        }
+        let mut tail = message[question_end..].to_vec();
+        let rotation = match answer.rotation {
+            None => Rotation { at: 0, length: 0, count: 0 },
+            Some((first, count)) => {
+                let set = places.get(first..first + count)?;
+                let length = set.first().map(|place| place.end - place.start)?;
+                if set.iter().any(|place| place.end - place.start != length) {
+                    return None;
+                }
+                let (length, count) = (u16::try_from(length).ok()?, u16::try_from(count).ok()?);
+                let rotation = Rotation { at: behind(set[0].start)?, length, count };
+                // kept in the order of turn 0
+                rotate(&mut tail, rotation, u64::from(count) - turn % u64::from(count));
+                rotation
+            }
+        };
+        let mut bytes = Vec::with_capacity(FIXED + key.length + countdowns.len() + tail.len());
+        bytes.extend(until.0.to_be_bytes());
+        bytes.extend(generation.to_be_bytes());
+        bytes.extend(&header[2..]);
+        let counted = u16::try_from(countdowns.len() / COUNTDOWN).ok()?;
+        for number in [rotation.at, rotation.length, rotation.count, counted, key.length as u16] {
+            bytes.extend(number.to_be_bytes());
+        }
+        bytes.extend(key.bytes());
+        bytes.extend(countdowns);
+        bytes.extend(tail);
+        Some(Self(bytes.into()))
+    }
+
+    /// True while it may be served under a catalog.
+    pub fn holds(&self, generation: u32, now: Moment) -> bool {
+        let (until, rest) =
+            self.0.split_first_chunk().map_or((0, &[][..]), |(b, rest)| (u64::from_be_bytes(*b), rest));
+        rest.first_chunk() == Some(&generation.to_be_bytes()) && now.0 < until
+    }
+
+    /// True when it is the answer to this key, and not to another of the same hash.
+    pub fn is_for(&self, key: &LaneKey) -> bool {
+        self.0.get(FIXED..FIXED + key.length) == Some(key.bytes()) && usize::from(self.u16(30)) == key.length
+    }
+
+    /// True when the order of its records changes with each answer.
+    pub fn rotates(&self) -> bool {
+        self.u16(26) > 0
+    }
+
+    /// Octets of the answer to a query.
+    pub fn length(&self, glance: &Glance<'_>) -> usize {
+        glance.head.len() + self.0.len() - self.tail_at()
+    }
+
+    /// Appends the answer for one client to `out`.
+    pub fn write(&self, glance: &Glance<'_>, now: Moment, turn: u64, out: &mut Vec<u8>) {
+        let start = out.len();
+        let tail_at = self.tail_at();
+        out.extend_from_slice(glance.head);
+        out[start + 2..start + HEADER].copy_from_slice(&self.0[12..22]);
+        let behind = out.len();
+        out.extend_from_slice(&self.0[tail_at..]);
+        let tail = &mut out[behind..];
+        let countdowns = &self.0[FIXED + usize::from(self.u16(30))..tail_at];
+        for countdown in countdowns.as_chunks::<COUNTDOWN>().0 {
+            let &[a, b, c, d, e, f, g, h, high, low] = countdown;
+            let left = seconds_left(Moment(u64::from_be_bytes([a, b, c, d, e, f, g, h])), now);
+            let at = usize::from(u16::from_be_bytes([high, low]));
+            tail[at..at + 4].copy_from_slice(&left.to_be_bytes());
+        }
+        let rotation = Rotation { at: self.u16(22), length: self.u16(24), count: self.u16(26) };
+        if rotation.count > 0 {
+            rotate(tail, rotation, turn % u64::from(rotation.count));
+        }
+    }
+
+    /// Octets of memory that it takes.
+    pub fn size(&self) -> usize {
+        self.0.len()
+    }
+
+    fn u16(&self, at: usize) -> u16 {
+        u16::from_be_bytes([self.0[at], self.0[at + 1]])
+    }
+
+    /// Where the octets behind the question begin.
+    fn tail_at(&self) -> usize {
+        FIXED + usize::from(self.u16(30)) + usize::from(self.u16(28)) * COUNTDOWN
+    }
+}
+
+/// All records of an answer.
+fn whole_count(answer: &Answer) -> usize {
+    answer.answers.len() + answer.authority.len()
+}
+
+/// When each record expires, in the order of the message.
+fn expiries(holdings: &[Holding], records: usize) -> Option<Vec<Option<Moment>>> {
+    let mut expiries = Vec::with_capacity(records);
+    for holding in holdings {
+        expiries.extend(std::iter::repeat_n(holding.expires, holding.answers));
+    }
+    for holding in holdings {
+        expiries.extend(std::iter::repeat_n(holding.expires, holding.authority));
+    }
+    (expiries.len() == records).then_some(expiries)
+}
+
+/// Rotates a set of records of equal length to the left.
+fn rotate(tail: &mut [u8], rotation: Rotation, by: u64) {
+    let (at, length) = (usize::from(rotation.at), usize::from(rotation.length));
+    let set = &mut tail[at..at + length * usize::from(rotation.count)];
+    let by = (by % u64::from(rotation.count)) as usize;
+    set.rotate_left(by * length);
+}
+
+#[cfg(test)]
+#[path = "lane_tests.rs"]
+mod tests;

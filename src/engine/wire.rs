@@ -1,0 +1,258 @@
+//! Writing records: a small encoder with name compression (RFC 1035 section 4.1.4).
+//!
+//! Compression never points into the question, except for a whole owner that *is* the question. So what follows
+//! the question does not depend on the case a client asked in, and one prepared answer serves every case.
+
+use super::name::wire_length;
+use super::record;
+use hickory_proto::rr::rdata::{CNAME, NS, PTR};
+use hickory_proto::rr::{Name, RData, Record};
+
+/// The place of the question's name, right behind the header.
+const QUESTION: u16 = 12;
+
+/// A compression pointer has 14 bits.
+const FURTHEST: usize = 0x3fff;
+
+/// So many label positions are remembered for compression; more would make it slow and save little.
+const REMEMBERED: usize = 64;
+
+/// Appends records to a message whose header and question are written.
+#[derive(Debug)]
+pub struct Writer<'m> {
+    message: &'m mut Vec<u8>,
+    question: Name,
+    labels: Vec<u16>,
+}
+
+impl<'m> Writer<'m> {
+    /// Goes on with a message; `question` is the name in it.
+    pub fn new(message: &'m mut Vec<u8>, question: Name) -> Self {
+        Self { message, question, labels: Vec::new() }
+    }
+
+    /// Octets of the message so far.
+    pub fn len(&self) -> usize {
+        self.message.len()
+    }
+
+    /// True when nothing is written.
+    pub fn is_empty(&self) -> bool {
+        self.message.is_empty()
+    }
+
+    /// Takes everything behind `length` octets back.
+    pub fn truncate(&mut self, length: usize) {
+        self.message.truncate(length);
+        self.labels.retain(|&at| usize::from(at) < length);
+    }
+
+    /// Appends a record.
+    pub fn record(&mut self, record: &Record) {
+        if !self.question.is_root() && record.name == self.question {
+            self.message.extend((0xc000 | QUESTION).to_be_bytes());
+        } else {
+            self.name(&record.name);
+        }
+        self.message.extend(u16::from(record.record_type()).to_be_bytes());
+        self.message.extend(u16::from(record.dns_class).to_be_bytes());
+        self.message.extend(record.ttl.to_be_bytes());
+        let length_at = self.message.len();
+        self.message.extend([0, 0]);
+        self.data(&record.data);
+        let length = (self.message.len() - length_at - 2) as u16;
+        self.message[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
+    }
+
+    /// Record data. Names are compressed in the types of RFC 1035 only (RFC 3597 section 4).
+    fn data(&mut self, data: &RData) {
+        match data {
+            RData::CNAME(CNAME(name)) | RData::NS(NS(name)) | RData::PTR(PTR(name)) => self.name(name),
+            RData::MX(mx) => {
+                self.message.extend(mx.preference.to_be_bytes());
+                self.name(&mx.exchange);
+            }
+            RData::SOA(soa) => {
+                self.name(&soa.mname);
+                self.name(&soa.rname);
+                for number in
+                    [soa.serial, soa.refresh as u32, soa.retry as u32, soa.expire as u32, soa.minimum]
+                {
+                    self.message.extend(number.to_be_bytes());
+                }
+            }
+            other => self.message.extend(record::to_wire(other)),
+        }
+    }
+
+    /// A name, from its first label that was written before on as a pointer.
+    fn name(&mut self, name: &Name) {
+        let mut wire = Vec::with_capacity(name.len() + 1);
+        for label in name.iter() {
+            wire.push(label.len() as u8);
+            wire.extend_from_slice(label);
+        }
+        wire.push(0);
+        let mut at = 0;
+        while wire[at] != 0 {
+            let suffix = &wire[at..];
+            if let Some(&seen) = self.labels.iter().find(|&&seen| is_at(self.message, seen, suffix)) {
+                self.message.extend((0xc000 | seen).to_be_bytes());
+                return;
+            }
+            let here = self.message.len();
+            if here <= FURTHEST && self.labels.len() < REMEMBERED {
+                self.labels.push(here as u16);
+            }
+            let end = at + 1 + usize::from(wire[at]);
+            self.message.extend_from_slice(&wire[at..end]);
+            at = end;
+        }
+        self.message.push(0);
+    }
+}
+
+/// True when the name at `at` is, octet for octet, `name`.
+fn is_at(message: &[u8], at: u16, mut name: &[u8]) -> bool {
+    let mut at = usize::from(at);
+    loop {
+        let Some(&length) = message.get(at) else { return false };
+        if length & 0xc0 == 0xc0 {
+            let Some(&low) = message.get(at + 1) else { return false };
+            at = usize::from(length & 0x3f) << 8 | usize::from(low); // always backwards: we wrote it
+            continue;
+        }
+        let end = 1 + usize::from(length);
+        if message.get(at..at + end) != name.get(..end) {
+            return false;
+        }
+        if length == 0 {
+            return true;
+        }
+        (at, name) = (at + end, &name[end..]);
+    }
+}
+
+/// Where the parts of a record in a finished message lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its first octet.
+    pub start: usize,
+    /// Its TTL, four octets.
+    pub ttl: usize,
+    /// The octet behind it.
+    pub end: usize,
+}
+
+/// The places of the records behind a question, in order; nothing when the message is cut or crooked.
+pub fn places(message: &[u8]) -> Option<(usize, Vec<Place>)> {
+    let count = |at: usize| Some(u16::from_be_bytes(*message.get(at..)?.first_chunk()?));
+    if count(4)? != 1 {
+        return None;
+    }
+    let question_end = usize::from(QUESTION) + wire_length(message.get(usize::from(QUESTION)..)?)? + 4;
+    let records = usize::from(count(6)?) + usize::from(count(8)?) + usize::from(count(10)?);
+    let mut at = question_end;
+    let mut places = Vec::with_capacity(records.min(64));
+    for _ in 0..records {
+        let start = at;
+        loop {
+            let length = usize::from(*message.get(at)?);
+            at += match length {
+                0 => 1,
+                1..=63 => 1 + length,
+                192.. => 2,
+                _ => return None,
+            };
+            if length == 0 || length >= 192 {
+                break; // the root label or a pointer ends a name
+            }
+        }
+        let ttl = at + 4;
+        let end = ttl + 6 + usize::from(count(ttl + 4)?);
+        if end > message.len() {
+            return None;
+        }
+        places.push(Place { start, ttl, end });
+        at = end;
+    }
+    (at == message.len()).then_some((question_end, places))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::name::parse;
+    use crate::engine::record::parse_value;
+    use hickory_proto::op::{Message, Query};
+    use hickory_proto::rr::RecordType;
+    use proptest::prelude::*;
+
+    /// A message with these records in its answer section.
+    fn message(question: &str, records: &[Record]) -> Vec<u8> {
+        let mut head = Message::query();
+        let question = parse(question).unwrap();
+        head.add_query(Query::query(question.clone(), RecordType::A));
+        let mut bytes = head.to_vec().unwrap();
+        bytes[7] = records.len() as u8;
+        let mut writer = Writer::new(&mut bytes, question);
+        records.iter().for_each(|record| writer.record(record));
+        bytes
+    }
+
+    fn record(owner: &str, rtype: RecordType, value: &str) -> Record {
+        Record::from_rdata(parse(owner).unwrap(), 60, parse_value(rtype, value).unwrap())
+    }
+
+    #[test]
+    fn what_is_written_reads_back_and_is_compressed() {
+        let records = [
+            record("www.example", RecordType::CNAME, "a.b.test"),
+            record("a.b.test", RecordType::MX, "10 mail.b.test"),
+            record("mail.b.test", RecordType::A, "192.0.2.1"),
+            record("b.test", RecordType::SRV, "1 2 3 mail.b.test"),
+            record("x.b.test", RecordType::TXT, "text"),
+        ];
+        let bytes = message("www.example", &records);
+        assert_eq!(Message::from_vec(&bytes).unwrap().answers, records);
+        let text = |needle: &[u8]| bytes.windows(needle.len()).filter(|window| *window == needle).count();
+        assert_eq!(text(b"\x01b\x04test"), 2, "once by the CNAME, once in SRV data, which is not compressed");
+        let (_, places) = places(&bytes).unwrap();
+        assert_eq!(places.len(), 5);
+        assert!(places.iter().all(|place| bytes[place.ttl..place.ttl + 4] == [0, 0, 0, 60]));
+        assert_eq!(places[4].end, bytes.len());
+    }
+
+    #[test]
+    fn what_follows_the_question_does_not_depend_on_its_case() {
+        let records = [
+            record("www.example", RecordType::CNAME, "a.example"),
+            record("a.example", RecordType::A, "192.0.2.1"),
+        ];
+        let (lower, mixed) = (message("www.example", &records), message("wWw.eXample", &records));
+        let behind = |bytes: &[u8]| bytes[places(bytes).unwrap().0..].to_vec();
+        assert_eq!(behind(&lower), behind(&mixed));
+    }
+
+    #[test]
+    fn the_root_is_written_whole() {
+        let bytes = message(".", &[record(".", RecordType::NS, "a.root-servers.net")]);
+        assert_eq!(Message::from_vec(&bytes).unwrap().answers[0].name, Name::root());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_have_no_places_or_good_ones(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Some((_, places)) = places(&bytes) {
+                prop_assert!(places.iter().all(|place| place.start < place.ttl && place.end <= bytes.len()));
+            }
+        }
+
+        #[test]
+        fn any_names_read_back(names in prop::collection::vec("[a-c]{1,2}(\\.[a-c]{1,2}){0,4}", 1..20)) {
+            let records: Vec<Record> = names.iter().map(|name| record(name, RecordType::CNAME, name)).collect();
+            let bytes = message("a.b", &records);
+            prop_assert_eq!(&Message::from_vec(&bytes).unwrap().answers, &records);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Finished answers for the fast lane: shared by threads, bounded by bytes.
+//!
+//! Only what was asked for more than once comes here, so that a flood of names leaves it alone. An answer is
+//! kept under the hash of its key, with a seed that nobody outside knows; the key itself lies in the answer and
+//! is compared there, where it is read anyway. Two keys of one hash displace each other and are still answered
+//! right.
+
+use crate::engine::lane::{LaneKey, Prepared};
+use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use std::hash::BuildHasher;
+
+/// Octets that the container takes for an answer beside its own: reference counts, heap header, the table's slot.
+const OVERHEAD: usize = 88;
+
+/// Weighs an answer by its octets.
+#[derive(Clone, Debug)]
+struct BySize;
+
+impl Weighter<u64, Prepared> for BySize {
+    fn weight(&self, _: &u64, prepared: &Prepared) -> u64 {
+        (prepared.size() + OVERHEAD) as u64
+    }
+}
+
+/// The finished answers.
+#[derive(Debug)]
+pub struct PreparedAnswers {
+    answers: Cache<u64, Prepared, BySize>,
+    seed: DefaultHashBuilder,
+}
+
+impl PreparedAnswers {
+    /// Room for `bytes` octets of answers.
+    pub fn new(bytes: u64) -> Self {
+        let estimate = (bytes / 4096).clamp(16, 100_000) as usize;
+        let shards = (bytes >> 20).clamp(1, 16) as usize;
+        let mut options = OptionsBuilder::new();
+        options.shards(shards).estimated_items_capacity(estimate).weight_capacity(bytes);
+        let answers = match options.build() {
+            Ok(options) => Cache::with_options(
+                options,
+                BySize,
+                DefaultHashBuilder::default(),
+                quick_cache::sync::DefaultLifecycle::default(),
+            ),
+            // only missing values make it fail; both are given above
+            Err(_) => Cache::with_weighter(estimate, bytes, BySize),
+        };
+        Self { answers, seed: DefaultHashBuilder::default() }
+    }
+
+    /// The answer kept under a key, whether or not it still holds.
+    pub fn get(&self, key: &LaneKey) -> Option<Prepared> {
+        self.answers.get(&self.seed.hash_one(key.bytes())).filter(|prepared| prepared.is_for(key))
+    }
+
+    /// Keeps an answer.
+    pub fn insert(&self, key: &LaneKey, prepared: Prepared) {
+        self.answers.insert(self.seed.hash_one(key.bytes()), prepared);
+    }
+
+    /// Forgets all answers.
+    pub fn clear(&self) {
+        self.answers.clear();
+    }
+
+    /// How many answers there are.
+    pub fn len(&self) -> usize {
+        self.answers.len()
+    }
+
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.answers.is_empty()
+    }
+
+    /// Octets that the answers take.
+    pub fn bytes(&self) -> u64 {
+        self.answers.weight()
+    }
+}
