@@ -165,7 +165,7 @@ impl Daemon {
         let config = match loaded {
             Ok((config, warnings)) => {
                 for warning in &warnings {
-                    tracing::warn!("{warning}");
+                    eprintln!("{warning}"); // as at start: the log would hold some back
                 }
                 config
             }

@@ -96,11 +96,32 @@ pub fn plain(
         pack_own(&mut packed, rtype, data);
         at += 12 + length;
     }
-    if count == 0 {
+    if count == 0 || !holds_together(reply, at) {
         return None;
     }
     let ttl = ttl.clamp(lifetimes.min_ttl.min(lifetimes.max_ttl), lifetimes.max_ttl);
     Some(Entry::restore(Outcome::Rrset, now, ttl, reply[3] & 0x20 != 0, (&packed, &[])))
+}
+
+/// True when the authority and additional records from `at` on are there, and nothing behind them: a message that
+/// was cut on its way is not to be believed in part.
+fn holds_together(message: &[u8], mut at: usize) -> bool {
+    let count = |at: usize| message.get(at..at + 2).map_or(0, |two| u16::from_be_bytes([two[0], two[1]]));
+    for _ in 0..u32::from(count(8)) + u32::from(count(10)) {
+        loop {
+            match message.get(at) {
+                Some(0) => break at += 1,
+                Some(&length @ 1..=63) => at += 1 + usize::from(length),
+                Some(192..) => break at += 2,
+                _ => return false,
+            }
+        }
+        if message.len() < at + 10 {
+            return false;
+        }
+        at += 10 + usize::from(count(at + 8));
+    }
+    at == message.len()
 }
 
 /// Why a message is no answer to its question.

@@ -155,3 +155,19 @@ fn dname_records_stand_before_the_cname_they_made() {
     let lines = read(&message(ResponseCode::NoError, answers, vec![]), RecordType::A, &["www.test"]).unwrap();
     assert_eq!(lines, ["www.example=->www.test/300[\"\\\\# 6 047465737400\", \"www.test\"]"]);
 }
+
+#[test]
+fn a_plain_answer_is_read_in_place_only_when_it_is_whole() {
+    // header: an answer with one A record and an OPT record; question: a.example A
+    let mut reply = b"\0\x01\x81\x80\0\x01\0\x01\0\0\0\x01\x01a\x07example\0\0\x01\0\x01".to_vec();
+    let question_end = reply.len();
+    reply.extend(b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x01");
+    reply.extend(b"\0\0\x29\x04\xd0\0\0\0\0\0\0");
+    let read = |reply: &[u8]| plain(reply, question_end, RecordType::A, &Lifetimes::default(), Moment(0));
+    assert_eq!(read(&reply).map(|entry| entry.ttl), Some(60));
+    for cut in 1..reply.len() {
+        assert!(read(&reply[..reply.len() - cut]).is_none(), "cut by {cut}");
+    }
+    reply.push(0);
+    assert!(read(&reply).is_none(), "something behind it");
+}

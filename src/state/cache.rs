@@ -129,6 +129,8 @@ impl AnswerCache {
         let slot = Arc::new(Slot::new(entry));
         if slot.entry.ttl > 0 {
             self.slots.insert(key, slot.clone());
+        } else {
+            self.slots.remove(&key); // an older answer must not come back, stale, once a newer one was seen
         }
         slot
     }
@@ -192,6 +194,14 @@ mod tests {
         assert_eq!((worth, slot.failed()), (Worth::Stale, Some(later)));
         cache.insert(key("b"), Entry::failure(FailureCause::Unreachable, 1, later), later);
         assert!(cache.get(&key("b"), later).unwrap().0.entry.is_failure());
+    }
+
+    #[test]
+    fn an_answer_that_is_not_to_be_kept_takes_the_older_one_away() {
+        let cache = AnswerCache::new(1 << 20, Lifetimes::default());
+        cache.insert(key("a"), entry(60, 0), Moment(0));
+        cache.insert(key("a"), entry(0, 90_000), Moment(90_000));
+        assert!(cache.get(&key("a"), Moment(90_000)).is_none());
     }
 
     #[test]

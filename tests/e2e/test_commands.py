@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import re
 import shutil
 import socket
@@ -221,6 +222,23 @@ def test_help_and_version():
     text = pvtzd("--help").stdout
     for word in ("run", "check", "explain", "query", "Exit codes"):
         assert word in text
+
+
+def test_on_a_terminal_it_says_what_it_does_and_a_line_to_try(file):
+    ours, theirs = pty.openpty()
+    command = [binary(), "--config", file(GOOD), "--metadata", "off", "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(command, stderr=theirs, stdin=subprocess.DEVNULL) as process:
+        os.close(theirs)
+        said = ""
+        while not re.search(r"try +dig .*\n", said):
+            said += os.read(ours, 4096).decode()
+        assert "listens on 127.0.0.1:" in said and "no upstream server" in said and "p.example" in said
+        line = re.search(r"try +(dig .*)\r?\n", said).group(1).split()
+        done = subprocess.run([*line, "+time=5"], capture_output=True, text=True, timeout=20, check=True)
+        assert "status: NOERROR" in done.stdout
+        process.terminate()
+        assert process.wait(10) == 0
+    os.close(ours)
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["tcp", "udp"])

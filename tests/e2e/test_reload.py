@@ -105,6 +105,17 @@ def test_connections_queries_in_flight_and_the_cache_are_left_alone(start, fake)
     assert server.ask("cached.test").values and upstream.count("cached.test") == 1
 
 
+def test_every_warning_is_told_as_at_start(start):
+    records = "".join(
+        f'[[zone.record]]\nname = "n{n}"\ntype = "A"\nvalue = "10.0.0.1"\nttl = {61 + n}\n' for n in range(9)
+    )
+    text = f'[[zone]]\nname = "p.example"\n{records}'
+    server = start(text)
+    assert server.log.count("does not take a TTL") == 9
+    server.reload(text + NOTHING_ASKED)
+    assert server.log.count("does not take a TTL") == 18
+
+
 def test_what_needs_a_restart_is_said(start):
     server = start(zone("10.0.0.1"))
     before = len(server.lines)

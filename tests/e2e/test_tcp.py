@@ -70,6 +70,13 @@ def test_more_queries_than_the_pipeline_holds_are_answered_too(start, fake):
             ids.remove(receive(sock).message.id)
 
 
+def test_messages_without_a_single_octet_are_passed_over(start):
+    server = start(ZONE)
+    with connection(server.where) as sock:
+        sock.sendall(b"\0\0" * 1000 + frame(query("www.p.example").to_wire()))
+        assert receive(sock).values == ["10.0.0.1"]
+
+
 def test_a_client_that_sends_octet_by_octet(start):
     server = start(ZONE)
     with connection(server.where) as sock:
@@ -93,7 +100,7 @@ def test_a_half_closed_client_still_gets_its_answers(start, fake):
 
 
 def test_an_idle_connection_is_closed_and_a_busy_one_is_not(start):
-    server = start(f'[server]\ntcp_idle = "300ms"\n{ZONE}')
+    server = start(f'[server]\ntcp_idle = "1s"\n{ZONE}')
     with connection(server.where) as idle, connection(server.where) as busy:
         closed = threading.Event()
         threading.Thread(target=lambda: (idle.recv(1), closed.set()), daemon=True).start()
