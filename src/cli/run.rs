@@ -67,11 +67,19 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> u8 {
     for address in &settings.listen {
         match listen::bind(*address, threads) {
             Ok(listener) => listeners.push(listener),
+            // Where IPv6 is switched off, `[::1]` beside `127.0.0.1` must not keep the service down.
+            Err(error) if error.is_for_want_of_ipv6() && settings.listen.len() > 1 => {
+                tracing::warn!(%address, "IPv6 is switched off on this machine: not listening there");
+            }
             Err(error) => {
                 eprintln!("error: {error}");
                 return exit::BIND;
             }
         }
+    }
+    if listeners.is_empty() {
+        eprintln!("error: no listen address can be had: IPv6 is switched off on this machine");
+        return exit::BIND;
     }
     let code = runtime.block_on(async {
         match Daemon::start(config, settings, listeners) {

@@ -1,6 +1,7 @@
 //! The file's sections, key by key: [`Spec`] mirrors the file and remembers where things were written.
 //! Every key is taken here or in `zones`; what is absent or at fault has its default.
 
+use super::nearest;
 use super::section::{At, Located, Reader, Section};
 use super::value::Value;
 use super::zones::{self, ZoneEntry};
@@ -245,7 +246,10 @@ fn upstream(section: &mut Section) -> (Upstream, Vec<Located<ServerAddress>>) {
         }
         DeValue::String(text) => value.wrong_type(
             "\"system\" or a list of servers",
-            format!("write servers = [\"{}\"]", super::value::shortened(text)),
+            match nearest::of(text, ["system"]) {
+                Some(word) => format!("did you mean \"{word}\"?"),
+                None => format!("write servers = [\"{}\"]", super::value::shortened(text)),
+            },
         ),
         _ => value.wrong_type("\"system\" or a list of servers", None),
     });

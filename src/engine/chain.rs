@@ -124,6 +124,9 @@ impl<'v> Chain<'v> {
         self.answers.extend(entry.answers(&self.name, ttl));
         self.authority.extend(entry.authority(&self.name, ttl));
         self.hold(before, Some(entry.expires()), Some(entry.due()));
+        if entry.outcome == Outcome::Rrset {
+            self.rotate_addresses(before.0);
+        }
         match &entry.outcome {
             Outcome::Rrset | Outcome::NoData => self.finish(ResponseCode::NoError),
             Outcome::NxDomain if self.exists => self.finish(ResponseCode::NoError),
@@ -228,6 +231,16 @@ impl<'v> Chain<'v> {
             }
         }
         None
+    }
+
+    /// Rotates an upstream's address set as a private one is, so that clients that take the first spread.
+    fn rotate_addresses(&mut self, first: usize) {
+        let set = &mut self.answers[first..];
+        let count = set.iter().take_while(|record| record.record_type() == self.rtype).count();
+        if count > 1 && matches!(self.rtype, RecordType::A | RecordType::AAAA) {
+            set[..count].rotate_left((self.turn % count as u64) as usize);
+            self.rotation = Some((first, count));
+        }
     }
 
     /// Notes how long the records that came since `before` hold.

@@ -124,6 +124,16 @@ fn holds_together(message: &[u8], mut at: usize) -> bool {
     at == message.len()
 }
 
+/// True for a message that points elsewhere instead of answering: its server does not resolve for us.
+pub fn is_referral(message: &Message) -> bool {
+    let has = |rtype| message.authorities.iter().any(|record| record.record_type() == rtype);
+    message.response_code == ResponseCode::NoError
+        && message.answers.is_empty()
+        && !message.authoritative
+        && has(RecordType::NS)
+        && !has(RecordType::SOA)
+}
+
 /// Why a message is no answer to its question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotUsable {
@@ -215,8 +225,7 @@ impl Reader<'_> {
             if !first {
                 return Ok(None);
             }
-            let refers = self.message.authorities.iter().any(|record| record.record_type() == RecordType::NS);
-            if refers && !self.message.authoritative {
+            if is_referral(self.message) {
                 return Err(NotUsable::Referral);
             }
         }

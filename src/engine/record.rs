@@ -110,7 +110,6 @@ pub fn show_value(data: &RData) -> String {
             format!("{} {} {} {}", srv.priority, srv.weight, srv.port, name::show(&srv.target))
         }
         RData::TXT(txt) => txt.txt_data.iter().map(|part| quoted(part)).collect::<Vec<_>>().join(" "),
-        RData::HINFO(hinfo) => format!("{} {}", quoted(&hinfo.cpu), quoted(&hinfo.os)),
         RData::A(a) => a.to_string(),
         RData::AAAA(aaaa) => aaaa.to_string(),
         other => {

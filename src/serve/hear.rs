@@ -278,6 +278,7 @@ pub fn keep(
 pub fn note_failure(cache: &AnswerCache, fetch: &Fetch, kind: FailureKind, now: Moment) {
     let entry = match kind {
         FailureKind::Rcode(rcode) => Entry::failure(FailureCause::Rcode(rcode), FAILING_RCODE_TTL, now),
+        FailureKind::Referral => Entry::failure(FailureCause::Unreachable, FAILING_RCODE_TTL, now),
         FailureKind::Timeout | FailureKind::Network => {
             Entry::failure(FailureCause::Unreachable, UNREACHABLE_TTL, now)
         }

@@ -4,7 +4,7 @@ use super::holder;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
 /// Octets of the kernel's receive and send buffers that are asked for; the kernel gives what its limits allow.
 const SOCKET_BUFFER: usize = 4 << 20;
@@ -34,6 +34,16 @@ pub struct BindError {
     pub cause: io::Error,
     /// Who has the port, if that can be seen.
     pub holder: Option<String>,
+}
+
+impl BindError {
+    /// True when the address is this host's or any host's over IPv6, and the machine has no IPv6.
+    pub fn is_for_want_of_ipv6(&self) -> bool {
+        let IpAddr::V6(ip) = self.address.ip() else { return false };
+        let no_family = self.cause.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32);
+        (ip.is_loopback() || ip.is_unspecified())
+            && (no_family || self.cause.kind() == io::ErrorKind::AddrNotAvailable)
+    }
 }
 
 impl fmt::Display for BindError {

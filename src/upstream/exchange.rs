@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::engine::reading;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hickory_proto::op::ResponseCode;
@@ -81,6 +82,7 @@ async fn attempt(
     let this = server.begin();
     let result = match conversation::ask(server, query).await {
         Ok(heard) => match heard.message.metadata.response_code {
+            ResponseCode::NoError if reading::is_referral(&heard.message) => Err(Outcome::Referral),
             ResponseCode::NoError | ResponseCode::NXDomain => Ok(heard),
             rcode => Err(Outcome::Rcode(rcode)),
         },

@@ -37,6 +37,8 @@ pub enum Outcome {
     Local(String),
     /// The server replied with a failing rcode.
     Rcode(ResponseCode),
+    /// It points elsewhere instead of resolving for us.
+    Referral,
     /// What it sent cannot be read, or was not what was asked.
     Garbled,
     /// Not asked: as many queries to it are under way as may be.
@@ -56,6 +58,8 @@ pub enum FailureKind {
     Network,
     /// Servers replied, but with a failing rcode; this is the last one.
     Rcode(ResponseCode),
+    /// Servers replied, but none resolves for us.
+    Referral,
     /// This machine, or the number of queries under way, did not allow to ask.
     Overloaded,
     /// Every server leads back to us.
@@ -72,6 +76,8 @@ impl Failure {
             FailureKind::NoServers
         } else if any(|o| matches!(o, Outcome::TimedOut | Outcome::Garbled)) {
             FailureKind::Timeout
+        } else if any(|o| matches!(o, Outcome::Referral)) {
+            FailureKind::Referral
         } else if any(|o| matches!(o, Outcome::Network(_))) {
             FailureKind::Network
         } else if any(|o| matches!(o, Outcome::AtLimit | Outcome::Local(_))) {
@@ -87,9 +93,9 @@ impl FailureKind {
     /// The info-code of the Extended DNS Error to tell a client (RFC 8914 section 5.2).
     pub fn extended_error(self) -> u16 {
         match self {
-            Self::NoServers | Self::Timeout | Self::Rcode(_) | Self::Looping => 22, // No Reachable Authority
-            Self::Network => 23,                                                    // Network Error
-            Self::Overloaded => 0,                                                  // Other
+            Self::NoServers | Self::Timeout | Self::Rcode(_) | Self::Referral | Self::Looping => 22, // No Reachable Authority
+            Self::Network => 23,   // Network Error
+            Self::Overloaded => 0, // Other
         }
     }
 }
@@ -101,6 +107,9 @@ impl fmt::Display for FailureKind {
             Self::Timeout => f.write_str("no upstream server answered in time"),
             Self::Network => f.write_str("no upstream server can be reached"),
             Self::Rcode(rcode) => write!(f, "the upstream servers answer {}", mnemonic(*rcode)),
+            Self::Referral => {
+                f.write_str("the upstream servers do not resolve for us: they answer with referrals")
+            }
             Self::Overloaded => f.write_str("too many queries are under way"),
             Self::Looping => f.write_str("every upstream server leads back to this one"),
         }
@@ -114,6 +123,7 @@ impl fmt::Display for Outcome {
             Self::Network(error) => f.write_str(error),
             Self::Local(error) => write!(f, "could not be asked: {error}"),
             Self::Rcode(rcode) => f.write_str(&mnemonic(*rcode)),
+            Self::Referral => f.write_str("a referral"),
             Self::Garbled => f.write_str("unreadable reply"),
             Self::AtLimit => f.write_str("not asked, too many queries under way"),
             Self::Looping => f.write_str("not asked, it leads back to this server"),

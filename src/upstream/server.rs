@@ -283,7 +283,7 @@ impl Try<'_> {
                 counters.successes.bump();
                 state.health.replied(true, now());
             }
-            Err(Outcome::Rcode(_)) => {
+            Err(Outcome::Rcode(_) | Outcome::Referral) => {
                 counters.bad_rcodes.bump();
                 state.health.replied(false, now());
             }

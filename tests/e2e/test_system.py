@@ -153,7 +153,6 @@ def test_a_machine_without_any_nameserver_still_answers_what_is_private(machine)
     assert machine.ask("www.test").values == ["192.0.2.80"]
 
 
-@pytest.mark.xfail(reason="[::1]:53 cannot be bound where IPv6 is switched off, and that ends the start (exit 3)")
 def test_the_fallback_sample_starts_where_ipv6_is_switched_off(machine):
     machine.namespace.run("sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1")
     machine.resolver()

@@ -52,7 +52,6 @@ def test_the_next_server_answers_for_one_that_is_dead(start, fake):
         assert answer.values == ["192.0.2.1"] and answer.elapsed < 4
 
 
-@pytest.mark.xfail(reason="a referral ends the exchange: SERVFAIL with EDE, the second server is not asked")
 def test_the_next_server_answers_for_one_that_does_not_resolve_for_us(start, fake):
     def refer(asked):
         message = asked.response(authority=["test. 300 IN NS ns1.test."])
