@@ -146,6 +146,11 @@ impl Clerk<Client> for Desk {
             Replied::Read(message) => {
                 let Some(first) = waiters.first() else { return true };
                 let published = live.published();
+                let others =
+                    published.groups.get(&key.group()).is_some_and(|group| group.servers().count() > 1);
+                if others && reading::is_referral(&message) {
+                    return false; // another server may resolve for us
+                }
                 let view = published.catalog.view(first.visitor.waiting.client());
                 let question = Question::new(key.name().to_name(), key.rtype());
                 let fetch = Fetch { group: key.group(), question, flags: key.flags() };
