@@ -41,8 +41,8 @@ pub(super) struct Sent {
 pub(super) struct Chance {
     /// The message id.
     pub(super) id: [u8; 2],
-    /// One bit for each octet of the name: its letter is upper case.
-    pub(super) case: [u8; 32],
+    /// Which letters are upper case, a bit for each octet of the name; a long name goes through them again.
+    pub(super) case: [u8; 8],
 }
 
 /// The road a message came by: over a stream nobody outside can put in a word.
@@ -102,7 +102,7 @@ impl Sent {
         if manner.mix_case {
             for (at, octet) in bytes[HEADER_LEN..].iter_mut().enumerate() {
                 // lengths of labels are no letters
-                if chance.case[at / 8 % 32] >> (at % 8) & 1 == 1 {
+                if chance.case[at / 8 % 8] >> (at % 8) & 1 == 1 {
                     octet.make_ascii_uppercase();
                 }
             }

@@ -4,7 +4,7 @@ use super::*;
 use hickory_proto::op::{Edns, MessageType, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType, rdata::A};
 
-const CHANCE: Chance = Chance { id: [0x12, 0x34], case: [0b1010_1010; 32] };
+const CHANCE: Chance = Chance { id: [0x12, 0x34], case: [0b1010_1010; 8] };
 const CLIENT: ClientCookie = [7; 8];
 
 fn outgoing() -> Outgoing {

@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// Sockets that serve at the same time.
 const POOL: usize = 8;
 
+/// How long a socket has its turn before the next of the pool.
+const TURN: Duration = Duration::from_millis(5);
+
 /// How long a socket serves: shorter than it takes to find out its port.
 const SERVICE: Duration = Duration::from_secs(3);
 
@@ -94,6 +97,8 @@ struct State<T> {
     /// Sockets that are only listened to.
     resting: Vec<Arc<Socket<T>>>,
     next: usize,
+    /// Since when the present socket has its turn.
+    turn: Instant,
     open: HashMap<(u64, u16), Open<T>>,
     by_key: HashMap<CacheKey, (u64, u16)>,
     /// Who came while the answer was being read.
@@ -113,6 +118,7 @@ impl<T> Road<T> {
             pool: Vec::new(),
             resting: Vec::new(),
             next: 0,
+            turn: Instant::now(),
             open: HashMap::new(),
             by_key: HashMap::new(),
             joined: Vec::new(),
@@ -147,7 +153,7 @@ impl<T> Road<T> {
         let Some(socket) = self.socket(relay, &mut state, now) else {
             return errands.into_iter().map(|errand| errand.waiter).collect();
         };
-        let mut ids = Vec::with_capacity(errands.len());
+        let mut queries: Vec<Vec<u8>> = Vec::with_capacity(errands.len());
         for errand in errands {
             if let Some(open) = state.by_key.get(&errand.key).copied() {
                 match state.open.get_mut(&open) {
@@ -168,30 +174,18 @@ impl<T> Road<T> {
             }
             match open(&manner, &state, &socket, errand, now) {
                 Ok((id, key, open)) => {
+                    queries.push(open.sent.bytes.clone());
                     state.by_key.insert(key, (socket.token, id));
                     state.open.insert((socket.token, id), open);
                     state.order.push_back((now, socket.token, id));
-                    ids.push(id);
                 }
                 Err(waiter) => refused.push(waiter),
             }
         }
-        let queries = ids.iter().filter_map(|id| state.open.get(&(socket.token, *id)));
-        let slices: Vec<[IoSlice<'_>; 1]> = queries.map(|open| [IoSlice::new(&open.sent.bytes)]).collect();
-        let nobody = [const { None }; BATCH]; // the socket is connected
-        let mut sent = 0;
-        while sent < slices.len() {
-            let chunk = &slices[sent..slices.len().min(sent + BATCH)];
-            let done = HEADERS.with_borrow_mut(|headers| {
-                let (fd, flags) = (socket.socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
-                sendmmsg(fd, headers, chunk.iter(), &nobody[..chunk.len()], [], flags).map(Iterator::count)
-            });
-            match done {
-                Ok(done) => sent += done.max(1),
-                Err(_) => break, // what was not sent is given up when it is overdue
-            }
-        }
-        ids.iter().for_each(|_| self.server.counters().queries.bump());
+        let sent = queries.len();
+        drop(state); // replies may come while the rest is being sent
+        send_all(&socket.socket, &queries);
+        (0..sent).for_each(|_| self.server.counters().queries.bump());
         refused
     }
 
@@ -205,17 +199,20 @@ impl<T> Road<T> {
     where
         T: Send + 'static,
     {
-        let place = state.next % POOL;
-        state.next = state.next.wrapping_add(1);
-        if let Some(socket) = state.pool.get(place) {
+        // One socket for some time, so that replies come together and are taken together.
+        if now >= state.turn + TURN {
+            (state.turn, state.next) = (now, (state.next + 1) % POOL);
+        }
+        if let Some(socket) = state.pool.get(state.next) {
             if now < socket.born + SERVICE {
                 return Some(socket.clone());
             }
-            let old = state.pool.swap_remove(place);
+            let old = state.pool.swap_remove(state.next);
             state.resting.push(old);
         }
         let socket = transport::connected(self.server.address().addr).ok()?;
         let socket = relay.open(self, socket).ok()?;
+        state.next = state.pool.len();
         state.pool.push(socket.clone());
         Some(socket)
     }
@@ -315,6 +312,25 @@ impl<T> Road<T> {
             }
         }
         (overdue, closed)
+    }
+}
+
+/// Sends as many as the kernel takes; what it does not is given up when it is overdue.
+fn send_all(socket: &UdpSocket, queries: &[Vec<u8>]) {
+    let nobody = [const { None }; BATCH]; // the socket is connected
+    for mut chunk in queries.chunks(BATCH) {
+        while !chunk.is_empty() {
+            let slices: Vec<[IoSlice<'_>; 1]> = chunk.iter().map(|query| [IoSlice::new(query)]).collect();
+            let done = HEADERS.with_borrow_mut(|headers| {
+                let flags = MsgFlags::MSG_DONTWAIT;
+                let peers = &nobody[..slices.len()];
+                sendmmsg(socket.as_raw_fd(), headers, slices.iter(), peers, [], flags).map(Iterator::count)
+            });
+            match done {
+                Ok(done) => chunk = &chunk[done.max(1)..],
+                Err(_) => return,
+            }
+        }
     }
 }
 
