@@ -4,9 +4,9 @@
 //! whoever fetched what it needs. Whatever does not go smoothly goes the long way, through
 //! [`handle::in_time`].
 
+use super::datagram::{self, Local};
 use super::handle::{self, Brought, Waiting};
 use super::hear;
-use super::udp::{self, Local};
 use crate::engine::cache::CacheKey;
 use crate::engine::chain::Fetch;
 use crate::engine::reading::{self, NotUsable};
@@ -97,7 +97,7 @@ fn go_the_long_way(live: &Arc<Live>, visitor: Visitor) {
     tokio::spawn(async move {
         let Visitor { waiting, socket, peer, local } = visitor;
         let reply = handle::in_time(&live, *waiting).await;
-        udp::send(&socket, &reply, peer, local);
+        datagram::send(&socket, &reply, peer, local);
     });
 }
 
@@ -169,7 +169,7 @@ impl Clerk<Client> for Desk {
 
     fn flush(&self) {
         let outbox = std::mem::take(&mut *self.outbox.lock().unwrap_or_else(PoisonError::into_inner));
-        udp::send_all(
+        datagram::send_all(
             outbox.iter().map(|(visitor, reply)| (&visitor.socket, reply, visitor.peer, visitor.local)),
         );
     }

@@ -1,0 +1,97 @@
+//! Sending answers: one by one or many with one system call, each from the address that was asked.
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::{
+    ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage, sendmmsg,
+    sendmsg,
+};
+use std::cell::RefCell;
+use std::io::IoSlice;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+/// Datagrams of one batch.
+pub(super) const BATCH: usize = 64;
+
+/// The address that a datagram was sent to, so that its answer leaves from there.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Local {
+    /// The socket's own.
+    Bound,
+    V4(libc::in_pktinfo),
+    V6(libc::in6_pktinfo),
+}
+
+/// Sends an answer. A full buffer or an unreachable client costs this answer only: a datagram may be lost.
+pub(super) fn send(socket: &UdpSocket, reply: &[u8], peer: SocketAddr, local: Local) {
+    let slices = [IoSlice::new(reply)];
+    let v4 = |info| [ControlMessage::Ipv4PacketInfo(info)];
+    let v6 = |info| [ControlMessage::Ipv6PacketInfo(info)];
+    let _ = match (&local, peer) {
+        (Local::V4(info), SocketAddr::V4(to)) => sendto(socket, &slices, &v4(info), &SockaddrIn::from(to)),
+        (Local::V6(info), SocketAddr::V6(to)) => sendto(socket, &slices, &v6(info), &SockaddrIn6::from(to)),
+        (_, to) => sendto(socket, &slices, &[], &SockaddrStorage::from(to)),
+    };
+}
+
+fn sendto<A: SockaddrLike>(
+    socket: &UdpSocket,
+    slices: &[IoSlice<'_>],
+    beside: &[ControlMessage<'_>],
+    to: &A,
+) -> nix::Result<usize> {
+    sendmsg(socket.as_raw_fd(), slices, beside, MsgFlags::MSG_DONTWAIT, Some(to))
+}
+
+thread_local! {
+    /// Headers for sending answers of a batch; they cannot move between threads.
+    static HEADERS: RefCell<MultiHeaders<SockaddrIn>> = RefCell::new(MultiHeaders::preallocate(BATCH, None));
+}
+
+/// Sends many answers: those that leave by one IPv4 socket of one address together.
+pub(super) fn send_all<'a>(
+    answers: impl Iterator<Item = (&'a Arc<UdpSocket>, &'a Vec<u8>, SocketAddr, Local)>,
+) {
+    let mut batch: Vec<[IoSlice<'_>; 1]> = Vec::with_capacity(BATCH);
+    let mut peers: Vec<Option<SockaddrIn>> = Vec::with_capacity(BATCH);
+    let mut by: Option<&Arc<UdpSocket>> = None;
+    let mut answers = answers.peekable();
+    while let Some((socket, reply, peer, local)) = answers.next() {
+        match (peer, local) {
+            (SocketAddr::V4(peer), Local::Bound) => {
+                batch.push([IoSlice::new(reply)]);
+                peers.push(Some(peer.into()));
+                by = Some(socket);
+            }
+            _ => send(socket, reply, peer, local),
+        }
+        let goes_on =
+            answers.peek().is_some_and(|(next, ..)| Arc::ptr_eq(next, socket)) && batch.len() < BATCH;
+        if let Some(socket) = by.filter(|_| !goes_on) {
+            HEADERS.with_borrow_mut(|headers| send_batch(socket, headers, &batch, &peers));
+            batch.clear();
+            peers.clear();
+            by = None;
+        }
+    }
+}
+
+/// Sends a batch; an answer that cannot be sent is lost, as datagrams may be.
+fn send_batch(
+    socket: &UdpSocket,
+    headers: &mut MultiHeaders<SockaddrIn>,
+    batch: &[[IoSlice<'_>; 1]],
+    peers: &[Option<SockaddrIn>],
+) {
+    let mut from = 0;
+    while from < batch.len() {
+        let flags = MsgFlags::MSG_DONTWAIT;
+        match sendmmsg(socket.as_raw_fd(), headers, batch[from..].iter(), &peers[from..], [], flags) {
+            Ok(done) => from += done.count().max(1),
+            Err(Errno::EINTR) => {}
+            Err(_) => from += 1,
+        }
+    }
+}
