@@ -6,6 +6,7 @@
 //! missing cookie, anything that looks forged) is given up here and goes the long way, through
 //! [`Group::exchange`](super::Group::exchange), from the start. So the relay needs to know one case only.
 //!
+//! A few questions at a time get a fresh socket, closed with their replies. Under load they share a small pool.
 //! For a blind forger a pooled socket is as good as a fresh one: a question has one random port out of 64,000
 //! and one random id out of 65,536, besides its case and cookie, and a datagram is held against the questions of
 //! its own socket only. What a pool adds is that a port lives longer; so a socket serves for a few seconds at
@@ -142,9 +143,14 @@ impl<T: Send + 'static> Relay<T> {
     }
 
     /// Begins to listen on a socket.
-    fn open(&self, road: &Arc<Road<T>>, socket: std::net::UdpSocket) -> io::Result<Arc<Socket<T>>> {
+    fn open(
+        &self,
+        road: &Arc<Road<T>>,
+        socket: std::net::UdpSocket,
+        fresh: bool,
+    ) -> io::Result<Arc<Socket<T>>> {
         let token = self.tokens.fetch_add(1, Ordering::Relaxed);
-        let socket = Arc::new(Socket::new(token, socket, Arc::downgrade(road)));
+        let socket = Arc::new(Socket::new(token, socket, Arc::downgrade(road), fresh));
         self.epoll.add(&socket.socket, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
         lock(&self.sockets).insert(token, socket.clone());
         Ok(socket)
@@ -217,6 +223,8 @@ impl<T: Send + 'static> Relay<T> {
         });
         if suspicious || inbox.failed() {
             road.abandon(socket).into_iter().for_each(|waiter| clerk.give_up(waiter));
+            self.close(socket.token);
+        } else if road.is_done_with(socket) {
             self.close(socket.token);
         }
     }

@@ -17,8 +17,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-/// Sockets that serve at the same time.
+/// Sockets of the pool that serve at the same time.
 const POOL: usize = 8;
+
+/// So few questions at once are worth a fresh socket: there is time for it.
+const FEW: usize = 4;
+
+/// Fresh sockets that may wait for their replies at the same time; beyond, there is no time for more.
+const FRESH: usize = 128;
 
 /// How long a socket has its turn before the next of the pool.
 const TURN: Duration = Duration::from_millis(5);
@@ -43,12 +49,14 @@ pub(super) struct Socket<T> {
     road: Weak<Road<T>>,
     born: Instant,
     strangers: AtomicU32,
+    /// It serves once, and is closed when its questions are answered.
+    fresh: bool,
 }
 
 impl<T> Socket<T> {
     /// A socket that is connected to the road's server.
-    pub(super) fn new(token: u64, socket: UdpSocket, road: Weak<Road<T>>) -> Self {
-        Self { token, socket, road, born: Instant::now(), strangers: AtomicU32::new(0) }
+    pub(super) fn new(token: u64, socket: UdpSocket, road: Weak<Road<T>>, fresh: bool) -> Self {
+        Self { token, socket, road, born: Instant::now(), strangers: AtomicU32::new(0), fresh }
     }
 
     /// The road it belongs to, while that is there.
@@ -150,7 +158,7 @@ impl<T> Road<T> {
         let now = Instant::now();
         let mut refused = Vec::new();
         let mut state = lock(&self.state);
-        let Some(socket) = self.socket(relay, &mut state, now) else {
+        let Some(socket) = self.socket(relay, &mut state, errands.len(), now) else {
             return errands.into_iter().map(|errand| errand.waiter).collect();
         };
         let mut queries: Vec<Vec<u8>> = Vec::with_capacity(errands.len());
@@ -189,16 +197,23 @@ impl<T> Road<T> {
         refused
     }
 
-    /// The next socket of the pool, fresh if its time has come.
+    /// A fresh socket for a few questions; for many the one of the pool that has its turn.
     fn socket(
         self: &Arc<Self>,
         relay: &Relay<T>,
         state: &mut State<T>,
+        questions: usize,
         now: Instant,
     ) -> Option<Arc<Socket<T>>>
     where
         T: Send + 'static,
     {
+        if questions <= FEW && state.resting.iter().filter(|socket| socket.fresh).count() < FRESH {
+            let socket = transport::connected(self.server.address().addr).ok()?;
+            let socket = relay.open(self, socket, true).ok()?;
+            state.resting.push(socket.clone());
+            return Some(socket);
+        }
         // One socket for some time, so that replies come together and are taken together.
         if now >= state.turn + TURN {
             (state.turn, state.next) = (now, (state.next + 1) % POOL);
@@ -211,7 +226,7 @@ impl<T> Road<T> {
             state.resting.push(old);
         }
         let socket = transport::connected(self.server.address().addr).ok()?;
-        let socket = relay.open(self, socket).ok()?;
+        let socket = relay.open(self, socket, false).ok()?;
         state.next = state.pool.len();
         state.pool.push(socket.clone());
         Some(socket)
@@ -255,6 +270,16 @@ impl<T> Road<T> {
             return Vec::new();
         }
         state.joined.extract_if(.., |(joined, _)| joined == key).map(|(_, waiter)| waiter).collect()
+    }
+
+    /// Leaves a fresh socket that has no open question any more; true if it did.
+    pub(super) fn is_done_with(&self, socket: &Socket<T>) -> bool {
+        let mut state = lock(&self.state);
+        let done = socket.fresh && !state.open.keys().any(|(token, _)| *token == socket.token);
+        if done {
+            state.resting.retain(|other| other.token != socket.token);
+        }
+        done
     }
 
     /// Leaves a socket whose port somebody may know; those who wait on it.
