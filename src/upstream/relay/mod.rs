@@ -122,8 +122,12 @@ impl<T: Send + 'static> Relay<T> {
 
     /// Asks a server many questions. What cannot be asked this way comes back, to go the long way.
     pub fn ask(&self, server: &Arc<Server>, errands: Vec<Errand<T>>) -> Vec<T> {
-        let road = self.road(server);
-        let refused = road.send(self, errands);
+        self.ask_at(server, errands, Instant::now())
+    }
+
+    /// [`Self::ask`] at a given time.
+    fn ask_at(&self, server: &Arc<Server>, errands: Vec<Errand<T>>, now: Instant) -> Vec<T> {
+        let refused = self.road(server).send(self, errands, now);
         if self.asleep.swap(false, Ordering::SeqCst) {
             let _ = self.wake.write(1); // full only when it is being woken anyway
         }
@@ -142,9 +146,14 @@ impl<T: Send + 'static> Relay<T> {
     }
 
     /// Begins to listen on a socket.
-    fn open(&self, road: &Arc<Road<T>>, socket: std::net::UdpSocket) -> io::Result<Arc<Socket<T>>> {
+    fn open(
+        &self,
+        road: &Arc<Road<T>>,
+        socket: std::net::UdpSocket,
+        now: Instant,
+    ) -> io::Result<Arc<Socket<T>>> {
         let token = self.tokens.fetch_add(1, Ordering::Relaxed);
-        let socket = Arc::new(Socket::new(token, socket, Arc::downgrade(road)));
+        let socket = Arc::new(Socket::new(token, socket, Arc::downgrade(road), now));
         self.epoll.add(&socket.socket, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
         lock(&self.sockets).insert(token, socket.clone());
         Ok(socket)

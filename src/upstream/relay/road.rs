@@ -18,13 +18,13 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 /// Sockets that serve at the same time.
-const POOL: usize = 8;
+pub(super) const POOL: usize = 8;
 
 /// How long a socket serves: shorter than it takes to find out its port.
-const SERVICE: Duration = Duration::from_secs(3);
+pub(super) const SERVICE: Duration = Duration::from_secs(3);
 
 /// How long a socket is listened to after its service: no client waits longer.
-const REST: Duration = Duration::from_secs(4);
+pub(super) const REST: Duration = Duration::from_secs(4);
 
 /// So many datagrams that answer nothing, and the socket's port is taken to be known to somebody.
 const STRANGERS: u32 = 3;
@@ -44,8 +44,8 @@ pub(super) struct Socket<T> {
 
 impl<T> Socket<T> {
     /// A socket that is connected to the road's server.
-    pub(super) fn new(token: u64, socket: UdpSocket, road: Weak<Road<T>>) -> Self {
-        Self { token, socket, road, born: Instant::now(), strangers: AtomicU32::new(0) }
+    pub(super) fn new(token: u64, socket: UdpSocket, road: Weak<Road<T>>, now: Instant) -> Self {
+        Self { token, socket, road, born: now, strangers: AtomicU32::new(0) }
     }
 
     /// The road it belongs to, while that is there.
@@ -136,12 +136,11 @@ impl<T> Road<T> {
     }
 
     /// Asks; what cannot be asked comes back.
-    pub(super) fn send(self: &Arc<Self>, relay: &Relay<T>, errands: Vec<Errand<T>>) -> Vec<T>
+    pub(super) fn send(self: &Arc<Self>, relay: &Relay<T>, errands: Vec<Errand<T>>, now: Instant) -> Vec<T>
     where
         T: Send + 'static,
     {
         let manner = self.server.manner();
-        let now = Instant::now();
         let mut refused = Vec::new();
         let mut state = lock(&self.state);
         let Some(socket) = self.socket(relay, &mut state, now) else {
@@ -215,7 +214,7 @@ impl<T> Road<T> {
             state.resting.push(old);
         }
         let socket = transport::connected(self.server.address().addr).ok()?;
-        let socket = relay.open(self, socket).ok()?;
+        let socket = relay.open(self, socket, now).ok()?;
         state.pool.push(socket.clone());
         Some(socket)
     }
