@@ -239,8 +239,10 @@ impl<T: Send + 'static> Relay<T> {
             overdue.into_iter().for_each(|waiter| clerk.give_up(waiter));
             closed.into_iter().for_each(|token| self.close(token));
         }
-        // a server that no group has any more leaves with its road
-        lock(&self.roads).retain(|road| !road.is_orphaned());
+        // a server that no group has any more leaves with its road and its sockets
+        for road in lock(&self.roads).extract_if(.., |road| road.is_orphaned()) {
+            road.sockets().into_iter().for_each(|token| self.close(token));
+        }
     }
 }
 

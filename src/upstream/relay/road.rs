@@ -135,6 +135,12 @@ impl<T> Road<T> {
         Arc::strong_count(&self.server) == 1 && !self.is_open()
     }
 
+    /// All its sockets.
+    pub(super) fn sockets(&self) -> Vec<u64> {
+        let state = lock(&self.state);
+        state.pool.iter().chain(&state.resting).map(|socket| socket.token).collect()
+    }
+
     /// Asks; what cannot be asked comes back.
     pub(super) fn send(self: &Arc<Self>, relay: &Relay<T>, errands: Vec<Errand<T>>, now: Instant) -> Vec<T>
     where
