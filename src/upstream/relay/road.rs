@@ -212,16 +212,15 @@ impl<T> Road<T> {
     {
         let place = state.next % POOL;
         state.next = state.next.wrapping_add(1);
-        if let Some(socket) = state.pool.get(place) {
-            if now < socket.born + SERVICE {
-                return Some(socket.clone());
-            }
-            let old = state.pool.swap_remove(place);
-            state.resting.push(old);
+        if let Some(socket) = state.pool.get(place).filter(|socket| now < socket.born + SERVICE) {
+            return Some(socket.clone());
         }
         let socket = transport::connected(self.server.address().addr).ok()?;
         let socket = relay.open(self, socket, now).ok()?;
-        state.pool.push(socket.clone());
+        match state.pool.get_mut(place) {
+            Some(old) => state.resting.push(std::mem::replace(old, socket.clone())),
+            None => state.pool.push(socket.clone()),
+        }
         Some(socket)
     }
 
