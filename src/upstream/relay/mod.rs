@@ -274,3 +274,6 @@ impl<T> std::fmt::Debug for Relay<T> {
         f.debug_struct("Relay").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
