@@ -7,6 +7,7 @@ use crate::upstream::policy::hedge_delay;
 use crate::upstream::server::Server;
 use crate::upstream::wire::{Chance, Sent};
 use crate::upstream::{random, transport};
+use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmmsg};
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -184,7 +185,7 @@ impl<T> Road<T> {
         let queries = ids.iter().filter_map(|id| state.open.get(&(socket.token, *id)));
         let slices: Vec<[IoSlice<'_>; 1]> = queries.map(|open| [IoSlice::new(&open.sent.bytes)]).collect();
         let nobody = [const { None }; BATCH]; // the socket is connected
-        let mut sent = 0;
+        let (mut sent, mut refused_before) = (0, false);
         while sent < slices.len() {
             let chunk = &slices[sent..slices.len().min(sent + BATCH)];
             let done = HEADERS.with_borrow_mut(|headers| {
@@ -193,6 +194,9 @@ impl<T> Road<T> {
             });
             match done {
                 Ok(done) => sent += done.max(1),
+                // The port is closed, says an ICMP error to an earlier datagram. Sending has taken it from the thread,
+                // which gives up at once what is open here: it has to be provoked again.
+                Err(Errno::ECONNREFUSED) if !refused_before => refused_before = true,
                 Err(_) => break, // what was not sent is given up when it is overdue
             }
         }
@@ -379,7 +383,7 @@ impl Inbox {
                     take(message.iovs().next().unwrap_or(&[]));
                 }
             }
-            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => {}
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
             Err(_) => self.failed = true, // an ICMP error: nobody listens there
         }
     }

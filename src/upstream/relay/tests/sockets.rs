@@ -77,6 +77,25 @@ fn a_server_that_is_dead_gives_its_waiters_up_at_once() {
 }
 
 #[test]
+fn the_news_of_a_closed_port_is_not_lost_when_a_sender_gets_it() {
+    let (world, upstream) = (World::new(), Upstream::new());
+    let server = Arc::new(Server::new(dead_address(), 1000));
+    // keeps the thread from hearing it first
+    world.ask(&upstream, &[("slow.example", 99)]);
+    upstream.answer(&upstream.hear(), 7);
+    world.expect([Told::Reading]);
+    for waiter in 0..=POOL as u32 {
+        let errand = errand(&format!("n{waiter}.example"), waiter);
+        assert!(world.relay.ask_at(&server, vec![errand], world.now).is_empty());
+    }
+    world.go_on.send(()).unwrap();
+    world.expect([Told::Plain(99, 7)]);
+    let mut told: Vec<String> = (0..=POOL).map(|_| format!("{:?}", world.told())).collect();
+    told.sort();
+    assert_eq!(told, (0..=POOL).map(|waiter| format!("LongWay({waiter})")).collect::<Vec<_>>());
+}
+
+#[test]
 fn the_road_of_a_server_that_no_group_has_any_more_is_forgotten_with_its_sockets() {
     let (world, upstream) = (World::new(), Upstream::new());
     world.ask(&upstream, &[("a.example", 1)]);
