@@ -123,8 +123,12 @@ impl<T: Send + 'static> Relay<T> {
 
     /// Asks a server many questions. What cannot be asked this way comes back, to go the long way.
     pub fn ask(&self, server: &Arc<Server>, errands: Vec<Errand<T>>) -> Vec<T> {
-        let road = self.road(server);
-        let refused = road.send(self, errands);
+        self.ask_at(server, errands, Instant::now())
+    }
+
+    /// [`Self::ask`] at a given time.
+    fn ask_at(&self, server: &Arc<Server>, errands: Vec<Errand<T>>, now: Instant) -> Vec<T> {
+        let refused = self.road(server).send(self, errands, now);
         if self.asleep.swap(false, Ordering::SeqCst) {
             let _ = self.wake.write(1); // full only when it is being woken anyway
         }
@@ -148,9 +152,10 @@ impl<T: Send + 'static> Relay<T> {
         road: &Arc<Road<T>>,
         socket: std::net::UdpSocket,
         fresh: bool,
+        now: Instant,
     ) -> io::Result<Arc<Socket<T>>> {
         let token = self.tokens.fetch_add(1, Ordering::Relaxed);
-        let socket = Arc::new(Socket::new(token, socket, Arc::downgrade(road), fresh));
+        let socket = Arc::new(Socket::new(token, socket, Arc::downgrade(road), fresh, now));
         self.epoll.add(&socket.socket, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
         lock(&self.sockets).insert(token, socket.clone());
         Ok(socket)
@@ -163,7 +168,6 @@ impl<T: Send + 'static> Relay<T> {
 
     /// The thread: replies, and questions that took too long.
     fn run(&self) {
-        let clerk = &*self.clerk;
         let mut events = [EpollEvent::empty(); 32];
         let mut inbox = road::Inbox::new(BATCH);
         let mut busy = Instant::now();
@@ -186,19 +190,26 @@ impl<T: Send + 'static> Relay<T> {
             };
             let count = self.epoll.wait(&mut events, timeout).unwrap_or(0); // EINTR
             self.asleep.store(false, Ordering::SeqCst);
-            for event in &events[..count] {
-                if event.data() == WAKE {
-                    let _ = self.wake.read();
-                    continue;
-                }
-                let socket = lock(&self.sockets).get(&event.data()).cloned();
-                if let Some(socket) = socket {
-                    self.listen(&socket, &mut inbox, clerk);
-                }
-            }
-            clerk.flush();
-            self.look_after(clerk);
+            // The hook for panics has told of one; here it costs this turn, not the thread.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.turn(&events[..count], &mut inbox)));
         }
+    }
+
+    /// One turn of the thread.
+    fn turn(&self, events: &[EpollEvent], inbox: &mut road::Inbox) {
+        let clerk = &*self.clerk;
+        for event in events {
+            if event.data() == WAKE {
+                let _ = self.wake.read();
+                continue;
+            }
+            let socket = lock(&self.sockets).get(&event.data()).cloned();
+            if let Some(socket) = socket {
+                self.listen(&socket, inbox, clerk);
+            }
+        }
+        clerk.flush();
+        self.look_after(clerk);
     }
 
     /// Takes the replies that a socket has.
@@ -238,8 +249,10 @@ impl<T: Send + 'static> Relay<T> {
             overdue.into_iter().for_each(|waiter| clerk.give_up(waiter));
             closed.into_iter().for_each(|token| self.close(token));
         }
-        // a server that no group has any more leaves with its road
-        lock(&self.roads).retain(|road| !road.is_orphaned());
+        // a server that no group has any more leaves with its road and its sockets
+        for road in lock(&self.roads).extract_if(.., |road| road.is_orphaned()) {
+            road.sockets().into_iter().for_each(|token| self.close(token));
+        }
     }
 }
 
@@ -271,3 +284,6 @@ impl<T> std::fmt::Debug for Relay<T> {
         f.debug_struct("Relay").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

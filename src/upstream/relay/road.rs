@@ -7,6 +7,7 @@ use crate::upstream::policy::hedge_delay;
 use crate::upstream::server::Server;
 use crate::upstream::wire::{Chance, Sent};
 use crate::upstream::{random, transport};
+use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmmsg};
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -18,22 +19,22 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 /// Sockets of the pool that serve at the same time.
-const POOL: usize = 8;
+pub(super) const POOL: usize = 8;
 
 /// So few questions at once are worth a fresh socket: there is time for it.
-const FEW: usize = 4;
+pub(super) const FEW: usize = 4;
 
 /// Fresh sockets that may wait for their replies at the same time; beyond, there is no time for more.
 const FRESH: usize = 128;
 
 /// How long a socket has its turn before the next of the pool.
-const TURN: Duration = Duration::from_millis(5);
+pub(super) const TURN: Duration = Duration::from_millis(5);
 
 /// How long a socket serves: shorter than it takes to find out its port.
-const SERVICE: Duration = Duration::from_secs(3);
+pub(super) const SERVICE: Duration = Duration::from_secs(3);
 
 /// How long a socket is listened to after its service: no client waits longer.
-const REST: Duration = Duration::from_secs(4);
+pub(super) const REST: Duration = Duration::from_secs(4);
 
 /// So many datagrams that answer nothing, and the socket's port is taken to be known to somebody.
 const STRANGERS: u32 = 3;
@@ -55,8 +56,8 @@ pub(super) struct Socket<T> {
 
 impl<T> Socket<T> {
     /// A socket that is connected to the road's server.
-    pub(super) fn new(token: u64, socket: UdpSocket, road: Weak<Road<T>>, fresh: bool) -> Self {
-        Self { token, socket, road, born: Instant::now(), strangers: AtomicU32::new(0), fresh }
+    pub(super) fn new(token: u64, socket: UdpSocket, road: Weak<Road<T>>, fresh: bool, now: Instant) -> Self {
+        Self { token, socket, road, born: now, strangers: AtomicU32::new(0), fresh }
     }
 
     /// The road it belongs to, while that is there.
@@ -149,13 +150,18 @@ impl<T> Road<T> {
         Arc::strong_count(&self.server) == 1 && !self.is_open()
     }
 
+    /// All its sockets.
+    pub(super) fn sockets(&self) -> Vec<u64> {
+        let state = lock(&self.state);
+        state.pool.iter().chain(&state.resting).map(|socket| socket.token).collect()
+    }
+
     /// Asks; what cannot be asked comes back.
-    pub(super) fn send(self: &Arc<Self>, relay: &Relay<T>, errands: Vec<Errand<T>>) -> Vec<T>
+    pub(super) fn send(self: &Arc<Self>, relay: &Relay<T>, errands: Vec<Errand<T>>, now: Instant) -> Vec<T>
     where
         T: Send + 'static,
     {
         let manner = self.server.manner();
-        let now = Instant::now();
         let mut refused = Vec::new();
         let mut state = lock(&self.state);
         let Some(socket) = self.socket(relay, &mut state, errands.len(), now) else {
@@ -210,7 +216,7 @@ impl<T> Road<T> {
     {
         if questions <= FEW && state.resting.iter().filter(|socket| socket.fresh).count() < FRESH {
             let socket = transport::connected(self.server.address().addr).ok()?;
-            let socket = relay.open(self, socket, true).ok()?;
+            let socket = relay.open(self, socket, true, now).ok()?;
             state.resting.push(socket.clone());
             return Some(socket);
         }
@@ -218,17 +224,20 @@ impl<T> Road<T> {
         if now >= state.turn + TURN {
             (state.turn, state.next) = (now, (state.next + 1) % POOL);
         }
-        if let Some(socket) = state.pool.get(state.next) {
-            if now < socket.born + SERVICE {
-                return Some(socket.clone());
-            }
-            let old = state.pool.swap_remove(state.next);
-            state.resting.push(old);
+        state.next = state.next.min(state.pool.len()); // the pool is filling up
+        if let Some(socket) = state.pool.get(state.next).filter(|socket| now < socket.born + SERVICE) {
+            return Some(socket.clone());
         }
         let socket = transport::connected(self.server.address().addr).ok()?;
-        let socket = relay.open(self, socket, false).ok()?;
-        state.next = state.pool.len();
-        state.pool.push(socket.clone());
+        let socket = relay.open(self, socket, false, now).ok()?;
+        let place = state.next;
+        match state.pool.get_mut(place) {
+            Some(old) => {
+                let old = std::mem::replace(old, socket.clone());
+                state.resting.push(old);
+            }
+            None => state.pool.push(socket.clone()),
+        }
         Some(socket)
     }
 
@@ -343,6 +352,7 @@ impl<T> Road<T> {
 /// Sends as many as the kernel takes; what it does not is given up when it is overdue.
 fn send_all(socket: &UdpSocket, queries: &[Vec<u8>]) {
     let nobody = [const { None }; BATCH]; // the socket is connected
+    let mut refused_before = false;
     for mut chunk in queries.chunks(BATCH) {
         while !chunk.is_empty() {
             let slices: Vec<[IoSlice<'_>; 1]> = chunk.iter().map(|query| [IoSlice::new(query)]).collect();
@@ -353,6 +363,9 @@ fn send_all(socket: &UdpSocket, queries: &[Vec<u8>]) {
             });
             match done {
                 Ok(done) => chunk = &chunk[done.max(1)..],
+                // The port is closed, says an ICMP error to an earlier datagram. Sending has taken it from the
+                // thread, which gives up at once what is open here: it has to be provoked again.
+                Err(Errno::ECONNREFUSED) if !refused_before => refused_before = true,
                 Err(_) => return,
             }
         }
@@ -416,7 +429,7 @@ impl Inbox {
                     take(message.iovs().next().unwrap_or(&[]));
                 }
             }
-            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => {}
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
             Err(_) => self.failed = true, // an ICMP error: nobody listens there
         }
     }

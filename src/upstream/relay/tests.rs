@@ -1,0 +1,239 @@
+//! The relay against servers on loopback that say what a test lets them say, and a clerk that takes notes.
+//!
+//! Nothing here waits for time to pass: questions are asked at a moment of the test's choice, far ahead where they
+//! are not to be overdue, in the past where they are.
+
+mod answers;
+mod sockets;
+mod trust;
+
+use super::{Clerk, Errand, Relay, Replied, lock};
+use crate::engine::cache::{CacheKey, QueryFlags};
+use crate::engine::catalog::GroupKey;
+use crate::engine::name::{NameKey, parse};
+use crate::upstream::fake::{Asked, answer_a};
+use crate::upstream::server::{Counts, Server};
+use hickory_proto::op::Message;
+use hickory_proto::rr::{RData, RecordType};
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long a test waits for what should come at once.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// No test takes so long that a question asked then becomes overdue.
+const AHEAD: Duration = Duration::from_secs(600);
+
+/// Longer than any hedge delay.
+const AGO: Duration = Duration::from_millis(900);
+
+/// What waiters are told. They have numbers.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    /// An answer as it came; the last octet of its address.
+    Plain(u32, u8),
+    /// An answer that had to be read; the last octet of its address, 0 without one.
+    Read(u32, u8),
+    /// The question goes the long way.
+    LongWay(u32),
+    /// Nobody yet: the clerk begins to read an answer.
+    Reading,
+}
+
+/// Takes notes. What it does with an answer is in the name: see [`Notes::take`].
+struct Notes {
+    told: Sender<Told>,
+    /// All that came together was taken.
+    flushed: Sender<()>,
+    /// Lets the clerk go on with a `slow` name.
+    go_on: Mutex<Receiver<()>>,
+    /// The names that are known already.
+    known: Arc<Mutex<Vec<NameKey>>>,
+}
+
+impl Clerk<u32> for Notes {
+    /// `odd.…` has to be read first, `slow.…` waits for the test, `panic.…` panics with the first waiter served.
+    fn take(&self, key: &CacheKey, reply: Replied<'_>, waiters: &mut Vec<u32>) -> bool {
+        let name = key.name().to_string();
+        let begins = |with: &str| name.starts_with(with);
+        if begins("odd.") && matches!(reply, Replied::Unread(..)) {
+            return false;
+        }
+        if begins("slow.") {
+            self.told.send(Told::Reading).unwrap();
+            lock(&self.go_on).recv_timeout(DEADLINE).unwrap();
+        }
+        let tell: Box<dyn Fn(u32) -> Told> = match reply {
+            Replied::Unread(reply, question_end) => {
+                assert!(question_end < reply.len(), "an answer has something behind its question");
+                let last = reply[reply.len() - 1];
+                Box::new(move |waiter| Told::Plain(waiter, last))
+            }
+            Replied::Read(message) => {
+                let last = message.answers.first().map_or(0, |record| match &record.data {
+                    RData::A(a) => a.octets()[3],
+                    other => panic!("no address: {other:?}"),
+                });
+                Box::new(move |waiter| Told::Read(waiter, last))
+            }
+        };
+        for waiter in waiters.drain(..) {
+            self.told.send(tell(waiter)).unwrap();
+            assert!(!begins("panic."), "as the name says");
+        }
+        true
+    }
+
+    fn is_known(&self, key: &CacheKey) -> bool {
+        lock(&self.known).contains(&key.name())
+    }
+
+    fn give_up(&self, waiter: u32) {
+        let _ = self.told.send(Told::LongWay(waiter));
+    }
+
+    fn flush(&self) {
+        let _ = self.flushed.send(()); // the thread outlives the test
+    }
+}
+
+/// A relay, and what its clerk noted.
+struct World {
+    relay: Arc<Relay<u32>>,
+    told: Receiver<Told>,
+    flushed: Receiver<()>,
+    go_on: Sender<()>,
+    known: Arc<Mutex<Vec<NameKey>>>,
+    /// The moment at which it asks: nothing is overdue.
+    now: Instant,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl World {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (told_here, told) = channel();
+        let (flushed_here, flushed) = channel();
+        let (go_on, wait) = channel();
+        let known = Arc::new(Mutex::new(Vec::new()));
+        let clerk =
+            Notes { told: told_here, flushed: flushed_here, go_on: Mutex::new(wait), known: known.clone() };
+        let relay = {
+            let _within = runtime.enter();
+            Relay::start(clerk).unwrap()
+        };
+        let now = Instant::now() + AHEAD;
+        Self { relay, told, flushed, go_on, known, now, _runtime: runtime }
+    }
+
+    /// Asks for the addresses of names; the waiters that are refused.
+    fn ask(&self, upstream: &Upstream, questions: &[(&str, u32)]) -> Vec<u32> {
+        self.ask_at(upstream, questions, self.now)
+    }
+
+    fn ask_at(&self, upstream: &Upstream, questions: &[(&str, u32)], now: Instant) -> Vec<u32> {
+        self.relay.ask_at(&upstream.server, questions.iter().map(|&(name, w)| errand(name, w)).collect(), now)
+    }
+
+    /// The next note.
+    #[track_caller]
+    fn told(&self) -> Told {
+        self.told.recv_timeout(DEADLINE).expect("the clerk is told something")
+    }
+
+    /// The notes are these, in this order.
+    #[track_caller]
+    fn expect(&self, expected: impl IntoIterator<Item = Told>) {
+        for expected in expected {
+            assert_eq!(self.told(), expected);
+        }
+    }
+
+    /// Waits until the thread has seen everything that is there now; there is no other note then.
+    #[track_caller]
+    fn settle(&self) {
+        while self.flushed.try_recv().is_ok() {}
+        // The first flush may belong to a wait that began before; after the second comes the look at what is
+        // overdue, which is over with the third.
+        for _ in 0..3 {
+            self.relay.wake.write(1).unwrap();
+            self.flushed.recv_timeout(DEADLINE).expect("the thread runs");
+        }
+        assert_eq!(self.told.try_recv().ok(), None, "nobody else is told anything");
+    }
+
+    /// Sockets that are listened to.
+    fn sockets(&self) -> usize {
+        lock(&self.relay.sockets).len()
+    }
+}
+
+/// A question for the address of `name`.
+fn errand(name: &str, waiter: u32) -> Errand<u32> {
+    let (name, flags) = (NameKey::of(&parse(name).unwrap()), QueryFlags::default());
+    let key = CacheKey::new(GroupKey(0), &name, RecordType::A, flags);
+    Errand { key, name, rtype: RecordType::A, flags, waiter }
+}
+
+/// A server that speaks when the test says so, and what is known of it.
+struct Upstream {
+    socket: UdpSocket,
+    server: Arc<Server>,
+    count: AtomicU32,
+}
+
+impl Upstream {
+    fn new() -> Self {
+        Self::with_limit(1000)
+    }
+
+    /// A server that takes so many questions at a time.
+    fn with_limit(max_in_flight: usize) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        let server = Arc::new(Server::new(socket.local_addr().unwrap().into(), max_in_flight));
+        Self { socket, server, count: AtomicU32::new(0) }
+    }
+
+    /// The next question.
+    #[track_caller]
+    fn hear(&self) -> Heard {
+        let mut buffer = [0; 2048];
+        let (length, from) = self.socket.recv_from(&mut buffer).expect("a question arrives");
+        let message = Message::from_vec(&buffer[..length]).unwrap();
+        let number = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        Heard { asked: Asked { message, over_tcp: false, number }, from }
+    }
+
+    /// Asked nothing more: on loopback, what was sent is there.
+    #[track_caller]
+    fn hears_nothing(&self) {
+        self.socket.set_nonblocking(true).unwrap();
+        let heard = self.socket.recv_from(&mut [0; 2048]);
+        assert_eq!(heard.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        self.socket.set_nonblocking(false).unwrap();
+    }
+
+    fn say(&self, bytes: &[u8], to: &Heard) {
+        self.socket.send_to(bytes, to.from).unwrap();
+    }
+
+    /// Answers with the address 192.0.2.`last`.
+    fn answer(&self, heard: &Heard, last: u8) {
+        self.say(&answer_a(&heard.asked, last).to_vec().unwrap(), heard);
+    }
+
+    fn counts(&self) -> Counts {
+        self.server.snapshot().counts
+    }
+}
+
+/// A question as the server heard it.
+struct Heard {
+    asked: Asked,
+    /// The port it came from.
+    from: SocketAddr,
+}

@@ -1,0 +1,146 @@
+//! The life of sockets and roads.
+
+use super::super::road::{FEW, POOL, REST, SERVICE, TURN};
+use super::*;
+use crate::upstream::fake::dead_address;
+
+/// Asks one question at a time; the ports they came from.
+fn ports(world: &World, upstream: &Upstream, names: std::ops::Range<usize>, now: Instant) -> Vec<Heard> {
+    names
+        .map(|i| {
+            world.ask_at(upstream, &[(&format!("n{i}.example"), i as u32)], now);
+            upstream.hear()
+        })
+        .collect()
+}
+
+/// Asks more questions at once than get a fresh socket; the port they all came from, and who asked.
+fn crowd(world: &World, upstream: &Upstream, round: usize, now: Instant) -> Vec<Heard> {
+    let names: Vec<String> = (0..=FEW).map(|i| format!("n{i}.r{round}.example")).collect();
+    let questions: Vec<(&str, u32)> = names.iter().map(String::as_str).zip((round * 100) as u32..).collect();
+    world.ask_at(upstream, &questions, now);
+    let heard: Vec<Heard> = questions.iter().map(|_| upstream.hear()).collect();
+    assert!(heard.iter().all(|one| one.from == heard[0].from), "one socket for the whole batch");
+    heard
+}
+
+#[test]
+fn a_few_questions_get_a_fresh_socket_that_is_closed_with_their_reply() {
+    let (world, upstream) = (World::new(), Upstream::new());
+    let heard = ports(&world, &upstream, 0..20, world.now);
+    let distinct: std::collections::HashSet<_> = heard.iter().map(|heard| heard.from).collect();
+    assert_eq!(distinct.len(), 20);
+    assert_eq!(world.sockets(), 20);
+    for (waiter, heard) in (0..).zip(&heard) {
+        upstream.answer(heard, 7);
+        world.expect([Told::Plain(waiter, 7)]);
+    }
+    world.settle();
+    assert_eq!(world.sockets(), 0);
+}
+
+#[test]
+fn crowds_take_turns_at_a_few_sockets() {
+    let (world, upstream) = (World::new(), Upstream::new());
+    let turn = |round: usize| world.now + TURN * round as u32;
+    let port = |round| crowd(&world, &upstream, round, turn(round))[0].from;
+    let first: Vec<_> = (1..=POOL).map(port).collect();
+    let second: Vec<_> = (POOL + 1..=2 * POOL).map(port).collect();
+    assert_eq!(first, second);
+    assert_eq!(first.into_iter().collect::<std::collections::HashSet<_>>().len(), POOL);
+    assert_eq!(world.sockets(), POOL);
+}
+
+#[test]
+fn sockets_are_renewed_and_one_that_rests_is_still_listened_to() {
+    let (world, upstream) = (World::new(), Upstream::new());
+    let first = crowd(&world, &upstream, 1, world.now);
+    let later = crowd(&world, &upstream, 2, world.now + SERVICE);
+    assert_ne!(first[0].from, later[0].from);
+    assert_eq!(world.sockets(), 2);
+    for (waiter, heard) in (100..).zip(&first).chain((200..).zip(&later)) {
+        upstream.answer(heard, 7);
+        world.expect([Told::Plain(waiter, 7)]);
+    }
+}
+
+#[test]
+fn a_socket_is_closed_after_its_rest() {
+    let (world, upstream) = (World::new(), Upstream::new());
+    let long_ago = Instant::now() - SERVICE - REST;
+    world.ask_at(&upstream, &[("a.example", 1)], long_ago);
+    world.expect([Told::LongWay(1)]);
+    world.settle();
+    assert_eq!(world.sockets(), 0);
+    let first = upstream.hear();
+    // nothing of it is left: the question is asked anew, from another port
+    world.ask(&upstream, &[("a.example", 2)]);
+    let second = upstream.hear();
+    assert_ne!(first.from, second.from);
+    upstream.answer(&second, 7);
+    world.expect([Told::Plain(2, 7)]);
+}
+
+#[test]
+fn a_server_that_is_dead_gives_its_waiters_up_at_once() {
+    let world = World::new();
+    let server = Arc::new(Server::new(dead_address(), 1000));
+    let errands = ["a.example", "b.example", "c.example"].into_iter().zip(1..);
+    let errands = errands.map(|(name, waiter)| errand(name, waiter)).collect();
+    // ahead of time: nothing here is overdue
+    assert!(world.relay.ask_at(&server, errands, world.now).is_empty());
+    let mut told: Vec<u32> = Vec::new();
+    for _ in 0..3 {
+        match world.told() {
+            Told::LongWay(waiter) => told.push(waiter),
+            other => panic!("{other:?}"),
+        }
+    }
+    told.sort_unstable();
+    assert_eq!(told, [1, 2, 3]);
+    world.settle();
+    assert_eq!(world.sockets(), 0);
+}
+
+#[test]
+fn the_news_of_a_closed_port_is_not_lost_when_a_sender_gets_it() {
+    let (world, upstream) = (World::new(), Upstream::new());
+    let server = Arc::new(Server::new(dead_address(), 1000));
+    // keeps the thread from hearing it first
+    world.ask(&upstream, &[("slow.example", 99)]);
+    upstream.answer(&upstream.hear(), 7);
+    world.expect([Told::Reading]);
+    for waiter in 0..=POOL as u32 {
+        let errand = errand(&format!("n{waiter}.example"), waiter);
+        assert!(world.relay.ask_at(&server, vec![errand], world.now).is_empty());
+    }
+    world.go_on.send(()).unwrap();
+    world.expect([Told::Plain(99, 7)]);
+    let mut told: Vec<String> = (0..=POOL).map(|_| format!("{:?}", world.told())).collect();
+    told.sort();
+    assert_eq!(told, (0..=POOL).map(|waiter| format!("LongWay({waiter})")).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_road_of_a_server_that_no_group_has_any_more_is_forgotten_with_its_sockets() {
+    let (world, upstream) = (World::new(), Upstream::new());
+    let heard = crowd(&world, &upstream, 0, world.now);
+    let Upstream { socket, server, count } = upstream;
+    let known = Arc::downgrade(&server);
+    drop(server);
+    world.settle();
+    assert_eq!((world.sockets(), known.strong_count()), (1, 1), "questions are open");
+
+    let upstream = Upstream { socket, server: known.upgrade().unwrap(), count };
+    for (waiter, heard) in (0..).zip(&heard) {
+        upstream.answer(heard, 7);
+        world.expect([Told::Plain(waiter, 7)]);
+    }
+    world.settle();
+    assert_eq!(world.sockets(), 1, "a group has the server");
+    drop(upstream);
+    world.settle();
+    assert!(known.upgrade().is_none());
+    assert!(lock(&world.relay.roads).is_empty());
+    assert_eq!(world.sockets(), 0, "a socket that is left open is never closed");
+}
