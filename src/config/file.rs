@@ -80,6 +80,13 @@ pub(super) fn read<'a>(reader: &'a Reader<'a>, table: &'a DeTable<'a>) -> Spec {
     let vpcs = read_each(reader, &mut top, "vpc", vpc);
     let zones = read_each(reader, &mut top, "zone", zones::zone);
     let expects = read_each(reader, &mut top, "expect", |section| expect(reader, section));
+    if let Some(control) = top.value("control") {
+        let hint = "leave it out; nothing listens for the API so far".to_string();
+        control.warn(
+            "this section is kept for the PrivateZone API, which is not there yet: it is not read",
+            hint,
+        );
+    }
     top.finish();
     Spec { server, listen, endpoints, regions, upstream, servers, cache, forwards, vpcs, zones, expects }
 }

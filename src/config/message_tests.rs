@@ -63,6 +63,10 @@ hint: keep the CNAME, or keep the other records, or set enabled = false on one"#
 
 #[test]
 fn unknown_keys_and_sections() {
+    check(
+        "[control]\nlisten = \"127.0.0.1:5380\"",
+        &["warning 1:1 control: this section is kept for the PrivateZone API"],
+    );
     check("[sever]\nlisten = []", &["1:2 sever: unknown section `sever` | did you mean `server`?"]);
     check(
         "listen = []",
