@@ -6,10 +6,14 @@ use crate::daemon::{Daemon, Settings};
 use crate::host::metadata;
 use crate::ops::log;
 use crate::serve::listen;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+
+/// Descriptors that are enough for every limit in the configuration at its default.
+const DESCRIPTORS: u64 = 65_536;
 
 /// Where the metadata service is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +65,7 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> u8 {
             return exit::SYSTEM;
         }
     };
+    allow_descriptors();
     let settings = settings(path, args, &config);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut listeners = Vec::new();
@@ -96,6 +101,18 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> u8 {
     // Threads that wait for datagrams end with the process; so do tasks of connections.
     runtime.shutdown_background();
     code
+}
+
+/// Raises the number of descriptors that may be open to what the system allows: each question that waits for an
+/// upstream may have a socket, and the usual soft limit of 1024 is soon reached.
+fn allow_descriptors() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        let wanted = hard.min(DESCRIPTORS);
+        if soft < wanted { setrlimit(Resource::RLIMIT_NOFILE, wanted, hard) } else { Ok(()) }
+    });
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
 }
 
 /// What the command line and the environment decide.
