@@ -98,7 +98,7 @@ impl Server {
                 Err(error) => self.survive(error),
             }
             if !visitors.is_empty() {
-                errands::send_out(&self.errands, &self.live, &mut visitors);
+                self.send_out(&mut visitors);
             }
             let slices = replies.each_ref().map(|reply| [IoSlice::new(reply)]);
             let mut from = 0;
@@ -131,7 +131,7 @@ impl Server {
                     if self.answer(&mut lane, packet, peer, local, &mut reply, &mut visitors) {
                         send(&self.socket, &reply, peer, local);
                     }
-                    errands::send_out(&self.errands, &self.live, &mut visitors);
+                    self.send_out(&mut visitors);
                 }
                 Err(error) => self.survive(error),
             }
@@ -174,6 +174,15 @@ impl Server {
                 count(&self.live.counters.panics);
                 false
             }
+        }
+    }
+
+    /// Sends out for those who have to wait. A panic costs these, not the thread.
+    fn send_out(&self, visitors: &mut Vec<Visitor>) {
+        let sent = catch_unwind(AssertUnwindSafe(|| errands::send_out(&self.errands, &self.live, visitors)));
+        if sent.is_err() {
+            visitors.clear();
+            count(&self.live.counters.panics);
         }
     }
 
