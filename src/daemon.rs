@@ -27,7 +27,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, timeout};
 
 /// How long queries in flight may go on after the signal to stop: no client waits longer.
 const DRAIN: Duration = Duration::from_millis(4200);
@@ -126,13 +126,12 @@ impl Daemon {
             }
         }
         tracing::info!(in_flight = self.live.limits.in_flight(), "stopping");
-        let deadline = Instant::now() + DRAIN;
-        while self.live.limits.in_flight() > 0 && Instant::now() < deadline {
-            let pause = sleep(Duration::from_millis(5));
-            if timeout_at(deadline, pause).await.is_err() {
-                break;
+        let drained = async {
+            while self.live.limits.in_flight() > 0 {
+                sleep(Duration::from_millis(5)).await;
             }
-        }
+        };
+        let _ = timeout(DRAIN, drained).await; // what is not done by then waits for nobody any more
         self.save().await;
     }
 

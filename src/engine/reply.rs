@@ -21,11 +21,13 @@ const LONGEST_TEXT: usize = 200;
 
 /// How large an answer over UDP may be: what the client takes, within what we send.
 pub fn udp_limit(request: &Request, own_payload: u16) -> usize {
-    match request.edns {
-        // RFC 6891 section 6.2.3: values below 512 mean 512
-        Some(edns) => usize::from(edns.udp_payload.min(own_payload)).max(PLAIN_UDP),
-        None => PLAIN_UDP,
-    }
+    payload_limit(request.edns.map(|edns| edns.udp_payload), own_payload)
+}
+
+/// The same by the payload size in the client's OPT record; nothing for a client without one.
+pub fn payload_limit(client: Option<u16>, own_payload: u16) -> usize {
+    // RFC 6891 section 6.2.3: values below 512 mean 512
+    client.map_or(PLAIN_UDP, |payload| usize::from(payload.min(own_payload)).max(PLAIN_UDP))
 }
 
 /// The message for a client: at most `limit` octets, TC set when something had to be left out.

@@ -70,7 +70,9 @@ pub(super) fn send_all<'a>(
         let goes_on =
             answers.peek().is_some_and(|(next, ..)| Arc::ptr_eq(next, socket)) && batch.len() < BATCH;
         if let Some(socket) = by.filter(|_| !goes_on) {
-            HEADERS.with_borrow_mut(|headers| send_batch(socket, headers, &batch, &peers));
+            HEADERS.with_borrow_mut(|headers| {
+                send_batch(socket, headers, &batch, &peers, MsgFlags::MSG_DONTWAIT);
+            });
             batch.clear();
             peers.clear();
             by = None;
@@ -79,19 +81,19 @@ pub(super) fn send_all<'a>(
 }
 
 /// Sends a batch; an answer that cannot be sent is lost, as datagrams may be.
-fn send_batch(
+pub(super) fn send_batch<'a, A: SockaddrLike + Copy + 'a>(
     socket: &UdpSocket,
-    headers: &mut MultiHeaders<SockaddrIn>,
+    headers: &mut MultiHeaders<A>,
     batch: &[[IoSlice<'_>; 1]],
-    peers: &[Option<SockaddrIn>],
+    peers: &[Option<A>],
+    flags: MsgFlags,
 ) {
     let mut from = 0;
     while from < batch.len() {
-        let flags = MsgFlags::MSG_DONTWAIT;
         match sendmmsg(socket.as_raw_fd(), headers, batch[from..].iter(), &peers[from..], [], flags) {
             Ok(done) => from += done.count().max(1),
             Err(Errno::EINTR) => {}
-            Err(_) => from += 1,
+            Err(_) => from += 1, // this client cannot be reached; the next may
         }
     }
 }

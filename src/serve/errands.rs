@@ -71,7 +71,7 @@ pub(super) fn send_out(errands: &Errands, live: &Arc<Live>, visitors: &mut Vec<V
             continue;
         };
         count(&live.counters.forwarded);
-        let Question { key: name, rtype, .. } = needs.fetch.question.clone();
+        let (name, rtype) = (needs.fetch.question.key.clone(), needs.fetch.question.rtype);
         let errand = Errand {
             key,
             name,

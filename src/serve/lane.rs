@@ -30,12 +30,9 @@ impl<'l> Lane<'l> {
         let Some(view) = self.view(client) else { return false };
         let Some(glance) = Glance::at(packet, view, &mut self.key) else { return false };
         let Some(prepared) = self.live.answers.get(&self.key) else { return false };
-        let limit = match (transport, glance.udp_payload) {
-            (Transport::Tcp, _) => reply::TCP,
-            (Transport::Udp, None) => reply::PLAIN_UDP,
-            (Transport::Udp, Some(payload)) => {
-                usize::from(payload.min(self.published.udp_payload)).max(reply::PLAIN_UDP)
-            }
+        let limit = match transport {
+            Transport::Tcp => reply::TCP,
+            Transport::Udp => reply::payload_limit(glance.udp_payload, self.published.udp_payload),
         };
         if !prepared.holds(self.published.generation, self.now) || prepared.length(&glance) > limit {
             return false;

@@ -4,7 +4,7 @@
 //! bound to one address receives and sends in batches. A wildcard socket goes one by one, because each answer
 //! must leave from the address that was asked, and that is said beside each datagram (IP_PKTINFO).
 
-use super::datagram::{BATCH, Local, send};
+use super::datagram::{BATCH, Local, send, send_batch};
 use super::errands::{self, Errands, Visitor};
 use super::handle::{self, Outcome, Transport};
 use super::lane::Lane;
@@ -15,7 +15,7 @@ use nix::libc;
 use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrIn, SockaddrIn6, SockaddrLike,
-    SockaddrStorage, recvmmsg, recvmsg, sendmmsg, setsockopt,
+    SockaddrStorage, recvmmsg, recvmsg, setsockopt,
 };
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
@@ -101,15 +101,7 @@ impl Server {
                 self.send_out(&mut visitors);
             }
             let slices = replies.each_ref().map(|reply| [IoSlice::new(reply)]);
-            let mut from = 0;
-            while from < peers.len() {
-                let out = slices[from..peers.len()].iter();
-                match sendmmsg(fd, &mut sent, out, &peers[from..], [], MsgFlags::empty()) {
-                    Ok(done) => from += done.count().max(1),
-                    Err(Errno::EINTR) => {}
-                    Err(_) => from += 1, // this client cannot be reached; the next may
-                }
-            }
+            send_batch(&self.socket, &mut sent, &slices[..peers.len()], &peers, MsgFlags::empty());
         }
     }
 

@@ -6,9 +6,10 @@
 //! is compared there, where it is read anyway. Two keys of one hash displace each other and are still answered
 //! right.
 
+use super::cache::bounded;
 use crate::engine::lane::{LaneKey, Prepared};
 use quick_cache::sync::Cache;
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use quick_cache::{DefaultHashBuilder, Weighter};
 use std::hash::BuildHasher;
 
 /// Octets that the container takes for an answer beside its own: reference counts, heap header, the table's slot.
@@ -34,21 +35,7 @@ pub struct PreparedAnswers {
 impl PreparedAnswers {
     /// Room for `bytes` octets of answers.
     pub fn new(bytes: u64) -> Self {
-        let estimate = (bytes / 4096).clamp(16, 100_000) as usize;
-        let shards = (bytes >> 20).clamp(1, 16) as usize;
-        let mut options = OptionsBuilder::new();
-        options.shards(shards).estimated_items_capacity(estimate).weight_capacity(bytes);
-        let answers = match options.build() {
-            Ok(options) => Cache::with_options(
-                options,
-                BySize,
-                DefaultHashBuilder::default(),
-                quick_cache::sync::DefaultLifecycle::default(),
-            ),
-            // only missing values make it fail; both are given above
-            Err(_) => Cache::with_weighter(estimate, bytes, BySize),
-        };
-        Self { answers, seed: DefaultHashBuilder::default() }
+        Self { answers: bounded(bytes, BySize), seed: DefaultHashBuilder::default() }
     }
 
     /// The answer kept under a key, whether or not it still holds.

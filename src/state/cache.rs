@@ -5,8 +5,9 @@
 //! is decided in `engine::cache`; here is only who holds it.
 
 use crate::engine::cache::{CacheKey, Entry, Lifetimes, Moment, Worth};
-use quick_cache::sync::Cache;
-use quick_cache::{OptionsBuilder, Weighter};
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -72,6 +73,28 @@ impl Weighter<CacheKey, Arc<Slot>> for BySize {
     }
 }
 
+/// A container of at most `bytes` octets by weight.
+pub(super) fn bounded<K, V, W>(bytes: u64, weighter: W) -> Cache<K, V, W>
+where
+    K: Eq + Hash + Clone,
+    V: Clone,
+    W: Weighter<K, V> + Clone,
+{
+    // Entries weigh some hundred octets. Too low an estimate costs a rehash while filling, too high a one costs
+    // memory at once: the tables are made for it. One shard for each MiB keeps the weight exact enough.
+    let estimate = (bytes / 4096).clamp(16, 100_000) as usize;
+    let shards = (bytes >> 20).clamp(1, 16) as usize;
+    let mut options = OptionsBuilder::new();
+    options.shards(shards).estimated_items_capacity(estimate).weight_capacity(bytes);
+    match options.build() {
+        Ok(options) => {
+            Cache::with_options(options, weighter, DefaultHashBuilder::default(), DefaultLifecycle::default())
+        }
+        // only missing values make it fail; both are given above
+        Err(_) => Cache::with_weighter(estimate, bytes, weighter),
+    }
+}
+
 /// The answers of all upstream groups.
 #[derive(Debug)]
 pub struct AnswerCache {
@@ -83,25 +106,7 @@ pub struct AnswerCache {
 impl AnswerCache {
     /// An empty cache of at most `bytes` octets.
     pub fn new(bytes: u64, lifetimes: Lifetimes) -> Self {
-        // An A answer weighs about 300 octets. Too low an estimate costs a rehash while filling, too high a one
-        // costs memory at once: the tables are made for it. One shard for each MiB keeps the weight exact enough.
-        let estimate = (bytes / 4096).clamp(16, 100_000) as usize;
-        let shards = (bytes >> 20).clamp(1, 16) as usize;
-        let options = OptionsBuilder::new()
-            .shards(shards)
-            .estimated_items_capacity(estimate)
-            .weight_capacity(bytes)
-            .build();
-        let slots = match options {
-            Ok(options) => Cache::with_options(
-                options,
-                BySize,
-                quick_cache::DefaultHashBuilder::default(),
-                quick_cache::sync::DefaultLifecycle::default(),
-            ),
-            // only missing values make it fail; both are given above
-            Err(_) => Cache::with_weighter(estimate, bytes, BySize),
-        };
+        let slots = bounded(bytes, BySize);
         Self { slots, lifetimes }
     }
 
