@@ -131,7 +131,7 @@ fn lane(bencher: Bencher<'_, '_>, names: usize) {
         let answer = answer(view, &question, &entry(&name));
         let message = finish(&request, &answer, TCP, 1232);
         Glance::at(&packet, 0, &mut key).unwrap();
-        answers.insert(&key, Prepared::of(&key, &message, &answer, 0, 1, NOW).unwrap());
+        answers.insert(&key, Prepared::of(&key, &message, &answer, 0, 1, NOW, 0).unwrap());
         packets.push(packet);
     }
     assert_eq!(answers.len(), names);

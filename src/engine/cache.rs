@@ -95,7 +95,12 @@ impl CacheKey {
 
     /// The name.
     pub fn name(&self) -> NameKey {
-        NameKey::of_suffix(&self.0[7..])
+        NameKey::of_suffix(self.wire())
+    }
+
+    /// The name in lower-case wire form.
+    pub fn wire(&self) -> &[u8] {
+        &self.0[7..]
     }
 
     /// The type.
@@ -243,6 +248,23 @@ impl Entry {
         self.authority.unpack(owner, ttl)
     }
 
+    /// The data of its records, where all it has are records of this type at the asked-for name.
+    pub fn own_data(&self, rtype: RecordType) -> Option<Vec<&[u8]>> {
+        let mut data = Vec::with_capacity(4);
+        let mut rest: &[u8] = &self.answers.0;
+        let [high, low] = u16::from(rtype).to_be_bytes();
+        while let Some((head, tail)) = rest.split_first_chunk() {
+            let [SAME_OWNER, a, b, c, d] = *head else { return None };
+            let (own, others) = tail.split_at_checked(usize::from(u16::from_be_bytes([c, d])))?;
+            if [a, b] != [high, low] {
+                return None;
+            }
+            data.push(own);
+            rest = others;
+        }
+        (rest.is_empty() && self.authority.0.is_empty()).then_some(data)
+    }
+
     /// The packed records, answer and authority, for the snapshot.
     pub fn packed(&self) -> (&[u8], &[u8]) {
         (&self.answers.0, &self.authority.0)
@@ -254,7 +276,7 @@ impl Entry {
         stored: Moment,
         ttl: u32,
         authentic: bool,
-        packed: (&[u8], &[u8]),
+        packed: (impl Into<Box<[u8]>>, impl Into<Box<[u8]>>),
     ) -> Self {
         let (answers, authority) = (Packed(packed.0.into()), Packed(packed.1.into()));
         Self { outcome, stored, ttl, authentic, answers, authority }

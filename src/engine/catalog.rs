@@ -1,4 +1,4 @@
-//! The catalog: everything that decides where a name is answered. Built whole, never edited.
+//! The catalog: everything that decides where a name is answered.
 //!
 //! A client's address selects its VPC by the longest CIDR that holds it; the VPC selects a [`View`]: the zones
 //! and forwarding rules that count for this client. A zone bound to VPCs is invisible elsewhere, as if it did
@@ -6,12 +6,14 @@
 
 use super::local::LocalNames;
 use super::name::NameKey;
-use super::zone::Zone;
+use super::view::Sight;
+pub use super::view::{MatchedRule, View};
+use super::zone::{Zone, ZoneOrigin};
 use hickory_proto::rr::Name;
 use ipnet::IpNet;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 /// Names a group of upstream servers. It stays the same over reloads while the group means the same, so that
@@ -139,72 +141,41 @@ impl fmt::Display for CatalogFault {
     }
 }
 
-/// What one set of clients sees, less what everyone sees.
-#[derive(Debug, Default)]
-struct Sight {
-    zones: HashMap<NameKey, Arc<Zone>>,
-    /// All proper ancestors of the zones' names: these names exist, whatever an upstream says.
-    above_zones: HashSet<NameKey>,
-    rules: HashMap<NameKey, GroupKey>,
-}
-
-/// Which zone or rule was matched, with the suffix that matched.
+/// Clients that are told apart within their VPCs by their IPv4 address: PrivateZone's custom lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MatchedRule {
-    /// The rule's name; nothing for the default group.
-    pub suffix: Option<NameKey>,
-    /// Where to ask.
-    pub group: GroupKey,
+pub struct Line {
+    /// Its id.
+    pub id: String,
+    /// First and last address of each range. Ranges of different lines do not overlap.
+    pub ranges: Vec<(Ipv4Addr, Ipv4Addr)>,
 }
 
-/// What a client sees.
+/// Where every name is answered, for every client. What is published is never edited: a copy is cheap, and
+/// [`Catalog::place`] and its sisters change a copy before it is published.
 #[derive(Clone, Debug)]
-pub struct View {
-    /// The client's VPC, if it is in one.
-    pub vpc: Option<Arc<Vpc>>,
-    /// Its number in the catalog.
-    pub index: u32,
-    own: Arc<Sight>,
-    shared: Arc<Sight>,
-    local_names: LocalNames,
-}
-
-impl View {
-    /// The private zone with the longest suffix of the name.
-    pub fn zone_of(&self, name: &NameKey) -> Option<&Arc<Zone>> {
-        name.suffixes()
-            .find_map(|suffix| self.own.zones.get(suffix).or_else(|| self.shared.zones.get(suffix)))
-    }
-
-    /// The forwarding rule with the longest suffix of the name, else the default group.
-    pub fn rule_of(&self, name: &NameKey) -> MatchedRule {
-        let rule = name.suffixes().find_map(|suffix| {
-            let group = self.own.rules.get(suffix).or_else(|| self.shared.rules.get(suffix))?;
-            Some(MatchedRule { suffix: Some(NameKey::of_suffix(suffix)), group: *group })
-        });
-        rule.unwrap_or(MatchedRule { suffix: None, group: GroupKey::DEFAULT })
-    }
-
-    /// True when a private zone lies below the name, so that the name exists.
-    pub fn is_above_a_zone(&self, name: &NameKey) -> bool {
-        self.own.above_zones.contains(name) || self.shared.above_zones.contains(name)
-    }
-
-    /// The special-use names that are answered here.
-    pub fn local_names(&self) -> LocalNames {
-        self.local_names
-    }
-}
-
-/// Where every name is answered, for every client. Immutable.
-#[derive(Debug)]
 pub struct Catalog {
-    /// For each prefix length that occurs, longest first: network -> view.
-    by_prefix: Vec<(u8, bool, HashMap<IpAddr, usize>)>,
+    clients: Arc<Clients>,
+    /// VPC id -> its place among the views.
+    places: Arc<HashMap<String, usize>>,
     views: Vec<View>,
+    /// The views of clients on a custom line, where a zone looks different from there: (VPC, line) -> view.
+    lined: HashMap<(usize, usize), View>,
+    lines: Arc<Lines>,
     /// The view of clients in no VPC.
     outside: View,
-    zones: Vec<(Arc<Zone>, Scope)>,
+    zones: Arc<[(Arc<Zone>, Scope)]>,
+}
+
+/// For each prefix length that occurs, longest first: network -> view.
+type Clients = Vec<(u8, bool, HashMap<IpAddr, usize>)>;
+
+/// Custom lines by address.
+#[derive(Debug, Default)]
+struct Lines {
+    /// First address, last address, line; by address.
+    ranges: Vec<(Ipv4Addr, Ipv4Addr, usize)>,
+    /// Line id -> its number.
+    numbers: HashMap<String, usize>,
 }
 
 impl Catalog {
@@ -214,7 +185,7 @@ impl Catalog {
     /// Everything that contradicts itself.
     pub fn build(spec: CatalogSpec) -> Result<Self, Vec<CatalogFault>> {
         let mut faults = Vec::new();
-        let by_prefix = index_clients(&spec.vpcs, &mut faults);
+        let clients = index_clients(&spec.vpcs, &mut faults);
         let places: HashMap<&str, usize> =
             spec.vpcs.iter().enumerate().rev().map(|(place, vpc)| (vpc.id.as_str(), place)).collect();
         let mut shared = Placed::default();
@@ -269,36 +240,160 @@ impl Catalog {
         }
 
         let shared = Arc::new(shared.see(&spec));
-        let local_names = spec.local_names;
+        let nothing = Arc::new(Sight::default());
         let view = |vpc, index: usize, own: Placed| View {
             vpc,
             index: index as u32,
+            line: nothing.clone(),
+            made: nothing.clone(),
             own: Arc::new(own.see(&spec)),
             shared: shared.clone(),
-            local_names,
+            local_names: spec.local_names,
         };
         let outside = view(None, 0, Placed::default());
         let views = spec.vpcs.iter().zip(own).enumerate();
         let views =
             views.map(|(place, (vpc, own))| view(Some(Arc::new(vpc.clone())), place + 1, own)).collect();
-        Ok(Self { by_prefix, views, outside, zones: spec.zones })
+        let places = places.into_iter().map(|(id, place)| (id.to_string(), place)).collect();
+        Ok(Self {
+            clients: Arc::new(clients),
+            places: Arc::new(places),
+            views,
+            lined: HashMap::new(),
+            lines: Arc::default(),
+            outside,
+            zones: spec.zones.into(),
+        })
     }
 
     /// What a client at this address sees.
     pub fn view(&self, client: IpAddr) -> &View {
         let client = client.to_canonical();
-        for (length, v6, networks) in &self.by_prefix {
+        for (length, v6, networks) in self.clients.iter() {
             if *v6 == client.is_ipv6()
                 && let Ok(net) = IpNet::new(client, *length)
                 && let Some(&place) = networks.get(&net.network())
             {
-                return &self.views[place];
+                return self
+                    .line_of(client)
+                    .and_then(|line| self.lined.get(&(place, line)))
+                    .unwrap_or(&self.views[place]);
             }
         }
         &self.outside
     }
 
-    /// All zones with who sees them, in the order of their sources.
+    /// The custom line that an address is on.
+    fn line_of(&self, client: IpAddr) -> Option<usize> {
+        let IpAddr::V4(client) = client else { return None };
+        let after = self.lines.ranges.partition_point(|(first, ..)| *first <= client);
+        let (_, last, line) = self.lines.ranges.get(after.checked_sub(1)?)?;
+        (client <= *last).then_some(*line)
+    }
+
+    /// Sets the custom lines; for a catalog that no line's zone was placed in yet.
+    pub fn set_lines(&mut self, lines: &[Line]) {
+        let mut ranges = Vec::new();
+        for (number, line) in lines.iter().enumerate() {
+            ranges.extend(line.ranges.iter().map(|(first, last)| (*first, *last, number)));
+        }
+        ranges.sort_unstable();
+        let numbers = lines.iter().enumerate().map(|(number, line)| (line.id.clone(), number)).collect();
+        self.lines = Arc::new(Lines { ranges, numbers });
+    }
+
+    /// Shows a zone to the clients of a VPC, over what is configured; false where that is not possible: the VPC is
+    /// unknown, or the configuration file has a zone of this name there, which goes first.
+    pub fn place(&mut self, vpc: &str, zone: &Arc<Zone>) -> bool {
+        let Some(&place) = self.places.get(vpc) else { return false };
+        if self.is_configured(place, zone.apex()) {
+            return false;
+        }
+        self.change(place, |made| made.place(zone.clone()));
+        true
+    }
+
+    /// Shows a zone, as it is on a custom line, to the clients of a VPC that are on this line. The zone has been
+    /// placed there.
+    pub fn place_on_line(&mut self, vpc: &str, line: &str, zone: &Arc<Zone>) {
+        let (Some(&place), Some(&line)) = (self.places.get(vpc), self.lines.numbers.get(line)) else {
+            return;
+        };
+        if self.is_configured(place, zone.apex()) {
+            return;
+        }
+        let plain = &self.views[place];
+        let index = self.views.len() + 1 + place * self.lines.numbers.len() + line;
+        let view = self.lined.entry((place, line)).or_insert_with(|| View {
+            index: index as u32,
+            line: Arc::default(),
+            ..plain.clone()
+        });
+        Arc::make_mut(&mut view.line).place(zone.clone());
+    }
+
+    /// Takes a zone that was placed away from the clients of a VPC, on all lines.
+    pub fn withdraw(&mut self, vpc: &str, apex: &NameKey) {
+        let Some(&place) = self.places.get(vpc) else { return };
+        if self.views[place].made.zone(apex).is_none() {
+            return;
+        }
+        self.change(place, |made| made.withdraw(apex));
+        self.lined.retain(|&(at, _), view| {
+            if at == place && view.line.zone(apex).is_some() {
+                Arc::make_mut(&mut view.line).withdraw(apex);
+            }
+            !view.line.is_empty()
+        });
+    }
+
+    /// Lets a forwarding rule count for the clients of a VPC; false where the VPC is unknown or has a configured
+    /// rule of this name.
+    pub fn place_rule(&mut self, vpc: &str, suffix: &NameKey, group: GroupKey) -> bool {
+        let Some(&place) = self.places.get(vpc) else { return false };
+        let view = &self.views[place];
+        if view.own.has_rule(suffix) || view.shared.has_rule(suffix) || view.made.has_rule(suffix) {
+            return false;
+        }
+        self.change(place, |made| made.rule(suffix.clone(), group));
+        true
+    }
+
+    /// True when the configuration file has a zone of this name for the clients of a VPC.
+    pub fn has_configured(&self, vpc: &str, apex: &NameKey) -> bool {
+        self.places.get(vpc).is_some_and(|&place| self.is_configured(place, apex))
+    }
+
+    /// True when the configuration file has a forwarding rule of this name for the clients of a VPC.
+    pub fn has_configured_rule(&self, vpc: &str, suffix: &NameKey) -> bool {
+        self.places.get(vpc).is_some_and(|&place| {
+            let view = &self.views[place];
+            view.own.has_rule(suffix) || view.shared.has_rule(suffix)
+        })
+    }
+
+    fn is_configured(&self, place: usize, apex: &NameKey) -> bool {
+        let view = &self.views[place];
+        let zone = view.own.zone(apex).or_else(|| view.shared.zone(apex));
+        zone.is_some_and(|zone| zone.origin == ZoneOrigin::File)
+    }
+
+    /// Changes what was made for a VPC, for its clients on every line.
+    fn change(&mut self, place: usize, edit: impl FnOnce(&mut Sight)) {
+        // All let go of it first: of many changes to one catalog only the first has to copy anything.
+        let mut made = std::mem::take(&mut self.views[place].made);
+        let lined = |lined: &mut HashMap<(usize, usize), View>, made: &Arc<Sight>| {
+            for (_, view) in lined.iter_mut().filter(|((at, _), _)| *at == place) {
+                view.made = made.clone();
+            }
+        };
+        lined(&mut self.lined, &Arc::default());
+        edit(Arc::make_mut(&mut made));
+        lined(&mut self.lined, &made);
+        self.views[place].made = made;
+    }
+
+    /// All configured zones with who sees them, in the order of their sources.
     pub fn zones(&self) -> &[(Arc<Zone>, Scope)] {
         &self.zones
     }
@@ -319,24 +414,19 @@ struct Placed {
 impl Placed {
     /// Turns places into what is there.
     fn see(self, spec: &CatalogSpec) -> Sight {
-        let mut above_zones = HashSet::new();
-        for apex in self.zones.keys() {
-            for suffix in apex.suffixes().skip(1) {
-                if !above_zones.insert(NameKey::of_suffix(suffix)) {
-                    break; // and so are its ancestors
-                }
-            }
+        let mut sight = Sight::default();
+        for place in self.zones.into_values() {
+            sight.place(spec.zones[place].0.clone());
         }
-        Sight {
-            above_zones,
-            zones: self.zones.into_iter().map(|(name, place)| (name, spec.zones[place].0.clone())).collect(),
-            rules: self.rules.into_iter().map(|(name, place)| (name, spec.rules[place].group)).collect(),
+        for (suffix, place) in self.rules {
+            sight.rule(suffix, spec.rules[place].group);
         }
+        sight
     }
 }
 
 /// Groups the VPCs' CIDRs by prefix length, longest first.
-fn index_clients(vpcs: &[Vpc], faults: &mut Vec<CatalogFault>) -> Vec<(u8, bool, HashMap<IpAddr, usize>)> {
+fn index_clients(vpcs: &[Vpc], faults: &mut Vec<CatalogFault>) -> Clients {
     let mut index: HashMap<(u8, bool), HashMap<IpAddr, usize>> = HashMap::new();
     for (place, vpc) in vpcs.iter().enumerate() {
         if let Some(first) = vpcs[..place].iter().position(|other| other.id == vpc.id) {
@@ -363,109 +453,5 @@ fn index_clients(vpcs: &[Vpc], faults: &mut Vec<CatalogFault>) -> Vec<(u8, bool,
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::name::parse;
-    use crate::engine::zone::{ZoneMode, ZoneSpec};
-
-    fn zone(apex: &str) -> Arc<Zone> {
-        Arc::new(Zone::build(ZoneSpec::new(parse(apex).unwrap(), ZoneMode::Override), 1).unwrap())
-    }
-
-    fn vpc(id: &str, clients: &[&str]) -> Vpc {
-        Vpc { id: id.into(), region: None, clients: clients.iter().map(|c| c.parse().unwrap()).collect() }
-    }
-
-    fn bound(ids: &[&str]) -> Scope {
-        Scope::Vpcs(ids.iter().map(|id| id.to_string()).collect())
-    }
-
-    fn key(name: &str) -> NameKey {
-        NameKey::of(&parse(name).unwrap())
-    }
-
-    fn rule(suffix: &str, group: u32, scope: Scope) -> Rule {
-        Rule { suffix: parse(suffix).unwrap(), group: GroupKey(group), scope }
-    }
-
-    #[test]
-    fn the_longest_cidr_selects_the_vpc() {
-        let spec = CatalogSpec {
-            vpcs: vec![vpc("wide", &["10.0.0.0/8", "fd00::/8"]), vpc("narrow", &["10.1.0.0/16"])],
-            ..Default::default()
-        };
-        let catalog = Catalog::build(spec).unwrap();
-        let vpc_of = |ip: &str| catalog.view(ip.parse().unwrap()).vpc.as_ref().map(|vpc| vpc.id.clone());
-        assert_eq!(vpc_of("10.1.2.3").as_deref(), Some("narrow"));
-        assert_eq!(vpc_of("10.2.2.3").as_deref(), Some("wide"));
-        assert_eq!(vpc_of("::ffff:10.2.2.3").as_deref(), Some("wide"));
-        assert_eq!(vpc_of("fd00::1").as_deref(), Some("wide"));
-        assert_eq!(vpc_of("192.0.2.1"), None);
-    }
-
-    #[test]
-    fn a_bound_zone_is_invisible_elsewhere() {
-        let spec = CatalogSpec {
-            vpcs: vec![vpc("a", &["10.0.0.0/8"]), vpc("b", &["192.168.0.0/16"])],
-            zones: vec![(zone("x.example"), bound(&["a"])), (zone("example"), Scope::Everyone)],
-            ..Default::default()
-        };
-        let catalog = Catalog::build(spec).unwrap();
-        let zone_of = |ip: &str| {
-            catalog.view(ip.parse().unwrap()).zone_of(&key("www.x.example")).map(|z| z.apex().to_string())
-        };
-        assert_eq!(zone_of("10.0.0.1").as_deref(), Some("x.example"));
-        assert_eq!(zone_of("192.168.0.1").as_deref(), Some("example"));
-        assert_eq!(zone_of("203.0.113.1").as_deref(), Some("example"));
-    }
-
-    #[test]
-    fn the_longest_rule_wins_within_the_view() {
-        let spec = CatalogSpec {
-            vpcs: vec![vpc("a", &["10.0.0.0/8"])],
-            rules: vec![rule("corp.example", 1, Scope::Everyone), rule("x.corp.example", 2, bound(&["a"]))],
-            ..Default::default()
-        };
-        let catalog = Catalog::build(spec).unwrap();
-        let group = |ip: &str, name: &str| catalog.view(ip.parse().unwrap()).rule_of(&key(name)).group;
-        assert_eq!(group("10.0.0.1", "a.x.corp.example"), GroupKey(2));
-        assert_eq!(group("192.0.2.1", "a.x.corp.example"), GroupKey(1));
-        assert_eq!(group("10.0.0.1", "notcorp.example"), GroupKey::DEFAULT);
-    }
-
-    #[test]
-    fn contradictions_are_all_told() {
-        let spec = CatalogSpec {
-            vpcs: vec![vpc("a", &["10.0.0.0/8"]), vpc("a", &["10.0.0.0/8"])],
-            zones: vec![
-                (zone("x.example"), Scope::Everyone),
-                (zone("X.example"), Scope::Everyone),
-                (zone("x.example"), bound(&["a", "nope"])),
-            ],
-            rules: vec![rule("r.example", 1, bound(&["a"])), rule("r.example", 1, bound(&["a"]))],
-            ..Default::default()
-        };
-        let faults = Catalog::build(spec).unwrap_err();
-        assert_eq!(faults.len(), 6, "{faults:?}");
-    }
-
-    #[test]
-    fn one_name_twice_is_fine_where_no_vpc_sees_both() {
-        let spec = CatalogSpec {
-            vpcs: vec![vpc("a", &["10.0.0.0/8"]), vpc("b", &["192.168.0.0/16"])],
-            zones: vec![(zone("x.example"), bound(&["a"])), (zone("x.example"), bound(&["b"]))],
-            ..Default::default()
-        };
-        assert!(Catalog::build(spec).is_ok());
-    }
-
-    #[test]
-    fn names_above_a_zone_exist() {
-        let spec = CatalogSpec { zones: vec![(zone("a.b.example"), Scope::Everyone)], ..Default::default() };
-        let catalog = Catalog::build(spec).unwrap();
-        let view = catalog.view("192.0.2.1".parse().unwrap());
-        assert!(view.is_above_a_zone(&key("b.example")));
-        assert!(!view.is_above_a_zone(&key("a.b.example")));
-        assert!(!view.is_above_a_zone(&key("c.example")));
-    }
-}
+#[path = "catalog_tests.rs"]
+mod tests;

@@ -15,7 +15,7 @@ use super::request::Question;
 use super::zone::{Order, Rrset, soa_data, synthesised};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::HINFO;
-use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 /// The most names that one chain may have. Longer chains are errors or attacks.
 pub const MAX_HOPS: usize = 16;
@@ -32,12 +32,20 @@ pub struct Fetch {
     pub question: Question,
     /// DO and CD of the client, carried along.
     pub flags: QueryFlags,
+    /// What the answer is cached under.
+    key: CacheKey,
 }
 
 impl Fetch {
+    /// A question for a group.
+    pub fn new(group: GroupKey, question: Question, flags: QueryFlags) -> Self {
+        let key = CacheKey::new(group, &question.key, question.rtype, flags);
+        Self { group, question, flags, key }
+    }
+
     /// What the answer is cached under.
-    pub fn cache_key(&self) -> CacheKey {
-        CacheKey::new(self.group, &self.question.key, self.question.rtype, self.flags)
+    pub fn cache_key(&self) -> &CacheKey {
+        &self.key
     }
 }
 
@@ -82,10 +90,10 @@ impl<'v> Chain<'v> {
             turn,
             name: question.name.clone(),
             key: question.key.clone(),
-            seen: Vec::new(),
+            seen: Vec::with_capacity(2),
             answers: Vec::new(),
             authority: Vec::new(),
-            hops: Vec::new(),
+            hops: Vec::with_capacity(2),
             exists: false,
             authentic: true,
             stale: None,
@@ -141,6 +149,11 @@ impl<'v> Chain<'v> {
                 self.fail(ExtendedError::new(ExtendedError::CACHED_ERROR, text));
             }
         }
+    }
+
+    /// What answered for each name so far.
+    pub fn hops(&self) -> &[Hop] {
+        &self.hops
     }
 
     /// The group of the last [`Fetch`] could not tell: the whole answer is a failure, never half a chain that
@@ -225,9 +238,9 @@ impl<'v> Chain<'v> {
                 let through = through.map(|zone| zone.apex().clone());
                 self.note(Source::Forwarded { rule: rule.suffix, group: rule.group, through });
                 self.exists = exists;
-                let mut question = Question::new(self.name.clone(), self.rtype);
-                question.key = self.key.clone();
-                return Some(Fetch { group: rule.group, question, flags: self.flags });
+                let (name, key) = (self.name.clone(), self.key.clone());
+                let question = Question { name, key, rtype: self.rtype, class: DNSClass::IN };
+                return Some(Fetch::new(rule.group, question, self.flags));
             }
         }
         None

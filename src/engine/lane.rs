@@ -50,6 +50,16 @@ impl LaneKey {
         &self.bytes[..self.length]
     }
 
+    /// The type asked for.
+    pub fn rtype(&self) -> u16 {
+        u16::from_be_bytes([self.bytes[5], self.bytes[6]])
+    }
+
+    /// The name in lower-case wire form.
+    pub fn name(&self) -> &[u8] {
+        &self.bytes[NAME..self.length]
+    }
+
     /// The key of a query that came the long way; nothing if its like never comes the fast way.
     pub fn of(request: &Request, question: &Question, view: u32) -> Option<Self> {
         if !request.recursion_desired || question.class != DNSClass::IN {
@@ -123,7 +133,7 @@ impl<'p> Glance<'p> {
             (0, []) => None,
             (1, &[0, 0, 41, high, low, 0, 0, dnssec, 0, 0, 0]) if dnssec & 0x7f == 0 => {
                 let udp_payload = u16::from_be_bytes([high, low]);
-                Some(ClientEdns { udp_payload, version: 0, dnssec_ok: dnssec != 0 })
+                Some(ClientEdns { udp_payload, version: 0, dnssec_ok: dnssec != 0, cookie: None })
             }
             _ => return None,
         };
@@ -157,6 +167,7 @@ struct Rotation {
 /// | 6 | the rotating set: place, octets of a record, count (0 for none) |
 /// | 2 | how many TTLs are counted down |
 /// | 2 | octets of the key |
+/// | 4 | what the shell counts it for |
 /// | … | the key |
 /// | 10 each | a TTL: when it is zero, and its place behind the question |
 /// | … | everything behind the question |
@@ -164,14 +175,15 @@ struct Rotation {
 pub struct Prepared(Arc<[u8]>);
 
 /// Octets of a [`Prepared`] before its key.
-const FIXED: usize = 32;
+const FIXED: usize = 36;
 
 /// Octets of a TTL to count down.
 const COUNTDOWN: usize = 10;
 
 impl Prepared {
     /// Keeps the message that `finish` made of an answer; nothing when it must not be kept: it was cut, may be
-    /// another next time, or holds no longer. `turn` is what the answer was rotated by.
+    /// another next time, or holds no longer. `turn` is what the answer was rotated by, `mark` what it is to be
+    /// counted for: the engine only keeps it.
     pub fn of(
         key: &LaneKey,
         message: &[u8],
@@ -179,6 +191,7 @@ impl Prepared {
         turn: u64,
         generation: u32,
         now: Moment,
+        mark: u32,
     ) -> Option<Self> {
         let holdings = answer.holdings.as_ref()?;
         let header: &[u8; HEADER] = message.first_chunk()?;
@@ -221,6 +234,7 @@ impl Prepared {
         for number in [rotation.at, rotation.length, rotation.count, counted, key.length as u16] {
             bytes.extend(number.to_be_bytes());
         }
+        bytes.extend(mark.to_be_bytes());
         bytes.extend(key.bytes());
         bytes.extend(countdowns);
         bytes.extend(tail);
@@ -269,6 +283,16 @@ impl Prepared {
         if rotation.count > 0 {
             rotate(tail, rotation, turn % u64::from(rotation.count));
         }
+    }
+
+    /// What it is counted for.
+    pub fn mark(&self) -> u32 {
+        u32::from(self.u16(32)) << 16 | u32::from(self.u16(34))
+    }
+
+    /// Its response code, but for the part that is in the OPT record.
+    pub fn rcode(&self) -> u8 {
+        self.0[13] & 0x0f
     }
 
     /// Octets of memory that it takes.

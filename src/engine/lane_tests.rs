@@ -138,10 +138,11 @@ fn an_answer_is_not_served_beyond_its_due_time_or_catalog() {
     let key = LaneKey::of(&request, &question, 0).unwrap();
     let answer = long_way(&catalog, &request, &question, START, 0);
     let reply = finish(&request, &answer, 512, 1232);
-    let prepared = Prepared::of(&key, &reply, &answer, 0, 5, START).unwrap();
+    let prepared = Prepared::of(&key, &reply, &answer, 0, 5, START, 77).unwrap();
     assert!(prepared.holds(5, Moment(START.0 + 89_999)));
     assert!(!prepared.holds(5, Moment(START.0 + 90_000)), "the last tenth is for the refresh");
     assert!(!prepared.holds(6, START), "another catalog");
+    assert_eq!((prepared.mark(), prepared.rcode()), (77, 0));
 }
 
 #[test]
@@ -151,8 +152,8 @@ fn a_cut_answer_is_not_kept() {
     let (request, question) = accept(&bytes);
     let key = LaneKey::of(&request, &question, 0).unwrap();
     let answer = long_way(&catalog, &request, &question, START, 0);
-    assert!(Prepared::of(&key, &finish(&request, &answer, 512, 1232), &answer, 0, 1, START).is_none());
-    assert!(Prepared::of(&key, &finish(&request, &answer, 65_535, 1232), &answer, 0, 1, START).is_some());
+    assert!(Prepared::of(&key, &finish(&request, &answer, 512, 1232), &answer, 0, 1, START, 0).is_none());
+    assert!(Prepared::of(&key, &finish(&request, &answer, 65_535, 1232), &answer, 0, 1, START, 0).is_some());
 }
 
 fn mixed_case(name: &str, mask: u64) -> String {
@@ -184,7 +185,7 @@ proptest! {
         let key = LaneKey::of(&request, &question, 0).unwrap();
         let answer = long_way(&catalog, &request, &question, made, u64::from(turns[0]));
         let message = finish(&request, &answer, udp_limit(&request, 1232), 1232);
-        let prepared = Prepared::of(&key, &message, &answer, u64::from(turns[0]), 1, made);
+        let prepared = Prepared::of(&key, &message, &answer, u64::from(turns[0]), 1, made, 0);
         let cut = message[2] & 2 != 0;
         prop_assert_eq!(prepared.is_none(), cut, "everything here but a cut answer can be kept");
         let Some(prepared) = prepared else { return Ok(()) };

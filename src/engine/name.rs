@@ -6,21 +6,32 @@
 use hickory_proto::rr::Name;
 use std::borrow::Borrow;
 use std::fmt;
+use std::sync::Arc;
 
-/// A domain name in lower-case, uncompressed wire form (RFC 1035 section 3.1), the root label included.
+/// Octets of the longest name (RFC 1035 section 2.3.4).
+const LONGEST: usize = 255;
+
+/// A domain name in lower-case, uncompressed wire form (RFC 1035 section 3.1), the root label included. Shared: a
+/// query hands its name from place to place.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct NameKey(Box<[u8]>);
+pub struct NameKey(Arc<[u8]>);
 
 impl NameKey {
     /// The key of a name as it came in a message or a file.
     pub fn of(name: &Name) -> Self {
-        let mut wire = Vec::with_capacity(name.len() + 1);
+        let mut wire = [0; LONGEST];
+        let mut at = 0;
         for label in name.iter() {
-            wire.push(label.len() as u8); // a `Name` holds labels of at most 63 octets
-            wire.extend(label.iter().map(u8::to_ascii_lowercase));
+            let end = at + 1 + label.len();
+            let Some(place) = wire.get_mut(at..end) else { break }; // no `Name` is as long
+            place[0] = label.len() as u8; // a `Name` holds labels of at most 63 octets
+            place[1..].copy_from_slice(label);
+            at = end;
         }
-        wire.push(0);
-        Self(wire.into())
+        let wire = wire.get_mut(..at + 1).unwrap_or(&mut []);
+        // Length octets are below 64 and thereby no letters: the whole name can be lowered at once.
+        wire.make_ascii_lowercase();
+        Self((&*wire).into())
     }
 
     /// The key of a wire-form suffix taken from [`NameKey::suffixes`]; `wire` ends with the root label.

@@ -100,7 +100,7 @@ pub fn plain(
         return None;
     }
     let ttl = ttl.clamp(lifetimes.min_ttl.min(lifetimes.max_ttl), lifetimes.max_ttl);
-    Some(Entry::restore(Outcome::Rrset, now, ttl, reply[3] & 0x20 != 0, (&packed, &[])))
+    Some(Entry::restore(Outcome::Rrset, now, ttl, reply[3] & 0x20 != 0, (packed, [])))
 }
 
 /// True when the authority and additional records from `at` on are there, and nothing behind them: a message that

@@ -6,6 +6,7 @@
 //! A new type is a new row in [`TABLE`].
 
 use super::name;
+use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, NULL, PTR, SRV, TXT};
 use hickory_proto::rr::{Name, RData, RecordType};
 use hickory_proto::serialize::binary::{BinDecoder, BinEncodable, BinEncoder, Restrict};
@@ -320,6 +321,20 @@ fn fields<const N: usize>(text: &str) -> Result<[&str; N], String> {
 /// A number in the range of its field.
 fn number<T: FromStr>(text: &str, what: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("`{text}` is not a {what}"))
+}
+
+/// The code as people write it; NODATA for success without data.
+pub fn show_rcode(rcode: ResponseCode, empty: bool) -> String {
+    match rcode {
+        ResponseCode::NoError if empty => "NODATA".into(),
+        ResponseCode::NoError => "NOERROR".into(),
+        ResponseCode::NXDomain => "NXDOMAIN".into(),
+        ResponseCode::ServFail => "SERVFAIL".into(),
+        ResponseCode::Refused => "REFUSED".into(),
+        ResponseCode::FormErr => "FORMERR".into(),
+        ResponseCode::NotImp => "NOTIMP".into(),
+        other => other.to_string(),
+    }
 }
 
 #[cfg(test)]

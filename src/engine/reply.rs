@@ -3,15 +3,20 @@
 //! Id, flags, the question in the client's case, EDNS, size and truncation are set here and nowhere else.
 
 use super::answer::Answer;
-use super::request::Request;
-use super::wire::Writer;
-use hickory_proto::rr::{Name, Record};
+use super::cache::{Entry, Outcome};
+use super::request::{COOKIE, Request};
+use super::wire::{QUESTION_POINTER, Writer};
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
 
 /// The size of a UDP answer to a client without EDNS (RFC 1035 section 4.2.1).
 pub const PLAIN_UDP: usize = 512;
 
 /// The size of a message over TCP.
 pub const TCP: usize = 65_535;
+
+/// Octets of a header.
+const HEADER: usize = 12;
 
 /// The option code of an extended DNS error (RFC 8914).
 const EDE: u16 = 15;
@@ -56,12 +61,57 @@ pub fn finish(request: &Request, answer: &Answer, limit: usize, own_payload: u16
     }
     message.extend_from_slice(&opt);
     if cut {
-        message[2] |= 0x02;
+        self::cut(&mut message);
     }
     for (at, count) in [(6, answers), (8, authority), (10, usize::from(!opt.is_empty()))] {
         message[at..at + 2].copy_from_slice(&(count as u16).to_be_bytes());
     }
     message
+}
+
+/// Sets TC in a finished message: there is more over TCP.
+pub fn cut(message: &mut [u8]) {
+    if let Some(flags) = message.get_mut(2) {
+        *flags |= 0x02;
+    }
+}
+
+/// What [`finish`] makes of an answer that is one entry of an upstream, of the very name asked for: octets are
+/// copied, and no record is unpacked. Nothing where that takes more than copying. `turn` rotates a set of addresses.
+pub fn finish_entry(
+    request: &Request,
+    entry: &Entry,
+    turn: u64,
+    limit: usize,
+    own_payload: u16,
+) -> Option<Vec<u8>> {
+    let question = request.question.as_ref().filter(|question| !question.name.is_root())?;
+    // types without names in their data
+    if entry.outcome != Outcome::Rrset || !matches!(question.rtype, RecordType::A | RecordType::AAAA) {
+        return None;
+    }
+    let mut set = entry.own_data(question.rtype)?;
+    let (count, by) = (u16::try_from(set.len()).ok()?, turn % (set.len() as u64).max(1));
+    set.rotate_left(by as usize);
+    let mut answer = Answer::code(ResponseCode::NoError, None);
+    answer.authentic = entry.authentic;
+    let opt = opt(request, &answer, own_payload);
+    let records = set.iter().map(|data| 12 + data.len()).sum::<usize>();
+    let mut message = Vec::with_capacity(HEADER + question.name.len() + 6 + records + opt.len());
+    head(&mut message, request, &answer);
+    let class = u16::from(DNSClass::IN).to_be_bytes();
+    for data in set {
+        message.extend(QUESTION_POINTER.to_be_bytes());
+        message.extend(u16::from(question.rtype).to_be_bytes());
+        message.extend(class);
+        message.extend(entry.ttl.to_be_bytes());
+        message.extend((data.len() as u16).to_be_bytes()); // at most 65535: it was packed with 16 bits
+        message.extend_from_slice(data);
+    }
+    message.extend_from_slice(&opt);
+    message[6..8].copy_from_slice(&count.to_be_bytes());
+    message[11] = u8::from(!opt.is_empty());
+    (message.len() <= limit).then_some(message)
 }
 
 /// Appends records while they fit `room` octets; how many did.
@@ -108,17 +158,23 @@ fn opt(request: &Request, answer: &Answer, own_payload: u16) -> Vec<u8> {
     let mut opt = vec![0, 0, 41];
     opt.extend(own_payload.to_be_bytes());
     opt.extend([answer.rcode.high(), 0, u8::from(client.dnssec_ok) << 7, 0]);
-    match &answer.error {
-        None => opt.extend([0, 0]),
-        Some(error) => {
-            let text = &error.text.as_bytes()[..error.text.floor_char_boundary(LONGEST_TEXT)];
-            let length = (text.len() + 2) as u16;
-            for number in [length + 4, EDE, length, error.code] {
-                opt.extend(number.to_be_bytes());
-            }
-            opt.extend_from_slice(text);
+    let length_at = opt.len();
+    opt.extend([0, 0]);
+    if let Some(cookie) = &request.cookie_back {
+        for number in [COOKIE, cookie.len() as u16] {
+            opt.extend(number.to_be_bytes());
         }
+        opt.extend_from_slice(cookie);
     }
+    if let Some(error) = &answer.error {
+        let text = &error.text.as_bytes()[..error.text.floor_char_boundary(LONGEST_TEXT)];
+        for number in [EDE, (text.len() + 2) as u16, error.code] {
+            opt.extend(number.to_be_bytes());
+        }
+        opt.extend_from_slice(text);
+    }
+    let length = (opt.len() - length_at - 2) as u16; // a cookie and a short text
+    opt[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
     opt
 }
 

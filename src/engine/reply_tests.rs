@@ -2,16 +2,20 @@
 
 use super::*;
 use crate::engine::answer::ExtendedError;
+use crate::engine::cache::{Moment, QueryFlags};
+use crate::engine::catalog::{Catalog, CatalogSpec};
+use crate::engine::chain::{Chain, Step};
+use crate::engine::cookie::ClientCookie;
 use crate::engine::name::parse;
 use crate::engine::record::parse_value;
 use crate::engine::request::{ClientEdns, Question};
-use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::RecordType;
+use hickory_proto::op::Message;
 use hickory_proto::rr::rdata::opt::EdnsOption;
 use proptest::prelude::*;
 
 fn request(edns: Option<ClientEdns>) -> Request {
     Request {
+        cookie_back: None,
         id: 0xbeef,
         opcode: 0,
         recursion_desired: true,
@@ -23,7 +27,7 @@ fn request(edns: Option<ClientEdns>) -> Request {
 }
 
 fn edns(udp_payload: u16) -> Option<ClientEdns> {
-    Some(ClientEdns { udp_payload, version: 0, dnssec_ok: true })
+    Some(ClientEdns { udp_payload, version: 0, dnssec_ok: true, cookie: None })
 }
 
 fn answer(count: usize) -> Answer {
@@ -139,4 +143,67 @@ proptest! {
         prop_assert_eq!(message.truncation, message.answers.len() < count);
         prop_assert_eq!(message.edns.is_some(), with_edns);
     }
+}
+
+/// The long way to the message for one entry of an upstream: decided, unpacked, written record by record.
+fn by_the_chain(request: &Request, entry: &Entry, turn: u64, limit: usize) -> Vec<u8> {
+    let catalog = Catalog::build(CatalogSpec::default()).unwrap();
+    let view = catalog.view([192, 0, 2, 1].into());
+    let question = request.question.as_ref().unwrap();
+    let mut chain = Chain::start(view, question, QueryFlags::default(), turn);
+    assert!(matches!(chain.step(), Step::Fetch(_)));
+    chain.supply(entry, entry.ttl, false);
+    let Step::Done(answer) = chain.step() else { panic!("there is nothing more to fetch") };
+    finish(request, &answer, limit, 1232)
+}
+
+proptest! {
+    #[test]
+    fn an_entry_that_is_copied_gives_the_octets_of_the_long_way(
+        name in prop::sample::select(vec!["wWw.Example", "a.b.c.D.test", "x"]),
+        v6 in any::<bool>(), addresses in prop::collection::vec(any::<u8>(), 0..40),
+        edns in prop::option::of((0u16..3000, any::<bool>())), flags in any::<[bool; 4]>(),
+        ttl in any::<u32>(), turn in any::<u64>(), limit in 100usize..1300, odd in prop::option::of(any::<bool>()),
+    ) {
+        let rtype = if v6 { RecordType::AAAA } else { RecordType::A };
+        let question = Question::new(parse(name).unwrap(), rtype);
+        let value = |i: &u8| if v6 { format!("2001:db8::{i:x}") } else { format!("10.0.0.{i}") };
+        let owner = parse(name).unwrap();
+        let record = |i| Record::from_rdata(owner.clone(), 0, parse_value(rtype, &value(i)).unwrap());
+        let mut records: Vec<Record> = addresses.iter().map(record).collect();
+        match odd {
+            Some(true) => records.push(Record::from_rdata(
+                owner.clone(), 0, parse_value(RecordType::TXT, "a signature, say").unwrap())),
+            Some(false) => records.push(Record::from_rdata(
+                parse("other.test").unwrap(), 0, parse_value(rtype, &value(&1)).unwrap())),
+            None => {}
+        }
+        let authentic = flags[0];
+        let entry = Entry::new(Outcome::Rrset, &question.key, &records, &[], ttl, authentic, Moment(0));
+        let request = Request {
+            cookie_back: None,
+            id: 7, opcode: 0, recursion_desired: flags[1], checking_disabled: flags[2],
+            authentic_data: flags[3], question: Some(question),
+            edns: edns.map(|(udp_payload, dnssec_ok)| ClientEdns { udp_payload, version: 0, dnssec_ok, cookie: None }),
+        };
+        let copied = finish_entry(&request, &entry, turn, limit, 1232);
+        let expected = by_the_chain(&request, &entry, turn, limit);
+        match copied {
+            Some(copied) => prop_assert_eq!(copied, expected),
+            None => prop_assert!(odd.is_some() || expected[2] & 2 != 0, "an ordinary set that fits is copied"),
+        }
+    }
+}
+
+#[test]
+fn a_cookie_goes_back_before_the_words() {
+    let mut asks = request(edns(1232));
+    asks.edns = asks
+        .edns
+        .map(|edns| ClientEdns { cookie: Some(ClientCookie { client: [7; 8], server: None }), ..edns });
+    asks.give_cookie(&[9; 16]);
+    let error = ExtendedError::new(ExtendedError::OTHER, "why");
+    let bytes = finish(&asks, &Answer::code(ResponseCode::ServFail, Some(error)), 512, 1232);
+    let tail = [b"\0\x25\0\x0a\0\x18".as_slice(), &[7; 8], &[9; 16], b"\0\x0f\0\x05\0\0why"].concat();
+    assert!(bytes.ends_with(&tail), "{bytes:?}");
 }

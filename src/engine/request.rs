@@ -4,12 +4,16 @@
 //! no records where a query has none, one OPT at most. The parser reads in place and accepts no compression,
 //! since the only name in a query has nothing to point back to.
 
+use super::cookie::{CLIENT, ClientCookie, SERVER};
 use super::name::NameKey;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{DNSClass, Name, RecordType};
 
 /// The header of a DNS message in octets (RFC 1035 section 4.1.1).
 const HEADER: usize = 12;
+
+/// The option code of a cookie (RFC 7873).
+pub const COOKIE: u16 = 10;
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -40,6 +44,8 @@ pub struct ClientEdns {
     pub version: u8,
     /// DNSSEC OK.
     pub dnssec_ok: bool,
+    /// The COOKIE option, if there is one.
+    pub cookie: Option<ClientCookie>,
 }
 
 /// A query, as far as it could be read.
@@ -59,6 +65,8 @@ pub struct Request {
     pub question: Option<Question>,
     /// The OPT record, if there is one.
     pub edns: Option<ClientEdns>,
+    /// The COOKIE option that goes back: the client's part and ours.
+    pub cookie_back: Option<[u8; CLIENT + SERVER]>,
 }
 
 /// What becomes of a packet.
@@ -89,6 +97,7 @@ impl Request {
             authentic_data: flags & 0x0020 != 0,
             question: None,
             edns: None,
+            cookie_back: None,
         };
         if request.opcode != 0 {
             return Admission::Reject(request, ResponseCode::NotImp);
@@ -124,6 +133,15 @@ impl Request {
             return Admission::Reject(request, ResponseCode::BADVERS);
         }
         Admission::Accept(request, question)
+    }
+
+    /// Sends a cookie back with the answer.
+    pub fn give_cookie(&mut self, ours: &[u8; SERVER]) {
+        let Some(cookie) = self.edns.and_then(|edns| edns.cookie) else { return };
+        let mut both = [0; CLIENT + SERVER];
+        both[..CLIENT].copy_from_slice(&cookie.client);
+        both[CLIENT..].copy_from_slice(ours);
+        self.cookie_back = Some(both);
     }
 
     /// True when the client wants DNSSEC records.
@@ -190,16 +208,21 @@ impl<'a> Reader<'a> {
             return Some(Additional::Other);
         }
         let mut options = Reader { packet: data, at: 0 };
+        let mut cookie = None;
         while options.at < data.len() {
-            options.u16()?;
+            let code = options.u16()?;
             let length = usize::from(options.u16()?);
-            options.bytes(length)?;
+            let data = options.bytes(length)?;
+            if code == COOKIE && cookie.is_none() {
+                cookie = Some(ClientCookie::read(data)?); // RFC 7873 section 5.2.2: another length is malformed
+            }
         }
         // The OPT record's fields carry other things (RFC 6891 section 6.1.3); its owner is the root.
         root.then_some(Additional::Opt(ClientEdns {
             udp_payload: class,
             version: (ttl >> 16) as u8,
             dnssec_ok: ttl & 0x8000 != 0,
+            cookie,
         }))
     }
 

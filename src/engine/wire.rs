@@ -11,6 +11,9 @@ use hickory_proto::rr::{Name, RData, Record};
 /// The place of the question's name, right behind the header.
 const QUESTION: u16 = 12;
 
+/// Points to it.
+pub(super) const QUESTION_POINTER: u16 = 0xc000 | QUESTION;
+
 /// A compression pointer has 14 bits.
 const FURTHEST: usize = 0x3fff;
 
@@ -50,7 +53,7 @@ impl<'m> Writer<'m> {
     /// Appends a record.
     pub fn record(&mut self, record: &Record) {
         if !self.question.is_root() && record.name == self.question {
-            self.message.extend((0xc000 | QUESTION).to_be_bytes());
+            self.message.extend(QUESTION_POINTER.to_be_bytes());
         } else {
             self.name(&record.name);
         }

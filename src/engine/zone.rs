@@ -55,6 +55,8 @@ pub enum ZoneOrigin {
     File,
     /// The catalogue of Alibaba Cloud API names.
     Endpoints,
+    /// Made through the PrivateZone API.
+    Api,
 }
 
 /// A record as it goes into a zone. One value; records of one name and type make an RRset.
@@ -68,6 +70,15 @@ pub struct ZoneRecord {
     pub data: RData,
     /// Share of the answers that carry this value, 0 to 100, if the set is weighted.
     pub weight: Option<u8>,
+}
+
+/// How zones read what the product's documentation leaves open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// What happens to types that are not configured.
+    pub on_missing_type: MissingType,
+    /// Whether wildcards count.
+    pub wildcards: Wildcards,
 }
 
 /// A zone before it is built.
@@ -254,6 +265,18 @@ impl Zone {
     /// # Errors
     /// All records that cannot be in it.
     pub fn build(spec: ZoneSpec, serial: u32) -> Result<Self, Vec<RecordFault>> {
+        let (zone, faults) = Self::build_rest(spec, serial);
+        if faults.is_empty() { Ok(zone) } else { Err(faults) }
+    }
+
+    /// Builds the zone out of what has been checked before; should a record contradict another all the same, it
+    /// is left out rather than the zone.
+    pub fn build_leniently(spec: ZoneSpec, serial: u32) -> Self {
+        Self::build_rest(spec, serial).0
+    }
+
+    /// The zone without the records that cannot be in it, and these.
+    fn build_rest(spec: ZoneSpec, serial: u32) -> (Self, Vec<RecordFault>) {
         let apex = NameKey::of(&spec.apex);
         let mut faults = Vec::new();
         let mut nodes: HashMap<NameKey, Vec<Gathered>> = HashMap::new();
@@ -268,16 +291,13 @@ impl Zone {
                 faults.push(RecordFault { record: index, kind });
             }
         }
-        if !faults.is_empty() {
-            return Err(faults);
-        }
         let nodes = nodes
             .into_iter()
             .map(|(name, sets)| (name, sets.into_iter().map(|g| g.rrset).collect()))
             .collect();
         let soa = synthesised(RData::SOA(soa_data(serial)));
         let ns = synthesised(RData::NS(NS(localhost())));
-        Ok(Self {
+        let zone = Self {
             apex,
             name: spec.apex,
             mode: spec.mode,
@@ -287,7 +307,8 @@ impl Zone {
             nodes,
             soa,
             ns,
-        })
+        };
+        (zone, faults)
     }
 
     /// The zone's name as a key.

@@ -1,0 +1,179 @@
+//! A map that is cheap to copy and cheap to change a copy of: what is served is never edited in place, and a
+//! change of one zone among a hundred thousand must not copy all of them.
+//!
+//! The entries lie in a fixed number of shards. A copy shares them all; a change copies the one it falls in.
+
+use super::name::NameKey;
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+/// Shards of a map. With a hundred thousand entries a change copies some four hundred.
+const SHARDS: usize = 256;
+
+/// A key that says which shard it belongs in. Spread matters for the cost of a change, not of a look-up, so the
+/// rule may be simple and known to everyone.
+pub trait ShardKey: Hash + Eq {
+    /// Any number; its lowest octet selects the shard.
+    fn shard(&self) -> u8;
+}
+
+impl ShardKey for [u8] {
+    fn shard(&self) -> u8 {
+        self.iter().fold(0, |sum, &octet| sum.wrapping_mul(31).wrapping_add(octet))
+    }
+}
+
+impl ShardKey for NameKey {
+    fn shard(&self) -> u8 {
+        self.wire().shard()
+    }
+}
+
+impl ShardKey for str {
+    fn shard(&self) -> u8 {
+        self.as_bytes().shard()
+    }
+}
+
+impl ShardKey for String {
+    fn shard(&self) -> u8 {
+        self.as_bytes().shard()
+    }
+}
+
+impl ShardKey for u64 {
+    fn shard(&self) -> u8 {
+        self.to_le_bytes()[0]
+    }
+}
+
+/// The map.
+#[derive(Debug)]
+pub struct Sharded<K, V> {
+    shards: Arc<[Arc<HashMap<K, V>>]>,
+    len: usize,
+}
+
+impl<K, V> Clone for Sharded<K, V> {
+    fn clone(&self) -> Self {
+        Self { shards: self.shards.clone(), len: self.len }
+    }
+}
+
+impl<K, V> Default for Sharded<K, V> {
+    fn default() -> Self {
+        let empty = Arc::new(HashMap::new());
+        Self { shards: vec![empty; SHARDS].into(), len: 0 }
+    }
+}
+
+impl<K: ShardKey + Clone, V: Clone> Sharded<K, V> {
+    /// The value of a key. `K` must borrow as `Q` with the same shard, as names do as their octets.
+    pub fn get<Q: ShardKey + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
+        if self.len == 0 {
+            return None; // most maps of most catalogs are empty
+        }
+        self.shards[usize::from(key.shard())].get(key)
+    }
+
+    /// The value of a key, to be changed.
+    pub fn get_mut<Q: ShardKey + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
+        self.get(key)?; // what is not there must not cost a copy
+        self.shard_of(key.shard()).get_mut(key)
+    }
+
+    /// Puts a value in; the former one comes back.
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+        let former = self.shard_of(key.shard()).insert(key, value);
+        self.len += usize::from(former.is_none());
+        former
+    }
+
+    /// Takes a value out.
+    pub fn remove<Q: ShardKey + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        self.get(key)?; // what is not there must not cost a copy
+        let former = self.shard_of(key.shard()).remove(key);
+        self.len -= usize::from(former.is_some());
+        former
+    }
+
+    /// All entries, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.shards.iter().flat_map(|shard| shard.iter())
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// A shard of one's own.
+    fn shard_of(&mut self, shard: u8) -> &mut HashMap<K, V> {
+        Arc::make_mut(&mut Arc::make_mut(&mut self.shards)[usize::from(shard)])
+    }
+}
+
+impl<K: ShardKey + Clone, V: Clone> FromIterator<(K, V)> for Sharded<K, V> {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
+        let mut map = Self::default();
+        for (key, value) in entries {
+            map.insert(key, value);
+        }
+        map
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn it_is_a_map_and_a_copy_keeps_what_it_had(
+            steps in proptest::collection::vec((0u64..600, any::<Option<u8>>()), 0..300),
+            split in 0usize..300,
+        ) {
+            let (mut plain, mut sharded) = (HashMap::new(), Sharded::default());
+            let mut kept = None;
+            for (at, (key, value)) in steps.iter().enumerate() {
+                if at == split {
+                    kept = Some((plain.clone(), sharded.clone()));
+                }
+                match value {
+                    Some(value) => prop_assert_eq!(plain.insert(*key, *value), sharded.insert(*key, *value)),
+                    None => prop_assert_eq!(plain.remove(key), sharded.remove(key)),
+                }
+            }
+            for (plain, sharded) in [(plain, sharded)].into_iter().chain(kept) {
+                prop_assert_eq!(plain.len(), sharded.len());
+                prop_assert_eq!(plain, sharded.iter().map(|(key, value)| (*key, *value)).collect());
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_copies_one_shard() {
+        let before: Sharded<u64, u8> = (0..1000).map(|key| (key, 0)).collect();
+        let mut after = before.clone();
+        after.insert(7, 1);
+        let shared = before.shards.iter().zip(after.shards.iter()).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
+        assert_eq!(shared, SHARDS - 1);
+    }
+}

@@ -1,0 +1,126 @@
+//! What a client sees: the private zones and forwarding rules that count for it, in layers.
+
+use super::catalog::{GroupKey, Vpc};
+use super::local::LocalNames;
+use super::name::NameKey;
+use super::sharded::Sharded;
+use super::zone::Zone;
+use std::sync::Arc;
+
+/// One layer of what clients see.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sight {
+    zones: Sharded<NameKey, Arc<Zone>>,
+    /// All proper ancestors of the zones' names, with the number of zones below: these names exist, whatever an
+    /// upstream says.
+    above_zones: Sharded<NameKey, u32>,
+    rules: Sharded<NameKey, GroupKey>,
+}
+
+impl Sight {
+    /// Puts a zone in, in place of another of its name.
+    pub(super) fn place(&mut self, zone: Arc<Zone>) {
+        let apex = zone.apex().clone();
+        if self.zones.insert(apex.clone(), zone).is_none() {
+            for suffix in apex.suffixes().skip(1) {
+                let count = self.above_zones.get(suffix).copied().unwrap_or(0);
+                self.above_zones.insert(NameKey::of_suffix(suffix), count + 1);
+            }
+        }
+    }
+
+    /// Takes a zone out, if there is one of that name.
+    pub(super) fn withdraw(&mut self, apex: &NameKey) {
+        if self.zones.remove(apex).is_none() {
+            return;
+        }
+        for suffix in apex.suffixes().skip(1) {
+            match self.above_zones.get(suffix).copied() {
+                Some(count) if count > 1 => {
+                    self.above_zones.insert(NameKey::of_suffix(suffix), count - 1);
+                }
+                _ => {
+                    self.above_zones.remove(suffix);
+                }
+            }
+        }
+    }
+
+    /// The zone of exactly this name.
+    pub(super) fn zone(&self, apex: &NameKey) -> Option<&Arc<Zone>> {
+        self.zones.get(apex)
+    }
+
+    /// Puts a rule in.
+    pub(super) fn rule(&mut self, suffix: NameKey, group: GroupKey) {
+        self.rules.insert(suffix, group);
+    }
+
+    /// True when there is a rule of exactly this name.
+    pub(super) fn has_rule(&self, suffix: &NameKey) -> bool {
+        self.rules.get(suffix).is_some()
+    }
+
+    /// True when nothing is in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.zones.is_empty() && self.rules.is_empty()
+    }
+}
+
+/// Which zone or rule was matched, with the suffix that matched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MatchedRule {
+    /// The rule's name; nothing for the default group.
+    pub suffix: Option<NameKey>,
+    /// Where to ask.
+    pub group: GroupKey,
+}
+
+/// What a client sees.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The client's VPC, if it is in one.
+    pub vpc: Option<Arc<Vpc>>,
+    /// Its number in the catalog.
+    pub index: u32,
+    /// The layers, the first one first: zones as the client's custom line has them, what the API made, what is
+    /// configured for the VPC, what is configured for everyone.
+    pub(super) line: Arc<Sight>,
+    pub(super) made: Arc<Sight>,
+    pub(super) own: Arc<Sight>,
+    pub(super) shared: Arc<Sight>,
+    pub(super) local_names: LocalNames,
+}
+
+impl View {
+    /// The private zone with the longest suffix of the name.
+    pub fn zone_of(&self, name: &NameKey) -> Option<&Arc<Zone>> {
+        name.suffixes().find_map(|suffix| {
+            let mut layers = self.layers().into_iter();
+            layers.find_map(|layer| layer.zones.get(suffix))
+        })
+    }
+
+    /// The forwarding rule with the longest suffix of the name, else the default group.
+    pub fn rule_of(&self, name: &NameKey) -> MatchedRule {
+        let rule = name.suffixes().find_map(|suffix| {
+            let group = self.layers().into_iter().find_map(|layer| layer.rules.get(suffix))?;
+            Some(MatchedRule { suffix: Some(NameKey::of_suffix(suffix)), group: *group })
+        });
+        rule.unwrap_or(MatchedRule { suffix: None, group: GroupKey::DEFAULT })
+    }
+
+    /// True when a private zone lies below the name, so that the name exists.
+    pub fn is_above_a_zone(&self, name: &NameKey) -> bool {
+        self.layers().into_iter().any(|layer| layer.above_zones.get(name).is_some())
+    }
+
+    /// The special-use names that are answered here.
+    pub fn local_names(&self) -> LocalNames {
+        self.local_names
+    }
+
+    fn layers(&self) -> [&Sight; 4] {
+        [&self.line, &self.made, &self.own, &self.shared]
+    }
+}
