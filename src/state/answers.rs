@@ -6,7 +6,7 @@
 //! is compared there, where it is read anyway. Two keys of one hash displace each other and are still answered
 //! right.
 
-use super::cache::bounded;
+use super::cache::{Evictions, bounded};
 use crate::engine::lane::{LaneKey, Prepared};
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Weighter};
@@ -28,14 +28,16 @@ impl Weighter<u64, Prepared> for BySize {
 /// The finished answers.
 #[derive(Debug)]
 pub struct PreparedAnswers {
-    answers: Cache<u64, Prepared, BySize>,
+    answers: Cache<u64, Prepared, BySize, DefaultHashBuilder, Evictions>,
+    evictions: Evictions,
     seed: DefaultHashBuilder,
 }
 
 impl PreparedAnswers {
     /// Room for `bytes` octets of answers.
     pub fn new(bytes: u64) -> Self {
-        Self { answers: bounded(bytes, BySize), seed: DefaultHashBuilder::default() }
+        let (answers, evictions) = bounded(bytes, BySize);
+        Self { answers, evictions, seed: DefaultHashBuilder::default() }
     }
 
     /// The answer kept under a key, whether or not it still holds.
@@ -51,6 +53,11 @@ impl PreparedAnswers {
     /// Forgets all answers.
     pub fn clear(&self) {
         self.answers.clear();
+    }
+
+    /// Answers that had to make room.
+    pub fn evictions(&self) -> u64 {
+        self.evictions.count()
     }
 
     /// How many answers there are.

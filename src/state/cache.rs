@@ -4,9 +4,9 @@
 //! through a small probationary part and leaves the names that are asked again alone. What an entry is worth
 //! is decided in `engine::cache`; here is only who holds it.
 
-use crate::engine::cache::{CacheKey, Entry, Lifetimes, Moment, Worth};
-use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use crate::engine::cache::{CacheKey, Entry, Lifetimes, Moment, Outcome, Worth};
+use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -73,8 +73,30 @@ impl Weighter<CacheKey, Arc<Slot>> for BySize {
     }
 }
 
+/// Counts what had to make room.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Evictions(Arc<AtomicU64>);
+
+impl Evictions {
+    /// How many there were.
+    pub(super) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl<K, V> Lifecycle<K, V> for Evictions {
+    type RequestState = ();
+
+    fn on_evict(&self, (): &mut (), _: K, _: V) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A container that is bounded, with the count of what had to make room.
+pub(super) type Bounded<K, V, W> = (Cache<K, V, W, DefaultHashBuilder, Evictions>, Evictions);
+
 /// A container of at most `bytes` octets by weight.
-pub(super) fn bounded<K, V, W>(bytes: u64, weighter: W) -> Cache<K, V, W>
+pub(super) fn bounded<K, V, W>(bytes: u64, weighter: W) -> Bounded<K, V, W>
 where
     K: Eq + Hash + Clone,
     V: Clone,
@@ -86,19 +108,20 @@ where
     let shards = (bytes >> 20).clamp(1, 16) as usize;
     let mut options = OptionsBuilder::new();
     options.shards(shards).estimated_items_capacity(estimate).weight_capacity(bytes);
-    match options.build() {
-        Ok(options) => {
-            Cache::with_options(options, weighter, DefaultHashBuilder::default(), DefaultLifecycle::default())
-        }
+    let (evictions, hasher) = (Evictions::default(), DefaultHashBuilder::default());
+    let cache = match options.build() {
+        Ok(options) => Cache::with_options(options, weighter, hasher, evictions.clone()),
         // only missing values make it fail; both are given above
-        Err(_) => Cache::with_weighter(estimate, bytes, weighter),
-    }
+        Err(_) => Cache::with(estimate, bytes, weighter, hasher, evictions.clone()),
+    };
+    (cache, evictions)
 }
 
 /// The answers of all upstream groups.
 #[derive(Debug)]
 pub struct AnswerCache {
-    slots: Cache<CacheKey, Arc<Slot>, BySize>,
+    slots: Cache<CacheKey, Arc<Slot>, BySize, DefaultHashBuilder, Evictions>,
+    evictions: Evictions,
     /// How long things are kept.
     pub lifetimes: Lifetimes,
 }
@@ -106,8 +129,8 @@ pub struct AnswerCache {
 impl AnswerCache {
     /// An empty cache of at most `bytes` octets.
     pub fn new(bytes: u64, lifetimes: Lifetimes) -> Self {
-        let slots = bounded(bytes, BySize);
-        Self { slots, lifetimes }
+        let (slots, evictions) = bounded(bytes, BySize);
+        Self { slots, evictions, lifetimes }
     }
 
     /// What is kept under a key, with its worth; nothing when it is dead.
@@ -162,6 +185,19 @@ impl AnswerCache {
         self.slots.is_empty()
     }
 
+    /// Entries that had to make room.
+    pub fn evictions(&self) -> u64 {
+        self.evictions.count()
+    }
+
+    /// How many entries hold data, and how many a denial or a failure.
+    pub fn kinds(&self) -> (usize, usize) {
+        self.slots.iter().fold((0, 0), |(data, denials), (_, slot)| match slot.entry.outcome {
+            Outcome::Rrset | Outcome::Alias(_) => (data + 1, denials),
+            _ => (data, denials + 1),
+        })
+    }
+
     /// Octets that the entries take.
     pub fn bytes(&self) -> u64 {
         self.slots.weight()
@@ -171,7 +207,7 @@ impl AnswerCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::cache::{FailureCause, Outcome, QueryFlags};
+    use crate::engine::cache::{FailureCause, QueryFlags};
     use crate::engine::catalog::GroupKey;
     use crate::engine::name::{NameKey, parse};
     use hickory_proto::rr::RecordType;

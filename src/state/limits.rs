@@ -2,8 +2,10 @@
 //!
 //! Answers from zones and the cache need no permit, so that an overload by misses leaves them alone.
 
+use quick_cache::DefaultHashBuilder;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Hands out permits.
@@ -16,57 +18,63 @@ pub struct Limits {
 struct Shared {
     most: usize,
     most_per_client: usize,
-    counts: Mutex<Counts>,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    all: usize,
-    by_client: HashMap<IpAddr, usize>,
+    all: AtomicUsize,
+    /// Clients of this machine are not counted apart: they may take all there is.
+    by_client: Mutex<HashMap<IpAddr, usize, DefaultHashBuilder>>,
 }
 
 /// The right to wait for an upstream; given back when dropped.
 #[derive(Debug)]
 pub struct Permit {
     shared: Arc<Shared>,
-    client: IpAddr,
+    /// A client that is counted.
+    client: Option<IpAddr>,
 }
 
 impl Limits {
     /// At most `most` questions in flight, and from one client off this machine at most a quarter of them.
     pub fn new(most: usize) -> Self {
-        let shared = Shared { most, most_per_client: (most / 4).max(1), counts: Mutex::default() };
-        Self { shared: Arc::new(shared) }
+        let (all, by_client) = (AtomicUsize::new(0), Mutex::default());
+        Self { shared: Arc::new(Shared { most, most_per_client: (most / 4).max(1), all, by_client }) }
     }
 
     /// A permit for a question of this client, if there is one left.
     pub fn begin(&self, client: IpAddr) -> Option<Permit> {
-        let client = party(client);
-        let mut counts = self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = counts.by_client.get(&client).copied().unwrap_or(0);
-        if counts.all >= self.shared.most || (!client.is_loopback() && own >= self.shared.most_per_client) {
+        let shared = self.shared.clone();
+        if shared.all.fetch_add(1, Ordering::Relaxed) >= shared.most {
+            shared.all.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        counts.all += 1;
-        counts.by_client.insert(client, own + 1);
-        drop(counts);
-        Some(Permit { shared: self.shared.clone(), client })
+        let mut permit = Permit { shared, client: None };
+        let client = party(client);
+        if client.is_loopback() {
+            return Some(permit);
+        }
+        let mut by_client = self.shared.by_client.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = by_client.entry(client).or_insert(0);
+        if *own >= self.shared.most_per_client {
+            return None; // it has some, so that its place in the map is not a new one
+        }
+        *own += 1;
+        permit.client = Some(client);
+        Some(permit)
     }
 
     /// How many questions are in flight.
     pub fn in_flight(&self) -> usize {
-        self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner).all
+        self.shared.all.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut counts = self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.all -= 1;
-        if let Some(own) = counts.by_client.get_mut(&self.client) {
+        self.shared.all.fetch_sub(1, Ordering::Relaxed);
+        let Some(client) = self.client else { return };
+        let mut by_client = self.shared.by_client.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = by_client.get_mut(&client) {
             *own -= 1;
             if *own == 0 {
-                counts.by_client.remove(&self.client);
+                by_client.remove(&client);
             }
         }
     }

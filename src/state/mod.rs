@@ -7,26 +7,39 @@
 pub mod answers;
 pub mod cache;
 pub mod clock;
+pub mod guard;
+pub mod history;
 pub mod limits;
+pub mod place;
 pub mod publish;
+pub mod publisher;
+pub mod rate;
 pub mod snapshot;
+pub mod tally;
+pub mod watch;
 
 use crate::engine::answer::ExtendedError;
 use crate::engine::cache::CacheKey;
 use crate::engine::catalog::{Catalog, GroupKey};
 use crate::engine::name::NameKey;
+use crate::upstream::relay::Asked;
 use crate::upstream::{Group, Inflight, LoopDetector};
 use answers::PreparedAnswers;
 use arc_swap::ArcSwap;
 use cache::{AnswerCache, Slot};
 use clock::Clock;
+use guard::Guard;
+use history::History;
 use ipnet::IpNet;
 use limits::Limits;
+use place::Places;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tally::Tallies;
+use watch::Watch;
 
 /// What a group said: entries along the chain, the asked-for name first. Shared by all who waited.
 pub type Hops = Arc<[(NameKey, Arc<Slot>)]>;
@@ -40,8 +53,8 @@ pub enum Heard {
     Failed(ExtendedError),
 }
 
-/// What a configuration means: where names are answered, who is asked, who may ask.
-#[derive(Debug)]
+/// What a configuration means: where names are answered, who is asked, who may ask. A copy is cheap.
+#[derive(Clone, Debug)]
 pub struct Published {
     /// Where names are answered.
     pub catalog: Catalog,
@@ -65,11 +78,9 @@ impl Published {
     }
 }
 
-/// Numbers that only grow, for metrics and status.
+/// Numbers that only grow, of what is not the rule; what is stands in the [`Tallies`].
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Packets that were received.
-    pub received: AtomicU64,
     /// Packets that were not answered on purpose.
     pub dropped: AtomicU64,
     /// Answers out of the cache while they held.
@@ -84,6 +95,10 @@ pub struct Counters {
     pub overload: AtomicU64,
     /// TCP connections turned away because too many were open.
     pub tcp_rejected: AtomicU64,
+    /// Answers that were refreshed before they expired.
+    pub prefetched: AtomicU64,
+    /// Questions whose group had no server that was up.
+    pub broken: AtomicU64,
     /// Packets whose handling ended in a panic: each is a defect of ours.
     pub panics: AtomicU64,
 }
@@ -105,14 +120,26 @@ pub struct Live {
     pub answers: PreparedAnswers,
     /// Questions that an upstream is being asked.
     pub inflight: Arc<Inflight<CacheKey, Heard>>,
+    /// Questions that a relay asks.
+    pub asked: Arc<Asked>,
     /// How much may be going on at once.
     pub limits: Limits,
+    /// What is held against forged addresses.
+    pub guard: Guard,
     /// How long a client waits for a fresh answer while there is a stale one (RFC 8767's client response timer).
     pub stale_after: Duration,
     /// Tells when an upstream leads back to us.
     pub loops: Arc<LoopDetector>,
-    /// Numbers for metrics.
+    /// Numbers of what is not the rule.
     pub counters: Counters,
+    /// Numbers of queries and answers.
+    pub tallies: Tallies,
+    /// What answers are counted for.
+    pub places: Places,
+    /// The numbers of the last day, by minute.
+    pub history: History,
+    /// Who is shown queries and answers.
+    pub watch: Watch,
     turn: AtomicU64,
 }
 
@@ -124,6 +151,7 @@ impl Live {
         cache: AnswerCache,
         answers: PreparedAnswers,
         limits: Limits,
+        guard: Guard,
         stale_after: Duration,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -132,10 +160,16 @@ impl Live {
             cache,
             answers,
             inflight: Arc::new(Inflight::new()),
+            asked: Arc::default(),
             limits,
+            guard,
             stale_after,
             loops: Arc::default(),
             counters: Counters::default(),
+            tallies: Tallies::default(),
+            places: Places::default(),
+            history: History::default(),
+            watch: Watch::default(),
             turn: AtomicU64::new(0),
         })
     }

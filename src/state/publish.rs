@@ -1,9 +1,10 @@
 //! From a configuration to what is published.
 
 use super::Published;
+use crate::account::{Account, Dirty};
 use crate::config::{Config, Instance, Servers};
 use crate::engine::catalog::GroupKey;
-use crate::upstream::{Group, GroupOptions, ServerAddress, Strategy};
+use crate::upstream::{Group, GroupOptions, ServerAddress, Strategy, Trust};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -16,14 +17,22 @@ pub struct Surroundings {
     pub system: Vec<ServerAddress>,
 }
 
-/// Builds what a configuration means. Groups of `previous` that mean the same are taken over alive, with what
-/// is known of their servers. `serial` is another
-/// for each publication; it goes into the zones' SOA.
-pub fn build(config: &Config, around: &Surroundings, previous: Option<&Published>, serial: u32) -> Published {
+/// Builds what a configuration and an account mean. Groups of `previous` that mean the same are taken over alive,
+/// with what is known of their servers. `serial` is another for each publication; it goes into the zones' SOA.
+pub fn build(
+    config: &Config,
+    around: &Surroundings,
+    account: &Account,
+    previous: Option<&Published>,
+    serial: u32,
+) -> Published {
+    let trust = trust(config);
     let mut groups = HashMap::new();
     let mut add = |key: GroupKey, name: String, servers: Vec<ServerAddress>, strategy: Strategy| {
-        let options =
-            GroupOptions { strategy, max_in_flight: config.upstream.max_in_flight, ..Default::default() };
+        let trust = trust.clone().filter(|_| servers.iter().any(|server| !server.is_plain()));
+        let max_in_flight = config.upstream.max_in_flight;
+        let bootstrap = config.upstream.bootstrap.clone();
+        let options = GroupOptions { strategy, max_in_flight, trust, bootstrap, ..Default::default() };
         let alive = previous.and_then(|previous| previous.groups.get(&key)).filter(|group| {
             *group.options() == options && group.servers().map(|server| server.address()).eq(servers.iter())
         });
@@ -37,14 +46,48 @@ pub fn build(config: &Config, around: &Surroundings, previous: Option<&Published
     for group in config.groups() {
         add(group.key, group.name, group.servers, group.strategy);
     }
+    let mut catalog = config.catalog(&around.instance, serial);
+    for (key, rule) in account.place_all(&mut catalog) {
+        let servers = rule.targets.iter().copied().map(ServerAddress::from).collect();
+        add(key, format!("{} ({})", rule.zone, rule.id), servers, config.upstream.strategy);
+    }
     Published {
-        catalog: config.catalog(&around.instance, serial),
+        catalog,
         generation: serial,
         groups,
         allow: config.server.allow.clone(),
         udp_payload: config.server.udp_payload,
         version_bind: config.server.version_bind,
     }
+}
+
+/// The certificates that encrypted servers are held against, read anew each time; nothing where all are plain.
+fn trust(config: &Config) -> Option<Arc<Trust>> {
+    let default: &[ServerAddress] = match &config.upstream.servers {
+        Servers::System => &[],
+        Servers::Listed(servers) => servers,
+    };
+    let mut all = default.iter().chain(config.forwards.iter().flat_map(|rule| &rule.servers));
+    all.any(|server| !server.is_plain()).then(|| {
+        let trust = Trust::load(config.upstream.tls_ca.as_deref());
+        if let Some(problem) = trust.problem() {
+            tracing::error!(problem, "encrypted upstream servers cannot be asked");
+        }
+        Arc::new(trust)
+    })
+}
+
+/// What is published once an account has changed, in zones alone: all but these is shared with `previous`.
+pub fn amend(
+    previous: &Published,
+    before: &Account,
+    after: &Account,
+    dirty: &Dirty,
+    serial: u32,
+) -> Published {
+    let mut amended = Published { generation: serial, ..previous.clone() };
+    after.place_changes(before, dirty, &mut amended.catalog);
+    amended
 }
 
 #[cfg(test)]
@@ -59,21 +102,21 @@ mod tests {
     #[test]
     fn groups_that_mean_the_same_live_on() {
         let text = "[upstream]\nservers = [\"192.0.2.1\"]\n[[forward]]\nzone = \"a.example\"\nservers = [\"192.0.2.2\"]\n";
-        let first = build(&config(text), &Surroundings::default(), None, 1);
-        let same = build(&config(text), &Surroundings::default(), Some(&first), 2);
+        let first = build(&config(text), &Surroundings::default(), &Account::default(), None, 1);
+        let same = build(&config(text), &Surroundings::default(), &Account::default(), Some(&first), 2);
         assert_eq!(first.groups.len(), 2);
         for (key, group) in &first.groups {
             assert!(Arc::ptr_eq(group, &same.groups[key]));
         }
         let other = text.replace("192.0.2.1", "192.0.2.9");
-        let changed = build(&config(&other), &Surroundings::default(), Some(&same), 3);
+        let changed = build(&config(&other), &Surroundings::default(), &Account::default(), Some(&same), 3);
         assert!(!Arc::ptr_eq(&same.groups[&GroupKey::DEFAULT], &changed.groups[&GroupKey::DEFAULT]));
     }
 
     #[test]
     fn the_systems_servers_are_the_default_group() {
         let around = Surroundings { system: vec!["192.0.2.53".parse().unwrap()], ..Default::default() };
-        let published = build(&Config::default(), &around, None, 1);
+        let published = build(&Config::default(), &around, &Account::default(), None, 1);
         let servers: Vec<String> = published.groups[&GroupKey::DEFAULT]
             .servers()
             .map(|server| server.address().to_string())

@@ -1,0 +1,212 @@
+//! The only way in which an account changes: a list of whole rows, put or dropped.
+
+use super::row::{AuthorisationRow, EndpointRow, LineRow, LogRow, RecordRow, RuleRow, ZoneRow};
+use super::{Account, ZoneEntry, entry};
+use crate::engine::zone::Zone;
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::thread;
+
+/// Lines of the change log that are kept; beyond, the oldest go.
+pub const MAX_LOG: u64 = 10_000;
+
+/// Zones from which on it is worth while to make them on several threads.
+const MANY: usize = 1000;
+
+/// Does some work on shares of a list, each on a thread of its own if there are many; the results are in the order
+/// of the list.
+fn parallel<T: Send, R: Send>(mut items: Vec<T>, work: impl Fn(Vec<T>) -> R + Sync) -> Vec<R> {
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(8);
+    if threads == 1 || items.len() < MANY {
+        return vec![work(items)];
+    }
+    let share = items.len().div_ceil(threads);
+    let work = &work;
+    thread::scope(|scope| {
+        let mut running = Vec::new();
+        while !items.is_empty() {
+            let rest = items.split_off(share.min(items.len()));
+            let some = std::mem::replace(&mut items, rest);
+            running.push(scope.spawn(move || work(some)));
+        }
+        let join = |thread: thread::ScopedJoinHandle<'_, R>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        running.into_iter().map(join).collect()
+    })
+}
+
+/// One row, put or dropped. To put a row in place of another of the same id is a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// A zone; its records stay.
+    Zone(ZoneRow),
+    /// A zone goes; its records have been dropped before.
+    DropZone(String),
+    /// A record of a zone that is there.
+    Record(RecordRow),
+    /// A record goes.
+    DropRecord(u64),
+    /// A forwarding rule.
+    Rule(RuleRow),
+    /// A forwarding rule goes.
+    DropRule(String),
+    /// An endpoint.
+    Endpoint(EndpointRow),
+    /// An endpoint goes.
+    DropEndpoint(String),
+    /// A custom line.
+    Line(LineRow),
+    /// A custom line goes.
+    DropLine(String),
+    /// An authorisation.
+    Authorisation(AuthorisationRow),
+    /// An authorisation goes, by account and kind.
+    DropAuthorisation(u64, String),
+    /// A line of the log.
+    Log(LogRow),
+    /// The oldest line of the log goes.
+    DropLog(u64),
+}
+
+/// What a list of edits touched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dirty {
+    /// Zones, by id.
+    pub zones: BTreeSet<String>,
+    /// Rules or lines: the catalog is to be built anew.
+    pub whole: bool,
+}
+
+impl Account {
+    /// Carries out edits. The engine's zones are made anew where something in them changed.
+    pub fn apply(&mut self, edits: &[Edit]) -> Dirty {
+        self.take(edits.iter().cloned())
+    }
+
+    /// The same with edits that nobody else needs.
+    pub fn take(&mut self, edits: impl IntoIterator<Item = Edit>) -> Dirty {
+        let mut dirty = Dirty::default();
+        let blank = OnceCell::new();
+        for edit in edits {
+            self.carry_out(edit, &mut dirty, &blank);
+        }
+        self.rebuild(&dirty);
+        dirty
+    }
+
+    /// Makes the engine's zones anew.
+    fn rebuild(&mut self, dirty: &Dirty) {
+        if dirty.zones.len() < MANY {
+            for id in &dirty.zones {
+                if let Some(entry) = self.zones.get_mut(id) {
+                    Arc::make_mut(entry).rebuild();
+                }
+            }
+            return;
+        }
+        // A store that is loaded: each core has a share.
+        let entries: Vec<_> = dirty.zones.iter().filter_map(|id| self.zones.remove(id)).collect();
+        let rebuilt = parallel(entries, |mut entries| {
+            entries.iter_mut().for_each(|entry| Arc::make_mut(entry).rebuild());
+            entries
+        });
+        for entry in rebuilt.into_iter().flatten() {
+            self.zones.insert(entry.row.id.clone(), entry);
+        }
+    }
+
+    fn carry_out(&mut self, edit: Edit, dirty: &mut Dirty, blank: &OnceCell<Arc<Zone>>) {
+        match edit {
+            Edit::Zone(row) => {
+                dirty.zones.insert(row.id.clone());
+                match self.zones.get_mut(&row.id) {
+                    Some(entry) => Arc::make_mut(entry).row = row,
+                    None => {
+                        self.index_name(&row, true);
+                        self.zones.insert(
+                            row.id.clone(),
+                            Arc::new(ZoneEntry::new(
+                                row,
+                                self.reading,
+                                blank.get_or_init(entry::blank).clone(),
+                            )),
+                        );
+                    }
+                }
+            }
+            Edit::DropZone(id) => {
+                if let Some(entry) = self.zones.remove(&id) {
+                    self.index_name(&entry.row, false);
+                    for record in entry.records.keys() {
+                        self.records.remove(record);
+                    }
+                    dirty.zones.insert(id);
+                }
+            }
+            Edit::Record(row) => {
+                if let Some(entry) = self.zones.get_mut(&row.zone) {
+                    self.records.insert(row.id, row.zone.clone());
+                    self.last_record = self.last_record.max(row.id);
+                    if !dirty.zones.contains(&row.zone) {
+                        dirty.zones.insert(row.zone.clone());
+                    }
+                    Arc::make_mut(entry).records.insert(row.id, Arc::new(row));
+                }
+            }
+            Edit::DropRecord(id) => {
+                let Some(zone) = self.records.remove(&id) else { return };
+                if let Some(entry) = self.zones.get_mut(&zone) {
+                    Arc::make_mut(entry).records.remove(&id);
+                    dirty.zones.insert(zone);
+                }
+            }
+            Edit::Rule(row) => {
+                self.rules.insert(row.id.clone(), Arc::new(row));
+                dirty.whole = true;
+            }
+            Edit::DropRule(id) => dirty.whole |= self.rules.remove(&id).is_some(),
+            Edit::Endpoint(row) => {
+                self.endpoints.insert(row.id.clone(), Arc::new(row));
+            }
+            Edit::DropEndpoint(id) => {
+                self.endpoints.remove(&id);
+            }
+            Edit::Line(row) => {
+                self.lines.insert(row.id.clone(), Arc::new(row));
+                dirty.whole = true;
+            }
+            Edit::DropLine(id) => dirty.whole |= self.lines.remove(&id).is_some(),
+            Edit::Authorisation(row) => {
+                self.authorisations.insert((row.user, row.kind.clone()), row);
+            }
+            Edit::DropAuthorisation(user, kind) => {
+                self.authorisations.remove(&(user, kind));
+            }
+            Edit::Log(row) => {
+                let (oldest, newest) = self.log_span.unwrap_or((row.id, row.id));
+                self.log_span = Some((oldest.min(row.id), newest.max(row.id)));
+                self.log.insert(row.id, Arc::new(row));
+            }
+            Edit::DropLog(id) => {
+                self.log.remove(&id);
+                self.log_span = self.log_span.map(|(oldest, newest)| (oldest.max(id + 1), newest));
+            }
+        }
+    }
+
+    /// Keeps the index of names.
+    fn index_name(&mut self, row: &ZoneRow, present: bool) {
+        let name = row.name.to_ascii_lowercase();
+        let mut ids = self.by_name.get(&name).cloned().unwrap_or_default();
+        ids.retain(|id| *id != row.id);
+        if present {
+            ids.push(row.id.clone());
+        }
+        match ids.is_empty() {
+            true => self.by_name.remove(&name),
+            false => self.by_name.insert(name, ids),
+        };
+    }
+}

@@ -1,0 +1,172 @@
+//! What was made through the PrivateZone API: zones with their records and bindings, forwarding rules, endpoints,
+//! custom lines, authorisations, and the log of changes.
+//!
+//! An [`Account`] is a snapshot. It changes by [`Edit`]s, whole rows that the store writes as well, so that memory
+//! and disk are changed by the same list; what the edits may be is decided in `control`. Reads no clock and does
+//! no I/O; knows neither the API's parameters nor the store's format.
+
+mod edit;
+mod entry;
+pub mod row;
+pub mod value;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use edit::{Dirty, Edit, MAX_LOG};
+pub use entry::ZoneEntry;
+
+use crate::engine::catalog::{Catalog, GroupKey, Line};
+use crate::engine::name::{self, NameKey};
+use crate::engine::sharded::Sharded;
+use crate::engine::zone::Reading;
+use row::{AuthorisationRow, EndpointRow, LineRow, LogRow, RuleRow};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Everything that was made through the API. A copy is cheap.
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    zones: Sharded<String, Arc<ZoneEntry>>,
+    /// Record id -> zone id.
+    records: Sharded<u64, String>,
+    /// Zone name in lower case -> the zones of that name.
+    by_name: Sharded<String, Vec<String>>,
+    rules: BTreeMap<String, Arc<RuleRow>>,
+    endpoints: BTreeMap<String, Arc<EndpointRow>>,
+    lines: BTreeMap<String, Arc<LineRow>>,
+    authorisations: BTreeMap<(u64, String), AuthorisationRow>,
+    log: Sharded<u64, Arc<LogRow>>,
+    /// The oldest and the newest line of the log; nothing while it is empty.
+    log_span: Option<(u64, u64)>,
+    last_record: u64,
+    reading: Reading,
+}
+
+impl Account {
+    /// Has all zones, those to come too, read what is not documented in this way.
+    pub fn read_as(&mut self, reading: Reading) {
+        if reading == self.reading {
+            return;
+        }
+        self.reading = reading;
+        let ids: Vec<String> = self.zones.iter().map(|(id, _)| id.clone()).collect();
+        for id in ids {
+            if let Some(entry) = self.zones.get_mut(&id) {
+                Arc::make_mut(entry).read_as(reading);
+            }
+        }
+    }
+
+    /// A zone.
+    pub fn zone(&self, id: &str) -> Option<&Arc<ZoneEntry>> {
+        self.zones.get(id)
+    }
+
+    /// All zones, in no particular order.
+    pub fn zones(&self) -> impl Iterator<Item = &Arc<ZoneEntry>> {
+        self.zones.iter().map(|(_, entry)| entry)
+    }
+
+    /// How many zones there are.
+    pub fn zone_count(&self) -> usize {
+        self.zones.len()
+    }
+
+    /// The zones of one name, in any case.
+    pub fn zones_named(&self, name: &str) -> impl Iterator<Item = &Arc<ZoneEntry>> {
+        let ids = self.by_name.get(&name.to_ascii_lowercase()).map_or(&[][..], Vec::as_slice);
+        ids.iter().filter_map(|id| self.zones.get(id))
+    }
+
+    /// The zone of a record.
+    pub fn zone_of_record(&self, record: u64) -> Option<&Arc<ZoneEntry>> {
+        self.zones.get(self.records.get(&record)?)
+    }
+
+    /// A number for a record to come: greater than all before, and about the time, so that none comes twice.
+    pub fn next_record(&self, now: u64) -> u64 {
+        now.max(self.last_record + 1)
+    }
+
+    /// All forwarding rules by id.
+    pub fn rules(&self) -> &BTreeMap<String, Arc<RuleRow>> {
+        &self.rules
+    }
+
+    /// All endpoints by id.
+    pub fn endpoints(&self) -> &BTreeMap<String, Arc<EndpointRow>> {
+        &self.endpoints
+    }
+
+    /// All custom lines by id.
+    pub fn lines(&self) -> &BTreeMap<String, Arc<LineRow>> {
+        &self.lines
+    }
+
+    /// All authorisations.
+    pub fn authorisations(&self) -> impl Iterator<Item = &AuthorisationRow> {
+        self.authorisations.values()
+    }
+
+    /// The log, the newest line first.
+    pub fn log(&self) -> impl Iterator<Item = &Arc<LogRow>> {
+        let ids = self.log_span.map(|(oldest, newest)| (oldest..=newest).rev());
+        ids.into_iter().flatten().filter_map(|id| self.log.get(&id))
+    }
+
+    /// The number of the next line of the log.
+    pub fn next_log(&self) -> u64 {
+        self.log_span.map_or(1, |(_, newest)| newest + 1)
+    }
+
+    /// Puts everything into a catalog that holds what is configured, and gives the groups of the rules by key.
+    pub fn place_all(&self, catalog: &mut Catalog) -> Vec<(GroupKey, Arc<RuleRow>)> {
+        let lines = self.lines.values().map(|row| Line { id: row.id.clone(), ranges: row.ranges.clone() });
+        catalog.set_lines(&lines.collect::<Vec<_>>());
+        for entry in self.zones() {
+            entry.place(catalog);
+        }
+        let mut groups = Vec::new();
+        for rule in self.rules.values() {
+            let Ok(suffix) = name::parse(&rule.zone) else { continue }; // parsed before it was stored
+            let suffix = NameKey::of(&suffix);
+            let key = group_key(rule);
+            let placed = rule.bindings.iter().filter(|binding| {
+                let placed = catalog.place_rule(&binding.vpc, &suffix, key);
+                if !placed {
+                    tracing::debug!(rule = rule.id, vpc = binding.vpc, "the rule does not count there");
+                }
+                placed
+            });
+            if placed.count() > 0 {
+                groups.push((key, rule.clone()));
+            }
+        }
+        groups
+    }
+
+    /// Changes what differs between two snapshots in a catalog that holds the earlier one. Rules and lines are
+    /// the same in both.
+    pub fn place_changes(&self, before: &Account, dirty: &Dirty, catalog: &mut Catalog) {
+        for id in &dirty.zones {
+            if let Some(entry) = before.zone(id) {
+                entry.withdraw(catalog);
+            }
+        }
+        for id in &dirty.zones {
+            if let Some(entry) = self.zone(id) {
+                entry.place(catalog);
+            }
+        }
+    }
+}
+
+/// The group that a rule's targets are: another for each rule and each set of targets, so that cached answers
+/// stay with the servers they came from. 32-bit FNV-1a as for configured groups, with the highest bit set.
+fn group_key(rule: &RuleRow) -> GroupKey {
+    let targets: String = rule.targets.iter().map(|target| format!(" {target}")).collect();
+    let bytes = rule.id.bytes().chain(targets.bytes());
+    let hash = bytes.fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    GroupKey(hash | 1 << 31)
+}

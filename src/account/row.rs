@@ -1,0 +1,215 @@
+//! The rows of an account, as they are stored: plain data with the product's words for values that have no other
+//! meaning here. Times are milliseconds since 1970.
+//!
+//! Fields may be added with `#[serde(default)]`; any other change of a row needs a step in `store`'s migration.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+/// A VPC that a zone or a rule is bound to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// The VPC's id.
+    pub vpc: String,
+    /// Its region as the request named it; empty if it did not.
+    pub region: String,
+    /// `STANDARD` or `EDS`.
+    pub kind: String,
+}
+
+/// The switch that lets one record set answer by weight.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Weighted {
+    /// Host record.
+    pub rr: String,
+    /// Record type.
+    pub rtype: String,
+    /// Line.
+    pub line: String,
+}
+
+/// A zone's task that keeps the host names of instances in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostSync {
+    /// `ON` rather than `OFF`.
+    pub on: bool,
+    /// Regions whose hosts are meant, with the account that owns them.
+    pub regions: Vec<(String, u64)>,
+}
+
+/// A zone without its records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneRow {
+    /// 32 lower-case hex digits.
+    pub id: String,
+    /// The name as it was given, without a final dot.
+    pub name: String,
+    /// The recursion proxy is on (`RECORD` rather than `ZONE`).
+    pub proxy: bool,
+    /// Free text.
+    pub remark: String,
+    /// `NORMAL_ZONE` or `FAST_ZONE`.
+    pub dns_group: String,
+    /// What kind of use the creator named.
+    pub zone_tag: String,
+    /// `AUTH_ZONE`.
+    pub zone_type: String,
+    /// The resource group.
+    pub resource_group: String,
+    /// When it was made.
+    pub created: u64,
+    /// When it or a record of it was last changed.
+    pub updated: u64,
+    /// Grows with each change; the SOA's serial.
+    pub serial: u32,
+    /// Who sees it.
+    pub bindings: Vec<Binding>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// The sets that answer by weight.
+    pub weighted: Vec<Weighted>,
+    /// The host-name task, if one was ever set.
+    pub sync: Option<HostSync>,
+}
+
+/// A record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordRow {
+    /// A number of at most 15 digits.
+    pub id: u64,
+    /// Its zone's id.
+    pub zone: String,
+    /// Host record: `@`, `www`, `*`.
+    pub rr: String,
+    /// Type, upper case.
+    pub rtype: String,
+    /// Value as it was given.
+    pub value: String,
+    /// Seconds.
+    pub ttl: u32,
+    /// Preference, of an MX record; carried along for others.
+    pub priority: Option<u16>,
+    /// 1 to 100.
+    pub weight: u8,
+    /// `default` or a custom line's id.
+    pub line: String,
+    /// Free text.
+    pub remark: String,
+    /// It counts.
+    pub enabled: bool,
+    /// It came from a host-name task.
+    pub synced: bool,
+    /// When it was made.
+    pub created: u64,
+    /// When it was last changed.
+    pub updated: u64,
+}
+
+/// A source address of an outbound endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointIp {
+    /// Availability zone.
+    pub az: String,
+    /// The subnet.
+    pub cidr: String,
+    /// Its id.
+    pub vswitch: String,
+    /// The address, if one was chosen.
+    pub ip: String,
+}
+
+/// An outbound endpoint. Queries leave by the machine's own addresses; the endpoint is bookkeeping.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointRow {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The VPC it lies in.
+    pub vpc: String,
+    /// The VPC's region.
+    pub region: String,
+    /// The security group.
+    pub security_group: String,
+    /// Its addresses.
+    pub ips: Vec<EndpointIp>,
+    /// When it was made.
+    pub created: u64,
+    /// When it was last changed.
+    pub updated: u64,
+}
+
+/// A forwarding rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleRow {
+    /// Its id.
+    pub id: String,
+    /// Its name for people.
+    pub name: String,
+    /// Names at or below this one are meant; without a final dot, the root as `.`.
+    pub zone: String,
+    /// The outbound endpoint; may be empty.
+    pub endpoint: String,
+    /// Whom to ask.
+    pub targets: Vec<SocketAddr>,
+    /// For whom.
+    pub bindings: Vec<Binding>,
+    /// When it was made.
+    pub created: u64,
+    /// When it was last changed.
+    pub updated: u64,
+}
+
+/// A custom line: clients told apart by their address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineRow {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// First and last address of each range.
+    pub ranges: Vec<(Ipv4Addr, Ipv4Addr)>,
+    /// `AUTH`, `CACHE`, …: what the product calls DnsCategory.
+    pub category: String,
+    /// When it was made.
+    pub created: u64,
+    /// When it was last changed.
+    pub updated: u64,
+}
+
+/// Another account that may bind its VPCs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorisationRow {
+    /// The other account.
+    pub user: u64,
+    /// `NORMAL` or `CLOUD_PRODUCT`.
+    pub kind: String,
+    /// When it was given.
+    pub created: u64,
+}
+
+/// A line of the change log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRow {
+    /// Grows by one with each.
+    pub id: u64,
+    /// When.
+    pub at: u64,
+    /// `PV_ZONE`, `PV_RECORD`, `RESOLVER_RULE`, `CUSTOM_LINE`, `RESOLVER_ENDPOINT`.
+    pub kind: String,
+    /// What was done: `add`, `update`, `del`, `bind`, ….
+    pub action: String,
+    /// The id of what was changed.
+    pub entity: String,
+    /// Its name.
+    pub name: String,
+    /// The zone concerned, if one is.
+    pub zone: String,
+    /// What changed, in words.
+    pub content: String,
+    /// The access key that did it.
+    pub access_key: String,
+    /// Where the request came from.
+    pub source: String,
+}

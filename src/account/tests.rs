@@ -1,0 +1,261 @@
+//! Tests of the account: what edits come to, one by one or all at once, and how it is published.
+
+use super::row::{AuthorisationRow, Binding, EndpointRow, LineRow, LogRow, RecordRow, RuleRow, ZoneRow};
+use super::{Account, Dirty, Edit, MAX_LOG};
+use crate::config::{self, Instance};
+use crate::engine::catalog::{Catalog, GroupKey};
+use crate::engine::name::{self, NameKey};
+use crate::engine::zone::{Lookup, Zone};
+use hickory_proto::rr::RecordType;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+/// Two VPCs: clients of 10/8 and of 192.168/16.
+fn catalog() -> Catalog {
+    let text = "[upstream]\nservers = []\n[endpoints]\nproducts = []\n\
+        [[vpc]]\nid = \"vpc-0\"\nclients = [\"10.0.0.0/8\"]\n[[vpc]]\nid = \"vpc-1\"\nclients = [\"192.168.0.0/16\"]\n";
+    config::parse(text, Path::new("test.toml")).unwrap().0.catalog(&Instance::default(), 1)
+}
+
+fn binding(vpc: u8) -> Binding {
+    Binding { vpc: format!("vpc-{vpc}"), region: String::new(), kind: "STANDARD".into() }
+}
+
+pub(crate) fn zone(number: u8, bound: &[u8]) -> ZoneRow {
+    ZoneRow {
+        id: format!("{number:032x}"),
+        name: format!("z{number}.example"),
+        proxy: number.is_multiple_of(2),
+        remark: "测试".into(),
+        dns_group: "FAST_ZONE".into(),
+        zone_tag: String::new(),
+        zone_type: "AUTH_ZONE".into(),
+        resource_group: String::new(),
+        created: 1,
+        updated: 2,
+        serial: u32::from(number),
+        bindings: bound.iter().map(|vpc| binding(*vpc)).collect(),
+        tags: BTreeMap::from([("k".into(), number.to_string())]),
+        weighted: Vec::new(),
+        sync: None,
+    }
+}
+
+pub(crate) fn record(id: u64, zone: u8, rr: u8, value: u8, line: &str, enabled: bool) -> RecordRow {
+    RecordRow {
+        id,
+        zone: format!("{zone:032x}"),
+        rr: format!("r{rr}"),
+        rtype: "A".into(),
+        value: format!("10.0.0.{value}"),
+        ttl: 60,
+        priority: None,
+        weight: 1,
+        line: line.into(),
+        remark: String::new(),
+        enabled,
+        synced: false,
+        created: 1,
+        updated: 1,
+    }
+}
+
+/// Edits as they can come: of few zones and records, so that they meet.
+pub(crate) fn edit() -> impl Strategy<Value = Edit> {
+    let zone_of = (0u8..4, proptest::collection::vec(0u8..3, 0..3));
+    prop_oneof![
+        4 => zone_of.prop_map(|(number, mut bound)| {
+            bound.sort_unstable();
+            bound.dedup();
+            Edit::Zone(zone(number, &bound))
+        }),
+        1 => (0u8..4).prop_map(|number| Edit::DropZone(format!("{number:032x}"))),
+        6 => (1u64..24, 0u8..3, any::<u8>(), prop_oneof!["default", "line-0"], any::<bool>()).prop_map(
+            // a record never moves to another zone
+            |(id, rr, value, line, enabled)| Edit::Record(record(id, (id % 4) as u8, rr, value, &line, enabled))
+        ),
+        2 => (1u64..24).prop_map(Edit::DropRecord),
+        1 => (0u8..2, 0u8..3, 1u16..9).prop_map(|(number, vpc, port)| Edit::Rule(RuleRow {
+            id: format!("rule-{number}"), name: "n".into(), zone: format!("f{number}.example"), endpoint: String::new(),
+            targets: vec![(Ipv4Addr::LOCALHOST, port).into()], bindings: vec![binding(vpc)], created: 1, updated: 1,
+        })),
+        1 => (0u8..2).prop_map(|number| Edit::DropRule(format!("rule-{number}"))),
+        1 => (0u8..2, 0u8..9).prop_map(|(number, at)| Edit::Line(LineRow {
+            id: format!("line-{number}"), name: format!("l{number}"), category: "AUTH".into(), created: 1, updated: 1,
+            ranges: vec![(Ipv4Addr::new(10, number, 0, at), Ipv4Addr::new(10, number, 0, at))],
+        })),
+        1 => (0u8..2).prop_map(|number| Edit::DropLine(format!("line-{number}"))),
+        1 => (0u8..2).prop_map(|number| Edit::Endpoint(EndpointRow {
+            id: format!("e{number}"), name: "e".into(), vpc: "vpc-0".into(), region: String::new(),
+            security_group: "sg".into(), ips: Vec::new(), created: 1, updated: 1,
+        })),
+        1 => (0u8..2).prop_map(|number| Edit::DropEndpoint(format!("e{number}"))),
+        1 => (1u64..4).prop_map(|user| Edit::Authorisation(AuthorisationRow { user, kind: "NORMAL".into(), created: 1 })),
+        1 => (1u64..4).prop_map(|user| Edit::DropAuthorisation(user, "NORMAL".into())),
+        1 => (1u64..9).prop_map(|id| Edit::Log(log(id))),
+        1 => (1u64..9).prop_map(Edit::DropLog),
+    ]
+}
+
+fn log(id: u64) -> LogRow {
+    LogRow {
+        id,
+        at: id,
+        kind: "PV_ZONE".into(),
+        action: "add".into(),
+        entity: "e".into(),
+        name: "n".into(),
+        zone: String::new(),
+        content: String::new(),
+        access_key: "k".into(),
+        source: "127.0.0.1".into(),
+    }
+}
+
+/// Everything in an account, as text that can be compared.
+pub(crate) fn shown(account: &Account) -> Vec<String> {
+    let mut lines: Vec<String> = account
+        .zones()
+        .flat_map(|entry| {
+            let records = entry.records.values().map(|record| format!("{record:?}"));
+            std::iter::once(format!("{:?}", entry.row)).chain(records).collect::<Vec<_>>()
+        })
+        .collect();
+    lines.sort();
+    lines.push(format!("{:?} {:?} {:?}", account.rules(), account.endpoints(), account.lines()));
+    lines.push(format!("{:?}", account.authorisations().collect::<Vec<_>>()));
+    lines.push(format!("{:?}", account.log().collect::<Vec<_>>()));
+    lines
+}
+
+/// What clients of a catalog are told of the names in question.
+fn answers(catalog: &Catalog) -> Vec<String> {
+    let mut told = Vec::new();
+    for client in ["10.9.9.9", "10.0.0.3", "10.1.0.3", "192.168.0.1", "172.16.0.1"] {
+        let view = catalog.view(client.parse::<IpAddr>().unwrap());
+        for text in (0..4).flat_map(|zone| (0..3).map(move |rr| format!("r{rr}.z{zone}.example"))) {
+            let key = NameKey::of(&name::parse(&text).unwrap());
+            let found = view.zone_of(&key).map(|zone: &std::sync::Arc<Zone>| {
+                match zone.lookup(&key, RecordType::A) {
+                    Lookup::Rrset(set) => format!("{:?} {:?}", zone.mode, set.values),
+                    _ => "nothing".into(),
+                }
+            });
+            told.push(format!("{client} {text} {found:?}"));
+        }
+        for rule in 0..2 {
+            let key = NameKey::of(&name::parse(&format!("x.f{rule}.example")).unwrap());
+            told.push(format!("{client} {:?}", view.rule_of(&key)));
+        }
+    }
+    told
+}
+
+/// The account after the edits, applied so many at a time.
+fn applied(edits: &[Edit], at_a_time: usize) -> Account {
+    let mut account = Account::default();
+    for some in edits.chunks(at_a_time) {
+        account.apply(some);
+    }
+    account
+}
+
+proptest! {
+    #[test]
+    fn one_by_one_or_all_at_once_comes_to_the_same(edits in proptest::collection::vec(edit(), 0..60)) {
+        let (one, all) = (applied(&edits, 1), applied(&edits, usize::MAX));
+        prop_assert_eq!(shown(&one), shown(&all));
+        let (mut catalog_one, mut catalog_all) = (catalog(), catalog());
+        one.place_all(&mut catalog_one);
+        all.place_all(&mut catalog_all);
+        prop_assert_eq!(answers(&catalog_one), answers(&catalog_all));
+    }
+
+    /// A catalog that is changed step by step answers like one that is built anew.
+    #[test]
+    fn changes_in_place_come_to_what_is_built_anew(
+        steps in proptest::collection::vec(proptest::collection::vec(edit(), 1..5), 0..20),
+    ) {
+        let (mut account, mut live) = (Account::default(), catalog());
+        account.place_all(&mut live);
+        for edits in steps {
+            let before = account.clone();
+            let dirty: Dirty = account.apply(&edits);
+            if dirty.whole {
+                live = catalog();
+                account.place_all(&mut live);
+            } else {
+                account.place_changes(&before, &dirty, &mut live);
+            }
+            let mut anew = catalog();
+            account.place_all(&mut anew);
+            prop_assert_eq!(answers(&live), answers(&anew));
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_is_not_changed_by_what_comes_after() {
+    let before = applied(&[Edit::Zone(zone(1, &[0])), Edit::Record(record(5, 1, 0, 1, "default", true))], 9);
+    let copy = shown(&before);
+    let mut after = before.clone();
+    after.apply(&[Edit::DropRecord(5), Edit::Zone(zone(1, &[])), Edit::Zone(zone(2, &[]))]);
+    assert_eq!(shown(&before), copy);
+    assert_eq!((before.zone_count(), after.zone_count()), (1, 2));
+}
+
+#[test]
+fn ids_of_records_only_grow() {
+    let mut account =
+        applied(&[Edit::Zone(zone(1, &[])), Edit::Record(record(500, 1, 0, 1, "default", true))], 9);
+    assert_eq!(account.next_record(100), 501, "a clock that was set back");
+    assert_eq!(account.next_record(900), 900);
+    account.apply(&[Edit::DropRecord(500)]);
+    assert_eq!(account.next_record(100), 501, "nor is a number given again");
+}
+
+#[test]
+fn the_log_is_read_backwards_and_bounded() {
+    let mut account = Account::default();
+    for id in 1..=MAX_LOG + 3 {
+        let mut edits = vec![Edit::Log(log(id))];
+        edits.extend(id.checked_sub(MAX_LOG).filter(|id| *id > 0).map(Edit::DropLog));
+        account.apply(&edits);
+    }
+    let ids: Vec<u64> = account.log().map(|row| row.id).collect();
+    assert_eq!((ids.len() as u64, ids[0], *ids.last().unwrap()), (MAX_LOG, MAX_LOG + 3, 4));
+    assert_eq!(account.next_log(), MAX_LOG + 4);
+}
+
+#[test]
+fn zones_of_one_name_are_found_in_any_case() {
+    let twin = ZoneRow { id: "f".repeat(32), name: "Z1.Example".into(), ..zone(1, &[]) };
+    let mut account = applied(&[Edit::Zone(zone(1, &[])), Edit::Zone(twin.clone())], 1);
+    assert_eq!(account.zones_named("z1.EXAMPLE").count(), 2);
+    account.apply(&[Edit::DropZone(twin.id)]);
+    assert_eq!(account.zones_named("z1.example").count(), 1);
+}
+
+#[test]
+fn another_target_is_another_group() {
+    let rule = |port: u16| {
+        let targets = vec![(Ipv4Addr::LOCALHOST, port).into()];
+        let (id, zone) = ("r".to_string(), "f.example".to_string());
+        let bindings = vec![binding(0)];
+        Edit::Rule(RuleRow {
+            id,
+            zone,
+            targets,
+            bindings,
+            name: String::new(),
+            endpoint: String::new(),
+            created: 0,
+            updated: 0,
+        })
+    };
+    let key = |edits: &[Edit]| -> GroupKey { applied(edits, 1).place_all(&mut catalog())[0].0 };
+    assert_eq!(key(&[rule(1)]), key(&[rule(2), rule(1)]));
+    assert_ne!(key(&[rule(1)]), key(&[rule(2)]), "cached answers stay with the servers they came from");
+}

@@ -1,0 +1,122 @@
+//! Between the product's way of writing names and record values, and the engine's.
+
+use crate::engine::name;
+use crate::engine::record;
+use hickory_proto::rr::{Name, RData, RecordType};
+use std::net::IpAddr;
+
+/// The line of records that name none.
+pub const DEFAULT_LINE: &str = "default";
+
+/// The preference of an MX record that names none.
+pub const DEFAULT_PREFERENCE: u16 = 10;
+
+/// What is wrong with a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValueFault {
+    /// The host record.
+    Rr(String),
+    /// The type.
+    Type(String),
+    /// The value.
+    Value(String),
+}
+
+/// The full name of a host record in a zone.
+///
+/// # Errors
+/// What is wrong with the host record.
+pub fn owner(rr: &str, zone: &Name) -> Result<Name, ValueFault> {
+    if rr == "@" {
+        return Ok(zone.clone());
+    }
+    if rr.contains('@') {
+        return Err(ValueFault::Rr("@ stands alone".into()));
+    }
+    if rr.is_empty() || rr.ends_with('.') {
+        return Err(ValueFault::Rr("it is relative to the zone, and @ for the zone itself".into()));
+    }
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '*' | '.');
+    if let Some(bad) = rr.chars().find(|c| !allowed(*c)) {
+        return Err(ValueFault::Rr(format!("{bad:?} cannot be in it")));
+    }
+    if rr.split('.').enumerate().any(|(at, label)| label.contains('*') && (at > 0 || label != "*")) {
+        return Err(ValueFault::Rr("* can only be the whole first label".into()));
+    }
+    name::parse(&format!("{rr}.{}.", name::show(zone))).map_err(ValueFault::Rr)
+}
+
+/// The record data of a type and a value. `priority` is that of an MX record.
+///
+/// # Errors
+/// What is wrong with type or value.
+pub fn data(rtype: &str, value: &str, priority: Option<u16>) -> Result<RData, ValueFault> {
+    let row = record::TABLE.iter().find(|row| row.private_zone && row.name.eq_ignore_ascii_case(rtype));
+    let Some(row) = row else {
+        return Err(ValueFault::Type("it must be one of A, AAAA, CNAME, TXT, MX, PTR, SRV".into()));
+    };
+    let bad = |why: String| ValueFault::Value(why);
+    if row.rtype == RecordType::TXT && value.chars().count() > 512 {
+        return Err(bad("a text has at most 512 characters".into()));
+    }
+    if row.rtype == RecordType::CNAME && value.trim().parse::<IpAddr>().is_ok() {
+        return Err(bad("a CNAME leads to a name, not to an address".into()));
+    }
+    let text = match row.rtype {
+        RecordType::MX => &format!("{} {value}", priority.unwrap_or(DEFAULT_PREFERENCE)),
+        _ => value,
+    };
+    record::parse_value(row.rtype, text).map_err(bad)
+}
+
+/// Record data as type, value and priority: the inverse of [`data`].
+pub fn show(data: &RData) -> (String, String, Option<u16>) {
+    let rtype = record::show_type(data.record_type());
+    match data {
+        RData::MX(mx) => (rtype, name::show(&mx.exchange), Some(mx.preference)),
+        RData::TXT(txt) if txt.txt_data.len() == 1 && std::str::from_utf8(&txt.txt_data[0]).is_ok() => {
+            (rtype, String::from_utf8_lossy(&txt.txt_data[0]).into_owned(), None)
+        }
+        other => (rtype, record::show_value(other), None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_records_are_relative() {
+        let zone = name::parse("example.com").unwrap();
+        for (rr, full) in [
+            ("@", "example.com"),
+            ("www", "www.example.com"),
+            ("*", "*.example.com"),
+            ("_sip._tcp", "_sip._tcp.example.com"),
+            ("*.a", "*.a.example.com"),
+            ("中文", "xn--fiq228c.example.com"),
+        ] {
+            assert_eq!(name::show(&owner(rr, &zone).unwrap()), full);
+        }
+        for bad in ["", "a.", "a@", "@.a", "a b", "a..b", "b.*", "a*", ".", &"a".repeat(64)] {
+            assert!(owner(bad, &zone).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn values_are_the_products() {
+        for (rtype, value, priority) in [
+            ("A", "192.0.2.1", None),
+            ("MX", "mail.example", Some(5)),
+            ("TXT", "v=spf1 \"x\" -all", None),
+            ("SRV", "1 2 3 target.example", None),
+            ("CNAME", "a.example", None),
+        ] {
+            let data = data(rtype, value, priority).unwrap();
+            assert_eq!(show(&data), (rtype.to_string(), value.to_string(), priority));
+        }
+        assert!(matches!(data("NS", "a.example", None), Err(ValueFault::Type(_))));
+        assert!(matches!(data("CNAME", "192.0.2.1", None), Err(ValueFault::Value(_))));
+        assert!(matches!(data("MX", "5 mail.example", Some(5)), Err(ValueFault::Value(_))));
+    }
+}

@@ -1,0 +1,154 @@
+//! The last day by minute: what the statistics of the API are made of. Bounded: 1440 minutes, and of each the places
+//! that were asked most.
+
+use super::place::CROWD;
+use super::tally::{OUTCOMES, Tallies};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Minutes that are kept.
+pub const MINUTES: usize = 24 * 60;
+
+/// Places that are kept of a minute; the rest is summed up.
+const PLACES: usize = 256;
+
+/// What was answered in one minute.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Minute {
+    /// Minutes since 1970.
+    pub at: u64,
+    /// Answers by place, outcomes apart. Those of places beyond the busiest are under [`CROWD`].
+    pub places: Vec<(u16, [u64; OUTCOMES])>,
+    /// All answers, outcomes apart, those of no place too.
+    pub answers: [u64; OUTCOMES],
+    /// How long answers took, in nanoseconds, and how many were timed.
+    pub took: (u64, u64),
+}
+
+/// The minutes.
+#[derive(Debug, Default)]
+pub struct History {
+    ring: Mutex<Ring>,
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    minutes: VecDeque<Arc<Minute>>,
+    /// The numbers when the last minute ended.
+    before: Totals,
+}
+
+/// Numbers that only grow.
+#[derive(Clone, Debug, Default)]
+struct Totals {
+    places: BTreeMap<u16, [u64; OUTCOMES]>,
+    answers: [u64; OUTCOMES],
+    took: (u64, u64),
+}
+
+impl History {
+    /// Ends a minute; `at` is its number since 1970. Called once a minute.
+    pub fn end_minute(&self, tallies: &Tallies, at: u64) {
+        let now = Totals::of(tallies);
+        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let minute = now.since(&ring.before, at);
+        ring.before = now;
+        if minute.answers != [0; OUTCOMES] {
+            ring.minutes.push_back(Arc::new(minute));
+        }
+        while ring.minutes.front().is_some_and(|minute| minute.at + MINUTES as u64 <= at) {
+            ring.minutes.pop_front();
+        }
+    }
+
+    /// All minutes with answers, the oldest first, the one that goes on at last under the number `at`.
+    pub fn minutes(&self, tallies: &Tallies, at: u64) -> Vec<Arc<Minute>> {
+        let now = Totals::of(tallies);
+        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = (at + 1).saturating_sub(MINUTES as u64);
+        let mut minutes: Vec<_> = ring.minutes.iter().filter(|minute| minute.at >= oldest).cloned().collect();
+        let current = now.since(&ring.before, at);
+        if current.answers != [0; OUTCOMES] {
+            minutes.push(Arc::new(current));
+        }
+        minutes
+    }
+}
+
+impl Totals {
+    fn of(tallies: &Tallies) -> Self {
+        let sum = tallies.sum();
+        let other = sum.rcodes.iter().enumerate().filter(|(rcode, _)| ![0, 2, 3].contains(rcode));
+        let answers = [sum.rcodes[0], sum.rcodes[3], sum.rcodes[2], other.map(|(_, count)| count).sum()];
+        let took = (sum.durations.nanos, sum.durations.count());
+        Self { places: tallies.places().into_iter().collect(), answers, took }
+    }
+
+    /// What came since then. Threads count on meanwhile, so no number is relied on to have grown.
+    fn since(&self, before: &Self, at: u64) -> Minute {
+        let less = |now: [u64; OUTCOMES], then: [u64; OUTCOMES]| {
+            std::array::from_fn(|at| now[at].saturating_sub(then[at]))
+        };
+        let nothing = [0; OUTCOMES];
+        let mut places: Vec<(u16, [u64; OUTCOMES])> = Vec::new();
+        for (place, now) in &self.places {
+            let grown = less(*now, before.places.get(place).copied().unwrap_or(nothing));
+            if grown != nothing {
+                places.push((*place, grown));
+            }
+        }
+        if places.len() > PLACES {
+            places.sort_unstable_by_key(|(_, counts)| std::cmp::Reverse(counts.iter().sum::<u64>()));
+            let mut rest = nothing;
+            for (_, counts) in places.drain(PLACES - 1..) {
+                rest.iter_mut().zip(counts).for_each(|(sum, more)| *sum += more);
+            }
+            places.push((CROWD, rest));
+        }
+        Minute {
+            at,
+            places,
+            answers: less(self.answers, before.answers),
+            took: (self.took.0.saturating_sub(before.took.0), self.took.1.saturating_sub(before.took.1)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::place::{Mark, Service, Share};
+
+    #[test]
+    fn a_minute_is_what_came_in_it() {
+        let (tallies, history) = (Tallies::default(), History::default());
+        let mark = Mark::new(7, Service::Zone, Share::None);
+        tallies.tasks.answered(0, mark);
+        history.end_minute(&tallies, 100);
+        tallies.tasks.answered(0, mark);
+        tallies.tasks.answered(3, mark);
+        tallies.tasks.answered(5, Mark::default());
+        let minutes = history.minutes(&tallies, 101);
+        assert_eq!(minutes.len(), 2);
+        assert_eq!((minutes[0].at, minutes[0].answers), (100, [1, 0, 0, 0]));
+        assert_eq!((minutes[1].at, minutes[1].answers), (101, [1, 1, 0, 1]));
+        assert_eq!(minutes[1].places, [(7, [1, 1, 0, 0])]);
+    }
+
+    #[test]
+    fn a_day_is_kept_and_of_a_minute_the_busiest() {
+        let (tallies, history) = (Tallies::default(), History::default());
+        for at in 0..3000 {
+            tallies.tasks.answered(0, Mark::default());
+            history.end_minute(&tallies, at);
+        }
+        assert_eq!(history.minutes(&tallies, 3000).len(), MINUTES - 1);
+        for place in 1..=1000 {
+            tallies.tasks.answered(0, Mark::new(place, Service::Zone, Share::None));
+        }
+        tallies.tasks.answered(0, Mark::new(1000, Service::Zone, Share::None));
+        let last = history.minutes(&tallies, 3001).pop().unwrap();
+        assert_eq!((last.places.len(), last.places[0]), (PLACES, (1000, [2, 0, 0, 0])));
+        assert_eq!(last.places[PLACES - 1], (CROWD, [1000 - PLACES as u64 + 1, 0, 0, 0]));
+    }
+}

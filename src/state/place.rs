@@ -1,0 +1,199 @@
+//! What an answer is counted for: the private zone or forwarding rule, as a VPC sees it. Each such place is given a
+//! number when an answer for it is first prepared; from then on it is a place in an array.
+
+use crate::engine::name::NameKey;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Places that are allotted together.
+pub const CHUNK: usize = 256;
+
+/// How many times.
+pub const CHUNKS: usize = 64;
+
+/// The place of what has none of its own, because there are too many.
+pub const CROWD: u16 = 0;
+
+/// Who answers, in the product's classes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Service {
+    /// The default upstreams; or nobody, as for what is refused.
+    #[default]
+    Other = 0,
+    /// A private zone, or what its recursion proxy handed on.
+    Zone = 1,
+    /// A forwarding rule.
+    Rule = 2,
+    /// A special-use name.
+    Local = 3,
+}
+
+/// What part the cache of upstream answers had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Share {
+    /// It was not looked at.
+    #[default]
+    None = 0,
+    /// It had what was needed: data.
+    Success = 1,
+    /// It had what was needed: a denial, or a failure of a moment ago.
+    Denial = 2,
+    /// An upstream was asked.
+    Miss = 3,
+    /// It had something beyond its life.
+    Stale = 4,
+}
+
+impl Share {
+    /// All, by number.
+    pub const ALL: [Self; 5] = [Self::None, Self::Success, Self::Denial, Self::Miss, Self::Stale];
+}
+
+/// What an answer is counted for, in 32 bits, so that a finished answer can carry it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark(u32);
+
+impl Mark {
+    /// A mark.
+    pub fn new(place: u16, service: Service, share: Share) -> Self {
+        Self(u32::from(place) << 16 | (share as u32) << 8 | service as u32)
+    }
+
+    /// As a number.
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Out of a number.
+    pub fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// The number of the place.
+    pub fn place(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+
+    /// The cache's part.
+    pub fn share(self) -> Share {
+        Share::ALL.get((self.0 >> 8) as usize & 0xff).copied().unwrap_or_default()
+    }
+
+    /// Who answers.
+    pub fn service(self) -> Service {
+        match self.0 & 0xff {
+            1 => Service::Zone,
+            2 => Service::Rule,
+            3 => Service::Local,
+            _ => Service::Other,
+        }
+    }
+}
+
+/// A zone or a rule, as a VPC sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// It is a forwarding rule, not a zone.
+    pub is_rule: bool,
+    /// Its name.
+    pub name: NameKey,
+    /// The VPC's id; nothing for clients in none.
+    pub vpc: Option<String>,
+}
+
+/// The numbers of places. A place keeps its number for the life of the process.
+#[derive(Debug, Default)]
+pub struct Places {
+    table: RwLock<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// By VPC, then by kind and name; the VPC is nothing for clients in none.
+    numbers: HashMap<Option<String>, [HashMap<NameKey, u16>; 2]>,
+    /// By number, from 1.
+    places: Vec<Arc<Place>>,
+}
+
+impl Places {
+    /// The number of a place; [`CROWD`] when all are taken.
+    pub fn number(&self, is_rule: bool, name: &NameKey, vpc: Option<&str>) -> u16 {
+        {
+            let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(number) = table.find(is_rule, name, vpc) {
+                return number;
+            }
+        }
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(number) = table.find(is_rule, name, vpc) {
+            return number; // somebody was faster
+        }
+        let number = table.places.len() + 1;
+        if number >= CHUNK * CHUNKS {
+            return CROWD;
+        }
+        let vpc = vpc.map(str::to_string);
+        table.places.push(Arc::new(Place { is_rule, name: name.clone(), vpc: vpc.clone() }));
+        table.numbers.entry(vpc).or_default()[usize::from(is_rule)].insert(name.clone(), number as u16);
+        number as u16
+    }
+
+    /// The place of a number; nothing for [`CROWD`].
+    pub fn place(&self, number: u16) -> Option<Arc<Place>> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.places.get(usize::from(number).checked_sub(1)?).cloned()
+    }
+}
+
+impl Table {
+    fn find(&self, is_rule: bool, name: &NameKey, vpc: Option<&str>) -> Option<u16> {
+        // a map by `Option<String>` cannot be asked with a borrowed text; VPCs are few
+        let of_vpc = self.numbers.iter().find(|(other, _)| other.as_deref() == vpc)?.1;
+        of_vpc[usize::from(is_rule)].get(name).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::name::parse;
+
+    fn key(name: &str) -> NameKey {
+        NameKey::of(&parse(name).unwrap())
+    }
+
+    #[test]
+    fn a_place_keeps_its_number_and_has_its_own() {
+        let places = Places::default();
+        let first = places.number(false, &key("a.example"), Some("vpc-1"));
+        assert_eq!(first, places.number(false, &key("a.example"), Some("vpc-1")));
+        let others = [
+            places.number(true, &key("a.example"), Some("vpc-1")),
+            places.number(false, &key("a.example"), Some("vpc-2")),
+            places.number(false, &key("a.example"), None),
+            places.number(false, &key("b.example"), Some("vpc-1")),
+        ];
+        assert_eq!((first, others), (1, [2, 3, 4, 5]));
+        assert_eq!(places.place(3).unwrap().vpc.as_deref(), Some("vpc-2"));
+        assert!(places.place(CROWD).is_none() && places.place(6).is_none());
+    }
+
+    #[test]
+    fn there_are_only_so_many() {
+        let places = Places::default();
+        let last =
+            (1..CHUNK * CHUNKS).map(|n| places.number(false, &key(&format!("z{n}.example")), None)).max();
+        assert_eq!(last, Some((CHUNK * CHUNKS - 1) as u16));
+        assert_eq!(places.number(false, &key("one.more"), None), CROWD);
+    }
+
+    #[test]
+    fn a_mark_keeps_its_parts() {
+        for service in [Service::Other, Service::Zone, Service::Rule, Service::Local] {
+            for share in Share::ALL {
+                let mark = Mark::from_bits(Mark::new(65_535, service, share).bits());
+                assert_eq!((mark.place(), mark.service(), mark.share()), (65_535, service, share));
+            }
+        }
+    }
+}

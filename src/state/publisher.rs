@@ -1,0 +1,103 @@
+//! The one place that publishes: the daemon when configuration or surroundings change, the API when the account
+//! does. They take turns, so that neither undoes what the other did.
+
+use super::publish::{self, Surroundings};
+use super::{Live, Published};
+use crate::account::{Account, Dirty};
+use crate::config::Config;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::runtime::Handle;
+
+/// Publishes into a [`Live`].
+#[derive(Debug)]
+pub struct Publisher {
+    live: Arc<Live>,
+    /// Where the watch for loops runs.
+    runtime: Handle,
+    sources: Mutex<Sources>,
+}
+
+/// What the published is made of.
+#[derive(Debug)]
+struct Sources {
+    config: Config,
+    around: Surroundings,
+    account: Account,
+    serial: u32,
+}
+
+impl Publisher {
+    /// Builds what is first published, by [`publish::build`], and hands it to `live`.
+    pub fn start(
+        config: Config,
+        around: Surroundings,
+        account: Account,
+        runtime: Handle,
+        live: impl FnOnce(Published) -> Arc<Live>,
+    ) -> Arc<Self> {
+        let serial = next_serial(0);
+        let live = live(publish::build(&config, &around, &account, None, serial));
+        let sources = Mutex::new(Sources { config, around, account, serial });
+        let publisher = Arc::new(Self { live, runtime, sources });
+        publisher.watch_for_loops(None);
+        publisher
+    }
+
+    /// What it publishes into.
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    /// Another configuration or other surroundings.
+    pub fn reconfigure(&self, config: &Config, around: &Surroundings) {
+        let mut sources = self.lock();
+        sources.config = config.clone();
+        sources.around = around.clone();
+        self.build(&mut sources);
+    }
+
+    /// Another account; `dirty` is what differs from the one before.
+    pub fn update(&self, account: &Account, dirty: &Dirty) {
+        let mut sources = self.lock();
+        let before = std::mem::replace(&mut sources.account, account.clone());
+        if dirty.whole {
+            self.build(&mut sources);
+        } else if !dirty.zones.is_empty() {
+            sources.serial = next_serial(sources.serial);
+            let previous = self.live.published();
+            self.live.publish(publish::amend(&previous, &before, account, dirty, sources.serial));
+        }
+    }
+
+    /// Builds everything anew and swaps it in.
+    fn build(&self, sources: &mut Sources) {
+        sources.serial = next_serial(sources.serial);
+        let previous = self.live.published();
+        let Sources { config, around, account, serial } = sources;
+        self.live.publish(publish::build(config, around, account, Some(&previous), *serial));
+        self.watch_for_loops(Some(&previous));
+    }
+
+    /// Watches the groups that are new.
+    fn watch_for_loops(&self, previous: Option<&Published>) {
+        for (key, group) in &self.live.published().groups {
+            let known = previous.and_then(|previous| previous.groups.get(key));
+            if !known.is_some_and(|known| Arc::ptr_eq(known, group)) {
+                let group: Weak<_> = Arc::downgrade(group);
+                self.runtime.spawn(self.live.loops.clone().watch(group));
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sources> {
+        // Whole values are swapped in: a panic elsewhere leaves nothing half done.
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Seconds since 1970, and more than before: what a SOA's serial should be.
+fn next_serial(last: u32) -> u32 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs() as u32;
+    now.max(last.wrapping_add(1))
+}

@@ -1,0 +1,114 @@
+//! Who is shown each query and each answer: the query log and dnstap. Mostly nobody; then it costs the look at one
+//! flag.
+
+use super::place::Mark;
+use crate::engine::catalog::View;
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+/// What carries a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// A datagram.
+    Udp,
+    /// A message in a stream.
+    Tcp,
+}
+
+/// Who asks, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The client.
+    pub peer: SocketAddr,
+    /// The address that was asked, as far as it is known.
+    pub local: Option<SocketAddr>,
+    /// What carried the query.
+    pub transport: Transport,
+}
+
+/// A message as it passes.
+#[derive(Debug)]
+pub struct Seen<'s> {
+    /// Who asks.
+    pub caller: &'s Caller,
+    /// The moment by the wall clock.
+    pub at: SystemTime,
+    /// The octets.
+    pub message: &'s [u8],
+    /// An answer; nothing for a query.
+    pub answer: Option<Answered<'s>>,
+}
+
+/// What is known of an answer beside its octets.
+#[derive(Debug)]
+pub struct Answered<'s> {
+    /// What it is counted for.
+    pub mark: Mark,
+    /// It came out of the fast lane.
+    pub fast: bool,
+    /// How long it took.
+    pub took: Duration,
+    /// What the client sees.
+    pub view: &'s View,
+}
+
+/// Is shown messages. It must not wait: whoever is slower than the server misses some.
+pub trait Watcher: Send + Sync + std::fmt::Debug {
+    /// Looks at a message.
+    fn see(&self, seen: &Seen<'_>);
+
+    /// Messages that were missed so far.
+    fn missed(&self) -> u64;
+
+    /// What it is called in metrics.
+    fn name(&self) -> &'static str;
+
+    /// A reload: begin anew, such as with a file that was moved away.
+    fn renew(&self);
+
+    /// The server ends: write out what there is.
+    fn end(&self);
+}
+
+/// The watchers of a server.
+#[derive(Debug, Default)]
+pub struct Watch {
+    on: AtomicBool,
+    watchers: OnceLock<Vec<Box<dyn Watcher>>>,
+}
+
+impl Watch {
+    /// Lets these watch from now on; once.
+    pub fn admit(&self, watchers: Vec<Box<dyn Watcher>>) {
+        let some = !watchers.is_empty();
+        if self.watchers.set(watchers).is_ok() {
+            self.on.store(some, Ordering::Release);
+        }
+    }
+
+    /// True when anybody watches.
+    pub fn is_on(&self) -> bool {
+        self.on.load(Ordering::Acquire)
+    }
+
+    /// Shows a query.
+    pub fn query(&self, caller: &Caller, message: &[u8]) {
+        self.show(&Seen { caller, at: SystemTime::now(), message, answer: None });
+    }
+
+    /// Shows an answer.
+    pub fn answer(&self, caller: &Caller, message: &[u8], answered: Answered<'_>) {
+        self.show(&Seen { caller, at: SystemTime::now(), message, answer: Some(answered) });
+    }
+
+    /// Those who watch.
+    pub fn watchers(&self) -> &[Box<dyn Watcher>] {
+        self.watchers.get().map_or(&[], Vec::as_slice)
+    }
+
+    fn show(&self, seen: &Seen<'_>) {
+        self.watchers().iter().for_each(|watcher| watcher.see(seen));
+    }
+}

@@ -1,0 +1,218 @@
+//! The tables: one for each kind of row, a row as JSON under its id. JSON names its fields, so that a row can get
+//! another without a migration, and a person with a broken file can still read what is in it.
+
+use super::Rows;
+use crate::account::row::{AuthorisationRow, EndpointRow, LineRow, LogRow, RecordRow, RuleRow, ZoneRow};
+use crate::account::{Account, Edit};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::thread;
+
+/// Numbers about the file itself.
+pub(super) const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("meta");
+/// The schema's number in [`META`].
+pub(super) const SCHEMA_KEY: &str = "schema";
+
+/// The number of the last change in [`META`].
+const REVISION_KEY: &str = "revision";
+/// The sum of the marks of all rows in [`META`].
+const SUM_KEY: &str = "sum";
+
+const ZONES: Rows = TableDefinition::new("zones");
+const RECORDS: Rows = TableDefinition::new("records");
+const RULES: Rows = TableDefinition::new("rules");
+const ENDPOINTS: Rows = TableDefinition::new("endpoints");
+const LINES: Rows = TableDefinition::new("lines");
+const AUTHORISATIONS: Rows = TableDefinition::new("authorisations");
+const LOG: Rows = TableDefinition::new("log");
+
+/// Why rows cannot be read.
+pub(super) enum RowError {
+    /// The file.
+    Storage(redb::Error),
+    /// A row makes no sense.
+    Row(String),
+}
+
+impl<E: Into<redb::Error>> From<E> for RowError {
+    fn from(error: E) -> Self {
+        Self::Storage(error.into())
+    }
+}
+
+/// Makes the tables of a new file.
+pub(super) fn create(database: &Database, schema: u64) -> Result<(), redb::Error> {
+    let writing = database.begin_write()?;
+    for table in [ZONES, RECORDS, RULES, ENDPOINTS, LINES, AUTHORISATIONS, LOG] {
+        writing.open_table(table)?;
+    }
+    writing.open_table(META)?.insert(SCHEMA_KEY, schema)?;
+    writing.commit()?;
+    Ok(())
+}
+
+/// Reads the whole account, and the sum of its rows.
+pub(super) fn read(database: &Database) -> Result<(Account, u64), RowError> {
+    let reading = database.begin_read()?;
+    let mut sum = 0;
+    let zones = each::<ZoneRow>(&reading, ZONES, &mut sum)?.into_iter().map(Edit::Zone);
+    let records = each::<RecordRow>(&reading, RECORDS, &mut sum)?.into_iter().map(Edit::Record);
+    let rules = each::<RuleRow>(&reading, RULES, &mut sum)?.into_iter().map(Edit::Rule);
+    let endpoints = each::<EndpointRow>(&reading, ENDPOINTS, &mut sum)?.into_iter().map(Edit::Endpoint);
+    let lines = each::<LineRow>(&reading, LINES, &mut sum)?.into_iter().map(Edit::Line);
+    let authorisations = each::<AuthorisationRow>(&reading, AUTHORISATIONS, &mut sum)?;
+    let authorisations = authorisations.into_iter().map(Edit::Authorisation);
+    let log = each::<LogRow>(&reading, LOG, &mut sum)?.into_iter().map(Edit::Log);
+    let mut account = Account::default();
+    // all at once: a zone is built when all of its records are there
+    account.take(
+        zones.chain(records).chain(rules).chain(endpoints).chain(lines).chain(authorisations).chain(log),
+    );
+    let (_, written) = marks(database)?;
+    match written == sum {
+        true => Ok((account, sum)),
+        false => Err(RowError::Row("its rows are not those that were written".into())),
+    }
+}
+
+/// The number of the last change, 0 before the first, and the sum of the rows after it.
+pub(super) fn marks(database: &Database) -> Result<(u64, u64), redb::Error> {
+    let table = database.begin_read()?.open_table(META)?;
+    let number = |key| Ok::<_, redb::Error>(table.get(key)?.map_or(0, |value| value.value()));
+    Ok((number(REVISION_KEY)?, number(SUM_KEY)?))
+}
+
+/// Writes edits in one durable transaction, with the number of this change. `sum` is that of the rows before; the
+/// sum after is returned.
+pub(super) fn write(
+    database: &Database,
+    edits: &[Edit],
+    revision: u64,
+    mut sum: u64,
+) -> Result<u64, redb::Error> {
+    let writing = database.begin_write()?;
+    let writer = Writer { writing: &writing, sum: &mut sum };
+    writer.write(edits)?;
+    let mut meta = writing.open_table(META)?;
+    meta.insert(REVISION_KEY, revision)?;
+    meta.insert(SUM_KEY, sum)?;
+    drop(meta);
+    writing.commit()?;
+    Ok(sum)
+}
+
+/// A transaction under way.
+struct Writer<'w> {
+    writing: &'w WriteTransaction,
+    sum: &'w mut u64,
+}
+
+impl Writer<'_> {
+    fn write(mut self, edits: &[Edit]) -> Result<(), redb::Error> {
+        for edit in edits {
+            match edit {
+                Edit::Zone(row) => self.put(ZONES, &row.id, row)?,
+                Edit::DropZone(id) => self.drop_row(ZONES, id)?,
+                Edit::Record(row) => self.put(RECORDS, &number(row.id), row)?,
+                Edit::DropRecord(id) => self.drop_row(RECORDS, &number(*id))?,
+                Edit::Rule(row) => self.put(RULES, &row.id, row)?,
+                Edit::DropRule(id) => self.drop_row(RULES, id)?,
+                Edit::Endpoint(row) => self.put(ENDPOINTS, &row.id, row)?,
+                Edit::DropEndpoint(id) => self.drop_row(ENDPOINTS, id)?,
+                Edit::Line(row) => self.put(LINES, &row.id, row)?,
+                Edit::DropLine(id) => self.drop_row(LINES, id)?,
+                Edit::Authorisation(row) => {
+                    self.put(AUTHORISATIONS, &authorisation(row.user, &row.kind), row)?;
+                }
+                Edit::DropAuthorisation(user, kind) => {
+                    self.drop_row(AUTHORISATIONS, &authorisation(*user, kind))?;
+                }
+                Edit::Log(row) => self.put(LOG, &number(row.id), row)?,
+                Edit::DropLog(id) => self.drop_row(LOG, &number(*id))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn put<T: Serialize>(&mut self, table: Rows, key: &str, row: &T) -> Result<(), redb::Error> {
+        let bytes = serde_json::to_vec(row).map_err(|error| redb::Error::Io(error.into()))?;
+        let mut open = self.writing.open_table(table)?;
+        if let Some(former) = open.insert(key, bytes.as_slice())? {
+            *self.sum = self.sum.wrapping_sub(mark(table, key, former.value()));
+        }
+        *self.sum = self.sum.wrapping_add(mark(table, key, &bytes));
+        Ok(())
+    }
+
+    fn drop_row(&mut self, table: Rows, key: &str) -> Result<(), redb::Error> {
+        if let Some(former) = self.writing.open_table(table)?.remove(key)? {
+            *self.sum = self.sum.wrapping_sub(mark(table, key, former.value()));
+        }
+        Ok(())
+    }
+}
+
+/// Rows that are made sense of together, on a thread of their own while the next are read.
+const SHARE: usize = 8192;
+
+/// The rows of a table; their marks are added to `sum`.
+fn each<T: DeserializeOwned + Send>(
+    reading: &ReadTransaction,
+    table: Rows,
+    sum: &mut u64,
+) -> Result<Vec<T>, RowError> {
+    let parse = |raw: Vec<(String, Vec<u8>)>| {
+        let mut sum = 0u64;
+        let row = |(key, value): (String, Vec<u8>)| {
+            sum = sum.wrapping_add(mark(table, &key, &value));
+            serde_json::from_slice(&value).map_err(|error| format!("row `{key}`: {error}"))
+        };
+        let rows = raw.into_iter().map(row).collect::<Result<Vec<T>, String>>();
+        rows.map(|rows| (rows, sum))
+    };
+    let shares = thread::scope(|scope| -> Result<Vec<_>, RowError> {
+        let (mut running, mut raw) = (Vec::new(), Vec::new());
+        for row in reading.open_table(table)?.iter()? {
+            let (key, value) = row?;
+            raw.push((key.value().to_string(), value.value().to_vec()));
+            if raw.len() == SHARE {
+                let share = std::mem::replace(&mut raw, Vec::with_capacity(SHARE));
+                running.push(scope.spawn(move || parse(share)));
+            }
+        }
+        let last = parse(raw);
+        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|_| Err("reading them ended in a panic".to_string()))
+        };
+        Ok(running.into_iter().map(join).chain([last]).collect())
+    })?;
+    let mut rows = Vec::new();
+    for share in shares {
+        let (some, marks) = share.map_err(RowError::Row)?;
+        rows.extend(some);
+        *sum = sum.wrapping_add(marks);
+    }
+    Ok(rows)
+}
+
+/// What stands for a row in the sum of all: whatever bit of it flips, and wherever it gets lost, the sum is another.
+/// The library verifies the pages that it reads after a crash alone.
+fn mark(table: Rows, key: &str, value: &[u8]) -> u64 {
+    use redb::TableHandle;
+    let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
+    for part in [table.name().as_bytes(), b"\0", key.as_bytes(), b"\0", value] {
+        hash.update(part);
+    }
+    let digest = hash.finish();
+    digest.as_ref().iter().take(8).fold(0, |number, octet| number << 8 | u64::from(*octet))
+}
+
+/// A number as a key, so that the order of keys is that of numbers.
+fn number(id: u64) -> String {
+    format!("{id:020}")
+}
+
+fn authorisation(user: u64, kind: &str) -> String {
+    format!("{user:020} {kind}")
+}
