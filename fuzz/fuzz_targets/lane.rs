@@ -97,7 +97,7 @@ fuzz_target!(|packet: &[u8]| {
     let (asked, its_question) = accept(&other);
     let answer = long_way(&asked, &its_question, made, first);
     let message = finish(&asked, &answer, TCP, 1232);
-    let Some(prepared) = Prepared::of(&key, &message, &answer, first, 1, made) else { return };
+    let Some(prepared) = Prepared::of(&key, &message, &answer, first, 1, made, 0) else { return };
     assert!(prepared.is_for(&long) && prepared.holds(1, made) && !prepared.holds(2, made));
     if !prepared.holds(1, served) {
         return;

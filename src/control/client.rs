@@ -1,0 +1,115 @@
+//! A client of the API, for pvtzd's own command line: one signed request, one answer.
+//!
+//! It speaks plain HTTP to an address, signs by ACS3 and sends the parameters in a form body, where they may be
+//! long. It does not try again: whether that is harmless depends on the action.
+
+use super::keys::AccessKey;
+use super::signer::{self, Order, Place};
+use super::{ApiError, Params};
+use crate::fetch::fetch;
+use http_body_util::Full;
+use hyper::Request;
+use hyper::body::Bytes;
+use serde_json::{Map, Value};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+use tokio::time::timeout;
+
+/// Octets of the longest answer: an export of everything.
+const LONGEST: usize = 256 << 20;
+
+/// Where the API is, and who asks.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What requests are signed with.
+    pub key: AccessKey,
+    /// How long a call may take.
+    pub patience: Duration,
+}
+
+/// Why a call has no answer.
+#[derive(Debug)]
+pub enum CallError {
+    /// Nobody answers at the address, or not in time, or not in HTTP.
+    Unreachable(SocketAddr, io::Error),
+    /// The API refused the call; the second part is the request id.
+    Refused(ApiError, String),
+    /// Something answers at the address, but it is not the API; this is the HTTP status.
+    NotTheApi(SocketAddr, u16),
+}
+
+impl Client {
+    /// Calls an action. The answer has `RequestId` among its fields.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn call(
+        &self,
+        version: &str,
+        action: &str,
+        params: &Params,
+    ) -> Result<Map<String, Value>, CallError> {
+        let response = timeout(self.patience, self.send(version, action, params))
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(|error| CallError::Unreachable(self.address, error))?;
+        let (status, body) = response;
+        let Ok(Value::Object(fields)) = serde_json::from_slice(&body) else {
+            return Err(CallError::NotTheApi(self.address, status));
+        };
+        let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_string();
+        match fields.get("Code") {
+            None if status == 200 => Ok(fields),
+            Some(Value::String(code)) => {
+                let error = ApiError::new(code.clone(), text("Message")).with_status(status);
+                Err(CallError::Refused(error, text("RequestId")))
+            }
+            _ => Err(CallError::NotTheApi(self.address, status)),
+        }
+    }
+
+    /// Sends a request; status and body of what comes back.
+    async fn send(&self, version: &str, action: &str, params: &Params) -> io::Result<(u16, Bytes)> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|error| io::Error::other(error.to_string()))?;
+        let nonce = data_encoding::HEXLOWER.encode(&random);
+        let order = Order { action, version, params, now: SystemTime::now(), nonce: &nonce };
+        let signed = signer::acs3(&order, Place::Form, &self.key, &self.address.to_string());
+        let mut request = Request::builder().method(signed.method.as_str()).uri("/");
+        for (name, value) in &signed.headers {
+            request = request.header(name, value.as_slice());
+        }
+        let request = request.body(Full::new(Bytes::from(signed.body))).map_err(io::Error::other)?;
+        let response = fetch(self.address, request, LONGEST).await?;
+        Ok((response.status().as_u16(), response.into_body()))
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(address, error) => write!(f, "the API at {address} does not answer: {error}"),
+            Self::Refused(error, id) => write!(f, "{error} (request id {id})"),
+            Self::NotTheApi(address, status) => {
+                write!(
+                    f,
+                    "what answers at {address} is not the API: it says HTTP {status}, and not in its form"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for CallError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreachable(_, error) => Some(error),
+            Self::Refused(error, _) => Some(error),
+            Self::NotTheApi(..) => None,
+        }
+    }
+}

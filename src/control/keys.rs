@@ -1,0 +1,216 @@
+//! Access keys: who may call. Where a secret is kept in a file, it is read here, once.
+//!
+//! A look-up compares ids plainly: the gateway tells whether an id is known anyway, by the documented code. Secrets
+//! are compared by [`super::sign`], and never shown. No key is built in. pvtzd issues no temporary credentials:
+//! a security token that comes with a request is part of what is signed, and is not looked at beyond that.
+
+use crate::config::{AccessKeySource, SecretSource};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A key that requests are signed with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessKey {
+    /// Its public name.
+    pub id: String,
+    /// What only its holder knows.
+    secret: String,
+}
+
+impl AccessKey {
+    /// A key of these two parts.
+    pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Self {
+        Self { id: id.into(), secret: secret.into() }
+    }
+
+    /// The secret part.
+    pub fn secret(&self) -> &str {
+        &self.secret
+    }
+}
+
+impl fmt::Debug for AccessKey {
+    /// Without the secret: logs and reports are read by others.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// The keys that are accepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys(Vec<AccessKey>);
+
+impl Keys {
+    /// Reads the secrets of configured keys; `credentials` is `$CREDENTIALS_DIRECTORY`. The second part are
+    /// warnings, one sentence each.
+    ///
+    /// # Errors
+    /// Every secret that cannot be had.
+    pub fn load(
+        sources: &[AccessKeySource],
+        credentials: Option<&Path>,
+    ) -> Result<(Self, Vec<String>), Vec<KeyFault>> {
+        let (mut keys, mut warnings, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+        for source in sources {
+            match secret_of(&source.secret, credentials, &mut warnings) {
+                Ok(secret) => keys.push(AccessKey::new(source.id.clone(), secret)),
+                Err(why) => faults.push(KeyFault { id: source.id.clone(), why }),
+            }
+        }
+        if faults.is_empty() { Ok((Self(keys), warnings)) } else { Err(faults) }
+    }
+
+    /// The key of an id.
+    pub fn find(&self, id: &str) -> Option<&AccessKey> {
+        self.0.iter().find(|key| key.id == id)
+    }
+
+    /// The first key, which our own command line signs with.
+    pub fn first(&self) -> Option<&AccessKey> {
+        self.0.first()
+    }
+}
+
+impl FromIterator<AccessKey> for Keys {
+    fn from_iter<I: IntoIterator<Item = AccessKey>>(keys: I) -> Self {
+        Self(keys.into_iter().collect())
+    }
+}
+
+/// A key whose secret cannot be had.
+#[derive(Debug)]
+pub struct KeyFault {
+    /// The key's id.
+    pub id: String,
+    /// Why.
+    pub why: SecretFault,
+}
+
+/// Why a secret cannot be had.
+#[derive(Debug)]
+pub enum SecretFault {
+    /// The file cannot be read, or is not text.
+    Io(PathBuf, io::Error),
+    /// The file has nothing in it, or more than one line.
+    NotOneLine(PathBuf),
+    /// There is no credentials directory to look into for this name.
+    NoCredentials(String),
+}
+
+impl fmt::Display for KeyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the secret of access key `{}` cannot be had: ", self.id)?;
+        match &self.why {
+            SecretFault::Io(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            SecretFault::NotOneLine(path) => {
+                write!(f, "{} must have the secret in it, on one line, and nothing else", path.display())
+            }
+            SecretFault::NoCredentials(name) => write!(
+                f,
+                "$CREDENTIALS_DIRECTORY is not set, so there is no credential `{name}`; under systemd, \
+                 LoadCredential={name}:FILE in the unit provides it"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for KeyFault {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.why {
+            SecretFault::Io(_, error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// The secret itself.
+fn secret_of(
+    source: &SecretSource,
+    credentials: Option<&Path>,
+    warnings: &mut Vec<String>,
+) -> Result<String, SecretFault> {
+    let path = match source {
+        SecretSource::Written(secret) => return Ok(secret.as_str().into()),
+        SecretSource::File(path) => path.clone(),
+        SecretSource::Credential(name) => {
+            credentials.ok_or_else(|| SecretFault::NoCredentials(name.clone()))?.join(name)
+        }
+    };
+    let text = std::fs::read_to_string(&path).map_err(|error| SecretFault::Io(path.clone(), error))?;
+    if is_readable_by_all(&path) {
+        warnings.push(format!(
+            "{} has a secret in it and everybody may read it: chmod 600 {0} lets only its owner",
+            path.display()
+        ));
+    }
+    match text.trim() {
+        "" => Err(SecretFault::NotOneLine(path)),
+        secret if secret.contains(char::is_whitespace) => Err(SecretFault::NotOneLine(path)),
+        secret => Ok(secret.into()),
+    }
+}
+
+/// True when every user of the machine may read a file.
+fn is_readable_by_all(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn source(id: &str, secret: SecretSource) -> AccessKeySource {
+        AccessKeySource { id: id.into(), secret }
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let key = AccessKey::new("LTAI", "hush");
+        assert_eq!(format!("{key:?}"), "AccessKey { id: \"LTAI\", .. }");
+        let written = source("LTAI", SecretSource::Written("hush".to_string().into()));
+        assert!(!format!("{written:?}").contains("hush"));
+    }
+
+    #[test]
+    fn secrets_come_from_where_they_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        std::fs::write(&path, "from-file\n").unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        let sources = [
+            source("a", SecretSource::Written("plain".to_string().into())),
+            source("b", SecretSource::File(path.clone())),
+            source("c", SecretSource::Credential("secret".into())),
+        ];
+        let (keys, warnings) = Keys::load(&sources, Some(folder.path())).unwrap();
+        assert_eq!(keys.find("a").unwrap().secret(), "plain");
+        assert_eq!(keys.find("b").unwrap().secret(), "from-file");
+        assert_eq!(keys.find("c").unwrap().secret(), "from-file");
+        assert_eq!(keys.find("A"), None);
+        assert_eq!(warnings, [""; 0]);
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+        let (_, warnings) = Keys::load(&sources[1..2], None).unwrap();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+    }
+
+    #[test]
+    fn every_secret_that_cannot_be_had_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("empty"), "\n").unwrap();
+        std::fs::write(folder.path().join("two"), "a\nb\n").unwrap();
+        let sources = [
+            source("a", SecretSource::File(folder.path().join("missing"))),
+            source("b", SecretSource::File(folder.path().join("empty"))),
+            source("c", SecretSource::File(folder.path().join("two"))),
+            source("d", SecretSource::Credential("x".into())),
+        ];
+        let faults = Keys::load(&sources, None).unwrap_err();
+        let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 4, "{told:#?}");
+        assert!(told[0].starts_with("the secret of access key `a` cannot be had: cannot read "), "{told:#?}");
+        assert!(told[3].contains("$CREDENTIALS_DIRECTORY is not set"), "{told:#?}");
+    }
+}

@@ -1,0 +1,116 @@
+//! The zones of the configuration file as the API shows them: there, and not to be changed. Their ids are made of
+//! what they are, so that they stay the same over reloads and restarts.
+
+use crate::account::row::{Binding, RecordRow, ZoneRow};
+use crate::account::value::{self, DEFAULT_LINE};
+use crate::engine::catalog::{Catalog, Scope};
+use crate::engine::name;
+use crate::engine::zone::{Zone, ZoneMode, ZoneOrigin};
+use data_encoding::HEXLOWER;
+use ring::digest::{SHA256, digest};
+use std::collections::BTreeMap;
+
+/// What `Creator` says of them.
+pub const CREATOR: &str = "configuration-file";
+
+/// Zones of the file, without records.
+pub fn zones(catalog: &Catalog) -> impl Iterator<Item = (ZoneRow, &Zone)> {
+    let zones = catalog.zones().iter().filter(|(zone, _)| zone.origin == ZoneOrigin::File);
+    zones.map(|(zone, scope)| (row(catalog, zone, scope), &**zone))
+}
+
+/// The zone of an id.
+pub fn zone(catalog: &Catalog, id: &str) -> Option<(ZoneRow, Vec<RecordRow>)> {
+    let (row, zone) = zones(catalog).find(|(row, _)| row.id == id)?;
+    let records = records(&row, zone);
+    Some((row, records))
+}
+
+/// The record of an id, with its zone.
+pub fn record(catalog: &Catalog, id: u64) -> Option<(ZoneRow, RecordRow)> {
+    zones(catalog).find_map(|(row, zone)| {
+        let record = records(&row, zone).into_iter().find(|record| record.id == id)?;
+        Some((row, record))
+    })
+}
+
+fn row(catalog: &Catalog, zone: &Zone, scope: &Scope) -> ZoneRow {
+    let seen_by: Vec<_> = catalog
+        .vpcs()
+        .filter(|vpc| match scope {
+            Scope::Everyone => true,
+            Scope::Vpcs(ids) => ids.contains(&vpc.id),
+        })
+        .map(|vpc| Binding {
+            vpc: vpc.id.clone(),
+            region: vpc.region.clone().unwrap_or_default(),
+            kind: "STANDARD".into(),
+        })
+        .collect();
+    let ids = match scope {
+        Scope::Everyone => String::new(),
+        Scope::Vpcs(ids) => ids.join(","),
+    };
+    let name = name::show(&zone.name);
+    ZoneRow {
+        id: HEXLOWER.encode(&hash(&["zone", &name.to_ascii_lowercase(), &ids])[..16]),
+        name,
+        proxy: zone.mode == ZoneMode::RecursionProxy,
+        remark: String::new(),
+        dns_group: super::zone::FAST.into(),
+        zone_tag: String::new(),
+        zone_type: super::zone::AUTH.into(),
+        resource_group: String::new(),
+        created: 0,
+        updated: 0,
+        serial: 0,
+        bindings: seen_by,
+        tags: BTreeMap::new(),
+        weighted: Vec::new(),
+        sync: None,
+    }
+}
+
+/// Records in the order of their names; those of one name and type in the order of the file.
+fn records(row: &ZoneRow, zone: &Zone) -> Vec<RecordRow> {
+    let mut sets: Vec<_> = zone.rrsets().collect();
+    sets.sort_by_key(|(owner, set)| (*owner, u16::from(set.rtype)));
+    let mut records = Vec::new();
+    for (owner, set) in sets {
+        let full = owner.to_string();
+        let rr = match full.strip_suffix(&row.name.to_ascii_lowercase()) {
+            Some("") | None => "@".to_string(),
+            Some(below) => below.trim_end_matches('.').to_string(),
+        };
+        for (place, data) in set.values.iter().enumerate() {
+            let (rtype, value, priority) = value::show(data);
+            let bytes = hash(&[&row.id, &rr, &rtype, &value]);
+            let number =
+                u64::from_be_bytes([0, 0, bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5]]);
+            records.push(RecordRow {
+                id: number % 1_000_000_000_000_000, // 15 digits: longer numbers break JavaScript clients
+                zone: row.id.clone(),
+                rr: rr.clone(),
+                rtype,
+                value,
+                ttl: set.ttl,
+                priority,
+                weight: set.weights().get(place).copied().unwrap_or(1),
+                line: DEFAULT_LINE.into(),
+                remark: String::new(),
+                enabled: true,
+                synced: false,
+                created: 0,
+                updated: 0,
+            });
+        }
+    }
+    records
+}
+
+fn hash(parts: &[&str]) -> [u8; 32] {
+    let text = parts.join("\0");
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+    bytes
+}

@@ -1,0 +1,105 @@
+//! Signatures of the API: the text that is signed, and the signature of a text under a key.
+//!
+//! Two ways of signing are in use, see [`Scheme`]. Pure; who may sign and when is for the gateway. The signing
+//! direction is [`super::signer`].
+
+use data_encoding::{BASE64, HEXLOWER, HEXLOWER_PERMISSIVE};
+use ring::{digest, hmac};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// The name of the newer way of signing in the `Authorization` header.
+pub const ACS3: &str = "ACS3-HMAC-SHA256";
+
+/// A way of signing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// RPC v1: HMAC-SHA1 over the parameters, in Base64, among the parameters.
+    V1,
+    /// ACS3-HMAC-SHA256: over method, path, query, headers and the body's digest, in hex, in `Authorization`.
+    Acs3,
+}
+
+impl Scheme {
+    /// The signature of a text.
+    pub fn sign(self, secret: &str, string_to_sign: &str) -> String {
+        let tag = hmac::sign(&self.key(secret), string_to_sign.as_bytes());
+        match self {
+            Self::V1 => BASE64.encode(tag.as_ref()),
+            Self::Acs3 => HEXLOWER.encode(tag.as_ref()),
+        }
+    }
+
+    /// True when the signature is that of the text. Takes the same time wherever a wrong one differs.
+    pub fn verify(self, secret: &str, string_to_sign: &str, signature: &str) -> bool {
+        let tag = match self {
+            Self::V1 => BASE64.decode(signature.as_bytes()),
+            Self::Acs3 => HEXLOWER_PERMISSIVE.decode(signature.as_bytes()),
+        };
+        tag.is_ok_and(|tag| hmac::verify(&self.key(secret), string_to_sign.as_bytes(), &tag).is_ok())
+    }
+
+    /// The key for the secret. Only v1 appends `&`.
+    fn key(self, secret: &str) -> hmac::Key {
+        match self {
+            Self::V1 => hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, format!("{secret}&").as_bytes()),
+            Self::Acs3 => hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()),
+        }
+    }
+}
+
+/// What v1 signs: method and parameters, `Signature` left out by the caller, in byte order of the names.
+pub fn v1_string_to_sign<'p>(
+    method: &str,
+    params: impl IntoIterator<Item = (&'p String, &'p String)>,
+) -> String {
+    format!("{method}&%2F&{}", percent_encoded(&canonical_query(params)))
+}
+
+/// What ACS3 signs. The headers are those of `SignedHeaders`, in its order; the digest is that of the real body,
+/// whatever a header says of it.
+pub fn acs3_string_to_sign(
+    method: &str,
+    path: &str,
+    query: &BTreeMap<String, String>,
+    headers: &[(&str, String)],
+    body: &[u8],
+) -> String {
+    let mut request = format!("{method}\n{path}\n{}\n", canonical_query(query));
+    for (name, value) in headers {
+        let _ = writeln!(request, "{name}:{}", value.trim());
+    }
+    let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
+    let _ = write!(request, "\n{}\n{}", names.join(";"), sha256_hex(body));
+    format!("{ACS3}\n{}", sha256_hex(request.as_bytes()))
+}
+
+/// The SHA-256 of octets in hex.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    HEXLOWER.encode(digest::digest(&digest::SHA256, bytes).as_ref())
+}
+
+/// Names and values, percent-encoded, as a query string.
+pub fn canonical_query<'p>(params: impl IntoIterator<Item = (&'p String, &'p String)>) -> String {
+    let pair =
+        |(name, value): (&String, &String)| format!("{}={}", percent_encoded(name), percent_encoded(value));
+    params.into_iter().map(pair).collect::<Vec<_>>().join("&")
+}
+
+/// Everything but the unreserved characters as `%XX` (RFC 3986 section 2.3).
+pub fn percent_encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(byte.into()),
+            _ => {
+                let _ = write!(out, "%{byte:02X}");
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+#[path = "sign_tests.rs"]
+mod tests;
