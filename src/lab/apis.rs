@@ -1,0 +1,61 @@
+//! The APIs of the lab behind one gateway, as the cloud's are: the version of a request says whose action it is.
+
+use super::ecs::Stub;
+use crate::control::pvtz::PrivateZone;
+use crate::control::{Answer, Call, Gateway, Service, http};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+
+/// PrivateZone's API and the stub of the others.
+#[derive(Debug)]
+pub struct Apis {
+    /// PrivateZone.
+    pub private_zone: PrivateZone,
+    /// ECS, STS, the location service.
+    pub stub: Stub,
+}
+
+impl Service for Apis {
+    fn serves_version(&self, version: &str) -> bool {
+        self.private_zone.serves_version(version) || self.stub.serves_version(version)
+    }
+
+    fn body_limit(&self) -> usize {
+        self.private_zone.body_limit()
+    }
+
+    async fn call(&self, call: Call) -> Answer {
+        match self.stub.serves_version(&call.version) {
+            true => self.stub.call(call).await,
+            false => self.private_zone.call(call).await,
+        }
+    }
+}
+
+/// Begins to serve at an address, over TLS where `tls` is given; returns it with the port that port 0 became.
+///
+/// # Errors
+/// The address cannot be had.
+pub async fn serve(
+    gateway: &Arc<Gateway<Apis>>,
+    address: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+    tasks: &mut JoinSet<()>,
+) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    let (gateway, limits) = (gateway.clone(), http::Limits::default());
+    match tls {
+        None => tasks.spawn(http::serve(listener, gateway, limits, http::plain)),
+        Some(tls) => {
+            let acceptor = TlsAcceptor::from(tls);
+            tasks.spawn(http::serve(listener, gateway, limits, move |stream| acceptor.accept(stream)))
+        }
+    };
+    Ok(address)
+}

@@ -1,0 +1,95 @@
+//! The other half, root of its own namespaces: makes the instance, starts the lab in it, and runs the command.
+
+use super::{
+    ADDRESS, Caller, INSIDE, InstanceError, METADATA, Namespaces, Plan, RESOLVERS, command, files, network,
+};
+use crate::config::Servers;
+use crate::engine::catalog::Vpc;
+use crate::lab::metadata::{self, Metadata};
+use crate::lab::running::{self, Lab, Places};
+use crate::lab::world::{self, World};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use tokio::task::JoinSet;
+
+/// Makes the instance and runs the command; returns its exit status. Must be called on the main thread, within a
+/// tokio runtime.
+///
+/// # Errors
+/// See [`InstanceError`].
+pub async fn enter(plan: Plan) -> Result<u8, InstanceError> {
+    let Plan { mut config, region, vpc, hardened, state, authority, key, caller, command } = plan;
+    refuse_the_callers_namespaces(&caller)?;
+    network::bring_up()?;
+    let bundle = files::lay(&state, &authority)?;
+
+    let mut tasks = JoinSet::new();
+    let [_, second] = RESOLVERS;
+    let system = |what| move |error| InstanceError::System(what, error);
+    let second = SocketAddr::from((second, 53));
+    world::serve(World::new(INSIDE), second, &mut tasks).await.map_err(system("the VPC's resolver"))?;
+    let instance =
+        metadata::Instance { region: region.clone(), vpc: vpc.clone(), address: ADDRESS, hardened };
+    let at = Some(SocketAddr::from((METADATA, 80)));
+    metadata::serve(Metadata::new(&instance), at, &mut tasks)
+        .await
+        .map_err(system("the metadata service"))?;
+
+    if config.vpcs.is_empty() {
+        let all: [IpNet; 2] = [
+            Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0).into(),
+            Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0).into(),
+        ];
+        config.vpcs = vec![Vpc { id: vpc, region: Some(region.clone()), clients: all.to_vec() }];
+    }
+    config.upstream.servers = Servers::Listed(Vec::new()); // the lab puts its own there
+    let lab =
+        Lab::start(running::Plan { config, places: places(), inside: INSIDE, authority, key, store: None });
+    let lab = lab.await.map_err(InstanceError::Lab)?;
+    let code = command::run(&command, caller.run_as, &environment(&lab, &region, &bundle)).await?;
+    drop((lab, tasks));
+    Ok(code)
+}
+
+/// What follows would take the machine off its network and hide its files, were it done outside.
+fn refuse_the_callers_namespaces(caller: &Caller) -> Result<(), InstanceError> {
+    let own =
+        Namespaces::own().map_err(|error| InstanceError::System("/proc/self/ns is not there", error))?;
+    match own.net == caller.namespaces.net || own.mnt == caller.namespaces.mnt {
+        true => Err(InstanceError::NotAllowed(
+            "these are not namespaces of our own\nhint: run `pvtzd lab exec`, which makes them".into(),
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Where the parts of the lab are on the instance.
+fn places() -> Places {
+    let [first, _] = RESOLVERS;
+    Places {
+        dns: SocketAddr::from((Ipv4Addr::LOCALHOST, 53)),
+        api: SocketAddr::from((Ipv4Addr::LOCALHOST, 5380)),
+        http: SocketAddr::from((INSIDE, 80)),
+        https: SocketAddr::from((INSIDE, 443)),
+        world: SocketAddr::from((first, 53)),
+    }
+}
+
+/// What clients go by.
+fn environment(lab: &Lab, region: &str, bundle: &Path) -> Vec<(&'static str, String)> {
+    let bundle = bundle.display().to_string();
+    let mut variables: Vec<(&str, String)> =
+        ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE", "ALIBABA_CLOUD_CA_BUNDLE"]
+            .map(|name| (name, bundle.clone()))
+            .to_vec();
+    variables.push(("NODE_EXTRA_CA_CERTS", lab.authority.path.display().to_string()));
+    for (names, value) in [
+        (["ALIBABA_CLOUD_ACCESS_KEY_ID", "ALICLOUD_ACCESS_KEY"], lab.key.id.as_str()),
+        (["ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALICLOUD_SECRET_KEY"], lab.key.secret()),
+        (["ALIBABA_CLOUD_REGION_ID", "ALICLOUD_REGION"], region),
+    ] {
+        variables.extend(names.map(|name| (name, value.to_string())));
+    }
+    variables
+}

@@ -1,0 +1,24 @@
+//! The lab: PrivateZone and one API behind it on this machine alone, without a network.
+//!
+//! ```text
+//!                    ┌ names of private zones ─ answered
+//!  client ─ DNS ─▶ pvtzd
+//!                    └ all others ─▶ world: what the public DNS and a VPC's own resolvers would say
+//!
+//!  client ─ HTTP, HTTPS ─▶ stub: ECS, STS and the location service, signatures verified
+//! ```
+//!
+//! Nothing here is part of the sidecar: the lab is what stands around it elsewhere.
+
+pub mod access_key;
+mod apis;
+mod ask;
+pub mod ca;
+pub mod ecs;
+pub mod instance;
+pub mod metadata;
+mod regions;
+pub mod running;
+pub mod state;
+pub mod walkthrough;
+pub mod world;

@@ -1,0 +1,194 @@
+//! A lab that runs: the sidecar, the world around it and the APIs, put together.
+
+use super::apis::{self, Apis};
+use super::ca::Authority;
+use super::ecs::Stub;
+use super::world::{self, World};
+use crate::account::{Account, Dirty};
+use crate::config::ControlSocket;
+use crate::config::{Config, Host, Servers};
+use crate::control::pvtz::{Keeping, Ledger, PrivateZone};
+use crate::control::{AccessKey, Gateway, Keys};
+use crate::daemon::{Daemon, Settings};
+use crate::engine::catalog::Vpc;
+use crate::ops::notify::Supervisor;
+use crate::ops::station;
+use crate::serve::listen::{self, BindError};
+use crate::store::{Store, StoreError};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// What a lab is made of.
+#[derive(Debug)]
+pub struct Plan {
+    /// The sidecar's configuration; where it listens and whom it asks is the lab's business.
+    pub config: Config,
+    /// Where everything is.
+    pub places: Places,
+    /// The address that names inside a VPC lead to.
+    pub inside: Ipv4Addr,
+    /// The CA.
+    pub authority: Authority,
+    /// The access key that the APIs accept.
+    pub key: AccessKey,
+    /// Where zones of the API are kept; without it they live as long as the lab.
+    pub store: Option<PathBuf>,
+}
+
+/// Where the parts of a lab listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// The sidecar: DNS over UDP and TCP.
+    pub dns: SocketAddr,
+    /// PrivateZone's API, plain HTTP.
+    pub api: SocketAddr,
+    /// The stub, plain HTTP.
+    pub http: SocketAddr,
+    /// The stub, HTTPS.
+    pub https: SocketAddr,
+    /// The world.
+    pub world: SocketAddr,
+}
+
+/// Why a lab does not start.
+#[derive(Debug)]
+pub enum LabError {
+    /// The sidecar's address cannot be had.
+    Dns(BindError),
+    /// Another address cannot be had.
+    Place(&'static str, SocketAddr, io::Error),
+    /// The store of the API's zones cannot be used.
+    Store(StoreError),
+    /// Something else of the system.
+    System(io::Error),
+}
+
+impl fmt::Display for LabError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // What that error advises has no meaning here.
+            Self::Dns(BindError { address, protocol, cause, holder, .. }) => {
+                write!(f, "cannot listen on {address} ({protocol}): {cause}")?;
+                let holder = holder.as_deref().unwrap_or("another process");
+                match cause.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        write!(f, "\nhint: {holder} has the port; choose another by --dns, port 0 for any")
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Self::Place(option, address, cause) => {
+                write!(
+                    f,
+                    "cannot listen on {address}: {cause}\nhint: choose another by {option}, port 0 for any"
+                )
+            }
+            Self::Store(error) => error.fmt(f),
+            Self::System(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for LabError {}
+
+/// A lab that runs until it is dropped, but for its DNS, which runs until the process ends.
+#[derive(Debug)]
+pub struct Lab {
+    /// Where everything listens.
+    pub places: Places,
+    /// The CA.
+    pub authority: Authority,
+    /// The access key.
+    pub key: AccessKey,
+    _daemon: Daemon,
+    _tasks: JoinSet<()>,
+}
+
+impl Lab {
+    /// Starts a lab. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// See [`LabError`].
+    pub async fn start(plan: Plan) -> Result<Self, LabError> {
+        let Plan { mut config, mut places, inside, authority, key, store } = plan;
+        let mut tasks = JoinSet::new();
+        let place = |option, address| move |error| LabError::Place(option, address, error);
+        places.world = world::serve(World::new(inside), places.world, &mut tasks)
+            .await
+            .map_err(place("--world", places.world))?;
+        config.upstream.servers = Servers::Listed(vec![places.world.into()]);
+        config.server.listen = vec![places.dns];
+        // The API is ours, with our key; of its section only the hosts count.
+        let hosts = config.control.take().map(|control| control.hosts).unwrap_or_default();
+
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let listener = listen::bind(places.dns, threads).map_err(LabError::Dns)?;
+        places.dns = listener.address;
+        let settings = Settings {
+            path: None,
+            listen: vec![places.dns],
+            metadata: None,
+            state_dir: None,
+            supervisor: Supervisor::default(),
+            quiet: true,
+        };
+        config.ops.socket = ControlSocket::Off; // that place is the machine's own server's
+        let operations = station::Prepared::new(&config.ops, &config.log)
+            .map_err(|error| LabError::System(io::Error::other(error)))?;
+        let daemon = Daemon::start(config, settings, vec![listener], None, None, operations)
+            .map_err(LabError::System)?;
+
+        let ledger = ledger(&daemon, hosts, store)?;
+        let apis = Apis { private_zone: PrivateZone::new(ledger), stub: Stub };
+        let gateway = Arc::new(Gateway::new(Arc::new(apis), Keys::from_iter([key.clone()])));
+        let https = Some(authority.tls.clone());
+        for (option, address, tls) in [
+            ("--api", &mut places.api, None),
+            ("--http", &mut places.http, None),
+            ("--https", &mut places.https, https),
+        ] {
+            *address =
+                apis::serve(&gateway, *address, tls, &mut tasks).await.map_err(place(option, *address))?;
+        }
+        Ok(Self { places, authority, key, _daemon: daemon, _tasks: tasks })
+    }
+}
+
+/// The account behind the API, published: what was kept, or an empty one.
+fn ledger(daemon: &Daemon, hosts: Vec<Host>, store: Option<PathBuf>) -> Result<Arc<Ledger>, LabError> {
+    let publisher = daemon.publisher().clone();
+    let (account, keeping) = match store {
+        None => (Account::default(), Keeping::InMemory),
+        Some(directory) => {
+            let opened = Store::open(&directory).map_err(LabError::Store)?;
+            if let Some((aside, why)) = &opened.set_aside {
+                eprintln!("the zones that were kept are damaged ({why}): put aside as {}", aside.display());
+            }
+            (opened.account, Keeping::Durable(opened.store))
+        }
+    };
+    publisher.update(&account, &Dirty { whole: true, ..Dirty::default() });
+    Ledger::start(account, hosts, keeping, publisher).map_err(LabError::System)
+}
+
+/// The VPC of clients on this machine, and another one beside it.
+pub fn vpcs(id: &str, region: &str) -> Vec<Vpc> {
+    let loopback: [IpNet; 2] = [
+        Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8).into(),
+        Ipv6Net::from(Ipv6Addr::LOCALHOST).into(),
+    ];
+    let vpc = |id: &str, clients: Vec<IpNet>| Vpc { id: id.into(), region: Some(region.into()), clients };
+    let other = if id == OTHER_VPC { "vpc-lab-other" } else { OTHER_VPC };
+    vec![vpc(id, loopback.to_vec()), vpc(other, vec![Ipv4Net::new_assert(OTHER_CLIENT, 16).trunc().into()])]
+}
+
+/// The id of the other VPC.
+const OTHER_VPC: &str = "vpc-other";
+
+/// A client of the other VPC.
+pub const OTHER_CLIENT: Ipv4Addr = Ipv4Addr::new(127, 2, 0, 1);
