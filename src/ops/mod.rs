@@ -1,3 +1,59 @@
 //! Operations: what a person or a supervisor sees of the running server.
+//!
+//! ```text
+//!  /metrics /health /ready ─▶ http ─┬▶ metrics ─┐
+//!  pvtzd status, flush, … ─▶ socket ─┴▶ status ──┴▶ Subject: the live state, read
+//!  each query and answer ─▶ querylog, dnstap: a bounded queue each, written by a thread of its own
+//! ```
+//!
+//! Nothing here is on the way of a query. A new metric: a row in [`metrics::METRICS`], a line where it is written
+//! there, a line in `docs/metrics.md`.
 
+pub mod condition;
+pub mod dnstap;
+mod exposition;
+pub mod flush;
+pub mod frames;
+pub mod http;
 pub mod log;
+pub mod metrics;
+pub mod notify;
+pub mod probe;
+mod process;
+pub mod querylog;
+mod queue;
+pub mod socket;
+pub mod station;
+pub mod status;
+pub mod watchdog;
+
+use crate::control::calls::Calls;
+use crate::control::pvtz::Ledger;
+use crate::state::Live;
+use condition::Condition;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// What is observed.
+#[derive(Debug)]
+pub struct Subject {
+    /// The live state.
+    pub live: Arc<Live>,
+    /// Where it listens.
+    pub listening: Vec<SocketAddr>,
+    /// How the process is doing.
+    pub condition: Arc<Condition>,
+    /// The PrivateZone API, if it is served.
+    pub api: Option<Api>,
+}
+
+/// The API, as far as it is observed.
+#[derive(Debug)]
+pub struct Api {
+    /// What was made through it.
+    pub ledger: Arc<Ledger>,
+    /// Who called what.
+    pub calls: Arc<Calls>,
+    /// Where it listens.
+    pub addresses: Vec<SocketAddr>,
+}

@@ -1,0 +1,82 @@
+//! How the process is doing: whether it is ready, and how its reloads went.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The condition of the process.
+#[derive(Debug, Default)]
+pub struct Condition {
+    ready: AtomicBool,
+    reloads: AtomicU64,
+    failed: AtomicU64,
+    last_failed: AtomicBool,
+    /// Seconds since 1970 when a configuration last came into force.
+    changed: AtomicU64,
+}
+
+impl Condition {
+    /// Listeners are bound and the catalog is loaded.
+    pub fn begin(&self) {
+        self.changed.store(now(), Ordering::Relaxed);
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// It is stopping: nobody should send it queries any more.
+    pub fn end(&self) {
+        self.ready.store(false, Ordering::Release);
+    }
+
+    /// True between [`Self::begin`] and [`Self::end`].
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// A reload has ended.
+    pub fn reloaded(&self, well: bool) {
+        self.reloads.fetch_add(1, Ordering::Relaxed);
+        self.last_failed.store(!well, Ordering::Relaxed);
+        if well {
+            self.changed.store(now(), Ordering::Relaxed);
+        } else {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Reloads so far, and how many failed.
+    pub fn reloads(&self) -> (u64, u64) {
+        (self.reloads.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
+    }
+
+    /// False when the last reload failed, so that the file and what is in force differ.
+    pub fn is_current(&self) -> bool {
+        !self.last_failed.load(Ordering::Relaxed)
+    }
+
+    /// Seconds since 1970 when a configuration last came into force.
+    pub fn changed(&self) -> u64 {
+        self.changed.load(Ordering::Relaxed)
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_reload_shows_until_one_works() {
+        let condition = Condition::default();
+        assert!(!condition.is_ready() && condition.is_current());
+        condition.begin();
+        condition.reloaded(false);
+        assert!(condition.is_ready() && !condition.is_current());
+        condition.reloaded(true);
+        assert!(condition.is_current() && condition.changed() > 0);
+        assert_eq!(condition.reloads(), (2, 1));
+        condition.end();
+        assert!(!condition.is_ready());
+    }
+}

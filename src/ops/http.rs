@@ -1,0 +1,122 @@
+//! Numbers and health over HTTP/1:
+//!
+//! - `GET /metrics`: all metrics, in Prometheus' text form.
+//! - `GET /health`: 200 while a question through the server's own socket is answered, else 503.
+//! - `GET /ready`: 200 once listeners are bound and the catalog is loaded, 503 before and while stopping. It says
+//!   nothing of upstreams: without them private names are answered still.
+
+use super::exposition::CONTENT_TYPE;
+use super::{Subject, metrics, probe};
+use crate::control::http::Connections;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// Connections at a time; the one that was idle for longest makes room.
+const CONNECTIONS: usize = 64;
+
+/// Octets of a request's head.
+const HEAD: usize = 16 << 10;
+
+/// How long a connection may be silent, and a request's head may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Accepts connections until it is dropped.
+pub async fn serve(listener: TcpListener, subject: Arc<Subject>) {
+    let connections = Connections::new(CONNECTIONS);
+    let mut tasks = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = tasks.join_next() => continue,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // EMFILE and the like last: without a pause this would eat a core
+                tracing::warn!(%error, "accepting a connection for metrics failed");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Some(place) = connections.admit() else { continue }; // closed by being dropped
+        let subject = subject.clone();
+        tasks.spawn(async move {
+            let place = Arc::new(place);
+            let busy = place.clone();
+            tokio::select! {
+                () = converse(stream, subject, busy) => {}
+                () = place.taken() => {}
+            }
+        });
+    }
+}
+
+/// Serves one connection to its end; how that was is its client's affair.
+async fn converse(stream: TcpStream, subject: Arc<Subject>, place: Arc<crate::control::http::Place>) {
+    let respond = service_fn(|request: Request<Incoming>| {
+        let (subject, place) = (subject.clone(), place.clone());
+        async move {
+            let _busy = place.busy();
+            Ok::<_, Infallible>(respond(&request, &subject).await)
+        }
+    });
+    let _ = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(HEAD)
+        .serve_connection(TokioIo::new(stream), respond)
+        .await;
+}
+
+/// The response to one request. A body, if there is one, is not read: hyper ends the connection then.
+async fn respond(request: &Request<Incoming>, subject: &Subject) -> Response<Full<Bytes>> {
+    let path = request.uri().path();
+    if !["/metrics", "/health", "/ready"].contains(&path) {
+        return text(StatusCode::NOT_FOUND, "not here: there are /metrics, /health and /ready\n");
+    }
+    if ![Method::GET, Method::HEAD].contains(request.method()) {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    match path {
+        "/metrics" => {
+            let mut response = text(StatusCode::OK, metrics::render(subject));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+            response
+        }
+        "/ready" if subject.condition.is_ready() => text(StatusCode::OK, "ready\n"),
+        "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+        _ => match health(subject).await {
+            Ok(()) => text(StatusCode::OK, "ok\n"),
+            Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+        },
+    }
+}
+
+/// Asks every listening address.
+async fn health(subject: &Subject) -> Result<(), String> {
+    for address in &subject.listening {
+        probe::answers(*address).await.map_err(|error| format!("no answer from {address}: {error}"))?;
+    }
+    Ok(())
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

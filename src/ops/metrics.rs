@@ -1,0 +1,313 @@
+//! What `/metrics` shows. Names and labels are those of CoreDNS with our prefix, so that its dashboards carry over;
+//! what CoreDNS does not have is named in its manner. No label ever is a client or a name that was asked for.
+
+use super::exposition::Page;
+use super::process::Process;
+use super::{Api, Subject};
+use crate::engine::name::show;
+use crate::state::place::{CROWD, Share};
+use crate::state::tally::{ARRIVALS, OUTCOME_NAMES, OUTCOMES, RCODES, TYPES};
+use crate::upstream::{ServerSnapshot, Standing};
+use hickory_proto::op::ResponseCode;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What kind of number a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// Durations in buckets.
+    Histogram,
+}
+
+/// One metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// What kind of number it is.
+    pub kind: Kind,
+    /// Its labels.
+    pub labels: &'static str,
+    /// What it means.
+    pub help: &'static str,
+}
+
+const fn counter(name: &'static str, labels: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Counter, labels, help }
+}
+
+const fn gauge(name: &'static str, labels: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, labels, help }
+}
+
+const fn histogram(name: &'static str, labels: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Histogram, labels, help }
+}
+
+/// All metrics, in the order of the page.
+#[rustfmt::skip]
+pub const METRICS: &[Metric] = &[
+    gauge("pvtzd_build_info", "version", "Always 1; the label tells the version."),
+    gauge("pvtzd_ready", "", "1 while listeners are bound and the catalog is loaded, 0 while stopping."),
+    counter("pvtzd_dns_requests_total", "server, proto, family, type", "Queries that were read, by listening address, transport, address family (1 IPv4, 2 IPv6) and type."),
+    counter("pvtzd_dns_responses_total", "rcode", "Answers by response code."),
+    histogram("pvtzd_dns_request_duration_seconds", "", "Time from the receipt of a query to its answer. Answers made at once are timed by the batch they came in."),
+    counter("pvtzd_dns_fast_lane_responses_total", "", "Answers that were finished already and only patched."),
+    counter("pvtzd_dns_dropped_total", "", "Packets that are no queries and got no answer."),
+    gauge("pvtzd_dns_in_flight", "", "Queries that wait for an upstream."),
+    counter("pvtzd_dns_overload_total", "", "Queries that found too many waiting for an upstream."),
+    counter("pvtzd_dns_tcp_rejected_total", "", "TCP connections beyond the limits."),
+    counter("pvtzd_panics_total", "", "Packets whose handling failed by a defect of pvtzd."),
+    gauge("pvtzd_zones", "source", "Private zones, from the configuration and from the API."),
+    counter("pvtzd_zone_responses_total", "zone, vpc, rcode", "Answers for names of a private zone, as a VPC's clients got them; the 1000 busiest, the rest as zone other."),
+    counter("pvtzd_rule_responses_total", "zone, vpc, rcode", "Answers for names of a forwarding rule, likewise."),
+    gauge("pvtzd_cache_entries", "type", "Entries of the cache: success, or denial (failures among them)."),
+    gauge("pvtzd_cache_size_bytes", "store", "Memory that answers take: what upstreams said (upstream), finished answers (finished)."),
+    gauge("pvtzd_cache_finished_entries", "", "Finished answers for the fast lane."),
+    counter("pvtzd_cache_requests_total", "", "Answers for which the cache was looked at: hits and misses."),
+    counter("pvtzd_cache_hits_total", "type", "Answers that the cache had what they needed for: success or denial."),
+    counter("pvtzd_cache_misses_total", "", "Answers for which an upstream was asked, or should have been."),
+    counter("pvtzd_cache_served_stale_total", "", "Answers beyond their life, since no upstream answered (RFC 8767)."),
+    counter("pvtzd_cache_prefetch_total", "", "Answers that were asked for again before they expired."),
+    counter("pvtzd_cache_evictions_total", "store", "Entries that had to make room."),
+    counter("pvtzd_forward_requests_total", "proxy_name, to", "Questions put to an upstream server."),
+    counter("pvtzd_forward_responses_total", "proxy_name, to, result", "How they ended: answer, bad_rcode, timeout, network_error, garbled, local_error."),
+    histogram("pvtzd_proxy_request_duration_seconds", "proxy_name, to", "Time that an upstream server took to reply."),
+    gauge("pvtzd_forward_up", "proxy_name, to", "1 while the server can be relied on."),
+    gauge("pvtzd_forward_rtt_seconds", "proxy_name, to", "Smoothed round-trip time, once known."),
+    counter("pvtzd_forward_max_concurrent_rejects_total", "proxy_name, to", "Times the server was passed over because its limit was reached."),
+    counter("pvtzd_forward_mismatches_total", "proxy_name, to", "Datagrams from the server's address that answer nothing we asked."),
+    counter("pvtzd_forward_tcp_fallbacks_total", "proxy_name, to", "Questions that moved from UDP to TCP."),
+    counter("pvtzd_forward_healthcheck_broken_total", "", "Questions whose group had no server that was up."),
+    counter("pvtzd_reload_total", "", "Reloads of the configuration, good and bad."),
+    counter("pvtzd_reload_failed_total", "", "Reloads that changed nothing because of a fault."),
+    gauge("pvtzd_reload_last_successful", "", "0 after a reload that failed: the file and what is in force differ."),
+    gauge("pvtzd_reload_last_success_timestamp_seconds", "", "When a configuration last came into force."),
+    counter("pvtzd_api_requests_total", "action, code", "Requests of the PrivateZone API, by action and class of HTTP status."),
+    counter("pvtzd_watch_dropped_total", "watcher", "Messages that the query log or dnstap missed because it was too slow."),
+    counter("process_cpu_seconds_total", "", "User and system CPU time."),
+    gauge("process_resident_memory_bytes", "", "Resident memory."),
+    gauge("process_virtual_memory_bytes", "", "Virtual memory."),
+    gauge("process_threads", "", "Threads."),
+    gauge("process_open_fds", "", "Open file descriptors."),
+    gauge("process_max_fds", "", "Most file descriptors that may be open."),
+    gauge("process_start_time_seconds", "", "When the process started."),
+];
+
+/// Zones and rules that have series of their own.
+const LABELLED: usize = 1000;
+
+/// The page.
+pub fn render(subject: &Subject) -> String {
+    let mut page = Page::default();
+    page.metric("pvtzd_build_info").sample(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    page.metric("pvtzd_ready").count(&[], u64::from(subject.condition.is_ready()));
+    requests(&mut page, subject);
+    zones(&mut page, subject);
+    cache(&mut page, subject);
+    upstreams(&mut page, subject);
+    let (condition, (reloads, failed)) = (&subject.condition, subject.condition.reloads());
+    page.metric("pvtzd_reload_total").count(&[], reloads);
+    page.metric("pvtzd_reload_failed_total").count(&[], failed);
+    page.metric("pvtzd_reload_last_successful").count(&[], u64::from(condition.is_current()));
+    page.metric("pvtzd_reload_last_success_timestamp_seconds").count(&[], condition.changed());
+    page.metric("pvtzd_api_requests_total");
+    if let Some(Api { calls, .. }) = &subject.api {
+        for (action, class, count) in calls.read() {
+            page.count(&[("action", action), ("code", class)], count);
+        }
+    }
+    page.metric("pvtzd_watch_dropped_total");
+    for watcher in subject.live.watch.watchers() {
+        page.count(&[("watcher", watcher.name())], watcher.missed());
+    }
+    process(&mut page);
+    page.finish()
+}
+
+fn requests(page: &mut Page, subject: &Subject) {
+    let live = &subject.live;
+    let sum = live.tallies.sum();
+    page.metric("pvtzd_dns_requests_total");
+    for (address, types) in &sum.requests {
+        let server = format!("dns://{address}");
+        let names = TYPES.iter().map(|(_, name)| *name).chain(["other"]);
+        for (name, arrivals) in names.zip(types) {
+            for ((proto, family), count) in ARRIVALS.iter().zip(arrivals).filter(|(_, count)| **count > 0) {
+                let labels =
+                    [("server", server.as_str()), ("proto", proto), ("family", family), ("type", name)];
+                page.count(&labels, *count);
+            }
+        }
+    }
+    page.metric("pvtzd_dns_responses_total");
+    for (code, count) in sum.rcodes.iter().enumerate().filter(|(_, count)| **count > 0) {
+        page.count(&[("rcode", &rcode_name(code))], *count);
+    }
+    page.metric("pvtzd_dns_request_duration_seconds").histogram(&[], &sum.durations);
+    page.metric("pvtzd_dns_fast_lane_responses_total").count(&[], sum.known);
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    page.metric("pvtzd_dns_dropped_total").count(&[], read(&live.counters.dropped));
+    page.metric("pvtzd_dns_in_flight").count(&[], live.limits.in_flight() as u64);
+    page.metric("pvtzd_dns_overload_total").count(&[], read(&live.counters.overload));
+    page.metric("pvtzd_dns_tcp_rejected_total").count(&[], read(&live.counters.tcp_rejected));
+    page.metric("pvtzd_panics_total").count(&[], read(&live.counters.panics));
+}
+
+/// The name of a response code's cell.
+pub(super) fn rcode_name(code: usize) -> String {
+    match code {
+        10..16 => "reserved".to_string() + &code.to_string(),
+        16 => "BADVERS".into(),
+        code if code == RCODES - 1 => "other".into(),
+        code => match ResponseCode::from(0, code as u8) {
+            ResponseCode::NoError => "NOERROR".into(),
+            ResponseCode::FormErr => "FORMERR".into(),
+            ResponseCode::ServFail => "SERVFAIL".into(),
+            ResponseCode::NXDomain => "NXDOMAIN".into(),
+            ResponseCode::NotImp => "NOTIMP".into(),
+            ResponseCode::Refused => "REFUSED".into(),
+            other => format!("{other:?}").to_ascii_uppercase(),
+        },
+    }
+}
+
+fn zones(page: &mut Page, subject: &Subject) {
+    let live = &subject.live;
+    let configured = live.published().catalog.zones().len() as u64;
+    page.metric("pvtzd_zones").count(&[("source", "configuration")], configured);
+    let made = subject.api.as_ref().map_or(0, |api| api.ledger.account().zone_count() as u64);
+    page.count(&[("source", "api")], made);
+    let mut places = live.tallies.places();
+    places.sort_by_key(|(number, counts)| (std::cmp::Reverse(counts.iter().sum::<u64>()), *number));
+    for (metric, rules) in [("pvtzd_zone_responses_total", false), ("pvtzd_rule_responses_total", true)] {
+        page.metric(metric);
+        let (mut shown, mut rest) = (0, [0u64; OUTCOMES]);
+        for (number, counts) in &places {
+            let place = live.places.place(*number);
+            match place {
+                Some(place) if place.is_rule != rules => {}
+                Some(place) if shown < LABELLED => {
+                    shown += 1;
+                    let name = show(&place.name.to_name());
+                    let vpc = place.vpc.as_deref().unwrap_or_default();
+                    outcomes(page, &name, vpc, counts);
+                }
+                // places beyond all numbers are counted with the zones
+                None if rules || *number != CROWD => {}
+                _ => rest.iter_mut().zip(counts).for_each(|(sum, more)| *sum += more),
+            }
+        }
+        outcomes(page, "other", "", &rest);
+    }
+}
+
+fn outcomes(page: &mut Page, zone: &str, vpc: &str, counts: &[u64; OUTCOMES]) {
+    for (rcode, count) in OUTCOME_NAMES.iter().zip(counts).filter(|(_, count)| **count > 0) {
+        page.count(&[("zone", zone), ("vpc", vpc), ("rcode", rcode)], *count);
+    }
+}
+
+fn cache(page: &mut Page, subject: &Subject) {
+    let live = &subject.live;
+    let sum = live.tallies.sum();
+    let (data, denials) = live.cache.kinds();
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let (success, denial) = (sum.share(Share::Success), sum.share(Share::Denial));
+    let misses = sum.share(Share::Miss) + sum.share(Share::Stale);
+    page.metric("pvtzd_cache_entries");
+    page.count(&[("type", "success")], data as u64).count(&[("type", "denial")], denials as u64);
+    page.metric("pvtzd_cache_size_bytes");
+    page.count(&[("store", "upstream")], live.cache.bytes())
+        .count(&[("store", "finished")], live.answers.bytes());
+    page.metric("pvtzd_cache_finished_entries").count(&[], live.answers.len() as u64);
+    page.metric("pvtzd_cache_requests_total").count(&[], success + denial + misses);
+    page.metric("pvtzd_cache_hits_total");
+    page.count(&[("type", "success")], success).count(&[("type", "denial")], denial);
+    page.metric("pvtzd_cache_misses_total").count(&[], misses);
+    page.metric("pvtzd_cache_served_stale_total").count(&[], read(&live.counters.stale));
+    page.metric("pvtzd_cache_prefetch_total").count(&[], read(&live.counters.prefetched));
+    page.metric("pvtzd_cache_evictions_total");
+    page.count(&[("store", "upstream")], live.cache.evictions());
+    page.count(&[("store", "finished")], live.answers.evictions());
+}
+
+/// All upstream servers with the names of their groups, each pair once.
+pub(super) fn servers(subject: &Subject) -> Vec<(String, ServerSnapshot)> {
+    let published = subject.live.published();
+    let mut groups: Vec<_> = published.groups.iter().collect();
+    groups.sort_by_key(|(key, _)| **key);
+    let mut names = HashSet::new();
+    let mut all = Vec::new();
+    for (key, group) in groups {
+        let mut name = group.name().to_string();
+        if !names.insert(name.clone()) {
+            name = format!("{name} #{}", key.0); // two rules of one name, for different VPCs
+        }
+        all.extend(group.servers().map(|server| (name.clone(), server.snapshot())));
+    }
+    all
+}
+
+fn upstreams(page: &mut Page, subject: &Subject) {
+    let servers = servers(subject);
+    let shown: Vec<(&str, String, &ServerSnapshot)> =
+        servers.iter().map(|(name, server)| (name.as_str(), server.address.to_string(), server)).collect();
+    let mut each = |metric, read: fn(&ServerSnapshot) -> Option<f64>| {
+        page.metric(metric);
+        for (name, to, server) in &shown {
+            if let Some(value) = read(server) {
+                page.sample(&[("proxy_name", name), ("to", to)], value);
+            }
+        }
+    };
+    each("pvtzd_forward_requests_total", |server| Some(server.counts.queries as f64));
+    each("pvtzd_forward_up", |server| {
+        Some(f64::from(u8::from(server.standing == Standing::Up && !server.looping)))
+    });
+    each("pvtzd_forward_rtt_seconds", |server| server.srtt.map(|rtt| rtt.as_secs_f64()));
+    each("pvtzd_forward_max_concurrent_rejects_total", |server| Some(server.counts.at_limit as f64));
+    each("pvtzd_forward_mismatches_total", |server| Some(server.counts.mismatches as f64));
+    each("pvtzd_forward_tcp_fallbacks_total", |server| Some(server.counts.tcp_fallbacks as f64));
+    page.metric("pvtzd_forward_responses_total");
+    for (name, to, server) in &shown {
+        let counts = &server.counts;
+        for (result, count) in [
+            ("answer", counts.successes),
+            ("bad_rcode", counts.bad_rcodes),
+            ("timeout", counts.timeouts),
+            ("network_error", counts.network_errors),
+            ("garbled", counts.garbled),
+            ("local_error", counts.local_errors),
+        ] {
+            page.count(&[("proxy_name", name), ("to", to), ("result", result)], count);
+        }
+    }
+    page.metric("pvtzd_proxy_request_duration_seconds");
+    for (name, to, server) in &shown {
+        page.histogram(&[("proxy_name", name), ("to", to)], &server.durations);
+    }
+    let broken = subject.live.counters.broken.load(Ordering::Relaxed);
+    page.metric("pvtzd_forward_healthcheck_broken_total").count(&[], broken);
+}
+
+fn process(page: &mut Page) {
+    let process = Process::read();
+    let mut one = |metric, value: Option<f64>| {
+        page.metric(metric);
+        if let Some(value) = value {
+            page.sample(&[], value);
+        }
+    };
+    one("process_cpu_seconds_total", process.cpu_seconds);
+    one("process_resident_memory_bytes", process.resident_bytes.map(|bytes| bytes as f64));
+    one("process_virtual_memory_bytes", process.virtual_bytes.map(|bytes| bytes as f64));
+    one("process_threads", process.threads.map(|threads| threads as f64));
+    one("process_open_fds", process.open_fds.map(|fds| fds as f64));
+    one("process_max_fds", process.max_fds.map(|fds| fds as f64));
+    one("process_start_time_seconds", process.start_seconds);
+}

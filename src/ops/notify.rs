@@ -1,0 +1,162 @@
+//! Telling the supervisor how we are: the protocol of `sd_notify`(3), datagrams of `NAME=value` lines to the socket
+//! that `$NOTIFY_SOCKET` names.
+//!
+//! Without a supervisor every message goes nowhere. A message that cannot be delivered is no reason to stop: the
+//! supervisor draws its own conclusion from silence. When to feed the watchdog is decided in [`super::watchdog`].
+
+use nix::time::{ClockId, clock_gettime};
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Who started us and wants to hear of us; nobody, if it was a person.
+#[derive(Clone, Debug, Default)]
+pub struct Supervisor {
+    line: Option<Arc<Line>>,
+    /// How long the watchdog waits for a sign of life, if there is one.
+    pub watchdog: Option<Duration>,
+}
+
+/// The way to the supervisor.
+#[derive(Debug)]
+struct Line {
+    socket: UnixDatagram,
+    address: SocketAddr,
+}
+
+impl Supervisor {
+    /// The supervisor that the environment names. The variables stay there, since nothing is started by us that could
+    /// inherit them.
+    ///
+    /// # Errors
+    /// A supervisor is named and cannot be spoken to.
+    pub fn from_environment() -> io::Result<Self> {
+        let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let line = match value("NOTIFY_SOCKET") {
+            None => None,
+            Some(place) => {
+                let socket = UnixDatagram::unbound()?;
+                socket.set_nonblocking(true)?; // a supervisor that does not read must not hold us up
+                Some(Arc::new(Line { socket, address: address(&place)? }))
+            }
+        };
+        let watchdog =
+            watchdog(value("WATCHDOG_USEC").as_deref(), value("WATCHDOG_PID").as_deref(), std::process::id());
+        Ok(Self { watchdog: watchdog.filter(|_| line.is_some()), line })
+    }
+
+    /// What is configured is served now.
+    pub fn ready(&self, status: &str) {
+        self.send(&format!("READY=1\nSTATUS={}", one_line(status)));
+    }
+
+    /// The configuration is being read again; [`Supervisor::ready`] follows, whatever comes of it.
+    pub fn reloading(&self) {
+        // the moment lets systemd tell this reload from an earlier one (Type=notify-reload, from version 253 on)
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+        self.send(&format!(
+            "RELOADING=1\nMONOTONIC_USEC={}\nSTATUS=reading the configuration",
+            now.as_micros()
+        ));
+    }
+
+    /// We are about to end, and why it may take a moment.
+    pub fn stopping(&self, status: &str) {
+        self.send(&format!("STOPPING=1\nSTATUS={}", one_line(status)));
+    }
+
+    /// A sign of life for the watchdog.
+    pub fn alive(&self) {
+        self.send("WATCHDOG=1");
+    }
+
+    /// Sends a message, if there is somebody to hear it.
+    fn send(&self, message: &str) {
+        let Some(line) = &self.line else { return };
+        if let Err(error) = line.socket.send_to_addr(message.as_bytes(), &line.address) {
+            tracing::debug!(%error, "the supervisor cannot be told");
+        }
+    }
+}
+
+/// The address that `$NOTIFY_SOCKET` means: a path, or with `@` before it a name in the abstract namespace.
+fn address(place: &str) -> io::Result<SocketAddr> {
+    match place.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(place),
+    }
+}
+
+/// How long the watchdog waits, if it is there and means the process `own`.
+fn watchdog(microseconds: Option<&str>, pid: Option<&str>, own: u32) -> Option<Duration> {
+    if pid.is_some_and(|pid| pid.parse() != Ok(own)) {
+        return None; // it watches who started us
+    }
+    let microseconds = microseconds?.parse().ok().filter(|microseconds| *microseconds > 0)?;
+    Some(Duration::from_micros(microseconds))
+}
+
+/// A text that cannot be taken for another line of the message.
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A supervisor that listens in the abstract namespace, and the one who talks to it.
+    fn pair(name: &str) -> (UnixDatagram, Supervisor) {
+        let address = address(&format!("@pvtzd-{name}-{}", std::process::id())).unwrap();
+        let hears = UnixDatagram::bind_addr(&address).unwrap();
+        let socket = UnixDatagram::unbound().unwrap();
+        (hears, Supervisor { line: Some(Arc::new(Line { socket, address })), watchdog: None })
+    }
+
+    fn heard(socket: &UnixDatagram) -> String {
+        let mut buffer = [0; 512];
+        let length = socket.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_life_is_told_in_order() {
+        let (hears, supervisor) = pair("life");
+        supervisor.ready("all\nis well");
+        supervisor.alive();
+        supervisor.reloading();
+        supervisor.stopping("bye");
+        assert_eq!(heard(&hears), "READY=1\nSTATUS=all is well");
+        assert_eq!(heard(&hears), "WATCHDOG=1");
+        let reloading = heard(&hears);
+        let moment = reloading.lines().nth(1).and_then(|line| line.strip_prefix("MONOTONIC_USEC=")).unwrap();
+        assert!(reloading.starts_with("RELOADING=1\n") && moment.parse::<u64>().unwrap() > 0, "{reloading}");
+        assert_eq!(heard(&hears), "STOPPING=1\nSTATUS=bye");
+    }
+
+    #[test]
+    fn without_a_supervisor_nothing_is_said() {
+        Supervisor::default().ready("nobody listens");
+    }
+
+    #[test]
+    fn a_supervisor_that_has_gone_costs_nothing() {
+        let (hears, supervisor) = pair("gone");
+        drop(hears);
+        supervisor.alive();
+    }
+
+    #[test]
+    fn the_watchdog_counts_only_when_it_means_us() {
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(watchdog(Some("1000000"), None, 7), second);
+        assert_eq!(watchdog(Some("1000000"), Some("7"), 7), second);
+        assert_eq!(watchdog(Some("1000000"), Some("8"), 7), None);
+        assert_eq!(watchdog(Some("1000000"), Some("x"), 7), None);
+        assert_eq!(watchdog(Some("0"), None, 7), None);
+        assert_eq!(watchdog(Some("soon"), None, 7), None);
+        assert_eq!(watchdog(None, Some("7"), 7), None);
+    }
+}

@@ -1,0 +1,322 @@
+//! The query log: a line for each answer, with the field names of Alibaba Cloud's own DNS log.
+//!
+//! The path of a query only copies the answer into a queue; a thread reads it and writes the line.
+
+use super::queue::{Note, Queue};
+use crate::config::QueryLog as Form;
+use crate::engine::catalog::Vpc;
+use crate::engine::name::show;
+use crate::engine::record::{show_type, show_value};
+use crate::state::place::{Mark, Service, Share};
+use crate::state::watch::{Caller, Seen, Transport, Watcher};
+use hickory_proto::op::Message;
+use hickory_proto::rr::Record;
+use serde_json::{Map, Value, json};
+use std::fs::OpenOptions;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, SystemTime};
+
+/// The log, as who serves sees it.
+#[derive(Debug)]
+pub struct QueryLog {
+    queue: Queue<Line>,
+    /// One of so many is written.
+    sample: u64,
+    seen: AtomicU64,
+}
+
+/// What a line is made of.
+#[derive(Debug)]
+struct Line {
+    at: SystemTime,
+    caller: Caller,
+    reply: Box<[u8]>,
+    mark: Mark,
+    fast: bool,
+    took: Duration,
+    vpc: Option<Arc<Vpc>>,
+}
+
+impl QueryLog {
+    /// Starts the log: into a file, or to standard output.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn start(form: Form, sample: u64, file: Option<&Path>) -> io::Result<Self> {
+        let out = open(file)?;
+        let file = file.map(Path::to_path_buf);
+        let queue = Queue::start("query-log", move |notes, _| write(&notes, form, file, out))?;
+        Ok(Self { queue, sample: sample.max(1), seen: AtomicU64::new(0) })
+    }
+}
+
+impl Watcher for QueryLog {
+    fn see(&self, seen: &Seen<'_>) {
+        let Some(answered) = &seen.answer else { return };
+        if !self.seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.sample) {
+            return;
+        }
+        self.queue.offer(Line {
+            at: seen.at,
+            caller: *seen.caller,
+            reply: seen.message.into(),
+            mark: answered.mark,
+            fast: answered.fast,
+            took: answered.took,
+            vpc: answered.view.vpc.clone(),
+        });
+    }
+
+    fn missed(&self) -> u64 {
+        self.queue.missed()
+    }
+
+    fn name(&self) -> &'static str {
+        "query_log"
+    }
+
+    fn renew(&self) {
+        self.queue.renew();
+    }
+
+    fn end(&self) {
+        self.queue.end();
+    }
+}
+
+/// Where lines go.
+type Out = BufWriter<Box<dyn Write + Send>>;
+
+fn open(file: Option<&Path>) -> io::Result<Out> {
+    let out: Box<dyn Write + Send> = match file {
+        Some(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
+        None => Box::new(io::stdout()),
+    };
+    Ok(BufWriter::with_capacity(64 << 10, out))
+}
+
+/// Writes lines until it is told to end. What cannot be written is lost; the log says so, not too often.
+fn write(notes: &Receiver<Note<Line>>, form: Form, file: Option<PathBuf>, mut out: Out) {
+    loop {
+        let note = match notes.try_recv() {
+            Ok(note) => note,
+            Err(TryRecvError::Disconnected) => return,
+            Err(TryRecvError::Empty) => {
+                // nobody waits behind: let out what there is
+                tell(out.flush());
+                match notes.recv() {
+                    Ok(note) => note,
+                    Err(_) => return,
+                }
+            }
+        };
+        match note {
+            Note::Item(line) => {
+                let fields = fields(&line);
+                let text =
+                    if form == Form::Json { Value::Object(fields).to_string() } else { plain(&fields) };
+                tell(writeln!(out, "{text}"));
+            }
+            Note::Renew => {
+                tell(out.flush());
+                match open(file.as_deref()) {
+                    Ok(new) => out = new,
+                    Err(error) => {
+                        tracing::error!(%error, "the query log cannot be opened again; the former file stays in use")
+                    }
+                }
+            }
+            Note::End(done) => {
+                tell(out.flush());
+                let _ = done.send(()); // who waits may have given up
+                return;
+            }
+        }
+    }
+}
+
+fn tell(written: io::Result<()>) {
+    if let Err(error) = written {
+        tracing::warn!(%error, "the query log cannot be written; lines are lost");
+    }
+}
+
+/// The fields of a line, in the product's order. What we do not know is empty.
+fn fields(line: &Line) -> Map<String, Value> {
+    let Line { caller, mark, fast, vpc, .. } = line;
+    let seconds = line.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let message = Message::from_vec(&line.reply).ok();
+    let question = message.as_ref().and_then(|message| message.queries.first());
+    let rrset = |records: &[Record]| records.iter().map(shown).collect::<Vec<_>>().join("; ");
+    let of = |read: fn(&Message) -> &[Record]| message.as_ref().map_or(String::new(), |m| rrset(read(m)));
+    let edns = message.as_ref().and_then(|message| message.edns.as_ref()).map_or(String::new(), |edns| {
+        let dnssec = if edns.flags().dnssec_ok { " do" } else { "" };
+        format!("udp {} version {}{dnssec}", edns.max_payload(), edns.version())
+    });
+    // hickory reads the extended code out of the OPT record
+    let rcode = message.as_ref().map_or(usize::from(line.reply.get(3).map_or(2, |flags| flags & 15)), |m| {
+        usize::from(u16::from(m.response_code))
+    });
+    let fields = json!({
+        "time": format!("{}.{:03}", crate::control::timestamp::format(line.at).trim_end_matches('Z'), seconds.subsec_millis()) + "Z",
+        "user_id": "",
+        "region_id": vpc.as_ref().and_then(|vpc| vpc.region.clone()).unwrap_or_default(),
+        "vpc_id": vpc.as_ref().map_or("", |vpc| vpc.id.as_str()),
+        "src_addr": caller.peer.ip().to_canonical().to_string(),
+        "src_port": caller.peer.port(),
+        "dst_addr": caller.local.map(|local| local.ip().to_canonical().to_string()).unwrap_or_default(),
+        "dst_port": caller.local.map_or(0, |local| local.port()),
+        "transport": if caller.transport == Transport::Udp { "UDP" } else { "TCP" },
+        "dns_msg_id": line.reply.first_chunk().map_or(0, |id| u16::from_be_bytes(*id)),
+        "dns_msg_flags": flags(&line.reply),
+        "query_name": question.map(|question| show(&question.name)).unwrap_or_default(),
+        "query_type": question.map(|question| show_type(question.query_type)).unwrap_or_default(),
+        "rcode": super::metrics::rcode_name(rcode.min(crate::state::tally::RCODES - 1)),
+        "answer_rrset": of(|message| &message.answers),
+        "authority_rrset": of(|message| &message.authorities),
+        "additional_rrset": of(|message| &message.additionals),
+        "edns": edns,
+        "service_type": service(*mark),
+        "module_type": module(*mark, *fast),
+        "resolve_path": path(*mark, *fast),
+        "rt": (line.took.as_secs_f64() * 1e6).round() / 1e3,
+        "view_name": "default",
+        "ecs_id": "",
+        "ecs_hostname": "",
+    });
+    match fields {
+        Value::Object(fields) => fields,
+        _ => Map::new(), // `json!({…})` makes nothing else
+    }
+}
+
+/// A record as one reads it.
+fn shown(record: &Record) -> String {
+    let (name, rtype) = (show(&record.name), show_type(record.record_type()));
+    format!("{name} {} IN {rtype} {}", record.ttl, show_value(&record.data))
+}
+
+/// The header's flags by their names (RFC 1035 section 4.1.1, RFC 4035 section 3).
+fn flags(message: &[u8]) -> String {
+    let Some(&[high, low]) = message.get(2..4).and_then(|flags| flags.first_chunk::<2>()) else {
+        return String::new();
+    };
+    let word = u16::from_be_bytes([high, low]);
+    let names = [
+        (0x8000, "QR"),
+        (0x400, "AA"),
+        (0x200, "TC"),
+        (0x100, "RD"),
+        (0x80, "RA"),
+        (0x20, "AD"),
+        (0x10, "CD"),
+    ];
+    let set: Vec<&str> = names.iter().filter(|(bit, _)| word & bit != 0).map(|(_, name)| *name).collect();
+    set.join(" ")
+}
+
+/// The product's word for who answers.
+fn service(mark: Mark) -> &'static str {
+    match mark.service() {
+        Service::Zone => "PVTZ",
+        Service::Rule => "PVTZ_RESOLVER",
+        Service::Local => "LOCAL_ZONE",
+        Service::Other => "RESOLVER",
+    }
+}
+
+/// The product's word for the part that had the last word.
+fn module(mark: Mark, fast: bool) -> &'static str {
+    match (mark.share(), mark.service()) {
+        (Share::Miss, _) => "FORWARD",
+        (Share::Success | Share::Denial | Share::Stale, _) => "CACHE",
+        (Share::None, Service::Other) => "GLOBAL",
+        (Share::None, _) if fast => "AUTH_FAST",
+        (Share::None, _) => "AUTH_SLOW",
+    }
+}
+
+/// Five flags: fast, slow, cache, forward, recursion. We never recurse ourselves.
+fn path(mark: Mark, fast: bool) -> String {
+    let own = matches!(mark.service(), Service::Zone | Service::Local);
+    let cache = matches!(mark.share(), Share::Success | Share::Denial | Share::Stale);
+    let parts = [own && fast, own && !fast, cache, mark.share() == Share::Miss, false];
+    parts.map(|part| if part { '1' } else { '0' }).iter().collect()
+}
+
+/// One line for people: `name=value`, with quotes where a value has blanks or none at all.
+fn plain(fields: &Map<String, Value>) -> String {
+    let shown = fields.iter().map(|(name, value)| match value {
+        Value::String(text) if !text.is_empty() && !text.contains([' ', '"', '\\', '=']) => {
+            format!("{name}={text}")
+        }
+        other => format!("{name}={other}"),
+    });
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::name::parse;
+    use hickory_proto::op::{MessageType, Query};
+    use hickory_proto::rr::rdata::A;
+    use hickory_proto::rr::{RData, RecordType};
+
+    fn line() -> Line {
+        let mut message = Message::query();
+        (message.metadata.id, message.metadata.message_type) = (7, MessageType::Response);
+        let name = parse("www.example").unwrap();
+        message.add_query(Query::query(name.clone(), RecordType::A));
+        message.add_answer(Record::from_rdata(name, 60, RData::A(A::new(192, 0, 2, 1))));
+        Line {
+            at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
+            caller: Caller {
+                peer: "127.0.0.9:4000".parse().unwrap(),
+                local: Some("127.0.0.1:53".parse().unwrap()),
+                transport: Transport::Udp,
+            },
+            reply: message.to_vec().unwrap().into(),
+            mark: Mark::new(1, Service::Zone, Share::Success),
+            fast: true,
+            took: Duration::from_micros(1500),
+            vpc: None,
+        }
+    }
+
+    #[test]
+    fn a_line_has_the_products_fields() {
+        let fields = fields(&line());
+        let text = |name: &str| fields[name].as_str().unwrap().to_string();
+        assert_eq!(text("time"), "2023-11-14T22:13:20.123Z");
+        assert_eq!(
+            (text("query_name"), text("query_type"), text("rcode")),
+            ("www.example".into(), "A".into(), "NOERROR".into())
+        );
+        assert_eq!(text("answer_rrset"), "www.example 60 IN A 192.0.2.1");
+        assert_eq!(
+            (text("service_type"), text("module_type"), text("resolve_path")),
+            ("PVTZ".into(), "CACHE".into(), "10100".into())
+        );
+        assert_eq!((fields["rt"].as_f64(), fields["dns_msg_id"].as_u64()), (Some(1.5), Some(7)));
+        let plain = plain(&fields);
+        assert!(plain.contains("answer_rrset=\"www.example 60 IN A 192.0.2.1\""), "{plain}");
+        assert!(
+            plain.contains(" src_addr=127.0.0.9 src_port=4000 ") && plain.contains(" ecs_id=\"\""),
+            "{plain}"
+        );
+        assert!(!plain.contains('\n'));
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_read_is_still_a_line() {
+        let cut = Line { reply: vec![1, 2, 0x80, 5].into(), ..line() };
+        assert_eq!(fields(&cut)["rcode"], "REFUSED");
+        let nothing = Line { reply: Vec::new().into(), ..line() };
+        assert_eq!(fields(&nothing)["dns_msg_flags"], "");
+    }
+}

@@ -1,0 +1,231 @@
+//! The control socket: commands for the running server, one JSON object a line, an answer a line. Only the user that
+//! the server runs as, and root, may use it; the kernel says who it is.
+
+use super::flush::{self, Flush};
+use super::{Subject, status};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+/// The socket's name in its directory.
+pub const NAME: &str = "pvtzd.sock";
+
+/// The directory where the service manager names none.
+const DIRECTORY: &str = "/run/pvtzd";
+
+/// Connections at a time.
+const CONNECTIONS: usize = 16;
+
+/// Octets of the longest command.
+const LONGEST: u64 = 64 << 10;
+
+/// How long a connection may be silent.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "command")]
+pub enum Command {
+    /// The state of the server.
+    Status,
+    /// All private zones.
+    Zones,
+    /// Forget answers.
+    Flush(Flush),
+    /// Read the configuration again.
+    Reload,
+}
+
+/// What comes back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reply {
+    /// It is done; this is what was asked for.
+    Ok(Value),
+    /// It is not done: why.
+    Error(String),
+}
+
+/// A reload that somebody asked for, and where to tell how it went.
+pub type Reload = oneshot::Sender<Result<String, String>>;
+
+/// The usual place of the socket.
+pub fn usual() -> PathBuf {
+    let directory = std::env::var_os("RUNTIME_DIRECTORY").filter(|value| !value.is_empty());
+    let first = directory.and_then(|value| Some(value.to_str()?.split(':').next()?.to_string()));
+    PathBuf::from(first.as_deref().unwrap_or(DIRECTORY)).join(NAME)
+}
+
+/// The socket, bound; removed when dropped, if it is still ours.
+#[derive(Debug)]
+pub struct Bound {
+    listener: UnixListener,
+    /// Where it is, which file it is, and whose.
+    pub place: Place,
+}
+
+/// Where the socket is.
+#[derive(Debug)]
+pub struct Place {
+    /// The path.
+    pub path: PathBuf,
+    inode: u64,
+    owner: u32,
+}
+
+impl Bound {
+    /// Binds the socket. The file of a server that has died makes room, that of one that lives does not. Must be
+    /// called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The directory cannot be had, or another server is there.
+    pub fn new(path: &Path) -> io::Result<Self> {
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        if path.exists() {
+            match std::os::unix::net::UnixStream::connect(path) {
+                Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "another pvtzd listens there")),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
+                Err(error) => return Err(error),
+            }
+        }
+        let listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        let file = fs::metadata(path)?;
+        let place = Place { path: path.into(), inode: file.ino(), owner: file.uid() };
+        Ok(Self { listener, place })
+    }
+
+    /// Carries commands out until it is dropped. Reloads are asked for through `reload`.
+    pub fn serve(self, subject: Arc<Subject>, reload: mpsc::Sender<Reload>) -> Place {
+        let Self { listener, place } = self;
+        let owner = place.owner;
+        tokio::spawn(async move {
+            let places = Arc::new(Semaphore::new(CONNECTIONS));
+            loop {
+                let Ok((stream, _)) = listener.accept().await else {
+                    tokio::time::sleep(Duration::from_millis(100)).await; // out of descriptors, or the like
+                    continue;
+                };
+                let user = stream.peer_cred().map(|cred| cred.uid());
+                if !user.is_ok_and(|user| user == 0 || user == owner) {
+                    continue; // closed by being dropped; the file's mode keeps most away before
+                }
+                let Ok(permit) = places.clone().try_acquire_owned() else { continue };
+                let (subject, reload) = (subject.clone(), reload.clone());
+                tokio::spawn(async move {
+                    let _ = converse(stream, &subject, &reload).await; // how it ended is the client's affair
+                    drop(permit);
+                });
+            }
+        });
+        place
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if fs::metadata(&self.path).is_ok_and(|file| file.ino() == self.inode) {
+            let _ = fs::remove_file(&self.path); // the next start removes it otherwise
+        }
+    }
+}
+
+async fn converse(
+    stream: UnixStream,
+    subject: &Arc<Subject>,
+    reload: &mpsc::Sender<Reload>,
+) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    loop {
+        let mut line = String::new();
+        let read = timeout(PATIENCE, (&mut reader).take(LONGEST).read_line(&mut line)).await??;
+        if read == 0 {
+            return Ok(());
+        }
+        if !line.ends_with('\n') {
+            return Err(io::ErrorKind::InvalidData.into()); // too long, or cut
+        }
+        let reply = match serde_json::from_str(&line) {
+            Ok(command) => carry_out(command, subject, reload).await,
+            Err(error) => Reply::Error(format!("this is no command: {error}")),
+        };
+        let mut text = serde_json::to_string(&reply).map_err(io::Error::other)?;
+        text.push('\n');
+        timeout(PATIENCE, writer.write_all(text.as_bytes())).await??;
+    }
+}
+
+async fn carry_out(command: Command, subject: &Arc<Subject>, reload: &mpsc::Sender<Reload>) -> Reply {
+    let value = |value: Result<Value, serde_json::Error>| match value {
+        Ok(value) => Reply::Ok(value),
+        Err(error) => Reply::Error(error.to_string()),
+    };
+    match command {
+        Command::Status => value(serde_json::to_value(status::read(subject))),
+        Command::Zones => value(serde_json::to_value(status::zones(subject))),
+        Command::Flush(what) => match flush::flush(&subject.live, &what) {
+            Ok(flushed) => {
+                tracing::info!(entries = flushed.entries, ?what, "flushed by the control socket");
+                value(serde_json::to_value(flushed))
+            }
+            Err(error) => Reply::Error(error),
+        },
+        Command::Reload => {
+            let (tell, told) = oneshot::channel();
+            let sent = reload.send(tell).await.is_ok();
+            match told.await {
+                Ok(Ok(done)) if sent => Reply::Ok(Value::String(done)),
+                Ok(Err(error)) => Reply::Error(error),
+                _ => Reply::Error("the server is stopping".into()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_read_as_they_are_written() {
+        for (command, text) in [
+            (Command::Status, r#"{"command":"status"}"#),
+            (Command::Reload, r#"{"command":"reload"}"#),
+            (Command::Flush(Flush::All), r#"{"command":"flush","what":"all"}"#),
+            (
+                Command::Flush(Flush::Name { name: "a.example".into(), subtree: true }),
+                r#"{"command":"flush","what":"name","name":"a.example","subtree":true}"#,
+            ),
+        ] {
+            assert_eq!(serde_json::to_string(&command).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Command>(text).unwrap(), command);
+        }
+        assert!(serde_json::from_str::<Command>(r#"{"command":"stop"}"#).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_dead_servers_socket_makes_room_and_a_living_ones_does_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deep").join(NAME);
+        let first = Bound::new(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(Bound::new(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        std::mem::forget(first.place); // as after a crash: the file stays
+        drop(first.listener);
+        let second = Bound::new(&path).unwrap();
+        drop(second);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,320 @@
+//! The state of the server as a person wants it: one value, read at once, that goes over the control socket.
+
+use super::Subject;
+use super::metrics::{rcode_name, servers};
+use crate::engine::catalog::Scope;
+use crate::engine::name::show;
+use crate::engine::zone::{ZoneMode, ZoneOrigin};
+use crate::state::place::Share;
+use crate::state::tally::BUCKETS;
+use crate::upstream::Standing;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
+
+/// Zones that the overview lists.
+const BUSIEST: usize = 10;
+
+/// The state.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Of the program.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// Seconds since the start.
+    pub uptime: f64,
+    /// Listeners are bound and the catalog is loaded.
+    pub ready: bool,
+    /// Where it listens.
+    pub listen: Vec<String>,
+    /// Queries and answers since the start.
+    pub queries: Queries,
+    /// The cache.
+    pub cache: CacheStatus,
+    /// Upstream servers.
+    pub upstreams: Vec<UpstreamStatus>,
+    /// How many private zones there are, and the busiest.
+    pub zones: usize,
+    /// The zones that were asked most.
+    pub busiest: Vec<Busy>,
+    /// The PrivateZone API, if it is served.
+    pub api: Option<ApiStatus>,
+    /// Reloads so far.
+    pub reloads: u64,
+    /// Those that failed.
+    pub reloads_failed: u64,
+    /// The last reload did not fail.
+    pub current: bool,
+    /// Messages that watchers missed, by watcher.
+    pub missed: BTreeMap<String, u64>,
+}
+
+/// Queries and answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Queries {
+    /// Queries that were read.
+    pub asked: u64,
+    /// Answers.
+    pub answered: u64,
+    /// Answers of the fast lane.
+    pub fast: u64,
+    /// Packets without an answer.
+    pub dropped: u64,
+    /// Queries that wait for an upstream.
+    pub waiting: usize,
+    /// Queries beyond the limits.
+    pub overload: u64,
+    /// Answers by code.
+    pub rcodes: BTreeMap<String, u64>,
+    /// How many answers took up to a quarter of a millisecond, up to half a millisecond, and so on doubled; at last
+    /// those that took longer.
+    pub durations: Vec<u64>,
+    /// Mean time in milliseconds.
+    pub mean_ms: f64,
+    /// Defects of pvtzd.
+    pub panics: u64,
+}
+
+/// The cache.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CacheStatus {
+    /// What upstreams said.
+    pub entries: usize,
+    /// Finished answers.
+    pub finished: usize,
+    /// Octets of both.
+    pub bytes: u64,
+    /// Answers that needed nobody else.
+    pub hits: u64,
+    /// Answers for which an upstream was asked.
+    pub misses: u64,
+    /// Answers beyond their life.
+    pub stale: u64,
+    /// Entries that had to make room.
+    pub evictions: u64,
+}
+
+/// An upstream server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UpstreamStatus {
+    /// Its group.
+    pub group: String,
+    /// Where it is.
+    pub server: String,
+    /// `up`, `failing`, `down` or `loop`.
+    pub state: String,
+    /// Smoothed round-trip time, once known.
+    pub rtt_ms: Option<f64>,
+    /// Questions put to it.
+    pub queries: u64,
+    /// Usable answers.
+    pub answers: u64,
+    /// Questions that got none.
+    pub failures: u64,
+    /// Questions under way.
+    pub in_flight: usize,
+}
+
+/// A zone that is asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Busy {
+    /// Its name.
+    pub zone: String,
+    /// The VPC whose clients asked; empty for clients in none.
+    pub vpc: String,
+    /// Answers.
+    pub answers: u64,
+}
+
+/// The API.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ApiStatus {
+    /// Where it listens.
+    pub listen: Vec<String>,
+    /// Zones that were made through it.
+    pub zones: usize,
+    /// Requests.
+    pub requests: u64,
+    /// Those that were refused.
+    pub refused: u64,
+}
+
+/// A private zone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneStatus {
+    /// Its name.
+    pub zone: String,
+    /// `configuration`, `catalogue` or `api`.
+    pub source: String,
+    /// The recursion proxy is on.
+    pub recursion_proxy: bool,
+    /// Who sees it: VPC ids; nothing for every client.
+    pub vpcs: Option<Vec<String>>,
+    /// Answers since the start, of all VPCs.
+    pub answers: u64,
+}
+
+/// Reads the state.
+pub fn read(subject: &Subject) -> Status {
+    let live = &subject.live;
+    let sum = live.tallies.sum();
+    let counters = &live.counters;
+    let (reloads, reloads_failed) = subject.condition.reloads();
+    let account_zones = subject.api.as_ref().map_or(0, |api| api.ledger.account().zone_count());
+    let rcodes = sum.rcodes.iter().enumerate().filter(|(_, count)| **count > 0);
+    let timed = sum.durations.count();
+    let mean_ms = if timed == 0 { 0.0 } else { sum.durations.nanos as f64 / timed as f64 / 1e6 };
+    Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        pid: std::process::id(),
+        uptime: live.clock.uptime().as_secs_f64(),
+        ready: subject.condition.is_ready(),
+        listen: subject.listening.iter().map(ToString::to_string).collect(),
+        queries: Queries {
+            asked: sum.asked(),
+            answered: sum.answered(),
+            fast: sum.known,
+            dropped: counters.dropped.load(Ordering::Relaxed),
+            waiting: live.limits.in_flight(),
+            overload: counters.overload.load(Ordering::Relaxed),
+            rcodes: rcodes.map(|(code, count)| (rcode_name(code), *count)).collect(),
+            durations: sum.durations.cells.to_vec(),
+            mean_ms,
+            panics: counters.panics.load(Ordering::Relaxed),
+        },
+        cache: CacheStatus {
+            entries: live.cache.len(),
+            finished: live.answers.len(),
+            bytes: live.cache.bytes() + live.answers.bytes(),
+            hits: sum.share(Share::Success) + sum.share(Share::Denial),
+            misses: sum.share(Share::Miss) + sum.share(Share::Stale),
+            stale: counters.stale.load(Ordering::Relaxed),
+            evictions: live.cache.evictions() + live.answers.evictions(),
+        },
+        upstreams: upstreams(subject),
+        zones: live.published().catalog.zones().len() + account_zones,
+        busiest: busiest(subject),
+        api: subject.api.as_ref().map(|api| {
+            let calls = api.calls.read();
+            let of = |wanted: fn(&str) -> bool| {
+                calls.iter().filter(|(_, class, _)| wanted(class)).map(|(.., count)| count).sum()
+            };
+            ApiStatus {
+                listen: api.addresses.iter().map(ToString::to_string).collect(),
+                zones: account_zones,
+                requests: of(|_| true),
+                refused: of(|class| class != "2xx"),
+            }
+        }),
+        reloads,
+        reloads_failed,
+        current: subject.condition.is_current(),
+        missed: live.watch.watchers().iter().map(|w| (w.name().to_string(), w.missed())).collect(),
+    }
+}
+
+fn upstreams(subject: &Subject) -> Vec<UpstreamStatus> {
+    let shown = servers(subject).into_iter().map(|(group, server)| {
+        let state = match server.standing {
+            _ if server.looping => "loop",
+            Standing::Up => "up",
+            Standing::Failing => "failing",
+            Standing::Down => "down",
+        };
+        let counts = server.counts;
+        UpstreamStatus {
+            group,
+            server: server.address.to_string(),
+            state: state.into(),
+            rtt_ms: server.srtt.map(|rtt| rtt.as_secs_f64() * 1e3),
+            queries: counts.queries,
+            answers: counts.successes,
+            failures: counts.timeouts + counts.network_errors + counts.bad_rcodes + counts.garbled,
+            in_flight: server.in_flight,
+        }
+    });
+    shown.collect()
+}
+
+fn busiest(subject: &Subject) -> Vec<Busy> {
+    let live = &subject.live;
+    let mut busy: Vec<Busy> = Vec::new();
+    for (number, counts) in live.tallies.places() {
+        let Some(place) = live.places.place(number).filter(|place| !place.is_rule) else { continue };
+        let (zone, vpc) = (show(&place.name.to_name()), place.vpc.clone().unwrap_or_default());
+        busy.push(Busy { zone, vpc, answers: counts.iter().sum() });
+    }
+    busy.sort_by(|a, b| b.answers.cmp(&a.answers).then_with(|| a.zone.cmp(&b.zone)));
+    busy.truncate(BUSIEST);
+    busy
+}
+
+/// All private zones, by name.
+pub fn zones(subject: &Subject) -> Vec<ZoneStatus> {
+    let live = &subject.live;
+    let mut answers: HashMap<String, u64> = HashMap::new();
+    for (number, counts) in live.tallies.places() {
+        if let Some(place) = live.places.place(number).filter(|place| !place.is_rule) {
+            *answers.entry(show(&place.name.to_name())).or_default() += counts.iter().sum::<u64>();
+        }
+    }
+    let count = |zone: &str| answers.get(&zone.to_ascii_lowercase()).copied().unwrap_or(0);
+    let published = live.published();
+    let configured = published.catalog.zones().iter().map(|(zone, scope)| {
+        let name = show(&zone.name);
+        ZoneStatus {
+            answers: count(&name),
+            zone: name,
+            source: if zone.origin == ZoneOrigin::File { "configuration" } else { "catalogue" }.into(),
+            recursion_proxy: zone.mode == ZoneMode::RecursionProxy,
+            vpcs: match scope {
+                Scope::Everyone => None,
+                Scope::Vpcs(ids) => Some(ids.clone()),
+            },
+        }
+    });
+    let mut zones: Vec<ZoneStatus> = configured.collect();
+    if let Some(api) = &subject.api {
+        zones.extend(api.ledger.account().zones().map(|entry| ZoneStatus {
+            zone: entry.row.name.clone(),
+            source: "api".into(),
+            recursion_proxy: entry.row.proxy,
+            vpcs: Some(entry.row.bindings.iter().map(|binding| binding.vpc.clone()).collect()),
+            answers: count(&entry.row.name),
+        }));
+    }
+    zones.sort_by(|a, b| a.zone.cmp(&b.zone).then_with(|| a.vpcs.cmp(&b.vpcs)));
+    zones
+}
+
+/// An upper bound of the time within which this share of the answers came, in milliseconds; nothing where there is
+/// no answer, or it is beyond the last bucket.
+pub fn quantile(durations: &[u64], share: f64) -> Option<f64> {
+    let all: u64 = durations.iter().sum();
+    let mut below = 0;
+    for (at, count) in durations.iter().enumerate().take(BUCKETS) {
+        below += count;
+        if all > 0 && below as f64 >= all as f64 * share {
+            return Some(crate::state::tally::bound(at) * 1e3);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_the_bound_of_its_bucket() {
+        let durations = [90, 5, 4, 0, 1];
+        assert_eq!(quantile(&durations, 0.5), Some(0.25));
+        assert_eq!(quantile(&durations, 0.95), Some(0.5));
+        assert_eq!(quantile(&durations, 0.999), Some(4.0));
+        assert_eq!(quantile(&[0; BUCKETS + 1], 0.5), None);
+        let mut late = [0; BUCKETS + 1];
+        late[BUCKETS] = 1;
+        assert_eq!(quantile(&late, 0.5), None);
+    }
+}
