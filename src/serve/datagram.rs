@@ -8,9 +8,8 @@ use nix::sys::socket::{
 };
 use std::cell::RefCell;
 use std::io::IoSlice;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
 
 /// Datagrams of one batch.
 pub(super) const BATCH: usize = 64;
@@ -22,6 +21,17 @@ pub(super) enum Local {
     Bound,
     V4(libc::in_pktinfo),
     V6(libc::in6_pktinfo),
+}
+
+impl Local {
+    /// The address, where it is not the socket's own.
+    pub(super) fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Bound => None,
+            Self::V4(info) => Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into()),
+            Self::V6(info) => Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into()),
+        }
+    }
 }
 
 /// Sends an answer. A full buffer or an unreachable client costs this answer only: a datagram may be lost.
@@ -50,33 +60,25 @@ thread_local! {
     static HEADERS: RefCell<MultiHeaders<SockaddrIn>> = RefCell::new(MultiHeaders::preallocate(BATCH, None));
 }
 
-/// Sends many answers: those that leave by one IPv4 socket of one address together.
-pub(super) fn send_all<'a>(
-    answers: impl Iterator<Item = (&'a Arc<UdpSocket>, &'a Vec<u8>, SocketAddr, Local)>,
-) {
-    let mut batch: Vec<[IoSlice<'_>; 1]> = Vec::with_capacity(BATCH);
-    let mut peers: Vec<Option<SockaddrIn>> = Vec::with_capacity(BATCH);
-    let mut by: Option<&Arc<UdpSocket>> = None;
-    let mut answers = answers.peekable();
-    while let Some((socket, reply, peer, local)) = answers.next() {
-        match (peer, local) {
-            (SocketAddr::V4(peer), Local::Bound) => {
-                batch.push([IoSlice::new(reply)]);
-                peers.push(Some(peer.into()));
-                by = Some(socket);
+/// Sends many answers by one socket: those to IPv4 clients of a socket of one address together.
+pub(super) fn send_all(socket: &UdpSocket, answers: &[(Vec<u8>, SocketAddr, Local)]) {
+    for answers in answers.chunks(BATCH) {
+        let mut batch = [[IoSlice::new(&[])]; BATCH];
+        let mut peers = [const { None::<SockaddrIn> }; BATCH];
+        let mut count = 0;
+        for (reply, peer, local) in answers {
+            match (peer, local) {
+                (SocketAddr::V4(peer), Local::Bound) => {
+                    batch[count] = [IoSlice::new(reply)];
+                    peers[count] = Some((*peer).into());
+                    count += 1;
+                }
+                _ => send(socket, reply, *peer, *local),
             }
-            _ => send(socket, reply, peer, local),
         }
-        let goes_on =
-            answers.peek().is_some_and(|(next, ..)| Arc::ptr_eq(next, socket)) && batch.len() < BATCH;
-        if let Some(socket) = by.filter(|_| !goes_on) {
-            HEADERS.with_borrow_mut(|headers| {
-                send_batch(socket, headers, &batch, &peers, MsgFlags::MSG_DONTWAIT);
-            });
-            batch.clear();
-            peers.clear();
-            by = None;
-        }
+        HEADERS.with_borrow_mut(|headers| {
+            send_batch(socket, headers, &batch[..count], &peers[..count], MsgFlags::MSG_DONTWAIT);
+        });
     }
 }
 

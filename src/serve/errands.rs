@@ -1,10 +1,10 @@
-//! Questions that the relay asks for clients over UDP: sent out in batches, answered on the relay's thread.
+//! Questions that the relay asks for clients over UDP: sent out in batches, answered in batches.
 //!
 //! The relay fills the cache and the query is answered as if it had just come; so there is one way to an answer,
 //! whoever fetched what it needs. Whatever does not go smoothly goes the long way, through
 //! [`handle::in_time`].
 
-use super::datagram::{self, Local};
+use super::datagram::{self, BATCH, Local};
 use super::handle::{self, Brought, Waiting};
 use super::hear;
 use crate::engine::cache::CacheKey;
@@ -12,122 +12,147 @@ use crate::engine::chain::Fetch;
 use crate::engine::reading::{self, NotUsable};
 use crate::engine::request::Question;
 use crate::state::limits::Permit;
+use crate::state::tally::Tally;
 use crate::state::{Live, count};
 use crate::upstream::Server;
 use crate::upstream::relay::{Clerk, Errand, Relay, Replied};
-use std::io;
+use nix::sys::epoll::Epoll;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// The relay of the clients over UDP.
-pub type Errands = Relay<Client>;
+use std::sync::Arc;
+use std::time::Instant;
 
 /// A client whose query has to wait.
 #[derive(Debug)]
-pub struct Visitor {
+pub(super) struct Visitor {
     /// Its query.
-    pub waiting: Box<Waiting>,
-    /// The socket that it came by.
-    pub socket: Arc<UdpSocket>,
+    pub(super) waiting: Box<Waiting>,
     /// Who asks.
-    pub peer: SocketAddr,
+    pub(super) peer: SocketAddr,
     /// The address that was asked.
     pub(super) local: Local,
 }
 
 /// A client that waits for the relay.
 #[derive(Debug)]
-pub struct Client {
+struct Client {
     visitor: Visitor,
     /// Counts the query among those in flight.
     _permit: Permit,
 }
 
-/// Starts the relay.
-///
-/// # Errors
-/// Its thread cannot be had.
-pub fn start(live: &Arc<Live>) -> io::Result<Arc<Errands>> {
-    Relay::start(Desk { live: live.clone(), outbox: Mutex::default() })
+/// The clients of one socket that wait, and the relay that asks for them. They belong to the socket's thread.
+#[derive(Debug)]
+pub(super) struct Errands {
+    relay: Relay<Client>,
+    desk: Desk,
+    /// Room for batches, each for one server; kept because it is dear to come by.
+    batches: Vec<Vec<Errand<Client>>>,
 }
 
-/// Sends out for those who wait: by the relay where a question can go the usual way, else the long way.
-pub(super) fn send_out(errands: &Errands, live: &Arc<Live>, visitors: &mut Vec<Visitor>) {
-    let published = live.published();
-    let mut batches: Vec<(Arc<Server>, Vec<Errand<Client>>)> = Vec::new();
-    for visitor in visitors.drain(..) {
-        let needs = &visitor.waiting.needs;
-        let group = published.groups.get(&needs.fetch.group);
-        let key = needs.fetch.cache_key();
-        // With an old answer at hand there is a shorter deadline to keep; what is being asked is joined.
-        let usual = !needs.has_stale && !live.inflight.contains(&key);
-        let server = group.filter(|_| usual).and_then(|group| group.steady());
-        let Some(server) = server else {
-            go_the_long_way(live, visitor);
-            continue;
-        };
-        let Some(permit) = live.limits.begin(visitor.waiting.client()) else {
-            go_the_long_way(live, visitor); // which knows what to say
-            continue;
-        };
-        count(&live.counters.forwarded);
-        let (name, rtype) = (needs.fetch.question.key.clone(), needs.fetch.question.rtype);
-        let errand = Errand {
-            key,
-            name,
-            rtype,
-            flags: needs.fetch.flags,
-            waiter: Client { visitor, _permit: permit },
-        };
-        match batches.iter_mut().find(|(other, _)| Arc::ptr_eq(other, server)) {
-            Some((_, batch)) => batch.push(errand),
-            None => batches.push((server.clone(), vec![errand])),
-        }
+impl Errands {
+    /// No errands yet for the clients of a socket; `epoll` is a [`watch`](crate::upstream::relay::watch).
+    pub(super) fn new(live: Arc<Live>, tally: Arc<Tally>, socket: Arc<UdpSocket>, epoll: Epoll) -> Self {
+        let asked = live.asked.clone();
+        let desk = Desk { live, tally, socket, outbox: Vec::new() };
+        Self { relay: Relay::new(epoll, asked), desk, batches: Vec::new() }
     }
-    for (server, batch) in batches {
-        for refused in errands.ask(&server, batch) {
-            go_the_long_way(live, refused.visitor);
-        }
+
+    /// True while questions are open: then [`Self::turn`] waits, and nobody else may.
+    pub(super) fn are_open(&self) -> bool {
+        self.relay.is_open()
     }
-}
 
-/// Answers a query by a task of its own.
-fn go_the_long_way(live: &Arc<Live>, visitor: Visitor) {
-    let live = live.clone();
-    tokio::spawn(async move {
-        let Visitor { waiting, socket, peer, local } = visitor;
-        let reply = handle::in_time(&live, *waiting).await;
-        datagram::send(&socket, &reply, peer, local);
-    });
-}
+    /// Waits for replies and for clients, not for long, and answers those whose replies came. True when there are
+    /// clients to receive.
+    pub(super) fn turn(&mut self) -> bool {
+        let has_clients = self.relay.turn(&self.desk.socket.clone(), &mut self.desk);
+        self.desk.flush();
+        has_clients
+    }
 
-/// Takes what the relay brings.
-struct Desk {
-    live: Arc<Live>,
-    /// Answers that wait for the others of their batch.
-    outbox: Mutex<Vec<(Visitor, Vec<u8>)>>,
-}
-
-impl Desk {
-    /// Answers those who waited.
-    fn settle(&self, waiters: &mut Vec<Client>, brought: &Brought<'_>) {
-        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
-        for client in waiters.drain(..) {
-            match handle::settle(&self.live, &client.visitor.waiting, brought) {
-                Some(reply) => outbox.push((client.visitor, reply)),
-                None => go_the_long_way(&self.live, client.visitor),
+    /// Sends out for those who wait: by the relay where a question can go the usual way, else the long way.
+    pub(super) fn send_out(&mut self, visitors: &mut Vec<Visitor>) {
+        self.batches.iter_mut().for_each(Vec::clear); // a panic may have left something
+        let desk = &self.desk;
+        let published = desk.live.published();
+        let mut servers: Vec<&Arc<Server>> = Vec::new();
+        for visitor in visitors.drain(..) {
+            let needs = &visitor.waiting.needs;
+            let group = published.groups.get(&needs.fetch.group);
+            // With an old answer at hand there is a shorter deadline to keep; what is being asked is joined.
+            let usual = !needs.has_stale && !desk.live.inflight.contains(needs.fetch.cache_key());
+            let server = group.filter(|_| usual).and_then(|group| group.steady());
+            let Some(server) = server else {
+                desk.go_the_long_way(visitor);
+                continue;
+            };
+            let Some(permit) = desk.live.limits.begin(visitor.waiting.client()) else {
+                desk.go_the_long_way(visitor); // which knows what to say
+                continue;
+            };
+            count(&desk.live.counters.forwarded);
+            let key = needs.fetch.cache_key().clone();
+            let errand = Errand { key, waiter: Client { visitor, _permit: permit } };
+            let place = servers.iter().position(|other| Arc::ptr_eq(other, server)).unwrap_or_else(|| {
+                servers.push(server);
+                servers.len() - 1
+            });
+            if self.batches.len() == place {
+                self.batches.push(Vec::with_capacity(BATCH));
+            }
+            self.batches[place].push(errand);
+        }
+        let now = Instant::now();
+        for (server, batch) in servers.into_iter().zip(&mut self.batches) {
+            for refused in self.relay.ask(server, batch, now) {
+                desk.go_the_long_way(refused.visitor);
             }
         }
     }
 }
 
-impl Clerk<Client> for Desk {
-    fn is_known(&self, key: &CacheKey) -> bool {
-        hear::is_known(&self.live, key).is_some()
+/// Takes what the relay brings.
+#[derive(Debug)]
+struct Desk {
+    live: Arc<Live>,
+    tally: Arc<Tally>,
+    /// The socket of the clients.
+    socket: Arc<UdpSocket>,
+    /// Answers that wait for the others of their batch.
+    outbox: Vec<(Vec<u8>, SocketAddr, Local)>,
+}
+
+impl Desk {
+    /// Answers a query by a task of its own.
+    fn go_the_long_way(&self, visitor: Visitor) {
+        let (live, socket) = (self.live.clone(), self.socket.clone());
+        tokio::spawn(async move {
+            let Visitor { waiting, peer, local } = visitor;
+            let reply = handle::in_time(&live, *waiting).await;
+            datagram::send(&socket, &reply, peer, local);
+        });
     }
 
-    fn take(&self, key: &CacheKey, reply: Replied<'_>, waiters: &mut Vec<Client>) -> bool {
-        let live = &self.live;
+    /// Answers those who waited.
+    fn settle(&mut self, waiters: &mut Vec<Client>, brought: &Brought<'_>) {
+        for Client { visitor, .. } in waiters.drain(..) {
+            match handle::settle(&self.live, &self.tally, &visitor.waiting, brought) {
+                Some(reply) => self.outbox.push((reply, visitor.peer, visitor.local)),
+                None => self.go_the_long_way(visitor),
+            }
+        }
+    }
+
+    /// Sends the answers.
+    fn flush(&mut self) {
+        datagram::send_all(&self.socket, &self.outbox);
+        self.outbox.clear();
+    }
+}
+
+impl Clerk<Client> for Desk {
+    fn take(&mut self, key: &CacheKey, reply: Replied<'_>, waiters: &mut Vec<Client>) -> bool {
+        let live = self.live.clone();
         let now = live.clock.now();
         match reply {
             Replied::Unread(reply, question_end) => {
@@ -140,8 +165,10 @@ impl Clerk<Client> for Desk {
                 else {
                     return false;
                 };
+                let Some(first) = waiters.first() else { return true };
+                let name = first.visitor.waiting.needs.fetch.question.key.clone();
                 let slot = live.cache.insert(key.clone(), entry, now);
-                self.settle(waiters, &Brought::Said(key.group(), &[(key.name(), slot)]));
+                self.settle(waiters, &Brought::Said(key.group(), &[(name, slot)]));
             }
             Replied::Read(message) => {
                 let Some(first) = waiters.first() else { return true };
@@ -153,7 +180,7 @@ impl Clerk<Client> for Desk {
                 }
                 let view = published.catalog.view(first.visitor.waiting.client());
                 let question = Question::new(key.name().to_name(), key.rtype());
-                let fetch = Fetch { group: key.group(), question, flags: key.flags() };
+                let fetch = Fetch::new(key.group(), question, key.flags());
                 match hear::keep(&live.cache, view, &fetch, &message, now) {
                     Ok(hops) => self.settle(waiters, &Brought::Said(key.group(), &hops)),
                     Err(NotUsable::Referral) => self.settle(waiters, &Brought::Failed(key, hear::referral())),
@@ -163,14 +190,7 @@ impl Clerk<Client> for Desk {
         true
     }
 
-    fn give_up(&self, waiter: Client) {
-        go_the_long_way(&self.live, waiter.visitor);
-    }
-
-    fn flush(&self) {
-        let outbox = std::mem::take(&mut *self.outbox.lock().unwrap_or_else(PoisonError::into_inner));
-        datagram::send_all(
-            outbox.iter().map(|(visitor, reply)| (&visitor.socket, reply, visitor.peer, visitor.local)),
-        );
+    fn give_up(&mut self, waiter: Client) {
+        self.go_the_long_way(waiter.visitor);
     }
 }

@@ -7,6 +7,7 @@
 //! [`at_once`] answers what needs no waiting: zones, special names, what the cache holds. What has to wait for
 //! an upstream goes through [`in_time`], the only place that awaits along the way.
 
+use super::books;
 use super::hear::{self, Cached, Purpose, Said};
 use crate::engine::answer::{Answer, ExtendedError};
 use crate::engine::cache::{CacheKey, QueryFlags};
@@ -18,6 +19,10 @@ use crate::engine::reply;
 use crate::engine::request::{Admission, Question, Request};
 use crate::engine::screen::{Screening, is_loop_probe, screen};
 use crate::state::cache::Slot;
+use crate::state::place::{Mark, Share};
+use crate::state::rate::Pace;
+use crate::state::tally::Tally;
+pub use crate::state::watch::{Caller, Transport};
 use crate::state::{Live, Published, count};
 use hickory_proto::op::ResponseCode;
 use std::net::IpAddr;
@@ -28,24 +33,16 @@ use tokio::time::Instant;
 /// Every client gets an answer within this time: glibc asks the next server after 5 s.
 pub const CLIENT_DEADLINE: Duration = Duration::from_secs(4);
 
-/// What carries a query, since it bounds the answer's size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// A datagram.
-    Udp,
-    /// A message in a stream.
-    Tcp,
-}
-
 /// A query that has to wait for an upstream.
 #[derive(Debug)]
 pub struct Waiting {
     request: Request,
     question: Question,
-    client: IpAddr,
-    transport: Transport,
+    caller: Caller,
     /// The number of the answer: a query has one, so that sets rotate evenly whether it waits or not.
     turn: u64,
+    /// What was published when it came.
+    generation: u32,
     /// When it came.
     since: Instant,
     /// What it waits for first.
@@ -59,13 +56,15 @@ pub(super) struct Needs {
     pub(super) fetch: Fetch,
     /// There is an answer beyond its life, for the case that nothing comes.
     pub(super) has_stale: bool,
+    /// What the answer will be counted for.
+    credit: Mark,
 }
 
 /// What [`at_once`] makes of a packet.
 #[derive(Debug)]
 pub enum Outcome {
-    /// Send this.
-    Reply(Vec<u8>),
+    /// Send this; it has been counted, but for the time it took.
+    Reply(Vec<u8>, Mark),
     /// Send nothing.
     Drop,
     /// Hand it to [`in_time`].
@@ -73,20 +72,34 @@ pub enum Outcome {
 }
 
 /// Answers a packet if that takes no waiting. Must be called within a tokio runtime.
-pub fn at_once(live: &Arc<Live>, packet: &[u8], client: IpAddr, transport: Transport) -> Outcome {
-    count(&live.counters.received);
+///
+/// A client that was too fast gets the little that [`Pace`] leaves it, unless its cookie proves that its address is its
+/// own.
+pub fn at_once(live: &Arc<Live>, tally: &Tally, packet: &[u8], caller: Caller, pace: Pace) -> Outcome {
+    let (client, transport) = (caller.peer.ip(), caller.transport);
     let published = live.published();
-    let (request, question) = match Request::parse(packet) {
+    let (mut request, question) = match Request::parse(packet) {
         Admission::Drop => {
             count(&live.counters.dropped);
             return Outcome::Drop;
         }
-        Admission::Reject(request, rcode) => {
-            let answer = Answer::code(rcode, None);
-            return Outcome::Reply(finish(&published, &request, &answer, transport));
-        }
-        Admission::Accept(request, question) => (request, question),
+        Admission::Reject(request, rcode) => (request, Err(rcode)),
+        Admission::Accept(request, question) => (request, Ok(question)),
     };
+    let proven = live.guard.check_cookie(&mut request, client);
+    if pace != Pace::Within && !proven {
+        return hold_back(&published, &request, pace);
+    }
+    let question = match question {
+        Ok(question) => question,
+        Err(rcode) => {
+            let answer = Answer::code(rcode, None);
+            books::asked(tally, request.question.as_ref().map_or(0, |q| q.rtype.into()), &caller);
+            tally.answered(u16::from(rcode) as u8, Mark::default());
+            return Outcome::Reply(finish(&published, &request, &answer, transport), Mark::default());
+        }
+    };
+    books::asked(tally, question.rtype.into(), &caller);
     let screening = Screening { allowed: published.allows(client), version_bind: published.version_bind };
     let turn = live.turn();
     let answer = match screen(&question, screening).or_else(|| recognise_probe(live, &question)) {
@@ -96,14 +109,28 @@ pub fn at_once(live: &Arc<Live>, packet: &[u8], client: IpAddr, transport: Trans
     match answer {
         Ok(answer) => {
             let reply = finish(&published, &request, &answer, transport);
-            prepare(live, &published, &request, &question, client, &answer, &reply, turn);
-            Outcome::Reply(reply)
+            let mark = books::mark(live, published.catalog.view(client), &answer, false);
+            if request.cookie_back.is_none() {
+                prepare(live, &published, &request, &question, client, &answer, &reply, turn, mark);
+            }
+            tally.answered(u16::from(answer.rcode) as u8, mark);
+            Outcome::Reply(reply, mark)
         }
         Err(needs) => {
-            let since = Instant::now();
-            Outcome::Wait(Box::new(Waiting { request, question, client, transport, turn, since, needs }))
+            let (since, generation) = (Instant::now(), published.generation);
+            Outcome::Wait(Box::new(Waiting { request, question, caller, turn, generation, since, needs }))
         }
     }
+}
+
+/// What a client gets that is too fast: a word to come over TCP, or nothing.
+fn hold_back(published: &Published, request: &Request, pace: Pace) -> Outcome {
+    if pace == Pace::Beyond {
+        return Outcome::Drop;
+    }
+    let mut reply = finish(published, request, &Answer::code(ResponseCode::NoError, None), Transport::Udp);
+    reply::cut(&mut reply);
+    Outcome::Reply(reply, Mark::default())
 }
 
 /// What came for a query that waited.
@@ -116,24 +143,56 @@ pub(super) enum Brought<'b> {
 }
 
 /// Answers a query that waited with what was brought; nothing when an upstream must be heard once more.
-pub(super) fn settle(live: &Arc<Live>, waiting: &Waiting, brought: &Brought<'_>) -> Option<Vec<u8>> {
-    let Waiting { request, question, client, transport, turn, .. } = waiting;
+pub(super) fn settle(
+    live: &Arc<Live>,
+    tally: &Tally,
+    waiting: &Waiting,
+    brought: &Brought<'_>,
+) -> Option<Vec<u8>> {
+    let Waiting { request, question, caller, turn, since, needs, .. } = waiting;
+    let (client, transport) = (caller.peer.ip(), caller.transport);
     let published = live.published();
-    let brought = Some(brought);
-    let answer = resolve_at_once(live, &published, request, question, *client, *turn, brought).ok()?;
-    Some(finish(&published, request, &answer, *transport))
+    let (reply, note) = match settle_simply(&published, waiting, brought) {
+        Some((reply, rcode)) => (reply, (rcode, needs.credit)),
+        None => {
+            let brought = Some(brought);
+            let answer = resolve_at_once(live, &published, request, question, client, *turn, brought).ok()?;
+            let mark = books::mark(live, published.catalog.view(client), &answer, true);
+            (finish(&published, request, &answer, transport), (u16::from(answer.rcode) as u8, mark))
+        }
+    };
+    books::settled(live, &published, tally, caller, &reply, note, since.elapsed());
+    Some(reply)
+}
+
+/// The answer where nothing is left to decide, with its code: the first name of the chain was forwarded, and came
+/// back as a set.
+fn settle_simply(published: &Published, waiting: &Waiting, brought: &Brought<'_>) -> Option<(Vec<u8>, u8)> {
+    let Brought::Said(group, [(name, slot)]) = brought else { return None };
+    let fetch = &waiting.needs.fetch;
+    let simple = waiting.generation == published.generation
+        && waiting.question.key == *name
+        && fetch.group == *group
+        && fetch.question.key == *name;
+    let limit = limit(published, &waiting.request, waiting.caller.transport);
+    let own = published.udp_payload;
+    let reply = simple
+        .then(|| reply::finish_entry(&waiting.request, &slot.entry, waiting.turn, limit, own))
+        .flatten();
+    Some((reply?, books::rcode_of(&slot.entry)))
 }
 
 impl Waiting {
     /// Who asks.
     pub(super) fn client(&self) -> IpAddr {
-        self.client
+        self.caller.peer.ip()
     }
 }
 
 /// Answers a query that has to wait, within [`CLIENT_DEADLINE`].
 pub async fn in_time(live: &Arc<Live>, waiting: Waiting) -> Vec<u8> {
-    let Waiting { request, question, client, transport, turn, since, .. } = waiting;
+    let Waiting { request, question, caller, turn, since, .. } = waiting;
+    let (client, transport) = (caller.peer.ip(), caller.transport);
     let published = live.published();
     let deadline = since + CLIENT_DEADLINE;
     let mut chain = Chain::start(published.catalog.view(client), &question, flags(&request), turn);
@@ -168,13 +227,21 @@ pub async fn in_time(live: &Arc<Live>, waiting: Waiting) -> Vec<u8> {
             Err(error) => chain.fail(error),
         }
     };
-    finish(&published, &request, &answer, transport)
+    let reply = finish(&published, &request, &answer, transport);
+    let view = published.catalog.view(client);
+    let note = (u16::from(answer.rcode) as u8, books::mark(live, view, &answer, true));
+    books::settled(live, &published, &live.tallies.tasks, &caller, &reply, note, since.elapsed());
+    reply
 }
 
 /// The answer as far as zones, special names and the cache have it.
 ///
 /// # Errors
 /// What an upstream must say first.
+#[expect(
+    clippy::result_large_err,
+    reason = "it is as usual as the other, and boxed with the rest of what waits"
+)]
 fn resolve_at_once(
     live: &Arc<Live>,
     published: &Arc<Published>,
@@ -202,7 +269,7 @@ fn resolve_at_once(
                     continue;
                 }
             }
-            Some(Brought::Failed(key, error)) if **key == fetch.cache_key() => {
+            Some(Brought::Failed(key, error)) if *key == fetch.cache_key() => {
                 chain.fail(hear::error_for(&fetch, error.clone()));
                 continue;
             }
@@ -212,7 +279,11 @@ fn resolve_at_once(
             Ok(()) => {}
             // Nothing is forwarded for a client that does not ask for recursion.
             Err(_) if !request.recursion_desired => chain.refuse_recursion(),
-            Err(stale) => return Err(Needs { fetch, has_stale: stale.is_some() }),
+            Err(stale) => {
+                let view = published.catalog.view(client);
+                let credit = books::credit(live, view, chain.hops(), Share::Miss);
+                return Err(Needs { fetch, has_stale: stale.is_some(), credit });
+            }
         }
     }
 }
@@ -264,13 +335,14 @@ fn prepare(
     answer: &Answer,
     reply: &[u8],
     turn: u64,
+    mark: Mark,
 ) {
     let Some(key) = LaneKey::of(request, question, published.catalog.view(client).index) else { return };
     let now = live.clock.now();
     if live.answers.get(&key).is_some_and(|prepared| prepared.holds(published.generation, now)) {
         return; // this client's query was of a form that the lane does not take
     }
-    if let Some(prepared) = Prepared::of(&key, reply, answer, turn, published.generation, now) {
+    if let Some(prepared) = Prepared::of(&key, reply, answer, turn, published.generation, now, mark.bits()) {
         live.answers.insert(&key, prepared);
     }
 }
@@ -280,9 +352,12 @@ fn flags(request: &Request) -> QueryFlags {
 }
 
 fn finish(published: &Published, request: &Request, answer: &Answer, transport: Transport) -> Vec<u8> {
-    let limit = match transport {
+    reply::finish(request, answer, limit(published, request, transport), published.udp_payload)
+}
+
+fn limit(published: &Published, request: &Request, transport: Transport) -> usize {
+    match transport {
         Transport::Udp => reply::udp_limit(request, published.udp_payload),
         Transport::Tcp => reply::TCP,
-    };
-    reply::finish(request, answer, limit, published.udp_payload)
+    }
 }

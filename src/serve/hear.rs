@@ -87,7 +87,7 @@ pub fn recall(
     now: Moment,
     last_success: impl FnOnce() -> Option<Moment>,
 ) -> Cached {
-    match cache.get(&fetch.cache_key(), now) {
+    match cache.get(fetch.cache_key(), now) {
         Some((slot, Worth::Fresh(ttl))) => Cached::Use(slot, ttl),
         Some((slot, Worth::Stale)) => {
             let waits = slot.failed().is_some_and(|failed| {
@@ -163,11 +163,12 @@ pub(super) fn error_for(fetch: &Fetch, error: ExtendedError) -> ExtendedError {
 
 /// Refreshes an entry without anybody waiting for it.
 fn start(live: &Arc<Live>, published: &Arc<Published>, client: IpAddr, fetch: &Fetch) {
+    count(&live.counters.prefetched);
     let (live, published, fetch) = (live.clone(), published.clone(), fetch.clone());
     tokio::spawn(async move {
         let heard = join(&live, &published, client, &fetch, Reason::Refresh).await;
         if !matches!(heard, Ok(Heard::Said(_)))
-            && let Some((slot, _)) = live.cache.get(&fetch.cache_key(), live.clock.now())
+            && let Some((slot, _)) = live.cache.get(fetch.cache_key(), live.clock.now())
         {
             slot.release_refresh(); // the next who asks may try again
         }
@@ -192,11 +193,13 @@ async fn join(
     reason: Reason,
 ) -> Result<Heard, NotJoined> {
     live.inflight
-        .join(fetch.cache_key(), || {
+        .join(fetch.cache_key().clone(), || {
             let (live, published, fetch) = (live.clone(), published.clone(), fetch.clone());
             async move {
+                // What a relay asks comes into the cache.
+                live.asked.ended(fetch.cache_key()).await;
                 // Between the look into the cache and now, somebody else's answer may have come.
-                match is_known(&live, &fetch.cache_key()).filter(|_| reason == Reason::Missing) {
+                match is_known(&live, fetch.cache_key()).filter(|_| reason == Reason::Missing) {
                     Some(slot) => Heard::Said([(fetch.question.key.clone(), slot)].into()),
                     None => exchange(&live, &published, client, &fetch).await,
                 }
@@ -225,6 +228,9 @@ async fn exchange(live: &Live, published: &Published, client: IpAddr, fetch: &Fe
         dnssec_ok: fetch.flags.dnssec_ok,
         checking_disabled: fetch.flags.checking_disabled,
     };
+    if group.is_broken() {
+        count(&live.counters.broken);
+    }
     let reply = group.exchange(&outgoing).await;
     let now = live.clock.now();
     let reply = match reply {
@@ -264,7 +270,7 @@ pub fn keep(
     let entries = reading::entries(message, &fetch.question, &cache.lifetimes, now, believe).inspect_err(
         |NotUsable::Referral| {
             let failure = Entry::failure(FailureCause::Unreachable, FAILING_RCODE_TTL, now);
-            cache.insert(fetch.cache_key(), failure, now);
+            cache.insert(fetch.cache_key().clone(), failure, now);
         },
     )?;
     let kept = entries.into_iter().map(|(name, entry)| {
@@ -279,12 +285,12 @@ pub fn note_failure(cache: &AnswerCache, fetch: &Fetch, kind: FailureKind, now: 
     let entry = match kind {
         FailureKind::Rcode(rcode) => Entry::failure(FailureCause::Rcode(rcode), FAILING_RCODE_TTL, now),
         FailureKind::Referral => Entry::failure(FailureCause::Unreachable, FAILING_RCODE_TTL, now),
-        FailureKind::Timeout | FailureKind::Network => {
+        FailureKind::Timeout | FailureKind::Network | FailureKind::Tls => {
             Entry::failure(FailureCause::Unreachable, UNREACHABLE_TTL, now)
         }
         FailureKind::NoServers | FailureKind::Overloaded | FailureKind::Looping => return,
     };
-    cache.insert(fetch.cache_key(), entry, now);
+    cache.insert(fetch.cache_key().clone(), entry, now);
 }
 
 /// True when the same group would be asked for a name that is met in its own answer.

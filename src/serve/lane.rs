@@ -1,56 +1,167 @@
-//! The fast lane's place in the shell: looks a packet's answer up and writes it, or says that it takes longer.
+//! Where packets are taken: the fast lane looks the answer up and writes it; what it does not know goes through
+//! [`handle::at_once`]. What comes of it is counted here, and shown to who watches.
 
-use super::handle::Transport;
+use super::handle::{self, Outcome, Waiting};
 use crate::engine::cache::Moment;
 use crate::engine::lane::{Glance, LaneKey};
 use crate::engine::reply;
+use crate::state::place::Mark;
+use crate::state::rate::Pace;
+use crate::state::tally::{Arrival, Tally};
+use crate::state::watch::{Answered, Caller, Transport};
 use crate::state::{Live, Published};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What a batch of packets is answered by: one state, one moment.
 #[derive(Debug)]
 pub struct Lane<'l> {
-    live: &'l Live,
+    live: &'l Arc<Live>,
+    tally: &'l Tally,
+    transport: Transport,
     published: Arc<Published>,
+    begun: Instant,
     now: Moment,
     key: LaneKey,
     /// The last client and its view, since packets of one client come together; no view if it may not ask.
-    last: Option<(IpAddr, Option<u32>)>,
+    last: Option<(IpAddr, Option<u32>, Arrival)>,
+    /// Somebody watches.
+    watched: bool,
+    /// Answers of this batch, and how many of them were known.
+    answered: (u64, u64),
+}
+
+/// What became of a packet.
+#[derive(Debug)]
+pub enum Served {
+    /// Its answer was written.
+    Answered,
+    /// It gets none.
+    Dropped,
+    /// Its answer has to wait for an upstream.
+    Waits(Box<Waiting>),
 }
 
 impl<'l> Lane<'l> {
-    /// The lane as it is now.
-    pub fn new(live: &'l Live) -> Self {
-        Self { live, published: live.published(), now: live.clock.now(), key: LaneKey::default(), last: None }
+    /// The lane as it is now. What it answers is counted in `tally`.
+    pub fn new(live: &'l Arc<Live>, tally: &'l Tally, transport: Transport) -> Self {
+        let begun = Instant::now();
+        Self {
+            live,
+            tally,
+            transport,
+            published: live.published(),
+            begun,
+            now: live.clock.at(begun),
+            key: LaneKey::default(),
+            last: None,
+            watched: live.watch.is_on(),
+            answered: (0, 0),
+        }
     }
 
-    /// Appends the answer to `out` if it is at hand; false if the packet has to go the long way.
-    pub fn answer(&mut self, packet: &[u8], client: IpAddr, transport: Transport, out: &mut Vec<u8>) -> bool {
-        let Some(view) = self.view(client) else { return false };
-        let Some(glance) = Glance::at(packet, view, &mut self.key) else { return false };
-        let Some(prepared) = self.live.answers.get(&self.key) else { return false };
-        let limit = match transport {
+    /// Takes a packet; appends its answer to `out` if there is one at once. `local` is the address that was asked,
+    /// where the socket has several. Must be called within a tokio runtime.
+    pub fn serve(
+        &mut self,
+        packet: &[u8],
+        peer: SocketAddr,
+        local: Option<IpAddr>,
+        out: &mut Vec<u8>,
+    ) -> Served {
+        if self.watched {
+            self.live.watch.query(&self.caller(peer, local), packet);
+        }
+        let start = out.len();
+        let pace = match self.transport {
+            Transport::Udp => self.live.guard.pace(peer.ip(), self.now),
+            _ => Pace::Within, // the address is the sender's own
+        };
+        if pace == Pace::Within
+            && let Some(mark) = self.answer(packet, peer.ip(), out)
+        {
+            self.answered.0 += 1;
+            self.answered.1 += 1;
+            if self.watched {
+                self.show(mark, true, peer, local, &out[start..]);
+            }
+            return Served::Answered;
+        }
+        match handle::at_once(self.live, self.tally, packet, self.caller(peer, local), pace) {
+            Outcome::Drop => Served::Dropped,
+            Outcome::Wait(waiting) => Served::Waits(waiting),
+            Outcome::Reply(reply, mark) => {
+                self.answered.0 += 1;
+                if self.watched {
+                    self.show(mark, false, peer, local, &reply);
+                }
+                if out.is_empty() {
+                    *out = reply
+                } else {
+                    out.extend_from_slice(&reply)
+                }
+                Served::Answered
+            }
+        }
+    }
+
+    /// Appends the answer to `out` if it is at hand: what it is counted for.
+    fn answer(&mut self, packet: &[u8], client: IpAddr, out: &mut Vec<u8>) -> Option<Mark> {
+        let (view, arrival) = self.view(client)?;
+        let glance = Glance::at(packet, view, &mut self.key)?;
+        let prepared = self.live.answers.get(&self.key)?;
+        let limit = match self.transport {
             Transport::Tcp => reply::TCP,
             Transport::Udp => reply::payload_limit(glance.udp_payload, self.published.udp_payload),
         };
         if !prepared.holds(self.published.generation, self.now) || prepared.length(&glance) > limit {
-            return false;
+            return None;
         }
         let turn = if prepared.rotates() { self.live.turn() } else { 0 };
         prepared.write(&glance, self.now, turn, out);
-        true
+        let mark = Mark::from_bits(prepared.mark());
+        self.tally.asked(self.key.rtype(), arrival);
+        self.tally.answered(prepared.rcode(), mark);
+        Some(mark)
     }
 
-    fn view(&mut self, client: IpAddr) -> Option<u32> {
+    fn view(&mut self, client: IpAddr) -> Option<(u32, Arrival)> {
         match self.last {
-            Some((last, view)) if last == client => view,
+            Some((last, view, arrival)) if last == client => view.map(|view| (view, arrival)),
             _ => {
                 let allowed = self.published.allows(client);
                 let view = allowed.then(|| self.published.catalog.view(client).index);
-                self.last = Some((client, view));
-                view
+                let arrival = Arrival::new(self.transport == Transport::Tcp, client);
+                self.last = Some((client, view, arrival));
+                view.map(|view| (view, arrival))
             }
+        }
+    }
+
+    fn caller(&self, peer: SocketAddr, local: Option<IpAddr>) -> Caller {
+        let mut to = self.tally.address;
+        if let (Some(to), Some(local)) = (&mut to, local) {
+            to.set_ip(local);
+        }
+        Caller { peer, local: to, transport: self.transport }
+    }
+
+    /// Shows an answer to who watches.
+    #[cold]
+    fn show(&self, mark: Mark, fast: bool, peer: SocketAddr, local: Option<IpAddr>, reply: &[u8]) {
+        let view = self.published.catalog.view(peer.ip());
+        let answered = Answered { mark, fast, took: self.begun.elapsed(), view };
+        self.live.watch.answer(&self.caller(peer, local), reply, answered);
+    }
+}
+
+impl Drop for Lane<'_> {
+    /// The batch is done: all its answers took as long as the batch, at most. One look at the clock is enough.
+    fn drop(&mut self) {
+        if self.answered.0 > 0 {
+            self.tally.took(self.begun.elapsed(), self.answered.0);
+            self.tally.known(self.answered.1);
         }
     }
 }

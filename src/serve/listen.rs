@@ -19,8 +19,11 @@ pub struct Listener {
     pub address: SocketAddr,
     /// One UDP socket for each thread that serves it.
     pub udp: Vec<UdpSocket>,
-    /// The TCP socket, not blocking.
-    pub tcp: TcpListener,
+    /// The TCP socket, not blocking. Only a supervisor may leave it out.
+    pub tcp: Option<TcpListener>,
+    /// The sockets are a supervisor's ([`super::activation`]) and go to who comes after us: what is not read when
+    /// we stop must stay in them.
+    pub handed_over: bool,
 }
 
 /// A listen address that cannot be had.
@@ -34,6 +37,8 @@ pub struct BindError {
     pub cause: io::Error,
     /// Who has the port, if that can be seen.
     pub holder: Option<String>,
+    /// Where another address can be set.
+    pub setting: &'static str,
 }
 
 impl BindError {
@@ -49,16 +54,15 @@ impl BindError {
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot listen on {} ({}): {}", self.address, self.protocol, self.cause)?;
-        let port = self.address.port();
+        let (port, setting) = (self.address.port(), self.setting);
         match (self.cause.kind(), &self.holder) {
-            (io::ErrorKind::AddrInUse, Some(holder)) => write!(
-                f,
-                "\nhint: {holder} has port {port}; stop it, or set another address: `[server] listen` or `--listen`"
-            ),
+            (io::ErrorKind::AddrInUse, Some(holder)) => {
+                write!(f, "\nhint: {holder} has port {port}; stop it, or set another address: {setting}")
+            }
             (io::ErrorKind::AddrInUse, None) => write!(
                 f,
                 "\nhint: another process has port {port} (`ss -lunp` as root names it); stop it, or set another \
-                 address: `[server] listen` or `--listen`"
+                 address: {setting}"
             ),
             (io::ErrorKind::PermissionDenied, _) => write!(
                 f,
@@ -85,10 +89,7 @@ impl std::error::Error for BindError {
 /// # Errors
 /// The address cannot be had: why, and who has it.
 pub fn bind(address: SocketAddr, threads: usize) -> Result<Listener, BindError> {
-    let failed = |protocol: &'static str, at: SocketAddr, cause: io::Error| {
-        let holder = (cause.kind() == io::ErrorKind::AddrInUse).then(|| holder::of(at, protocol)).flatten();
-        BindError { address: at, protocol, cause, holder }
-    };
+    let failed = |protocol, at, cause| failed(protocol, at, cause, "`[server] listen` or `--listen`");
     let tcp = tcp(address).map_err(|cause| failed("TCP", address, cause))?;
     let address = tcp.local_addr().map_err(|cause| failed("TCP", address, cause))?;
     // Sockets that share a port by SO_REUSEPORT would also share it with another instance of us, each getting
@@ -96,7 +97,35 @@ pub fn bind(address: SocketAddr, threads: usize) -> Result<Listener, BindError> 
     drop(udp(address, false).map_err(|cause| failed("UDP", address, cause))?);
     let udp: Result<Vec<UdpSocket>, io::Error> = (0..threads.max(1)).map(|_| udp(address, true)).collect();
     let udp = udp.map_err(|cause| failed("UDP", address, cause))?;
-    Ok(Listener { address, udp, tcp })
+    Ok(Listener { address, udp, tcp: Some(tcp), handed_over: false })
+}
+
+/// Binds an address for DNS over TLS or HTTPS; with port 0 configured, the address has the port that the kernel chose.
+///
+/// # Errors
+/// As for [`bind`].
+pub fn bind_stream(
+    address: SocketAddr,
+    setting: &'static str,
+) -> Result<(SocketAddr, TcpListener), BindError> {
+    let bound = tcp(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+    bound.map_err(|cause| failed("TCP", address, cause, setting))
+}
+
+/// Binds an address for DNS over QUIC.
+///
+/// # Errors
+/// As for [`bind`].
+#[cfg(feature = "encrypted")]
+pub fn bind_quic(address: SocketAddr) -> Result<(SocketAddr, UdpSocket), BindError> {
+    let bound = udp(address, false).and_then(|socket| Ok((socket.local_addr()?, socket)));
+    bound.map_err(|cause| failed("UDP", address, cause, "`[server] listen_quic`"))
+}
+
+/// Why an address cannot be had.
+fn failed(protocol: &'static str, address: SocketAddr, cause: io::Error, setting: &'static str) -> BindError {
+    let holder = (cause.kind() == io::ErrorKind::AddrInUse).then(|| holder::of(address, protocol)).flatten();
+    BindError { address, protocol, cause, holder, setting }
 }
 
 fn udp(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {

@@ -1,14 +1,22 @@
 //! Shell to clients: sockets, connections, and the life of a query between them.
 //!
-//! [`udp`] and [`tcp`] move packets and bound what one client can take; `handle` is the story of a query;
+//! [`udp`], [`tcp`] and [`secured`] (TLS, HTTPS, QUIC) move packets and bound what one client can take; `handle` is the story of a query;
 //! `hear` is where it meets the cache and the upstream groups.
 
+pub mod activation;
+mod books;
+pub mod certificate;
 mod datagram;
 pub mod errands;
 pub mod handle;
 pub mod hear;
 pub mod holder;
+#[cfg(feature = "encrypted")]
+mod https;
 pub mod lane;
 pub mod listen;
+#[cfg(feature = "encrypted")]
+mod quic;
+pub mod secured;
 pub mod tcp;
 pub mod udp;

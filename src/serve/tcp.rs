@@ -1,25 +1,31 @@
-//! TCP: pipelined queries, answered as they finish (RFC 7766), within bounds that protect the others.
+//! TCP, and TLS over it: pipelined queries, answered as they finish (RFC 7766, RFC 7858), within bounds that protect
+//! the others.
 //!
 //! A connection has one task that reads and one that writes. Answers that are there at once go straight to the
 //! writer; the rest become tasks, so many at most for a connection. Whoever is slow to send or to receive is
 //! cut off after a while and costs nothing but its own connection.
 
-use super::handle::{self, Outcome, Transport, Waiting};
-use super::lane::Lane;
+use super::handle::{self, Transport, Waiting};
+use super::lane::{Lane, Served};
+use crate::engine::padding;
+use crate::state::tally::Tally;
 use crate::state::{Live, count};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
 
 /// A message that has begun must be there whole within this time.
-const MESSAGE_DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const MESSAGE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A TLS session must be there within this time.
+pub(super) const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Octets of answers that are gathered into one write.
 const WRITE_BUFFER: usize = 16 << 10;
@@ -37,8 +43,77 @@ pub struct TcpBounds {
     pub idle: Duration,
 }
 
-/// Accepts connections for the life of the process. `connections` is shared by all listeners.
+/// What a connection is served by.
+#[derive(Clone, Debug)]
+pub(super) struct Service {
+    /// Who answers.
+    pub(super) live: Arc<Live>,
+    /// Where that is counted.
+    pub(super) tally: Arc<Tally>,
+    /// How much at most.
+    pub(super) bounds: TcpBounds,
+    /// Answers to padded queries are padded: where nobody can read them, their lengths should say little too.
+    pub(super) padding: bool,
+}
+
+/// Serves plain TCP for the life of the process. `connections` is shared by all listeners.
 pub async fn serve(listener: TcpListener, live: Arc<Live>, bounds: TcpBounds, connections: Connections) {
+    let tally = tally_of(listener.local_addr(), &live);
+    let service = Service { live, tally, bounds, padding: false };
+    accept(listener, service, connections, |stream, peer, service| async move {
+        let (reader, writer) = stream.into_split();
+        converse(reader, writer, peer, service).await
+    })
+    .await;
+}
+
+/// Where what is served at an address is counted; a socket that listens has one.
+pub(super) fn tally_of(address: io::Result<SocketAddr>, live: &Live) -> Arc<Tally> {
+    match address {
+        Ok(address) => live.tallies.for_tasks(address),
+        Err(_) => live.tallies.tasks.clone(),
+    }
+}
+
+/// The answer to one message that came by itself; nothing if it gets none.
+#[cfg(feature = "encrypted")]
+pub(super) async fn answer(service: &Service, query: &[u8], peer: SocketAddr) -> Option<Vec<u8>> {
+    let mut reply = Vec::new();
+    let served =
+        Lane::new(&service.live, &service.tally, Transport::Tcp).serve(query, peer, None, &mut reply);
+    match served {
+        Served::Answered => Some(reply),
+        Served::Dropped => None,
+        Served::Waits(waiting) => Some(handle::in_time(&service.live, *waiting).await),
+    }
+}
+
+/// Serves TLS for the life of the process.
+pub(super) async fn serve_tls(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    service: Service,
+    connections: Connections,
+) {
+    accept(listener, service, connections, |stream, peer, service| {
+        let accepting = acceptor.accept(stream);
+        async move {
+            let (reader, writer) = tokio::io::split(timeout(HANDSHAKE_DEADLINE, accepting).await??);
+            converse(reader, writer, peer, service).await
+        }
+    })
+    .await;
+}
+
+/// Accepts connections, as many as the bounds allow, and has each of them conversed with by a task of its own.
+pub(super) async fn accept<F>(
+    listener: TcpListener,
+    service: Service,
+    connections: Connections,
+    converse: impl Fn(TcpStream, SocketAddr, Service) -> F,
+) where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -49,38 +124,44 @@ pub async fn serve(listener: TcpListener, live: Arc<Live>, bounds: TcpBounds, co
                 continue;
             }
         };
-        let Some(held) = connections.admit(peer.ip(), &bounds) else {
-            count(&live.counters.tcp_rejected);
+        let Some(held) = connections.admit(peer.ip(), &service.bounds) else {
+            count(&service.live.counters.tcp_rejected);
             continue; // closed by being dropped
         };
-        let (live, bounds) = (live.clone(), bounds.clone());
+        if stream.set_nodelay(true).is_err() {
+            continue; // gone already
+        }
+        let conversation = converse(stream, peer, service.clone());
         tokio::spawn(async move {
             // how a connection ended is its client's affair
-            let _ = converse(stream, peer, live, bounds).await;
+            let _ = conversation.await;
             drop(held);
         });
     }
 }
 
 /// Reads queries until the client is done, and lets every answer out before the connection closes.
-async fn converse(stream: TcpStream, peer: SocketAddr, live: Arc<Live>, bounds: TcpBounds) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let (reader, writer) = stream.into_split();
-    let (answers, outgoing) = mpsc::channel(bounds.pipeline.max(1));
-    let writer = tokio::spawn(write_all(writer, outgoing, bounds.idle));
-    let read = read_all(reader, peer, live, &bounds, answers).await;
+async fn converse(
+    reader: impl AsyncRead + Unpin,
+    writer: impl AsyncWrite + Unpin + Send + 'static,
+    peer: SocketAddr,
+    service: Service,
+) -> io::Result<()> {
+    let (answers, outgoing) = mpsc::channel(service.bounds.pipeline.max(1));
+    let writer = tokio::spawn(write_all(writer, outgoing, service.bounds.idle));
+    let read = read_all(reader, peer, service, answers).await;
     // The reader's sender is gone; the writer ends when the last waiting query has sent its answer.
     let written = writer.await.unwrap_or(Ok(()));
     read.and(written)
 }
 
 async fn read_all(
-    mut reader: OwnedReadHalf,
+    mut reader: impl AsyncRead + Unpin,
     peer: SocketAddr,
-    live: Arc<Live>,
-    bounds: &TcpBounds,
+    service: Service,
     answers: mpsc::Sender<Vec<u8>>,
 ) -> io::Result<()> {
+    let Service { live, bounds, .. } = &service;
     let in_flight = Arc::new(Semaphore::new(bounds.pipeline.max(1)));
     let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
     let mut inbox = Inbox::default();
@@ -88,17 +169,17 @@ async fn read_all(
     let mut due: Option<Instant> = None;
     loop {
         let mut replies = Vec::new();
-        let waiting = inbox.answer(&live, peer, &mut replies);
+        let waiting = inbox.answer(&service, peer, &mut replies);
         if !replies.is_empty() {
             answers.send(replies).await.map_err(|_| gone())?;
         }
-        if let Some(waiting) = waiting {
+        if let Some((waiting, padded)) = waiting {
             let Ok(permit) = in_flight.clone().acquire_owned().await else { return Ok(()) };
             let (live, answers) = (live.clone(), answers.clone());
             tokio::spawn(async move {
                 let reply = handle::in_time(&live, *waiting).await;
                 let mut framed = Vec::with_capacity(reply.len() + 2);
-                frame(&mut framed, |framed| framed.extend_from_slice(&reply));
+                frame(&mut framed, padded, |framed| framed.extend_from_slice(&reply));
                 let _ = answers.send(framed).await; // a client that has gone misses nothing
                 drop(permit);
             });
@@ -135,24 +216,24 @@ impl Inbox {
         self.bytes.is_empty()
     }
 
-    /// Answers whole messages into `replies` until one has to wait; that one is handed back.
-    fn answer(&mut self, live: &Arc<Live>, peer: SocketAddr, replies: &mut Vec<u8>) -> Option<Box<Waiting>> {
+    /// Answers whole messages into `replies` until one has to wait; that one is handed back, with whether its answer
+    /// is to be padded.
+    fn answer(
+        &mut self,
+        service: &Service,
+        peer: SocketAddr,
+        replies: &mut Vec<u8>,
+    ) -> Option<(Box<Waiting>, bool)> {
         let mut at = 0;
         let mut waiting = None;
-        let mut lane = Lane::new(live);
+        let mut lane = Lane::new(&service.live, &service.tally, Transport::Tcp);
         while let Some(packet) = next_message(&self.bytes[at..]) {
             at += 2 + packet.len();
-            let known = frame(replies, |replies| lane.answer(packet, peer.ip(), Transport::Tcp, replies));
-            if known {
-                continue;
-            }
-            match handle::at_once(live, packet, peer.ip(), Transport::Tcp) {
-                Outcome::Drop => {}
-                Outcome::Reply(reply) => frame(replies, |replies| replies.extend_from_slice(&reply)),
-                Outcome::Wait(query) => {
-                    waiting = Some(query);
-                    break;
-                }
+            let padded = service.padding && padding::is_asked_for(packet);
+            let served = frame(replies, padded, |replies| lane.serve(packet, peer, None, replies));
+            if let Served::Waits(query) = served {
+                waiting = Some((query, padded));
+                break;
             }
             if replies.len() >= WRITE_BUFFER {
                 break; // let them out before there are more
@@ -171,7 +252,7 @@ fn next_message(bytes: &[u8]) -> Option<&[u8]> {
 
 /// Writes answers as they come, as many with one call as have come.
 async fn write_all(
-    mut writer: OwnedWriteHalf,
+    mut writer: impl AsyncWrite + Unpin,
     mut outgoing: mpsc::Receiver<Vec<u8>>,
     patience: Duration,
 ) -> io::Result<()> {
@@ -180,16 +261,24 @@ async fn write_all(
             let Ok(more) = outgoing.try_recv() else { break };
             replies.extend(more);
         }
-        timeout(patience, writer.write_all(&replies)).await??;
+        let written = async {
+            writer.write_all(&replies).await?;
+            writer.flush().await // TLS may hold something back
+        };
+        timeout(patience, written).await??;
     }
     writer.shutdown().await
 }
 
-/// Appends a message with its length before it; nothing when `write` appended nothing. What `write` returned.
-fn frame<T>(buffer: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+/// Appends a message with its length before it, padded if it should be; nothing when `write` appended nothing. What
+/// `write` returned.
+fn frame<T>(buffer: &mut Vec<u8>, padded: bool, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     let start = buffer.len();
     buffer.extend([0, 0]);
     let written = write(buffer);
+    if padded {
+        padding::pad(buffer, start + 2);
+    }
     match u16::try_from(buffer.len() - start - 2) {
         Ok(length) if length > 0 => buffer[start..start + 2].copy_from_slice(&length.to_be_bytes()),
         _ => buffer.truncate(start), // no message is longer than 65535 octets: `finish` sees to it
@@ -205,7 +294,7 @@ pub struct Connections {
 
 impl Connections {
     /// A place for one more connection of a client, if the bounds leave one.
-    fn admit(&self, client: IpAddr, bounds: &TcpBounds) -> Option<Held> {
+    pub(super) fn admit(&self, client: IpAddr, bounds: &TcpBounds) -> Option<Held> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = open.values().sum();
         let own = open.get(&client).copied().unwrap_or(0);
@@ -224,7 +313,7 @@ impl Connections {
 
 /// The place of a connection; given back when dropped.
 #[derive(Debug)]
-struct Held {
+pub(super) struct Held {
     connections: Connections,
     client: IpAddr,
 }

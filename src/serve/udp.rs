@@ -1,15 +1,19 @@
 //! UDP: one thread for each socket, blocking while there is nothing to do.
 //!
-//! What can be answered at once is answered on the thread; what has to wait becomes a task. A socket that is
-//! bound to one address receives and sends in batches. A wildcard socket goes one by one, because each answer
-//! must leave from the address that was asked, and that is said beside each datagram (IP_PKTINFO).
+//! What can be answered at once is answered on the thread. What an upstream has to be asked for waits there too,
+//! in the thread's `Errands`: while any do, the thread waits for clients and replies alike. The rest becomes a
+//! task. A socket that is bound to one address receives and sends in batches. A wildcard socket goes one by one,
+//! because each answer must leave from the address that was asked, and that is said beside each datagram
+//! (IP_PKTINFO).
 
 use super::datagram::{BATCH, Local, send, send_batch};
-use super::errands::{self, Errands, Visitor};
-use super::handle::{self, Outcome, Transport};
-use super::lane::Lane;
+use super::errands::{Errands, Visitor};
+use super::handle::Transport;
+use super::lane::{Lane, Served};
 use crate::engine::reply::PLAIN_UDP;
+use crate::state::tally::Tally;
 use crate::state::{Live, count};
+use crate::upstream::relay::watch;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
@@ -22,7 +26,9 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// Octets of the longest query that is looked at; a longer one is cut and thereby malformed.
@@ -31,11 +37,26 @@ const LONGEST_QUERY: usize = 2048;
 /// Octets of a thread's stack: it holds no buffers.
 const STACK: usize = 512 << 10;
 
-/// Serves a socket on a thread of its own, for the life of the process.
+/// How often a thread that waits looks whether it is to stop.
+const LOOK_UP: Duration = Duration::from_millis(100);
+
+/// Tells threads to stop reading, so that what they have not read stays in sockets that others will read.
+pub type Stop = Arc<AtomicBool>;
+
+/// Serves a socket on a thread of its own: for the life of the process, or until it is told to stop. Then it answers
+/// what it has read and leaves the rest.
 ///
 /// # Errors
-/// The thread cannot be started, or the kernel does not tell the addresses of a wildcard socket's datagrams.
-pub fn serve(socket: UdpSocket, live: Arc<Live>, errands: Arc<Errands>, runtime: Handle) -> io::Result<()> {
+/// The thread or its descriptors cannot be had, or the kernel does not tell the addresses of a wildcard socket's
+/// datagrams.
+pub fn serve(
+    socket: UdpSocket,
+    live: Arc<Live>,
+    runtime: Handle,
+    stop: Option<Stop>,
+) -> io::Result<JoinHandle<()>> {
+    // Nothing else wakes a thread without harming a socket that is shared with another process.
+    socket.set_read_timeout(stop.is_some().then_some(LOOK_UP))?;
     let address = socket.local_addr()?;
     let wildcard = address.ip().is_unspecified();
     if wildcard && address.is_ipv4() {
@@ -43,42 +64,55 @@ pub fn serve(socket: UdpSocket, live: Arc<Live>, errands: Arc<Errands>, runtime:
     } else if wildcard {
         setsockopt(&socket, Ipv6RecvPacketInfo, &true)?;
     }
-    let server = Server { socket: Arc::new(socket), live, errands };
+    let epoll = watch()?;
+    let tally = live.tallies.for_thread(address);
+    let server = Server { socket: Arc::new(socket), tally, live, stop };
     let thread = thread::Builder::new().name("udp".into()).stack_size(STACK);
     thread.spawn(move || {
         let _within = runtime.enter();
+        let mut errands =
+            Errands::new(server.live.clone(), server.tally.clone(), server.socket.clone(), epoll);
         match (wildcard, address) {
-            (true, _) => server.one_by_one(),
-            (false, SocketAddr::V4(_)) => server.in_batches::<SockaddrIn>(),
-            (false, SocketAddr::V6(_)) => server.in_batches::<SockaddrIn6>(),
+            (true, _) => server.one_by_one(&mut errands),
+            (false, SocketAddr::V4(_)) => server.in_batches::<SockaddrIn>(&mut errands),
+            (false, SocketAddr::V6(_)) => server.in_batches::<SockaddrIn6>(&mut errands),
         }
-    })?;
-    Ok(())
+        while errands.are_open() {
+            server.turn(&mut errands);
+        }
+    })
 }
 
 /// A socket and what answers on it.
 struct Server {
     socket: Arc<UdpSocket>,
     live: Arc<Live>,
-    errands: Arc<Errands>,
+    stop: Option<Stop>,
+    tally: Arc<Tally>,
 }
 
 impl Server {
+    /// True until the thread is told to stop.
+    fn goes_on(&self) -> bool {
+        !self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Acquire))
+    }
+
     /// Receives and answers up to [`BATCH`] datagrams with a system call each way.
-    fn in_batches<A: Peer>(&self) {
+    fn in_batches<A: Peer>(&self, errands: &mut Errands) {
         let mut received = MultiHeaders::<A>::preallocate(BATCH, None);
         let mut sent = MultiHeaders::<A>::preallocate(BATCH, None);
         let mut buffers: [Vec<u8>; BATCH] = std::array::from_fn(|_| vec![0; LONGEST_QUERY]);
         let mut replies: [Vec<u8>; BATCH] = std::array::from_fn(|_| Vec::with_capacity(PLAIN_UDP));
         let mut peers: Vec<Option<A>> = Vec::with_capacity(BATCH);
         let mut visitors = Vec::new();
-        loop {
+        while self.goes_on() {
+            let Some(flags) = self.clients(errands, MsgFlags::MSG_WAITFORONE) else { continue };
             peers.clear();
             let mut slices = buffers.each_mut().map(|buffer| [IoSliceMut::new(buffer)]);
             let fd = self.socket.as_raw_fd();
-            match recvmmsg(fd, &mut received, slices.iter_mut(), MsgFlags::MSG_WAITFORONE, None) {
+            match recvmmsg(fd, &mut received, slices.iter_mut(), flags, None) {
                 Ok(messages) => {
-                    let mut lane = Lane::new(&self.live);
+                    let mut lane = Lane::new(&self.live, &self.tally, Transport::Udp);
                     for message in messages {
                         let Some(address) = message.address else { continue };
                         let packet = message.iovs().next().unwrap_or(&[]);
@@ -97,37 +131,61 @@ impl Server {
                 }
                 Err(error) => self.survive(error),
             }
-            if !visitors.is_empty() {
-                self.send_out(&mut visitors);
-            }
+            self.send_out(errands, &mut visitors);
             let slices = replies.each_ref().map(|reply| [IoSlice::new(reply)]);
             send_batch(&self.socket, &mut sent, &slices[..peers.len()], &peers, MsgFlags::empty());
         }
     }
 
     /// Receives and answers datagrams one by one, each answer from the address that was asked.
-    fn one_by_one(&self) {
+    fn one_by_one(&self, errands: &mut Errands) {
         let mut buffer = [0u8; LONGEST_QUERY];
         let mut reply = Vec::new();
         let mut visitors = Vec::new();
         let mut space = nix::cmsg_space!(libc::in_pktinfo, libc::in6_pktinfo);
-        loop {
-            let fd = self.socket.as_raw_fd();
-            let mut slices = [IoSliceMut::new(&mut buffer)];
-            match recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut space), MsgFlags::empty()) {
-                Ok(message) => {
-                    let local = local_address(&message);
-                    let Some(peer) = message.address.as_ref().and_then(to_std) else { continue };
-                    let packet = message.iovs().next().unwrap_or(&[]);
-                    let mut lane = Lane::new(&self.live);
-                    if self.answer(&mut lane, packet, peer, local, &mut reply, &mut visitors) {
-                        send(&self.socket, &reply, peer, local);
+        while self.goes_on() {
+            let Some(mut flags) = self.clients(errands, MsgFlags::empty()) else { continue };
+            // Made once somebody has asked: what was in force when the waiting began may be long over.
+            let mut lane = None;
+            for _ in 0..BATCH {
+                let fd = self.socket.as_raw_fd();
+                let mut slices = [IoSliceMut::new(&mut buffer)];
+                match recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut space), flags) {
+                    Ok(message) => {
+                        let local = local_address(&message);
+                        let Some(peer) = message.address.as_ref().and_then(to_std) else { continue };
+                        let packet = message.iovs().next().unwrap_or(&[]);
+                        let lane =
+                            lane.get_or_insert_with(|| Lane::new(&self.live, &self.tally, Transport::Udp));
+                        if self.answer(lane, packet, peer, local, &mut reply, &mut visitors) {
+                            send(&self.socket, &reply, peer, local);
+                        }
                     }
-                    self.send_out(&mut visitors);
+                    Err(Errno::EAGAIN) => break,
+                    Err(error) => self.survive(error),
                 }
-                Err(error) => self.survive(error),
+                flags = MsgFlags::MSG_DONTWAIT; // what came with it
             }
+            self.send_out(errands, &mut visitors);
         }
+    }
+
+    /// Waits for clients: in the kernel's hands while there is nobody else to wait for. How to receive them, if
+    /// there are any.
+    fn clients(&self, errands: &mut Errands, idle: MsgFlags) -> Option<MsgFlags> {
+        if !errands.are_open() {
+            return Some(idle);
+        }
+        self.turn(errands).then_some(MsgFlags::MSG_DONTWAIT)
+    }
+
+    /// Waits for replies and clients; true if there are clients.
+    fn turn(&self, errands: &mut Errands) -> bool {
+        let turned = catch_unwind(AssertUnwindSafe(|| errands.turn()));
+        if turned.is_err() {
+            count(&self.live.counters.panics);
+        }
+        turned.unwrap_or(false)
     }
 
     /// Puts the answer to a packet into `reply`, if it is there at once; whoever has to wait joins `visitors`.
@@ -145,21 +203,12 @@ impl Server {
             return false; // nobody can receive there
         }
         reply.clear();
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            if lane.answer(packet, peer.ip(), Transport::Udp, reply) {
-                return None;
-            }
-            Some(handle::at_once(&self.live, packet, peer.ip(), Transport::Udp))
-        }));
+        let outcome = catch_unwind(AssertUnwindSafe(|| lane.serve(packet, peer, local.ip(), reply)));
         match outcome {
-            Ok(None) => true,
-            Ok(Some(Outcome::Reply(bytes))) => {
-                *reply = bytes;
-                true
-            }
-            Ok(Some(Outcome::Drop)) => false,
-            Ok(Some(Outcome::Wait(waiting))) => {
-                visitors.push(Visitor { waiting, socket: self.socket.clone(), peer, local });
+            Ok(Served::Answered) => true,
+            Ok(Served::Dropped) => false,
+            Ok(Served::Waits(waiting)) => {
+                visitors.push(Visitor { waiting, peer, local });
                 false
             }
             Err(_) => {
@@ -170,9 +219,11 @@ impl Server {
     }
 
     /// Sends out for those who have to wait. A panic costs these, not the thread.
-    fn send_out(&self, visitors: &mut Vec<Visitor>) {
-        let sent = catch_unwind(AssertUnwindSafe(|| errands::send_out(&self.errands, &self.live, visitors)));
-        if sent.is_err() {
+    fn send_out(&self, errands: &mut Errands, visitors: &mut Vec<Visitor>) {
+        if visitors.is_empty() {
+            return;
+        }
+        if catch_unwind(AssertUnwindSafe(|| errands.send_out(visitors))).is_err() {
             visitors.clear();
             count(&self.live.counters.panics);
         }
@@ -182,7 +233,7 @@ impl Server {
     fn survive(&self, error: Errno) {
         if !matches!(error, Errno::EINTR | Errno::EAGAIN) {
             tracing::warn!(%error, "receiving a datagram failed");
-            thread::sleep(std::time::Duration::from_millis(10)); // whatever it is, it must not eat a core
+            thread::sleep(Duration::from_millis(10)); // whatever it is, it must not eat a core
         }
     }
 }

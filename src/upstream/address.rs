@@ -1,37 +1,109 @@
 //! The address of one upstream server, as a person writes it in the configuration.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
+
+use tokio_rustls::rustls::pki_types::ServerName;
 
 /// The port of DNS over UDP and TCP.
 pub(super) const DNS_PORT: u16 = 53;
+/// The port of DNS over TLS and over QUIC (RFC 7858 section 3.1, RFC 9250 section 4.1.1).
+const TLS_PORT: u16 = 853;
+/// The port of HTTPS.
+const HTTPS_PORT: u16 = 443;
+/// The path of DNS over HTTPS where none is written: the one that nearly all servers have.
+const HTTPS_PATH: &str = "/dns-query";
 
-/// One upstream server. Plain DNS only so far; a field for the transport will stand beside the address.
+/// One upstream server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServerAddress {
-    /// Where it listens, UDP and TCP.
+    /// Where it listens; the unspecified address where only its name is known, see [`Self::is_named`].
     pub addr: SocketAddr,
+    /// What it is spoken to by.
+    pub transport: Transport,
+}
+
+/// What a server is spoken to by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// UDP, and TCP where that does not do.
+    Plain,
+    /// DNS over TLS; the certificate must be valid for this name or address.
+    Tls(ServerName<'static>),
+    /// DNS over HTTPS: the name, and the path.
+    Https(ServerName<'static>, String),
+    /// DNS over QUIC.
+    Quic(ServerName<'static>),
+}
+
+impl ServerAddress {
+    /// True when what is said can be read, and forged, on the way.
+    pub fn is_plain(&self) -> bool {
+        self.transport == Transport::Plain
+    }
+
+    /// True when its address is not known, but to be found by its name.
+    pub fn is_named(&self) -> bool {
+        self.addr.ip().is_unspecified()
+    }
 }
 
 impl From<SocketAddr> for ServerAddress {
     fn from(addr: SocketAddr) -> Self {
-        Self { addr }
+        Self { addr, transport: Transport::Plain }
     }
 }
 
 impl From<IpAddr> for ServerAddress {
     fn from(ip: IpAddr) -> Self {
-        Self { addr: SocketAddr::new(ip, DNS_PORT) }
+        SocketAddr::new(ip, DNS_PORT).into()
     }
 }
 
 impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.addr {
-            SocketAddr::V4(addr) if addr.port() == DNS_PORT => write!(f, "{}", addr.ip()),
-            addr => write!(f, "{addr}"),
+        match &self.transport {
+            Transport::Plain => write_address(f, self.addr, DNS_PORT),
+            Transport::Tls(name) => self.write_url(f, "tls", TLS_PORT, name, ""),
+            Transport::Quic(name) => self.write_url(f, "quic", TLS_PORT, name, ""),
+            Transport::Https(name, path) => self.write_url(f, "https", HTTPS_PORT, name, path),
         }
+    }
+}
+
+impl ServerAddress {
+    /// Writes the address of an encrypted server.
+    fn write_url(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        scheme: &str,
+        usual: u16,
+        name: &ServerName<'static>,
+        path: &str,
+    ) -> fmt::Result {
+        write!(f, "{scheme}://")?;
+        if self.is_named() {
+            f.write_str(&name.to_str())?;
+            if self.addr.port() != usual {
+                write!(f, ":{}", self.addr.port())?;
+            }
+            return f.write_str(path);
+        }
+        write_address(f, self.addr, usual)?;
+        f.write_str(path)?;
+        match name {
+            ServerName::IpAddress(_) => Ok(()),
+            name => write!(f, "#{}", name.to_str()),
+        }
+    }
+}
+
+/// Writes an address; the usual port is left out where that leaves no doubt.
+fn write_address(f: &mut fmt::Formatter<'_>, addr: SocketAddr, usual: u16) -> fmt::Result {
+    match addr {
+        SocketAddr::V4(addr) if addr.port() == usual => write!(f, "{}", addr.ip()),
+        addr => write!(f, "{addr}"),
     }
 }
 
@@ -39,8 +111,72 @@ impl FromStr for ServerAddress {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let addr = parse(text).map_err(|problem| AddressError { text: text.to_owned(), problem })?;
-        Ok(Self { addr })
+        let parsed = match text.split_once("://") {
+            None => parse(text, DNS_PORT).map(Self::from),
+            Some((scheme, rest)) => encrypted(&scheme.to_ascii_lowercase(), rest),
+        };
+        parsed.map_err(|problem| AddressError { text: text.to_owned(), problem })
+    }
+}
+
+/// Reads what stands behind the scheme of an encrypted server: `IP[:PORT][/PATH][#NAME]` or `NAME[:PORT][/PATH]`.
+fn encrypted(scheme: &str, rest: &str) -> Result<ServerAddress, &'static str> {
+    let usual = match scheme {
+        "tls" => TLS_PORT,
+        "quic" | "https" if !cfg!(feature = "encrypted") => {
+            return Err("this build has no DoH/DoQ; build with --features encrypted");
+        }
+        "quic" => TLS_PORT,
+        "https" => HTTPS_PORT,
+        _ => {
+            return Err(
+                "the schemes are tls://, https:// and quic://; without one, like 10.1.0.53, it is plain DNS",
+            );
+        }
+    };
+    let (rest, name) = rest.split_once('#').map_or((rest, None), |(rest, name)| (rest, Some(name)));
+    let (place, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if scheme != "https" && !path.is_empty() {
+        return Err("only https:// has a path; write tls://192.0.2.1#dns.example");
+    }
+    let (addr, host) = match parse(place, usual) {
+        Ok(addr) => (addr, None),
+        Err(problem) => named(place, usual)
+            .ok_or(problem)
+            .map(|(port, host)| (SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), Some(host)))?,
+    };
+    let name = match (name, host) {
+        (None, Some(host)) => host,
+        (None, None) => ServerName::from(addr.ip()), // certificates for addresses are rare, but they exist
+        (Some(_), Some(_)) => {
+            return Err("a name behind a # goes with an address: tls://192.0.2.1#dns.example");
+        }
+        (Some(name), None) => ServerName::try_from(name.to_owned())
+            .map_err(|_| "behind the # goes the name in the server's certificate, like dns.example")?,
+    };
+    let transport = match scheme {
+        "tls" => Transport::Tls(name),
+        "quic" => Transport::Quic(name),
+        _ => {
+            let path = path.strip_suffix("{?dns}").unwrap_or(path); // the form of RFC 8484 section 3
+            if !path.bytes().all(|octet| octet.is_ascii_graphic()) {
+                return Err("the path may hold printable ASCII only");
+            }
+            Transport::Https(name, if path.is_empty() { HTTPS_PATH } else { path }.to_owned())
+        }
+    };
+    Ok(ServerAddress { addr, transport })
+}
+
+/// The port and the name in `NAME[:PORT]`.
+fn named(text: &str, usual: u16) -> Option<(u16, ServerName<'static>)> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().ok().filter(|port| *port > 0)?),
+        None => (text, usual),
+    };
+    match ServerName::try_from(host.to_owned()) {
+        Ok(name @ ServerName::DnsName(_)) => Some((port, name)),
+        _ => None,
     }
 }
 
@@ -61,14 +197,8 @@ impl fmt::Display for AddressError {
 
 impl std::error::Error for AddressError {}
 
-/// Reads `IP`, `IP:PORT`, `[v6]` or `[v6]:PORT`.
-fn parse(text: &str) -> Result<SocketAddr, &'static str> {
-    if let Some((scheme, _)) = text.split_once("://") {
-        return Err(match scheme.to_ascii_lowercase().as_str() {
-            "tls" | "https" | "quic" | "h3" => "encrypted upstreams are not built in yet",
-            _ => "write an address without a scheme, like 10.1.0.53 or 10.1.0.53:5353",
-        });
-    }
+/// Reads `IP`, `IP:PORT`, `[v6]` or `[v6]:PORT`; with this port where none is written.
+fn parse(text: &str, port: u16) -> Result<SocketAddr, &'static str> {
     if text.contains('%') {
         return Err("addresses with a scope (%interface) are not supported");
     }
@@ -76,7 +206,7 @@ fn parse(text: &str) -> Result<SocketAddr, &'static str> {
     let addr = if let Ok(addr) = text.parse::<SocketAddr>() {
         addr
     } else if let Ok(ip) = bare.parse::<IpAddr>() {
-        SocketAddr::new(ip, DNS_PORT)
+        SocketAddr::new(ip, port)
     } else {
         return Err(diagnose(text));
     };
@@ -117,6 +247,11 @@ mod tests {
             ("::1", "[::1]:53", "[::1]:53"),
             ("[::1]", "[::1]:53", "[::1]:53"),
             ("[2001:db8::1]:5353", "[2001:db8::1]:5353", "[2001:db8::1]:5353"),
+            ("tls://192.0.2.1#dns.example", "192.0.2.1:853", "tls://192.0.2.1#dns.example"),
+            ("TLS://192.0.2.1:8853#dns.example", "192.0.2.1:8853", "tls://192.0.2.1:8853#dns.example"),
+            ("tls://192.0.2.1", "192.0.2.1:853", "tls://192.0.2.1"),
+            ("tls://dns.example", "0.0.0.0:853", "tls://dns.example"),
+            ("tls://2001:db8::1#dns.example", "[2001:db8::1]:853", "tls://[2001:db8::1]:853#dns.example"),
         ];
         for (text, addr, shown) in rows {
             let parsed: ServerAddress = text.parse().unwrap();
@@ -126,13 +261,43 @@ mod tests {
         }
     }
 
+    #[cfg(not(feature = "encrypted"))]
+    #[test]
+    fn what_is_not_built_in_says_how_to_build_it() {
+        for text in ["https://dns.example/dns-query", "QUIC://192.0.2.1"] {
+            let error = text.parse::<ServerAddress>().unwrap_err().to_string();
+            assert!(error.contains("this build has no DoH/DoQ; build with --features encrypted"), "{error}");
+        }
+    }
+
+    #[cfg(feature = "encrypted")]
+    #[test]
+    fn addresses_of_doh_and_doq_parse_and_print() {
+        let rows = [
+            ("https://dns.example", "https://dns.example/dns-query"),
+            ("https://dns.example/q{?dns}", "https://dns.example/q"),
+            ("https://192.0.2.1/dns-query#dns.example", "https://192.0.2.1/dns-query#dns.example"),
+            ("https://[2001:db8::1]:8443/q", "https://[2001:db8::1]:8443/q"),
+            ("quic://192.0.2.1#dns.example", "quic://192.0.2.1#dns.example"),
+            ("quic://dns.example:8853", "quic://dns.example:8853"),
+        ];
+        for (text, shown) in rows {
+            let parsed: ServerAddress = text.parse().unwrap();
+            assert_eq!(parsed.to_string(), shown, "{text}");
+            assert_eq!(shown.parse::<ServerAddress>().unwrap(), parsed, "{text}");
+        }
+    }
+
     #[test]
     fn a_bad_address_says_what_to_write() {
         let rows = [
-            ("tls://192.0.2.1#dns.example", "encrypted upstreams are not built in yet"),
-            ("https://dns.example/dns-query", "encrypted upstreams are not built in yet"),
-            ("QUIC://192.0.2.1", "encrypted upstreams are not built in yet"),
-            ("udp://192.0.2.1", "without a scheme"),
+            ("tls://dns.example#other.example", "goes with an address"),
+            ("tls://192.0.2.1/dns-query#dns.example", "only https:// has a path"),
+            ("tls://192.0.2.1#", "behind the #"),
+            ("tls://192.0.2.1#dns example", "behind the #"),
+            ("tls://192.0.2.1:0#dns.example", "port 0"),
+            ("tls://dns.example:0", "IP address"),
+            ("udp://192.0.2.1", "the schemes are"),
             ("fe80::1%eth0", "scope"),
             ("dns.example", "IP address"),
             ("", "IP address"),

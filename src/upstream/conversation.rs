@@ -1,4 +1,5 @@
-//! One question to one server, to its end: over UDP first, then whatever its reply calls for.
+//! One question to one server, to its end: over UDP first, then whatever its reply calls for. To a server of
+//! encrypted DNS it goes over a stream from the beginning.
 //!
 //! | what comes back                                   | what follows                                        |
 //! |---------------------------------------------------|-----------------------------------------------------|
@@ -33,7 +34,7 @@ const MAX_ROUNDS: usize = 6;
 pub(super) struct Heard {
     /// The message.
     pub(super) message: Message,
-    /// It came over TCP.
+    /// It came over TCP or TLS.
     pub(super) over_tcp: bool,
 }
 
@@ -48,7 +49,7 @@ enum Unheard {
 /// Asks `server`, as often as its replies call for.
 pub(super) async fn ask(server: &Server, query: &Outgoing) -> Result<Heard, Outcome> {
     let mut manner = server.manner();
-    let mut over_tcp = false;
+    let mut over_tcp = !server.address().is_plain();
     let mut retried_cookie = false;
     let mut dropped_edns = false;
     let mut dropped_case = false;
@@ -210,9 +211,14 @@ impl Wrong {
 
 /// The same query over a stream.
 async fn stream_round(server: &Server, sent: &Sent) -> Result<Heard, Outcome> {
-    let reply = transport::over_stream(server.address().addr, &sent.bytes).await.map_err(|e| blame(&e))?;
-    match sent.judge(reply, Channel::Stream) {
+    let sent_at = now();
+    let arrived = server.streams().ask(&sent.bytes).await?;
+    match sent.judge(arrived.reply, Channel::Stream) {
         Verdict::Answer(message, cookie) => {
+            // What plain servers need over UDP is measured there; connecting is no part of what a server needs.
+            if arrived.kept && !server.address().is_plain() {
+                server.measured(now().saturating_duration_since(sent_at));
+            }
             server.learn(|memory| match cookie {
                 ReplyCookie::Server(cookie) => memory.learned_cookie(cookie, now()),
                 // No one else can have written this reply: the server has given up cookies, if it ever had them.

@@ -33,6 +33,10 @@ pub enum Outcome {
     TimedOut,
     /// The network or the server's host said no.
     Network(String),
+    /// It was reached, but no trusted TLS session with it came about.
+    Tls(String),
+    /// It speaks HTTP, and says so with another status than 200.
+    Http(u16),
     /// This machine could not send: out of descriptors, ports, memory.
     Local(String),
     /// The server replied with a failing rcode.
@@ -56,6 +60,8 @@ pub enum FailureKind {
     Timeout,
     /// No server could be reached.
     Network,
+    /// Servers were reached, but no trusted TLS session with any came about.
+    Tls,
     /// Servers replied, but with a failing rcode; this is the last one.
     Rcode(ResponseCode),
     /// Servers replied, but none resolves for us.
@@ -78,7 +84,9 @@ impl Failure {
             FailureKind::Timeout
         } else if any(|o| matches!(o, Outcome::Referral)) {
             FailureKind::Referral
-        } else if any(|o| matches!(o, Outcome::Network(_))) {
+        } else if any(|o| matches!(o, Outcome::Tls(_))) {
+            FailureKind::Tls
+        } else if any(|o| matches!(o, Outcome::Network(_) | Outcome::Http(_))) {
             FailureKind::Network
         } else if any(|o| matches!(o, Outcome::AtLimit | Outcome::Local(_))) {
             FailureKind::Overloaded
@@ -94,8 +102,8 @@ impl FailureKind {
     pub fn extended_error(self) -> u16 {
         match self {
             Self::NoServers | Self::Timeout | Self::Rcode(_) | Self::Referral | Self::Looping => 22, // No Reachable Authority
-            Self::Network => 23,   // Network Error
-            Self::Overloaded => 0, // Other
+            Self::Network | Self::Tls => 23, // Network Error
+            Self::Overloaded => 0,           // Other
         }
     }
 }
@@ -106,6 +114,7 @@ impl fmt::Display for FailureKind {
             Self::NoServers => f.write_str("no upstream server is configured"),
             Self::Timeout => f.write_str("no upstream server answered in time"),
             Self::Network => f.write_str("no upstream server can be reached"),
+            Self::Tls => f.write_str("no upstream server could be trusted"),
             Self::Rcode(rcode) => write!(f, "the upstream servers answer {}", mnemonic(*rcode)),
             Self::Referral => {
                 f.write_str("the upstream servers do not resolve for us: they answer with referrals")
@@ -121,6 +130,8 @@ impl fmt::Display for Outcome {
         match self {
             Self::TimedOut => f.write_str("no answer"),
             Self::Network(error) => f.write_str(error),
+            Self::Http(status) => write!(f, "HTTP status {status}"),
+            Self::Tls(error) => write!(f, "TLS: {error}"),
             Self::Local(error) => write!(f, "could not be asked: {error}"),
             Self::Rcode(rcode) => f.write_str(&mnemonic(*rcode)),
             Self::Referral => f.write_str("a referral"),
@@ -188,6 +199,7 @@ mod tests {
             (vec![], None, FailureKind::NoServers),
             (vec![Outcome::TimedOut, Outcome::Rcode(servfail)], Some(servfail), FailureKind::Rcode(servfail)),
             (vec![unreachable(), Outcome::TimedOut], None, FailureKind::Timeout),
+            (vec![unreachable(), Outcome::Tls(String::new())], None, FailureKind::Tls),
             (vec![Outcome::AtLimit, unreachable()], None, FailureKind::Network),
             (vec![Outcome::AtLimit, Outcome::Looping], None, FailureKind::Overloaded),
             (vec![Outcome::Looping, Outcome::Looping], None, FailureKind::Looping),

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::server::Server;
-use super::{Failure, Outgoing, Reply, ServerAddress, Strategy, exchange};
+use super::stream::Means;
+use super::{Failure, Outgoing, Reply, ServerAddress, Strategy, Trust, exchange};
 
 /// How a group behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,11 +16,21 @@ pub struct GroupOptions {
     pub max_in_flight: usize,
     /// The time one exchange may take: under the 4 s within which every client has its answer.
     pub deadline: Duration,
+    /// Whose certificates count, if any of the servers needs one.
+    pub trust: Option<Arc<Trust>>,
+    /// Who is asked for the addresses of servers that are known by name: plain servers.
+    pub bootstrap: Vec<ServerAddress>,
 }
 
 impl Default for GroupOptions {
     fn default() -> Self {
-        Self { strategy: Strategy::default(), max_in_flight: 1000, deadline: Duration::from_millis(3800) }
+        Self {
+            strategy: Strategy::default(),
+            max_in_flight: 1000,
+            deadline: Duration::from_millis(3800),
+            trust: None,
+            bootstrap: Vec::new(),
+        }
     }
 }
 
@@ -43,7 +54,13 @@ impl Group {
                 distinct.push(server);
             }
         }
-        let live = |address| Arc::new(Server::new(address, options.max_in_flight));
+        let bootstrap =
+            (!options.bootstrap.is_empty() && distinct.iter().any(ServerAddress::is_named)).then(|| {
+                let plain = options.bootstrap.iter().filter(|server| server.is_plain()).cloned().collect();
+                Arc::new(Self::new("bootstrap".to_owned(), plain, GroupOptions::default()))
+            });
+        let means = Means { trust: options.trust.clone(), bootstrap };
+        let live = |address| Arc::new(Server::with(means.clone(), address, options.max_in_flight));
         Self { name, servers: distinct.into_iter().map(live).collect(), options }
     }
 
@@ -67,17 +84,23 @@ impl Group {
         &self.servers
     }
 
-    /// The server that the relay may ask: the first, while all are well and there is nothing to find out.
+    /// The server that the relay may ask: the first, while all are well and there is nothing to find out. The relay
+    /// speaks plain DNS only.
     /// Otherwise an exchange decides, which also probes those that are not.
     pub fn steady(&self) -> Option<&Arc<Server>> {
         let one_by_one = self.options.strategy == Strategy::Failover || self.servers.len() == 1;
-        let first = self.servers.first().filter(|_| one_by_one)?;
+        let first = self.servers.first().filter(|first| one_by_one && first.address().is_plain())?;
         self.servers.iter().all(|server| server.is_steady()).then_some(first)
     }
 
     /// It has no servers: every exchange fails at once.
     pub fn is_empty(&self) -> bool {
         self.servers.is_empty()
+    }
+
+    /// It has servers, and none of them can be relied on.
+    pub fn is_broken(&self) -> bool {
+        !self.servers.is_empty() && !self.servers.iter().any(|server| server.is_steady())
     }
 
     /// When any of its servers last gave an answer: later than a failure, it says that asking again is worth it.

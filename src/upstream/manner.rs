@@ -29,9 +29,17 @@ pub(super) struct Manner {
     pub(super) client_cookie: Option<ClientCookie>,
     /// The server's half, if it ever gave us one.
     pub(super) server_cookie: Option<Vec<u8>>,
+    /// Its length made a multiple of 128 octets (RFC 8467 section 4.1).
+    pub(super) padded: bool,
 }
 
 impl Manner {
+    /// The same on a road that is encrypted: nobody can forge there, so that case and cookie are of no use, but
+    /// somebody may look at lengths.
+    pub(super) fn encrypted(self) -> Self {
+        Self { mix_case: false, client_cookie: None, server_cookie: None, padded: true, ..self }
+    }
+
     /// A reply over UDP without a cookie would be suspicious.
     pub(super) fn expects_cookie(&self) -> bool {
         self.edns && self.server_cookie.is_some()
@@ -68,6 +76,7 @@ impl Memory {
             mix_case: !in_force(self.folds_case_until),
             client_cookie: self.client_cookie,
             server_cookie: self.server_cookie.as_ref().and_then(fresh),
+            padded: false,
         }
     }
 

@@ -10,7 +10,8 @@
 //! (`exchange.rs`) in the order `policy.rs` gives; what is known of each server lives in [`Server`]
 //! (`health.rs`: is it up, how fast; `manner.rs`: how it wants to be asked). A conversation with one server
 //! (`conversation.rs`) begins over UDP and moves to TCP when a reply is cut or looks forged; `wire.rs` writes
-//! queries and judges replies; `transport.rs` has the sockets, and is where a new transport goes.
+//! queries and judges replies; `transport.rs` has the sockets, and is where a new transport goes; `stream/` keeps
+//! TCP and TLS connections open, `tls.rs` says whose certificates count.
 //!
 //! Beside the path of a query: [`Inflight`] merges identical questions, [`system`] finds the system's servers,
 //! [`LoopDetector`] sets aside a server that leads back to us.
@@ -30,7 +31,9 @@ mod probe;
 mod random;
 pub mod relay;
 mod server;
+mod stream;
 pub mod system;
+mod tls;
 mod transport;
 mod wire;
 
@@ -44,7 +47,7 @@ use std::time::{Duration, Instant};
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RecordType};
 
-pub use address::{AddressError, ServerAddress};
+pub use address::{AddressError, ServerAddress, Transport};
 pub use failure::{Attempt, Failure, FailureKind, Outcome};
 pub use group::{Group, GroupOptions};
 pub use health::Standing;
@@ -52,6 +55,7 @@ pub use inflight::{Inflight, NotJoined};
 pub use policy::Strategy;
 pub use probe::LoopDetector;
 pub use server::{Counts, Server, ServerSnapshot};
+pub use tls::Trust;
 
 /// What is asked of a group of servers. The case of the name is irrelevant: it is randomised on the way out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -76,7 +80,7 @@ pub struct Reply {
     pub server: ServerAddress,
     /// From the start of the exchange to the answer.
     pub elapsed: Duration,
-    /// The answer came over TCP.
+    /// The answer came over TCP or TLS.
     pub over_tcp: bool,
 }
 

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::io;
 
 /// How much is drawn at once.
-const BLOCK: usize = 512;
+const BLOCK: usize = 4096;
 
 /// Bytes drawn and not yet used.
 struct Pool {

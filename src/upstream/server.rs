@@ -1,6 +1,6 @@
 //! One upstream server as it is known right now: health, manner, load, counters.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::health::{Health, Rtt, Standing};
 use super::manner::{Manner, Memory};
 use super::policy::{View, hedge_delay};
+use super::stream::{Means, Streams};
 use super::{Outcome, ServerAddress, now, random};
+use crate::state::tally::{Durations, Histogram};
 
 /// One server of a group.
 #[derive(Debug)]
@@ -22,12 +24,18 @@ pub struct Server {
     permits: Semaphore,
     /// How many permits there are.
     max_in_flight: usize,
+    /// Connections to it.
+    streams: Streams,
+    /// Questions that relays have open: as many as there are permits, at most.
+    relayed: AtomicUsize,
     /// Set aside because it leads back to us.
     looping: AtomicBool,
     /// A probe is under way.
     probing: AtomicBool,
     /// What happened so far.
     counters: Counters,
+    /// How long its replies took.
+    durations: Durations,
 }
 
 /// The part of a server that is behind its lock.
@@ -68,6 +76,8 @@ counters! {
     timeouts,
     /// Tries ended by an error of the network.
     network_errors,
+    /// Tries that ended because no trusted TLS session came about.
+    tls_errors,
     /// Tries that this machine could not send.
     local_errors,
     /// Replies with a failing rcode.
@@ -110,21 +120,32 @@ pub struct ServerSnapshot {
     pub last_success: Option<Instant>,
     /// What happened so far.
     pub counts: Counts,
+    /// How long its replies took.
+    pub durations: Histogram,
 }
 
 impl Server {
-    /// A server nothing is known of yet.
+    /// A plain server nothing is known of yet.
+    #[cfg(test)]
     pub(super) fn new(address: ServerAddress, max_in_flight: usize) -> Self {
+        Self::with(Means::default(), address, max_in_flight)
+    }
+
+    /// A server nothing is known of yet.
+    pub(super) fn with(means: Means, address: ServerAddress, max_in_flight: usize) -> Self {
         let memory = Memory::new(random::bytes().ok());
         let max_in_flight = max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
         Self {
+            streams: Streams::new(&address, means),
             address,
             state: Mutex::new(State { health: Health::default(), memory }),
             permits: Semaphore::new(max_in_flight),
             max_in_flight,
+            relayed: AtomicUsize::new(0),
             looping: AtomicBool::new(false),
             probing: AtomicBool::new(false),
             counters: Counters::default(),
+            durations: Durations::default(),
         }
     }
 
@@ -159,6 +180,7 @@ impl Server {
             in_flight: self.max_in_flight - self.permits.available_permits(),
             last_success: state.health.last_answer(),
             counts: self.counters.read(),
+            durations: self.durations.read(),
         }
     }
 
@@ -182,18 +204,28 @@ impl Server {
         permit
     }
 
-    /// Queries that may be under way to it.
-    pub(super) fn max_in_flight(&self) -> usize {
-        self.max_in_flight
+    /// One more question of a relay, if the limit allows; [`Self::release_relayed`] takes it back.
+    pub(super) fn admit_relayed(&self) -> bool {
+        let admitted = self.relayed.fetch_add(1, Ordering::Relaxed) < self.max_in_flight;
+        if !admitted {
+            self.release_relayed(1);
+        }
+        admitted
     }
 
-    /// A reply came over UDP after `sample`; `usable` says whether its code was NOERROR or NXDOMAIN.
-    pub(super) fn replied_in(&self, sample: Duration, usable: bool) {
+    /// So many questions of a relay are no longer open.
+    pub(super) fn release_relayed(&self, questions: usize) {
+        self.relayed.fetch_sub(questions, Ordering::Relaxed);
+    }
+
+    /// A reply came over UDP now, after `sample`; `usable` says whether its code was NOERROR or NXDOMAIN.
+    pub(super) fn replied_in(&self, sample: Duration, usable: bool, now: Instant) {
         let counters = &self.counters;
         if usable { &counters.successes } else { &counters.bad_rcodes }.bump();
+        self.durations.observe(sample);
         let mut state = self.state();
         state.health.measured(sample);
-        state.health.replied(usable, now());
+        state.health.replied(usable, now);
     }
 
     /// A query sent then got no reply in the usual time.
@@ -214,7 +246,13 @@ impl Server {
 
     /// How to ask it now.
     pub(super) fn manner(&self) -> Manner {
-        self.state().memory.manner(now())
+        let manner = self.state().memory.manner(now());
+        if self.address.is_plain() { manner } else { manner.encrypted() }
+    }
+
+    /// The connections to it.
+    pub(super) fn streams(&self) -> &Streams {
+        &self.streams
     }
 
     /// Notes something learned of its manner.
@@ -222,7 +260,7 @@ impl Server {
         lesson(&mut self.state().memory);
     }
 
-    /// A reply came over UDP after `sample`.
+    /// A reply came over UDP, or over a connection that was open, after `sample`.
     pub(super) fn measured(&self, sample: Duration) {
         self.state().health.measured(sample);
     }
@@ -277,6 +315,9 @@ impl Try<'_> {
     pub(super) fn ended(mut self, result: Result<(), &Outcome>) {
         self.open = false;
         let counters = &self.server.counters;
+        if matches!(result, Ok(()) | Err(Outcome::Rcode(_) | Outcome::Referral)) {
+            self.server.durations.observe(now().saturating_duration_since(self.started));
+        }
         let mut state = self.server.state();
         match result {
             Ok(()) => {
@@ -287,8 +328,12 @@ impl Try<'_> {
                 counters.bad_rcodes.bump();
                 state.health.replied(false, now());
             }
-            Err(Outcome::Network(_)) => {
+            Err(Outcome::Network(_) | Outcome::Http(_)) => {
                 counters.network_errors.bump();
+                state.health.missed(self.started, now());
+            }
+            Err(Outcome::Tls(_)) => {
+                counters.tls_errors.bump();
                 state.health.missed(self.started, now());
             }
             Err(Outcome::Garbled) => {

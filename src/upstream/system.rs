@@ -25,21 +25,39 @@ pub struct Paths {
     pub resolv_conf: PathBuf,
     /// The servers behind the stub of systemd-resolved.
     pub behind_stub: PathBuf,
+    /// What `pvtzd resolver take` remembered: the servers before resolv.conf was made to lead to us. The first that
+    /// is there counts.
+    pub remembered: Vec<PathBuf>,
 }
+
+/// The file of remembered servers, in the folders where it may be.
+pub const REMEMBERED: &str = "resolver-upstream.conf";
+
+/// The folder where `pvtzd resolver` keeps what it remembers, unless it is told another one.
+pub const REMEMBERED_IN: &str = "/var/lib/pvtzd-resolver";
 
 impl Default for Paths {
     fn default() -> Self {
         Self {
             resolv_conf: "/etc/resolv.conf".into(),
             behind_stub: "/run/systemd/resolve/resolv.conf".into(),
+            remembered: vec![Path::new(REMEMBERED_IN).join(REMEMBERED)],
         }
     }
 }
 
 impl Paths {
-    /// A watch over both files.
+    /// The system's files, and a state directory that may be where the former servers were remembered.
+    pub fn with_state(directory: Option<&Path>) -> Self {
+        let mut paths = Self::default();
+        paths.remembered.splice(0..0, directory.map(|directory| directory.join(REMEMBERED)));
+        paths
+    }
+
+    /// A watch over all of the files.
     pub fn watch(&self) -> Watch {
-        Watch::new(vec![self.resolv_conf.clone(), self.behind_stub.clone()])
+        let files = [&self.resolv_conf, &self.behind_stub].into_iter().chain(&self.remembered);
+        Watch::new(files.cloned().collect())
     }
 }
 
@@ -71,6 +89,18 @@ pub fn discover(paths: &Paths, own: &[SocketAddr]) -> SystemServers {
     if found.servers.is_empty() && paths.behind_stub.exists() {
         let behind = read(&paths.behind_stub, &mut found.notes).unwrap_or_default();
         take(&behind, &paths.behind_stub, own, &local, &mut found);
+    }
+    // It leads to us alone because somebody took it over: that was remembered, and is no fault.
+    if found.servers.is_empty()
+        && let Some(path) = paths.remembered.iter().find(|path| path.exists())
+    {
+        let mut former = SystemServers::default();
+        let named = read(path, &mut former.notes).unwrap_or_default();
+        take(&named, path, own, &local, &mut former);
+        if !former.servers.is_empty() {
+            return former;
+        }
+        found.notes.extend(former.notes);
     }
     if found.servers.is_empty() {
         found
@@ -243,6 +273,7 @@ mod tests {
         let paths = Paths {
             resolv_conf: dir.path().join("resolv.conf"),
             behind_stub: dir.path().join("resolved.conf"),
+            remembered: vec![dir.path().join(REMEMBERED)],
         };
         fs::write(&paths.resolv_conf, resolv_conf).unwrap();
         if !behind_stub.is_empty() {
@@ -310,9 +341,27 @@ mod tests {
     fn nothing_usable_is_said_and_no_error() {
         let (servers, notes) = found("", "", &[]);
         assert!(servers.is_empty() && notes.contains("names no upstream server"), "{notes}");
-        let missing = Paths { resolv_conf: "/nonexistent/a".into(), behind_stub: "/nonexistent/b".into() };
+        let missing = Paths {
+            resolv_conf: "/nonexistent/a".into(),
+            behind_stub: "/nonexistent/b".into(),
+            remembered: vec!["/nonexistent/c".into()],
+        };
         let found = discover(&missing, &[]);
         assert!(found.servers.is_empty() && found.notes[0].contains("cannot read /nonexistent/a"));
+    }
+
+    #[test]
+    fn what_a_take_remembered_is_asked_once_nobody_else_is_left() {
+        let (dir, paths) = folder("nameserver 127.0.0.1", "");
+        fs::write(dir.path().join(REMEMBERED), "nameserver 192.0.2.5\nnameserver 127.0.0.1\n").unwrap();
+        let own = ["127.0.0.1:53".parse().unwrap()];
+        let shown = |own: &[SocketAddr]| -> Vec<String> {
+            discover(&paths, own).servers.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(shown(&own), ["192.0.2.5"]);
+        assert!(!discover(&paths, &own).notes.iter().any(|note| note.contains("resolv.conf: 127.0.0.1")));
+        fs::write(&paths.resolv_conf, "nameserver 192.0.2.6").unwrap();
+        assert_eq!(shown(&own), ["192.0.2.6"], "somebody named another one since");
     }
 
     #[tokio::test(start_paused = true)]

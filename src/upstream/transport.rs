@@ -1,8 +1,8 @@
 //! The sockets: how bytes get to a server and back. A new transport goes here.
 //!
 //! UDP gives one connected socket on a random port per query; only datagrams from the server's own address and
-//! port reach it, and ICMP errors come back as errors. TCP opens a connection per query; a pool would stand
-//! behind [`over_stream`] without its callers noticing.
+//! port reach it, and ICMP errors come back as errors. What TCP connections carry, and for how long they are kept,
+//! is in `stream/`.
 
 use std::cell::RefCell;
 use std::io;
@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::io::Interest;
 use tokio::net::{TcpStream, UdpSocket};
 
 use super::{Outcome, random};
@@ -32,10 +32,12 @@ thread_local! {
 
 /// A fresh socket on a random port, connected to `server`.
 pub(super) fn datagram_socket(server: SocketAddr) -> io::Result<UdpSocket> {
-    UdpSocket::from_std(connected(server)?)
+    let socket = connected(server)?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
 }
 
-/// A fresh socket of the kernel's on a random port, connected to `server`, not blocking.
+/// A fresh socket of the kernel's on a random port, connected to `server`.
 pub(super) fn connected(server: SocketAddr) -> io::Result<std::net::UdpSocket> {
     let local = match server {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -43,7 +45,6 @@ pub(super) fn connected(server: SocketAddr) -> io::Result<std::net::UdpSocket> {
     };
     let socket = bind_random(local)?;
     socket.connect(server)?;
-    socket.set_nonblocking(true)?;
     Ok(socket)
 }
 
@@ -86,18 +87,12 @@ pub(super) async fn receive(socket: &UdpSocket) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Sends one message over a stream and reads one back, each behind its length (RFC 7766 section 8).
-pub(super) async fn over_stream(server: SocketAddr, message: &[u8]) -> io::Result<Vec<u8>> {
+/// A fresh connection to `server`.
+pub(super) async fn stream(server: SocketAddr) -> io::Result<TcpStream> {
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(server)).await;
-    let mut stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     stream.set_nodelay(true)?;
-    let len = u16::try_from(message.len()).map_err(io::Error::other)?;
-    // In one write, so that both leave in one segment.
-    stream.write_all(&[&len.to_be_bytes(), message].concat()).await?;
-    let len = stream.read_u16().await?;
-    let mut reply = vec![0; usize::from(len)];
-    stream.read_exact(&mut reply).await?;
-    Ok(reply)
+    Ok(stream)
 }
 
 /// Whose fault an error is: this machine's when it has run out of something, else the network's.

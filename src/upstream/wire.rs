@@ -20,6 +20,10 @@ const PAYLOAD_SIZE: u16 = 1232;
 const TYPE_OPT: u16 = 41;
 /// EDNS option code of cookies (RFC 7873).
 const OPTION_COOKIE: u16 = 10;
+/// EDNS option code of padding (RFC 7830).
+const OPTION_PADDING: u16 = 12;
+/// What the lengths of padded queries are multiples of (RFC 8467 section 4.1).
+const PADDING_BLOCK: usize = 128;
 /// EDNS option code of Extended DNS Errors (RFC 8914).
 const OPTION_EDE: u16 = 15;
 /// An option code for local use (RFC 6891 section 9), which no parser interprets.
@@ -50,7 +54,7 @@ pub(super) struct Chance {
 pub(super) enum Channel {
     /// UDP: case and cookie must be right, and the reply may be cut.
     Datagram,
-    /// TCP.
+    /// TCP or TLS.
     Stream,
 }
 
@@ -116,18 +120,25 @@ impl Sent {
             bytes.extend(TYPE_OPT.to_be_bytes());
             bytes.extend(PAYLOAD_SIZE.to_be_bytes());
             bytes.extend([0, 0, if query.dnssec_ok { 0x80 } else { 0 }, 0]);
-            match client_cookie {
-                None => bytes.extend([0, 0]),
-                Some(client) => {
-                    let server = manner.server_cookie.as_deref().unwrap_or_default();
-                    let len = (client.len() + server.len()) as u16; // at most 40
-                    bytes.extend((len + 4).to_be_bytes());
-                    bytes.extend(OPTION_COOKIE.to_be_bytes());
-                    bytes.extend(len.to_be_bytes());
-                    bytes.extend(client);
-                    bytes.extend(server);
-                }
+            let options = bytes.len();
+            bytes.extend([0, 0]); // their length, once it is known
+            if let Some(client) = client_cookie {
+                let server = manner.server_cookie.as_deref().unwrap_or_default();
+                let len = (client.len() + server.len()) as u16; // at most 40
+                bytes.extend(OPTION_COOKIE.to_be_bytes());
+                bytes.extend(len.to_be_bytes());
+                bytes.extend(client);
+                bytes.extend(server);
             }
+            if manner.padded {
+                let unpadded = bytes.len() + 4;
+                let padding = unpadded.next_multiple_of(PADDING_BLOCK) - unpadded;
+                bytes.extend(OPTION_PADDING.to_be_bytes());
+                bytes.extend((padding as u16).to_be_bytes()); // below 128
+                bytes.resize(unpadded + padding, 0);
+            }
+            let len = (bytes.len() - options - 2) as u16; // below 256
+            bytes[options..options + 2].copy_from_slice(&len.to_be_bytes());
         }
         Self { bytes, question_end, client_cookie }
     }

@@ -13,7 +13,7 @@ fn outgoing() -> Outgoing {
 }
 
 fn manner() -> Manner {
-    Manner { edns: true, mix_case: true, client_cookie: Some(CLIENT), server_cookie: None }
+    Manner { edns: true, mix_case: true, client_cookie: Some(CLIENT), server_cookie: None, padded: false }
 }
 
 fn sent() -> Sent {

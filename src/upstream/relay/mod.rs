@@ -1,33 +1,33 @@
 //! The relay: the cheap way to ask, for questions that go as questions usually go.
 //!
-//! A healthy server is asked over a small pool of connected sockets, many questions with one system call; one
-//! thread waits for the replies, as many with one call. There is no task, timer or socket per question.
+//! A thread that serves clients has a relay of its own. It asks a healthy server over a small pool of connected
+//! sockets, many questions with one system call, and while questions are open it waits for replies and for its
+//! clients alike; so a question crosses no thread and needs no task, timer, lock or socket of its own.
 //! Whatever goes otherwise than usual (silence for longer than the hedge delay, a cut answer, a failing code, a
 //! missing cookie, anything that looks forged) is given up here and goes the long way, through
 //! [`Group::exchange`](super::Group::exchange), from the start. So the relay needs to know one case only.
 //!
-//! A few questions at a time get a fresh socket, closed with their replies. Under load they share a small pool.
+//! A few questions now and then get a fresh socket, closed with their replies. Under load they share a small pool.
 //! For a blind forger a pooled socket is as good as a fresh one: a question has one random port out of 64,000
 //! and one random id out of 65,536, besides its case and cookie, and a datagram is held against the questions of
 //! its own socket only. What a pool adds is that a port lives longer; so a socket serves for a few seconds at
 //! most, and is given up at the first signs of guessing, its open questions moving to fresh ports.
 
+mod asked;
 mod road;
+mod socket;
 
 use super::server::Server;
-use super::wire::Verdict;
-use crate::engine::cache::{CacheKey, QueryFlags};
-use crate::engine::name::NameKey;
-use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::RecordType;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::eventfd::{EfdFlags, EventFd};
-use road::{Arrival, Road, Socket};
-use std::collections::HashMap;
+use crate::engine::cache::CacheKey;
+pub use asked::Asked;
+use hickory_proto::op::Message;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollTimeout};
+use road::Road;
+use socket::Inbox;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Datagrams of one batch.
@@ -36,24 +36,11 @@ const BATCH: usize = 64;
 /// How often open questions are looked at while there are any.
 const TICK: Duration = Duration::from_millis(10);
 
-/// How long the thread goes on ticking when nothing is open, before it sleeps until it is woken: waking costs a
-/// system call for each question.
-const LINGER: Duration = Duration::from_millis(500);
-
-/// The token of the descriptor that wakes the thread.
-const WAKE: u64 = 0;
-
 /// A question for a server, and who waits for its answer.
 #[derive(Debug)]
 pub struct Errand<T> {
-    /// What the answer is cached under: one question at a time is asked for each.
+    /// What the answer is cached under, and thereby what is asked: one question at a time for each.
     pub key: CacheKey,
-    /// The name.
-    pub name: NameKey,
-    /// The type.
-    pub rtype: RecordType,
-    /// DO and CD.
-    pub flags: QueryFlags,
     /// Who waits.
     pub waiter: T,
 }
@@ -67,216 +54,102 @@ pub enum Replied<'r> {
     Read(Box<Message>),
 }
 
-/// Who is told what became of questions. Called on the relay's thread.
-pub trait Clerk<T>: Send + Sync {
+/// Who is told what became of questions.
+pub trait Clerk<T> {
     /// An answer that can be used as it is, without being read by the message library. False sends it that way.
-    fn take(&self, key: &CacheKey, reply: Replied<'_>, waiters: &mut Vec<T>) -> bool;
-
-    /// The answer has come meanwhile; asked when a question is about to be sent.
-    fn is_known(&self, key: &CacheKey) -> bool;
+    fn take(&mut self, key: &CacheKey, reply: Replied<'_>, waiters: &mut Vec<T>) -> bool;
 
     /// The question has to go the long way for this waiter.
-    fn give_up(&self, waiter: T);
+    fn give_up(&mut self, waiter: T);
+}
 
-    /// All replies that came together have been taken.
-    fn flush(&self);
+/// What a relay waits for replies with. Apart from the relay, because that belongs to one thread, and this may fail
+/// before the thread is there.
+///
+/// # Errors
+/// The kernel has no descriptors left.
+pub fn watch() -> io::Result<Epoll> {
+    Ok(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?)
 }
 
 /// Asks servers for those who do not want to wait. See the head of this file.
 pub struct Relay<T> {
     epoll: Epoll,
-    wake: EventFd,
-    /// The thread sleeps until it is woken.
-    asleep: AtomicBool,
-    tokens: AtomicU64,
-    sockets: Mutex<HashMap<u64, Arc<Socket<T>>>>,
-    roads: Mutex<Vec<Arc<Road<T>>>>,
-    clerk: Box<dyn Clerk<T>>,
+    /// What all relays ask.
+    asked: Arc<Asked>,
+    /// In the order of their numbers.
+    roads: Vec<Road<T>>,
+    /// The number of the next road.
+    number: u32,
+    inbox: Inbox,
+    /// When what is open was last looked at.
+    looked: Instant,
 }
 
-impl<T: Send + 'static> Relay<T> {
-    /// A relay with its thread, which runs for the life of the process.
+impl<T> Relay<T> {
+    /// A relay that waits for replies with a [`watch`] and asks nothing that another one asks.
+    pub fn new(epoll: Epoll, asked: Arc<Asked>) -> Self {
+        Self { epoll, asked, roads: Vec::new(), number: 0, inbox: Inbox::new(), looked: Instant::now() }
+    }
+
+    /// True while questions are open: [`Self::turn`] must be called.
+    pub fn is_open(&self) -> bool {
+        self.roads.iter().any(Road::is_open)
+    }
+
+    /// Asks a server many questions, all of `errands`. What cannot be asked this way comes back, to go the long way.
+    pub fn ask(&mut self, server: &Arc<Server>, errands: &mut Vec<Errand<T>>, now: Instant) -> Vec<T> {
+        let place = self.roads.iter().position(|road| road.leads_to(server)).unwrap_or_else(|| {
+            self.roads.push(Road::new(self.number, server, self.asked.clone()));
+            self.number += 1;
+            self.roads.len() - 1
+        });
+        self.roads[place].send(server, &self.epoll, errands, now)
+    }
+
+    /// Waits until there is something to do, not for long, and takes the replies that are there. True when `own`, a
+    /// descriptor of the caller's, can be read.
     ///
-    /// # Errors
-    /// The thread or its descriptors cannot be had.
-    pub fn start(clerk: impl Clerk<T> + 'static) -> io::Result<Arc<Self>> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        epoll.add(&wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
-        let relay = Arc::new(Self {
-            epoll,
-            wake,
-            asleep: AtomicBool::new(false),
-            tokens: AtomicU64::new(WAKE + 1),
-            sockets: Mutex::default(),
-            roads: Mutex::default(),
-            clerk: Box::new(clerk),
-        });
-        let running = relay.clone();
-        let runtime = tokio::runtime::Handle::current();
-        std::thread::Builder::new().name("relay".into()).spawn(move || {
-            let _within = runtime.enter();
-            running.run();
-        })?;
-        Ok(relay)
-    }
-
-    /// Asks a server many questions. What cannot be asked this way comes back, to go the long way.
-    pub fn ask(&self, server: &Arc<Server>, errands: Vec<Errand<T>>) -> Vec<T> {
-        self.ask_at(server, errands, Instant::now())
-    }
-
-    /// [`Self::ask`] at a given time.
-    fn ask_at(&self, server: &Arc<Server>, errands: Vec<Errand<T>>, now: Instant) -> Vec<T> {
-        let refused = self.road(server).send(self, errands, now);
-        if self.asleep.swap(false, Ordering::SeqCst) {
-            let _ = self.wake.write(1); // full only when it is being woken anyway
-        }
-        refused
-    }
-
-    /// The road to a server.
-    fn road(&self, server: &Arc<Server>) -> Arc<Road<T>> {
-        let mut roads = lock(&self.roads);
-        if let Some(road) = roads.iter().find(|road| road.leads_to(server)) {
-            return road.clone();
-        }
-        let road = Arc::new(Road::new(server.clone()));
-        roads.push(road.clone());
-        road
-    }
-
-    /// Begins to listen on a socket.
-    fn open(
-        &self,
-        road: &Arc<Road<T>>,
-        socket: std::net::UdpSocket,
-        fresh: bool,
-        now: Instant,
-    ) -> io::Result<Arc<Socket<T>>> {
-        let token = self.tokens.fetch_add(1, Ordering::Relaxed);
-        let socket = Arc::new(Socket::new(token, socket, Arc::downgrade(road), fresh, now));
-        self.epoll.add(&socket.socket, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
-        lock(&self.sockets).insert(token, socket.clone());
-        Ok(socket)
-    }
-
-    /// Closes a socket: with the last reference to it, the kernel forgets it.
-    fn close(&self, token: u64) {
-        lock(&self.sockets).remove(&token);
-    }
-
-    /// The thread: replies, and questions that took too long.
-    fn run(&self) {
-        let mut events = [EpollEvent::empty(); 32];
-        let mut inbox = road::Inbox::new(BATCH);
-        let mut busy = Instant::now();
-        loop {
-            let open = lock(&self.roads).iter().any(|road| road.is_open());
-            let now = Instant::now();
-            let timeout = if open || now < busy + LINGER {
-                if open {
-                    busy = now;
-                }
-                EpollTimeout::try_from(TICK).unwrap_or(EpollTimeout::ZERO)
-            } else {
-                self.asleep.store(true, Ordering::SeqCst);
-                // a question may have come between the look and the store
-                if lock(&self.roads).iter().any(|road| road.is_open()) {
-                    EpollTimeout::ZERO
-                } else {
-                    EpollTimeout::NONE
-                }
-            };
-            let count = self.epoll.wait(&mut events, timeout).unwrap_or(0); // EINTR
-            self.asleep.store(false, Ordering::SeqCst);
-            // The hook for panics has told of one; here it costs this turn, not the thread.
-            let _ = catch_unwind(AssertUnwindSafe(|| self.turn(&events[..count], &mut inbox)));
-        }
-    }
-
-    /// One turn of the thread.
-    fn turn(&self, events: &[EpollEvent], inbox: &mut road::Inbox) {
-        let clerk = &*self.clerk;
-        for event in events {
-            if event.data() == WAKE {
-                let _ = self.wake.read();
-                continue;
-            }
-            let socket = lock(&self.sockets).get(&event.data()).cloned();
-            if let Some(socket) = socket {
-                self.listen(&socket, inbox, clerk);
-            }
-        }
-        clerk.flush();
-        self.look_after(clerk);
-    }
-
-    /// Takes the replies that a socket has.
-    fn listen(&self, socket: &Arc<Socket<T>>, inbox: &mut road::Inbox, clerk: &dyn Clerk<T>) {
-        let Some(road) = socket.road() else {
-            self.close(socket.token);
-            return;
-        };
+    /// `own` is no part of the epoll: the kernel would tell that of each datagram that comes while nobody waits.
+    pub fn turn(&mut self, own: &impl AsFd, clerk: &mut impl Clerk<T>) -> bool {
+        let mut waits = [
+            PollFd::new(own.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.epoll.0.as_fd(), PollFlags::POLLIN),
+        ];
+        let tick = PollTimeout::try_from(TICK).unwrap_or(PollTimeout::ZERO);
+        let ready = poll(&mut waits, tick).is_ok_and(|ready| ready > 0); // EINTR
+        let [own, replies] = waits.map(|one| ready && one.any().unwrap_or(true));
         let now = Instant::now();
-        let mut suspicious = false;
-        inbox.receive(&socket.socket, |reply| match road.arrived(socket, reply, now) {
-            Arrival::Answer(mut open) => {
-                if !answer(&mut open, reply, clerk) {
-                    open.waiters.drain(..).for_each(|waiter| clerk.give_up(waiter));
-                }
-                // Who joined while the answer was read finds it in the cache.
-                road.forget(&open.key).into_iter().for_each(|waiter| clerk.give_up(waiter));
+        if replies {
+            let mut events = [EpollEvent::empty(); 32];
+            let count = self.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
+            for event in &events[..count] {
+                self.listen(event.data(), now, clerk);
             }
-            Arrival::Odd(waiters) => waiters.into_iter().for_each(|waiter| clerk.give_up(waiter)),
-            Arrival::Late => {}
-            Arrival::Stranger => suspicious |= socket.is_suspicious(),
-        });
-        if suspicious || inbox.failed() {
-            road.abandon(socket).into_iter().for_each(|waiter| clerk.give_up(waiter));
-            self.close(socket.token);
-        } else if road.is_done_with(socket) {
-            self.close(socket.token);
+        }
+        if now >= self.looked + TICK {
+            self.look_after(now, clerk);
+        }
+        own
+    }
+
+    /// Takes the replies that a socket has. Its token is the number of its road, and its own there.
+    fn listen(&mut self, token: u64, now: Instant, clerk: &mut impl Clerk<T>) {
+        let (road, socket) = ((token >> 32) as u32, token as u32);
+        if let Ok(place) = self.roads.binary_search_by_key(&road, Road::number) {
+            self.roads[place].listen(socket, &mut self.inbox, now, clerk);
         }
     }
 
     /// Gives up what took too long, and closes sockets that have served.
-    fn look_after(&self, clerk: &dyn Clerk<T>) {
-        let roads = lock(&self.roads).clone();
-        let now = Instant::now();
-        for road in &roads {
-            let (overdue, closed) = road.look_after(now);
-            overdue.into_iter().for_each(|waiter| clerk.give_up(waiter));
-            closed.into_iter().for_each(|token| self.close(token));
+    fn look_after(&mut self, now: Instant, clerk: &mut impl Clerk<T>) {
+        self.looked = now;
+        for road in &mut self.roads {
+            road.look_after(now).into_iter().for_each(|waiter| clerk.give_up(waiter));
         }
         // a server that no group has any more leaves with its road and its sockets
-        for road in lock(&self.roads).extract_if(.., |road| road.is_orphaned()) {
-            road.sockets().into_iter().for_each(|token| self.close(token));
-        }
+        self.roads.retain(|road| !road.is_orphaned());
     }
-}
-
-/// Hands an answer over; false if it has to go the long way after all. A panic costs this answer only.
-fn answer<T>(open: &mut road::Open<T>, reply: &[u8], clerk: &dyn Clerk<T>) -> bool {
-    let taken = catch_unwind(AssertUnwindSafe(|| {
-        let plain = reply[3] & 0x0f == 0;
-        if plain && clerk.take(&open.key, Replied::Unread(reply, open.sent.question_end()), &mut open.waiters)
-        {
-            return true;
-        }
-        match open.sent.judge(reply.to_vec(), super::wire::Channel::Datagram) {
-            Verdict::Answer(message, _) => {
-                let usable = matches!(message.response_code, ResponseCode::NoError | ResponseCode::NXDomain);
-                usable && clerk.take(&open.key, Replied::Read(message), &mut open.waiters)
-            }
-            _ => false,
-        }
-    }));
-    taken.unwrap_or(false)
-}
-
-fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<T> std::fmt::Debug for Relay<T> {

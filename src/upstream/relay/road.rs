@@ -1,30 +1,28 @@
-//! The road to one server: its pool of sockets, and the questions that are open on them.
+//! The road to one server: its sockets, and the questions that are open on them.
 
-use super::{BATCH, Errand, Relay, lock};
-use crate::engine::cache::CacheKey;
-use crate::upstream::manner::Manner;
+use super::socket::{Arrival, Inbox, Open, Socket};
+use super::{Asked, BATCH, Clerk, Errand, Replied};
 use crate::upstream::policy::hedge_delay;
 use crate::upstream::server::Server;
-use crate::upstream::wire::{Chance, Sent};
-use crate::upstream::{random, transport};
-use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmmsg};
-use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
-use std::io::{IoSlice, IoSliceMut};
-use std::net::UdpSocket;
-use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use crate::upstream::transport;
+use crate::upstream::wire::{Channel, Verdict};
+use hickory_proto::op::ResponseCode;
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use nix::sys::socket::MultiHeaders;
+use quick_cache::DefaultHashBuilder;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// Sockets of the pool that serve at the same time.
 pub(super) const POOL: usize = 8;
 
-/// So few questions at once are worth a fresh socket: there is time for it.
+/// So few questions at once are worth a fresh socket, and so many fresh sockets there are in one [`TURN`]: beyond,
+/// there is no time for them.
 pub(super) const FEW: usize = 4;
 
-/// Fresh sockets that may wait for their replies at the same time; beyond, there is no time for more.
+/// Fresh sockets that may wait for their replies at the same time.
 const FRESH: usize = 128;
 
 /// How long a socket has its turn before the next of the pool.
@@ -36,406 +34,285 @@ pub(super) const SERVICE: Duration = Duration::from_secs(3);
 /// How long a socket is listened to after its service: no client waits longer.
 pub(super) const REST: Duration = Duration::from_secs(4);
 
-/// So many datagrams that answer nothing, and the socket's port is taken to be known to somebody.
-const STRANGERS: u32 = 3;
-
-/// Octets of a reply that can be received: what was asked for, and some for those who send more (L48).
-const LONGEST_REPLY: usize = 4096;
-
-/// A socket of the pool.
-pub(super) struct Socket<T> {
-    /// Names it to the thread.
-    pub(super) token: u64,
-    pub(super) socket: UdpSocket,
-    road: Weak<Road<T>>,
-    born: Instant,
-    strangers: AtomicU32,
-    /// It serves once, and is closed when its questions are answered.
-    fresh: bool,
-}
-
-impl<T> Socket<T> {
-    /// A socket that is connected to the road's server.
-    pub(super) fn new(token: u64, socket: UdpSocket, road: Weak<Road<T>>, fresh: bool, now: Instant) -> Self {
-        Self { token, socket, road, born: now, strangers: AtomicU32::new(0), fresh }
-    }
-
-    /// The road it belongs to, while that is there.
-    pub(super) fn road(&self) -> Option<Arc<Road<T>>> {
-        self.road.upgrade()
-    }
-
-    /// Counts a stranger; true when there were too many.
-    pub(super) fn is_suspicious(&self) -> bool {
-        self.strangers.fetch_add(1, Ordering::Relaxed) + 1 >= STRANGERS
-    }
-}
-
-/// A question that is open.
-pub(super) struct Open<T> {
-    /// What its answer is cached under.
-    pub(super) key: CacheKey,
-    /// The query.
-    pub(super) sent: Sent,
-    /// Who waits. Empty when all were sent the long way.
-    pub(super) waiters: Vec<T>,
-    at: Instant,
-    expects_cookie: bool,
-}
-
-/// What a datagram is.
-pub(super) enum Arrival<T> {
-    /// The reply to this question, which is no longer open.
-    Answer(Open<T>),
-    /// The reply to a question, but not one to believe at once: those who wait go the long way.
-    Odd(Vec<T>),
-    /// A reply that nobody waits for any more.
-    Late,
-    /// Nothing we asked for.
-    Stranger,
-}
-
 /// The road to one server.
 pub(super) struct Road<T> {
-    server: Arc<Server>,
-    state: Mutex<State<T>>,
-}
-
-struct State<T> {
-    pool: Vec<Arc<Socket<T>>>,
-    /// Sockets that are only listened to.
-    resting: Vec<Arc<Socket<T>>>,
-    next: usize,
-    /// Since when the present socket has its turn.
+    /// Names it to the kernel, with a socket's own number.
+    number: u32,
+    /// The server, while a group has it.
+    server: Weak<Server>,
+    /// All sockets, by number: those of the pool, fresh ones, and those that are only listened to.
+    sockets: HashMap<u32, Socket<T>, DefaultHashBuilder>,
+    /// The number of the next socket.
+    next: u32,
+    /// The sockets of the pool.
+    pool: Vec<u32>,
+    /// Which of them has its turn.
+    place: usize,
+    /// Since when.
     turn: Instant,
-    open: HashMap<(u64, u16), Open<T>>,
-    by_key: HashMap<CacheKey, (u64, u16)>,
-    /// Who came while the answer was being read.
-    joined: Vec<(CacheKey, T)>,
-    /// Questions in the order in which they were asked.
-    order: VecDeque<(Instant, u64, u16)>,
-}
-
-thread_local! {
-    /// Headers for sending; they cannot move between threads.
-    static HEADERS: RefCell<MultiHeaders<SockaddrIn>> = RefCell::new(MultiHeaders::preallocate(BATCH, None));
+    /// Fresh sockets that were opened since then.
+    opened: usize,
+    /// Fresh sockets that wait for their replies.
+    fresh: usize,
+    /// Where each question is open, by the hash of its key.
+    places: HashMap<u64, (u32, u16), DefaultHashBuilder>,
+    /// What all relays ask: whatever somebody waits for here.
+    asked: Arc<Asked>,
+    headers: MultiHeaders<()>,
 }
 
 impl<T> Road<T> {
-    pub(super) fn new(server: Arc<Server>) -> Self {
-        let state = State {
-            pool: Vec::new(),
-            resting: Vec::new(),
+    pub(super) fn new(number: u32, server: &Arc<Server>, asked: Arc<Asked>) -> Self {
+        Self {
+            number,
+            server: Arc::downgrade(server),
+            sockets: HashMap::default(),
             next: 0,
+            pool: Vec::new(),
+            place: 0,
             turn: Instant::now(),
-            open: HashMap::new(),
-            by_key: HashMap::new(),
-            joined: Vec::new(),
-            order: VecDeque::new(),
-        };
-        Self { server, state: Mutex::new(state) }
+            opened: 0,
+            fresh: 0,
+            places: HashMap::default(),
+            asked,
+            headers: MultiHeaders::preallocate(BATCH, None),
+        }
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.number
     }
 
     pub(super) fn leads_to(&self, server: &Arc<Server>) -> bool {
-        Arc::ptr_eq(&self.server, server)
+        Weak::as_ptr(&self.server) == Arc::as_ptr(server)
     }
 
     /// True while questions are open.
     pub(super) fn is_open(&self) -> bool {
-        !lock(&self.state).open.is_empty()
+        !self.places.is_empty()
     }
 
-    /// True when only the road itself knows the server, and nothing is open.
+    /// True when no group has the server any more, and nothing is open.
     pub(super) fn is_orphaned(&self) -> bool {
-        Arc::strong_count(&self.server) == 1 && !self.is_open()
+        self.server.strong_count() == 0 && !self.is_open()
     }
 
-    /// All its sockets.
-    pub(super) fn sockets(&self) -> Vec<u64> {
-        let state = lock(&self.state);
-        state.pool.iter().chain(&state.resting).map(|socket| socket.token).collect()
+    /// How many sockets it has.
+    #[cfg(test)]
+    pub(super) fn sockets(&self) -> usize {
+        self.sockets.len()
     }
 
     /// Asks; what cannot be asked comes back.
-    pub(super) fn send(self: &Arc<Self>, relay: &Relay<T>, errands: Vec<Errand<T>>, now: Instant) -> Vec<T>
-    where
-        T: Send + 'static,
-    {
-        let manner = self.server.manner();
+    pub(super) fn send(
+        &mut self,
+        server: &Server,
+        epoll: &Epoll,
+        errands: &mut Vec<Errand<T>>,
+        now: Instant,
+    ) -> Vec<T> {
+        let manner = server.manner();
         let mut refused = Vec::new();
-        let mut state = lock(&self.state);
-        let Some(socket) = self.socket(relay, &mut state, errands.len(), now) else {
-            return errands.into_iter().map(|errand| errand.waiter).collect();
-        };
-        let mut queries: Vec<Vec<u8>> = Vec::with_capacity(errands.len());
-        for errand in errands {
-            if let Some(open) = state.by_key.get(&errand.key).copied() {
-                match state.open.get_mut(&open) {
-                    Some(open) if !open.waiters.is_empty() => open.waiters.push(errand.waiter),
-                    Some(_) => refused.push(errand.waiter), // this question is on its long way already
-                    None => state.joined.push((errand.key, errand.waiter)), // its answer is being read
+        let mut ids = Vec::with_capacity(errands.len());
+        let number = self.socket(server, epoll, errands.len(), now);
+        for Errand { key, waiter } in errands.drain(..) {
+            let hash = self.asked.hash(&key);
+            if let Some((socket, id)) = self.places.get(&hash) {
+                let open = self.sockets.get_mut(socket).and_then(|socket| socket.open.get_mut(id));
+                match open {
+                    Some(open) if open.key == key && !open.waiters.is_empty() => open.waiters.push(waiter),
+                    // on its long way already, or another question of the same hash
+                    _ => refused.push(waiter),
                 }
                 continue;
             }
-            if relay.clerk.is_known(&errand.key) {
-                refused.push(errand.waiter); // the answer came between the look into the cache and now
+            let Some((number, socket)) = number.and_then(|n| Some((n, self.sockets.get_mut(&n)?))) else {
+                refused.push(waiter);
+                continue;
+            };
+            if !self.asked.begin(hash) {
+                refused.push(waiter); // the long way waits for what another relay brings
                 continue;
             }
-            if state.open.len() >= self.server.max_in_flight() {
-                self.server.counters().at_limit.bump();
-                refused.push(errand.waiter);
+            if !server.admit_relayed() {
+                server.counters().at_limit.bump();
+                self.asked.end(hash);
+                refused.push(waiter);
                 continue;
             }
-            match open(&manner, &state, &socket, errand, now) {
-                Ok((id, key, open)) => {
-                    queries.push(open.sent.bytes.clone());
-                    state.by_key.insert(key, (socket.token, id));
-                    state.open.insert((socket.token, id), open);
-                    state.order.push_back((now, socket.token, id));
+            match socket.open(key, hash, waiter, &manner, now) {
+                Ok(id) => {
+                    self.places.insert(hash, (number, id));
+                    ids.push(id);
+                    server.counters().queries.bump();
                 }
-                Err(waiter) => refused.push(waiter),
+                Err(waiter) => {
+                    server.release_relayed(1);
+                    self.asked.end(hash);
+                    refused.push(waiter);
+                }
             }
         }
-        let sent = queries.len();
-        drop(state); // replies may come while the rest is being sent
-        send_all(&socket.socket, &queries);
-        (0..sent).for_each(|_| self.server.counters().queries.bump());
+        if let Some(socket) = number.and_then(|number| self.sockets.get(&number)) {
+            socket.send(&ids, &mut self.headers);
+        }
         refused
     }
 
     /// A fresh socket for a few questions; for many the one of the pool that has its turn.
-    fn socket(
-        self: &Arc<Self>,
-        relay: &Relay<T>,
-        state: &mut State<T>,
-        questions: usize,
-        now: Instant,
-    ) -> Option<Arc<Socket<T>>>
-    where
-        T: Send + 'static,
-    {
-        if questions <= FEW && state.resting.iter().filter(|socket| socket.fresh).count() < FRESH {
-            let socket = transport::connected(self.server.address().addr).ok()?;
-            let socket = relay.open(self, socket, true, now).ok()?;
-            state.resting.push(socket.clone());
-            return Some(socket);
-        }
+    fn socket(&mut self, server: &Server, epoll: &Epoll, questions: usize, now: Instant) -> Option<u32> {
         // One socket for some time, so that replies come together and are taken together.
-        if now >= state.turn + TURN {
-            (state.turn, state.next) = (now, (state.next + 1) % POOL);
+        if now >= self.turn + TURN {
+            (self.turn, self.place, self.opened) = (now, (self.place + 1) % POOL, 0);
         }
-        state.next = state.next.min(state.pool.len()); // the pool is filling up
-        if let Some(socket) = state.pool.get(state.next).filter(|socket| now < socket.born + SERVICE) {
-            return Some(socket.clone());
+        if questions <= FEW && self.opened < FEW && self.fresh < FRESH {
+            let number = self.open(server, epoll, true, now)?;
+            self.opened += 1;
+            self.fresh += 1;
+            return Some(number);
         }
-        let socket = transport::connected(self.server.address().addr).ok()?;
-        let socket = relay.open(self, socket, false, now).ok()?;
-        let place = state.next;
-        match state.pool.get_mut(place) {
-            Some(old) => {
-                let old = std::mem::replace(old, socket.clone());
-                state.resting.push(old);
+        self.place = self.place.min(self.pool.len()); // the pool is filling up
+        let present = self.pool.get(self.place).copied();
+        let serves = |number: &u32| self.sockets.get(number).is_some_and(|s| now < s.born + SERVICE);
+        if let Some(number) = present.filter(serves) {
+            return Some(number);
+        }
+        let number = self.open(server, epoll, false, now)?;
+        match self.pool.get_mut(self.place) {
+            Some(place) => *place = number, // the old one is only listened to from now on
+            None => self.pool.push(number),
+        }
+        Some(number)
+    }
+
+    /// Opens a socket and begins to listen on it.
+    fn open(&mut self, server: &Server, epoll: &Epoll, fresh: bool, now: Instant) -> Option<u32> {
+        let socket = transport::connected(server.address().addr).ok()?;
+        let number = self.next;
+        self.next = self.next.wrapping_add(1);
+        let token = u64::from(self.number) << 32 | u64::from(number);
+        epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, token)).ok()?;
+        self.sockets.insert(number, Socket::new(socket, fresh, now));
+        Some(number)
+    }
+
+    /// Takes the replies that a socket has.
+    pub(super) fn listen(&mut self, number: u32, inbox: &mut Inbox, now: Instant, clerk: &mut impl Clerk<T>) {
+        let Some(socket) = self.sockets.get_mut(&number) else { return };
+        let server = self.server.upgrade();
+        inbox.receive(socket.fd(), |reply| {
+            let (open, usable) = match socket.arrived(reply) {
+                Arrival::Answer(open) => (open, true),
+                Arrival::Odd(open) | Arrival::Late(open) => (open, false),
+                Arrival::Stranger => {
+                    server.iter().for_each(|server| server.counters().mismatches.bump());
+                    return;
+                }
+            };
+            self.places.remove(&open.hash);
+            if let Some(server) = &server {
+                server.release_relayed(1);
+                let waited = now.saturating_duration_since(open.at);
+                server.replied_in(waited, matches!(reply[3] & 0x0f, 0 | 3), now);
             }
-            None => state.pool.push(socket.clone()),
+            let (hash, waited_for) = (open.hash, !open.waiters.is_empty());
+            hand_over(open, reply, usable, clerk);
+            if waited_for {
+                self.asked.end(hash); // only now: what came is in the cache
+            }
+        });
+        let suspicious = socket.is_suspicious() || inbox.failed();
+        if suspicious || (socket.fresh && socket.open.is_empty()) {
+            self.close(number).into_iter().for_each(|waiter| clerk.give_up(waiter));
         }
-        Some(socket)
-    }
-
-    /// Says what a datagram is, and takes its question out.
-    pub(super) fn arrived(&self, socket: &Socket<T>, reply: &[u8], now: Instant) -> Arrival<T> {
-        let Some(id) = reply.first_chunk::<2>().map(|id| u16::from_be_bytes(*id)) else {
-            self.server.counters().mismatches.bump();
-            return Arrival::Stranger;
-        };
-        let place = (socket.token, id);
-        let mut state = lock(&self.state);
-        let Some(open) = state.open.get(&place).filter(|open| open.sent.is_answered_by(reply)) else {
-            drop(state);
-            self.server.counters().mismatches.bump();
-            return Arrival::Stranger;
-        };
-        // cut, or without the cookie that a server known to send one would send
-        let odd = reply[2] & 0x02 != 0 || !open.sent.cookie_agrees(reply, open.expects_cookie);
-        let (late, waited) = (open.waiters.is_empty(), now.saturating_duration_since(open.at));
-        let open = state.open.remove(&place);
-        if let Some(open) = open.as_ref().filter(|_| late || odd) {
-            state.by_key.remove(&open.key);
-        }
-        drop(state);
-        self.server.replied_in(waited, matches!(reply[3] & 0x0f, 0 | 3));
-        match open {
-            Some(_) if late => Arrival::Late,
-            Some(open) if odd => Arrival::Odd(open.waiters),
-            Some(open) => Arrival::Answer(open),
-            None => Arrival::Late,
+        if let Some(server) = server.filter(|_| suspicious) {
+            tracing::debug!(server = %server.address(), "a socket was given up");
         }
     }
 
-    /// An answer has been read: who joined meanwhile.
-    pub(super) fn forget(&self, key: &CacheKey) -> Vec<T> {
-        let mut state = lock(&self.state);
-        state.by_key.remove(key);
-        if state.joined.is_empty() {
-            return Vec::new();
-        }
-        state.joined.extract_if(.., |(joined, _)| joined == key).map(|(_, waiter)| waiter).collect()
-    }
-
-    /// Leaves a fresh socket that has no open question any more; true if it did.
-    pub(super) fn is_done_with(&self, socket: &Socket<T>) -> bool {
-        let mut state = lock(&self.state);
-        let done = socket.fresh && !state.open.keys().any(|(token, _)| *token == socket.token);
-        if done {
-            state.resting.retain(|other| other.token != socket.token);
-        }
-        done
-    }
-
-    /// Leaves a socket whose port somebody may know; those who wait on it.
-    pub(super) fn abandon(&self, socket: &Socket<T>) -> Vec<T> {
-        let mut state = lock(&self.state);
-        state.pool.retain(|other| other.token != socket.token);
-        state.resting.retain(|other| other.token != socket.token);
-        let places: Vec<_> = state.open.keys().filter(|(token, _)| *token == socket.token).copied().collect();
+    /// Closes a socket; those who wait on it.
+    fn close(&mut self, number: u32) -> Vec<T> {
+        let Some(socket) = self.sockets.remove(&number) else { return Vec::new() };
+        self.fresh -= usize::from(socket.fresh);
+        self.pool.retain(|other| *other != number);
+        self.release(socket.open.len());
         let mut waiters = Vec::new();
-        for place in places {
-            if let Some(open) = state.open.remove(&place) {
-                state.by_key.remove(&open.key);
-                waiters.extend(open.waiters);
+        for open in socket.open.into_values() {
+            self.places.remove(&open.hash);
+            if !open.waiters.is_empty() {
+                self.asked.end(open.hash);
             }
+            waiters.extend(open.waiters);
         }
-        tracing::debug!(server = %self.server.address(), waiting = waiters.len(), "a socket was given up");
         waiters
     }
 
-    /// Those who waited for longer than a reply usually takes; sockets that are not listened to any more.
-    pub(super) fn look_after(&self, now: Instant) -> (Vec<T>, Vec<u64>) {
-        let patience = hedge_delay(self.server.rtt());
+    /// Closes what has served; those who waited for longer than a reply usually takes.
+    pub(super) fn look_after(&mut self, now: Instant) -> Vec<T> {
+        let server = self.server.upgrade();
+        let patience = hedge_delay(server.as_ref().and_then(|server| server.rtt()));
         let mut overdue = Vec::new();
-        let mut state = lock(&self.state);
-        while let Some(&(at, token, id)) = state.order.front() {
-            if now < at + patience {
-                break;
-            }
-            state.order.pop_front();
-            if let Some(open) = state.open.get_mut(&(token, id)).filter(|open| open.at == at) {
-                // it stays open, so that a late reply is no stranger
-                overdue.append(&mut open.waiters);
-                self.server.missed_since(at);
-            }
-        }
-        let dead = |socket: &Socket<T>| now >= socket.born + SERVICE + REST;
-        let closed: Vec<u64> =
-            state.resting.iter().chain(&state.pool).filter(|s| dead(s)).map(|s| s.token).collect();
-        if !closed.is_empty() {
-            state.resting.retain(|socket| !dead(socket));
-            state.pool.retain(|socket| !dead(socket));
-            state.open.retain(|(token, _), _| !closed.contains(token));
-            let State { by_key, open, .. } = &mut *state;
-            by_key.retain(|_, place| open.contains_key(place));
-        }
-        let forgotten: Vec<_> = state
-            .open
-            .iter()
-            .filter(|(_, o)| o.waiters.is_empty() && now >= o.at + REST)
-            .map(|(p, _)| *p)
-            .collect();
-        for place in forgotten {
-            if let Some(open) = state.open.remove(&place) {
-                state.by_key.remove(&open.key);
-            }
-        }
-        (overdue, closed)
-    }
-}
-
-/// Sends as many as the kernel takes; what it does not is given up when it is overdue.
-fn send_all(socket: &UdpSocket, queries: &[Vec<u8>]) {
-    let nobody = [const { None }; BATCH]; // the socket is connected
-    let mut refused_before = false;
-    for mut chunk in queries.chunks(BATCH) {
-        while !chunk.is_empty() {
-            let slices: Vec<[IoSlice<'_>; 1]> = chunk.iter().map(|query| [IoSlice::new(query)]).collect();
-            let done = HEADERS.with_borrow_mut(|headers| {
-                let flags = MsgFlags::MSG_DONTWAIT;
-                let peers = &nobody[..slices.len()];
-                sendmmsg(socket.as_raw_fd(), headers, slices.iter(), peers, [], flags).map(Iterator::count)
-            });
-            match done {
-                Ok(done) => chunk = &chunk[done.max(1)..],
-                // The port is closed, says an ICMP error to an earlier datagram. Sending has taken it from the
-                // thread, which gives up at once what is open here: it has to be provoked again.
-                Err(Errno::ECONNREFUSED) if !refused_before => refused_before = true,
-                Err(_) => return,
-            }
-        }
-    }
-}
-
-/// A question with an id that is free on its socket.
-fn open<T>(
-    manner: &Manner,
-    state: &State<T>,
-    socket: &Socket<T>,
-    errand: Errand<T>,
-    now: Instant,
-) -> Result<(u16, CacheKey, Open<T>), T> {
-    let mut id = [0; 2];
-    for _ in 0..8 {
-        let Ok(drawn) = random::bytes::<2>() else { return Err(errand.waiter) };
-        id = drawn;
-        if !state.open.contains_key(&(socket.token, u16::from_be_bytes(id))) {
-            break;
-        }
-    }
-    let number = u16::from_be_bytes(id);
-    let Ok(case) = random::bytes() else { return Err(errand.waiter) };
-    if state.open.contains_key(&(socket.token, number)) {
-        return Err(errand.waiter);
-    }
-    let sent = Sent::of_wire(errand.name.wire(), errand.rtype, errand.flags, manner, &Chance { id, case });
-    let open = Open {
-        key: errand.key.clone(),
-        sent,
-        waiters: vec![errand.waiter],
-        at: now,
-        expects_cookie: manner.expects_cookie(),
-    };
-    Ok((number, errand.key, open))
-}
-
-/// Where replies are received.
-pub(super) struct Inbox {
-    headers: MultiHeaders<SockaddrIn>,
-    buffers: Vec<Vec<u8>>,
-    failed: bool,
-}
-
-impl Inbox {
-    pub(super) fn new(batch: usize) -> Self {
-        let buffers = vec![vec![0; LONGEST_REPLY]; batch];
-        Self { headers: MultiHeaders::preallocate(batch, None), buffers, failed: false }
-    }
-
-    /// Hands over the datagrams that are there.
-    pub(super) fn receive(&mut self, socket: &UdpSocket, mut take: impl FnMut(&[u8])) {
-        self.failed = false;
-        let mut slices: Vec<[IoSliceMut<'_>; 1]> =
-            self.buffers.iter_mut().map(|b| [IoSliceMut::new(b)]).collect();
-        match recvmmsg(socket.as_raw_fd(), &mut self.headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None)
-        {
-            Ok(messages) => {
-                for message in messages {
-                    take(message.iovs().next().unwrap_or(&[]));
+        let mut forgotten = 0;
+        for socket in self.sockets.values_mut() {
+            socket.open.retain(|_, open| {
+                if !open.waiters.is_empty() && now >= open.at + patience {
+                    // it stays open, so that a late reply is no stranger
+                    overdue.append(&mut open.waiters);
+                    self.asked.end(open.hash);
+                    server.iter().for_each(|server| server.missed_since(open.at));
                 }
-            }
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(_) => self.failed = true, // an ICMP error: nobody listens there
+                let stays = !open.waiters.is_empty() || now < open.at + REST;
+                if !stays {
+                    self.places.remove(&open.hash);
+                    forgotten += 1;
+                }
+                stays
+            });
         }
+        self.release(forgotten);
+        let dead = self.sockets.iter().filter(|(_, socket)| now >= socket.born + SERVICE + REST);
+        let dead: Vec<u32> = dead.map(|(number, _)| *number).collect();
+        for number in dead {
+            overdue.extend(self.close(number));
+        }
+        overdue
     }
 
-    /// True when the last call met an error of the network.
-    pub(super) fn failed(&self) -> bool {
-        self.failed
+    /// Questions are no longer open.
+    fn release(&self, questions: usize) {
+        if let Some(server) = self.server.upgrade().filter(|_| questions > 0) {
+            server.release_relayed(questions);
+        }
+    }
+}
+
+impl<T> Drop for Road<T> {
+    fn drop(&mut self) {
+        self.release(self.places.len());
+        let open = self.sockets.values().flat_map(|socket| socket.open.values());
+        open.filter(|open| !open.waiters.is_empty()).for_each(|open| self.asked.end(open.hash));
+    }
+}
+
+/// Hands a reply over; who is not served by it goes the long way. A panic costs this answer only.
+fn hand_over<T>(mut open: Open<T>, reply: &[u8], usable: bool, clerk: &mut impl Clerk<T>) {
+    let taken = usable && catch_unwind(AssertUnwindSafe(|| answer(&mut open, reply, clerk))).unwrap_or(false);
+    if !taken {
+        open.waiters.drain(..).for_each(|waiter| clerk.give_up(waiter));
+    }
+}
+
+/// Hands an answer over; false if it has to go the long way after all.
+fn answer<T>(open: &mut Open<T>, reply: &[u8], clerk: &mut impl Clerk<T>) -> bool {
+    let plain = reply[3] & 0x0f == 0;
+    if plain && clerk.take(&open.key, Replied::Unread(reply, open.sent.question_end()), &mut open.waiters) {
+        return true;
+    }
+    match open.sent.judge(reply.to_vec(), Channel::Datagram) {
+        Verdict::Answer(message, _) => {
+            let usable = matches!(message.response_code, ResponseCode::NoError | ResponseCode::NXDomain);
+            usable && clerk.take(&open.key, Replied::Read(message), &mut open.waiters)
+        }
+        _ => false,
     }
 }

@@ -1,13 +1,13 @@
 //! The relay against servers on loopback that say what a test lets them say, and a clerk that takes notes.
 //!
-//! Nothing here waits for time to pass: questions are asked at a moment of the test's choice, far ahead where they
+//! Nothing here waits for long: questions are asked at a moment of the test's choice, far ahead where they
 //! are not to be overdue, in the past where they are.
 
 mod answers;
 mod sockets;
 mod trust;
 
-use super::{Clerk, Errand, Relay, Replied, lock};
+use super::{Asked as List, Clerk, Errand, Relay, Replied, Road, watch};
 use crate::engine::cache::{CacheKey, QueryFlags};
 use crate::engine::catalog::GroupKey;
 use crate::engine::name::{NameKey, parse};
@@ -15,10 +15,12 @@ use crate::upstream::fake::{Asked, answer_a};
 use crate::upstream::server::{Counts, Server};
 use hickory_proto::op::Message;
 use hickory_proto::rr::{RData, RecordType};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what should come at once.
@@ -39,32 +41,19 @@ enum Told {
     Read(u32, u8),
     /// The question goes the long way.
     LongWay(u32),
-    /// Nobody yet: the clerk begins to read an answer.
-    Reading,
 }
 
 /// Takes notes. What it does with an answer is in the name: see [`Notes::take`].
-struct Notes {
-    told: Sender<Told>,
-    /// All that came together was taken.
-    flushed: Sender<()>,
-    /// Lets the clerk go on with a `slow` name.
-    go_on: Mutex<Receiver<()>>,
-    /// The names that are known already.
-    known: Arc<Mutex<Vec<NameKey>>>,
-}
+#[derive(Default)]
+struct Notes(VecDeque<Told>);
 
 impl Clerk<u32> for Notes {
-    /// `odd.…` has to be read first, `slow.…` waits for the test, `panic.…` panics with the first waiter served.
-    fn take(&self, key: &CacheKey, reply: Replied<'_>, waiters: &mut Vec<u32>) -> bool {
+    /// `odd.…` has to be read first, `panic.…` panics with the first waiter served.
+    fn take(&mut self, key: &CacheKey, reply: Replied<'_>, waiters: &mut Vec<u32>) -> bool {
         let name = key.name().to_string();
         let begins = |with: &str| name.starts_with(with);
         if begins("odd.") && matches!(reply, Replied::Unread(..)) {
             return false;
-        }
-        if begins("slow.") {
-            self.told.send(Told::Reading).unwrap();
-            lock(&self.go_on).recv_timeout(DEADLINE).unwrap();
         }
         let tell: Box<dyn Fn(u32) -> Told> = match reply {
             Replied::Unread(reply, question_end) => {
@@ -81,52 +70,37 @@ impl Clerk<u32> for Notes {
             }
         };
         for waiter in waiters.drain(..) {
-            self.told.send(tell(waiter)).unwrap();
+            self.0.push_back(tell(waiter));
             assert!(!begins("panic."), "as the name says");
         }
         true
     }
 
-    fn is_known(&self, key: &CacheKey) -> bool {
-        lock(&self.known).contains(&key.name())
-    }
-
-    fn give_up(&self, waiter: u32) {
-        let _ = self.told.send(Told::LongWay(waiter));
-    }
-
-    fn flush(&self) {
-        let _ = self.flushed.send(()); // the thread outlives the test
+    fn give_up(&mut self, waiter: u32) {
+        self.0.push_back(Told::LongWay(waiter));
     }
 }
 
 /// A relay, and what its clerk noted.
 struct World {
-    relay: Arc<Relay<u32>>,
-    told: Receiver<Told>,
-    flushed: Receiver<()>,
-    go_on: Sender<()>,
-    known: Arc<Mutex<Vec<NameKey>>>,
+    relay: RefCell<Relay<u32>>,
+    notes: RefCell<Notes>,
+    /// Stands for the socket of the clients.
+    own: EventFd,
     /// The moment at which it asks: nothing is overdue.
     now: Instant,
-    _runtime: tokio::runtime::Runtime,
 }
 
 impl World {
     fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let (told_here, told) = channel();
-        let (flushed_here, flushed) = channel();
-        let (go_on, wait) = channel();
-        let known = Arc::new(Mutex::new(Vec::new()));
-        let clerk =
-            Notes { told: told_here, flushed: flushed_here, go_on: Mutex::new(wait), known: known.clone() };
-        let relay = {
-            let _within = runtime.enter();
-            Relay::start(clerk).unwrap()
-        };
-        let now = Instant::now() + AHEAD;
-        Self { relay, told, flushed, go_on, known, now, _runtime: runtime }
+        Self::beside(Arc::default())
+    }
+
+    /// One whose relay knows what others ask.
+    fn beside(asked: Arc<List>) -> Self {
+        let own = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
+        let relay = RefCell::new(Relay::new(watch().unwrap(), asked));
+        Self { relay, notes: RefCell::default(), own, now: Instant::now() + AHEAD }
     }
 
     /// Asks for the addresses of names; the waiters that are refused.
@@ -135,13 +109,26 @@ impl World {
     }
 
     fn ask_at(&self, upstream: &Upstream, questions: &[(&str, u32)], now: Instant) -> Vec<u32> {
-        self.relay.ask_at(&upstream.server, questions.iter().map(|&(name, w)| errand(name, w)).collect(), now)
+        let mut errands = questions.iter().map(|&(name, waiter)| errand(name, waiter)).collect();
+        self.relay.borrow_mut().ask(&upstream.server, &mut errands, now)
+    }
+
+    /// One turn; true when the clients' socket can be read.
+    fn turn(&self) -> bool {
+        self.relay.borrow_mut().turn(&self.own, &mut *self.notes.borrow_mut())
     }
 
     /// The next note.
     #[track_caller]
     fn told(&self) -> Told {
-        self.told.recv_timeout(DEADLINE).expect("the clerk is told something")
+        let since = Instant::now();
+        loop {
+            if let Some(told) = self.notes.borrow_mut().0.pop_front() {
+                return told;
+            }
+            assert!(since.elapsed() < DEADLINE, "the clerk is told something");
+            self.turn();
+        }
     }
 
     /// The notes are these, in this order.
@@ -152,22 +139,17 @@ impl World {
         }
     }
 
-    /// Waits until the thread has seen everything that is there now; there is no other note then.
+    /// Takes everything that is there now, and looks after the rest; there is no other note then.
     #[track_caller]
     fn settle(&self) {
-        while self.flushed.try_recv().is_ok() {}
-        // The first flush may belong to a wait that began before; after the second comes the look at what is
-        // overdue, which is over with the third.
-        for _ in 0..3 {
-            self.relay.wake.write(1).unwrap();
-            self.flushed.recv_timeout(DEADLINE).expect("the thread runs");
-        }
-        assert_eq!(self.told.try_recv().ok(), None, "nobody else is told anything");
+        self.turn();
+        self.relay.borrow_mut().look_after(Instant::now(), &mut *self.notes.borrow_mut());
+        assert_eq!(self.notes.borrow_mut().0.pop_front(), None, "nobody else is told anything");
     }
 
     /// Sockets that are listened to.
     fn sockets(&self) -> usize {
-        lock(&self.relay.sockets).len()
+        self.relay.borrow().roads.iter().map(Road::sockets).sum()
     }
 }
 
@@ -175,7 +157,7 @@ impl World {
 fn errand(name: &str, waiter: u32) -> Errand<u32> {
     let (name, flags) = (NameKey::of(&parse(name).unwrap()), QueryFlags::default());
     let key = CacheKey::new(GroupKey(0), &name, RecordType::A, flags);
-    Errand { key, name, rtype: RecordType::A, flags, waiter }
+    Errand { key, waiter }
 }
 
 /// A server that speaks when the test says so, and what is known of it.

@@ -1,5 +1,6 @@
 //! Exchanges with fake servers on loopback.
 
+mod encrypted;
 mod failover;
 mod spoofing;
 mod talk;

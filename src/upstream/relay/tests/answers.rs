@@ -76,42 +76,62 @@ fn other_flags_are_another_question() {
     let (world, upstream) = (World::new(), Upstream::new());
     let flags = QueryFlags { dnssec_ok: true, checking_disabled: true };
     let plain = errand("www.example", 1);
-    let key = CacheKey::new(GroupKey(0), &plain.name, RecordType::A, flags);
-    let flagged = Errand { key, flags, ..errand("www.example", 2) };
-    world.relay.ask_at(&upstream.server, vec![plain, flagged], world.now);
+    let key = CacheKey::new(GroupKey(0), &plain.key.name(), RecordType::A, flags);
+    let flagged = Errand { key, waiter: 2 };
+    world.relay.borrow_mut().ask(&upstream.server, &mut vec![plain, flagged], world.now);
     let (first, second) = (upstream.hear().asked.message, upstream.hear().asked.message);
     assert!(!first.checking_disabled && second.checking_disabled);
     assert!(second.edns.is_some_and(|edns| edns.flags().dnssec_ok));
 }
 
 #[test]
-fn who_joins_while_the_answer_is_read_goes_to_the_cache_and_asks_nothing() {
+fn waiting_ends_when_the_caller_has_something_to_read() {
     let (world, upstream) = (World::new(), Upstream::new());
-    world.ask(&upstream, &[("slow.example", 1)]);
+    assert!(!world.relay.borrow().is_open());
+    world.ask(&upstream, &[("www.example", 1)]);
+    assert!(world.relay.borrow().is_open());
+    assert!(!world.turn());
+    world.own.write(1).unwrap();
+    assert!(world.turn());
     upstream.answer(&upstream.hear(), 7);
-    world.expect([Told::Reading]);
-    assert!(world.ask(&upstream, &[("slow.example", 2), ("slow.example", 3)]).is_empty());
-    world.go_on.send(()).unwrap();
-    // the long way begins at the cache, where the answer is by then
-    world.expect([Told::Plain(1, 7), Told::LongWay(2), Told::LongWay(3)]);
-    world.settle();
+    assert!(world.turn(), "nobody has read it");
+    world.expect([Told::Plain(1, 7)]);
+    assert!(!world.relay.borrow().is_open());
+}
+
+#[tokio::test]
+async fn what_another_relay_asks_is_waited_for_and_not_asked() {
+    let (asked, upstream) = (Arc::<List>::default(), Upstream::new());
+    let (one, other) = (World::beside(asked.clone()), World::beside(asked.clone()));
+    assert!(one.ask(&upstream, &[("www.example", 1)]).is_empty());
+    assert_eq!(other.ask(&upstream, &[("www.example", 2)]), [2]);
+    let heard = upstream.hear();
     upstream.hears_nothing();
 
-    // and it is all forgotten: the next is asked anew
-    world.ask(&upstream, &[("slow.example", 4)]);
-    upstream.answer(&upstream.hear(), 8);
-    world.go_on.send(()).unwrap();
-    world.expect([Told::Reading, Told::Plain(4, 8)]);
+    let key = errand("www.example", 0).key;
+    let ended = asked.ended(&key);
+    tokio::pin!(ended);
+    assert!(futures_util::poll!(&mut ended).is_pending());
+    upstream.answer(&heard, 7);
+    one.expect([Told::Plain(1, 7)]);
+    ended.await;
+
+    // silence ends it too, and so does the end of a relay
+    one.ask_at(&upstream, &[("www.example", 3)], Instant::now() - AGO);
+    one.relay.borrow_mut().look_after(Instant::now(), &mut *one.notes.borrow_mut());
+    asked.ended(&key).await;
+    assert!(other.ask(&upstream, &[("www.example", 4)]).is_empty());
+    drop(other);
+    asked.ended(&key).await;
 }
 
 #[test]
-fn what_came_to_be_known_meanwhile_is_not_asked() {
-    let (world, upstream) = (World::new(), Upstream::new());
-    lock(&world.known).push(NameKey::of(&parse("known.example").unwrap()));
-    assert_eq!(world.ask(&upstream, &[("known.example", 1), ("www.example", 2)]), [1]);
-    upstream.answer(&upstream.hear(), 7);
-    world.expect([Told::Plain(2, 7)]);
-    upstream.hears_nothing();
+fn two_relays_keep_to_the_limit_of_their_server_together() {
+    let (one, other, upstream) = (World::new(), World::new(), Upstream::with_limit(2));
+    assert!(one.ask(&upstream, &[("a.example", 1)]).is_empty());
+    assert_eq!(other.ask(&upstream, &[("b.example", 2), ("c.example", 3)]), [3]);
+    drop(one);
+    assert!(other.ask(&upstream, &[("c.example", 3)]).is_empty(), "what is gone is not under way");
 }
 
 #[test]

@@ -1,0 +1,178 @@
+//! Sockets that the supervisor opened before it started us, and keeps open when we end (`sd_listen_fds`(3)).
+//!
+//! While nobody reads, datagrams and connections wait in the kernel's queues: so a restart loses no query. Whoever
+//! opened the sockets also chose their addresses, buffers and options; only what serving needs is set here.
+
+use super::listen::Listener;
+use super::udp;
+use listenfd::ListenFd;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+use tokio::task;
+use tokio::time::{Instant, sleep};
+
+/// How long a thread may take to notice that it is to stop; it answers what it holds meanwhile.
+const NOTICE: Duration = Duration::from_secs(1);
+
+/// Takes the sockets that were handed over, with at least `threads` descriptors for each UDP address; nothing if there
+/// are none. Must be called once, before there are threads: it clears `$LISTEN_FDS` and `$LISTEN_PID`.
+///
+/// # Errors
+/// What was handed over is of no use to a DNS server.
+pub fn take(threads: usize) -> Result<Vec<Listener>, ActivationError> {
+    let mut handed = ListenFd::from_env();
+    let (mut udp, mut tcp) = (Vec::new(), Vec::new());
+    for index in 0..handed.len() {
+        // The kind of a socket is found by trying: what is of another kind is left where it is.
+        if let Ok(Some(socket)) = handed.take_udp_socket(index) {
+            udp.push(socket);
+        } else if let Ok(Some(socket)) = handed.take_tcp_listener(index) {
+            tcp.push(socket);
+        } else {
+            return Err(ActivationError::Kind { number: index + 1 });
+        }
+    }
+    pair(udp, tcp, threads)
+}
+
+/// Who reads from sockets that were handed over.
+#[derive(Debug, Default)]
+pub struct Readers {
+    /// Tells the threads to stop.
+    pub stop: udp::Stop,
+    /// Those that read datagrams.
+    pub threads: Vec<thread::JoinHandle<()>>,
+    /// Those that accept connections.
+    pub accepting: Vec<task::JoinHandle<()>>,
+}
+
+impl Readers {
+    /// Has reading stop, and waits until it did: what comes from now on is for who comes after us.
+    pub async fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        for accepting in &self.accepting {
+            accepting.abort();
+        }
+        let given_up = Instant::now() + NOTICE;
+        while !self.threads.iter().all(thread::JoinHandle::is_finished) && Instant::now() < given_up {
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+/// What is wrong with sockets that were handed over.
+#[derive(Debug)]
+pub enum ActivationError {
+    /// One is neither UDP nor TCP; counted from 1.
+    Kind {
+        /// Which one.
+        number: usize,
+    },
+    /// There is TCP without UDP for an address.
+    OnlyTcp(SocketAddr),
+    /// The system refused something.
+    System(io::Error),
+}
+
+impl fmt::Display for ActivationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kind { number } => write!(
+                f,
+                "the supervisor's socket number {number} is neither UDP nor TCP\n\
+                 hint: a socket unit has `ListenDatagram=` and `ListenStream=` with ADDRESS:PORT, and no other"
+            ),
+            Self::OnlyTcp(address) => write!(
+                f,
+                "the supervisor handed over a TCP socket for {address}, and none for UDP\n\
+                 hint: a DNS server needs both: add `ListenDatagram={address}` to the socket unit"
+            ),
+            Self::System(error) => write!(f, "the supervisor's sockets cannot be used: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ActivationError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::System(error) => Some(error),
+            Self::Kind { .. } | Self::OnlyTcp(_) => None,
+        }
+    }
+}
+
+impl From<io::Error> for ActivationError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// Puts the sockets of one address together, in the order of the UDP sockets.
+fn pair(
+    udp: Vec<UdpSocket>,
+    tcp: Vec<TcpListener>,
+    threads: usize,
+) -> Result<Vec<Listener>, ActivationError> {
+    let mut listeners: Vec<Listener> = Vec::new();
+    for socket in udp {
+        socket.set_nonblocking(false)?; // a thread waits in it
+        let address = socket.local_addr()?;
+        match listeners.iter_mut().find(|listener| listener.address == address) {
+            Some(listener) => listener.udp.push(socket), // ReusePort=
+            None => listeners.push(Listener { address, udp: vec![socket], tcp: None, handed_over: true }),
+        }
+    }
+    for listener in &mut listeners {
+        // Threads may share one socket: the kernel wakes one of them for what comes.
+        for number in listener.udp.len()..threads.max(1) {
+            let copy = listener.udp[number % listener.udp.len()].try_clone()?;
+            listener.udp.push(copy);
+        }
+    }
+    for socket in tcp {
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        match listeners.iter_mut().find(|listener| listener.address == address) {
+            Some(listener) => listener.tcp = Some(socket),
+            None => return Err(ActivationError::OnlyTcp(address)),
+        }
+    }
+    Ok(listeners)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn udp() -> UdpSocket {
+        UdpSocket::bind("127.0.0.1:0").unwrap()
+    }
+
+    #[test]
+    fn sockets_of_one_address_become_one_listener() {
+        let (one, two) = (udp(), udp());
+        let tcp = TcpListener::bind(two.local_addr().unwrap()).unwrap();
+        let addresses = [one.local_addr().unwrap(), two.local_addr().unwrap()];
+        let listeners = pair(vec![one, two], vec![tcp], 3).unwrap();
+        assert_eq!(listeners.iter().map(|listener| listener.address).collect::<Vec<_>>(), addresses);
+        assert!(listeners.iter().all(|listener| listener.udp.len() == 3 && listener.handed_over));
+        assert!(listeners[0].tcp.is_none() && listeners[1].tcp.is_some());
+    }
+
+    #[test]
+    fn tcp_alone_is_refused() {
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = tcp.local_addr().unwrap();
+        let error = pair(vec![udp()], vec![tcp], 1).unwrap_err();
+        assert!(error.to_string().contains(&format!("ListenDatagram={address}")), "{error}");
+    }
+
+    #[test]
+    fn nothing_handed_over_is_nothing_to_serve() {
+        assert!(pair(Vec::new(), Vec::new(), 2).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,74 @@
+//! What is noted of each answer once it is made: numbers, and who watches is shown it.
+
+use crate::engine::answer::{Answer, ExtendedError, Hop, Source};
+use crate::engine::cache::{Entry, Outcome};
+use crate::engine::catalog::View;
+use crate::state::place::{Mark, Service, Share};
+use crate::state::tally::{Arrival, Tally};
+use crate::state::watch::{Answered, Caller, Transport};
+use crate::state::{Live, Published};
+use hickory_proto::op::ResponseCode;
+use std::time::Duration;
+
+/// The mark of an answer that was composed. `asked` says that an upstream was asked for it.
+pub(super) fn mark(live: &Live, view: &View, answer: &Answer, asked: bool) -> Mark {
+    let forwarded = answer.hops.iter().any(|hop| matches!(hop.source, Source::Forwarded { .. }));
+    let error = answer.error.as_ref().map(|error| error.code);
+    let share = match (forwarded, error) {
+        (false, _) => Share::None,
+        (true, Some(ExtendedError::STALE_ANSWER | ExtendedError::STALE_NXDOMAIN)) => Share::Stale,
+        (true, Some(ExtendedError::NOT_AUTHORITATIVE)) => Share::Miss,
+        (true, _) if asked => Share::Miss,
+        (true, _) if answer.rcode == ResponseCode::NoError && !answer.answers.is_empty() => Share::Success,
+        (true, _) => Share::Denial,
+    };
+    credit(live, view, &answer.hops, share)
+}
+
+/// What an answer is counted for: the zone or rule that the first name belongs to.
+pub(super) fn credit(live: &Live, view: &View, hops: &[Hop], share: Share) -> Mark {
+    let vpc = || view.vpc.as_ref().map(|vpc| vpc.id.as_str());
+    match hops.first().map(|hop| &hop.source) {
+        Some(Source::Zone(apex) | Source::Forwarded { through: Some(apex), .. }) => {
+            Mark::new(live.places.number(false, apex, vpc()), Service::Zone, share)
+        }
+        Some(Source::Forwarded { rule: Some(suffix), .. }) => {
+            Mark::new(live.places.number(true, suffix, vpc()), Service::Rule, share)
+        }
+        Some(Source::Local(_)) => Mark::new(0, Service::Local, share),
+        _ => Mark::new(0, Service::Other, share),
+    }
+}
+
+/// The code of a packed outcome.
+pub(super) fn rcode_of(entry: &Entry) -> u8 {
+    match entry.outcome {
+        Outcome::NxDomain => 3,
+        Outcome::Failure(_) => 2,
+        _ => 0,
+    }
+}
+
+/// A query was read.
+pub(super) fn asked(tally: &Tally, rtype: u16, caller: &Caller) {
+    tally.asked(rtype, Arrival::new(caller.transport == Transport::Tcp, caller.peer.ip()));
+}
+
+/// An answer to a query that waited is made.
+pub(super) fn settled(
+    live: &Live,
+    published: &Published,
+    tally: &Tally,
+    caller: &Caller,
+    reply: &[u8],
+    note: (u8, Mark),
+    took: Duration,
+) {
+    let (rcode, mark) = note;
+    tally.answered(rcode, mark);
+    tally.took(took, 1);
+    if live.watch.is_on() {
+        let view = published.catalog.view(caller.peer.ip());
+        live.watch.answer(caller, reply, Answered { mark, fast: false, took, view });
+    }
+}

@@ -1,0 +1,152 @@
+//! Encrypted listeners: DNS over TLS (RFC 7858) on the code of TCP, and where they are built in, DNS over HTTPS and
+//! over QUIC. Sockets and certificate are had before anything is served, so that a start that cannot succeed fails as
+//! a whole.
+
+use super::certificate::{Certificate, CertificateError};
+use super::listen::{self, BindError};
+use super::tcp::{self, Connections, Service, TcpBounds};
+use crate::config::Server;
+use crate::state::Live;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use tokio_rustls::TlsAcceptor;
+
+/// What an encrypted listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// DNS over TLS.
+    Tls,
+    /// DNS over HTTPS.
+    Https,
+    /// DNS over QUIC.
+    Quic,
+}
+
+impl Protocol {
+    /// Its name to the other side, by ALPN.
+    fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Tls => b"dot",
+            Self::Https => b"h2",
+            Self::Quic => b"doq",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tls => "DNS over TLS",
+            Self::Https => "DNS over HTTPS",
+            Self::Quic => "DNS over QUIC",
+        })
+    }
+}
+
+/// Encrypted listeners, bound.
+#[derive(Debug)]
+pub struct Secured {
+    certificate: Arc<Certificate>,
+    streams: Vec<(Protocol, SocketAddr, TcpListener)>,
+    #[cfg(feature = "encrypted")]
+    quic: Vec<(SocketAddr, std::net::UdpSocket)>,
+}
+
+/// Why encrypted listeners cannot be had.
+#[derive(Debug)]
+pub enum SecuredError {
+    /// An address.
+    Bind(BindError),
+    /// The certificate.
+    Certificate(CertificateError),
+}
+
+impl fmt::Display for SecuredError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind(error) => error.fmt(f),
+            Self::Certificate(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SecuredError {}
+
+impl Secured {
+    /// Binds what is configured; nothing without any encrypted listener.
+    ///
+    /// # Errors
+    /// An address or the certificate cannot be had.
+    pub fn prepare(server: &Server) -> Result<Option<Self>, SecuredError> {
+        let (Some(certificate), Some(key)) = (&server.certificate, &server.key) else { return Ok(None) };
+        if server.listen_tls.is_empty() && server.listen_https.is_empty() && server.listen_quic.is_empty() {
+            return Ok(None);
+        }
+        let certificate = Certificate::load(certificate, key).map_err(SecuredError::Certificate)?;
+        let bind = |protocol, address: &SocketAddr, setting| {
+            let (address, listener) = listen::bind_stream(*address, setting).map_err(SecuredError::Bind)?;
+            Ok((protocol, address, listener))
+        };
+        let tls = server.listen_tls.iter().map(|at| bind(Protocol::Tls, at, "`[server] listen_tls`"));
+        let https = server.listen_https.iter().map(|at| bind(Protocol::Https, at, "`[server] listen_https`"));
+        let streams = tls.chain(https).collect::<Result<_, _>>()?;
+        #[cfg(feature = "encrypted")]
+        let quic = server.listen_quic.iter().map(|at| listen::bind_quic(*at).map_err(SecuredError::Bind));
+        Ok(Some(Self {
+            certificate,
+            streams,
+            #[cfg(feature = "encrypted")]
+            quic: quic.collect::<Result<_, _>>()?,
+        }))
+    }
+
+    /// What is listened to, and where.
+    pub fn addresses(&self) -> Vec<(Protocol, SocketAddr)> {
+        let all = self.streams.iter().map(|(protocol, address, _)| (*protocol, *address));
+        #[cfg(feature = "encrypted")]
+        let all = all.chain(self.quic.iter().map(|(address, _)| (Protocol::Quic, *address)));
+        all.collect()
+    }
+
+    /// Begins to serve; what is left is the certificate, to be kept up to date. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// A socket cannot be had from the runtime, or no TLS session can be made.
+    pub fn serve(
+        self,
+        live: &Arc<Live>,
+        bounds: &TcpBounds,
+        connections: &Connections,
+    ) -> io::Result<Arc<Certificate>> {
+        let config =
+            |protocol: Protocol| self.certificate.server_config(protocol.alpn()).map_err(io::Error::other);
+        let service = |address: SocketAddr| Service {
+            live: live.clone(),
+            tally: tcp::tally_of(Ok(address), live),
+            bounds: bounds.clone(),
+            padding: true,
+        };
+        for (protocol, address, listener) in self.streams {
+            let acceptor = TlsAcceptor::from(config(protocol)?);
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let (service, connections) = (service(address), connections.clone());
+            match protocol {
+                #[cfg(feature = "encrypted")]
+                Protocol::Https => {
+                    tokio::spawn(super::https::serve(listener, acceptor, service, connections));
+                }
+                _ => {
+                    tokio::spawn(tcp::serve_tls(listener, acceptor, service, connections));
+                }
+            }
+        }
+        #[cfg(feature = "encrypted")]
+        for (address, socket) in self.quic {
+            let endpoint = super::quic::endpoint(socket, config(Protocol::Quic)?, bounds)?;
+            tokio::spawn(super::quic::serve(endpoint, service(address), connections.clone()));
+        }
+        Ok(self.certificate)
+    }
+}

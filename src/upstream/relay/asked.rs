@@ -1,0 +1,61 @@
+//! Which questions relays ask right now, all relays together: so that one is out for each name, whoever asks.
+
+use crate::engine::cache::CacheKey;
+use quick_cache::DefaultHashBuilder;
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// Parts of the list, so that threads seldom meet.
+const PARTS: usize = 16;
+
+/// A part: questions by the hash of their key, and whom to tell of their end, if there is anybody. Two keys of one
+/// hash are taken for one; then one of them goes the long way for nothing.
+type Part = HashMap<u64, Option<Arc<Notify>>, DefaultHashBuilder>;
+
+/// The list of the questions that relays ask.
+#[derive(Debug, Default)]
+pub struct Asked {
+    hasher: DefaultHashBuilder,
+    parts: [Mutex<Part>; PARTS],
+}
+
+impl Asked {
+    /// Waits until no relay asks this question any more; what it brought is in the cache then.
+    pub async fn ended(&self, key: &CacheKey) {
+        let hash = self.hash(key);
+        let ended = {
+            let mut part = self.part(hash);
+            let Some(told) = part.get_mut(&hash) else { return };
+            // From here on the end is not missed.
+            told.get_or_insert_with(Arc::default).clone().notified_owned()
+        };
+        ended.await;
+    }
+
+    /// What a question is listed under.
+    pub(super) fn hash(&self, key: &CacheKey) -> u64 {
+        self.hasher.hash_one(key.bytes())
+    }
+
+    /// Puts a question on the list; false when it is there.
+    pub(super) fn begin(&self, hash: u64) -> bool {
+        let mut part = self.part(hash);
+        let is_new = !part.contains_key(&hash);
+        if is_new {
+            part.insert(hash, None);
+        }
+        is_new
+    }
+
+    /// Takes a question off the list.
+    pub(super) fn end(&self, hash: u64) {
+        let told = self.part(hash).remove(&hash).flatten();
+        told.iter().for_each(|waiting| waiting.notify_waiters());
+    }
+
+    fn part(&self, hash: u64) -> MutexGuard<'_, Part> {
+        self.parts[hash as usize % PARTS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

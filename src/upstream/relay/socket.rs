@@ -1,0 +1,183 @@
+//! A socket of the relay: the questions that are open on it, and what a datagram is to them.
+
+use super::BATCH;
+use crate::engine::cache::CacheKey;
+use crate::upstream::manner::Manner;
+use crate::upstream::random;
+use crate::upstream::wire::{Chance, Sent};
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg, sendmmsg};
+use quick_cache::DefaultHashBuilder;
+use std::collections::HashMap;
+use std::io::{IoSlice, IoSliceMut};
+use std::net::UdpSocket;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Instant;
+
+/// So many datagrams that answer nothing, and the socket's port is taken to be known to somebody.
+const STRANGERS: u32 = 3;
+
+/// Octets of a reply that can be received: what was asked for, and some for those who send more (L48). No power of
+/// two: the beginnings of a batch's replies would take the same few places in the processor's cache.
+const LONGEST_REPLY: usize = 4096 + 64;
+
+/// A socket, connected to one server.
+pub(super) struct Socket<T> {
+    socket: UdpSocket,
+    /// It serves once, and is closed when its questions are answered.
+    pub(super) fresh: bool,
+    pub(super) born: Instant,
+    strangers: u32,
+    /// The questions that are open, by id.
+    pub(super) open: HashMap<u16, Open<T>, DefaultHashBuilder>,
+}
+
+/// A question that is open.
+pub(super) struct Open<T> {
+    /// What its answer is cached under.
+    pub(super) key: CacheKey,
+    /// The hash of the key.
+    pub(super) hash: u64,
+    /// The query.
+    pub(super) sent: Sent,
+    /// Who waits. Empty when all were sent the long way.
+    pub(super) waiters: Vec<T>,
+    /// When it was asked.
+    pub(super) at: Instant,
+    expects_cookie: bool,
+}
+
+/// What a datagram is.
+pub(super) enum Arrival<T> {
+    /// The reply to this question, which is no longer open.
+    Answer(Open<T>),
+    /// The reply to a question, but not one to believe at once: those who wait go the long way.
+    Odd(Open<T>),
+    /// A reply that nobody waits for any more.
+    Late(Open<T>),
+    /// Nothing we asked for.
+    Stranger,
+}
+
+impl<T> Socket<T> {
+    /// A socket that begins to serve.
+    pub(super) fn new(socket: UdpSocket, fresh: bool, now: Instant) -> Self {
+        Self { socket, fresh, born: now, strangers: 0, open: HashMap::default() }
+    }
+
+    /// The kernel's number of it.
+    pub(super) fn fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
+    /// Opens a question under an id that is free here; the id.
+    ///
+    /// # Errors
+    /// There is no randomness, or no free id: who waits.
+    pub(super) fn open(
+        &mut self,
+        key: CacheKey,
+        hash: u64,
+        waiter: T,
+        manner: &Manner,
+        now: Instant,
+    ) -> Result<u16, T> {
+        let mut id = None;
+        for _ in 0..8 {
+            let Ok(drawn) = random::bytes::<2>() else { return Err(waiter) };
+            if !self.open.contains_key(&u16::from_be_bytes(drawn)) {
+                id = Some(drawn);
+                break;
+            }
+        }
+        let (Some(id), Ok(case)) = (id, random::bytes()) else { return Err(waiter) };
+        let sent = Sent::of_wire(key.wire(), key.rtype(), key.flags(), manner, &Chance { id, case });
+        let expects_cookie = manner.expects_cookie();
+        let open = Open { key, hash, sent, waiters: vec![waiter], at: now, expects_cookie };
+        let id = u16::from_be_bytes(id);
+        self.open.insert(id, open);
+        Ok(id)
+    }
+
+    /// Says what a datagram is, and takes its question out.
+    pub(super) fn arrived(&mut self, reply: &[u8]) -> Arrival<T> {
+        let id = reply.first_chunk::<2>().map(|id| u16::from_be_bytes(*id));
+        let is_answered = |id: &u16| self.open.get(id).is_some_and(|open| open.sent.is_answered_by(reply));
+        let Some(open) = id.filter(is_answered).and_then(|id| self.open.remove(&id)) else {
+            self.strangers += 1;
+            return Arrival::Stranger;
+        };
+        if open.waiters.is_empty() {
+            Arrival::Late(open)
+        // cut, or without the cookie that a server known to send one would send
+        } else if reply[2] & 0x02 != 0 || !open.sent.cookie_agrees(reply, open.expects_cookie) {
+            Arrival::Odd(open)
+        } else {
+            Arrival::Answer(open)
+        }
+    }
+
+    /// Somebody may know its port.
+    pub(super) fn is_suspicious(&self) -> bool {
+        self.strangers >= STRANGERS
+    }
+
+    /// Sends the queries of these questions, as many as the kernel takes; what it does not is given up when it is
+    /// overdue.
+    pub(super) fn send(&self, ids: &[u16], headers: &mut MultiHeaders<()>) {
+        let nobody = [const { None }; BATCH]; // the socket is connected
+        let mut refused_before = false;
+        for ids in ids.chunks(BATCH) {
+            // No memory is asked for: a batch is just long enough to make that dear.
+            let mut slices = [[IoSlice::new(&[])]; BATCH];
+            for (slice, id) in slices.iter_mut().zip(ids) {
+                if let Some(open) = self.open.get(id) {
+                    *slice = [IoSlice::new(&open.sent.bytes)];
+                }
+            }
+            let mut rest = &slices[..ids.len()];
+            while !rest.is_empty() {
+                let (peers, flags) = (&nobody[..rest.len()], MsgFlags::MSG_DONTWAIT);
+                match sendmmsg(self.fd(), headers, rest.iter(), peers, [], flags).map(Iterator::count) {
+                    Ok(done) => rest = &rest[done.max(1)..],
+                    // The port is closed, says an ICMP error to an earlier datagram. Sending has taken it from
+                    // the listener, who gives up at once what is open here: it has to be provoked again.
+                    Err(Errno::ECONNREFUSED) if !refused_before => refused_before = true,
+                    Err(_) => return,
+                }
+            }
+        }
+    }
+}
+
+/// Where replies are received.
+pub(super) struct Inbox {
+    headers: MultiHeaders<()>,
+    buffer: Vec<u8>,
+    failed: bool,
+}
+
+impl Inbox {
+    pub(super) fn new() -> Self {
+        let buffer = vec![0; BATCH * LONGEST_REPLY];
+        Self { headers: MultiHeaders::preallocate(BATCH, None), buffer, failed: false }
+    }
+
+    /// Hands over the datagrams that are there.
+    pub(super) fn receive(&mut self, fd: RawFd, mut take: impl FnMut(&[u8])) {
+        let mut places = self.buffer.chunks_mut(LONGEST_REPLY);
+        let mut slices: [_; BATCH] =
+            std::array::from_fn(|_| [IoSliceMut::new(places.next().unwrap_or_default())]);
+        let received = recvmmsg(fd, &mut self.headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None);
+        // otherwise an ICMP error: nobody listens there
+        self.failed = received.as_ref().is_err_and(|error| !matches!(error, Errno::EAGAIN | Errno::EINTR));
+        for message in received.into_iter().flatten() {
+            take(message.iovs().next().unwrap_or(&[]));
+        }
+    }
+
+    /// True when the last call met an error of the network.
+    pub(super) fn failed(&self) -> bool {
+        self.failed
+    }
+}

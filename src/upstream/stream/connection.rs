@@ -1,0 +1,358 @@
+//! One connection to a server, from its opening to its end: a task that writes questions as they come and hands
+//! replies, by their ids, to who waits for them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+
+use super::Target;
+use crate::upstream::{Outcome, Transport, tls, transport};
+
+/// How often silence is thought about.
+const TICK: Duration = Duration::from_millis(500);
+/// A connection without questions is closed after this time: less than servers usually wait.
+pub(super) const IDLE: Duration = Duration::from_secs(8);
+/// One on which nothing came for so long, although something should, gets no new questions.
+pub(super) const SUSPECT: Duration = Duration::from_millis(1500);
+/// And after so long it is closed: no client waits any more.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// So many replies to nothing, and what comes is no DNS.
+const MAX_STRANGERS: usize = 8;
+/// Octets of questions that are gathered into one write.
+const WRITE_BUFFER: usize = 16 << 10;
+/// Length of a header (RFC 1035 section 4.1.1): no message is shorter.
+const HEADER_LEN: usize = 12;
+
+/// A connection as those see it who ask over it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// Where its task takes questions from.
+    queue: mpsc::UnboundedSender<Question>,
+    /// What its task says of it.
+    state: Arc<State>,
+}
+
+/// What is known of a connection.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// No new questions, please.
+    pub(super) closing: AtomicBool,
+    /// Replies have come.
+    pub(super) answered: AtomicBool,
+    /// Those who wait.
+    pub(super) waiting: AtomicUsize,
+    /// Why it ended.
+    ended: OnceLock<Outcome>,
+}
+
+/// A question on its way to the task.
+pub(super) struct Question {
+    /// The message.
+    pub(super) message: Vec<u8>,
+    /// Who waits for its reply.
+    pub(super) reply: oneshot::Sender<Result<Vec<u8>, Outcome>>,
+}
+
+impl Connection {
+    /// Begins to connect; questions may be put at once.
+    pub(super) fn open(target: Target) -> Arc<Self> {
+        let (queue, questions) = mpsc::unbounded_channel();
+        let state = Arc::new(State::default());
+        tokio::spawn(run(target, questions, state.clone()));
+        Arc::new(Self { queue, state })
+    }
+
+    /// Takes new questions.
+    pub(super) fn is_usable(&self) -> bool {
+        !self.state.closing.load(Ordering::Acquire)
+    }
+
+    /// Has brought a reply.
+    pub(super) fn has_answered(&self) -> bool {
+        self.state.answered.load(Ordering::Acquire)
+    }
+
+    /// How many wait on it.
+    pub(super) fn waiting(&self) -> usize {
+        self.state.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Sends a message and waits for the reply of its id.
+    pub(super) async fn ask(&self, message: &[u8]) -> Result<Vec<u8>, Outcome> {
+        let _waiting = Waiting::begin(&self.state);
+        let (reply, arrival) = oneshot::channel();
+        // If the task has ended, it drops the sender too.
+        let _ = self.queue.send(Question { message: message.to_vec(), reply });
+        let ended = || self.state.ended.get().cloned().unwrap_or_else(closed);
+        arrival.await.unwrap_or_else(|_| Err(ended()))
+    }
+}
+
+/// Counts one who waits.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(state: &'a State) -> Self {
+        state.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(&state.waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Waits for what a stream of its own brings. A connection on which that takes long gets no new questions.
+#[cfg(feature = "encrypted")]
+pub(super) async fn watched<T>(
+    state: &State,
+    exchange: impl Future<Output = Result<T, Outcome>>,
+) -> Result<T, Outcome> {
+    let mut exchange = std::pin::pin!(exchange);
+    let ended = match timeout(SUSPECT, &mut exchange).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            state.closing.store(true, Ordering::Release);
+            timeout(PATIENCE - SUSPECT, exchange).await.unwrap_or(Err(Outcome::TimedOut))
+        }
+    };
+    if ended.is_ok() {
+        state.answered.store(true, Ordering::Release);
+    }
+    ended
+}
+
+/// The connection is no more, and nothing says why.
+pub(super) fn closed() -> Outcome {
+    Outcome::Network("the server closed the connection".to_owned())
+}
+
+/// Connects, talks, and says why it ended.
+async fn run(target: Target, mut questions: mpsc::UnboundedReceiver<Question>, state: Arc<State>) {
+    let ended = connect_and_talk(&target, &mut questions, &state).await;
+    state.closing.store(true, Ordering::Release);
+    let _ = state.ended.set(ended); // nobody else does; and only then those who wait are let go, by drops
+}
+
+async fn connect_and_talk(
+    target: &Target,
+    questions: &mut mpsc::UnboundedReceiver<Question>,
+    state: &Arc<State>,
+) -> Outcome {
+    let address = match target.place.address().await {
+        Ok(address) => address,
+        Err(outcome) => return outcome,
+    };
+    let ended = match &target.transport {
+        #[cfg(feature = "encrypted")]
+        Transport::Quic(name) => match &target.trust {
+            Some(trust) => super::quic::talk(address, name, trust, questions, state).await,
+            None => untrusted(),
+        },
+        transport => match transport::stream(address).await {
+            Ok(stream) => talk_over(stream, transport, target, questions, state).await,
+            Err(error) => transport::blame(&error),
+        },
+    };
+    if !state.answered.load(Ordering::Acquire) {
+        target.place.forget();
+    }
+    ended
+}
+
+/// Talks over a TCP connection what is spoken there.
+async fn talk_over(
+    stream: TcpStream,
+    transport: &Transport,
+    target: &Target,
+    questions: &mut mpsc::UnboundedReceiver<Question>,
+    state: &Arc<State>,
+) -> Outcome {
+    let (name, protocol) = match transport {
+        Transport::Plain => return talk(stream, questions, state, &transport::blame).await,
+        Transport::Tls(name) | Transport::Quic(name) => (name, None),
+        Transport::Https(name, _) => (name, Some(b"h2".as_slice())),
+    };
+    let Some(trust) = &target.trust else { return untrusted() };
+    let stream = match trust.connect(stream, name, protocol).await {
+        Ok(stream) => stream,
+        Err(outcome) => return outcome,
+    };
+    match transport {
+        #[cfg(feature = "encrypted")]
+        Transport::Https(name, path) => super::http::talk(stream, name, path, questions, state).await,
+        _ => talk(stream, questions, state, &|error| tls::explain(error, name)).await,
+    }
+}
+
+/// There is nobody to say whose certificates count: the configuration sees to it that there is.
+fn untrusted() -> Outcome {
+    Outcome::Tls("no CA certificates were loaded".to_owned())
+}
+
+/// Writes questions and reads replies until one side has had enough.
+async fn talk<S: AsyncRead + AsyncWrite>(
+    stream: S,
+    questions: &mut mpsc::UnboundedReceiver<Question>,
+    state: &State,
+    blame: &(dyn Fn(&std::io::Error) -> Outcome + Sync),
+) -> Outcome {
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let open = Open::default();
+    let ended = tokio::select! {
+        ended = read(&mut reader, &open, state, blame) => ended,
+        ended = write(&mut writer, questions, &open, blame) => ended,
+    };
+    state.closing.store(true, Ordering::Release);
+    let _ = timeout(TICK, writer.shutdown()).await; // a courtesy
+    ended
+}
+
+/// Writes questions as they come, as many with one call as have come.
+async fn write<S: AsyncWrite>(
+    writer: &mut WriteHalf<S>,
+    questions: &mut mpsc::UnboundedReceiver<Question>,
+    open: &Open,
+    blame: &(dyn Fn(&std::io::Error) -> Outcome + Sync),
+) -> Outcome {
+    let mut batch = Vec::new();
+    while let Some(question) = questions.recv().await {
+        open.append(question, &mut batch);
+        while batch.len() < WRITE_BUFFER {
+            let Ok(question) = questions.try_recv() else { break };
+            open.append(question, &mut batch);
+        }
+        let written = async {
+            writer.write_all(&batch).await?;
+            writer.flush().await
+        };
+        if let Err(error) = written.await {
+            return blame(&error);
+        }
+        batch.clear();
+    }
+    closed() // nobody has it any more
+}
+
+/// Reads replies until the end of the stream, or until there is nothing to wait for.
+async fn read<S: AsyncRead>(
+    reader: &mut ReadHalf<S>,
+    open: &Open,
+    state: &State,
+    blame: &(dyn Fn(&std::io::Error) -> Outcome + Sync),
+) -> Outcome {
+    let mut inbox = Vec::new();
+    let mut strangers = 0;
+    let mut last_reply = Instant::now();
+    let mut looked = last_reply;
+    loop {
+        match timeout(TICK, reader.read_buf(&mut inbox)).await {
+            Ok(Ok(0)) => return closed(),
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return blame(&error),
+            Err(_) => {}
+        }
+        let now = Instant::now();
+        let mut at = 0;
+        while let Some(message) = next_message(&inbox[at..]) {
+            at += 2 + message.len();
+            if message.len() < HEADER_LEN {
+                return Outcome::Garbled;
+            }
+            match open.hand_over(message) {
+                true => {
+                    state.answered.store(true, Ordering::Release);
+                    last_reply = now;
+                }
+                false => strangers += 1,
+            }
+        }
+        inbox.drain(..at);
+        if strangers > MAX_STRANGERS {
+            return Outcome::Garbled;
+        }
+        if now < looked + TICK {
+            continue;
+        }
+        looked = now;
+        match open.oldest(now) {
+            None if now >= last_reply + IDLE => return closed(),
+            None => {}
+            Some(oldest) => {
+                let silence = now.saturating_duration_since(oldest.max(last_reply));
+                if silence >= SUSPECT {
+                    state.closing.store(true, Ordering::Release);
+                }
+                if silence >= PATIENCE {
+                    return Outcome::TimedOut;
+                }
+            }
+        }
+    }
+}
+
+/// The whole message at the front, if it is whole (RFC 1035 section 4.2.2).
+fn next_message(bytes: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    rest.get(..usize::from(u16::from_be_bytes(*length)))
+}
+
+/// The questions that wait for their replies, by the ids that they have on this connection.
+#[derive(Default)]
+struct Open(Mutex<HashMap<u16, Asked>>);
+
+/// One of them.
+struct Asked {
+    /// Its own id.
+    id: [u8; 2],
+    /// Who waits.
+    reply: oneshot::Sender<Result<Vec<u8>, Outcome>>,
+    /// Since when.
+    at: Instant,
+}
+
+impl Open {
+    /// Appends a question with its length before it. Another one may have its id: then it gets the next that is free.
+    fn append(&self, Question { mut message, reply }: Question, batch: &mut Vec<u8>) {
+        let (false, Some(id)) = (reply.is_closed(), message.first_chunk().copied()) else { return };
+        let Ok(length) = u16::try_from(message.len()) else { return };
+        let mut open = self.lock();
+        let first = u16::from_be_bytes(id);
+        let free = (0..=u16::MAX).map(|step| first.wrapping_add(step)).find(|id| !open.contains_key(id));
+        let Some(free) = free else { return }; // a server has fewer permits than there are ids
+        message[..2].copy_from_slice(&free.to_be_bytes());
+        batch.extend(length.to_be_bytes());
+        batch.extend(message);
+        open.insert(free, Asked { id, reply, at: Instant::now() });
+    }
+
+    /// Hands a reply to who waits for it; false when there was no such question.
+    fn hand_over(&self, message: &[u8]) -> bool {
+        let Some(id) = message.first_chunk() else { return false };
+        let Some(asked) = self.lock().remove(&u16::from_be_bytes(*id)) else { return false };
+        let mut reply = message.to_vec();
+        reply[..2].copy_from_slice(&asked.id);
+        let _ = asked.reply.send(Ok(reply)); // who has gone misses nothing
+        true
+    }
+
+    /// Since when the oldest question waits. Those that nobody waits for any more are forgotten after a while; until
+    /// then a late reply is no stranger.
+    fn oldest(&self, now: Instant) -> Option<Instant> {
+        let mut open = self.lock();
+        open.retain(|_, asked| !asked.reply.is_closed() || now < asked.at + PATIENCE * 2);
+        open.values().map(|asked| asked.at).min()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u16, Asked>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,113 @@
+//! DNS over HTTPS to a server (RFC 8484): one HTTP/2 connection, a stream for each question.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper::{Request, StatusCode, Uri, header};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use super::connection::{IDLE, Question, State, closed, watched};
+use crate::upstream::Outcome;
+use crate::upstream::tls::HANDSHAKE_TIMEOUT;
+
+/// The media type of DNS messages.
+const MESSAGE: &str = "application/dns-message";
+/// The longest message.
+const LONGEST: usize = 65_535;
+
+/// Sends questions as they come until one side has had enough.
+pub(super) async fn talk(
+    stream: TlsStream<TcpStream>,
+    name: &ServerName<'static>,
+    path: &str,
+    questions: &mut mpsc::UnboundedReceiver<Question>,
+    state: &Arc<State>,
+) -> Outcome {
+    let host = match name {
+        ServerName::IpAddress(ip) => match std::net::IpAddr::from(*ip) {
+            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+            ip => ip.to_string(),
+        },
+        name => name.to_str().into_owned(),
+    };
+    let Ok(uri) = format!("https://{host}{path}").parse::<Uri>() else {
+        return Outcome::Local(format!("`{path}` is no path"));
+    };
+    let builder = http2::Builder::new(TokioExecutor::new());
+    let (sender, connection) = match timeout(HANDSHAKE_TIMEOUT, builder.handshake(TokioIo::new(stream))).await
+    {
+        Ok(Ok(begun)) => begun,
+        Ok(Err(error)) => return explain(&error),
+        Err(_) => return Outcome::TimedOut,
+    };
+    let mut connection = std::pin::pin!(connection);
+    let mut idle_at = Instant::now() + IDLE;
+    loop {
+        tokio::select! {
+            question = questions.recv() => {
+                let Some(question) = question else { return closed() };
+                tokio::spawn(ask(sender.clone(), uri.clone(), question, state.clone()));
+                idle_at = Instant::now() + IDLE;
+            }
+            ended = &mut connection => return ended.map_or_else(|error| explain(&error), |()| closed()),
+            () = sleep_until(idle_at) => {
+                if state.waiting.load(Ordering::Relaxed) == 0 {
+                    return closed();
+                }
+                idle_at = Instant::now() + IDLE;
+            }
+        }
+    }
+}
+
+/// One question. Its id is 0 on the way, so that caches on it can tell equal questions (RFC 8484 section 4.1).
+async fn ask(sender: SendRequest<Full<Bytes>>, uri: Uri, question: Question, state: Arc<State>) {
+    let Question { mut message, reply } = question;
+    let Some(id) = message.first_chunk::<2>().copied() else { return };
+    message[..2].fill(0);
+    let answer = watched(&state, exchange(sender, uri, message)).await;
+    let answer = answer.map(|mut answer| {
+        if answer.len() >= 2 {
+            answer[..2].copy_from_slice(&id);
+        }
+        answer
+    });
+    let _ = reply.send(answer); // who has gone misses nothing
+}
+
+/// One request and its response.
+async fn exchange(
+    mut sender: SendRequest<Full<Bytes>>,
+    uri: Uri,
+    message: Vec<u8>,
+) -> Result<Vec<u8>, Outcome> {
+    let request = Request::post(uri)
+        .header(header::CONTENT_TYPE, MESSAGE)
+        .header(header::ACCEPT, MESSAGE)
+        .body(Full::from(message))
+        .map_err(|error| Outcome::Local(error.to_string()))?;
+    sender.ready().await.map_err(|error| explain(&error))?;
+    let response = sender.send_request(request).await.map_err(|error| explain(&error))?;
+    if response.status() != StatusCode::OK {
+        return Err(Outcome::Http(response.status().as_u16()));
+    }
+    let is_message = |value: &header::HeaderValue| value.as_bytes().starts_with(MESSAGE.as_bytes());
+    if !response.headers().get(header::CONTENT_TYPE).is_some_and(is_message) {
+        return Err(Outcome::Garbled);
+    }
+    let body = Limited::new(response.into_body(), LONGEST).collect().await;
+    Ok(body.map_err(|_| Outcome::Garbled)?.to_bytes().to_vec())
+}
+
+/// What an error of HTTP is to a person.
+fn explain(error: &hyper::Error) -> Outcome {
+    if error.is_timeout() { Outcome::TimedOut } else { Outcome::Network(format!("HTTP: {error}")) }
+}

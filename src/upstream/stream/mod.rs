@@ -1,0 +1,106 @@
+//! Questions over TCP, TLS, HTTPS and QUIC: connections to one server, kept open and shared (RFC 7766, RFC 7858,
+//! RFC 8484, RFC 9250).
+//!
+//! A question goes over a connection that is there, behind the others that wait on it; the server may answer in any
+//! order. A kept connection that turns out to be dead costs a new one and nothing else.
+
+mod connection;
+#[cfg(feature = "encrypted")]
+mod http;
+mod place;
+#[cfg(feature = "encrypted")]
+mod quic;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use self::connection::Connection;
+use self::place::Place;
+use super::tls::Trust;
+use super::{Group, Outcome, ServerAddress, Transport};
+
+/// Questions that wait on one connection before another is opened: servers limit how many they work on.
+const PIPELINE: usize = 100;
+/// Connections to one server; beyond, the pipelines grow.
+const CONNECTIONS: usize = 8;
+/// Connections that one question may go over: the kept one, the next that others share, and one of its own, for a
+/// server that closes after each answer.
+const TRIES: usize = 3;
+
+/// Where connections lead, and what is spoken on them.
+#[derive(Clone, Debug)]
+struct Target {
+    /// Where the server listens.
+    place: Place,
+    /// What is spoken.
+    transport: Transport,
+    /// Who says what its certificate is worth.
+    trust: Option<Arc<Trust>>,
+}
+
+/// What an encrypted server needs beside its address.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Means {
+    /// Who says what its certificate is worth.
+    pub(super) trust: Option<Arc<Trust>>,
+    /// Who knows the address of its name.
+    pub(super) bootstrap: Option<Arc<Group>>,
+}
+
+/// The connections to one server.
+#[derive(Debug)]
+pub(super) struct Streams {
+    /// Where they lead.
+    target: Target,
+    /// Those that are open, or being opened.
+    open: Mutex<Vec<Arc<Connection>>>,
+}
+
+/// A reply, framing taken off.
+pub(super) struct Arrived {
+    /// The message, with the id of the question.
+    pub(super) reply: Vec<u8>,
+    /// The connection was in use before, so that the time taken is that of the question alone.
+    pub(super) kept: bool,
+}
+
+impl Streams {
+    /// No connection yet.
+    pub(super) fn new(address: &ServerAddress, means: Means) -> Self {
+        let place = Place::new(address, means.bootstrap);
+        let target = Target { place, transport: address.transport.clone(), trust: means.trust };
+        Self { target, open: Mutex::default() }
+    }
+
+    /// Sends a message and waits for its reply. There is no clock but for connecting: the caller stops waiting by
+    /// dropping the future, and the connection lives on.
+    pub(super) async fn ask(&self, message: &[u8]) -> Result<Arrived, Outcome> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let connection =
+                if tries < TRIES { self.shared() } else { Connection::open(self.target.clone()) };
+            let kept = connection.has_answered();
+            match connection.ask(message).await {
+                Ok(reply) => return Ok(Arrived { reply, kept }),
+                // It served, and was closed before it came to this question: RFC 7766 section 6.2.4.
+                Err(Outcome::Network(_) | Outcome::Tls(_)) if tries < TRIES && connection.has_answered() => {}
+                Err(outcome) => return Err(outcome),
+            }
+        }
+    }
+
+    /// A connection to share: the least busy, or a new one.
+    fn shared(&self) -> Arc<Connection> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|connection| connection.is_usable());
+        let least = open.iter().min_by_key(|connection| connection.waiting());
+        match least {
+            Some(least) if least.waiting() < PIPELINE || open.len() >= CONNECTIONS => least.clone(),
+            _ => {
+                let connection = Connection::open(self.target.clone());
+                open.push(connection.clone());
+                connection
+            }
+        }
+    }
+}
