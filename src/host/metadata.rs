@@ -5,14 +5,13 @@
 //! fault: everything works without it.
 
 use crate::config::Instance;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Bytes;
+use crate::fetch::fetch;
+use http_body_util::Full;
 use hyper::{Method, Request, StatusCode, header};
-use hyper_util::rt::TokioIo;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Where the service is, on every instance.
@@ -26,6 +25,39 @@ const TOKEN_SECONDS: &str = "60";
 
 /// Octets of the longest value.
 const LONGEST: usize = 4096;
+
+/// Where the service is looked for, as the command line says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetadataChoice {
+    /// Nowhere.
+    Off,
+    /// There.
+    At(SocketAddr),
+}
+
+impl MetadataChoice {
+    /// Where to ask: as chosen, else where every instance has it, unless the environment forbids it.
+    pub fn or_default(choice: Option<Self>) -> Option<SocketAddr> {
+        let disabled =
+            std::env::var_os("ALIBABA_CLOUD_ECS_METADATA_DISABLED").is_some_and(|value| value == "true");
+        match choice {
+            Some(Self::Off) => None,
+            Some(Self::At(address)) => Some(address),
+            None => Some(SERVICE).filter(|_| !disabled),
+        }
+    }
+}
+
+impl FromStr for MetadataChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            _ => text.parse().map(Self::At).map_err(|_| "write ADDRESS:PORT or off".into()),
+        }
+    }
+}
 
 /// Asks the service at `address`, [`SERVICE`] on an instance.
 ///
@@ -55,25 +87,18 @@ async fn request(
     path: &str,
     (name, value): (&'static str, &str),
 ) -> io::Result<Option<String>> {
-    let exchange = async {
-        let stream = TcpStream::connect(address).await?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        let connection = tokio::spawn(connection);
-        let mut request =
-            Request::builder().method(method).uri(path).header(header::HOST, address.ip().to_string());
-        if !value.is_empty() {
-            request = request.header(name, value);
-        }
-        let request = request.body(Empty::<Bytes>::new()).map_err(io::Error::other)?;
-        let response = sender.send_request(request).await.map_err(io::Error::other)?;
-        let good = response.status() == StatusCode::OK;
-        let body = Limited::new(response.into_body(), LONGEST).collect().await.map_err(io::Error::other)?;
-        connection.abort();
-        let text = String::from_utf8(body.to_bytes().to_vec()).ok();
-        Ok(text.map(|text| text.trim().to_string()).filter(|_| good))
-    };
-    timeout(PATIENCE, exchange).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    let mut request =
+        Request::builder().method(method).uri(path).header(header::HOST, address.ip().to_string());
+    if !value.is_empty() {
+        request = request.header(name, value);
+    }
+    let request = request.body(Full::default()).map_err(io::Error::other)?;
+    let response = timeout(PATIENCE, fetch(address, request, LONGEST))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let good = response.status() == StatusCode::OK;
+    let text = String::from_utf8(response.into_body().to_vec()).ok();
+    Ok(text.map(|text| text.trim().to_string()).filter(|_| good))
 }
 
 /// An id as the cloud makes them; whatever else answers at the address says something longer.

@@ -1,3 +1,5 @@
-//! The machine we run on: what its cloud says of it.
+//! The machine we run on: what its cloud says of it, whom its programs ask, and whether all of that fits together.
 
+pub mod doctor;
 pub mod metadata;
+pub mod resolver;

@@ -1,0 +1,133 @@
+//! One question to one server, over UDP or TCP, within a deadline. The doctor's own: it asks as a client would, and
+//! learns nothing about the server.
+
+use crate::engine::record::show_value;
+use crate::engine::request::Question;
+use hickory_proto::op::{Edns, Message, Query};
+use hickory_proto::rr::RData;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::timeout;
+
+/// What a server said.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    /// The message.
+    pub(super) message: Message,
+    /// How long it took.
+    pub(super) elapsed: Duration,
+}
+
+impl Told {
+    /// The addresses in the answer.
+    pub(super) fn addresses(&self) -> Vec<IpAddr> {
+        let address = |data: &RData| match data {
+            RData::A(a) => Some(IpAddr::V4(a.0)),
+            RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),
+            _ => None,
+        };
+        self.message.answers.iter().filter_map(|record| address(&record.data)).collect()
+    }
+
+    /// The names that it leads over, in order.
+    pub(super) fn aliases(&self) -> Vec<String> {
+        let records = self.message.answers.iter();
+        records
+            .filter(|record| matches!(record.data, RData::CNAME(_)))
+            .map(|record| show_value(&record.data).trim_end_matches('.').to_string())
+            .collect()
+    }
+}
+
+/// Asks over UDP, over TCP if the answer was cut.
+///
+/// # Errors
+/// No answer within `patience`.
+pub(super) async fn ask(server: SocketAddr, question: &Question, patience: Duration) -> io::Result<Told> {
+    let told = over_udp(server, question, patience).await?;
+    match told.message.truncation {
+        true => over_tcp(server, question, patience).await,
+        false => Ok(told),
+    }
+}
+
+/// Asks over UDP; a datagram that gets lost is sent again once.
+///
+/// # Errors
+/// No answer within `patience`.
+pub(super) async fn over_udp(
+    server: SocketAddr,
+    question: &Question,
+    patience: Duration,
+) -> io::Result<Told> {
+    let (id, packet) = packet(question)?;
+    let begun = Instant::now();
+    let exchange = async {
+        let any = match server {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let socket = UdpSocket::bind(SocketAddr::new(any, 0)).await?;
+        socket.connect(server).await?;
+        socket.send(&packet).await?;
+        let mut buffer = vec![0; 65_535];
+        let mut again = Some(patience / 2);
+        loop {
+            let received = match again {
+                Some(pause) => match timeout(pause, socket.recv(&mut buffer)).await {
+                    Ok(received) => received?,
+                    Err(_) => {
+                        again = None;
+                        socket.send(&packet).await?;
+                        continue;
+                    }
+                },
+                None => socket.recv(&mut buffer).await?,
+            };
+            if let Ok(message) = Message::from_vec(&buffer[..received])
+                && message.id == id
+            {
+                return Ok(Told { message, elapsed: begun.elapsed() });
+            }
+        }
+    };
+    timeout(patience, exchange).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
+/// Asks over TCP.
+///
+/// # Errors
+/// No answer within `patience`.
+pub(super) async fn over_tcp(
+    server: SocketAddr,
+    question: &Question,
+    patience: Duration,
+) -> io::Result<Told> {
+    let (_, packet) = packet(question)?;
+    let begun = Instant::now();
+    let exchange = async {
+        let mut stream = TcpStream::connect(server).await?;
+        let mut framed = u16::try_from(packet.len()).map_err(io::Error::other)?.to_be_bytes().to_vec();
+        framed.extend_from_slice(&packet);
+        stream.write_all(&framed).await?;
+        let mut answer = vec![0; usize::from(stream.read_u16().await?)];
+        stream.read_exact(&mut answer).await?;
+        let message = Message::from_vec(&answer).map_err(io::Error::other)?;
+        Ok(Told { message, elapsed: begun.elapsed() })
+    };
+    timeout(patience, exchange).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
+/// The query and its id.
+fn packet(question: &Question) -> io::Result<(u16, Vec<u8>)> {
+    let mut message = Message::query();
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(question.name.clone(), question.rtype));
+    let mut edns = Edns::new();
+    edns.set_max_payload(1232).set_version(0);
+    message.set_edns(edns);
+    Ok((message.id, message.to_vec().map_err(io::Error::other)?))
+}

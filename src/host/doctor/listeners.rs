@@ -1,0 +1,148 @@
+//! Who listens where, from the kernel's tables: the address exactly, since 127.0.0.53:53 and 127.0.0.1:53 may well
+//! be two programs'.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// A program that listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listener {
+    /// Where.
+    pub(super) address: SocketAddr,
+    /// UDP or TCP.
+    pub(super) protocol: &'static str,
+    /// The programs that have the socket, as far as they can be seen: name and process.
+    pub(super) holders: Vec<(String, u32)>,
+}
+
+impl Listener {
+    /// True when what is sent to `address` comes here.
+    pub(super) fn covers(&self, address: SocketAddr) -> bool {
+        let wildcard = self.address.ip().is_unspecified()
+            && (self.address.is_ipv4() == address.is_ipv4() || self.address.is_ipv6());
+        self.address.port() == address.port() && (self.address.ip() == address.ip() || wildcard)
+    }
+
+    /// The programs for people.
+    pub(super) fn held_by(&self) -> String {
+        match self.holders.is_empty() {
+            true => "a program that cannot be seen (run as root to see it)".into(),
+            false => {
+                let shown = self.holders.iter().map(|(name, pid)| format!("{name} (pid {pid})"));
+                shown.collect::<Vec<_>>().join(", ")
+            }
+        }
+    }
+}
+
+/// All who listen on a port.
+pub(super) fn on_port(port: u16) -> Vec<Listener> {
+    const TABLES: [(&str, &str); 4] = [
+        ("UDP", "/proc/net/udp"),
+        ("UDP", "/proc/net/udp6"),
+        ("TCP", "/proc/net/tcp"),
+        ("TCP", "/proc/net/tcp6"),
+    ];
+    let mut sockets: Vec<(&'static str, SocketAddr, u64)> = Vec::new();
+    for (protocol, table) in TABLES {
+        let text = fs::read_to_string(table).unwrap_or_default();
+        sockets.extend(
+            rows(&text, protocol == "TCP")
+                .into_iter()
+                .filter(|(address, _)| address.port() == port)
+                .map(|(address, inode)| (protocol, address, inode)),
+        );
+    }
+    let holders = if sockets.is_empty() { HashMap::new() } else { holders() };
+    let mut found: Vec<Listener> = Vec::new();
+    for (protocol, address, inode) in sockets {
+        let own = holders.get(&inode).cloned().unwrap_or_default();
+        // One address may have several sockets (SO_REUSEPORT): one for each thread.
+        match found.iter_mut().find(|one| one.address == address && one.protocol == protocol) {
+            Some(one) => one.holders.extend(own),
+            None => found.push(Listener { address, protocol, holders: own }),
+        }
+    }
+    for one in &mut found {
+        one.holders.sort();
+        one.holders.dedup();
+    }
+    found
+}
+
+/// Local address and inode of each row; of TCP only those that listen (state 0A).
+fn rows(table: &str, listening: bool) -> Vec<(SocketAddr, u64)> {
+    let row = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        if listening && fields.get(3) != Some(&"0A") {
+            return None;
+        }
+        Some((address(fields.get(1)?)?, fields.get(9)?.parse().ok()?))
+    };
+    table.lines().filter_map(row).collect()
+}
+
+/// `0100007F:0035`: octets in the order of this machine, in words of 32 bits.
+fn address(text: &str) -> Option<SocketAddr> {
+    let (ip, port) = text.split_once(':')?;
+    let words: Option<Vec<u32>> =
+        (0..ip.len() / 8).map(|word| u32::from_str_radix(ip.get(word * 8..word * 8 + 8)?, 16).ok()).collect();
+    let octets: Vec<u8> = words?.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let ip = match octets.len() {
+        4 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(octets).ok()?)),
+        16 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?)),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
+}
+
+/// By the inode of each socket: who has it, as far as we may see.
+fn holders() -> HashMap<u64, Vec<(String, u32)>> {
+    let mut found: HashMap<u64, Vec<(String, u32)>> = HashMap::new();
+    let Ok(processes) = fs::read_dir("/proc") else { return found };
+    for process in processes.flatten() {
+        let pid = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+        let (Some(pid), Ok(files)) = (pid, fs::read_dir(process.path().join("fd"))) else { continue };
+        let links = files.flatten().filter_map(|file| fs::read_link(file.path()).ok());
+        let inodes: Vec<u64> = links
+            .filter_map(|link| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok())
+            .collect();
+        if !inodes.is_empty() {
+            let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            for inode in inodes {
+                found.entry(inode).or_default().push((name.trim().to_string(), pid));
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_tables_are_read() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
+             1: 3500007F:0035 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1\n\
+             2: 0100007F:0035 0100007F:9999 01 00000000:00000000 00:00000000 00000000     0        0 4712 1\n\
+             3: 00000000000000000000000001000000:0035 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4713 1\n";
+        let listening: Vec<String> =
+            rows(table, true).iter().map(|(address, inode)| format!("{address} {inode}")).collect();
+        assert_eq!(listening, ["127.0.0.53:53 4711", "[::1]:53 4713"]);
+        assert_eq!(rows(table, false).len(), 3);
+    }
+
+    #[test]
+    fn our_own_socket_is_found_and_covers_what_it_should() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let found = on_port(address.port());
+        let own = found.iter().find(|one| one.address == address).unwrap();
+        assert!(own.holders.iter().any(|(_, pid)| *pid == std::process::id()), "{own:?}");
+        assert!(own.covers(address) && !own.covers(SocketAddr::new([127, 0, 0, 2].into(), address.port())));
+        let any = Listener { address: SocketAddr::new([0, 0, 0, 0].into(), 53), ..own.clone() };
+        assert!(any.covers("127.0.0.9:53".parse().unwrap()) && !any.covers("[::1]:53".parse().unwrap()));
+    }
+}

@@ -1,0 +1,160 @@
+//! `pvtzd doctor`: whether everything from the metadata service to the API's certificate fits together, step by
+//! step, each with what was found and what to do.
+//!
+//! Steps run side by side where none needs another's result, and are told in a fixed order. Every probe has a
+//! deadline; with nobody answering anything the whole takes about ten seconds. Changes nothing.
+
+mod ask;
+mod listeners;
+mod machine;
+pub mod mapped;
+mod names;
+mod reach;
+mod servers;
+mod tls;
+
+use crate::config::{Config, Instance};
+use crate::host::resolver::store::Store;
+use serde::Serialize;
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The resolvers of every VPC.
+pub const VPC_RESOLVERS: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(100, 100, 2, 136)), 53),
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(100, 100, 2, 138)), 53),
+];
+
+/// Longest a step may take that has no deadline of its own inside.
+const STEP: Duration = Duration::from_secs(6);
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// As it should be.
+    Pass,
+    /// It works, with something to think about.
+    Warn,
+    /// It does not work.
+    Fail,
+    /// Not looked at: why is said.
+    Skip,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// The step it belongs to.
+    pub step: &'static str,
+    /// What it came to.
+    pub outcome: Outcome,
+    /// What was found.
+    pub found: String,
+    /// What to do about it.
+    pub advice: Option<String>,
+}
+
+impl Check {
+    /// As it should be.
+    fn pass(step: &'static str, found: impl Into<String>) -> Self {
+        Self { step, outcome: Outcome::Pass, found: found.into(), advice: None }
+    }
+
+    /// Something to think about.
+    fn warn(step: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { step, outcome: Outcome::Warn, found: found.into(), advice: Some(advice.into()) }
+    }
+
+    /// Does not work.
+    fn fail(step: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { step, outcome: Outcome::Fail, found: found.into(), advice: Some(advice.into()) }
+    }
+
+    /// Not looked at.
+    fn skip(step: &'static str, why: impl Into<String>) -> Self {
+        Self { step, outcome: Outcome::Skip, found: why.into(), advice: None }
+    }
+}
+
+/// Where to look.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where pvtzd should answer.
+    pub listen: Vec<SocketAddr>,
+    /// The metadata service, if it is to be asked.
+    pub metadata: Option<SocketAddr>,
+    /// The resolvers of the VPC.
+    pub vpc_resolvers: Vec<SocketAddr>,
+    /// Where a take is remembered.
+    pub store: PathBuf,
+    /// The port of the API.
+    pub api_port: u16,
+}
+
+/// Looks at everything; `tell` hears of each thing in order, as soon as it is its turn. `warnings` are those of the
+/// configuration.
+pub async fn examine(config: Config, warnings: usize, settings: Settings, mut tell: impl FnMut(Check)) {
+    let (config, settings) = (Arc::new(config), Arc::new(settings));
+    let server = settings.listen.first().copied();
+
+    let instance = start(mapped::instance_or_why(config.clone(), settings.metadata));
+    let port = start(blocking("port", {
+        let settings = settings.clone();
+        move || machine::port(&settings.listen)
+    }));
+    let alive = start(servers::alive(server));
+    let resolver = start(blocking("resolver", {
+        let settings = settings.clone();
+        move || machine::resolver(&settings.listen, &Store::new(&settings.store))
+    }));
+    let upstreams = servers::upstreams(&config, &settings.listen);
+    let reachable = start(servers::reachable(upstreams.clone()));
+
+    let (instance, about) = instance.await.unwrap_or_default();
+    let instance: Instance = instance;
+    machine::configuration(&config, warnings).into_iter().for_each(&mut tell);
+    about.into_iter().for_each(&mut tell);
+    machine::catalogue(&config, &instance).into_iter().for_each(&mut tell);
+    let (zones, names) = (mapped::zones(&config, &instance), mapped::asked(&config, &instance));
+
+    let own = start(names::without_us(settings.vpc_resolvers.clone(), names.clone()));
+    port.await.unwrap_or_default().into_iter().for_each(&mut tell);
+    let (answers, alive) = alive.await.unwrap_or_default();
+    let server = server.filter(|_| answers);
+    let looping = start(servers::looping(server, upstreams, zones));
+    let chains = start(names::chains(server, names));
+    alive.into_iter().for_each(&mut tell);
+    resolver.await.unwrap_or_default().into_iter().for_each(&mut tell);
+    reachable.await.unwrap_or_default().into_iter().for_each(&mut tell);
+    looping.await.unwrap_or_default().into_iter().for_each(&mut tell);
+    let (chains, targets) = chains.await.unwrap_or_default();
+    let reached = start(reach::targets(targets, settings.api_port));
+    chains.into_iter().for_each(&mut tell);
+    own.await.unwrap_or_default().into_iter().for_each(&mut tell);
+    reached.await.unwrap_or_default().into_iter().for_each(&mut tell);
+}
+
+/// The only step where there is no configuration.
+pub fn without_configuration(found: String) -> Check {
+    Check::fail("configuration", found, "`pvtzd check` tells all faults with their places; then try again")
+}
+
+/// Starts a step beside the others. A defect in one is a step without a result, not the end of all.
+fn start<T: Send + 'static>(step: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {
+    tokio::spawn(step)
+}
+
+/// A step that waits without a runtime; it is left to itself when it takes too long.
+async fn blocking(step: &'static str, work: impl FnOnce() -> Vec<Check> + Send + 'static) -> Vec<Check> {
+    match tokio::time::timeout(STEP, tokio::task::spawn_blocking(work)).await {
+        Ok(result) => result.unwrap_or_default(),
+        Err(_) => {
+            let advice = "a program that was asked does not answer: see `systemctl status systemd-resolved`";
+            vec![Check::fail(step, format!("no result within {} s", STEP.as_secs()), advice)]
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The mapped names: where each leads over pvtzd, and whether it would lead there without it.
+
+use super::Check;
+use super::ask::{Told, ask};
+use super::mapped::{Asked, PATIENCE, question};
+use crate::engine::record::show_rcode;
+use futures_util::future::join_all;
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RecordType;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// How many names are asked for.
+const MOST: usize = 16;
+
+/// How long a resolver of the VPC may take.
+const VPC: Duration = Duration::from_millis(2500);
+
+/// An API name, and the address that it leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// The name that clients ask for, and expect on the certificate.
+    pub(super) name: String,
+    /// Where it leads.
+    pub(super) address: IpAddr,
+}
+
+/// The answer chain of each name over pvtzd, and the addresses of the API names.
+pub(super) async fn chains(server: Option<SocketAddr>, names: Vec<Asked>) -> (Vec<Check>, Vec<Target>) {
+    const STEP: &str = "chain";
+    if names.is_empty() {
+        return (vec![Check::skip(STEP, "no name is mapped")], Vec::new());
+    }
+    let Some(server) = server else {
+        let names: Vec<&str> = names.iter().take(3).map(|asked| asked.name.as_str()).collect();
+        let why = format!("pvtzd does not answer: {} and the like were not asked", names.join(", "));
+        return (vec![Check::skip(STEP, why)], Vec::new());
+    };
+    let left_out = names.len().saturating_sub(MOST);
+    let told = join_all(names.iter().take(MOST).map(|asked| async move {
+        let question = question(&asked.name, RecordType::A).ok()?;
+        Some((asked, ask(server, &question, PATIENCE).await))
+    }));
+    let (mut checks, mut targets) = (Vec::new(), Vec::new());
+    for (asked, told) in told.await.into_iter().flatten() {
+        match told {
+            Ok(told) => {
+                if let (true, Some(address)) = (asked.api, told.addresses().first()) {
+                    targets.push(Target { name: asked.name.clone(), address: *address });
+                }
+                checks.push(chain(asked, &told));
+            }
+            Err(error) => {
+                let found = format!("{}: no answer: {error}", asked.name);
+                checks.push(Check::fail(STEP, found, "see the log of pvtzd"));
+            }
+        }
+    }
+    if left_out > 0 {
+        checks.push(Check::skip(STEP, format!("{left_out} more names were not asked")));
+    }
+    (checks, targets)
+}
+
+/// What is to be said about one answer.
+fn chain(asked: &Asked, told: &Told) -> Check {
+    const STEP: &str = "chain";
+    let (aliases, addresses) = (told.aliases(), told.addresses());
+    let shown: Vec<String> = std::iter::once(asked.name.clone())
+        .chain(aliases)
+        .chain(addresses.first().map(|address| match addresses.len() {
+            1 => address.to_string(),
+            count => format!("{address} and {} more", count - 1),
+        }))
+        .collect();
+    let path = shown.join(" -> ");
+    let code = told.message.response_code;
+    match addresses.first() {
+        None => {
+            let what = show_rcode(code, true);
+            let advice = match code {
+                ResponseCode::ServFail => "the upstreams do not resolve the target: see the steps above",
+                ResponseCode::NXDomain | ResponseCode::NoError => {
+                    "the target has no address here: try `target = \"product-vpc\"` in [endpoints], or name another \
+                     in a [[zone]]"
+                }
+                _ => "see `pvtzd explain` for this name",
+            };
+            Check::fail(STEP, format!("{path}: {what}"), advice)
+        }
+        Some(address) if asked.api && !is_inside(*address) => Check::warn(
+            STEP,
+            format!("{path}: a public address"),
+            "without a public network it is not reached: is the upstream the resolver of the VPC?",
+        ),
+        Some(_) => Check::pass(STEP, path),
+    }
+}
+
+/// Whether the VPC's own resolvers lead the API names to addresses inside the VPC: then PrivateZone is at work.
+pub(super) async fn without_us(resolvers: Vec<SocketAddr>, names: Vec<Asked>) -> Vec<Check> {
+    const STEP: &str = "privatezone";
+    let names: Vec<Asked> = names.into_iter().filter(|asked| asked.api).take(MOST).collect();
+    if names.is_empty() || resolvers.is_empty() {
+        return vec![Check::skip(STEP, "no API name is mapped")];
+    }
+    // One after the other answers or none does: all names are asked of all at once.
+    let asked = names.iter().map(|asked| async {
+        let question = question(&asked.name, RecordType::A).ok()?;
+        let told = join_all(resolvers.iter().map(|resolver| ask(*resolver, &question, VPC))).await;
+        Some((asked.name.clone(), told.into_iter().find_map(Result::ok)?))
+    });
+    let told: Vec<(String, Told)> = join_all(asked).await.into_iter().flatten().collect();
+    if told.is_empty() {
+        let who: Vec<String> = resolvers.iter().map(|resolver| resolver.ip().to_string()).collect();
+        return vec![Check::skip(STEP, format!("{} do not answer: not inside a VPC", who.join(" and ")))];
+    }
+    let inside = |told: &Told| {
+        let addresses = told.addresses();
+        !addresses.is_empty() && addresses.iter().all(|address| is_inside(*address))
+    };
+    let known: Vec<&str> =
+        told.iter().filter(|(_, told)| inside(told)).map(|(name, _)| name.as_str()).collect();
+    vec![match known.len() {
+        0 => Check::pass(STEP, "the VPC's resolvers lead none of these names into the VPC: pvtzd is needed"),
+        count if count == told.len() => Check::warn(
+            STEP,
+            format!("the VPC's resolvers lead {} into the VPC themselves", known.join(", ")),
+            "PrivateZone is at work here: pvtzd is not needed for these names",
+        ),
+        _ => Check::warn(
+            STEP,
+            format!("the VPC's resolvers lead some names into the VPC themselves: {}", known.join(", ")),
+            "PrivateZone is at work for these; pvtzd is needed for the others only",
+        ),
+    }]
+}
+
+/// True for addresses that are not public: private (RFC 1918, RFC 4193) and shared (RFC 6598), where the cloud has
+/// its own services.
+fn is_inside(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => {
+            ip.is_private() || ip.is_loopback() || (ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64)
+        }
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inside_and_outside() {
+        for (address, inside) in [
+            ("100.100.0.1", true),
+            ("100.64.0.1", true),
+            ("100.128.0.1", false),
+            ("10.0.0.1", true),
+            ("172.16.0.1", true),
+            ("203.0.113.2", false),
+            ("fd00::1", true),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(is_inside(address.parse().unwrap()), inside, "{address}");
+        }
+    }
+}

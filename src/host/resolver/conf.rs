@@ -1,0 +1,115 @@
+//! The text of resolv.conf, rewritten so that it leads to pvtzd alone. Text in, text out.
+
+use crate::upstream::system;
+use std::net::IpAddr;
+
+/// What our resolv.conf begins with.
+const HEADER: &str = "\
+# pvtzd answers for this machine; `pvtzd resolver give-back` restores what was here.
+";
+
+/// The text with one nameserver, `address`, and without the option `rotate`; all else stays as it is.
+pub fn lead_to(text: &str, address: IpAddr) -> String {
+    let mut lines = Vec::new();
+    let mut place = None;
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        match words.next() {
+            Some(word) if word.eq_ignore_ascii_case("nameserver") => {
+                place.get_or_insert(lines.len());
+            }
+            // With one server there is nothing to rotate; should a second come, every other query would miss us.
+            Some("options") if words.clone().any(|word| word == "rotate") => {
+                let rest: Vec<&str> = words.filter(|word| *word != "rotate").collect();
+                if !rest.is_empty() {
+                    lines.push(format!("options {}", rest.join(" ")));
+                }
+            }
+            _ => lines.push(line.to_string()),
+        }
+    }
+    let place = place.unwrap_or(lines.len());
+    lines.insert(place, format!("nameserver {address}"));
+    format!("{HEADER}{}\n", lines.join("\n"))
+}
+
+/// Where a resolv.conf leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Leads {
+    /// To pvtzd and nobody else.
+    Us,
+    /// Mapped names to pvtzd, the others elsewhere.
+    Mapped,
+    /// To pvtzd and to others beside it: some queries go past it.
+    Both,
+    /// To others.
+    Elsewhere,
+    /// To nobody.
+    Nobody,
+}
+
+/// Where a resolv.conf leads, as glibc reads it: three nameservers at most.
+pub fn leads(text: &str, address: IpAddr) -> Leads {
+    const MAXNS: usize = 3; // resolv.h
+    let servers = system::parse(text).nameservers;
+    leads_among(&servers[..servers.len().min(MAXNS)], address)
+}
+
+/// The same for a list of servers.
+pub fn leads_among(servers: &[IpAddr], address: IpAddr) -> Leads {
+    match (servers.contains(&address), servers.iter().any(|server| *server != address)) {
+        (true, false) => Leads::Us,
+        (true, true) => Leads::Both,
+        (false, true) => Leads::Elsewhere,
+        (false, false) => Leads::Nobody,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn us() -> IpAddr {
+        "127.0.0.1".parse().unwrap()
+    }
+
+    #[test]
+    fn what_users_rely_on_stays_and_the_servers_go() {
+        let rows = [
+            ("", "nameserver 127.0.0.1\n"),
+            (
+                "# mine\nsearch a.example b.example\nnameserver 100.100.2.136\nnameserver 100.100.2.138\noptions timeout:2 attempts:3 rotate ndots:1\n",
+                "# mine\nsearch a.example b.example\nnameserver 127.0.0.1\noptions timeout:2 attempts:3 ndots:1\n",
+            ),
+            ("options rotate\nnameserver 192.0.2.1", "nameserver 127.0.0.1\n"),
+            (
+                "options edns0  trust-ad\nsortlist 10.0.0.0",
+                "options edns0  trust-ad\nsortlist 10.0.0.0\nnameserver 127.0.0.1\n",
+            ),
+            ("domain x\r\nnameserver 192.0.2.1\r\n", "domain x\nnameserver 127.0.0.1\n"),
+        ];
+        for (text, expected) in rows {
+            let changed = lead_to(text, us());
+            assert_eq!(changed.strip_prefix(HEADER).unwrap(), expected, "{text:?}");
+            assert_eq!(leads(&changed, us()), Leads::Us);
+        }
+    }
+
+    #[test]
+    fn where_it_leads() {
+        let rows = [
+            ("nameserver 127.0.0.1", Leads::Us),
+            ("nameserver 127.0.0.1\nnameserver 192.0.2.1", Leads::Both),
+            (
+                "nameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\nnameserver 127.0.0.1",
+                Leads::Elsewhere,
+            ),
+            ("nameserver 127.0.0.11", Leads::Elsewhere),
+            ("search a", Leads::Nobody),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(leads(text, us()), expected, "{text}");
+        }
+    }
+}

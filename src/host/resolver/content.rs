@@ -1,0 +1,142 @@
+//! What lies at a path: nothing, a link, or a file with its octets, mode and owner. As it is remembered, and as it
+//! is compared. Touches no disk.
+
+use serde::{Deserialize, Serialize};
+
+/// What lies at a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Content {
+    /// Nothing.
+    Absent,
+    /// A symbolic link.
+    Link {
+        /// Where it points, as written in it.
+        target: Octets,
+    },
+    /// A file.
+    File {
+        /// What is in it.
+        octets: Octets,
+        /// Permission bits.
+        mode: u32,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
+}
+
+impl Content {
+    /// A file of root's that everybody may read.
+    pub fn file(text: impl Into<String>) -> Self {
+        Self::File { octets: Octets(text.into().into_bytes()), mode: 0o644, uid: 0, gid: 0 }
+    }
+
+    /// A link.
+    pub fn link(target: &str) -> Self {
+        Self::Link { target: Octets(target.as_bytes().to_vec()) }
+    }
+
+    /// The octets of a file.
+    pub fn octets(&self) -> Option<&[u8]> {
+        match self {
+            Self::File { octets, .. } => Some(&octets.0),
+            _ => None,
+        }
+    }
+
+    /// The text of a file; octets that are no UTF-8 are shown as such.
+    pub fn text(&self) -> Option<String> {
+        self.octets().map(|octets| String::from_utf8_lossy(octets).into_owned())
+    }
+
+    /// Another file in the place of this one: mode and owner stay. For no file: a new one.
+    pub fn with_octets(&self, octets: Vec<u8>) -> Self {
+        match self {
+            Self::File { mode, uid, gid, .. } => {
+                Self::File { octets: Octets(octets), mode: *mode, uid: *uid, gid: *gid }
+            }
+            _ => Self::File { octets: Octets(octets), mode: 0o644, uid: 0, gid: 0 },
+        }
+    }
+
+    /// The same to who reads it. Mode and owner do not count: a changed mode is no reason to leave our text there.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Absent, Self::Absent) => true,
+            (Self::Link { target: one }, Self::Link { target: two }) => one == two,
+            (Self::File { octets: one, .. }, Self::File { octets: two, .. }) => one == two,
+            _ => false,
+        }
+    }
+
+    /// True for a file whose writing in place, from `before` to `after`, was cut short (by a crash): a first part
+    /// of the new octets, and what the old file had behind that.
+    pub fn is_torn(&self, before: &Self, after: &Self) -> bool {
+        let (Some(now), Some(old), Some(new)) = (self.octets(), before.octets(), after.octets()) else {
+            return false;
+        };
+        (0..=new.len()).any(|written| {
+            let rest = old.get(written..).unwrap_or_default();
+            now.len() == written + rest.len() && now.starts_with(&new[..written]) && now.ends_with(rest)
+        })
+    }
+}
+
+/// Octets that are shown as text where they are text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
+pub struct Octets(pub Vec<u8>);
+
+/// How [`Octets`] are written down.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    /// UTF-8, as nearly always.
+    Text(String),
+    /// Anything.
+    Bytes(Vec<u8>),
+}
+
+impl From<Written> for Octets {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Text(text) => Self(text.into_bytes()),
+            Written::Bytes(bytes) => Self(bytes),
+        }
+    }
+}
+
+impl From<Octets> for Written {
+    fn from(octets: Octets) -> Self {
+        String::from_utf8(octets.0).map_or_else(|error| Self::Bytes(error.into_bytes()), Self::Text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_content_survives_being_written_down() {
+        let odd = Content::File { octets: Octets(vec![0, 159, 146, 150]), mode: 0o600, uid: 5, gid: 6 };
+        for content in [Content::Absent, Content::link("../run/x"), Content::file("a\nb\n"), odd] {
+            let text = serde_json::to_string(&content).unwrap();
+            assert_eq!(serde_json::from_str::<Content>(&text).unwrap(), content, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_torn_file_is_known_at_each_octet_and_a_foreign_one_is_not() {
+        for (old, new) in [("nameserver 192.0.2.1\n", "short\n"), ("a\n", "something longer\n"), ("", "x")] {
+            let (before, after) = (Content::file(old), Content::file(new));
+            for written in 0..=new.len() {
+                let now = format!("{}{}", &new[..written], old.get(written..).unwrap_or(""));
+                assert!(Content::file(now.clone()).is_torn(&before, &after), "{now:?}");
+            }
+            assert!(!Content::file("nameserver 192.0.2.9\n").is_torn(&before, &after));
+        }
+        assert!(!Content::Absent.is_torn(&Content::file("a"), &Content::file("b")));
+    }
+}

@@ -1,0 +1,220 @@
+//! Who asks pvtzd: the machine's resolver configuration, taken over and given back.
+//!
+//! ```text
+//!  look ─▶ Finding ─▶ plan ─▶ Plan ─▶ store (durable) ─▶ carry out ─▶ check, else back     take
+//!          finding.rs  pure: a file for each manager      machine.rs       verify.rs
+//! ```
+//!
+//! Whoever writes resolv.conf is told, in its own way, to leave it alone or to ask us; writing over its file would
+//! last until its next turn. What was there is remembered octet for octet before anything changes, and given back
+//! only where what we wrote is still there. Nothing here runs without `pvtzd resolver`.
+
+pub mod content;
+pub mod finding;
+pub mod machine;
+pub mod store;
+pub mod take;
+
+mod cloud_init;
+mod conf;
+mod dhclient;
+pub mod diff;
+mod look;
+mod network_manager;
+mod plain;
+mod resolvectl;
+mod resolved;
+mod standing;
+mod trouble;
+pub mod verify;
+
+#[cfg(test)]
+mod machine_tests;
+#[cfg(test)]
+mod plan_tests;
+#[cfg(test)]
+mod take_tests;
+
+pub use conf::Leads;
+pub use look::look;
+pub use standing::{Standing, standing, where_it_leads};
+pub use trouble::{Refusal, Trouble};
+
+use content::{Content, Octets};
+use finding::{Finding, Manager};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// Where programs read whom to ask.
+pub const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// What is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// Where pvtzd answers, on port 53.
+    pub address: IpAddr,
+    /// Which names are to come to us.
+    pub scope: Names,
+}
+
+/// Which names are to come to pvtzd.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Names {
+    /// All.
+    All,
+    /// Those at or below these zones; the others go where they went.
+    Only(Vec<String>),
+}
+
+/// How to bring it about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Who manages resolv.conf.
+    pub manager: Manager,
+    /// What to do, in this order.
+    pub steps: Vec<Step>,
+    /// What a person should know, each a sentence.
+    pub notes: Vec<String>,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub enum Step {
+    /// A folder is made.
+    MakeDirectory {
+        /// Which.
+        path: String,
+    },
+    /// Something else lies at a path.
+    Edit(Edit),
+    /// A program is told to read its configuration again. Repeated after what was written is given back.
+    Command {
+        /// The program and its arguments.
+        words: Vec<String>,
+        /// Whether everything is undone if it fails.
+        required: bool,
+    },
+}
+
+/// What lies at a path, before and after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edit {
+    /// Where.
+    pub path: String,
+    /// What was there.
+    pub before: Content,
+    /// What we put there.
+    pub after: Content,
+    /// The part of it that is ours, where the rest is somebody else's: taken out again if the file was changed.
+    pub block: Option<Octets>,
+}
+
+/// How the wish comes true on a machine that is as was found.
+///
+/// # Errors
+/// It cannot, or not safely: why, and what to do.
+pub fn plan(finding: &Finding, wish: &Wish) -> Result<Plan, Refusal> {
+    let manager = finding.manager();
+    if let Names::Only(zones) = &wish.scope
+        && (manager != Manager::Resolved || zones.is_empty())
+    {
+        return Err(match zones.is_empty() {
+            true => Refusal::new("no zone is mapped: there is nothing to lead to pvtzd", "see `pvtzd check`"),
+            false => Refusal::new(
+                format!("{} can lead all names to one resolver, not some of them", manager.title()),
+                "leave out --only-mapped: pvtzd passes on what it does not answer itself; or install \
+                 systemd-resolved, which can",
+            ),
+        });
+    }
+    let mut draft = Draft { finding, steps: Vec::new(), notes: Vec::new() };
+    match manager {
+        Manager::Resolved => resolved::plan(&mut draft, wish)?,
+        Manager::NetworkManager => network_manager::plan(&mut draft, wish),
+        Manager::Dhclient => dhclient::plan(&mut draft, wish),
+        Manager::CloudInit | Manager::Plain => plain::plan(&mut draft, wish),
+        Manager::Resolvconf => {
+            return Err(Refusal::new(
+                "resolvconf writes /etc/resolv.conf here, and pvtzd does not know how to change that",
+                "put `nameserver 127.0.0.1` alone into /etc/resolvconf/resolv.conf.d/head (Debian) or set \
+                 `name_servers=127.0.0.1` in /etc/resolvconf.conf (openresolv), list the former servers in \
+                 [upstream] servers, and run `resolvconf -u`",
+            ));
+        }
+    }
+    cloud_init::plan(&mut draft);
+    if finding.selinux {
+        // A new file has the label of its folder; confined programs may read resolv.conf by its own label only.
+        draft.command(&["restorecon", RESOLV_CONF], false);
+    }
+    let Draft { steps, notes, .. } = draft;
+    for step in &steps {
+        if let Step::Edit(Edit { path, .. }) = step
+            && finding.immutable.contains(path)
+        {
+            return Err(Refusal::new(
+                format!("{path} is immutable (chattr +i): somebody wants it to stay as it is"),
+                format!("if that may change: `chattr -i {path}`, then try again"),
+            ));
+        }
+    }
+    Ok(Plan { manager, steps, notes })
+}
+
+/// A plan in the making.
+struct Draft<'a> {
+    /// What was found.
+    finding: &'a Finding,
+    /// The steps so far.
+    steps: Vec<Step>,
+    /// The notes so far.
+    notes: Vec<String>,
+}
+
+impl Draft<'_> {
+    /// Adds an edit, with the folders that it needs; nothing if it is so already.
+    fn edit(&mut self, path: &str, after: Content) {
+        self.edit_block(path, after, None);
+    }
+
+    /// The same; only `block` is ours.
+    fn edit_block(&mut self, path: &str, after: Content, block: Option<&str>) {
+        let before = self.finding.content(path);
+        if before.is_same(&after) {
+            return;
+        }
+        let mut missing = Vec::new();
+        let mut folder = path;
+        while let Some((parent, _)) = folder.rsplit_once('/') {
+            if parent.is_empty() || self.finding.directories.contains(parent) {
+                break;
+            }
+            missing.push(parent.to_string());
+            folder = parent;
+        }
+        self.steps.extend(missing.into_iter().rev().map(|path| Step::MakeDirectory { path }));
+        let block = block.map(|text| Octets(text.as_bytes().to_vec()));
+        self.steps.push(Step::Edit(Edit { path: path.to_string(), before, after, block }));
+    }
+
+    /// Adds a command.
+    fn command(&mut self, words: &[&str], required: bool) {
+        let words = words.iter().map(ToString::to_string).collect();
+        self.steps.push(Step::Command { words, required });
+    }
+
+    /// Adds a sentence for a person.
+    fn note(&mut self, sentence: impl Into<String>) {
+        self.notes.push(sentence.into());
+    }
+
+    /// Puts a resolv.conf that leads to us alone in the place of what is there, be it a file or a link.
+    fn own_resolv_conf(&mut self, wish: &Wish) {
+        let here = self.finding.content(RESOLV_CONF);
+        let text = self.finding.resolv_conf.clone().unwrap_or_default();
+        let after = here.with_octets(conf::lead_to(&text, wish.address).into_bytes());
+        self.edit(RESOLV_CONF, after);
+    }
+}

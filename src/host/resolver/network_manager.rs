@@ -1,0 +1,21 @@
+//! NetworkManager: told to leave resolv.conf alone, which then is ours.
+
+use super::content::Content;
+use super::{Draft, Wish};
+
+/// Our file among its configuration. The last by name counts last.
+const CONF: &str = "/etc/NetworkManager/conf.d/zz-pvtzd.conf";
+
+/// Plans the file, a reload, and a resolv.conf of our own.
+pub(super) fn plan(draft: &mut Draft<'_>, wish: &Wish) {
+    draft.edit(
+        CONF,
+        Content::file(
+            "# pvtzd answers for this machine; `pvtzd resolver give-back` removes this file.\n[main]\ndns=none\n",
+        ),
+    );
+    // Before resolv.conf changes: a NetworkManager that has not heard of it yet might write it again.
+    let runs = draft.finding.running.contains(&super::finding::Program::NetworkManager);
+    draft.command(&["systemctl", "reload", "NetworkManager"], runs);
+    draft.own_resolv_conf(wish);
+}

@@ -1,0 +1,20 @@
+//! A plain resolv.conf, or none: ours takes its place.
+
+use super::finding::{Program, RESOLVED_RUN};
+use super::{Draft, Wish};
+
+/// Plans our resolv.conf; a link is replaced, what it led to stays.
+pub(super) fn plan(draft: &mut Draft<'_>, wish: &Wish) {
+    if draft.finding.dangles() {
+        let target = draft.finding.resolv_conf_target.clone();
+        let hint =
+            match target.starts_with(RESOLVED_RUN) && !draft.finding.running.contains(&Program::Resolved) {
+                true => "; systemd-resolved, which would make it, does not run",
+                false => "",
+            };
+        draft.note(format!(
+            "/etc/resolv.conf is a link to {target}, which is not there{hint}; a file takes its place"
+        ));
+    }
+    draft.own_resolv_conf(wish);
+}

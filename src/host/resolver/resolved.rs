@@ -1,0 +1,104 @@
+//! systemd-resolved: a drop-in makes pvtzd its own server, for all names or for some zones; its stub stays.
+
+use super::content::Content;
+use super::finding::RESOLVED_RUN;
+use super::{Draft, Names, RESOLV_CONF, Refusal, Wish};
+
+/// Our drop-in. The last by name counts last.
+pub(super) const DROP_IN: &str = "/etc/systemd/resolved.conf.d/zz-pvtzd.conf";
+
+/// The stub's resolv.conf, as the link of the usual installation has it.
+const STUB_LINK: &str = "../run/systemd/resolve/stub-resolv.conf";
+
+/// Plans a drop-in, the stub for programs that went past it, and a reload.
+pub(super) fn plan(draft: &mut Draft<'_>, wish: &Wish) -> Result<(), Refusal> {
+    if setting(draft, "DNSStubListener")
+        .is_some_and(|value| ["no", "false", "0", "off"].contains(&value.as_str()))
+        && !draft.finding.nss_resolve()
+    {
+        return Err(Refusal::new(
+            "systemd-resolved runs, but its stub is switched off (DNSStubListener=no): programs go past it",
+            "switch the stub on, or stop systemd-resolved and put a plain /etc/resolv.conf in place of its link; \
+             then try again",
+        ));
+    }
+    let domains = match &wish.scope {
+        Names::All => "~.".to_string(),
+        Names::Only(zones) => zones.iter().map(|zone| format!("~{zone}")).collect::<Vec<_>>().join(" "),
+    };
+    // Lists of several files add up; an empty value begins anew. Search domains stay, the former servers must not:
+    // they would be asked beside us.
+    let search = search_domains(draft);
+    let text = format!(
+        "# pvtzd answers for this machine; `pvtzd resolver give-back` removes this file.\n[Resolve]\nDNS=\n\
+         DNS={}\nDomains=\nDomains={domains}{search}\n",
+        wish.address
+    );
+    draft.edit(DROP_IN, Content::file(text));
+    if !draft.finding.asks_stub() {
+        // Programs read the servers themselves: ours beside those of the interfaces.
+        let was = draft.finding.resolv_conf_target.clone();
+        draft.edit(RESOLV_CONF, Content::link(STUB_LINK));
+        if !was.starts_with(RESOLVED_RUN) {
+            draft.note(
+                "/etc/resolv.conf becomes a link to systemd-resolved's stub, so that programs ask it alone",
+            );
+        }
+    }
+    draft.command(&["systemctl", "reload-or-restart", "systemd-resolved"], true);
+    draft.command(&["resolvectl", "flush-caches"], false);
+    let Some(links) = &draft.finding.links else { return Ok(()) };
+    for link in links.claiming_all() {
+        draft.notes.push(format!(
+            "interface {link} claims all names for its own servers (`~.`): they are asked beside pvtzd, and the \
+             first answer counts; take `~.` from it"
+        ));
+    }
+    if wish.scope != Names::All && links.links.values().all(|(servers, _)| servers.is_empty()) {
+        draft.note("no interface has servers of its own: systemd-resolved will send all names to pvtzd");
+    }
+    Ok(())
+}
+
+/// The search domains of systemd-resolved's own configuration, each after a space.
+fn search_domains(draft: &Draft<'_>) -> String {
+    let mut domains: Vec<String> = Vec::new();
+    for (key, value) in settings(draft) {
+        match key.as_str() {
+            "Domains" if value.is_empty() => domains.clear(),
+            "Domains" => {
+                domains.extend(value.split_whitespace().filter(|d| !d.starts_with('~')).map(str::to_string));
+            }
+            _ => {}
+        }
+    }
+    domains.iter().map(|domain| format!(" {domain}")).collect()
+}
+
+/// The last value of a key.
+fn setting(draft: &Draft<'_>, key: &str) -> Option<String> {
+    settings(draft)
+        .into_iter()
+        .rev()
+        .find(|(name, _)| name == key)
+        .map(|(_, value)| value.to_ascii_lowercase())
+}
+
+/// Keys and values of systemd-resolved's configuration, ours left out: the file, then drop-ins by their names,
+/// whatever folder they are in.
+fn settings(draft: &Draft<'_>) -> Vec<(String, String)> {
+    let mut texts = vec![(String::new(), draft.finding.text("/etc/systemd/resolved.conf"))];
+    for folder in ["/usr/lib", "/run", "/etc"] {
+        let folder = format!("{folder}/systemd/resolved.conf.d/");
+        let below = draft.finding.files_below(&folder).filter(|(path, _)| *path != DROP_IN);
+        texts.extend(
+            below.map(|(path, text)| (path.rsplit('/').next().unwrap_or_default().to_string(), text)),
+        );
+    }
+    texts.sort_by(|one, two| one.0.cmp(&two.0));
+    let lines = texts.iter().flat_map(|(_, text)| text.lines());
+    let pairs = lines
+        .filter(|line| !line.trim_start().starts_with(['#', ';']))
+        .filter_map(|line| line.split_once('='));
+    pairs.map(|(key, value)| (key.trim().to_string(), value.trim().to_string())).collect()
+}

@@ -1,0 +1,165 @@
+//! How things stand: who manages resolv.conf, where it leads, and what became of a take.
+
+use super::conf::{Leads, leads, leads_among};
+use super::finding::{Finding, Manager, Program};
+use super::machine::Machine;
+use super::resolved::DROP_IN;
+use super::store::{Record, Store};
+use super::take::{Place, State, places};
+use super::trouble::Trouble;
+use super::{Names, look};
+use crate::upstream::system;
+use serde::Serialize;
+use std::net::IpAddr;
+
+/// How things stand.
+#[derive(Debug, Serialize)]
+pub struct Standing {
+    /// Who manages resolv.conf.
+    pub manager: Manager,
+    /// What runs that has to do with it.
+    pub running: Vec<Program>,
+    /// The nameservers of resolv.conf.
+    pub nameservers: Vec<IpAddr>,
+    /// Where programs' questions go.
+    pub leads: Leads,
+    /// What was taken and not given back.
+    pub taken: Option<TakenStanding>,
+    /// What a person should know, each a sentence.
+    pub notes: Vec<String>,
+}
+
+/// What became of a take.
+#[derive(Debug, Serialize)]
+pub struct TakenStanding {
+    /// When, in seconds since 1970.
+    pub taken_at: u64,
+    /// Where pvtzd was to answer.
+    pub address: IpAddr,
+    /// Which names were to come to it.
+    pub scope: Names,
+    /// The servers that were asked before.
+    pub upstream: Vec<IpAddr>,
+    /// What is at each path that was changed.
+    pub places: Vec<Place>,
+    /// All of it is there still, and programs reach pvtzd alone.
+    pub in_force: bool,
+}
+
+/// Looks how things stand. `address` is where pvtzd answers, if nothing was taken that says so.
+///
+/// # Errors
+/// The machine or the record cannot be read.
+pub fn standing(machine: &Machine, store: &Store, address: IpAddr) -> Result<Standing, Trouble> {
+    let record = store.read()?;
+    let address = record.as_ref().map_or(address, |record| record.address);
+    let finding = look(machine, address)?;
+    let leads = where_it_leads(&finding, address);
+    let taken = record.map(|record| taken(machine, record, leads)).transpose()?;
+    let text = finding.resolv_conf.as_deref().unwrap_or_default();
+    let mut notes = Vec::new();
+    if finding.dangles() {
+        notes.push(format!(
+            "/etc/resolv.conf is a link to {}, which is not there",
+            finding.resolv_conf_target
+        ));
+    } else if finding.resolv_conf.is_none() {
+        notes.push("there is no /etc/resolv.conf: programs ask 127.0.0.1".to_string());
+    }
+    if let Some(links) = &finding.links {
+        notes.extend(links.claiming_all().iter().map(|link| {
+            format!(
+                "interface {link} claims all names for its own servers (`~.`): they are asked beside pvtzd"
+            )
+        }));
+    }
+    if leads == Leads::Both {
+        notes.push(format!(
+            "other servers are asked beside pvtzd ({address}): some queries go past it; lead to it alone by \
+             `pvtzd resolver take`"
+        ));
+    }
+    if let Some(taken) = taken.as_ref().filter(|taken| !taken.in_force) {
+        notes.push(what_became(&finding, taken));
+    }
+    Ok(Standing {
+        manager: finding.manager(),
+        running: finding.running.iter().copied().collect(),
+        nameservers: system::parse(text).nameservers,
+        leads,
+        taken,
+        notes,
+    })
+}
+
+/// What became of a take.
+fn taken(machine: &Machine, record: Record, leads: Leads) -> Result<TakenStanding, Trouble> {
+    let places = places(machine, &record)?;
+    let whole = places.iter().all(|place| matches!(place.state, State::Ours | State::Within));
+    Ok(TakenStanding {
+        taken_at: record.taken_at,
+        address: record.address,
+        scope: record.scope,
+        upstream: record.upstream,
+        in_force: whole && matches!(leads, Leads::Us | Leads::Mapped),
+        places,
+    })
+}
+
+/// Why a take is not in force, and what to do.
+fn what_became(finding: &Finding, taken: &TakenStanding) -> String {
+    let of = |state: State| -> Vec<&str> {
+        let places = taken.places.iter().filter(move |place| place.state == state);
+        places.map(|place| place.path.as_str()).collect()
+    };
+    let (foreign, torn, former) = (of(State::Foreign), of(State::Torn), of(State::Former));
+    if !foreign.is_empty() {
+        let who = match finding.manager() {
+            Manager::Plain => "somebody".to_string(),
+            manager => format!("somebody, perhaps {},", manager.title()),
+        };
+        format!(
+            "{who} has changed {} since; `pvtzd resolver take` takes over again, `pvtzd resolver give-back` leaves \
+             it as it is now, with --force puts back what was there before",
+            foreign.join(" and ")
+        )
+    } else if !torn.is_empty() || !former.is_empty() {
+        format!(
+            "the take did not get to its end ({}): `pvtzd resolver take` begins again, `pvtzd resolver give-back` \
+             undoes it",
+            [torn, former].concat().join(" and ")
+        )
+    } else {
+        "everything is in place, but programs do not reach pvtzd alone: see `pvtzd doctor`".to_string()
+    }
+}
+
+/// Where programs' questions go.
+pub fn where_it_leads(finding: &Finding, address: IpAddr) -> Leads {
+    let through_resolved =
+        finding.running.contains(&Program::Resolved) && (finding.asks_stub() || finding.nss_resolve());
+    if !through_resolved {
+        return leads(finding.resolv_conf.as_deref().unwrap_or_default(), address);
+    }
+    let Some(links) = &finding.links else {
+        // It cannot be asked: what it was told is all there is to see.
+        let drop_in = finding.text(DROP_IN);
+        return match (drop_in.contains(&format!("DNS={address}\n")), drop_in.contains("Domains=~.\n")) {
+            (false, _) => Leads::Elsewhere,
+            (true, true) => Leads::Us,
+            (true, false) if drop_in.contains("Domains=~. ") => Leads::Us,
+            (true, false) => Leads::Mapped,
+        };
+    };
+    let of_links: Vec<IpAddr> = links.links.values().flat_map(|(servers, _)| servers.clone()).collect();
+    let all = links.domains.iter().any(|domain| domain == "~.");
+    let some = links.domains.iter().any(|domain| domain.starts_with('~'));
+    match leads_among(&links.servers, address) {
+        Leads::Us if !all && some && !of_links.is_empty() => Leads::Mapped,
+        Leads::Us if (!all && !of_links.is_empty()) || (all && !links.claiming_all().is_empty()) => {
+            Leads::Both
+        }
+        Leads::Nobody if !of_links.is_empty() => leads_among(&of_links, address),
+        other => other,
+    }
+}

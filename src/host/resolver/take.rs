@@ -1,0 +1,290 @@
+//! Carrying a plan out, and taking it back. What was there is on disk before the first step; each step can be
+//! undone from there, also by another process after a crash.
+
+use super::content::Content;
+use super::finding::Finding;
+use super::machine::Machine;
+use super::store::{Record, Store};
+use super::trouble::Trouble;
+use super::{Edit, Leads, Plan, Step, Wish, look, plan, where_it_leads};
+use serde::Serialize;
+
+/// What a take did.
+#[derive(Debug)]
+pub enum Taken {
+    /// All is in place already.
+    Already(Record),
+    /// It is carried out.
+    Now(Plan),
+}
+
+/// What a give-back did.
+#[derive(Debug, Default, Serialize)]
+pub struct Returned {
+    /// Each path, and what became of it.
+    pub places: Vec<Place>,
+    /// What a person should know, each a sentence.
+    pub notes: Vec<String>,
+}
+
+/// A path that was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// The path.
+    pub path: String,
+    /// What is there, or became of it.
+    pub state: State,
+}
+
+/// What is at a path, held against what we put there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// What we put there.
+    Ours,
+    /// A part of what we put there: a crash.
+    Torn,
+    /// Our lines, in a file that was changed besides.
+    Within,
+    /// What was there before.
+    Former,
+    /// Something else: somebody has changed it.
+    Foreign,
+}
+
+/// What to do, without doing it. What was taken already is taken as given back.
+///
+/// # Errors
+/// The machine cannot be looked at, or the wish is refused.
+pub fn rehearse(machine: &Machine, store: &Store, wish: &Wish) -> Result<(Plan, bool), Trouble> {
+    let taken = store.read()?.is_some_and(|record| is_in_force(machine, &record, wish));
+    let finding = look(machine, wish.address)?;
+    Ok((plan(&finding, wish).map_err(Trouble::Refused)?, taken))
+}
+
+/// Leads the machine's resolver to pvtzd. `check` says afterwards whether it works; if it does not, all is undone.
+///
+/// # Errors
+/// It cannot be done, or does not work; everything is as it was.
+pub fn take(
+    machine: &Machine,
+    store: &Store,
+    wish: &Wish,
+    taken_at: u64,
+    check: impl FnOnce(&Finding) -> Result<(), String>,
+) -> Result<Taken, Trouble> {
+    let lock = store.lock()?;
+    if let Some(record) = store.read()? {
+        if is_in_force(machine, &record, wish) {
+            return Ok(Taken::Already(record));
+        }
+        // Another wish, a crash half-way, or somebody has changed something: from the beginning. What is not ours
+        // any more is the state that is remembered next.
+        undo(machine, &record, false)?;
+        store.forget()?;
+    }
+    let result = begin(machine, store, wish, taken_at, check);
+    if result.is_err() && matches!(store.read(), Ok(None)) {
+        store.leave(lock);
+    }
+    result
+}
+
+/// The take itself, while nobody else is at it and nothing is taken.
+fn begin(
+    machine: &Machine,
+    store: &Store,
+    wish: &Wish,
+    taken_at: u64,
+    check: impl FnOnce(&Finding) -> Result<(), String>,
+) -> Result<Taken, Trouble> {
+    let finding = look(machine, wish.address)?;
+    let plan = plan(&finding, wish).map_err(Trouble::Refused)?;
+    let record = Record {
+        version: 1,
+        taken_at,
+        manager: plan.manager,
+        address: wish.address,
+        scope: wish.scope.clone(),
+        upstream: finding.upstream.clone(),
+        steps: plan.steps.clone(),
+    };
+    if let Err(trouble) = store.write(&record) {
+        store.forget()?;
+        return Err(trouble);
+    }
+    let done = plan.steps.iter().try_for_each(|step| carry_out(machine, step));
+    let checked = done.and_then(|()| {
+        let finding = look(machine, wish.address)?;
+        check(&finding).map_err(Trouble::Check)
+    });
+    if let Err(trouble) = checked {
+        // Should this fail too, the record stays, and `give-back` can be tried again.
+        undo(machine, &record, false)?;
+        store.forget()?;
+        return Err(trouble);
+    }
+    Ok(Taken::Now(plan))
+}
+
+/// Gives back what is still ours; with `force` also what somebody has changed since. Nothing if nothing was taken.
+///
+/// # Errors
+/// It cannot be done, or not wholly; it can be tried again.
+pub fn give_back(machine: &Machine, store: &Store, force: bool) -> Result<Option<Returned>, Trouble> {
+    let lock = store.lock()?;
+    let Some(mut record) = store.read()? else {
+        store.leave(lock);
+        return Ok(None);
+    };
+    let returned = undo(machine, &record, force)?;
+    let foreign = |path: &str| {
+        returned.places.iter().any(|place| place.path == path && place.state == State::Foreign && !force)
+    };
+    record.steps.retain(|step| matches!(step, Step::Edit(edit) if foreign(&edit.path)));
+    if record.steps.is_empty() {
+        store.forget()?;
+        store.leave(lock);
+    } else {
+        store.write(&record)?; // for a give-back by force, later
+    }
+    Ok(Some(returned))
+}
+
+/// What is at each path that was changed.
+///
+/// # Errors
+/// A path cannot be read.
+pub fn places(machine: &Machine, record: &Record) -> Result<Vec<Place>, Trouble> {
+    let place = |edit: &Edit| {
+        let state = state(edit, &machine.content(&edit.path)?);
+        Ok(Place { path: edit.path.clone(), state })
+    };
+    edits(record).map(place).collect()
+}
+
+/// What a give-back would put at each path, with what is there now; nothing where it would leave it.
+///
+/// # Errors
+/// A path cannot be read.
+pub fn rehearse_return(
+    machine: &Machine,
+    record: &Record,
+    force: bool,
+) -> Result<Vec<(Place, Option<Edit>)>, Trouble> {
+    let change = |edit: &Edit| {
+        let now = machine.content(&edit.path)?;
+        let state = state(edit, &now);
+        let after = returned(edit, &now, state, force);
+        let change = after.map(|after| Edit { path: edit.path.clone(), before: now, after, block: None });
+        Ok((Place { path: edit.path.clone(), state }, change))
+    };
+    edits(record).collect::<Vec<_>>().into_iter().rev().map(change).collect()
+}
+
+/// True when all that the wish means is there and does what it should: a crash may have come between a file and the
+/// program that was to read it.
+fn is_in_force(machine: &Machine, record: &Record, wish: &Wish) -> bool {
+    let same = record.address == wish.address && record.scope == wish.scope;
+    let ours = |places: Vec<Place>| places.iter().all(|place| place.state == State::Ours);
+    let leads =
+        |finding: Finding| matches!(where_it_leads(&finding, wish.address), Leads::Us | Leads::Mapped);
+    same && places(machine, record).is_ok_and(ours) && look(machine, wish.address).is_ok_and(leads)
+}
+
+/// The edits of a record.
+fn edits(record: &Record) -> impl Iterator<Item = &Edit> {
+    record.steps.iter().filter_map(|step| match step {
+        Step::Edit(edit) => Some(edit),
+        _ => None,
+    })
+}
+
+/// One step.
+fn carry_out(machine: &Machine, step: &Step) -> Result<(), Trouble> {
+    match step {
+        Step::MakeDirectory { path } => machine.make_directory(path),
+        Step::Edit(edit) => machine.put(&edit.path, &edit.after),
+        Step::Command { words, required } => match (tell(machine, words), required) {
+            (Err(problem), true) => Err(Trouble::Command { words: words.join(" "), problem }),
+            _ => Ok(()),
+        },
+    }
+}
+
+/// Undoes what was done, as far as it is still ours: files from the last to the first, then programs are told.
+fn undo(machine: &Machine, record: &Record, force: bool) -> Result<Returned, Trouble> {
+    let mut done = Returned::default();
+    for (place, change) in rehearse_return(machine, record, force)? {
+        if let Some(change) = change {
+            machine.put(&change.path, &change.after)?;
+        }
+        done.places.push(place);
+    }
+    for step in record.steps.iter().rev() {
+        if let Step::MakeDirectory { path } = step {
+            machine.remove_directory(path);
+        }
+    }
+    for step in &record.steps {
+        if let Step::Command { words, required: true } = step
+            && let Err(problem) = tell(machine, words)
+        {
+            done.notes.push(format!("`{}` failed ({problem}): run it by hand", words.join(" ")));
+        } else if let Step::Command { words, required: false } = step {
+            let _ = tell(machine, words); // a courtesy
+        }
+    }
+    Ok(done)
+}
+
+/// Runs a command; what went wrong, in words.
+fn tell(machine: &Machine, words: &[String]) -> Result<(), String> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match machine.run(&words) {
+        Ok(ran) if ran.success => Ok(()),
+        Ok(ran) => Err(ran.stderr.lines().next().unwrap_or("it did not say why").to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What is at the path of an edit.
+fn state(edit: &Edit, now: &Content) -> State {
+    if now.is_same(&edit.after) {
+        State::Ours
+    } else if now.is_same(&edit.before) {
+        State::Former
+    } else if now.is_torn(&edit.before, &edit.after) {
+        State::Torn
+    } else if without_block(edit, now).is_some() {
+        State::Within
+    } else {
+        State::Foreign
+    }
+}
+
+/// What is to lie at the path of an edit when it is given back; nothing to leave it.
+fn returned(edit: &Edit, now: &Content, state: State, force: bool) -> Option<Content> {
+    match state {
+        State::Ours | State::Torn => Some(edit.before.clone()),
+        State::Former => None,
+        State::Within => without_block(edit, now),
+        State::Foreign => force.then(|| edit.before.clone()),
+    }
+}
+
+/// The file without our lines, if they are in it once.
+fn without_block(edit: &Edit, now: &Content) -> Option<Content> {
+    let (block, octets) = (&edit.block.as_ref()?.0, now.octets()?);
+    if block.is_empty() {
+        return None;
+    }
+    let mut places = octets.windows(block.len()).enumerate().filter(|(_, window)| window == block);
+    let (Some((at, _)), None) = (places.next(), places.next()) else { return None };
+    let rest = [&octets[..at], &octets[at + block.len()..]].concat();
+    Some(if rest.is_empty() && edit.before == Content::Absent {
+        Content::Absent
+    } else {
+        now.with_octets(rest)
+    })
+}
