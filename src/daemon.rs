@@ -3,37 +3,55 @@
 //! One task hears of everything that changes what is published: a reload, another resolv.conf, the answer of the
 //! metadata service. Each builds the whole anew from what is known and swaps it in.
 
+mod words;
+
 use crate::config::{self, Cache, Config, ConfigError, Instance, Servers};
+use crate::control::office::{Office, Prepared};
 use crate::engine::cache::Lifetimes;
-use crate::engine::name::show;
 use crate::host::metadata;
-use crate::serve::errands;
+use crate::ops::Subject;
+use crate::ops::condition::Condition;
+use crate::ops::notify::Supervisor;
+use crate::ops::socket::Reload;
+use crate::ops::station::{self, Station};
+use crate::ops::watchdog;
+use crate::serve::activation::Readers;
+use crate::serve::certificate::Certificate;
 use crate::serve::listen::Listener;
+use crate::serve::secured::{Protocol, Secured};
 use crate::serve::tcp::{self, Connections, TcpBounds};
 use crate::serve::udp;
 use crate::state::answers::PreparedAnswers;
 use crate::state::cache::AnswerCache;
 use crate::state::clock::Clock;
+use crate::state::guard::Guard;
 use crate::state::limits::Limits;
-use crate::state::publish::{self, Surroundings};
-use crate::state::{Live, Published, snapshot};
+use crate::state::publish::Surroundings;
+use crate::state::publisher::Publisher;
+use crate::state::{Live, snapshot};
 use crate::upstream::system::{self, Paths};
 use std::fs;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long queries in flight may go on after the signal to stop: no client waits longer.
 const DRAIN: Duration = Duration::from_millis(4200);
 
+/// The same when our sockets go to who comes after us, who cannot start before we end: others wait meanwhile.
+const SHORT_DRAIN: Duration = Duration::from_millis(500);
+
 /// How often the metadata service is asked before it is given up; the pause doubles from a second.
 const METADATA_TRIES: u32 = 8;
+
+/// How often the files of the certificate are looked at.
+const CERTIFICATE_CHECK: Duration = Duration::from_secs(60);
 
 /// What the command line decides, once and for all.
 #[derive(Clone, Debug)]
@@ -46,6 +64,10 @@ pub struct Settings {
     pub metadata: Option<SocketAddr>,
     /// Where state is kept, if it is.
     pub state_dir: Option<PathBuf>,
+    /// Who started us, if that is somebody who wants to hear of us.
+    pub supervisor: Supervisor,
+    /// What is served is said by somebody else.
+    pub quiet: bool,
 }
 
 /// The running server.
@@ -55,13 +77,27 @@ pub struct Daemon {
     config: Config,
     around: Surroundings,
     live: Arc<Live>,
+    publisher: Arc<Publisher>,
+    /// The certificate of the encrypted listeners, if there are any.
+    certificate: Option<Arc<Certificate>>,
+    /// What they speak, and where.
+    listening_encrypted: Vec<(Protocol, SocketAddr)>,
+    /// The PrivateZone API, if it is configured.
+    office: Option<Office>,
     listening: Vec<SocketAddr>,
-    serial: u32,
+    /// Who reads from the supervisor's sockets.
+    readers: Readers,
     signals: Signals,
     /// Where the answer of the metadata service comes.
     told: (mpsc::Sender<Instance>, mpsc::Receiver<Instance>),
     /// The metadata service is being asked, or was.
     asked: bool,
+    /// What operators see.
+    station: Option<Station>,
+    /// How we are doing.
+    condition: Arc<Condition>,
+    /// Reloads that are asked for over the control socket.
+    reloads: (mpsc::Sender<Reload>, mpsc::Receiver<Reload>),
 }
 
 #[derive(Debug)]
@@ -72,71 +108,139 @@ struct Signals {
 }
 
 impl Daemon {
-    /// Begins to serve on sockets that are bound. Must be called within a tokio runtime.
+    /// Begins to serve on sockets that are bound, and the API if there is one. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// A thread or a signal handler cannot be had.
-    pub fn start(config: Config, settings: Settings, listeners: Vec<Listener>) -> io::Result<Self> {
+    pub fn start(
+        config: Config,
+        settings: Settings,
+        listeners: Vec<Listener>,
+        secured: Option<Secured>,
+        api: Option<Prepared>,
+        operations: station::Prepared,
+    ) -> io::Result<Self> {
         let signals = Signals {
             reload: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         };
         let listening: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
-        let around =
-            Surroundings { instance: Instance::default(), system: system_servers(&config, &listening) };
-        let serial = next_serial(0);
-        let published = publish::build(&config, &around, None, serial);
+        let around = Surroundings {
+            instance: Instance::default(),
+            system: system_servers(&config, &settings, &listening),
+        };
+        let account = api.as_ref().map(|api| api.account().clone()).unwrap_or_default();
         let clock = Clock::start();
         // What is asked again and again is kept twice: as what upstreams said, and finished for the fast lane.
         let finished = config.cache.size / 3;
         let cache = AnswerCache::new(config.cache.size - finished, lifetimes(&config.cache));
         restore(&cache, settings.state_dir.as_deref(), &clock);
         let limits = Limits::new(config.server.max_in_flight);
-        let live = Live::new(
-            published,
-            clock,
-            cache,
-            PreparedAnswers::new(finished),
-            limits,
-            config.cache.stale_answer_after,
-        );
+        let guard = Guard::new(config.server.cookies, config.server.max_rate_per_network)?;
+        let stale_after = config.cache.stale_answer_after;
+        let publisher =
+            Publisher::start(config.clone(), around.clone(), account, Handle::current(), |published| {
+                let answers = PreparedAnswers::new(finished);
+                Live::new(published, clock, cache, answers, limits, guard, stale_after)
+            });
+        let live = publisher.live().clone();
         let told = mpsc::channel(1);
-        let daemon = Self { settings, config, around, live, listening, serial, signals, told, asked: false };
-        daemon.serve(listeners)?;
-        daemon.watch_for_loops(None);
+        let office = api.map(|api| api.open(publisher.clone())).transpose()?;
+        let listening_encrypted = secured.iter().flat_map(Secured::addresses).collect();
+        let condition = Arc::<Condition>::default();
+        let subject = Arc::new(Subject {
+            live: live.clone(),
+            listening: listening.clone(),
+            condition: condition.clone(),
+            api: office.as_ref().map(Office::observed),
+        });
+        let reloads = mpsc::channel(1);
+        let station = Some(operations.open(&subject, reloads.0.clone())?);
+        let mut daemon = Self {
+            settings,
+            config,
+            around,
+            live,
+            publisher,
+            certificate: None,
+            listening_encrypted,
+            office,
+            listening,
+            readers: Readers::default(),
+            signals,
+            told,
+            asked: false,
+            station,
+            condition,
+            reloads,
+        };
+        daemon.serve(listeners, secured)?;
+        daemon.condition.begin();
         daemon.greet();
+        daemon.tell_of_unserved_zones();
+        daemon.settings.supervisor.ready(&daemon.status());
+        tokio::spawn(watchdog::watch(daemon.settings.supervisor.clone(), daemon.listening.clone()));
         Ok(daemon)
+    }
+
+    /// What publishes here.
+    pub fn publisher(&self) -> &Arc<Publisher> {
+        &self.publisher
     }
 
     /// Serves until it is told to stop, then lets queries in flight end.
     pub async fn run(mut self) {
         self.ask_metadata();
-        let mut resolv_conf = Paths::default().watch();
+        let mut resolv_conf = Paths::with_state(self.settings.state_dir.as_deref()).watch();
         let mut snapshots = tokio::time::interval(self.config.cache.snapshot_every);
         snapshots.tick().await; // the first tick is now
+        let mut certificates = tokio::time::interval(CERTIFICATE_CHECK);
+        let mut minutes =
+            tokio::time::interval_at(Instant::now() + rest_of_minute(), Duration::from_secs(60));
         loop {
             tokio::select! {
                 _ = self.signals.terminate.recv() => break,
                 _ = self.signals.interrupt.recv() => break,
-                _ = self.signals.reload.recv() => self.reload(),
+                _ = self.signals.reload.recv() => {
+                    let _ = self.reload(); // told in the log
+                }
+                Some(tell) = self.reloads.1.recv() => {
+                    let _ = tell.send(self.reload()); // who asked may have gone
+                }
+                _ = minutes.tick() => self.live.history.end_minute(&self.live.tallies, last_minute()),
                 Some(instance) = self.told.1.recv() => self.learn(instance),
                 () = resolv_conf.changed() => self.look_at_system(),
                 _ = snapshots.tick() => self.save().await,
+                _ = certificates.tick() => self.look_at_certificate(),
             }
         }
-        tracing::info!(in_flight = self.live.limits.in_flight(), "stopping");
+        self.condition.end();
+        let in_flight = self.live.limits.in_flight();
+        tracing::info!(in_flight, "stopping");
+        self.settings.supervisor.stopping(&format!("stopping; {in_flight} queries in flight"));
+        self.save().await; // while queries are still served: the disk may be slow
+        self.readers.stop().await;
+        if let Some(office) = &self.office {
+            let _ = timeout(DRAIN, office.close()).await; // a disk that hangs must not keep the process
+        }
         let drained = async {
-            while self.live.limits.in_flight() > 0 {
+            // An answer leaves a moment after its query is counted as done.
+            let mut quiet = 0;
+            while quiet < 2 {
                 sleep(Duration::from_millis(5)).await;
+                quiet = if self.live.limits.in_flight() == 0 { quiet + 1 } else { 0 };
             }
         };
-        let _ = timeout(DRAIN, drained).await; // what is not done by then waits for nobody any more
-        self.save().await;
+        let patience = if self.readers.threads.is_empty() { DRAIN } else { SHORT_DRAIN };
+        let _ = timeout(patience, drained).await; // what is not done by then waits for nobody any more
+        if let Some(station) = self.station.take() {
+            let _ = tokio::task::spawn_blocking(|| station.end()).await; // a panic there is logged
+        }
     }
 
     /// Starts threads and tasks for the listeners.
-    fn serve(&self, listeners: Vec<Listener>) -> io::Result<()> {
+    fn serve(&mut self, listeners: Vec<Listener>, secured: Option<Secured>) -> io::Result<()> {
         let bounds = TcpBounds {
             connections: self.config.server.max_tcp_connections,
             per_client: self.config.server.max_tcp_per_client,
@@ -144,19 +248,44 @@ impl Daemon {
             idle: self.config.server.tcp_idle,
         };
         let connections = Connections::default();
-        let errands = errands::start(&self.live)?;
         for listener in listeners {
+            let stop = listener.handed_over.then(|| self.readers.stop.clone());
             for socket in listener.udp {
-                udp::serve(socket, self.live.clone(), errands.clone(), Handle::current())?;
+                let (live, stop) = (self.live.clone(), stop.clone());
+                let thread = udp::serve(socket, live, Handle::current(), stop)?;
+                self.readers.threads.extend(Some(thread).filter(|_| listener.handed_over));
             }
-            let tcp = tokio::net::TcpListener::from_std(listener.tcp)?;
-            tokio::spawn(tcp::serve(tcp, self.live.clone(), bounds.clone(), connections.clone()));
+            let Some(tcp) = listener.tcp else {
+                tracing::warn!(address = %listener.address, "no TCP socket: long answers cannot be had there");
+                continue;
+            };
+            let tcp = tokio::net::TcpListener::from_std(tcp)?;
+            let accepting =
+                tokio::spawn(tcp::serve(tcp, self.live.clone(), bounds.clone(), connections.clone()));
+            self.readers.accepting.extend(Some(accepting).filter(|_| listener.handed_over));
         }
+        self.certificate = secured.map(|it| it.serve(&self.live, &bounds, &connections)).transpose()?;
         Ok(())
     }
 
+    /// Reads the configuration again and tells the supervisor what came of it; in words, too.
+    fn reload(&mut self) -> Result<String, String> {
+        self.settings.supervisor.reloading();
+        if let Some(station) = &self.station {
+            station.renew(); // whatever the file says: log files are rotated by a reload
+        }
+        let reloaded = self.reread();
+        self.condition.reloaded(reloaded.is_ok());
+        let status = match &reloaded {
+            Ok(_) => self.status(),
+            Err(_) => format!("the new configuration has faults and is not used; {}", self.status()),
+        };
+        self.settings.supervisor.ready(&status);
+        reloaded
+    }
+
     /// Reads the configuration again. With a fault in it nothing changes.
-    fn reload(&mut self) {
+    fn reread(&mut self) -> Result<String, String> {
         let loaded = match &self.settings.path {
             Some(path) => config::load(path),
             None => Ok((Config::default(), Vec::new())),
@@ -170,7 +299,9 @@ impl Daemon {
             }
             Err(ConfigError::Io { source: error, .. }) => {
                 tracing::error!(%error, "the configuration cannot be read; the former one stays in force");
-                return;
+                return Err(format!(
+                    "the configuration cannot be read, the former one stays in force: {error}"
+                ));
             }
             Err(ConfigError::Faults(faults)) => {
                 for fault in &faults {
@@ -180,32 +311,47 @@ impl Daemon {
                     faults = faults.len(),
                     "the configuration is wrong; the former one stays in force"
                 );
-                return;
+                let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                return Err(format!(
+                    "the configuration is wrong, the former one stays in force\n{}",
+                    told.join("\n")
+                ));
             }
         };
         self.tell_what_needs_a_restart(&config);
         self.config = config;
-        self.around.system = system_servers(&self.config, &self.listening);
-        self.publish();
+        self.around.system = system_servers(&self.config, &self.settings, &self.listening);
+        self.publisher.reconfigure(&self.config, &self.around);
+        if let (Some(office), Some(control)) = (&self.office, &self.config.control) {
+            office.reload(control);
+        }
+        self.reload_certificate();
         self.ask_metadata();
-        tracing::info!(zones = self.live.published().catalog.zones().len(), "reloaded");
+        let zones = self.live.published().catalog.zones().len();
+        tracing::info!(zones, "reloaded");
+        Ok(format!("reloaded: {zones} zones in the configuration"))
     }
 
-    /// Settings that sockets and tables were made by.
-    fn tell_what_needs_a_restart(&self, config: &Config) {
-        let (new, old) = (&config.server, &self.config.server);
-        let changed = [
-            ("server.listen", new.listen != old.listen),
-            ("server.max_in_flight", new.max_in_flight != old.max_in_flight),
-            ("server.max_tcp_connections", new.max_tcp_connections != old.max_tcp_connections),
-            ("server.max_tcp_per_client", new.max_tcp_per_client != old.max_tcp_per_client),
-            ("server.tcp_pipeline", new.tcp_pipeline != old.tcp_pipeline),
-            ("server.tcp_idle", new.tcp_idle != old.tcp_idle),
-            ("server.state_dir", new.state_dir != old.state_dir),
-            ("cache", config.cache != self.config.cache),
-        ];
-        for (key, _) in changed.iter().filter(|(_, changed)| *changed) {
-            tracing::warn!(key, "this change counts from the next start");
+    /// Reads the certificate again, from where the configuration has it now.
+    fn reload_certificate(&self) {
+        let server = &self.config.server;
+        let (Some(current), Some(certificate), Some(key)) =
+            (&self.certificate, &server.certificate, &server.key)
+        else {
+            return;
+        };
+        if let Err(error) = current.reload(certificate, key) {
+            tracing::error!(%error, "the former certificate stays in force");
+        }
+    }
+
+    /// Reads the certificate again if its files have changed.
+    fn look_at_certificate(&self) {
+        let Some(certificate) = &self.certificate else { return };
+        match certificate.reload_if_changed() {
+            Ok(false) => {}
+            Ok(true) => tracing::info!("another certificate is in force"),
+            Err(error) => tracing::error!(%error, "the former certificate stays in force"),
         }
     }
 
@@ -220,7 +366,7 @@ impl Daemon {
             tracing::warn!("{note}");
         }
         self.around.instance = instance;
-        self.publish();
+        self.publisher.reconfigure(&self.config, &self.around);
     }
 
     /// The system's resolver configuration has changed.
@@ -228,31 +374,12 @@ impl Daemon {
         if self.config.upstream.servers != Servers::System {
             return;
         }
-        let servers = system_servers(&self.config, &self.listening);
+        let servers = system_servers(&self.config, &self.settings, &self.listening);
         if servers != self.around.system {
             let shown: Vec<String> = servers.iter().map(ToString::to_string).collect();
             tracing::info!(servers = shown.join(", "), "the system's upstream servers have changed");
             self.around.system = servers;
-            self.publish();
-        }
-    }
-
-    /// Builds everything anew and swaps it in.
-    fn publish(&mut self) {
-        self.serial = next_serial(self.serial);
-        let previous = self.live.published();
-        self.live.publish(publish::build(&self.config, &self.around, Some(&previous), self.serial));
-        self.watch_for_loops(Some(&previous));
-    }
-
-    /// Watches the groups that are new.
-    fn watch_for_loops(&self, previous: Option<&Published>) {
-        for (key, group) in &self.live.published().groups {
-            let known = previous.and_then(|previous| previous.groups.get(key));
-            if !known.is_some_and(|known| Arc::ptr_eq(known, group)) {
-                let group: Weak<_> = Arc::downgrade(group);
-                tokio::spawn(self.live.loops.clone().watch(group));
-            }
+            self.publisher.reconfigure(&self.config, &self.around);
         }
     }
 
@@ -291,62 +418,34 @@ impl Daemon {
             Err(error) => tracing::warn!(%error, "saving the cache failed"),
         }
     }
+}
 
-    /// Says what is served: a few lines for a person, log lines for a supervisor.
-    fn greet(&self) {
-        let published = self.live.published();
-        let listening: Vec<String> = self.listening.iter().map(ToString::to_string).collect();
-        let mut zones: Vec<String> =
-            published.catalog.zones().iter().map(|(zone, _)| show(&zone.name)).collect();
-        zones.dedup();
-        let forwards = self.forwards();
-        if !std::io::stderr().is_terminal() {
-            tracing::info!(listen = listening.join(", "), zones = zones.len(), forwards, "ready");
-            return;
-        }
-        let shown = zones.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
-        let more = if zones.len() > 3 { format!(" and {} more", zones.len() - 3) } else { String::new() };
-        eprintln!("pvtzd {} listens on {} (UDP and TCP)", env!("CARGO_PKG_VERSION"), listening.join(", "));
-        eprintln!("  answers   {}{more}", if zones.is_empty() { "no private zones" } else { &shown });
-        eprintln!("  forwards  {forwards}");
-        if let (Some(address), Some(name)) = (self.listening.first(), zones.first()) {
-            eprintln!("  try       dig @{} -p {} {name}", address.ip(), address.port());
-        }
-    }
+/// Until the wall clock's next minute begins.
+fn rest_of_minute() -> Duration {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    Duration::from_millis(60_000 - since.as_millis() as u64 % 60_000)
+}
 
-    /// Where what is not private goes, in a few words.
-    fn forwards(&self) -> String {
-        let servers: Vec<String> = match &self.config.upstream.servers {
-            Servers::System => self.around.system.iter().map(ToString::to_string).collect(),
-            Servers::Listed(servers) => servers.iter().map(ToString::to_string).collect(),
-        };
-        let rules = match self.config.forwards.len() {
-            0 => String::new(),
-            count => format!("; {count} forwarding rules"),
-        };
-        match servers.is_empty() {
-            true => format!("nothing: no upstream server{rules}"),
-            false => format!("the rest to {}{rules}", servers.join(", ")),
-        }
-    }
+/// The number of the minute that has just ended; the clocks may differ a little.
+fn last_minute() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    ((since.as_secs() + 30) / 60).saturating_sub(1)
 }
 
 /// The system's upstream servers; what was left out is logged.
-fn system_servers(config: &Config, listening: &[SocketAddr]) -> Vec<crate::upstream::ServerAddress> {
+fn system_servers(
+    config: &Config,
+    settings: &Settings,
+    listening: &[SocketAddr],
+) -> Vec<crate::upstream::ServerAddress> {
     if config.upstream.servers != Servers::System {
         return Vec::new();
     }
-    let found = system::discover(&Paths::default(), listening);
+    let found = system::discover(&Paths::with_state(settings.state_dir.as_deref()), listening);
     for note in &found.notes {
         tracing::warn!("{note}");
     }
     found.servers
-}
-
-/// Seconds since 1970, and more than before: what a SOA's serial should be.
-fn next_serial(last: u32) -> u32 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs() as u32;
-    now.max(last.wrapping_add(1))
 }
 
 /// How long answers are kept, as the configuration says.

@@ -14,16 +14,21 @@
 //!  config, metadata, resolv.conf ─▶ state::publish ─▶ one immutable Published, swapped whole by the daemon
 //! ```
 //!
-//! [`engine`] decides and does nothing else; [`serve`], [`upstream`], [`host`] and [`ops`] do; [`state`] holds what
-//! is live; [`config`] is the border to the file, [`cli`] the border to people; [`daemon`] is the running server.
+//! [`engine`] decides and does nothing else; [`serve`], [`upstream`], [`control`], [`host`] and [`ops`] do; [`state`]
+//! holds what is live; [`config`] is the border to the file, [`cli`] the border to people; [`daemon`] is the running server.
 #![forbid(unsafe_code)]
 
+pub mod account;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod engine;
+pub mod fetch;
 pub mod host;
+pub mod lab;
 pub mod ops;
 pub mod serve;
 pub mod state;
+pub mod store;
 pub mod upstream;

@@ -4,7 +4,7 @@ use super::{Common, exit, is_colour_wanted, shown, tell_config_error};
 use crate::config::{Config, ConfigError, Expect, Expected, Fault, Instance, Severity};
 use crate::engine::chain::{End, Outline, outline};
 use crate::engine::name::show;
-use crate::engine::record::{show_type, show_value};
+use crate::engine::record::{show_rcode, show_type, show_value};
 use crate::engine::request::Question;
 use hickory_proto::op::ResponseCode;
 use serde::Serialize;
@@ -102,7 +102,7 @@ fn describe_expected(expected: &Expected) -> String {
 fn describe_found(outline: &Outline) -> String {
     let mut words: Vec<String> = outline.records.iter().map(|record| show_value(&record.data)).collect();
     words.push(match &outline.end {
-        End::Answered(rcode) => super::explain::rcode_word(*rcode, outline.records.is_empty()),
+        End::Answered(rcode) => show_rcode(*rcode, outline.records.is_empty()),
         End::Forwarded(fetch) => format!("FORWARD of {}", show(&fetch.question.name)),
     });
     words.join(", ")

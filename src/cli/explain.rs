@@ -6,7 +6,7 @@ use crate::engine::answer::{Hop, Source};
 use crate::engine::catalog::{Catalog, View};
 use crate::engine::chain::{End, Fetch, Outline, outline};
 use crate::engine::name::{self, show};
-use crate::engine::record::{parse_type, show_type, show_value};
+use crate::engine::record::{parse_type, show_rcode, show_type, show_value};
 use crate::engine::request::Question;
 use crate::engine::screen::{Screening, screen};
 use crate::engine::zone::{MissingType, Wildcards, Zone, ZoneMode, ZoneOrigin};
@@ -95,7 +95,7 @@ pub(super) fn question(name: &str, rtype: &str) -> Result<Question, String> {
 fn refused(common: &Common, args: &ExplainArgs, rcode: ResponseCode, why: String) {
     let client = args.client.to_string();
     if common.json {
-        let result = rcode_word(rcode, true);
+        let result = show_rcode(rcode, true);
         let hop = ExplainedHop {
             name: args.name.clone(),
             rtype: args.rtype.clone(),
@@ -106,7 +106,7 @@ fn refused(common: &Common, args: &ExplainArgs, rcode: ResponseCode, why: String
         let (vpc, region, records, asks) = (None, None, Vec::new(), None);
         shown::json(&Explanation { client, vpc, region, hops: vec![hop], records, result, asks });
     } else {
-        println!("client {client}: {}, since {why}", rcode_word(rcode, true));
+        println!("client {client}: {}, since {why}", show_rcode(rcode, true));
     }
 }
 
@@ -122,7 +122,7 @@ fn explain(
     let hops =
         outline.hops.iter().map(|hop| explain_hop(config, catalog, view, outline, hop, &rtype)).collect();
     let (result, asks) = match &outline.end {
-        End::Answered(rcode) => (rcode_word(*rcode, outline.records.is_empty()), None),
+        End::Answered(rcode) => (show_rcode(*rcode, outline.records.is_empty()), None),
         End::Forwarded(fetch) => ("FORWARD".to_string(), Some(asked(config, fetch))),
     };
     Explanation {
@@ -197,6 +197,7 @@ fn describe(zone: &Zone) -> String {
     let mut words = vec![match zone.origin {
         ZoneOrigin::File => "configuration file",
         ZoneOrigin::Endpoints => "catalogue of API names",
+        ZoneOrigin::Api => "PrivateZone API",
     }];
     words.push(match zone.mode {
         ZoneMode::Override => "recursion proxy off",
@@ -212,20 +213,6 @@ fn describe(zone: &Zone) -> String {
         }
     }
     words.join(", ")
-}
-
-/// The code as people write it; NODATA for success without data.
-pub(super) fn rcode_word(rcode: ResponseCode, empty: bool) -> String {
-    match rcode {
-        ResponseCode::NoError if empty => "NODATA".into(),
-        ResponseCode::NoError => "NOERROR".into(),
-        ResponseCode::NXDomain => "NXDOMAIN".into(),
-        ResponseCode::ServFail => "SERVFAIL".into(),
-        ResponseCode::Refused => "REFUSED".into(),
-        ResponseCode::FormErr => "FORMERR".into(),
-        ResponseCode::NotImp => "NOTIMP".into(),
-        other => other.to_string(),
-    }
 }
 
 fn print(explanation: &Explanation) {

@@ -2,14 +2,21 @@
 //!
 //! Standard output is data, standard error is talk. With `--json`, standard output is JSON and nothing else.
 
+mod api;
 mod check;
+mod control;
+mod doctor;
 mod explain;
+mod lab;
 mod query;
+mod resolver;
 mod run;
 mod shown;
+mod status;
 
 use crate::config::{self, Config, ConfigError, Fault};
-use clap::{Args, Parser, Subcommand};
+use crate::host::metadata::MetadataChoice;
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -21,6 +28,8 @@ pub mod exit {
     pub const OK: u8 = 0;
     /// The command worked and found something: a failed expectation, an answer that is an error.
     pub const FINDINGS: u8 = 1;
+    /// The command line is wrong.
+    pub const USAGE: u8 = 2;
     /// An address cannot be listened on.
     pub const BIND: u8 = 3;
     /// The server cannot be reached.
@@ -73,6 +82,33 @@ enum Command {
     Explain(ExplainArgs),
     /// Ask a server, this one unless another is named
     Query(QueryArgs),
+    /// Find out, step by step, what works and what does not, and what to do
+    Doctor(doctor::DoctorArgs),
+    /// Lead this machine's programs to pvtzd, or back
+    #[command(subcommand)]
+    Resolver(resolver::ResolverCommand),
+    /// PrivateZone, its API and an API behind it on this machine alone, without a network
+    Lab(Box<lab::LabArgs>),
+    /// Zones of a running pvtzd: list, show, add, rm, bind, unbind, proxy
+    Zone(api::ZoneArgs),
+    /// Records of a running pvtzd: list, add, set, enable, disable, rm
+    Record(api::RecordArgs),
+    /// Forwarding rules of a running pvtzd: list, add, rm, bind
+    Rule(api::RuleArgs),
+    /// Write what was made through the API to a file
+    Export(api::ExportArgs),
+    /// Make what a file says, as one change
+    Import(api::ImportArgs),
+    /// Compare a file with a running pvtzd, or two files; ends with 1 if they differ
+    Diff(api::DiffArgs),
+    /// Show the state of the running server
+    Status(StatusArgs),
+    /// List the private zones of the running server
+    Zones(SocketArgs),
+    /// Have the running server forget cached answers
+    Flush(FlushArgs),
+    /// Have the running server read its configuration again
+    Reload(SocketArgs),
 }
 
 /// Options of `run`.
@@ -86,7 +122,7 @@ struct RunArgs {
     state_dir: Option<PathBuf>,
     /// The instance metadata service: an address, or "off" [default: 100.100.100.200:80]
     #[arg(long, value_name = "ADDRESS:PORT|off")]
-    metadata: Option<run::MetadataChoice>,
+    metadata: Option<MetadataChoice>,
     /// What is logged: error, warn, info, debug, trace; RUST_LOG goes before it
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log: String,
@@ -106,6 +142,48 @@ struct ExplainArgs {
     /// The region to assume, as the metadata service would tell it
     #[arg(long)]
     region: Option<String>,
+}
+
+/// Where the running server is.
+#[derive(Args, Debug)]
+struct SocketArgs {
+    /// Its control socket [default: as configured, else pvtzd.sock in $RUNTIME_DIRECTORY or /run/pvtzd]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+/// Options of `status`.
+#[derive(Args, Debug)]
+struct StatusArgs {
+    /// The control socket [default: as configured, else pvtzd.sock in $RUNTIME_DIRECTORY or /run/pvtzd]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Again and again, with rates
+    #[arg(short, long)]
+    watch: bool,
+    /// Seconds between two looks
+    #[arg(long, value_name = "SECONDS", default_value = "1", requires = "watch")]
+    every: f64,
+}
+
+/// Options of `flush`.
+#[derive(Args, Debug)]
+#[command(group(ArgGroup::new("what").required(true).args(["name", "zone", "all"])))]
+struct FlushArgs {
+    /// This name, all types
+    name: Option<String>,
+    /// The names below too
+    #[arg(long, requires = "name")]
+    subtree: bool,
+    /// All names at or below this one
+    #[arg(long, value_name = "ZONE")]
+    zone: Option<String>,
+    /// Everything
+    #[arg(long)]
+    all: bool,
+    /// The control socket [default: as configured, else pvtzd.sock in $RUNTIME_DIRECTORY or /run/pvtzd]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
 }
 
 /// Options of `query`.
@@ -139,8 +217,26 @@ pub fn main() -> ExitCode {
         Some(Command::Check) => check::run(&cli.common),
         Some(Command::Explain(args)) => explain::run(&cli.common, &args),
         Some(Command::Query(args)) => query::run(&cli.common, &args),
+        Some(Command::Zone(args)) => api::zone(&cli.common, &args),
+        Some(Command::Record(args)) => api::record(&cli.common, &args),
+        Some(Command::Rule(args)) => api::rule(&cli.common, &args),
+        Some(Command::Export(args)) => api::export(&cli.common, &args),
+        Some(Command::Import(args)) => api::import(&cli.common, &args),
+        Some(Command::Diff(args)) => api::diff(&cli.common, &args),
+        Some(Command::Doctor(args)) => doctor::run(&cli.common, &args),
+        Some(Command::Resolver(command)) => resolver::run(&cli.common, &command),
+        Some(Command::Lab(args)) => lab::run(&cli.common, &args),
+        Some(Command::Status(args)) => code(status::run(&cli.common, &args)),
+        Some(Command::Zones(args)) => code(control::zones(&cli.common, args.socket.as_deref())),
+        Some(Command::Flush(args)) => code(control::flush(&cli.common, &args)),
+        Some(Command::Reload(args)) => code(control::reload(&cli.common, args.socket.as_deref())),
     };
     ExitCode::from(code)
+}
+
+/// The exit code, whichever way it came.
+fn code(result: Result<u8, u8>) -> u8 {
+    result.unwrap_or_else(|code| code)
 }
 
 impl Common {

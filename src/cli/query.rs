@@ -1,7 +1,8 @@
 //! `pvtzd query NAME [TYPE]`: asks a server and shows its answer.
 
-use super::explain::{question, rcode_word};
+use super::explain::question;
 use super::{Common, QueryArgs, exit, shown};
+use crate::engine::record::show_rcode;
 use crate::engine::request::Question;
 use crate::upstream::ServerAddress;
 use hickory_proto::op::{Edns, Message, Query};
@@ -47,6 +48,11 @@ pub(super) fn run(common: &Common, args: &QueryArgs) -> u8 {
             Err(code) => return code,
         },
     };
+    if !server.is_plain() {
+        eprintln!("error: `query` speaks plain DNS: {server} is encrypted");
+        eprintln!("hint: name the server by its address, `--server {}:53`", server.addr.ip());
+        return 2;
+    }
     let begun = Instant::now();
     match ask(server.addr, &message(args, &question), args.tcp) {
         Ok((answer, transport)) => {
@@ -67,7 +73,7 @@ pub(super) fn run(common: &Common, args: &QueryArgs) -> u8 {
 }
 
 /// Where a server that listens on an address is reached from this machine.
-fn reachable(listen: SocketAddr) -> ServerAddress {
+pub(super) fn reachable(listen: SocketAddr) -> ServerAddress {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -145,7 +151,7 @@ fn show(server: &ServerAddress, transport: &'static str, elapsed: Duration, answ
         server: server.to_string(),
         transport,
         elapsed_ms: (elapsed.as_secs_f64() * 1e6).round() / 1e3,
-        result: rcode_word(answer.response_code, answer.answers.is_empty()),
+        result: show_rcode(answer.response_code, answer.answers.is_empty()),
         flags: flags.into_iter().filter(|(_, set)| *set).map(|(name, _)| name).collect(),
         answers: answer.answers.iter().map(shown::record).collect(),
         authority: answer.authorities.iter().map(shown::record).collect(),

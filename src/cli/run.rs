@@ -2,38 +2,21 @@
 
 use super::{Common, RunArgs, exit, is_colour_wanted, tell_config_error};
 use crate::config::{Config, ConfigError};
+use crate::control::office::{PrepareError, Prepared};
 use crate::daemon::{Daemon, Settings};
-use crate::host::metadata;
-use crate::ops::log;
-use crate::serve::listen;
+use crate::host::metadata::MetadataChoice;
+use crate::ops::notify::Supervisor;
+use crate::ops::{log, station};
+use crate::serve::activation;
+use crate::serve::listen::{self, Listener};
+use crate::serve::secured::{Secured, SecuredError};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 /// Descriptors that are enough for every limit in the configuration at its default.
 const DESCRIPTORS: u64 = 65_536;
-
-/// Where the metadata service is looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MetadataChoice {
-    /// Nowhere.
-    Off,
-    /// There.
-    At(SocketAddr),
-}
-
-impl FromStr for MetadataChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "off" => Ok(Self::Off),
-            _ => text.parse().map(Self::At).map_err(|_| "write ADDRESS:PORT or off".into()),
-        }
-    }
-}
 
 /// Carries the command out.
 pub(super) fn run(common: &Common, args: &RunArgs) -> u8 {
@@ -42,7 +25,10 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> u8 {
         return exit::SYSTEM;
     }
     // A panic in a task is caught by its runtime; it must not pass unseen.
-    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a defect of pvtzd: please report it")));
+    std::panic::set_hook(Box::new(|panic| match std::thread::current().name() {
+        Some(crate::store::READER) => tracing::debug!(%panic, "the store's file makes no sense"),
+        _ => tracing::error!(%panic, "a defect of pvtzd: please report it"),
+    }));
     let path = common.path();
     let (config, warnings) = match common.load() {
         Ok(loaded) => loaded,
@@ -57,6 +43,19 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> u8 {
     for warning in &warnings {
         eprintln!("{}", warning.render(is_colour_wanted()));
     }
+    // Before there are threads: taking sockets over changes the environment.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let handed_over = match activation::take(threads) {
+        Ok(listeners) => listeners,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return exit::BIND;
+        }
+    };
+    let supervisor = Supervisor::from_environment().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the supervisor cannot be told how we are: is $NOTIFY_SOCKET right?");
+        Supervisor::default()
+    });
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("async").build()
     {
         Ok(runtime) => runtime,
@@ -66,28 +65,51 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> u8 {
         }
     };
     allow_descriptors();
-    let settings = settings(path, args, &config);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut listeners = Vec::new();
-    for address in &settings.listen {
-        match listen::bind(*address, threads) {
-            Ok(listener) => listeners.push(listener),
-            // Where IPv6 is switched off, `[::1]` beside `127.0.0.1` must not keep the service down.
-            Err(error) if error.is_for_want_of_ipv6() && settings.listen.len() > 1 => {
-                tracing::warn!(%address, "IPv6 is switched off on this machine: not listening there");
-            }
-            Err(error) => {
-                eprintln!("error: {error}");
-                return exit::BIND;
-            }
+    let settings = settings(path, args, &config, supervisor);
+    let listeners = if handed_over.is_empty() {
+        match bind(&settings.listen, threads) {
+            Ok(listeners) => listeners,
+            Err(code) => return code,
         }
-    }
-    if listeners.is_empty() {
-        eprintln!("error: no listen address can be had: IPv6 is switched off on this machine");
-        return exit::BIND;
-    }
+    } else {
+        tell_whose_sockets(&handed_over, &settings.listen);
+        handed_over
+    };
+    let secured = match Secured::prepare(&config.server) {
+        Ok(secured) => secured,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return match error {
+                SecuredError::Bind(_) => exit::BIND,
+                SecuredError::Certificate(_) => exit::CONFIG,
+            };
+        }
+    };
+    let api =
+        match config.control.as_ref().map(|control| Prepared::new(control, settings.state_dir.as_deref())) {
+            None => None,
+            Some(Ok(api)) => Some(api),
+            Some(Err(error)) => {
+                eprintln!("error: {error}");
+                return match error {
+                    PrepareError::Listen(..) => exit::BIND,
+                    PrepareError::Keys(_) => exit::CONFIG,
+                    PrepareError::Store(_) => exit::SYSTEM,
+                };
+            }
+        };
+    let operations = match station::Prepared::new(&config.ops, &config.log) {
+        Ok(operations) => operations,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return match error {
+                station::PrepareError::Listen(..) => exit::BIND,
+                _ => exit::SYSTEM,
+            };
+        }
+    };
     let code = runtime.block_on(async {
-        match Daemon::start(config, settings, listeners) {
+        match Daemon::start(config, settings, listeners, secured, api, operations) {
             Ok(daemon) => {
                 daemon.run().await;
                 exit::OK
@@ -103,6 +125,56 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> u8 {
     code
 }
 
+/// Binds the addresses, with a UDP socket of each for each thread; says what stands in the way.
+fn bind(addresses: &[SocketAddr], threads: usize) -> Result<Vec<Listener>, u8> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        match listen::bind(*address, threads) {
+            Ok(listener) => listeners.push(listener),
+            // Where IPv6 is switched off, `[::1]` beside `127.0.0.1` must not keep the service down.
+            Err(error) if error.is_for_want_of_ipv6() && addresses.len() > 1 => {
+                tracing::warn!(%address, "IPv6 is switched off on this machine: not listening there");
+            }
+            Err(error) => {
+                eprintln!("error: {error}");
+                return Err(exit::BIND);
+            }
+        }
+    }
+    if listeners.is_empty() {
+        eprintln!("error: no listen address can be had: IPv6 is switched off on this machine");
+        return Err(exit::BIND);
+    }
+    Ok(listeners)
+}
+
+/// Says that the supervisor's sockets are served; louder, if that is not where the configuration says.
+fn tell_whose_sockets(handed_over: &[Listener], asked_for: &[SocketAddr]) {
+    let missed: Vec<String> = missed(handed_over, asked_for).map(ToString::to_string).collect();
+    if missed.is_empty() || asked_for == Config::default().server.listen {
+        tracing::info!("listening on the sockets that the supervisor handed over");
+        return;
+    }
+    tracing::warn!(
+        not_served = missed.join(", "),
+        "listening on the sockets that the supervisor handed over, not where the configuration says: addresses are \
+         changed by `systemctl edit pvtzd.socket`, or count again after `systemctl mask --now pvtzd.socket`"
+    );
+}
+
+/// Addresses of the configuration that are not served. One of loopback's is as good as another on the same port.
+fn missed<'a>(
+    handed_over: &'a [Listener],
+    asked_for: &'a [SocketAddr],
+) -> impl Iterator<Item = &'a SocketAddr> {
+    asked_for.iter().filter(|wanted| {
+        !handed_over.iter().map(|listener| listener.address).any(|served| {
+            let same_machine = served.ip().is_loopback() && wanted.ip().is_loopback();
+            served.port() == wanted.port() && (same_machine || served.ip() == wanted.ip())
+        })
+    })
+}
+
 /// Raises the number of descriptors that may be open to what the system allows: each question that waits for an
 /// upstream may have a socket, and the usual soft limit of 1024 is soon reached.
 fn allow_descriptors() {
@@ -116,17 +188,11 @@ fn allow_descriptors() {
 }
 
 /// What the command line and the environment decide.
-fn settings(path: Option<PathBuf>, args: &RunArgs, config: &Config) -> Settings {
+fn settings(path: Option<PathBuf>, args: &RunArgs, config: &Config, supervisor: Supervisor) -> Settings {
     let listen = if args.listen.is_empty() { config.server.listen.clone() } else { args.listen.clone() };
-    let disabled =
-        std::env::var_os("ALIBABA_CLOUD_ECS_METADATA_DISABLED").is_some_and(|value| value == "true");
-    let metadata = match args.metadata {
-        Some(MetadataChoice::Off) => None,
-        Some(MetadataChoice::At(address)) => Some(address),
-        None => Some(metadata::SERVICE).filter(|_| !disabled),
-    };
+    let metadata = MetadataChoice::or_default(args.metadata);
     let given = args.state_dir.clone().or_else(|| config.server.state_dir.clone());
-    Settings { path, listen, metadata, state_dir: given.or_else(service_state_dir) }
+    Settings { path, listen, metadata, state_dir: given.or_else(service_state_dir), supervisor, quiet: false }
 }
 
 /// The directory that systemd made for us (`StateDirectory=`); the first, if there are several.

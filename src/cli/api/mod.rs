@@ -1,0 +1,259 @@
+//! The commands that manage a running pvtzd: clients of its API, as any other program is one.
+//!
+//! Here is the way there: where the API is, who asks, and what is said when it refuses or is not there.
+
+mod diff;
+mod file;
+mod record;
+mod rule;
+mod table;
+mod transfer;
+mod zone;
+
+pub(super) use diff::DiffArgs;
+pub(super) use record::RecordArgs;
+pub(super) use rule::RuleArgs;
+pub(super) use transfer::{ExportArgs, ImportArgs};
+pub(super) use zone::ZoneArgs;
+
+use super::{Common, exit, query, shown};
+use crate::config::Config;
+use crate::control::client::{CallError, Client};
+use crate::control::pvtz::VERSION;
+use crate::control::{AccessKey, Keys};
+use clap::Args;
+use serde_json::{Map, Value};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// A call takes milliseconds, the import of a hundred thousand records seconds.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Items of a page: as many as the API gives.
+const PAGE: usize = 100;
+
+/// Options of every command that calls the API.
+#[derive(Args, Debug)]
+pub(super) struct ApiArgs {
+    /// The API [default: the first listen address of `[control]` in the configuration]
+    #[arg(long, global = true, value_name = "ADDRESS:PORT", env = "PVTZD_ENDPOINT")]
+    endpoint: Option<SocketAddr>,
+}
+
+/// Why a command did not do what it was to do.
+#[derive(Debug)]
+pub(super) struct Failure {
+    code: u8,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// The command worked, and what it was to find is not there.
+    fn finding(message: impl Into<String>) -> Self {
+        Self { code: exit::FINDINGS, message: message.into(), hint: None }
+    }
+
+    /// Wrong usage that only shows once the arguments are looked at.
+    fn usage(message: impl Into<String>) -> Self {
+        Self { code: 2, message: message.into(), hint: None }
+    }
+
+    /// The same with what can be done.
+    fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+/// `pvtzd zone`
+pub(super) fn zone(common: &Common, args: &ZoneArgs) -> u8 {
+    ended(zone::run(common, args))
+}
+
+/// `pvtzd record`
+pub(super) fn record(common: &Common, args: &RecordArgs) -> u8 {
+    ended(record::run(common, args))
+}
+
+/// `pvtzd rule`
+pub(super) fn rule(common: &Common, args: &RuleArgs) -> u8 {
+    ended(rule::run(common, args))
+}
+
+/// `pvtzd export`
+pub(super) fn export(common: &Common, args: &ExportArgs) -> u8 {
+    ended(transfer::export(common, args))
+}
+
+/// `pvtzd import`
+pub(super) fn import(common: &Common, args: &ImportArgs) -> u8 {
+    ended(transfer::import(common, args))
+}
+
+/// `pvtzd diff`
+pub(super) fn diff(common: &Common, args: &DiffArgs) -> u8 {
+    ended(diff::run(common, args))
+}
+
+/// Tells how a command ended, and makes an exit code of it.
+fn ended(result: Result<u8, Failure>) -> u8 {
+    result.unwrap_or_else(|failure| {
+        if !failure.message.is_empty() {
+            eprintln!("error: {}", failure.message);
+        }
+        if let Some(hint) = failure.hint {
+            eprintln!("hint: {hint}");
+        }
+        failure.code
+    })
+}
+
+/// The API, with a key to it.
+pub(super) struct Api {
+    client: Client,
+    runtime: Runtime,
+    /// JSON is wanted.
+    json: bool,
+}
+
+impl Api {
+    /// Finds out where it is and what to sign with; asks nobody yet.
+    fn new(common: &Common, args: &ApiArgs) -> Result<Self, Failure> {
+        let key = key_of_environment();
+        let config = match (args.endpoint, &key) {
+            (Some(_), Some(_)) => Config::default(),
+            // What is wrong with the configuration was told already.
+            _ => {
+                common.load_or_tell().map_err(|code| Failure { code, message: String::new(), hint: None })?
+            }
+        };
+        let control = config.control.as_ref();
+        let address = match (args.endpoint, control.and_then(|control| control.listen.first())) {
+            (Some(endpoint), _) => endpoint,
+            (None, Some(listen)) => query::reachable(*listen).addr,
+            (None, None) => return Err(no_control(common)),
+        };
+        let key = match (key, control) {
+            (Some(key), _) => key,
+            (None, Some(control)) => {
+                let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+                let first = control.keys.get(..1).unwrap_or_default();
+                let loaded = Keys::load(first, credentials.as_deref()).map_err(|faults| {
+                    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                    let failure = Failure { code: exit::CONFIG, message: faults.join("\n"), hint: None };
+                    failure
+                        .hint("ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET go before it")
+                })?;
+                match loaded.0.first() {
+                    Some(key) => key.clone(),
+                    None => return Err(no_control(common)),
+                }
+            }
+            (None, None) => return Err(no_control(common)),
+        };
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failure {
+                code: exit::SYSTEM,
+                message: format!("cannot start: {error}"),
+                hint: None,
+            })?;
+        Ok(Self { client: Client { address, key, patience: PATIENCE }, runtime, json: common.json })
+    }
+
+    /// Calls an action.
+    fn call(&self, action: &str, params: &[(&str, &str)]) -> Result<Map<String, Value>, Failure> {
+        let params = params.iter().copied().collect();
+        let answer = self.runtime.block_on(self.client.call(VERSION, action, &params));
+        answer.map_err(|error| match &error {
+            CallError::Refused(refusal, _) if refusal.code == "Document.Invalid" => {
+                Failure::finding(refusal.message.clone())
+            }
+            CallError::Refused(..) => Failure::finding(error.to_string()),
+            CallError::Unreachable(address, _) | CallError::NotTheApi(address, _) => {
+                let hint = format!(
+                    "is pvtzd running there, with [control] in its configuration and listen = \"{address}\"? \
+                     --endpoint ADDRESS:PORT or PVTZD_ENDPOINT names another place"
+                );
+                Failure { code: exit::UNREACHABLE, message: error.to_string(), hint: Some(hint) }
+            }
+        })
+    }
+
+    /// All pages of a list. `list` is the path to it, such as `["Zones", "Zone"]`.
+    fn pages(&self, action: &str, params: &[(&str, &str)], list: &[&str]) -> Result<Vec<Value>, Failure> {
+        let (mut items, size) = (Vec::new(), PAGE.to_string());
+        for number in 1_usize.. {
+            let number = number.to_string();
+            let paging = [("PageNumber", number.as_str()), ("PageSize", &size)];
+            let mut answer = Value::Object(self.call(action, &[params, &paging].concat())?);
+            let mut page = &mut answer;
+            for step in list {
+                page = &mut page[*step];
+            }
+            let Value::Array(page) = page.take() else { break };
+            let is_last = page.len() < PAGE;
+            items.extend(page);
+            if is_last {
+                break;
+            }
+        }
+        Ok(items)
+    }
+
+    /// Tells of what was done: to people in words, to programs as the API answered.
+    fn done(&self, answer: Map<String, Value>, words: &str) -> u8 {
+        match self.json {
+            true => shown::json(&answer),
+            false => println!("{words}"),
+        }
+        exit::OK
+    }
+}
+
+/// The key in the variables that the official clients read.
+fn key_of_environment() -> Option<AccessKey> {
+    let value = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    Some(AccessKey::new(value("ALIBABA_CLOUD_ACCESS_KEY_ID")?, value("ALIBABA_CLOUD_ACCESS_KEY_SECRET")?))
+}
+
+fn no_control(common: &Common) -> Failure {
+    let file = common.path().map_or("the built-in configuration".into(), |path| path.display().to_string());
+    let message =
+        format!("{file} has no [control], so that it tells neither where the API is nor a key to it");
+    let hint = "add [control] with [[control.access_key]] and restart pvtzd; or name the configuration by \
+                --config, or give --endpoint ADDRESS:PORT with ALIBABA_CLOUD_ACCESS_KEY_ID and \
+                ALIBABA_CLOUD_ACCESS_KEY_SECRET";
+    Failure { code: exit::UNREACHABLE, message, hint: None }.hint(hint)
+}
+
+/// A field as text: numbers as they are written, nothing as nothing.
+fn text(value: &Value, field: &str) -> String {
+    match &value[field] {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+/// `1 zone`, `2 zones`.
+fn counted(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+/// VPCs as people write them, `ID` or `ID@REGION`, as parameters of a list.
+fn vpc_params(list: &str, vpcs: &[String]) -> Vec<(String, String)> {
+    let mut params = Vec::new();
+    for (at, vpc) in (1..).zip(vpcs) {
+        let (id, region) = vpc.split_once('@').unwrap_or((vpc, ""));
+        params.push((format!("{list}.{at}.VpcId"), id.to_string()));
+        params.push((format!("{list}.{at}.RegionId"), region.to_string()));
+    }
+    params
+}
+
+/// Borrowed as [`Api::call`] takes them.
+fn borrowed(params: &[(String, String)]) -> Vec<(&str, &str)> {
+    params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+}

@@ -1,0 +1,124 @@
+//! `pvtzd export` and `pvtzd import`: everything out as one document, and a document in, as one change.
+
+use super::file::{self, Format};
+use super::{Api, ApiArgs, Failure, borrowed, counted, exit, text};
+use crate::cli::Common;
+use crate::control::pvtz::MAX_BODY;
+use crate::control::pvtz::document::Document;
+use clap::Args;
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// Options of `export`.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct ExportArgs {
+    #[command(flatten)]
+    api: ApiArgs,
+    /// Where to [default: standard output]
+    file: Option<PathBuf>,
+    /// Only this zone, and no rules; may be repeated
+    #[arg(long, value_name = "NAME")]
+    zone: Vec<String>,
+    /// The zones of the configuration file as well, which an import does not change
+    #[arg(long)]
+    all: bool,
+    /// How it is written [default: by the ending of FILE, else toml]
+    #[arg(long)]
+    format: Option<Format>,
+}
+
+/// Options of `import`.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct ImportArgs {
+    #[command(flatten)]
+    api: ApiArgs,
+    /// The document, TOML or JSON; - for standard input
+    file: PathBuf,
+    /// What the document does not name goes
+    #[arg(long, conflicts_with = "merge")]
+    replace: bool,
+    /// What the document does not name stays (the default)
+    #[arg(long)]
+    merge: bool,
+    /// Tell what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Carries `export` out.
+pub(super) fn export(common: &Common, args: &ExportArgs) -> Result<u8, Failure> {
+    let api = Api::new(common, &args.api)?;
+    let document = fetch(&api, &args.zone, args.all)?;
+    let by_name = if common.json { Format::Json } else { Format::of(args.file.as_deref()) };
+    let text = file::write(&document, args.format.unwrap_or(by_name))?;
+    match &args.file {
+        None => print!("{text}"),
+        Some(path) => {
+            std::fs::write(path, text).map_err(|error| Failure {
+                code: exit::SYSTEM,
+                message: format!("cannot write {}: {error}", path.display()),
+                hint: None,
+            })?;
+            let records: usize = document.zones.iter().map(|zone| zone.records.len()).sum();
+            let parts = [(document.zones.len(), "zone"), (records, "record"), (document.rules.len(), "rule")];
+            let parts = parts.map(|(number, thing)| counted(number as u64, thing));
+            eprintln!("{}: {}", path.display(), parts.join(", "));
+        }
+    }
+    Ok(exit::OK)
+}
+
+/// What a running pvtzd has.
+pub(super) fn fetch(api: &Api, zones: &[String], all: bool) -> Result<Document, Failure> {
+    let mut params: Vec<(String, String)> =
+        (1..).zip(zones).map(|(at, zone)| (format!("ZoneName.{at}"), zone.clone())).collect();
+    params.push(("All".into(), all.to_string()));
+    let mut answer = api.call("PvtzdExport", &borrowed(&params))?;
+    let document = answer.remove("Document").unwrap_or_default();
+    serde_json::from_value(document)
+        .map_err(|error| Failure::finding(format!("the export is not of this version of pvtzd: {error}")))
+}
+
+/// Carries `import` out.
+pub(super) fn import(common: &Common, args: &ImportArgs) -> Result<u8, Failure> {
+    let api = Api::new(common, &args.api)?;
+    let document = file::read(&args.file)?;
+    let document = serde_json::to_string(&document).map_err(|error| Failure::finding(error.to_string()))?;
+    // As a form it is longer: all but letters and digits are escaped.
+    let length: usize = document
+        .bytes()
+        .map(|byte| if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) { 1 } else { 3 })
+        .sum();
+    if length + 1024 > MAX_BODY {
+        let message = format!(
+            "the document is too long: {} MiB as it is sent, and the API takes {}",
+            length >> 20,
+            MAX_BODY >> 20
+        );
+        return Err(Failure::finding(message).hint("import it in parts, without --replace"));
+    }
+    let mode = if args.replace { "REPLACE" } else { "MERGE" };
+    let dry = args.dry_run.to_string();
+    let answer = api.call("PvtzdImport", &[("Document", &document), ("Mode", mode), ("DryRun", &dry)])?;
+    if api.json {
+        return Ok(api.done(answer, ""));
+    }
+    let answer = Value::Object(answer);
+    for change in answer["Changes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        println!("{}", change.replace(char::is_control, "\u{fffd}"));
+    }
+    if answer["ChangesOmitted"].as_u64().is_some_and(|more| more > 0) {
+        println!("and {} more", text(&answer, "ChangesOmitted"));
+    }
+    let part = |field: &str| {
+        let kinds = [("Zones", "zone"), ("Records", "record"), ("Rules", "rule"), ("CustomLines", "line")];
+        let number = |kind: &str| answer[field][kind].as_u64().unwrap_or_default();
+        let counts = kinds.iter().filter(|(kind, _)| number(kind) > 0);
+        let counts: Vec<String> = counts.map(|(kind, thing)| counted(number(kind), thing)).collect();
+        (!counts.is_empty()).then(|| format!("{} {}", counts.join(", "), field.to_lowercase()))
+    };
+    let parts: Vec<String> = ["Added", "Changed", "Removed"].iter().filter_map(|field| part(field)).collect();
+    let what = if parts.is_empty() { "nothing to change".to_string() } else { parts.join("; ") };
+    eprintln!("{what}{}", if args.dry_run { " (dry run: nothing was changed)" } else { "" });
+    Ok(exit::OK)
+}

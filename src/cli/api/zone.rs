@@ -1,0 +1,288 @@
+//! `pvtzd zone …`: the zones of a running pvtzd.
+
+use super::{Api, ApiArgs, Failure, borrowed, record, table, text, vpc_params};
+use crate::cli::{Common, exit, shown};
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+/// Options of `zone`.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct ZoneArgs {
+    #[command(flatten)]
+    api: ApiArgs,
+    #[command(subcommand)]
+    command: ZoneCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ZoneCommand {
+    /// List zones
+    List {
+        /// Only those with this in their name
+        keyword: Option<String>,
+    },
+    /// Show a zone with its records
+    Show {
+        /// Its name or its id
+        zone: String,
+    },
+    /// Make a zone
+    Add {
+        /// Its name
+        name: String,
+        /// What the zone does not have is asked of others (ProxyPattern RECORD)
+        #[arg(long)]
+        proxy: bool,
+        /// Bind it to this VPC; may be repeated
+        #[arg(long, value_name = "VPC[@REGION]")]
+        vpc: Vec<String>,
+        /// Free text, at most 50 characters
+        #[arg(long)]
+        remark: Option<String>,
+        /// Make it even though there is a zone of that name: for another VPC
+        #[arg(long)]
+        another: bool,
+    },
+    /// Delete a zone with its records
+    Rm {
+        /// Its name or its id
+        zone: String,
+        /// Unbind it from its VPCs first; a zone that is bound is not deleted
+        #[arg(long)]
+        unbind: bool,
+    },
+    /// Bind a zone to VPCs, beside those it is bound to
+    Bind {
+        /// Its name or its id
+        zone: String,
+        /// The VPCs
+        #[arg(required = true, value_name = "VPC[@REGION]")]
+        vpcs: Vec<String>,
+        /// To these alone
+        #[arg(long)]
+        only: bool,
+    },
+    /// Unbind a zone from VPCs, or from all
+    Unbind {
+        /// Its name or its id
+        zone: String,
+        /// The VPCs; all if none is named
+        #[arg(value_name = "VPC")]
+        vpcs: Vec<String>,
+    },
+    /// Switch the recursion proxy of a zone
+    Proxy {
+        /// Its name or its id
+        zone: String,
+        /// On: what the zone does not have is asked of others
+        state: Switch,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+/// Carries the command out.
+pub(super) fn run(common: &Common, args: &ZoneArgs) -> Result<u8, Failure> {
+    let api = Api::new(common, &args.api)?;
+    match &args.command {
+        ZoneCommand::List { keyword } => list(&api, keyword.as_deref()),
+        ZoneCommand::Show { zone } => show(&api, zone),
+        ZoneCommand::Add { name, proxy, vpc, remark, another } => {
+            add(&api, name, *proxy, vpc, remark.as_deref(), *another)
+        }
+        ZoneCommand::Rm { zone, unbind } => remove(&api, zone, *unbind),
+        ZoneCommand::Bind { zone, vpcs, only } => {
+            bind(&api, zone, vpcs, if *only { "REPLACE" } else { "ADD" })
+        }
+        ZoneCommand::Unbind { zone, vpcs } => {
+            bind(&api, zone, vpcs, if vpcs.is_empty() { "REPLACE" } else { "REMOVE" })
+        }
+        ZoneCommand::Proxy { zone, state } => {
+            let zone = find(&api, zone)?;
+            let (pattern, word) = match state {
+                Switch::On => ("RECORD", "on"),
+                Switch::Off => ("ZONE", "off"),
+            };
+            let answer = api.call("SetProxyPattern", &[("ZoneId", &zone.id), ("ProxyPattern", pattern)])?;
+            Ok(api.done(answer, &format!("zone {}: recursion proxy {word}", zone.name)))
+        }
+    }
+}
+
+/// A zone that a command names.
+pub(super) struct Found {
+    /// Its id.
+    pub(super) id: String,
+    /// Its name.
+    pub(super) name: String,
+}
+
+/// The zone of a name or an id.
+pub(super) fn find(api: &Api, word: &str) -> Result<Found, Failure> {
+    let name = word.strip_suffix('.').unwrap_or(word).to_lowercase();
+    let zones =
+        api.pages("DescribeZones", &[("Keyword", &name), ("SearchMode", "EXACT")], &["Zones", "Zone"])?;
+    if let [zone] = &zones[..] {
+        return Ok(Found { id: text(zone, "ZoneId"), name: text(zone, "ZoneName") });
+    }
+    if zones.len() > 1 {
+        let bound = bindings(api)?;
+        let ids = zones.iter().map(|zone| {
+            let id = text(zone, "ZoneId");
+            let vpcs = bound.get(&id).map_or("no VPC", String::as_str);
+            format!("  {id}  ({vpcs})")
+        });
+        let ids = ids.collect::<Vec<_>>().join("\n");
+        let message = format!("{} zones have the name {name}:\n{ids}", zones.len());
+        return Err(Failure::finding(message).hint("name the zone by its id"));
+    }
+    // Ids have no dots, and most zone names have.
+    if !word.contains('.')
+        && let Ok(zone) = api.call("DescribeZoneInfo", &[("ZoneId", word)])
+    {
+        let zone = Value::Object(zone);
+        return Ok(Found { id: text(&zone, "ZoneId"), name: text(&zone, "ZoneName") });
+    }
+    Err(Failure::finding(format!("there is no zone {word}"))
+        .hint("`pvtzd zone list` shows those that there are"))
+}
+
+/// The VPCs of all zones, by the id of the zone.
+fn bindings(api: &Api) -> Result<HashMap<String, String>, Failure> {
+    let tree = Value::Object(api.call("DescribeZoneVpcTree", &[])?);
+    let zones = tree["Zones"]["Zone"].as_array().into_iter().flatten();
+    let of = |zone: &Value| (text(zone, "ZoneId"), vpcs(&zone["Vpcs"]["Vpc"]));
+    Ok(zones.map(of).filter(|(_, vpcs)| !vpcs.is_empty()).collect())
+}
+
+/// VPC ids in a row.
+pub(super) fn vpcs(list: &Value) -> String {
+    let ids = list.as_array().into_iter().flatten().map(|vpc| text(vpc, "VpcId"));
+    ids.collect::<Vec<_>>().join(", ")
+}
+
+fn list(api: &Api, keyword: Option<&str>) -> Result<u8, Failure> {
+    let zones =
+        api.pages("DescribeZones", &[("Keyword", keyword.unwrap_or_default())], &["Zones", "Zone"])?;
+    if api.json {
+        shown::json(&zones);
+        return Ok(exit::OK);
+    }
+    let bound = bindings(api)?;
+    let row = |zone: &Value| {
+        let id = text(zone, "ZoneId");
+        let vpcs = bound.get(&id).cloned().unwrap_or_else(|| "-".into());
+        let note = match text(zone, "Creator").as_str() {
+            "configuration-file" => "(configuration file)".into(),
+            _ => text(zone, "Remark"),
+        };
+        vec![text(zone, "ZoneName"), proxy(zone).into(), text(zone, "RecordCount"), vpcs, id, note]
+    };
+    let rows: Vec<_> = zones.iter().map(row).collect();
+    table::print(&["ZONE", "PROXY", "RECORDS", "VPCS", "ID", "REMARK"], &rows);
+    if rows.is_empty() {
+        eprintln!("no zones");
+    }
+    Ok(exit::OK)
+}
+
+fn proxy(zone: &Value) -> &'static str {
+    if text(zone, "ProxyPattern") == "RECORD" { "on" } else { "off" }
+}
+
+fn show(api: &Api, zone: &str) -> Result<u8, Failure> {
+    let found = find(api, zone)?;
+    let mut zone = Value::Object(api.call("DescribeZoneInfo", &[("ZoneId", &found.id)])?);
+    let records = record::all(api, &found.id, None)?;
+    if api.json {
+        zone["Records"] = json!({ "Record": records });
+        shown::json(&zone);
+        return Ok(exit::OK);
+    }
+    let vpcs = match vpcs(&zone["BindVpcs"]["Vpc"]) {
+        none if none.is_empty() => "none: nobody sees the zone".to_string(),
+        some => some,
+    };
+    println!("{}, id {}", found.name, found.id);
+    println!("  recursion proxy  {}", proxy(&zone));
+    println!("  VPCs             {vpcs}");
+    for (field, label) in [("Remark", "remark"), ("CreateTime", "made"), ("UpdateTime", "changed")] {
+        let value = text(&zone, field);
+        if !value.is_empty() && !value.starts_with("1970") {
+            println!("  {label:16} {value}");
+        }
+    }
+    if !records.is_empty() {
+        println!();
+    }
+    record::print(&records);
+    Ok(exit::OK)
+}
+
+fn add(
+    api: &Api,
+    name: &str,
+    proxy: bool,
+    vpcs: &[String],
+    remark: Option<&str>,
+    another: bool,
+) -> Result<u8, Failure> {
+    let plain = name.strip_suffix('.').unwrap_or(name).to_lowercase();
+    let same = [("Keyword", plain.as_str()), ("SearchMode", "EXACT")];
+    if !another && let Some(zone) = api.pages("DescribeZones", &same, &["Zones", "Zone"])?.first() {
+        let message = format!("there is a zone {plain} already, id {}", text(zone, "ZoneId"));
+        return Err(Failure::finding(message).hint("--another makes one more of that name, for another VPC"));
+    }
+    let pattern = if proxy { "RECORD" } else { "ZONE" };
+    let answer = api.call("AddZone", &[("ZoneName", name), ("ProxyPattern", pattern)])?;
+    let id = text(&Value::Object(answer.clone()), "ZoneId");
+    let rest = || {
+        if let Some(remark) = remark {
+            api.call("UpdateZoneRemark", &[("ZoneId", &id), ("Remark", remark)])?;
+        }
+        if !vpcs.is_empty() {
+            let params = vpc_params("Vpcs", vpcs);
+            api.call("BindZoneVpc", &[&[("ZoneId", id.as_str())], &borrowed(&params)[..]].concat())?;
+        }
+        Ok(())
+    };
+    if let Err(failure) = rest() {
+        // Half a zone is none.
+        let _ = api.call("DeleteZone", &[("ZoneId", &id)]);
+        return Err(failure);
+    }
+    Ok(api.done(answer, &format!("zone {plain} added, id {id}")))
+}
+
+fn remove(api: &Api, zone: &str, unbind: bool) -> Result<u8, Failure> {
+    let zone = find(api, zone)?;
+    if unbind {
+        api.call("BindZoneVpc", &[("ZoneId", &zone.id)])?;
+    }
+    let answer = api.call("DeleteZone", &[("ZoneId", &zone.id)]).map_err(|failure| {
+        let bound = failure.message.starts_with("Zone.VpcExists");
+        if bound { failure.hint("--unbind unbinds it from its VPCs first") } else { failure }
+    })?;
+    Ok(api.done(answer, &format!("zone {} deleted", zone.name)))
+}
+
+fn bind(api: &Api, zone: &str, vpcs: &[String], mode: &str) -> Result<u8, Failure> {
+    let zone = find(api, zone)?;
+    let list = vpc_params("Vpcs", vpcs);
+    let head = [("ZoneId", zone.id.as_str()), ("PvtzdMode", mode)];
+    let answer = api.call("BindZoneVpc", &[&head, &borrowed(&list)[..]].concat())?;
+    if api.json {
+        return Ok(api.done(answer, ""));
+    }
+    let info = Value::Object(api.call("DescribeZoneInfo", &[("ZoneId", &zone.id)])?);
+    let bound = match self::vpcs(&info["BindVpcs"]["Vpc"]) {
+        none if none.is_empty() => "is bound to no VPC: nobody sees it".to_string(),
+        some => format!("is bound to {some}"),
+    };
+    Ok(api.done(answer, &format!("zone {} {bound}", zone.name)))
+}

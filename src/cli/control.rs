@@ -1,0 +1,153 @@
+//! Talking to the running server over its control socket; `pvtzd zones`, `flush` and `reload`.
+
+use super::{Common, FlushArgs, exit, shown};
+use crate::config::ControlSocket;
+use crate::ops::flush::{Flush, Flushed};
+use crate::ops::socket::{self, Command, Reply};
+use crate::ops::status::ZoneStatus;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A server that has not answered by then hangs. A reload may take its time.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The way to the running server.
+pub(super) struct Line {
+    reader: BufReader<UnixStream>,
+}
+
+impl Line {
+    /// Connects to the server, or tells why not and what to do.
+    pub(super) fn open(common: &Common, named: Option<&Path>) -> Result<Self, u8> {
+        let path = match named {
+            Some(path) => path.to_path_buf(),
+            None => place(common)?,
+        };
+        let connected = UnixStream::connect(&path).and_then(|stream| {
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_write_timeout(Some(PATIENCE))?;
+            Ok(stream)
+        });
+        match connected {
+            Ok(stream) => Ok(Self { reader: BufReader::new(stream) }),
+            Err(error) => {
+                eprintln!("error: no running pvtzd at {}: {error}", path.display());
+                match error.kind() {
+                    io::ErrorKind::PermissionDenied => {
+                        eprintln!("hint: run this as root, or as the user that pvtzd runs as");
+                    }
+                    _ => eprintln!(
+                        "hint: is it running (`pvtzd run`, `systemctl start pvtzd`)? `--socket PATH` names \
+                         another place; `socket` in [ops] sets it"
+                    ),
+                }
+                Err(exit::UNREACHABLE)
+            }
+        }
+    }
+
+    /// Has a command carried out.
+    pub(super) fn call(&mut self, command: &Command) -> Result<Value, u8> {
+        let asked = (|| {
+            let mut text = serde_json::to_string(command).map_err(io::Error::other)?;
+            text.push('\n');
+            self.reader.get_mut().write_all(text.as_bytes())?;
+            let mut line = String::new();
+            match self.reader.read_line(&mut line)? {
+                0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+                _ => serde_json::from_str(&line).map_err(io::Error::other),
+            }
+        })();
+        match asked {
+            Ok(Reply::Ok(value)) => Ok(value),
+            Ok(Reply::Error(error)) => {
+                eprintln!("error: {error}");
+                Err(exit::FINDINGS)
+            }
+            Err(error) => {
+                eprintln!("error: the running pvtzd does not answer: {error}");
+                eprintln!(
+                    "hint: only root and the user that pvtzd runs as may ask it; is this another version?"
+                );
+                Err(exit::UNREACHABLE)
+            }
+        }
+    }
+}
+
+/// Where the socket is, by the configuration.
+fn place(common: &Common) -> Result<PathBuf, u8> {
+    match common.load_or_tell()?.ops.socket {
+        ControlSocket::Usual => Ok(socket::usual()),
+        ControlSocket::At(path) => Ok(path),
+        ControlSocket::Off => {
+            eprintln!("error: the control socket is switched off in the configuration");
+            eprintln!("hint: leave `socket = \"off\"` out of [ops] and restart pvtzd");
+            Err(exit::UNREACHABLE)
+        }
+    }
+}
+
+/// What an answer says, as a type.
+pub(super) fn read<T: DeserializeOwned>(value: Value) -> Result<T, u8> {
+    serde_json::from_value(value).map_err(|error| {
+        eprintln!("error: the running pvtzd answers in another way than this one understands: {error}");
+        eprintln!("hint: restart it after an upgrade");
+        exit::UNREACHABLE
+    })
+}
+
+/// `pvtzd zones`
+pub(super) fn zones(common: &Common, named: Option<&Path>) -> Result<u8, u8> {
+    let value = Line::open(common, named)?.call(&Command::Zones)?;
+    if common.json {
+        shown::json(&value);
+        return Ok(exit::OK);
+    }
+    let zones: Vec<ZoneStatus> = read(value)?;
+    let rows: Vec<Vec<String>> = zones
+        .iter()
+        .map(|zone| {
+            let seen_by = match &zone.vpcs {
+                None => "everyone".into(),
+                Some(vpcs) if vpcs.is_empty() => "nobody".into(),
+                Some(vpcs) => vpcs.join(","),
+            };
+            let proxy = if zone.recursion_proxy { "on" } else { "off" };
+            vec![zone.zone.clone(), proxy.into(), zone.source.clone(), zone.answers.to_string(), seen_by]
+        })
+        .collect();
+    print!("{}", shown::table(&["ZONE", "PROXY", "FROM", "ANSWERS", "SEEN BY"], &rows));
+    Ok(exit::OK)
+}
+
+/// `pvtzd flush`
+pub(super) fn flush(common: &Common, args: &FlushArgs) -> Result<u8, u8> {
+    let what = match (&args.name, &args.zone) {
+        (Some(name), _) => Flush::Name { name: name.clone(), subtree: args.subtree },
+        (_, Some(zone)) => Flush::Name { name: zone.clone(), subtree: true },
+        (None, None) => Flush::All,
+    };
+    let value = Line::open(common, args.socket.as_deref())?.call(&Command::Flush(what))?;
+    if common.json {
+        shown::json(&value);
+    } else {
+        let Flushed { entries, finished } = read(value)?;
+        println!("{entries} entries forgotten, and {finished} finished answers");
+    }
+    Ok(exit::OK)
+}
+
+/// `pvtzd reload`
+pub(super) fn reload(common: &Common, named: Option<&Path>) -> Result<u8, u8> {
+    let value = Line::open(common, named)?.call(&Command::Reload)?;
+    match (common.json, value.as_str()) {
+        (false, Some(text)) => println!("{text}"),
+        _ => shown::json(&value),
+    }
+    Ok(exit::OK)
+}

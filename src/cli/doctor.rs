@@ -1,0 +1,124 @@
+//! `pvtzd doctor`: what works and what does not, step by step, and what to do.
+
+use super::{Common, exit, is_colour_wanted, shown, tell_config_error};
+use crate::config::{Config, ConfigError};
+use crate::host::doctor::{self, Check, Outcome, Settings};
+use crate::host::metadata::MetadataChoice;
+use crate::host::resolver::store;
+use clap::Args;
+use serde::Serialize;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Options of `doctor`.
+#[derive(Args, Debug)]
+pub(super) struct DoctorArgs {
+    /// Where pvtzd listens, if not where the configuration says; may be repeated
+    #[arg(short, long, value_name = "ADDRESS:PORT")]
+    listen: Vec<SocketAddr>,
+    /// The instance metadata service: an address, or "off" [default: 100.100.100.200:80]
+    #[arg(long, value_name = "ADDRESS:PORT|off")]
+    metadata: Option<MetadataChoice>,
+    /// Where `resolver take` remembered what was there
+    #[arg(long, value_name = "DIR", default_value = store::DIRECTORY)]
+    state_dir: PathBuf,
+    /// The resolvers of the VPC
+    #[arg(long, value_name = "ADDRESS:PORT", hide = true)]
+    vpc_resolver: Vec<SocketAddr>,
+    /// The port of the API
+    #[arg(long, value_name = "PORT", default_value_t = 443, hide = true)]
+    api_port: u16,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report {
+    ok: bool,
+    checks: Vec<Check>,
+}
+
+/// Carries the command out.
+pub(super) fn run(common: &Common, args: &DoctorArgs) -> u8 {
+    let (config, warnings) = match common.load() {
+        Ok((config, warnings)) => (config, warnings.len()),
+        Err(error) => return unusable(common, &error),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start threads: {error}");
+            return exit::SYSTEM;
+        }
+    };
+    let settings = settings(args, &config);
+    let mut checks = Vec::new();
+    runtime.block_on(doctor::examine(config, warnings, settings, |check| {
+        if !common.json {
+            print(&check);
+        }
+        checks.push(check);
+    }));
+    // A program that was asked and does not answer is not waited for.
+    runtime.shutdown_background();
+    let failed = checks.iter().filter(|check| check.outcome == Outcome::Fail).count();
+    if common.json {
+        shown::json(&Report { ok: failed == 0, checks });
+    } else {
+        let of = |outcome| checks.iter().filter(|check| check.outcome == outcome).count();
+        println!(
+            "\n{} passed, {} to think about, {failed} failed, {} not looked at",
+            of(Outcome::Pass),
+            of(Outcome::Warn),
+            of(Outcome::Skip)
+        );
+    }
+    if failed == 0 { exit::OK } else { exit::FINDINGS }
+}
+
+/// Where to look, as the command line and the configuration say.
+fn settings(args: &DoctorArgs, config: &Config) -> Settings {
+    let or = |given: &[SocketAddr], default: &[SocketAddr]| {
+        if given.is_empty() { default.to_vec() } else { given.to_vec() }
+    };
+    Settings {
+        listen: or(&args.listen, &config.server.listen),
+        metadata: MetadataChoice::or_default(args.metadata),
+        vpc_resolvers: or(&args.vpc_resolver, &doctor::VPC_RESOLVERS),
+        store: args.state_dir.clone(),
+        api_port: args.api_port,
+    }
+}
+
+/// Without a configuration nothing else can be looked at.
+fn unusable(common: &Common, error: &ConfigError) -> u8 {
+    let found = match error {
+        ConfigError::Io { path, source } => format!("{}: {source}", path.display()),
+        ConfigError::Faults(faults) => format!("{} faults", faults.len()),
+    };
+    let check = doctor::without_configuration(found);
+    if common.json {
+        shown::json(&Report { ok: false, checks: vec![check] });
+    } else {
+        tell_config_error(error, common.path().as_deref());
+        print(&check);
+    }
+    exit::FINDINGS
+}
+
+/// One line for what was found, one for what to do.
+fn print(check: &Check) {
+    let (word, colour) = match check.outcome {
+        Outcome::Pass => ("pass", "32"),
+        Outcome::Warn => ("warn", "33"),
+        Outcome::Fail => ("FAIL", "31"),
+        Outcome::Skip => ("skip", "2"),
+    };
+    // Colours follow where this goes: is_colour_wanted is about standard error.
+    let coloured = std::io::stdout().is_terminal() && is_colour_wanted();
+    let word = if coloured { format!("\u{1b}[{colour}m{word}\u{1b}[0m") } else { word.to_string() };
+    println!("{word}  {:<13} {}", check.step, check.found);
+    if let Some(advice) = &check.advice {
+        println!("      {:<13} -> {advice}", "");
+    }
+}

@@ -1,0 +1,348 @@
+//! `pvtzd resolver take|status|give-back`: whom this machine's programs ask.
+
+use super::{Common, exit, shown};
+use crate::config::Config;
+use crate::host::doctor::mapped;
+use crate::host::metadata::MetadataChoice;
+use crate::host::resolver::machine::{Machine, NoCommands};
+use crate::host::resolver::store::{self, Store};
+use crate::host::resolver::take::{Place, State, Taken, give_back, rehearse, rehearse_return, take};
+use crate::host::resolver::{Leads, Names, Plan, Standing, Step, Trouble, Wish, diff, standing, verify};
+use clap::{Args, Subcommand};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How long the check after a take may last.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What to do about the machine's resolver.
+#[derive(Debug, Subcommand)]
+pub(super) enum ResolverCommand {
+    /// Tell who manages resolv.conf, where it leads, and what became of a take
+    Status(ResolverPlace),
+    /// Lead this machine's programs to pvtzd, and remember what was there
+    Take(TakeArgs),
+    /// Restore what was there before the take
+    GiveBack(GiveBackArgs),
+}
+
+/// Where things are.
+#[derive(Args, Debug)]
+pub(super) struct ResolverPlace {
+    /// Where pvtzd answers on port 53 [default: by the configuration]
+    #[arg(long, value_name = "IP")]
+    address: Option<IpAddr>,
+    /// Where it is remembered what was there
+    #[arg(long, value_name = "DIR", default_value = store::DIRECTORY)]
+    state_dir: PathBuf,
+    /// The machine's files are below this folder; no program is run
+    #[arg(long, value_name = "DIR", hide = true)]
+    root: Option<PathBuf>,
+}
+
+/// Options of `resolver take`.
+#[derive(Args, Debug)]
+pub(super) struct TakeArgs {
+    /// Only the mapped names come to pvtzd, the others go where they went (needs systemd-resolved)
+    #[arg(long)]
+    only_mapped: bool,
+    /// Show the change, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not try whether pvtzd answers, before and after
+    #[arg(long)]
+    force: bool,
+    /// The instance metadata service: an address, or "off" [default: 100.100.100.200:80]
+    #[arg(long, value_name = "ADDRESS:PORT|off")]
+    metadata: Option<MetadataChoice>,
+    #[command(flatten)]
+    place: ResolverPlace,
+}
+
+/// Options of `resolver give-back`.
+#[derive(Args, Debug)]
+pub(super) struct GiveBackArgs {
+    /// Show the change, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Restore also what somebody has changed since
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    place: ResolverPlace,
+}
+
+/// Carries the command out.
+pub(super) fn run(common: &Common, command: &ResolverCommand) -> u8 {
+    let result = match command {
+        ResolverCommand::Status(place) => status(common, place),
+        ResolverCommand::Take(args) => take_over(common, args),
+        ResolverCommand::GiveBack(args) => hand_back(common, args),
+    };
+    result.unwrap_or_else(|code| code)
+}
+
+impl ResolverPlace {
+    /// The machine, and where is remembered what was there.
+    fn open(&self) -> (Machine, Store) {
+        match &self.root {
+            None => (Machine::this(), Store::new(&self.state_dir)),
+            Some(root) => {
+                let machine = Machine::new(root, NoCommands);
+                let store = Store::new(machine.at(&self.state_dir.to_string_lossy()));
+                (machine, store)
+            }
+        }
+    }
+
+    /// Where pvtzd answers: as said, else the first listen address on port 53.
+    fn address(&self, config: &Config) -> Option<IpAddr> {
+        let listening = config.server.listen.iter().filter(|listen| listen.port() == 53);
+        let mut reached = listening.map(|listen| match listen.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ip => ip,
+        });
+        self.address.or_else(|| reached.next())
+    }
+}
+
+/// `status`
+fn status(common: &Common, place: &ResolverPlace) -> Result<u8, u8> {
+    let (machine, store) = place.open();
+    // How things stand is told whatever the configuration is like.
+    let config = common.load().map(|(config, _)| config).unwrap_or_default();
+    let address = place.address(&config).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let standing = standing(&machine, &store, address).map_err(tell)?;
+    if common.json {
+        shown::json(&standing);
+    } else {
+        print_standing(&standing);
+    }
+    let broken = standing.taken.as_ref().is_some_and(|taken| !taken.in_force);
+    Ok(if broken { exit::FINDINGS } else { exit::OK })
+}
+
+/// `take`
+fn take_over(common: &Common, args: &TakeArgs) -> Result<u8, u8> {
+    let config = common.load_or_tell()?;
+    let (machine, store) = args.place.open();
+    let Some(address) = args.place.address(&config) else {
+        let listen = config.server.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        eprintln!("error: programs ask port 53 only, and pvtzd is configured to listen on {listen}");
+        eprintln!(
+            "hint: set `listen = [\"127.0.0.1:53\"]` in [server] and restart it, or name its address by --address"
+        );
+        return Err(exit::FINDINGS);
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        eprintln!("error: cannot start: {error}");
+        exit::SYSTEM
+    })?;
+    let instance = runtime.block_on(mapped::instance(&config, MetadataChoice::or_default(args.metadata)));
+    let instance = instance.unwrap_or_default();
+    let names = mapped::names(&config, &instance);
+    let scope = match args.only_mapped {
+        true => Names::Only(mapped::zones(&config, &instance)),
+        false => Names::All,
+    };
+    let wish = Wish { address, scope };
+    if args.dry_run {
+        let (plan, taken) = rehearse(&machine, &store, &wish).map_err(tell)?;
+        print_plan(common, &plan, taken);
+        return Ok(exit::OK);
+    }
+    let trying = !args.force && machine.is_this();
+    let expected = match trying {
+        true => runtime.block_on(answered(SocketAddr::new(address, 53), &names))?,
+        false => None,
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let taken = take(&machine, &store, &wish, now, |finding| {
+        if !trying {
+            return Ok(());
+        }
+        let leads = crate::host::resolver::where_it_leads(finding, address);
+        if !matches!(leads, Leads::Us | Leads::Mapped) {
+            return Err(format!("{}, not to pvtzd at {address} alone", words(leads)));
+        }
+        match &expected {
+            Some((name, addresses)) => verify::agrees(name, addresses, PATIENCE),
+            None => Ok(()),
+        }
+    })
+    .map_err(tell)?;
+    match taken {
+        Taken::Already(_) => eprintln!("nothing to do: this machine's programs are led to pvtzd already"),
+        Taken::Now(plan) => {
+            print_plan(common, &plan, false);
+            eprintln!(
+                "this machine's programs now ask pvtzd at {address}; `pvtzd resolver give-back` undoes it"
+            );
+        }
+    }
+    Ok(exit::OK)
+}
+
+/// `give-back`
+fn hand_back(common: &Common, args: &GiveBackArgs) -> Result<u8, u8> {
+    let (machine, store) = args.place.open();
+    if args.dry_run {
+        let Some(record) = store.read().map_err(tell)? else { return Ok(nothing_taken(common)) };
+        for (place, change) in rehearse_return(&machine, &record, args.force).map_err(tell)? {
+            match change {
+                Some(edit) => print!("{}", diff::of(&edit)),
+                None => eprintln!("{}", fate(&place, args.force)),
+            }
+        }
+        return Ok(exit::OK);
+    }
+    let Some(returned) = give_back(&machine, &store, args.force).map_err(tell)? else {
+        return Ok(nothing_taken(common));
+    };
+    if common.json {
+        shown::json(&returned);
+    }
+    for place in &returned.places {
+        eprintln!("{}", fate(place, args.force));
+    }
+    for note in &returned.notes {
+        eprintln!("warning: {note}");
+    }
+    let left = !args.force && returned.places.iter().any(|place| place.state == State::Foreign);
+    if left {
+        eprintln!(
+            "hint: compare, then `pvtzd resolver give-back --force` puts back what was there before the take"
+        );
+    }
+    Ok(if left || !returned.notes.is_empty() { exit::FINDINGS } else { exit::OK })
+}
+
+/// Says that there is nothing to give back.
+fn nothing_taken(common: &Common) -> u8 {
+    if common.json {
+        shown::json(&serde_json::json!({ "places": [], "notes": [] }));
+    }
+    eprintln!("nothing to give back: nothing was taken");
+    exit::OK
+}
+
+/// A mapped name that pvtzd answers, and its addresses there: what programs must get afterwards. Nothing if it has
+/// no such name.
+async fn answered(server: SocketAddr, names: &[String]) -> Result<Option<(String, BTreeSet<IpAddr>)>, u8> {
+    match mapped::first_answered(server, names).await {
+        Ok(found) => Ok(found),
+        Err(mapped::Unanswered::Nobody(error)) => {
+            eprintln!("error: pvtzd does not answer on {server}: {error}");
+            eprintln!("hint: start it first (`pvtzd doctor` tells what is missing); nothing was changed");
+            Err(exit::UNREACHABLE)
+        }
+        Err(mapped::Unanswered::Failed(problem)) => {
+            eprintln!("error: pvtzd on {server} answers, but not well: {problem}");
+            eprintln!(
+                "hint: `pvtzd doctor` tells which step fails; --force takes over all the same; nothing was changed"
+            );
+            Err(exit::FINDINGS)
+        }
+    }
+}
+
+/// Tells what went wrong, and what to do; the exit code.
+fn tell(trouble: Trouble) -> u8 {
+    eprintln!("error: {trouble}");
+    eprintln!("hint: {}", trouble.hint());
+    match trouble {
+        Trouble::Refused(_) | Trouble::Check(_) | Trouble::Busy => exit::FINDINGS,
+        _ => exit::SYSTEM,
+    }
+}
+
+/// What a plan changes, on standard output.
+fn print_plan(common: &Common, plan: &Plan, taken: bool) {
+    if common.json {
+        let steps: Vec<&Step> = plan.steps.iter().collect();
+        shown::json(&serde_json::json!({
+            "manager": plan.manager, "taken": taken, "steps": steps, "notes": plan.notes,
+        }));
+    } else {
+        for step in &plan.steps {
+            match step {
+                Step::MakeDirectory { path } => println!("make the folder {path}"),
+                Step::Edit(edit) => print!("{}", diff::of(edit)),
+                Step::Command { words, .. } => println!("run {}", words.join(" ")),
+            }
+        }
+    }
+    for note in &plan.notes {
+        eprintln!("note: {note}");
+    }
+    if taken {
+        eprintln!("note: it was taken already; this is what would change beyond that");
+    }
+}
+
+/// How things stand, for people.
+fn print_standing(standing: &Standing) {
+    let Standing { manager, nameservers, leads, taken, notes, .. } = standing;
+    let servers: Vec<String> = nameservers.iter().map(ToString::to_string).collect();
+    println!("managed by   {}", manager.title());
+    println!("resolv.conf  {}", if servers.is_empty() { "no nameserver".into() } else { servers.join(", ") });
+    println!("programs     {}", words(*leads));
+    match taken {
+        None => println!("taken        no"),
+        Some(taken) => {
+            println!(
+                "taken        yes, for {}{}",
+                taken.address,
+                if taken.in_force { "" } else { ", NOT in force" }
+            );
+            for place in &taken.places {
+                println!("  {}  {}", place.path, state_words(place.state));
+            }
+            let upstream: Vec<String> = taken.upstream.iter().map(ToString::to_string).collect();
+            println!(
+                "  before     {}",
+                if upstream.is_empty() { "nobody".into() } else { upstream.join(", ") }
+            );
+        }
+    }
+    for note in notes {
+        eprintln!("note: {note}");
+    }
+}
+
+/// Where questions go, in words.
+pub(super) fn words(leads: Leads) -> &'static str {
+    match leads {
+        Leads::Us => "questions go to pvtzd alone",
+        Leads::Mapped => "questions for mapped names go to pvtzd, the others elsewhere",
+        Leads::Both => "questions go to pvtzd and to others beside it",
+        Leads::Elsewhere => "questions go elsewhere",
+        Leads::Nobody => "questions go to nobody that is named",
+    }
+}
+
+/// What is at a path, in words.
+fn state_words(state: State) -> &'static str {
+    match state {
+        State::Ours => "as pvtzd wrote it",
+        State::Torn => "half written: a crash",
+        State::Within => "changed since, with our lines in it",
+        State::Former => "as it was before the take",
+        State::Foreign => "changed by somebody since",
+    }
+}
+
+/// What became of a path, in words.
+fn fate(place: &Place, force: bool) -> String {
+    let what = match place.state {
+        State::Ours | State::Torn => "restored",
+        State::Within => "our lines are taken out, the rest stays as somebody has changed it",
+        State::Former => "was as before already",
+        State::Foreign if force => "restored, over somebody's change",
+        State::Foreign => "left alone: somebody has changed it since",
+    };
+    format!("{}: {what}", place.path)
+}

@@ -1,0 +1,167 @@
+//! `pvtzd status`: the state of the running server, once or live.
+
+use super::control::{Line, read};
+use super::{Common, StatusArgs, exit, shown};
+use crate::ops::socket::Command;
+use crate::ops::status::{Status, quantile};
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write};
+use std::thread;
+use std::time::Duration;
+
+/// Carries the command out.
+pub(super) fn run(common: &Common, args: &StatusArgs) -> Result<u8, u8> {
+    let mut line = Line::open(common, args.socket.as_deref())?;
+    let mut before: Option<Status> = None;
+    loop {
+        let value = line.call(&Command::Status)?;
+        if common.json {
+            match args.watch {
+                true => println!("{value}"),
+                false => shown::json(&value),
+            }
+        } else {
+            let status: Status = read(value)?;
+            let page = page(&status, before.as_ref());
+            let clear = args.watch && std::io::stdout().is_terminal();
+            print!("{}{page}", if clear { "\x1b[H\x1b[2J" } else { "" });
+            before = Some(status);
+        }
+        if !args.watch {
+            return Ok(exit::OK);
+        }
+        if std::io::stdout().flush().is_err() {
+            return Ok(exit::OK); // nobody reads any more
+        }
+        thread::sleep(Duration::from_secs_f64(args.every.max(0.1)));
+    }
+}
+
+/// The page; rates are since `before`, else since the start.
+fn page(status: &Status, before: Option<&Status>) -> String {
+    let mut out = String::new();
+    // formatting into a string does not fail
+    let mut line = |text: String| {
+        let _ = writeln!(out, "{text}");
+    };
+    let since = |now: u64, read: fn(&Status) -> u64| now.saturating_sub(before.map_or(0, read));
+    let seconds = (status.uptime - before.map_or(0.0, |before| before.uptime)).max(0.001);
+    let queries = &status.queries;
+    let ready = if status.ready { "ready" } else { "not ready" };
+    line(format!(
+        "pvtzd {} {ready}, process {}, up {}, on {}",
+        status.version,
+        status.pid,
+        duration(status.uptime),
+        status.listen.join(", ")
+    ));
+    let answered = since(queries.answered, |s| s.queries.answered);
+    let fast = since(queries.fast, |s| s.queries.fast);
+    line(format!(
+        "queries    {} in all, {:.1}/s{}, {}% by the fast lane, {} waiting, {} dropped",
+        queries.asked,
+        since(queries.asked, |s| s.queries.asked) as f64 / seconds,
+        if before.is_some() { "" } else { " since the start" },
+        percent(fast, answered),
+        queries.waiting,
+        queries.dropped,
+    ));
+    let rcodes: Vec<String> = queries.rcodes.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    line(format!("answers    {}", if rcodes.is_empty() { "none yet".into() } else { rcodes.join(", ") }));
+    let durations: Vec<u64> = match before {
+        Some(before) => {
+            let both = queries.durations.iter().zip(&before.queries.durations);
+            both.map(|(now, then)| now.saturating_sub(*then)).collect()
+        }
+        None => queries.durations.clone(),
+    };
+    let within = |share| quantile(&durations, share).map_or("-".into(), |ms| format!("{ms} ms"));
+    line(format!("latency    50% within {}, 99% within {}", within(0.5), within(0.99)));
+    let cache = &status.cache;
+    let (hits, misses) = (since(cache.hits, |s| s.cache.hits), since(cache.misses, |s| s.cache.misses));
+    line(format!(
+        "cache      {}% hits, {} entries, {} finished answers, {:.1} MiB, {} stale, {} evicted",
+        percent(hits, hits + misses),
+        cache.entries,
+        cache.finished,
+        cache.bytes as f64 / f64::from(1 << 20),
+        cache.stale,
+        cache.evictions,
+    ));
+    if let Some(api) = &status.api {
+        line(format!(
+            "api        {}, {} zones, {} requests, {} refused",
+            api.listen.join(", "),
+            api.zones,
+            api.requests,
+            api.refused
+        ));
+    }
+    let reload =
+        if status.current { "" } else { "; THE LAST ONE FAILED: the file and what is in force differ" };
+    line(format!("reloads    {}, {} failed{reload}", status.reloads, status.reloads_failed));
+    for (watcher, missed) in status.missed.iter().filter(|(_, missed)| **missed > 0) {
+        line(format!("missed     {missed} messages by {watcher}"));
+    }
+    if queries.panics > 0 {
+        line(format!("DEFECTS    {} packets failed by a defect of pvtzd: please report it", queries.panics));
+    }
+    if !status.upstreams.is_empty() {
+        let rows: Vec<Vec<String>> = status
+            .upstreams
+            .iter()
+            .map(|server| {
+                let rtt = server.rtt_ms.map_or("-".into(), |rtt| format!("{rtt:.1} ms"));
+                vec![
+                    server.server.clone(),
+                    server.group.clone(),
+                    server.state.clone(),
+                    rtt,
+                    server.queries.to_string(),
+                    server.failures.to_string(),
+                    server.in_flight.to_string(),
+                ]
+            })
+            .collect();
+        let head = ["UPSTREAM", "GROUP", "STATE", "RTT", "QUERIES", "FAILED", "WAITING"];
+        let _ = write!(out, "\n{}", shown::table(&head, &rows));
+    }
+    if !status.busiest.is_empty() {
+        let rows: Vec<Vec<String>> = status
+            .busiest
+            .iter()
+            .map(|busy| vec![busy.zone.clone(), busy.vpc.clone(), busy.answers.to_string()])
+            .collect();
+        let title = format!("ZONE ({} in all)", status.zones);
+        let _ = write!(out, "\n{}", shown::table(&[&title, "VPC", "ANSWERS"], &rows));
+    }
+    out
+}
+
+fn percent(part: u64, all: u64) -> String {
+    if all == 0 { "-".into() } else { format!("{:.1}", part as f64 * 100.0 / all as f64) }
+}
+
+/// A time in the two largest units.
+fn duration(seconds: f64) -> String {
+    let seconds = seconds as u64;
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h{}m", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{}d{}h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_short() {
+        for (seconds, text) in [(5.9, "5s"), (65.0, "1m5s"), (3700.0, "1h1m"), (100_000.0, "1d3h")] {
+            assert_eq!(duration(seconds), text);
+        }
+        assert_eq!((percent(1, 0), percent(1, 3)), ("-".into(), "33.3".into()));
+    }
+}

@@ -1,0 +1,140 @@
+//! What the daemon says: at start, to its supervisor, and of changes that have to wait for the next start.
+
+use super::Daemon;
+use crate::config::{self, Config, Servers};
+use crate::engine::name::show;
+use crate::ops::station::Station;
+use crate::store;
+use std::io::IsTerminal;
+
+impl Daemon {
+    /// Says what is served: a few lines for a person, log lines for a supervisor.
+    pub(super) fn greet(&self) {
+        if self.settings.quiet {
+            return;
+        }
+        let published = self.live.published();
+        let listening: Vec<String> = self.listening.iter().map(ToString::to_string).collect();
+        let mut zones: Vec<String> =
+            published.catalog.zones().iter().map(|(zone, _)| show(&zone.name)).collect();
+        zones.dedup();
+        let forwards = self.forwards();
+        if !std::io::stderr().is_terminal() {
+            for (protocol, address) in &self.listening_encrypted {
+                tracing::info!(listen = %address, "{protocol} is served");
+            }
+            tracing::info!(listen = listening.join(", "), zones = zones.len(), forwards, "ready");
+            for address in self.station.iter().flat_map(|station| &station.addresses) {
+                tracing::info!(listen = %address, "metrics and health are served");
+            }
+            if let Some(office) = &self.office {
+                let (zones, durable) = (office.account().zone_count(), office.durable);
+                tracing::info!(listen = ?office.addresses, zones, durable, "the PrivateZone API is ready");
+                if !durable {
+                    tracing::warn!(
+                        "what is made through the API is kept in memory alone: there is no state directory"
+                    );
+                }
+            }
+            return;
+        }
+        let shown = zones.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+        let more = if zones.len() > 3 { format!(" and {} more", zones.len() - 3) } else { String::new() };
+        eprintln!("pvtzd {} listens on {} (UDP and TCP)", env!("CARGO_PKG_VERSION"), listening.join(", "));
+        for (protocol, address) in &self.listening_encrypted {
+            eprintln!("  and on {address} ({protocol})");
+        }
+        eprintln!("  answers   {}{more}", if zones.is_empty() { "no private zones" } else { &shown });
+        eprintln!("  forwards  {forwards}");
+        if let Some(office) = &self.office {
+            let addresses: Vec<String> = office.addresses.iter().map(|at| format!("http://{at}")).collect();
+            let kept = if office.durable {
+                "kept over restarts"
+            } else {
+                "kept in memory until it stops: no state directory"
+            };
+            eprintln!(
+                "  PrivateZone API at {}, key {}; {} zones, {kept}",
+                addresses.join(", "),
+                office.key,
+                office.account().zone_count()
+            );
+        }
+        for address in self.station.iter().flat_map(|station| &station.addresses) {
+            eprintln!("  metrics   http://{address}/metrics");
+        }
+        if let Some(socket) = self.station.as_ref().and_then(Station::socket) {
+            eprintln!("  control   pvtzd status --socket {}", socket.display());
+        }
+        if let (Some(address), Some(name)) = (self.listening.first(), zones.first()) {
+            eprintln!("  try       dig @{} -p {} {name}", address.ip(), address.port());
+        }
+    }
+
+    /// What is served, in one line: `systemctl status` shows it.
+    pub(super) fn status(&self) -> String {
+        let listening: Vec<String> = self.listening.iter().map(ToString::to_string).collect();
+        let zones = self.live.published().catalog.zones().len();
+        format!("on {}: {zones} zones; {}", listening.join(", "), self.forwards())
+    }
+
+    /// Zones that were made through the API do not count while there is no API: that must not pass unseen.
+    pub(super) fn tell_of_unserved_zones(&self) {
+        let Some(directory) = self.settings.state_dir.as_ref().filter(|_| self.office.is_none()) else {
+            return;
+        };
+        let file = directory.join(store::FILE);
+        if file.exists() {
+            tracing::warn!(file = %file.display(), "there is no [control]: the zones made through the API are not served");
+        }
+    }
+
+    /// Where what is not private goes, in a few words.
+    pub(super) fn forwards(&self) -> String {
+        let servers: Vec<String> = match &self.config.upstream.servers {
+            Servers::System => self.around.system.iter().map(ToString::to_string).collect(),
+            Servers::Listed(servers) => servers.iter().map(ToString::to_string).collect(),
+        };
+        let rules = match self.config.forwards.len() {
+            0 => String::new(),
+            count => format!("; {count} forwarding rules"),
+        };
+        match servers.is_empty() {
+            true => format!("nothing: no upstream server{rules}"),
+            false => format!("the rest to {}{rules}", servers.join(", ")),
+        }
+    }
+
+    /// Settings that sockets and tables were made by.
+    pub(super) fn tell_what_needs_a_restart(&self, config: &Config) {
+        let (new, old) = (&config.server, &self.config.server);
+        let listens =
+            |control: &Option<config::Control>| control.as_ref().map(|control| control.listen.clone());
+        let reading = |control: &Option<config::Control>| control.as_ref().map(|control| control.reading);
+        let changed = [
+            ("server.listen", new.listen != old.listen),
+            ("server.listen_tls", new.listen_tls != old.listen_tls),
+            ("server.listen_https", new.listen_https != old.listen_https),
+            ("server.listen_quic", new.listen_quic != old.listen_quic),
+            ("server.max_in_flight", new.max_in_flight != old.max_in_flight),
+            ("server.max_tcp_connections", new.max_tcp_connections != old.max_tcp_connections),
+            ("server.max_tcp_per_client", new.max_tcp_per_client != old.max_tcp_per_client),
+            ("server.tcp_pipeline", new.tcp_pipeline != old.tcp_pipeline),
+            ("server.tcp_idle", new.tcp_idle != old.tcp_idle),
+            ("server.cookies", new.cookies != old.cookies),
+            ("server.max_rate_per_network", new.max_rate_per_network != old.max_rate_per_network),
+            ("server.state_dir", new.state_dir != old.state_dir),
+            ("cache", config.cache != self.config.cache),
+            ("ops", config.ops != self.config.ops),
+            ("log", config.log != self.config.log),
+            ("control.listen", listens(&config.control) != listens(&self.config.control)),
+            (
+                "control.wildcards or control.on_missing_type",
+                reading(&config.control) != reading(&self.config.control),
+            ),
+        ];
+        for (key, _) in changed.iter().filter(|(_, changed)| *changed) {
+            tracing::warn!(key, "this change counts from the next start");
+        }
+    }
+}
