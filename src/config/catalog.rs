@@ -74,7 +74,9 @@ impl Config {
             scope: rule.scope.clone(),
         });
         CatalogSpec {
-            zones: zones.map(|(zone, scope)| (Arc::new(build(zone, serial)), scope)).collect(),
+            zones: zones
+                .map(|(zone, scope)| (Arc::new(Zone::build_leniently(zone, serial)), scope))
+                .collect(),
             rules: rules.collect(),
             local_names: self.server.local_names,
             vpcs,
@@ -142,22 +144,6 @@ fn whole_world(instance: &Instance) -> Vpc {
         id: instance.vpc_id.clone().unwrap_or_else(|| "vpc-local".into()),
         region: instance.region.clone(),
         clients: vec![IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())],
-    }
-}
-
-/// The zone. `parse` lets no record through that contradicts another; should one come another way, it is left out.
-pub(super) fn build(mut spec: ZoneSpec, serial: u32) -> Zone {
-    loop {
-        match Zone::build(spec.clone(), serial) {
-            Ok(zone) => return zone,
-            Err(faults) => {
-                let mut place = 0..;
-                spec.records.retain(|_| {
-                    let here = place.next();
-                    !faults.iter().any(|fault| Some(fault.record) == here)
-                });
-            }
-        }
     }
 }
 

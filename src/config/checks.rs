@@ -1,7 +1,6 @@
 //! The parts of a file held against each other: what contradicts itself. Records in their zones and zones and
 //! rules in the catalog are judged by the engine itself; here its verdicts get their places in the file.
 
-use super::catalog;
 use super::file::{ForwardEntry, Spec};
 use super::nearest;
 use super::section::{At, Located, Reader, listed};
@@ -50,28 +49,49 @@ fn rule((entry, scope): (&ForwardEntry, &Scope)) -> Rule {
 
 /// Addresses listened to twice, and upstream servers that are this server.
 fn listeners(reader: &Reader, spec: &Spec) {
-    for (place, item) in spec.listen.iter().enumerate() {
-        // Port 0 is a new port each time.
-        let first = spec.listen[..place].iter().find(|first| first.value == item.value);
-        if let Some(first) = first.filter(|_| item.value.port() != 0) {
-            let message =
-                format!("{} is listened to already (line {})", item.value, reader.line_of(&first.at));
-            reader.error(&item.at, message, "leave one out".to_string());
-        }
-    }
+    twice(
+        reader,
+        &spec.listen.iter().chain(&spec.listen_tls).chain(&spec.control_listen).collect::<Vec<_>>(),
+    );
+    // QUIC has UDP for itself, and so may share the port of TLS.
+    twice(reader, &spec.listen.iter().chain(&spec.listen_quic).collect::<Vec<_>>());
     let servers = spec.servers.iter().chain(spec.forwards.iter().flat_map(|entry| &entry.servers));
     for server in servers {
         let addr = server.value.addr;
-        if let Some(own) = spec.listen.iter().find(|own| is_own(own.value, addr)) {
-            let place = match own.at.span.is_empty() {
-                true => "by default".to_string(),
-                false => format!("line {}", reader.line_of(&own.at)),
-            };
+        if server.value.is_named() && spec.upstream.bootstrap.is_empty() {
+            let message = format!("the address of {} has to be found by somebody", server.value);
+            let hint = "add bootstrap = [\"192.0.2.1\"] to [upstream], or write the server's address with its name \
+                        behind a #: tls://192.0.2.1#dns.example";
+            reader.error(&server.at, message, hint.to_string());
+        }
+        let mut own = spec.listen.iter().chain(&spec.listen_tls).chain(&spec.listen_quic);
+        if let Some(own) = own.find(|own| is_own(own.value, addr)) {
+            let place = place_of(reader, own);
             let message = format!("{addr} is this server itself: it listens on {} ({place})", own.value);
             let hint =
                 "a query would go round in a circle; name another server, or another port to listen on";
             reader.error(&server.at, message, hint.to_string());
         }
+    }
+}
+
+/// Notes addresses that are listened to twice.
+fn twice(reader: &Reader, all: &[&Located<SocketAddr>]) {
+    for (place, item) in all.iter().enumerate() {
+        // Port 0 is a new port each time.
+        let first = all[..place].iter().find(|first| first.value == item.value);
+        if let Some(first) = first.filter(|_| item.value.port() != 0) {
+            let message = format!("{} is listened to already ({})", item.value, place_of(reader, first));
+            reader.error(&item.at, message, "leave one out".to_string());
+        }
+    }
+}
+
+/// Where a listener comes from.
+fn place_of(reader: &Reader, listener: &Located<SocketAddr>) -> String {
+    match listener.at.span.is_empty() {
+        true => "by default".to_string(),
+        false => format!("line {}", reader.line_of(&listener.at)),
     }
 }
 
@@ -153,7 +173,7 @@ fn zone(reader: &Reader, entry: &ZoneEntry) -> Zone {
         };
         reader.error(here, message, hint);
     }
-    catalog::build(ZoneSpec { records: Vec::new(), ..entry.spec.clone() }, 0)
+    Zone::build_leniently(ZoneSpec { records: Vec::new(), ..entry.spec.clone() }, 0)
 }
 
 /// Gives a catalog's fault its place.

@@ -7,7 +7,7 @@ use crate::engine::zone::{ZoneMode, ZoneOrigin, ZoneRecord, ZoneSpec};
 use hickory_proto::rr::RData;
 use hickory_proto::rr::rdata::CNAME;
 use serde::Deserialize;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::LazyLock;
 
 /// The text of the catalogue.
@@ -73,8 +73,35 @@ impl Product {
     }
 }
 
+/// The names of the whole catalogue, for who has to answer for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApiNames {
+    /// Public names, which answer outside.
+    pub public: Vec<String>,
+    /// Names that answer inside a VPC.
+    pub inside: Vec<String>,
+}
+
+/// All names of the catalogue: of all products in all regions.
+pub fn api_names() -> ApiNames {
+    let catalogue = &*CATALOGUE;
+    let (mut public, mut inside) = (BTreeSet::new(), BTreeSet::new());
+    for product in &catalogue.product {
+        for region in &catalogue.regions {
+            public.extend(product.names.iter().map(|name| filled(name, region)));
+            inside.extend(product.target(Target::PopunifyVpc, region));
+            inside.extend(product.target(Target::ProductVpc, region));
+        }
+        public.extend(product.central.iter().cloned());
+    }
+    let full = |names: BTreeSet<String>| -> Vec<String> {
+        names.iter().map(|name| format!("{name}.{}", catalogue.suffix)).collect()
+    };
+    ApiNames { public: full(public), inside: full(inside) }
+}
+
 /// All region ids.
-pub(super) fn regions() -> Vec<String> {
+pub fn regions() -> Vec<String> {
     CATALOGUE.regions.clone()
 }
 
@@ -155,6 +182,15 @@ pub(super) fn gaps(endpoints: &Endpoints, region: &str) -> Vec<(String, String)>
         (message, hint)
     };
     without.map(tell).collect()
+}
+
+/// The public name of a product in a region, if the catalogue has the product.
+pub fn public_name(product: &str, region: &str) -> Option<String> {
+    let catalogue = &*CATALOGUE;
+    let found = catalogue.product.iter().find(|known| known.name == product)?;
+    let name =
+        found.names.first().map(|name| filled(name, region)).or_else(|| found.central.first().cloned())?;
+    Some(format!("{name}.{}", catalogue.suffix))
 }
 
 /// The region that an API name belongs to, for all names of the catalogue.

@@ -1,14 +1,17 @@
 //! The file's sections, key by key: [`Spec`] mirrors the file and remembers where things were written.
 //! Every key is taken here or in `zones`; what is absent or at fault has its default.
 
+use super::control::{self, Control};
 use super::nearest;
-use super::section::{At, Located, Reader, Section};
+use super::ops::{self, Log, Ops};
+use super::section::{self, At, Located, Reader, Section};
 use super::value::Value;
 use super::zones::{self, ZoneEntry};
 use super::{Cache, Endpoints, Expect, Expected, Regions, Server, Servers, Target, Upstream, endpoints};
 use crate::engine::catalog::Vpc;
 use crate::engine::local::LocalNames;
 use crate::engine::{name, record};
+use crate::state::rate::MAX_RATE;
 use crate::upstream::{ServerAddress, Strategy};
 use hickory_proto::rr::rdata::CNAME;
 use hickory_proto::rr::{Name, RData, RecordType};
@@ -26,6 +29,10 @@ pub(super) struct Spec {
     pub server: Server,
     /// The listen addresses with their places.
     pub listen: Vec<Located<SocketAddr>>,
+    /// Those of DNS over TLS and over HTTPS.
+    pub listen_tls: Vec<Located<SocketAddr>>,
+    /// Those of DNS over QUIC.
+    pub listen_quic: Vec<Located<SocketAddr>>,
     /// `[endpoints]`
     pub endpoints: Endpoints,
     /// The listed regions with their places.
@@ -36,6 +43,14 @@ pub(super) struct Spec {
     pub servers: Vec<Located<ServerAddress>>,
     /// `[cache]`
     pub cache: Cache,
+    /// `[control]`
+    pub control: Option<Control>,
+    /// `[ops]`
+    pub ops: Ops,
+    /// `[log]`
+    pub log: Log,
+    /// Where the API listens, with the places.
+    pub control_listen: Vec<Located<SocketAddr>>,
     /// `[[forward]]`
     pub forwards: Vec<ForwardEntry>,
     /// `[[vpc]]`
@@ -71,24 +86,40 @@ pub(super) struct VpcEntry {
 /// Reads the whole file.
 pub(super) fn read<'a>(reader: &'a Reader<'a>, table: &'a DeTable<'a>) -> Spec {
     let mut top = Section::new(reader, table, At::default());
-    let (server, listen) = read_one(reader, &mut top, "server", server);
+    let (server, [listen, listen_tls, listen_quic]) = read_one(reader, &mut top, "server", server);
     let (endpoints, regions) = read_one(reader, &mut top, "endpoints", endpoints);
     let (upstream, servers) = read_one(reader, &mut top, "upstream", upstream);
     let cache = read_one(reader, &mut top, "cache", |section| cache(reader, section));
+    let ops = read_one(reader, &mut top, "ops", ops::ops);
+    let log = read_one(reader, &mut top, "log", ops::log);
     let strategy = upstream.strategy;
     let forwards = read_each(reader, &mut top, "forward", |section| forward(section, strategy));
     let vpcs = read_each(reader, &mut top, "vpc", vpc);
     let zones = read_each(reader, &mut top, "zone", zones::zone);
     let expects = read_each(reader, &mut top, "expect", |section| expect(reader, section));
-    if let Some(control) = top.value("control") {
-        let hint = "leave it out; nothing listens for the API so far".to_string();
-        control.warn(
-            "this section is kept for the PrivateZone API, which is not there yet: it is not read",
-            hint,
-        );
-    }
+    let control = top.has("control").then(|| read_one(reader, &mut top, "control", control::control));
+    top.knows("control");
+    let (control, control_listen) = control.unzip();
     top.finish();
-    Spec { server, listen, endpoints, regions, upstream, servers, cache, forwards, vpcs, zones, expects }
+    Spec {
+        server,
+        listen,
+        listen_tls,
+        listen_quic,
+        endpoints,
+        regions,
+        upstream,
+        servers,
+        cache,
+        control,
+        control_listen: control_listen.unwrap_or_default(),
+        ops,
+        log,
+        forwards,
+        vpcs,
+        zones,
+        expects,
+    }
 }
 
 /// Reads a section that occurs at most once; an absent one is an empty one.
@@ -119,7 +150,7 @@ pub(super) fn read_each<'a, T>(
     key: &'static str,
     read: impl Fn(&mut Section<'a>) -> Option<T>,
 ) -> Vec<T> {
-    let kind = if above.at.path.is_empty() { key.to_string() } else { format!("zone.{key}") };
+    let kind = section::joined(above.kind(), key);
     let hint = format!("write [[{kind}]], with two brackets, before each");
     let Some(value) = above.value(key) else { return Vec::new() };
     let DeValue::Array(array) = value.raw() else {
@@ -141,7 +172,7 @@ pub(super) fn read_each<'a, T>(
 }
 
 /// `[server]`
-fn server(section: &mut Section) -> (Server, Vec<Located<SocketAddr>>) {
+fn server(section: &mut Section) -> (Server, [Vec<Located<SocketAddr>>; 3]) {
     let default = Server::default();
     let listen = section
         .take("listen", |value| {
@@ -153,9 +184,31 @@ fn server(section: &mut Section) -> (Server, Vec<Located<SocketAddr>>) {
     let allow = section.take("allow", |value| {
         value.some("nobody may ask", "leave `allow` out for the clients of this machine", Value::network)
     });
+    let listen_tls =
+        section.take("listen_tls", |value| value.list(|item| item.address(853))).unwrap_or_default();
+    let listen_https = section.take("listen_https", |value| feature_listener(value, 443)).unwrap_or_default();
+    let listen_quic = section.take("listen_quic", |value| feature_listener(value, 853)).unwrap_or_default();
+    let certificate = path(section, "certificate");
+    let key = path(section, "key");
+    let addresses = |items: &[Located<SocketAddr>]| items.iter().map(|item| item.value).collect::<Vec<_>>();
+    if let Some(first) = listen_tls.iter().chain(&listen_https).chain(&listen_quic).next()
+        && (certificate.is_none() || key.is_none())
+    {
+        let hint = "add certificate = \"FILE\" and key = \"FILE\", both PEM";
+        section.reader().error(
+            &first.at,
+            "encrypted listeners need a certificate and its key",
+            hint.to_string(),
+        );
+    }
     let limit = |value: &Value| Some(value.integer(1..=1_000_000)? as usize);
     let server = Server {
         listen: listen.iter().map(|item| item.value).collect(),
+        listen_tls: addresses(&listen_tls),
+        listen_https: addresses(&listen_https),
+        listen_quic: addresses(&listen_quic),
+        certificate,
+        key,
         allow: allow.map_or(default.allow, values),
         state_dir: section.take("state_dir", |value| match value.text()? {
             "" => value.wrong("an empty path", "leave `state_dir` out to keep no state".to_string()),
@@ -175,8 +228,24 @@ fn server(section: &mut Section) -> (Server, Vec<Located<SocketAddr>>) {
             .take("udp_payload", |value| Some(value.integer(512..=4096)? as u16))
             .unwrap_or(default.udp_payload),
         version_bind: section.take("version_bind", Value::flag).unwrap_or(default.version_bind),
+        cookies: section.take("cookies", Value::flag).unwrap_or(default.cookies),
+        max_rate_per_network: section
+            .take("max_rate_per_network", |value| Some(value.integer(0..=u64::from(MAX_RATE))? as u32))
+            .unwrap_or(default.max_rate_per_network),
     };
-    (server, listen)
+    (server, [listen, listen_tls.into_iter().chain(listen_https).collect(), listen_quic])
+}
+
+/// Addresses of a listener that not every build has.
+fn feature_listener(value: &Value, port: u16) -> Option<Vec<Located<SocketAddr>>> {
+    let listed = value.list(|item| item.address(port))?;
+    if !listed.is_empty() && !cfg!(feature = "encrypted") {
+        return value.wrong(
+            "this build has no DoH/DoQ",
+            "build with --features encrypted, or use `listen_tls`".to_string(),
+        );
+    }
+    Some(listed)
 }
 
 /// `local_names`: a list of kinds.
@@ -266,6 +335,10 @@ fn upstream(section: &mut Section) -> (Upstream, Vec<Located<ServerAddress>>) {
         max_in_flight: section
             .take("max_in_flight", |value| Some(value.integer(1..=60_000)? as usize))
             .unwrap_or(default.max_in_flight),
+        tls_ca: path(section, "tls_ca"),
+        bootstrap: values(
+            section.take("bootstrap", |value| value.list(Value::bootstrap)).unwrap_or_default(),
+        ),
     };
     (upstream, listed)
 }
@@ -347,7 +420,7 @@ fn vpc(section: &mut Section) -> Option<VpcEntry> {
 }
 
 /// A string that says something.
-fn not_empty(value: &Value) -> Option<String> {
+pub(super) fn not_empty(value: &Value) -> Option<String> {
     match value.text()? {
         "" => value.wrong("an empty string", None),
         text => Some(text.into()),
@@ -398,6 +471,12 @@ fn expected_value(value: &Value, rtype: RecordType) -> Option<RData> {
     };
     let hint = || "also: \"CNAME target.example\", \"NXDOMAIN\", \"NODATA\", \"FORWARD\"".to_string();
     parsed.or_else(|why| value.wrong(why, hint()).ok_or(())).ok()
+}
+
+/// A path; one that is not absolute is looked up beside the file.
+fn path(section: &mut Section, key: &'static str) -> Option<std::path::PathBuf> {
+    let folder = section.reader().folder();
+    section.take(key, not_empty).map(|path| folder.join(path))
 }
 
 /// The values without their places.

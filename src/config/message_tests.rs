@@ -44,7 +44,7 @@ fn an_unknown_key_says_what_was_meant() {
    |
  2 | lisen = ["127.0.0.1:53"]
    | ^^^^^
-hint: did you mean `listen`? the keys here are `listen`, `allow`, `state_dir`, `local_names`, `max_in_flight`, `max_tcp_connections`, `max_tcp_per_client`, `tcp_pipeline`, `tcp_idle`, `udp_payload`, `version_bind`"#;
+hint: did you mean `listen`? the keys here are `listen`, `allow`, `listen_tls`, `listen_https`, `listen_quic`, `certificate`, `key`, `state_dir`, `local_names`, `max_in_flight`, `max_tcp_connections`, `max_tcp_per_client`, `tcp_pipeline`, `tcp_idle`, `udp_payload`, `version_bind`, `cookies`, `max_rate_per_network`"#;
     assert_eq!(rendered("[server]\nlisen = [\"127.0.0.1:53\"]\n"), expected);
 }
 
@@ -63,10 +63,6 @@ hint: keep the CNAME, or keep the other records, or set enabled = false on one"#
 
 #[test]
 fn unknown_keys_and_sections() {
-    check(
-        "[control]\nlisten = \"127.0.0.1:5380\"",
-        &["warning 1:1 control: this section is kept for the PrivateZone API"],
-    );
     check("[sever]\nlisten = []", &["1:2 sever: unknown section `sever` | did you mean `server`?"]);
     check(
         "listen = []",
@@ -182,10 +178,26 @@ fn impossible_values_say_what_is_allowed() {
         &["2:12 upstream.strategy: `fail-over` is not known here | did you mean \"failover\"?"],
     );
     check(
-        "[upstream]\nservers = [\"tls://192.0.2.1\", \"0.0.0.0\"]",
+        "[upstream]\nservers = [\"udp://192.0.2.1\", \"0.0.0.0\"]",
         &[
-            "2:12 upstream.servers[0]: `tls://192.0.2.1`",
+            "2:12 upstream.servers[0]: `udp://192.0.2.1`",
             "2:31 upstream.servers[1]: `0.0.0.0` is not an upstream server: this is not the address of one host",
+        ],
+    );
+    check(
+        "[upstream]\nservers = [\"tls://dns.example\"]",
+        &[
+            "2:12 upstream.servers[0]: the address of tls://dns.example has to be found by somebody | add bootstrap",
+        ],
+    );
+    check(
+        "[upstream]\nbootstrap = [\"tls://192.0.2.1\"]",
+        &["2:14 upstream.bootstrap[0]: a bootstrap server is asked over plain DNS, not as tls://192.0.2.1"],
+    );
+    check(
+        "[server]\nlisten_tls = [\"127.0.0.1\"]",
+        &[
+            "2:15 server.listen_tls[0]: encrypted listeners need a certificate and its key | add certificate =",
         ],
     );
     check(

@@ -1,28 +1,34 @@
 //! The configuration file: TOML text becomes decided values, or every fault of it at once.
 //!
 //! [`Config`] holds what was decided and knows all defaults; `file` reads the sections, `zones` the private
-//! zones, `checks` (errors) and `doubts` (warnings) hold the parts against each other, `endpoints` is the built-in catalogue of API names and
+//! zones, `control` the API's section, `ops` those of operations, `checks` (errors) and `doubts` (warnings) hold the parts against each other, `endpoints` is the built-in catalogue of API names and
 //! `catalog` makes the engine's catalog of it all. A new key goes into the struct here, into `file`, and with a
 //! comment into `config/pvtzd.toml`. Reads no file but the one it is given and asks nobody anything.
 
 mod catalog;
 mod checks;
+mod control;
 mod doubts;
-mod endpoints;
+pub mod endpoints;
 mod fault;
 mod file;
 mod nearest;
+mod ops;
 mod section;
 mod value;
 mod zones;
 
+#[cfg(test)]
+mod control_tests;
 #[cfg(test)]
 mod message_tests;
 #[cfg(test)]
 mod tests;
 
 pub use catalog::Group;
+pub use control::{AccessKeySource, Control, Host, Secret, SecretSource};
 pub use fault::{ConfigError, Fault, Severity};
+pub use ops::{ControlSocket, Log, Ops, QueryLog};
 
 use crate::engine::catalog::{Scope, Vpc};
 use crate::engine::local::LocalNames;
@@ -84,6 +90,9 @@ fn join(reader: &Reader, spec: file::Spec) -> Config {
         endpoints: spec.endpoints.clone(),
         upstream: spec.upstream.clone(),
         cache: spec.cache.clone(),
+        control: spec.control.clone(),
+        ops: spec.ops.clone(),
+        log: spec.log.clone(),
         forwards: spec
             .forwards
             .iter()
@@ -116,6 +125,12 @@ pub struct Config {
     pub upstream: Upstream,
     /// `[cache]`
     pub cache: Cache,
+    /// `[control]`; nothing without the section.
+    pub control: Option<Control>,
+    /// `[ops]`
+    pub ops: Ops,
+    /// `[log]`
+    pub log: Log,
     /// `[[forward]]`
     pub forwards: Vec<Forward>,
     /// `[[vpc]]`
@@ -131,6 +146,16 @@ pub struct Config {
 pub struct Server {
     /// Where UDP and TCP are listened to.
     pub listen: Vec<SocketAddr>,
+    /// Where DNS over TLS is listened to; then there are a certificate and a key.
+    pub listen_tls: Vec<SocketAddr>,
+    /// Where DNS over HTTPS is listened to.
+    pub listen_https: Vec<SocketAddr>,
+    /// Where DNS over QUIC is listened to.
+    pub listen_quic: Vec<SocketAddr>,
+    /// The certificate of encrypted listeners, with its chain.
+    pub certificate: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
     /// Who may ask; others are refused.
     pub allow: Vec<IpNet>,
     /// Where state is kept over restarts; without it nothing is written.
@@ -151,6 +176,10 @@ pub struct Server {
     pub udp_payload: u16,
     /// Whether `version.bind` and `version.server` are answered (class CHAOS).
     pub version_bind: bool,
+    /// Whether clients that send a DNS cookie get one (RFC 7873).
+    pub cookies: bool,
+    /// Answers over UDP a second for one network that is not this machine and shows no cookie; 0 for no limit.
+    pub max_rate_per_network: u32,
 }
 
 impl Default for Server {
@@ -158,6 +187,11 @@ impl Default for Server {
         Self {
             // Not port 53: a plain run needs no rights and takes nothing from anybody.
             listen: vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5335)],
+            listen_tls: Vec::new(),
+            listen_https: Vec::new(),
+            listen_quic: Vec::new(),
+            certificate: None,
+            key: None,
             allow: vec![
                 Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8).into(),
                 Ipv6Net::from(Ipv6Addr::LOCALHOST).into(),
@@ -171,6 +205,9 @@ impl Default for Server {
             tcp_idle: Duration::from_secs(10),
             udp_payload: 1232, // DNS flag day 2020: fits every path without fragments
             version_bind: false,
+            cookies: true,
+            // Beyond what any well-behaved machine asks, and little enough that a forger gains nothing.
+            max_rate_per_network: 5000,
         }
     }
 }
@@ -224,11 +261,21 @@ pub struct Upstream {
     pub strategy: Strategy,
     /// Queries in flight to one server, of any group.
     pub max_in_flight: usize,
+    /// The certificates that encrypted servers are held against; nothing for those of the system.
+    pub tls_ca: Option<PathBuf>,
+    /// Who is asked for the addresses of servers that are known by name.
+    pub bootstrap: Vec<ServerAddress>,
 }
 
 impl Default for Upstream {
     fn default() -> Self {
-        Self { servers: Servers::System, strategy: Strategy::default(), max_in_flight: 1000 }
+        Self {
+            servers: Servers::System,
+            strategy: Strategy::default(),
+            max_in_flight: 1000,
+            tls_ca: None,
+            bootstrap: Vec::new(),
+        }
     }
 }
 

@@ -119,6 +119,11 @@ impl<'s> Reader<'s> {
         self.lines.partition_point(|&start| start <= at.span.start).max(1)
     }
 
+    /// The folder that the file is in, which paths in it are relative to.
+    pub fn folder(&self) -> PathBuf {
+        self.file.parent().unwrap_or(Path::new("")).into()
+    }
+
     /// A line, counted from 1, without its break.
     fn text_of(&self, line: usize) -> &'s str {
         let rest = self.lines.get(line - 1).and_then(|&start| self.text.get(start..)).unwrap_or_default();
@@ -177,7 +182,11 @@ impl<'s> Reader<'s> {
             "" => (format!("unknown key `{key}` at the top of the file"), "the sections are"),
             kind => (format!("unknown key `{key}` in {}", heading(kind)), "the keys here are"),
         };
-        let elsewhere = || known.iter().find(|(kind, keys)| !kind.is_empty() && keys.contains(&key.as_str()));
+        // of several sections the one with the most keys: it is the one that is used most
+        let elsewhere = || {
+            let having = known.iter().filter(|(kind, keys)| !kind.is_empty() && keys.contains(&key.as_str()));
+            having.max_by_key(|(_, keys)| keys.len())
+        };
         let hint = match (nearest::of(key, here.iter().copied()), elsewhere()) {
             (Some(near), _) => format!("did you mean `{near}`? {keys} {}", listed(here)),
             (None, Some((kind, _))) => {
@@ -239,6 +248,18 @@ impl<'a> Section<'a> {
         self.take_located(key, read)
     }
 
+    /// Its path without indices.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// Counts a key as known that is read only where it is there.
+    pub fn knows(&mut self, key: &'static str) {
+        if !self.asked.contains(&key) {
+            self.asked.push(key);
+        }
+    }
+
     /// True when the key is there, whatever its value.
     pub fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
@@ -290,13 +311,15 @@ pub(super) fn listed<T: AsRef<str>>(words: &[T]) -> String {
 /// How a section's header is written in the file.
 pub(super) fn heading(kind: &str) -> String {
     match kind {
-        "forward" | "vpc" | "zone" | "zone.record" | "expect" => format!("[[{kind}]]"),
+        "forward" | "vpc" | "zone" | "zone.record" | "expect" | "control.access_key" | "control.host" => {
+            format!("[[{kind}]]")
+        }
         _ => format!("[{kind}]"),
     }
 }
 
 /// A key below a path.
-fn joined(path: &str, key: &str) -> String {
+pub(super) fn joined(path: &str, key: &str) -> String {
     if path.is_empty() { key.into() } else { format!("{path}.{key}") }
 }
 

@@ -235,10 +235,15 @@ impl<'a> Value<'a> {
 
     /// The address of a listener; port 53 where none is written.
     pub fn listener(&self) -> Option<SocketAddr> {
+        self.address(53)
+    }
+
+    /// An address with a port; this one where none is written.
+    pub fn address(&self, port: u16) -> Option<SocketAddr> {
         let text = self.text()?;
         let with_port = text.parse::<SocketAddr>().ok();
-        let address = with_port.or_else(|| Some(SocketAddr::new(text.parse().ok()?, 53)));
-        address.or_else(|| self.not_an_address(text, "127.0.0.1:53"))
+        let address = with_port.or_else(|| Some(SocketAddr::new(text.parse().ok()?, port)));
+        address.or_else(|| self.not_an_address(text, &format!("127.0.0.1:{port}")))
     }
 
     /// The address of an upstream server.
@@ -247,15 +252,31 @@ impl<'a> Value<'a> {
         let server: ServerAddress = match text.parse() {
             Ok(server) => server,
             Err(why) => {
-                let hint = "write the address of a server: \"100.100.2.136\", \"192.0.2.1:5353\", \"[2001:db8::1]:53\"";
+                let hint = "write the address of a server: \"100.100.2.136\", \"192.0.2.1:5353\", \"[2001:db8::1]:53\", \
+                            \"tls://192.0.2.1#dns.example\"";
                 return self.wrong(why.to_string(), hint.to_string());
             }
         };
         let addr = server.addr;
+        if server.is_named() {
+            return Some(server);
+        }
         if addr.port() == 0 || addr.ip().is_unspecified() || addr.ip().is_multicast() {
             return self.wrong(
                 format!("nobody can be asked at {addr}"),
                 "name one host and a port from 1".to_string(),
+            );
+        }
+        Some(server)
+    }
+
+    /// The address of a server that knows where others are: plain, and known by address itself.
+    pub fn bootstrap(&self) -> Option<ServerAddress> {
+        let server = self.server()?;
+        if !server.is_plain() {
+            return self.wrong(
+                format!("a bootstrap server is asked over plain DNS, not as {server}"),
+                "write its address, like \"192.0.2.1\"".to_string(),
             );
         }
         Some(server)

@@ -7,7 +7,7 @@ use super::section::{At, Located, Section, listed};
 use super::value::{Value, shortened};
 use crate::engine::name;
 use crate::engine::record;
-use crate::engine::zone::{MissingType, Wildcards, ZoneMode, ZoneRecord, ZoneSpec};
+use crate::engine::zone::{MissingType, Reading, Wildcards, ZoneMode, ZoneRecord, ZoneSpec};
 use hickory_proto::rr::{Name, RData, RecordType};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use toml::de::DeValue;
@@ -35,10 +35,7 @@ pub(super) struct ZoneEntry {
 pub(super) fn zone<'a>(section: &mut Section<'a>) -> Option<ZoneEntry> {
     let apex = section.require("name", "\"ecs.cn-hangzhou.aliyuncs.com\"", Value::name);
     let mode = zone_mode(section);
-    let missing_types = [("nodata", MissingType::NoData), ("forward", MissingType::Forward)];
-    let on_missing_type = section.take("on_missing_type", |value| value.one_of(&missing_types));
-    let wildcard_words = [("always", Wildcards::Always), ("off-with-proxy", Wildcards::OffWithProxy)];
-    let wildcards = section.take("wildcards", |value| value.one_of(&wildcard_words));
+    let Reading { on_missing_type, wildcards } = reading(section);
     let vpcs = section.take("vpcs", file::vpc_ids);
     // Records are read below an apex at fault too: their own faults are worth telling.
     let root = Name::root();
@@ -46,13 +43,17 @@ pub(super) fn zone<'a>(section: &mut Section<'a>) -> Option<ZoneEntry> {
     let records = file::read_each(section.reader(), section, "record", |section| record(section, below));
     let apex = apex?;
     let (records, records_at) = records.into_iter().flatten().map(|item| (item.value, item.at)).unzip();
-    let spec = ZoneSpec {
-        on_missing_type: on_missing_type.unwrap_or_default(),
-        wildcards: wildcards.unwrap_or_default(),
-        records,
-        ..ZoneSpec::new(apex.value, mode)
-    };
+    let spec = ZoneSpec { on_missing_type, wildcards, records, ..ZoneSpec::new(apex.value, mode) };
     Some(ZoneEntry { spec, at: apex.at, records_at, vpcs })
+}
+
+/// `on_missing_type` and `wildcards`.
+pub(super) fn reading(section: &mut Section) -> Reading {
+    let missing_types = [("nodata", MissingType::NoData), ("forward", MissingType::Forward)];
+    let on_missing_type = section.take("on_missing_type", |value| value.one_of(&missing_types));
+    let wildcard_words = [("always", Wildcards::Always), ("off-with-proxy", Wildcards::OffWithProxy)];
+    let wildcards = section.take("wildcards", |value| value.one_of(&wildcard_words));
+    Reading { on_missing_type: on_missing_type.unwrap_or_default(), wildcards: wildcards.unwrap_or_default() }
 }
 
 /// `recursion_proxy`, or the product's word for it.

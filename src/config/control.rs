@@ -1,0 +1,209 @@
+//! `[control]`: where the PrivateZone API listens, and who may call it. Secrets in files are not read here: a file
+//! can be checked on a machine that does not have them.
+
+use super::file;
+use super::section::{At, Located, Section};
+use super::value::Value;
+use crate::engine::zone::Reading;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use toml::de::DeValue;
+
+/// The port where none is written.
+const PORT: u16 = 5380;
+
+/// `[control]`: the PrivateZone API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// Where it listens.
+    pub listen: Vec<SocketAddr>,
+    /// Who may call it; at least one.
+    pub keys: Vec<AccessKeySource>,
+    /// The hosts that host-name synchronisation finds.
+    pub hosts: Vec<Host>,
+    /// How zones made through the API read what is not documented.
+    pub reading: Reading,
+}
+
+/// `[[control.access_key]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessKeySource {
+    /// Its public name.
+    pub id: String,
+    /// Where its secret is.
+    pub secret: SecretSource,
+}
+
+/// Where the secret of an access key is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// In the configuration itself.
+    Written(Secret),
+    /// In a file of its own.
+    File(PathBuf),
+    /// In the credential of this name, which the service manager provides.
+    Credential(String),
+}
+
+/// A text that is not to be shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    /// Without the text.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// `[[control.host]]`: a host that a zone's synchronisation may find.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Its name, relative to the zone.
+    pub name: String,
+    /// Its address.
+    pub ip: IpAddr,
+    /// The region it is in.
+    pub region: String,
+}
+
+/// Reads the section; the second part is where it listens, with places.
+pub(super) fn control(section: &mut Section) -> (Control, Vec<Located<SocketAddr>>) {
+    let listen = section.take("listen", listen).unwrap_or_else(|| {
+        let value = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), PORT);
+        vec![Located { value, at: At::default() }]
+    });
+    let has_keys = section.has("access_key");
+    let folder = section.reader().folder();
+    let keys = file::read_each(section.reader(), section, "access_key", |key| access_key(key, &folder));
+    // What is no section at all was told of already, and has no place.
+    if !has_keys && section.reader().is_whole() && !section.at.span.is_empty() {
+        let hint = "add [[control.access_key]] with id = \"…\" and secret_file = \"…\"; or leave [control] out, \
+                    for no API";
+        section.reader().error(
+            &section.at,
+            "[control] has no access key: nobody could call the API",
+            hint.to_string(),
+        );
+    }
+    for (place, key) in keys.iter().enumerate() {
+        if let Some(first) = keys[..place].iter().find(|first| first.0.value == key.0.value) {
+            let message = format!(
+                "access key `{}` is there already (line {})",
+                key.0.value,
+                section.reader().line_of(&first.0.at)
+            );
+            section.reader().error(&key.0.at, message, "leave one out".to_string());
+        }
+    }
+    let hosts = file::read_each(section.reader(), section, "host", host);
+    let reading = super::zones::reading(section);
+    let keys = keys.into_iter().map(|(id, secret)| AccessKeySource { id: id.value, secret }).collect();
+    (Control { listen: listen.iter().map(|item| item.value).collect(), keys, hosts, reading }, listen)
+}
+
+/// `listen`: an address or a list of them.
+fn listen(value: &Value) -> Option<Vec<Located<SocketAddr>>> {
+    let found = match value.raw() {
+        DeValue::Array(_) => {
+            let hint = "leave `listen` out for 127.0.0.1:5380, or [control] for no API";
+            value.some("nothing to listen on", hint, address)?
+        }
+        DeValue::String(_) => vec![Located { value: address(value)?, at: value.at.clone() }],
+        _ => {
+            return value
+                .wrong_type("an address or a list of addresses", "write \"127.0.0.1:5380\"".to_string());
+        }
+    };
+    Some(found)
+}
+
+/// One address to listen on; others than this machine's own can be reached by others.
+fn address(value: &Value) -> Option<SocketAddr> {
+    let address = value.address(PORT)?;
+    if !address.ip().to_canonical().is_loopback() {
+        value.warn(
+            format!("{address} can be reached from other machines, and the API is not encrypted"),
+            "listen on 127.0.0.1, or let only trusted machines reach it".to_string(),
+        );
+    }
+    Some(address)
+}
+
+/// `[[control.access_key]]`
+fn access_key(section: &mut Section, folder: &Path) -> Option<(Located<String>, SecretSource)> {
+    let id = section.require("id", "\"LTAI…\"", word);
+    let keys = ["secret", "secret_file", "secret_credential"];
+    let written: Vec<&str> = keys.into_iter().filter(|key| section.has(key)).collect();
+    let secret = section.take("secret", word);
+    let file = section.take("secret_file", file::not_empty);
+    let credential = section.take("secret_credential", |value| {
+        let name = word(value)?;
+        match name.contains('/') || name == "." || name == ".." {
+            true => value.wrong(
+                format!("`{name}` is a path, not the name of a credential"),
+                "write the name that the unit's LoadCredential= has; for a file use secret_file".to_string(),
+            ),
+            false => Some(name),
+        }
+    });
+    match written[..] {
+        [_] => {}
+        [] => section.reader().error(
+            &section.at,
+            "[[control.access_key]] needs a secret",
+            "add secret_file = \"FILE\", secret_credential = \"NAME\", or secret = \"…\"".to_string(),
+        ),
+        _ => section.reader().error(
+            &section.at,
+            format!("the secret is given {} times: {}", written.len(), super::section::listed(&written)),
+            "keep one of them".to_string(),
+        ),
+    }
+    let secret = secret
+        .map(|secret| SecretSource::Written(secret.into()))
+        .or(file.map(|path| SecretSource::File(folder.join(path))))
+        .or(credential.map(SecretSource::Credential));
+    Some((id?, secret?))
+}
+
+/// `[[control.host]]`
+fn host(section: &mut Section) -> Option<Host> {
+    let name = section.require("name", "\"web-1\"", |value| {
+        let name = file::not_empty(value)?;
+        value.name()?;
+        match name.ends_with('.') {
+            true => value.wrong(
+                format!("`{name}` is absolute"),
+                "a host's name is relative to the zones it appears in: \"web-1\"".to_string(),
+            ),
+            false => Some(name),
+        }
+    });
+    let ip = section.require("ip", "\"10.0.0.5\"", Value::ip);
+    let region = section.require("region", "\"cn-hangzhou\"", file::not_empty);
+    Some(Host { name: name?.value, ip: ip?.value, region: region?.value })
+}
+
+/// A string without blanks.
+fn word(value: &Value) -> Option<String> {
+    let text = file::not_empty(value)?;
+    match text.contains(char::is_whitespace) {
+        true => value.wrong("there are blanks in it", "leave them out".to_string()),
+        false => Some(text),
+    }
+}

@@ -1,0 +1,116 @@
+//! `[ops]` and `[log]`: what an operator sees of the running server, and where.
+
+use super::file;
+use super::section::{At, Located, Section};
+use super::value::Value;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use toml::de::DeValue;
+
+/// The port where none is written: the one that CoreDNS has for its metrics.
+const PORT: u16 = 9153;
+
+/// `[ops]`: numbers, health, and the control socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ops {
+    /// Where `/metrics`, `/health` and `/ready` are; nowhere by default.
+    pub listen: Vec<SocketAddr>,
+    /// Where the control socket is.
+    pub socket: ControlSocket,
+}
+
+/// Where the control socket is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ControlSocket {
+    /// In `$RUNTIME_DIRECTORY`, else `/run/pvtzd`; none where that directory cannot be had.
+    #[default]
+    Usual,
+    /// Nowhere.
+    Off,
+    /// There, or it is an error.
+    At(PathBuf),
+}
+
+/// `[log]`: queries as they come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// In which form they are written.
+    pub queries: QueryLog,
+    /// One of so many is written.
+    pub sample: u64,
+    /// Into which file; standard output without one.
+    pub file: Option<PathBuf>,
+    /// The Unix socket of who takes dnstap.
+    pub dnstap: Option<PathBuf>,
+    /// Who we say we are in dnstap; the host's name without it.
+    pub identity: Option<String>,
+}
+
+/// The form of the query log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueryLog {
+    /// Nothing is written.
+    #[default]
+    Off,
+    /// Names and values in one line.
+    Text,
+    /// A JSON object in one line.
+    Json,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { queries: QueryLog::Off, sample: 1, file: None, dnstap: None, identity: None }
+    }
+}
+
+/// Reads `[ops]`.
+pub(super) fn ops(section: &mut Section) -> Ops {
+    let listen = section.take("listen", listen).unwrap_or_default();
+    let socket = section.take("socket", |value| match value.text()? {
+        "off" => Some(ControlSocket::Off),
+        text if text.starts_with('/') => Some(ControlSocket::At(text.into())),
+        _ => value.wrong(
+            "the control socket needs an absolute path",
+            "write \"/run/pvtzd/pvtzd.sock\", or \"off\" for none".to_string(),
+        ),
+    });
+    Ops { listen: listen.iter().map(|item| item.value).collect(), socket: socket.unwrap_or_default() }
+}
+
+/// `listen`: an address or a list of them.
+fn listen(value: &Value) -> Option<Vec<Located<SocketAddr>>> {
+    match value.raw() {
+        DeValue::Array(_) => value.some("nothing to listen on", "leave `listen` out for no HTTP", address),
+        DeValue::String(_) => Some(vec![Located { value: address(value)?, at: At::default() }]),
+        _ => value.wrong_type("an address or a list of addresses", "write \"127.0.0.1:9153\"".to_string()),
+    }
+}
+
+/// One address; others than this machine's own can be read by others.
+fn address(value: &Value) -> Option<SocketAddr> {
+    let address = value.address(PORT)?;
+    if !address.ip().to_canonical().is_loopback() {
+        value.warn(
+            format!(
+                "{address} can be read from other machines: names of zones and servers are in the metrics"
+            ),
+            "listen on 127.0.0.1, or let only your monitoring reach it".to_string(),
+        );
+    }
+    Some(address)
+}
+
+/// Reads `[log]`.
+pub(super) fn log(section: &mut Section) -> Log {
+    let default = Log::default();
+    let folder = section.reader().folder();
+    let forms = [("off", QueryLog::Off), ("text", QueryLog::Text), ("json", QueryLog::Json)];
+    Log {
+        queries: section.take("queries", |value| value.one_of(&forms)).unwrap_or(default.queries),
+        sample: section.take("sample", |value| value.integer(1..=1_000_000_000)).unwrap_or(default.sample),
+        file: section.take("file", file::not_empty).map(|path| folder.join(path)),
+        dnstap: section.take("dnstap", file::not_empty).map(|path| folder.join(path)),
+        identity: section.take("identity", file::not_empty),
+    }
+}
