@@ -9,6 +9,7 @@ import textwrap
 import pytest
 from harness import servers, world
 from harness.fake import Fake, address
+from harness.instance import Instance
 from harness.namespace import Namespace
 from harness.process import Pvtzd, binary
 
@@ -127,3 +128,11 @@ def namespaces(tmp_path):
 def namespace(namespaces):
     """One machine of its own."""
     return namespaces()
+
+
+@pytest.fixture
+def instance(namespace, tmp_path):
+    """An ECS instance; what is around it and on it is for the test to say."""
+    machine = Instance(namespace, tmp_path)
+    yield machine
+    machine.close()

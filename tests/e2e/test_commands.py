@@ -119,7 +119,7 @@ def test_check_of_a_file_that_is_not_there_and_of_one_that_is_not_toml(file, tmp
     assert broken.returncode == 78 and ":1:" in broken.stderr
 
 
-@pytest.mark.parametrize("sample", ["pvtzd.toml", "lab.toml", "fallback.toml"])
+@pytest.mark.parametrize("sample", ["pvtzd.toml", "lab.toml", "fallback.toml", "installed.toml", "container.toml"])
 def test_the_samples_are_clean(sample):
     done = pvtzd("check", "--json", "--config", ROOT / "config" / sample)
     report = json.loads(done.stdout)
@@ -128,7 +128,7 @@ def test_the_samples_are_clean(sample):
 
 def test_every_sample_is_known_here():
     samples = {path.name for path in (ROOT / "config").glob("*.toml")} - {"endpoints.toml"}
-    assert samples == {"pvtzd.toml", "lab.toml", "fallback.toml"}
+    assert samples == {"pvtzd.toml", "lab.toml", "fallback.toml", "installed.toml", "container.toml"}
 
 
 def test_a_broken_configuration_does_not_start(file):

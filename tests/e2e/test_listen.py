@@ -58,3 +58,13 @@ def test_several_addresses_and_those_of_the_configuration(start):
     assert server.listening == [("127.0.0.11", first), ("127.0.0.12", second)]
     for where in server.listening:
         assert ask(where, "www.p.example").values == ["10.0.0.1"]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", "0.0.0.0:0", "[::]:0"])
+def test_a_socket_that_waited_over_a_change_answers_by_what_is_in_force(start, address):
+    """The thread waits in the kernel for the next question, however long ago it went there."""
+    server = start(ZONE, listen=(address,))
+    host = "::1" if "[" in address else "127.0.0.1"
+    for number in range(1, 5):
+        assert ask((host, server.port), "www.p.example").values == [f"10.0.0.{number}"]
+        server.reload(ZONE.replace("10.0.0.1", f"10.0.0.{number + 1}") + "\n[upstream]\nservers = []\n")

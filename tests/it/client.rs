@@ -130,6 +130,14 @@ impl Reply {
         }
     }
 
+    /// The extended error's text.
+    pub fn ede_text(&self) -> String {
+        match self.message.edns.as_ref().and_then(|edns| edns.option(EdnsCode::from(15))) {
+            Some(EdnsOption::Unknown(_, bytes)) => String::from_utf8_lossy(&bytes[2..]).into_owned(),
+            _ => String::new(),
+        }
+    }
+
     /// Values of the answer section, as text.
     pub fn values(&self) -> Vec<String> {
         self.message.answers.iter().map(|record| show_value(&record.data)).collect()

@@ -6,12 +6,18 @@
 
 mod client;
 mod command_line;
+mod control;
+mod encrypted;
+mod gateway;
 mod malformed;
+mod manual;
+mod operations;
 mod reload;
 mod repository;
 mod scenario;
 mod server;
 mod serving;
+mod supervised;
 mod upstream;
 mod worlds;
 

@@ -35,6 +35,10 @@ pub fn assert_confined(text: &str) {
     };
     let rules = config.forwards.iter().flat_map(|rule| &rule.servers);
     for server in servers.iter().chain(rules) {
+        // where a name leads, the bootstrap servers say
+        assert!(server.is_named() || server.addr.ip().is_loopback(), "{server} is not on this machine");
+    }
+    for server in &config.upstream.bootstrap {
         assert!(server.addr.ip().is_loopback(), "{server} is not on this machine");
     }
 }
@@ -74,6 +78,16 @@ impl Server {
         Ask::new(name, rtype).over_udp(self.address).expect("an answer")
     }
 
+    /// Where its API listens.
+    pub fn api(&self) -> SocketAddr {
+        eventually("the API to be ready", || {
+            let lines = self.said.lock().unwrap();
+            let ready =
+                lines.iter().find_map(|line| line.split_once("API is ready listen=[")?.1.split_once(']'));
+            ready.map(|(address, _)| address.parse().unwrap())
+        })
+    }
+
     /// Its configuration file.
     pub fn config(&self) -> PathBuf {
         self.directory.path().join("pvtzd.toml")
@@ -97,6 +111,16 @@ impl Server {
     /// How many lines of what it said have this in them.
     pub fn said(&self, words: &str) -> usize {
         self.said.lock().unwrap().iter().filter(|line| line.contains(words)).count()
+    }
+
+    /// The last line of what it said with this in it.
+    pub fn last_line(&self, words: &str) -> Option<String> {
+        self.said.lock().unwrap().iter().rfind(|line| line.contains(words)).cloned()
+    }
+
+    /// The first line that has this in it, once there is one.
+    pub fn line(&self, words: &str) -> String {
+        eventually(words, || self.said.lock().unwrap().iter().find(|line| line.contains(words)).cloned())
     }
 
     /// Waits until it has ended by itself; its exit code.

@@ -71,17 +71,8 @@ class Namespace:
     @contextlib.contextmanager
     def inside(self):
         """Sockets that this thread makes meanwhile are in here; they stay when it is over."""
-        libc = ctypes.CDLL(None, use_errno=True)
-        here, there = os.open("/proc/thread-self/ns/net", os.O_RDONLY), os.open(
-            f"/proc/{self._holder.pid}/ns/net", os.O_RDONLY
-        )
-        try:
-            enter(libc, there)
+        with within_network(self._holder.pid):
             yield
-        finally:
-            enter(libc, here)
-            os.close(here)
-            os.close(there)
 
     def process(self, *words, **options):
         """Starts a program in here."""
@@ -90,6 +81,20 @@ class Namespace:
     def close(self):
         self._holder.stdin.close()
         self._holder.wait()
+
+
+@contextlib.contextmanager
+def within_network(pid):
+    """This thread is meanwhile in the network namespace of a process."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    here, there = os.open("/proc/thread-self/ns/net", os.O_RDONLY), os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+    try:
+        enter(libc, there)
+        yield
+    finally:
+        enter(libc, here)
+        os.close(here)
+        os.close(there)
 
 
 def enter(libc, descriptor):

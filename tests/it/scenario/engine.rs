@@ -8,6 +8,7 @@ use crate::client::Ask;
 use crate::server::assert_confined;
 use crate::upstream::question_line;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use pvtzd::account::Account;
 use pvtzd::config;
 use pvtzd::daemon::lifetimes;
 use pvtzd::engine::answer::{Answer, ExtendedError};
@@ -40,7 +41,7 @@ pub fn play(scenario: &Scenario) -> Vec<String> {
     let (config, _) = config::parse(&text, Path::new(&scenario.name)).unwrap();
     let mut world = World {
         scenario,
-        published: publish::build(&config, &Surroundings::default(), None, 1),
+        published: publish::build(&config, &Surroundings::default(), &Account::default(), None, 1),
         cache: AnswerCache::new(config.cache.size, lifetimes(&config.cache)),
         stale_ttl: config.cache.stale_ttl,
         last_success: HashMap::new(),

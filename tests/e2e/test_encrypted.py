@@ -1,0 +1,146 @@
+"""Encrypted DNS with other people's clients and servers: kdig, dnsperf, curl, dnspython, unbound."""
+
+import importlib.util
+import re
+import signal
+import subprocess
+
+import pytest
+from harness import servers
+from harness.fake import address
+from harness.process import binary, free_port
+
+ZONE = """
+[[zone]]
+name = "p.example"
+[[zone.record]]
+name = "www"
+type = "A"
+value = "10.0.0.1"
+"""
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """Makes a certificate that is its own authority: `certificate(name)`; the same files each time."""
+
+    def make(name="dns.example"):
+        words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+        more = ["-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem", "-subj", f"/CN={name}"]
+        extensions = ["-addext", f"subjectAltName=DNS:{name}", "-addext", "basicConstraints=critical,CA:FALSE"]
+        subprocess.run([*words.split(), *more, *extensions], check=True, capture_output=True)
+        return tmp_path / "cert.pem", tmp_path / "key.pem"
+
+    return make
+
+
+def listener(files, *protocols):
+    keys = "\n".join(f'listen_{protocol} = ["127.0.0.1:0"]' for protocol in protocols)
+    return f'[server]\n{keys}\ncertificate = "{files[0]}"\nkey = "{files[1]}"\n'
+
+
+def port(server, protocol):
+    return int(server.logged(rf"DNS over {protocol} is served listen=[\d.]+:(\d+)").group(1))
+
+
+def kdig(port, ca, *words, name="www.p.example", host="dns.example"):
+    command = ["kdig", "@127.0.0.1", "-p", port, f"+tls-hostname={host}", f"+tls-ca={ca}", *words, name, "A"]
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False).stdout
+
+
+def test_kdig_asks_over_tls_and_gets_padded_answers(start, certificate):
+    files = certificate()
+    server = start(listener(files, "tls") + ZONE)
+    said = kdig(port(server, "TLS"), files[0], "+tls")
+    assert "10.0.0.1" in said and "TLS1.3" in said
+    assert re.search(r"Received 468 B", said), said
+    assert "10.0.0.1" not in kdig(port(server, "TLS"), files[0], "+tls", host="other.example")
+
+
+def test_a_renewed_certificate_counts_without_a_restart(start, certificate):
+    files = certificate()
+    server = start(listener(files, "tls") + ZONE)
+    certificate("new.example")
+    before = len(server.lines)
+    server.send(signal.SIGHUP)
+    server.logged("reloaded", after=before)
+    assert "10.0.0.1" in kdig(port(server, "TLS"), files[0], "+tls", host="new.example")
+
+
+def test_dnsperf_loses_nothing_over_tls(start, certificate, tmp_path):
+    server = start(listener(certificate(), "tls") + ZONE)
+    (tmp_path / "queries").write_text("www.p.example A\n")
+    command = ["dnsperf", "-m", "dot", "-s", "127.0.0.1", "-p", str(port(server, "TLS"))]
+    command += ["-d", tmp_path / "queries", "-n", "2000", "-c", "10"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"Queries lost:\s+0 ", said), said
+
+
+def test_unbound_is_asked_over_tls(start, certificate, authority, fake, tmp_path):
+    files = certificate()
+    secure = free_port("127.0.53.2")
+    extra = f"""
+    interface: 127.0.53.2@{secure}
+    tls-port: {secure}
+    tls-service-pem: "{files[0]}"
+    tls-service-key: "{files[1]}"
+    local-zone: "u.example." redirect
+    local-data: "u.example. 60 IN A 192.0.2.77"
+"""
+    resolver = servers.unbound(tmp_path / "unbound", authority, extra)
+    trusting = {"SSL_CERT_FILE": str(files[0])}
+    try:
+        server = start(upstream=[f"tls://127.0.53.2:{secure}#dns.example"], env=trusting)
+        for number in range(20):
+            assert server.ask(f"h{number}.u.example").values == ["192.0.2.77"]
+        # one whose certificate does not count is passed over
+        other = start(upstream=[f"tls://127.0.53.2:{secure}#other.example", fake(address())], env=trusting)
+        assert other.ask("h.u.example").rcode == "NOERROR"
+    finally:
+        resolver.kill()
+
+
+def built_with_all():
+    """Whether the program under test has DoH and DoQ."""
+    probe = '[server]\nlisten_https = ["127.0.0.1:0"]\ncertificate = "c"\nkey = "k"\n'
+    command = [binary(), "check", "--config", "/dev/stdin"]
+    return subprocess.run(command, input=probe, text=True, capture_output=True, check=False).returncode == 0
+
+
+if binary().exists() and built_with_all():
+
+    def test_kdig_and_curl_ask_over_https(start, certificate):
+        files = certificate()
+        server = start(listener(files, "https") + ZONE)
+        where = port(server, "HTTPS")
+        for words in (["+https"], ["+https-get"]):
+            said = kdig(where, files[0], *words)
+            assert "10.0.0.1" in said and "status: 200" in said, said
+        url = f"https://dns.example:{where}"
+        shared = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", files[0]]
+        shared += ["--resolve", f"dns.example:{where}:127.0.0.1"]
+        rows = [
+            ([f"{url}/elsewhere"], "404"),
+            ([f"{url}/dns-query?dns=AAAA"], "400"),
+            (["-H", "content-type: text/plain", "-d", "x", f"{url}/dns-query"], "415"),
+            (["-X", "PUT", f"{url}/dns-query"], "405"),
+        ]
+        for words, status in rows:
+            assert subprocess.run([*shared, *words], capture_output=True, text=True, check=True).stdout == status
+        # nobody listens at the address that curl is told; that it was told one is what counts
+        trial = ["curl", "-sv", "--doh-url", f"{url}/dns-query", "--doh-insecure", *shared[-2:]]
+        said = subprocess.run([*trial, "http://www.p.example:1/", "-m", "2"], capture_output=True, text=True, check=False)
+        assert "10.0.0.1" in said.stderr, said.stderr
+
+    if importlib.util.find_spec("aioquic"):
+
+        def test_dnspython_asks_over_quic(start, certificate):
+            import dns.message
+            import dns.query
+
+            files = certificate()
+            server = start(listener(files, "quic") + ZONE)
+            query = dns.message.make_query("www.p.example", "A", use_edns=0, pad=128)
+            words = {"port": port(server, "QUIC"), "server_hostname": "dns.example", "verify": str(files[0])}
+            answer = dns.query.quic(query, "127.0.0.1", timeout=10, **words)
+            assert "10.0.0.1" in str(answer.answer[0])

@@ -1,0 +1,296 @@
+"""What is handed out: packages on a machine with systemd, the image's files, the examples for Kubernetes."""
+
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from harness import machine as machines
+from harness.load import Load
+from harness.process import ROOT, binary
+from harness.wait import until
+
+PACKAGING = ROOT / "packaging"
+BUILT = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "package"
+RECORD = "/var/lib/pvtzd-resolver/resolver.json"  # there is one while resolv.conf is taken over
+CONFIGURATION = """
+[server]
+listen = ["127.0.0.1:53"]
+[upstream]
+servers = []
+[[zone]]
+name = "one.example"
+[[zone.record]]
+name = "*"
+type = "A"
+value = "192.0.2.7"
+"""
+DROP_IN = "[Service]\nEnvironment=ALIBABA_CLOUD_ECS_METADATA_DISABLED=true\n"
+
+
+def built(pattern):
+    """A package that `packaging/build` made."""
+    found = sorted(BUILT.glob(pattern), key=lambda file: file.stat().st_mtime)
+    if not found:
+        pytest.skip(f"no {pattern} in {BUILT}: `packaging/build`")
+    return found[-1]
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """A machine with systemd and without pvtzd."""
+    lacking = machines.lacking()
+    if lacking:
+        pytest.skip(lacking)
+    made = machines.Machine(tmp_path)
+    made.write("/etc/systemd/system/pvtzd.service.d/test.conf", DROP_IN)
+    yield made
+    made.close()
+
+
+class Deb:
+    """How dpkg does it."""
+
+    def __init__(self, machine):
+        self.machine = machine
+        self.file = built("pvtzd_*.deb")
+
+    def install(self, file=None):
+        return self.machine.run("dpkg", "--install", file or self.file)
+
+    def next(self):
+        """The same package as a later version."""
+        run = self.machine.run
+        run("dpkg-deb", "--raw-extract", self.file, "/root/next")
+        run("sed", "-i", "s/^Version: .*/Version: 999.0-1/", "/root/next/DEBIAN/control")
+        run("dpkg-deb", "--build", "/root/next", "/root/next.deb", patience=100)
+        run("rm", "-r", "/root/next")
+        return "/root/next.deb"
+
+    def upgrade(self, file):
+        return self.machine.run("dpkg", "--install", "--force-confold", file)
+
+    def remove(self, check=True):
+        return self.machine.run("dpkg", "--remove", "pvtzd", check=check)
+
+    kept = "/etc/pvtzd/pvtzd.toml"
+
+
+class Rpm:
+    """How rpm does it; dependencies are Debian's here, which rpm does not know."""
+
+    def __init__(self, machine):
+        if machine.run("rpm", "--version", check=False).returncode != 0:
+            pytest.skip("no rpm: `apt-get install rpm`")
+        self.machine = machine
+        self.file = built("pvtzd-*.rpm")
+
+    def install(self, file=None):
+        return self.machine.run("rpm", "--install", "--nodeps", file or self.file)
+
+    def next(self):
+        return None  # the same version once more
+
+    def upgrade(self, _file):
+        return self.machine.run("rpm", "--upgrade", "--nodeps", "--force", self.file)
+
+    def remove(self, check=True):
+        return self.machine.run("rpm", "--erase", "pvtzd", check=check)
+
+    kept = "/etc/pvtzd/pvtzd.toml.rpmsave"
+
+
+@pytest.fixture(params=[Deb, Rpm])
+def package(request, machine):
+    return request.param(machine)
+
+
+def files(machine):
+    """What there is that a package could have left."""
+    found = machine.run("find", "/etc", "/usr", "/var/lib", "/lib/systemd", "-xdev").stdout.splitlines()
+    others = ("/var/lib/dpkg", "/var/lib/rpm", "/var/lib/systemd", "/etc/systemd/system/pvtzd.service.d")
+    return {file for file in found if not file.startswith(others)}
+
+
+def units(machine):
+    """What is enabled, what runs."""
+    state = {}
+    for unit in ("pvtzd.service", "pvtzd.socket"):
+        enabled = machine.run("systemctl", "is-enabled", unit, check=False).stdout.strip()
+        state[unit] = (enabled, machine.shown("ActiveState", unit))
+    return state
+
+
+def answers(machine):
+    """Whether pvtzd answers on port 53."""
+    asked = machine.run("dig", "@127.0.0.1", "+short", "+tries=1", "+timeout=3", "x.one.example", check=False)
+    return asked.stdout.split() == ["192.0.2.7"]
+
+
+def test_installing_starts_nothing_and_touches_no_resolver(machine, package):
+    with machine.inside():
+        holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with holder:
+        holder.bind(("127.0.0.1", 53))
+        resolv_conf = (machine.root / "etc/resolv.conf").read_text()
+        said = package.install().stdout
+    assert "not started" in said and "systemctl enable --now pvtzd" in said
+    assert set(units(machine).values()) == {("disabled", "inactive")}
+    assert (machine.root / "etc/resolv.conf").read_text() == resolv_conf
+    assert machine.run("pvtzd", "check").returncode == 0
+    for page in ("install.md", "pvtzd.toml", "fallback.toml"):
+        assert machine.run("test", "-s", f"/usr/share/doc/pvtzd/{page}").returncode == 0, page
+
+
+def test_from_installing_to_removing(machine, package):
+    before = files(machine)
+    package.install()
+    machine.write("/etc/pvtzd/pvtzd.toml", CONFIGURATION)
+    machine.run("systemctl", "enable", "--now", "pvtzd")
+    assert set(units(machine).values()) == {("enabled", "active")}
+    assert answers(machine)
+
+    following = package.next()
+    first = machine.main_pid()
+    with machine.inside():
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with sock, Load(sock, ("127.0.0.1", 53), 500, "192.0.2.7") as load:
+        package.upgrade(following)
+        asked = load.asked
+        until(lambda: load.asked > asked + 100, "some queries more")
+    assert machine.main_pid() not in (0, first), "the new version runs"
+    assert (load.unanswered, load.wrong) == (0, [])
+    assert (machine.root / "etc/pvtzd/pvtzd.toml").read_text() == CONFIGURATION
+
+    package.remove()
+    assert not answers(machine)
+    assert machine.shown("LoadState") == "not-found"
+    assert (machine.root / package.kept.lstrip("/")).read_text() == CONFIGURATION
+    assert (machine.root / "var/lib/private/pvtzd").is_dir(), "its state is kept"
+    if isinstance(package, Deb):
+        machine.run("dpkg", "--purge", "pvtzd")
+        machine.run("rm", "-f", following)
+        left = files(machine) - before
+        assert {file for file in left if not file.startswith("/var/lib/private")} == set(), "every byte is gone"
+        assert machine.run("ls", "/var/lib/private").stdout == ""
+
+
+@pytest.mark.parametrize("given_back", [True, False])
+def test_removing_gives_the_resolver_back_first(machine, package, given_back):
+    package.install()
+    machine.write(RECORD, "{}")
+    # Plays a pvtzd that can or cannot give back; `resolver` has tests of its own.
+    verdict = f"rm {RECORD}" if given_back else "exit 1"
+    machine.write("/usr/bin/pvtzd", f'#!/bin/sh\necho "$@" >>/root/called\n{verdict}\n')
+    removed = package.remove(check=False)
+    assert (machine.root / "root/called").read_text() == "resolver give-back\n"
+    assert (removed.returncode == 0) == given_back, removed.stderr
+    assert (machine.shown("LoadState") == "not-found") == given_back
+    if not given_back:
+        assert "pvtzd is not removed" in removed.stderr
+
+
+def test_the_tarball_has_what_the_packages_have(tmp_path):
+    file = built("pvtzd-*.tar.gz")
+    subprocess.run(["tar", "-xzf", file, "-C", tmp_path], check=True)
+    (folder,) = tmp_path.iterdir()
+    for part in ("pvtzd", "systemd/pvtzd.service", "systemd/pvtzd.socket", "config/installed.toml", "docs/install.md"):
+        assert (folder / part).stat().st_size > 0, part
+    linked = subprocess.run(["ldd", folder / "pvtzd"], capture_output=True, text=True, check=False)
+    assert "statically linked" in linked.stdout + linked.stderr or "not a dynamic" in linked.stdout + linked.stderr
+
+
+# --- the image -------------------------------------------------------------------------------------------------
+
+
+def instructions(file):
+    """The instructions of the last stage of a Dockerfile: `(word, rest)`."""
+    text = re.sub(r"^\s*#.*\n", "", file.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    found = [tuple(line.split(None, 1)) for line in text.splitlines() if line.strip()]
+    last = max(number for number, (word, _) in enumerate(found) if word == "FROM")
+    return found[last:]
+
+
+def test_the_image_serves_with_nothing_but_its_files(namespace, tmp_path):
+    """There is no Docker here: its instructions are played on a folder that becomes the root."""
+    unpacked = tmp_path / "tarball"
+    unpacked.mkdir()
+    subprocess.run(["tar", "-xzf", built("pvtzd-*.tar.gz"), "-C", unpacked], check=True)
+    (program,) = unpacked.glob("*/pvtzd")
+    image = tmp_path / "image"
+    image.mkdir()
+    user = entry = None
+    for word, rest in instructions(PACKAGING / "Dockerfile"):
+        if word == "FROM":
+            assert rest == "scratch"
+        elif word == "COPY":
+            source, target = [part for part in rest.split() if not part.startswith("--")]
+            to = image / target.lstrip("/")
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(program if "--from" in rest else ROOT / source, to)
+        elif word == "USER":
+            user = rest
+        elif word == "ENTRYPOINT":
+            entry = words(rest)
+        elif word == "CMD":
+            command = words(rest)
+        elif word == "HEALTHCHECK":
+            health = words(rest.split("CMD", 1)[1])
+    assert user == "65532:65532" and entry == ["/pvtzd"]
+    namespace.run("sysctl", "-qw", "net.ipv4.ip_unprivileged_port_start=0")  # as Docker does
+    (image / "etc/resolv.conf").write_text("nameserver 127.0.0.9\n")  # nobody
+    (image / "dev").mkdir()
+    for device, number in (("random", 8), ("urandom", 9)):  # every container has them
+        namespace.run("mknod", "-m", "666", image / "dev" / device, "c", 1, number)
+    inside = ["chroot", f"--userspec={user}", "--groups=", str(image)]
+    server = namespace.process(*inside, *entry, *command, "--metadata", "off")
+    try:
+        server.logged('ready listen="0.0.0.0:53"')
+        assert namespace.run(*inside, *health, check=False).returncode == 0
+    finally:
+        assert server.stop() == 0, server.log
+    assert namespace.run(*inside, *health, check=False).returncode != 0, "nobody is there any more"
+
+
+def words(text):
+    return [word.strip('"') for word in shlex.split(text.strip("[] \n").replace(",", " "))]
+
+
+# --- Kubernetes ------------------------------------------------------------------------------------------------
+
+EXAMPLES = sorted((PACKAGING / "kubernetes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("version", ["1.29", None], ids=["oldest", "newest"])
+def test_the_examples_are_what_kubernetes_takes(file, version):
+    validator = Path(sys.executable).with_name("kubernetes-validate")
+    if not validator.exists():
+        pytest.skip("no kubernetes-validate: `pip install kubernetes-validate`")
+    chosen = ["--kubernetes-version", version] if version else []
+    done = subprocess.run([validator, "--strict", *chosen, file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (done.stdout + done.stderr).count("passed") == 2, "a configuration and what runs"
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_the_configurations_in_the_examples_are_without_faults(file, tmp_path):
+    yaml = pytest.importorskip("yaml")
+    configuration, runs = yaml.safe_load_all(file.read_text())
+    (tmp_path / "pvtzd.toml").write_text(configuration["data"]["pvtzd.toml"])
+    checked = subprocess.run(
+        [binary(), "check", "--config", tmp_path / "pvtzd.toml"], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0 and "0 warnings" in checked.stdout, checked.stdout + checked.stderr
+    pod = runs["spec"]["template"]["spec"]
+    (pvtzd,) = [one for one in pod["containers"] + pod["initContainers"] if one["name"] == "pvtzd"]
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        if probe in pvtzd:
+            command = pvtzd[probe]["exec"]["command"]
+            usage = subprocess.run([binary(), *command[1:], "--help"], capture_output=True, check=False)
+            assert command[0] == "/pvtzd" and usage.returncode == 0, command
