@@ -79,9 +79,8 @@ impl Errands {
         for visitor in visitors.drain(..) {
             let needs = &visitor.waiting.needs;
             let group = published.groups.get(&needs.fetch.group);
-            // With an old answer at hand there is a shorter deadline to keep; what is being asked is joined.
-            let usual = !needs.has_stale && !desk.live.inflight.contains(needs.fetch.cache_key());
-            let server = group.filter(|_| usual).and_then(|group| group.steady());
+            // With an old answer at hand there is a shorter deadline to keep.
+            let server = group.filter(|_| !needs.has_stale).and_then(|group| group.steady());
             let Some(server) = server else {
                 desk.go_the_long_way(visitor);
                 continue;
@@ -103,8 +102,11 @@ impl Errands {
             self.batches[place].push(errand);
         }
         let now = Instant::now();
+        // What somebody asks the long way is joined there, and what has come in the meantime is found there.
+        let known =
+            |key: &CacheKey| desk.live.inflight.contains(key) || hear::is_known(&desk.live, key).is_some();
         for (server, batch) in servers.into_iter().zip(&mut self.batches) {
-            for refused in self.relay.ask(server, batch, now) {
+            for refused in self.relay.ask(server, batch, &known, now) {
                 desk.go_the_long_way(refused.visitor);
             }
         }

@@ -84,11 +84,25 @@ impl std::error::Error for BindError {
     }
 }
 
+/// A port that the kernel chose for TCP may be taken for UDP: so often another one is tried.
+const PORT_TRIES: u32 = 16;
+
 /// Binds an address, with a UDP socket for each of `threads` threads.
 ///
 /// # Errors
 /// The address cannot be had: why, and who has it.
 pub fn bind(address: SocketAddr, threads: usize) -> Result<Listener, BindError> {
+    let mut tries = if address.port() == 0 { PORT_TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        match bind_once(address, threads) {
+            Err(error) if tries > 0 && error.cause.kind() == io::ErrorKind::AddrInUse => {}
+            done => return done,
+        }
+    }
+}
+
+fn bind_once(address: SocketAddr, threads: usize) -> Result<Listener, BindError> {
     let failed = |protocol, at, cause| failed(protocol, at, cause, "`[server] listen` or `--listen`");
     let tcp = tcp(address).map_err(|cause| failed("TCP", address, cause))?;
     let address = tcp.local_addr().map_err(|cause| failed("TCP", address, cause))?;

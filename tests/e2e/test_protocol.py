@@ -98,7 +98,7 @@ def test_do_is_echoed(server):
 
 def test_unknown_options_are_ignored_and_not_echoed(server):
     message = query("www.p.example")
-    options = [dns.edns.GenericOption(65001, b"abc"), dns.edns.GenericOption(10, b"12345678")]
+    options = [dns.edns.GenericOption(65001, b"abc"), dns.edns.GenericOption(3, b"")]
     message.use_edns(0, payload=1232, options=options)
     answer = dns.message.from_wire(exchange(server.where, message.to_wire()))
     assert answer.rcode() == dns.rcode.NOERROR and answer.options == ()

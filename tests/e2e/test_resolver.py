@@ -329,8 +329,8 @@ def test_an_immutable_file(instance):
 def test_without_rights(instance):
     in_a_vpc(instance)
     before = instance.picture()
-    instance.namespace.run("cp", binary(), "/run/pvtzd")
-    words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/run/pvtzd", "resolver", "take"]
+    instance.namespace.run("cp", binary(), "/run/a-copy")
+    words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/run/a-copy", "resolver", "take"]
     done = instance.namespace.run(*words, "--metadata", "off", check=False)
     assert done.returncode == 71 and "run this as root" in done.stderr, done.stderr
     assert instance.picture() == before

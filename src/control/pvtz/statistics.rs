@@ -174,10 +174,19 @@ pub fn top(ground: &Ground, params: &Params) -> Answer {
     rows.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let all: u64 = rows.iter().map(|(_, count)| count).sum();
     let mut answer = page.other_fields(rows.len());
-    let shown = page.cut(rows).map(|(mut row, count)| {
-        row["Count"] = count.into();
-        row["Ratio"] = ratio(count, all).into();
-        row
+    let at = minutes.last().map_or(0, |minute| minute.at * MINUTE);
+    let shown = page.cut(rows).map(|(row, count)| {
+        // Clients' models know these fields; what is not kept is empty.
+        let mut whole = json!({
+            "AggrTimestamp": at, "Count": count, "Ratio": ratio(count, all), "PreviousCount": 0,
+            "FluctuationValue": 0, "Latency": 0, "Module": "AUTH_ZONE", "ZoneId": "", "ZoneName": "", "VpcId": "",
+            "Rcode": "", "DomainName": "", "Line": "", "Protocol": "", "Qtype": "", "SourceIp": "", "SourceIsp": "",
+            "SourceRegion": "",
+        });
+        for (field, value) in row.as_object().into_iter().flatten() {
+            whole[field.as_str()] = value.clone();
+        }
+        whole
     });
     answer.insert("PageData".into(), shown.collect());
     Ok(answer)
@@ -197,7 +206,7 @@ pub fn history(ground: &Ground, params: &Params) -> Answer {
             let (all, good) = (sum(&counts), counts[0] + counts[1]);
             json!({
                 "Timestamp": at, "ZoneName": zone, "Count": all, "SuccessCount": good, "FailCount": all - good,
-                "Ratio": ratio(good, all),
+                "Ratio": ratio(good, all), "DomainName": "", "Protocol": "", "Qtype": "",
             })
         })
         .collect();

@@ -98,13 +98,22 @@ impl<T> Relay<T> {
     }
 
     /// Asks a server many questions, all of `errands`. What cannot be asked this way comes back, to go the long way.
-    pub fn ask(&mut self, server: &Arc<Server>, errands: &mut Vec<Errand<T>>, now: Instant) -> Vec<T> {
+    ///
+    /// `known` is looked at once a question is this relay's to ask: somebody else may ask it, or have brought the
+    /// answer, since the caller looked for it. Such a question comes back too.
+    pub fn ask(
+        &mut self,
+        server: &Arc<Server>,
+        errands: &mut Vec<Errand<T>>,
+        known: &impl Fn(&CacheKey) -> bool,
+        now: Instant,
+    ) -> Vec<T> {
         let place = self.roads.iter().position(|road| road.leads_to(server)).unwrap_or_else(|| {
             self.roads.push(Road::new(self.number, server, self.asked.clone()));
             self.number += 1;
             self.roads.len() - 1
         });
-        self.roads[place].send(server, &self.epoll, errands, now)
+        self.roads[place].send(server, &self.epoll, errands, known, now)
     }
 
     /// Waits until there is something to do, not for long, and takes the replies that are there. True when `own`, a

@@ -2,6 +2,7 @@
 
 use super::socket::{Arrival, Inbox, Open, Socket};
 use super::{Asked, BATCH, Clerk, Errand, Replied};
+use crate::engine::cache::CacheKey;
 use crate::upstream::policy::hedge_delay;
 use crate::upstream::server::Server;
 use crate::upstream::transport;
@@ -109,6 +110,7 @@ impl<T> Road<T> {
         server: &Server,
         epoll: &Epoll,
         errands: &mut Vec<Errand<T>>,
+        known: &impl Fn(&CacheKey) -> bool,
         now: Instant,
     ) -> Vec<T> {
         let manner = server.manner();
@@ -132,6 +134,11 @@ impl<T> Road<T> {
             };
             if !self.asked.begin(hash) {
                 refused.push(waiter); // the long way waits for what another relay brings
+                continue;
+            }
+            if known(&key) {
+                self.asked.end(hash);
+                refused.push(waiter); // another relay has just brought it
                 continue;
             }
             if !server.admit_relayed() {

@@ -110,7 +110,7 @@ impl World {
 
     fn ask_at(&self, upstream: &Upstream, questions: &[(&str, u32)], now: Instant) -> Vec<u32> {
         let mut errands = questions.iter().map(|&(name, waiter)| errand(name, waiter)).collect();
-        self.relay.borrow_mut().ask(&upstream.server, &mut errands, now)
+        self.relay.borrow_mut().ask(&upstream.server, &mut errands, &|_| false, now)
     }
 
     /// One turn; true when the clients' socket can be read.

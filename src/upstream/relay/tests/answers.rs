@@ -78,7 +78,7 @@ fn other_flags_are_another_question() {
     let plain = errand("www.example", 1);
     let key = CacheKey::new(GroupKey(0), &plain.key.name(), RecordType::A, flags);
     let flagged = Errand { key, waiter: 2 };
-    world.relay.borrow_mut().ask(&upstream.server, &mut vec![plain, flagged], world.now);
+    world.relay.borrow_mut().ask(&upstream.server, &mut vec![plain, flagged], &|_| false, world.now);
     let (first, second) = (upstream.hear().asked.message, upstream.hear().asked.message);
     assert!(!first.checking_disabled && second.checking_disabled);
     assert!(second.edns.is_some_and(|edns| edns.flags().dnssec_ok));
@@ -123,6 +123,21 @@ async fn what_another_relay_asks_is_waited_for_and_not_asked() {
     assert!(other.ask(&upstream, &[("www.example", 4)]).is_empty());
     drop(other);
     asked.ended(&key).await;
+}
+
+#[tokio::test]
+async fn what_came_since_the_caller_looked_is_not_asked_again() {
+    let (asked, upstream) = (Arc::<List>::default(), Upstream::new());
+    let world = World::beside(asked.clone());
+    let mut errands = vec![errand("www.example", 1), errand("new.example", 2)];
+    let came = errands[0].key.clone();
+    let refused =
+        world.relay.borrow_mut().ask(&upstream.server, &mut errands, &|key| *key == came, world.now);
+    assert_eq!(refused, [1]);
+    asked.ended(&came).await; // nobody is made to wait for it
+    upstream.answer(&upstream.hear(), 7);
+    world.expect([Told::Plain(2, 7)]);
+    upstream.hears_nothing();
 }
 
 #[test]
