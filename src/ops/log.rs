@@ -6,8 +6,8 @@ use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::callsite::Identifier;
-use tracing::{Event, Metadata, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{Format, Full, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::{Context, Filter, SubscriberExt};
@@ -21,12 +21,15 @@ const BURST: u32 = 5;
 /// The window.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Sets logs up for the process. `level` comes from the command line, `RUST_LOG` goes before it.
+/// Sets logs up for the process. `level` comes from the command line, `RUST_LOG` goes before it: a level, or one for
+/// each target, such as `warn,pvtzd::upstream=debug`.
 ///
 /// # Errors
 /// Logs were set up already.
 pub fn set_up(level: &str) -> Result<(), TryInitError> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let wanted = std::env::var("RUST_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
+    let filter =
+        wanted.or_else(|| level.parse().ok()).unwrap_or_else(|| Targets::new().with_default(Level::INFO));
     let hold_back = Arc::new(HoldBack::default());
     let terminal = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let format = Tell { hold_back: hold_back.clone(), inner: Format::default().with_target(false) };
