@@ -98,7 +98,7 @@ fn the_examples_of_the_documented_file_work() {
 #[test]
 fn the_samples_work() {
     let fallback = good(FALLBACK);
-    assert_eq!(fallback.server.listen, ["127.0.0.1:53".parse().unwrap(), "[::1]:53".parse().unwrap()]);
+    assert_eq!(fallback.server.listen, ["127.0.0.1:53".parse().unwrap()]);
     assert!(fallback.wants_metadata());
     let lab = good(LAB);
     assert!(!lab.wants_metadata());

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from .namespace import within_network
+from .namespace import give_address, within_network
 from .process import ROOT, binary
 from .wait import until
 
@@ -93,6 +93,15 @@ class Machine:
         )
         assert not check or done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done
+
+    @property
+    def prefix(self):
+        """What goes before a command line to run it in here."""
+        return tuple(self.words())
+
+    def address(self, address):
+        """Gives it an address."""
+        give_address(self, address)
 
     def write(self, path, text):
         """Writes a file."""

@@ -48,13 +48,8 @@ class Namespace:
         return file
 
     def address(self, address):
-        """Gives the machine an address: on a dummy interface where the kernel has them, else on lo."""
-        if self.run("ip", "link", "show", "vpc0", check=False).returncode != 0:
-            made = self.run("ip", "link", "add", "vpc0", "type", "dummy", check=False)
-            if made.returncode == 0:
-                self.run("ip", "link", "set", "vpc0", "up")
-        has_dummy = self.run("ip", "link", "show", "vpc0", check=False).returncode == 0
-        self.run("ip", "address", "add", f"{address}/32", "dev", "vpc0" if has_dummy else "lo")
+        """Gives the machine an address."""
+        give_address(self, address)
 
     def join(self, other, own="10.99.0.1", theirs="10.99.0.2"):
         """A cable to another machine, with an address at each end and the way to everything else."""
@@ -81,6 +76,16 @@ class Namespace:
     def close(self):
         self._holder.stdin.close()
         self._holder.wait()
+
+
+def give_address(machine, address):
+    """Gives a machine an address: on a dummy interface where the kernel has them, else on lo."""
+    if machine.run("ip", "link", "show", "vpc0", check=False).returncode != 0:
+        made = machine.run("ip", "link", "add", "vpc0", "type", "dummy", check=False)
+        if made.returncode == 0:
+            machine.run("ip", "link", "set", "vpc0", "up")
+    has_dummy = machine.run("ip", "link", "show", "vpc0", check=False).returncode == 0
+    machine.run("ip", "address", "replace", f"{address}/32", "dev", "vpc0" if has_dummy else "lo")
 
 
 @contextlib.contextmanager
