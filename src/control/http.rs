@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -33,6 +34,10 @@ const HEAD: usize = 128 << 10;
 /// instead of a broken connection.
 const THROWN_AWAY: usize = 64 << 20;
 
+/// Octets of a body that every connection may have us hold. A longer one, an import, waits for one of
+/// [`Limits::long_bodies`]: strangers come this far, since a signature counts only with the body that it covers.
+const ORDINARY_BODY: usize = 256 << 10;
+
 /// What a server allows.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -42,6 +47,8 @@ pub struct Limits {
     pub head: Duration,
     /// How long a request's body may take.
     pub body: Duration,
+    /// A permit for each body beyond [`ORDINARY_BODY`] that is held at a time.
+    pub long_bodies: Arc<Semaphore>,
 }
 
 impl Default for Limits {
@@ -50,6 +57,7 @@ impl Default for Limits {
             connections: Connections::new(256),
             head: Duration::from_secs(30),
             body: Duration::from_secs(10),
+            long_bodies: Arc::new(Semaphore::new(2)),
         }
     }
 }
@@ -107,12 +115,11 @@ async fn converse<S: Service>(
     limits: &Limits,
     place: Arc<Place>,
 ) {
-    let patience = limits.body;
     let respond = service_fn(|request| {
         let (gateway, place) = (gateway.clone(), place.clone());
         async move {
             let busy = place.busy();
-            let mut response = respond(request, peer, &gateway, patience).await;
+            let mut response = respond(request, peer, &gateway, limits).await;
             if busy.is_none() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -136,7 +143,7 @@ async fn respond<S: Service>(
     request: Request<Incoming>,
     peer: IpAddr,
     gateway: &Gateway<S>,
-    patience: Duration,
+    limits: &Limits,
 ) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let mut http = HttpRequest {
@@ -157,20 +164,29 @@ async fn respond<S: Service>(
         return response;
     }
     let waits_for_word = head.headers.contains_key(header::EXPECT);
-    let read = timeout(patience, read_body(body, gateway.body_limit(), waits_for_word));
-    match read.await {
-        Ok(Ok(body)) => http.body = body,
+    let patience = limits.body;
+    let read = read_body(body, gateway.body_limit(), waits_for_word, &limits.long_bodies);
+    let _held = match timeout(patience, read).await {
+        Ok(Ok((body, permit))) => {
+            http.body = body;
+            permit
+        }
         Ok(Err(error)) => return refused(error, &http),
         Err(_) => {
             let message = format!("The body did not come within {} seconds.", patience.as_secs_f32());
             return refused(ApiError::new("RequestTimeout", message).with_status(408), &http);
         }
-    }
+    };
     finished(gateway.handle(&http, peer, SystemTime::now()).await)
 }
 
-/// The whole body. Of one that is too long nothing is kept.
-async fn read_body(mut body: Incoming, limit: usize, waits_for_word: bool) -> Result<Vec<u8>, ApiError> {
+/// The whole body, and the right to hold it if it is a long one. Of one that is too long nothing is kept.
+async fn read_body(
+    mut body: Incoming,
+    limit: usize,
+    waits_for_word: bool,
+    long_bodies: &Arc<Semaphore>,
+) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), ApiError> {
     let too_long = || {
         let message = format!("The body is longer than {limit} octets.");
         Err(ApiError::new("RequestEntityTooLarge", message).with_status(413))
@@ -180,7 +196,7 @@ async fn read_body(mut body: Incoming, limit: usize, waits_for_word: bool) -> Re
     if !keeps && waits_for_word {
         return too_long(); // "Expect: 100-continue": nothing of it was sent yet
     }
-    let (mut kept, mut length) = (Vec::new(), 0usize);
+    let (mut kept, mut length, mut permit) = (Vec::new(), 0usize, None);
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
             return Err(ApiError::new("IncompleteBody", "The body ended before it was whole."));
@@ -188,15 +204,18 @@ async fn read_body(mut body: Incoming, limit: usize, waits_for_word: bool) -> Re
         let Ok(data) = frame.into_data() else { continue };
         length = length.saturating_add(data.len());
         if length <= limit && keeps {
+            if length > ORDINARY_BODY && permit.is_none() {
+                permit = long_bodies.clone().acquire_owned().await.ok();
+            }
             kept.extend_from_slice(&data);
         } else {
-            kept = Vec::new();
+            (kept, permit) = (Vec::new(), None);
         }
         if length > limit.saturating_add(THROWN_AWAY) {
             break;
         }
     }
-    if length > limit { too_long() } else { Ok(kept) }
+    if length > limit { too_long() } else { Ok((kept, permit)) }
 }
 
 /// A refusal before the gateway. What is left of the request may be unread, so the connection ends.

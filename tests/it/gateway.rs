@@ -9,8 +9,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
 
-/// Answers with the parameters; takes bodies of 64 KiB.
+/// Answers with the parameters; takes bodies of 1 MiB.
 struct Echo;
 
 impl Service for Echo {
@@ -19,7 +20,7 @@ impl Service for Echo {
     }
 
     fn body_limit(&self) -> usize {
-        64 << 10
+        1 << 20
     }
 
     async fn call(&self, call: Call) -> Answer {
@@ -204,6 +205,21 @@ fn a_body_that_is_too_long_is_refused_and_not_kept() {
     // announced, with nothing sent before it is asked for
     let head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10485760\r\nExpect: 100-continue\r\n\r\n";
     assert_refused(&server.exchange(head), 413, "RequestEntityTooLarge");
+    server.assert_alive();
+}
+
+#[test]
+fn long_bodies_wait_for_their_turn_and_others_do_not() {
+    let value = "a".repeat(300 << 10);
+    let long: Params = [("ZoneName", value.as_str())].into_iter().collect();
+    let answer = Server::start().call("lab-secret", "AddZone", &long).unwrap();
+    assert_eq!(answer["ZoneName"], value);
+    // all turns are taken
+    let long_bodies = Arc::new(Semaphore::new(0));
+    let server = Server::with(Limits { long_bodies, body: Duration::from_millis(100), ..Limits::default() });
+    let head = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", value.len());
+    let response = server.exchange(&[head.as_bytes(), value.as_bytes()].concat());
+    assert_refused(&response, 408, "RequestTimeout");
     server.assert_alive();
 }
 
