@@ -6,11 +6,13 @@
 
 use super::local::LocalNames;
 use super::name::NameKey;
+use super::rebinding::Rebinding;
 use super::view::Sight;
 pub use super::view::{MatchedRule, View};
 use super::zone::{Zone, ZoneOrigin};
 use hickory_proto::rr::Name;
 use ipnet::IpNet;
+use quick_cache::DefaultHashBuilder;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -68,6 +70,8 @@ pub struct CatalogSpec {
     pub rules: Vec<Rule>,
     /// Special-use names that are answered here.
     pub local_names: LocalNames,
+    /// Whether the default upstreams may lead names to inner addresses.
+    pub rebinding: Rebinding,
 }
 
 /// Why a catalog cannot be built. Numbers are places in the lists of [`CatalogSpec`].
@@ -167,7 +171,7 @@ pub struct Catalog {
 }
 
 /// For each prefix length that occurs, longest first: network -> view.
-type Clients = Vec<(u8, bool, HashMap<IpAddr, usize>)>;
+type Clients = Vec<(u8, bool, HashMap<IpAddr, usize, DefaultHashBuilder>)>;
 
 /// Custom lines by address.
 #[derive(Debug, Default)]
@@ -249,6 +253,7 @@ impl Catalog {
             own: Arc::new(own.see(&spec)),
             shared: shared.clone(),
             local_names: spec.local_names,
+            rebinding: spec.rebinding.clone(),
         };
         let outside = view(None, 0, Placed::default());
         let views = spec.vpcs.iter().zip(own).enumerate();
@@ -427,7 +432,7 @@ impl Placed {
 
 /// Groups the VPCs' CIDRs by prefix length, longest first.
 fn index_clients(vpcs: &[Vpc], faults: &mut Vec<CatalogFault>) -> Clients {
-    let mut index: HashMap<(u8, bool), HashMap<IpAddr, usize>> = HashMap::new();
+    let mut index: HashMap<(u8, bool), HashMap<_, _, DefaultHashBuilder>> = HashMap::new();
     for (place, vpc) in vpcs.iter().enumerate() {
         if let Some(first) = vpcs[..place].iter().position(|other| other.id == vpc.id) {
             faults.push(CatalogFault::VpcTwice { first, second: place });

@@ -4,6 +4,7 @@
 //! The entries lie in a fixed number of shards. A copy shares them all; a change copies the one it falls in.
 
 use super::name::NameKey;
+use quick_cache::DefaultHashBuilder;
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -49,10 +50,13 @@ impl ShardKey for u64 {
     }
 }
 
+/// One of them. Its keys are the configuration's, so that a quick hash will do.
+type Shard<K, V> = HashMap<K, V, DefaultHashBuilder>;
+
 /// The map.
 #[derive(Debug)]
 pub struct Sharded<K, V> {
-    shards: Arc<[Arc<HashMap<K, V>>]>,
+    shards: Arc<[Arc<Shard<K, V>>]>,
     len: usize,
 }
 
@@ -64,7 +68,7 @@ impl<K, V> Clone for Sharded<K, V> {
 
 impl<K, V> Default for Sharded<K, V> {
     fn default() -> Self {
-        let empty = Arc::new(HashMap::new());
+        let empty = Arc::new(Shard::default());
         Self { shards: vec![empty; SHARDS].into(), len: 0 }
     }
 }
@@ -124,7 +128,7 @@ impl<K: ShardKey + Clone, V: Clone> Sharded<K, V> {
     }
 
     /// A shard of one's own.
-    fn shard_of(&mut self, shard: u8) -> &mut HashMap<K, V> {
+    fn shard_of(&mut self, shard: u8) -> &mut Shard<K, V> {
         Arc::make_mut(&mut Arc::make_mut(&mut self.shards)[usize::from(shard)])
     }
 }

@@ -1,10 +1,12 @@
 """Encrypted DNS with other people's clients and servers: kdig, dnsperf, curl, dnspython, unbound."""
 
-import importlib.util
+import os
 import re
 import signal
 import subprocess
 
+import dns.message
+import dns.query
 import pytest
 from harness import servers
 from harness.fake import address
@@ -100,47 +102,52 @@ def test_unbound_is_asked_over_tls(start, certificate, authority, fake, tmp_path
         resolver.kill()
 
 
-def built_with_all():
-    """Whether the program under test has DoH and DoQ."""
-    probe = '[server]\nlisten_https = ["127.0.0.1:0"]\ncertificate = "c"\nkey = "k"\n'
-    command = [binary(), "check", "--config", "/dev/stdin"]
-    return subprocess.run(command, input=probe, text=True, capture_output=True, check=False).returncode == 0
+def test_a_build_without_https_and_quic_says_so(tmp_path):
+    text = '[server]\nlisten_https = ["127.0.0.1:0"]\n[upstream]\nservers = ["quic://192.0.2.1"]\n'
+    (tmp_path / "pvtzd.toml").write_text(text)
+    command = [binary(), "check", "--config", tmp_path / "pvtzd.toml"]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    assert done.returncode == 78
+    assert done.stderr.count("this build has no DoH/DoQ") == 2, done.stderr
 
 
-if binary().exists() and built_with_all():
+@pytest.fixture
+def built_with_all(monkeypatch):
+    """The program under test is the one that has DoH and DoQ too."""
+    program = os.environ.get("PVTZD_ENCRYPTED")
+    if not program:
+        pytest.skip("no program with DoH and DoQ: PVTZD_ENCRYPTED")
+    monkeypatch.setenv("PVTZD", program)
 
-    def test_kdig_and_curl_ask_over_https(start, certificate):
-        files = certificate()
-        server = start(listener(files, "https") + ZONE)
-        where = port(server, "HTTPS")
-        for words in (["+https"], ["+https-get"]):
-            said = kdig(where, files[0], *words)
-            assert "10.0.0.1" in said and "status: 200" in said, said
-        url = f"https://dns.example:{where}"
-        shared = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", files[0]]
-        shared += ["--resolve", f"dns.example:{where}:127.0.0.1"]
-        rows = [
-            ([f"{url}/elsewhere"], "404"),
-            ([f"{url}/dns-query?dns=AAAA"], "400"),
-            (["-H", "content-type: text/plain", "-d", "x", f"{url}/dns-query"], "415"),
-            (["-X", "PUT", f"{url}/dns-query"], "405"),
-        ]
-        for words, status in rows:
-            assert subprocess.run([*shared, *words], capture_output=True, text=True, check=True).stdout == status
-        # nobody listens at the address that curl is told; that it was told one is what counts
-        trial = ["curl", "-sv", "--doh-url", f"{url}/dns-query", "--doh-insecure", *shared[-2:]]
-        said = subprocess.run([*trial, "http://www.p.example:1/", "-m", "2"], capture_output=True, text=True, check=False)
-        assert "10.0.0.1" in said.stderr, said.stderr
 
-    if importlib.util.find_spec("aioquic"):
+def test_kdig_and_curl_ask_over_https(built_with_all, start, certificate):
+    files = certificate()
+    server = start(listener(files, "https") + ZONE)
+    where = port(server, "HTTPS")
+    for words in (["+https"], ["+https-get"]):
+        said = kdig(where, files[0], *words)
+        assert "10.0.0.1" in said and "status: 200" in said, said
+    url = f"https://dns.example:{where}"
+    shared = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", files[0]]
+    shared += ["--resolve", f"dns.example:{where}:127.0.0.1"]
+    rows = [
+        ([f"{url}/elsewhere"], "404"),
+        ([f"{url}/dns-query?dns=AAAA"], "400"),
+        (["-H", "content-type: text/plain", "-d", "x", f"{url}/dns-query"], "415"),
+        (["-X", "PUT", f"{url}/dns-query"], "405"),
+    ]
+    for words, status in rows:
+        assert subprocess.run([*shared, *words], capture_output=True, text=True, check=True).stdout == status
+    # nobody listens at the address that curl is told; that it was told one is what counts
+    trial = ["curl", "-sv", "--doh-url", f"{url}/dns-query", "--doh-insecure", *shared[-2:]]
+    said = subprocess.run([*trial, "http://www.p.example:1/", "-m", "2"], capture_output=True, text=True, check=False)
+    assert "10.0.0.1" in said.stderr, said.stderr
 
-        def test_dnspython_asks_over_quic(start, certificate):
-            import dns.message
-            import dns.query
 
-            files = certificate()
-            server = start(listener(files, "quic") + ZONE)
-            query = dns.message.make_query("www.p.example", "A", use_edns=0, pad=128)
-            words = {"port": port(server, "QUIC"), "server_hostname": "dns.example", "verify": str(files[0])}
-            answer = dns.query.quic(query, "127.0.0.1", timeout=10, **words)
-            assert "10.0.0.1" in str(answer.answer[0])
+def test_dnspython_asks_over_quic(built_with_all, start, certificate):
+    files = certificate()
+    server = start(listener(files, "quic") + ZONE)
+    query = dns.message.make_query("www.p.example", "A", use_edns=0, pad=128)
+    words = {"port": port(server, "QUIC"), "server_hostname": "dns.example", "verify": str(files[0])}
+    answer = dns.query.quic(query, "127.0.0.1", timeout=10, **words)
+    assert "10.0.0.1" in str(answer.answer[0])

@@ -167,9 +167,8 @@ def test_the_fallback_sample_does_its_job(machine):
     nameservers(machine, "127.0.0.1", RESOLVERS[0])
     text = (ROOT / "config" / "fallback.toml").read_text()
     server = machine.pvtzd(text, listen=(), arguments=("--state-dir", "/run/pvtzd"))
-    assert server.listening == [("127.0.0.1", 53), ("::1", 53)]
-    for where in server.listening:
-        assert machine.ask("ecs.cn-hangzhou.aliyuncs.com", where=where).values[-1] == GATEWAY
+    assert server.listening == [("127.0.0.1", 53)]
+    assert machine.ask("ecs.cn-hangzhou.aliyuncs.com").values[-1] == GATEWAY
 
 
 def test_a_network_that_comes_up_late(machine):
