@@ -79,6 +79,7 @@ impl Config {
                 .collect(),
             rules: rules.collect(),
             local_names: self.server.local_names,
+            rebinding: self.upstream.rebinding.clone(),
             vpcs,
         }
     }

@@ -8,7 +8,7 @@ use super::zones::ZoneEntry;
 use crate::engine::catalog::{Catalog, CatalogFault, CatalogSpec, GroupKey, Rule, Scope};
 use crate::engine::record;
 use crate::engine::zone::{RecordFaultKind, Zone, ZoneSpec};
-use crate::engine::{local::LocalNames, name};
+use crate::engine::{local::LocalNames, name, rebinding::Rebinding};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -33,6 +33,7 @@ pub(super) fn contradictions(reader: &Reader, spec: &Spec) -> Scopes {
         zones: zones.into_iter().zip(scopes.zones.iter().cloned()).collect(),
         rules: spec.forwards.iter().zip(&scopes.forwards).map(rule).collect(),
         local_names: LocalNames::NONE,
+        rebinding: Rebinding::Allowed,
     };
     if let Err(faults) = Catalog::build(catalog) {
         for fault in faults {

@@ -10,6 +10,8 @@ use super::zones::{self, ZoneEntry};
 use super::{Cache, Endpoints, Expect, Expected, Regions, Server, Servers, Target, Upstream, endpoints};
 use crate::engine::catalog::Vpc;
 use crate::engine::local::LocalNames;
+use crate::engine::name::NameKey;
+use crate::engine::rebinding::Rebinding;
 use crate::engine::{name, record};
 use crate::state::rate::MAX_RATE;
 use crate::upstream::{ServerAddress, Strategy};
@@ -339,8 +341,19 @@ fn upstream(section: &mut Section) -> (Upstream, Vec<Located<ServerAddress>>) {
         bootstrap: values(
             section.take("bootstrap", |value| value.list(Value::bootstrap)).unwrap_or_default(),
         ),
+        rebinding: rebinding(section),
     };
     (upstream, listed)
+}
+
+/// `rebind_protection` and its exceptions.
+fn rebinding(section: &mut Section) -> Rebinding {
+    let barred = section.take("rebind_protection", Value::flag).unwrap_or(false);
+    let exceptions = section.take("rebind_exceptions", |value| value.list(Value::name)).unwrap_or_default();
+    match barred {
+        true => Rebinding::Barred(exceptions.iter().map(|name| NameKey::of(&name.value)).collect()),
+        false => Rebinding::Allowed,
+    }
 }
 
 /// `[cache]`

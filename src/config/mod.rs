@@ -32,6 +32,7 @@ pub use ops::{ControlSocket, Log, Ops, QueryLog};
 
 use crate::engine::catalog::{Scope, Vpc};
 use crate::engine::local::LocalNames;
+use crate::engine::rebinding::Rebinding;
 use crate::engine::zone::ZoneSpec;
 use crate::upstream::{ServerAddress, Strategy};
 use hickory_proto::rr::{Name, RData, RecordType};
@@ -265,6 +266,8 @@ pub struct Upstream {
     pub tls_ca: Option<PathBuf>,
     /// Who is asked for the addresses of servers that are known by name.
     pub bootstrap: Vec<ServerAddress>,
+    /// Whether they may lead names to inner addresses.
+    pub rebinding: Rebinding,
 }
 
 impl Default for Upstream {
@@ -275,6 +278,7 @@ impl Default for Upstream {
             max_in_flight: 1000,
             tls_ca: None,
             bootstrap: Vec::new(),
+            rebinding: Rebinding::default(),
         }
     }
 }

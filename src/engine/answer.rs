@@ -23,6 +23,8 @@ impl ExtendedError {
     pub const STALE_ANSWER: u16 = 3;
     /// Cached error.
     pub const CACHED_ERROR: u16 = 13;
+    /// Blocked: by a policy of this server's operator.
+    pub const BLOCKED: u16 = 15;
     /// Prohibited: this client may not ask.
     pub const PROHIBITED: u16 = 18;
     /// Stale NXDOMAIN answer.

@@ -11,6 +11,7 @@ use super::catalog::{GroupKey, View};
 use super::decide::{Decision, decide};
 use super::local::LocalOutcome;
 use super::name::NameKey;
+use super::rebinding::is_inner;
 use super::request::Question;
 use super::zone::{Order, Rrset, soa_data, synthesised};
 use hickory_proto::op::ResponseCode;
@@ -73,6 +74,8 @@ pub struct Chain<'v> {
     hops: Vec<Hop>,
     /// The name asked for exists, whatever the upstream says.
     exists: bool,
+    /// A private zone led here, so that inner addresses are what is meant.
+    private: bool,
     authentic: bool,
     stale: Option<ExtendedError>,
     holdings: Option<Vec<Holding>>,
@@ -95,6 +98,7 @@ impl<'v> Chain<'v> {
             authority: Vec::new(),
             hops: Vec::with_capacity(2),
             exists: false,
+            private: false,
             authentic: true,
             stale: None,
             holdings: Some(Vec::new()),
@@ -131,11 +135,17 @@ impl<'v> Chain<'v> {
         let before = (self.answers.len(), self.authority.len());
         self.answers.extend(entry.answers(&self.name, ttl));
         self.authority.extend(entry.authority(&self.name, ttl));
+        let barred = self.bar_inner_addresses(before.0);
         self.hold(before, Some(entry.expires()), Some(entry.due()));
         if entry.outcome == Outcome::Rrset {
             self.rotate_addresses(before.0);
         }
         match &entry.outcome {
+            Outcome::Rrset if barred => {
+                let text = "the upstream leads this name to an inner address; see rebind_protection";
+                self.end =
+                    Some((ResponseCode::NoError, Some(ExtendedError::new(ExtendedError::BLOCKED, text))));
+            }
             Outcome::Rrset | Outcome::NoData => self.finish(ResponseCode::NoError),
             Outcome::NxDomain if self.exists => self.finish(ResponseCode::NoError),
             Outcome::NxDomain => self.finish(ResponseCode::NXDomain),
@@ -192,7 +202,12 @@ impl<'v> Chain<'v> {
         }
         self.seen.push(self.key.clone());
         let view = self.view;
-        match decide(view, &self.key, self.rtype) {
+        let decision = decide(view, &self.key, self.rtype);
+        self.private |= matches!(
+            decision,
+            Decision::Found(..) | Decision::Alias(..) | Decision::Forward { through: Some(_), .. }
+        );
+        match decision {
             Decision::Found(zone, set) => {
                 self.note(Source::Zone(zone.apex().clone()));
                 self.authentic = false;
@@ -244,6 +259,28 @@ impl<'v> Chain<'v> {
             }
         }
         None
+    }
+
+    /// Takes inner addresses out of what the default upstreams just said, where that is asked for; true if nothing of
+    /// the set is left.
+    fn bar_inner_addresses(&mut self, first: usize) -> bool {
+        let by_default =
+            matches!(self.hops.last(), Some(Hop { source: Source::Forwarded { rule: None, .. }, .. }));
+        if self.private || !by_default || !self.view.rebinding.bars(&self.key) {
+            return false;
+        }
+        let said = self.answers.split_off(first);
+        if !said.iter().any(|record| is_inner(&record.data)) {
+            self.answers.extend(said);
+            return false;
+        }
+        // signatures go with the set that they sign
+        self.authentic = false;
+        let rtype = self.rtype;
+        self.answers.extend(
+            said.into_iter().filter(|record| record.record_type() == rtype && !is_inner(&record.data)),
+        );
+        self.answers.len() == first
     }
 
     /// Rotates an upstream's address set as a private one is, so that clients that take the first spread.

@@ -42,6 +42,7 @@ fn world(zones: Vec<(ZoneSpec, Scope)>, rules: &[(&str, u32)], upstream: &[&str]
             .collect(),
         rules: rules.collect(),
         local_names: LocalNames::default(),
+        ..Default::default()
     };
     World {
         catalog: Catalog::build(spec).unwrap(),

@@ -18,6 +18,7 @@ pub mod local;
 pub mod name;
 pub mod padding;
 pub mod reading;
+pub mod rebinding;
 pub mod record;
 pub mod reply;
 pub mod request;

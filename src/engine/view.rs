@@ -3,6 +3,7 @@
 use super::catalog::{GroupKey, Vpc};
 use super::local::LocalNames;
 use super::name::NameKey;
+use super::rebinding::Rebinding;
 use super::sharded::Sharded;
 use super::zone::Zone;
 use std::sync::Arc;
@@ -90,6 +91,8 @@ pub struct View {
     pub(super) own: Arc<Sight>,
     pub(super) shared: Arc<Sight>,
     pub(super) local_names: LocalNames,
+    /// Whether the default upstreams may lead names to inner addresses.
+    pub rebinding: Rebinding,
 }
 
 impl View {
