@@ -10,9 +10,9 @@ use super::rebinding::Rebinding;
 use super::view::Sight;
 pub use super::view::{MatchedRule, View};
 use super::zone::{Zone, ZoneOrigin};
+use foldhash::fast::RandomState;
 use hickory_proto::rr::Name;
 use ipnet::IpNet;
-use quick_cache::DefaultHashBuilder;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -171,7 +171,7 @@ pub struct Catalog {
 }
 
 /// For each prefix length that occurs, longest first: network -> view.
-type Clients = Vec<(u8, bool, HashMap<IpAddr, usize, DefaultHashBuilder>)>;
+type Clients = Vec<(u8, bool, HashMap<IpAddr, usize, RandomState>)>;
 
 /// Custom lines by address.
 #[derive(Debug, Default)]
@@ -432,7 +432,7 @@ impl Placed {
 
 /// Groups the VPCs' CIDRs by prefix length, longest first.
 fn index_clients(vpcs: &[Vpc], faults: &mut Vec<CatalogFault>) -> Clients {
-    let mut index: HashMap<(u8, bool), HashMap<_, _, DefaultHashBuilder>> = HashMap::new();
+    let mut index: HashMap<(u8, bool), HashMap<_, _, RandomState>> = HashMap::new();
     for (place, vpc) in vpcs.iter().enumerate() {
         if let Some(first) = vpcs[..place].iter().position(|other| other.id == vpc.id) {
             faults.push(CatalogFault::VpcTwice { first, second: place });

@@ -4,7 +4,7 @@
 //! The entries lie in a fixed number of shards. A copy shares them all; a change copies the one it falls in.
 
 use super::name::NameKey;
-use quick_cache::DefaultHashBuilder;
+use foldhash::fast::RandomState;
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -51,7 +51,7 @@ impl ShardKey for u64 {
 }
 
 /// One of them. Its keys are the configuration's, so that a quick hash will do.
-type Shard<K, V> = HashMap<K, V, DefaultHashBuilder>;
+type Shard<K, V> = HashMap<K, V, RandomState>;
 
 /// The map.
 #[derive(Debug)]

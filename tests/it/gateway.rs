@@ -122,7 +122,7 @@ fn our_own_client_is_answered() {
     };
     assert_eq!(refused("lab-secret", "Refuse"), (400, "Zone.NotExists".into()));
     assert_eq!(refused("wrong", "AddZone"), (400, "SignatureDoesNotMatch".into()));
-    let long: Params = [("A", "x".repeat(64 << 10))].into_iter().collect();
+    let long: Params = [("A", "x".repeat(1 << 20))].into_iter().collect();
     match server.call("lab-secret", "AddZone", &long) {
         Err(CallError::Refused(error, _)) => assert_eq!(error.status, 413),
         other => panic!("{other:?}"),
