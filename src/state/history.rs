@@ -53,11 +53,10 @@ impl History {
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let minute = now.since(&ring.before, at);
         ring.before = now;
+        // Minutes that lie ahead are from before the wall clock was put back.
+        ring.minutes.retain(|minute| minute.at <= at && at < minute.at + MINUTES as u64);
         if minute.answers != [0; OUTCOMES] {
             ring.minutes.push_back(Arc::new(minute));
-        }
-        while ring.minutes.front().is_some_and(|minute| minute.at + MINUTES as u64 <= at) {
-            ring.minutes.pop_front();
         }
     }
 
@@ -66,7 +65,8 @@ impl History {
         let now = Totals::of(tallies);
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let oldest = (at + 1).saturating_sub(MINUTES as u64);
-        let mut minutes: Vec<_> = ring.minutes.iter().filter(|minute| minute.at >= oldest).cloned().collect();
+        let shown = ring.minutes.iter().filter(|minute| (oldest..=at).contains(&minute.at));
+        let mut minutes: Vec<_> = shown.cloned().collect();
         let current = now.since(&ring.before, at);
         if current.answers != [0; OUTCOMES] {
             minutes.push(Arc::new(current));
@@ -150,5 +150,20 @@ mod tests {
         let last = history.minutes(&tallies, 3001).pop().unwrap();
         assert_eq!((last.places.len(), last.places[0]), (PLACES, (1000, [2, 0, 0, 0])));
         assert_eq!(last.places[PLACES - 1], (CROWD, [1000 - PLACES as u64 + 1, 0, 0, 0]));
+    }
+    #[test]
+    fn a_clock_that_is_put_back_leaves_no_minutes_ahead_and_no_more_than_a_day() {
+        let (tallies, history) = (Tallies::default(), History::default());
+        let minute = |at| {
+            tallies.tasks.answered(0, Mark::default());
+            history.end_minute(&tallies, at);
+            history.minutes(&tallies, at)
+        };
+        for at in 1_000_000..1_000_100 {
+            minute(at);
+        }
+        assert_eq!(minute(100).len(), 1, "what was counted under the wrong time is not shown");
+        let kept = (101..5000).map(minute).last().unwrap();
+        assert_eq!((kept.len(), kept[0].at), (MINUTES, 5000 - MINUTES as u64));
     }
 }

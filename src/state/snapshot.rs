@@ -67,11 +67,15 @@ pub fn write(cache: &AnswerCache, directory: &Path, now: Moment) -> io::Result<u
     bytes.extend(&body);
     bytes.extend(checksum(&bytes).to_be_bytes());
     let (path, beside) = (directory.join(FILE), directory.join(format!("{FILE}.new")));
-    let mut file = File::create(&beside)?;
-    file.write_all(&bytes)?;
-    file.sync_all()?;
-    fs::rename(&beside, &path)?;
-    Ok(count)
+    let written = File::create(&beside).and_then(|mut file| {
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, &path)
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&beside); // half a file would keep a full disk full
+    }
+    written.map(|()| count)
 }
 
 /// Takes a snapshot into an empty cache; how many entries came. A missing file is an empty snapshot.
@@ -278,6 +282,14 @@ mod tests {
         let cache = AnswerCache::new(1 << 20, Lifetimes::default());
         assert!(read(&cache, directory.path(), NOW).is_err());
         assert!(cache.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_put_in_its_place_is_not_left_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir_all(directory.path().join(FILE).join("taken")).unwrap();
+        assert!(write(&filled(), directory.path(), NOW).is_err());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]

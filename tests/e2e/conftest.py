@@ -7,8 +7,10 @@ import subprocess
 import textwrap
 
 import pytest
-from harness import servers, world
+from harness import native, servers, world
+from harness.badnet import BadNet
 from harness.fake import Fake, address
+from harness.group import Group
 from harness.instance import Instance
 from harness.namespace import Namespace
 from harness.process import Pvtzd, binary
@@ -33,6 +35,12 @@ def in_time():
     signal.alarm(LONGEST)
     yield
     signal.alarm(0)
+
+
+@pytest.fixture
+def note(request):
+    """Tells a figure that is not asserted: `pytest -rP` shows them."""
+    return lambda name, value: print(f"{request.node.name}: {name} = {value}")
 
 
 @pytest.fixture
@@ -87,6 +95,47 @@ def fake():
     yield make
     for server in made:
         server.close()
+
+
+@pytest.fixture
+def badnet():
+    """Puts a bad network before a server: `badnet(upstream, loss=0.3)`."""
+    made = []
+
+    def make(server, **options):
+        made.append(BadNet((server.host, server.port), **options))
+        return made[-1]
+
+    yield make
+    for net in made:
+        net.close()
+
+
+@pytest.fixture
+def group():
+    """Makes control groups: `group(limit)`. To be named before `start`, so that it is emptied first."""
+    made = []
+
+    def make(limit):
+        made.append(Group(limit))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory):
+    """Builds a program of the harness: `program("forge")`."""
+    folder, made = tmp_path_factory.mktemp("programs"), {}
+
+    def make(name, *flags):
+        if name not in made:
+            made[name] = native.compiled(name, folder, *flags)
+        return made[name]
+
+    return make
 
 
 @pytest.fixture(scope="session")

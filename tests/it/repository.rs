@@ -253,6 +253,20 @@ fn every_link_between_documents_leads_somewhere() {
 }
 
 #[test]
+fn every_test_that_the_page_on_reliability_names_exists() {
+    let (name, page) = read(&root().join("docs/reliability.md"));
+    let code = page.split('`').skip(1).step_by(2);
+    let named: Vec<(&str, &str)> = code.filter_map(|word| word.split_once("::")).collect();
+    assert!(named.len() > 50, "{}", named.len());
+    let is_there = |(path, test): &(&str, &str)| {
+        let text = std::fs::read_to_string(root().join(path)).unwrap_or_default();
+        text.contains(&format!("def {test}(")) || text.contains(&format!("fn {test}("))
+    };
+    let absent = named.iter().filter(|named| !is_there(named));
+    nothing(&absent.map(|(path, test)| format!("{name}: {path}::{test} is not there")).collect::<Vec<_>>());
+}
+
+#[test]
 fn dependencies_are_few_and_each_says_what_it_is_for() {
     let (_, manifest) = read(&root().join("Cargo.toml"));
     let section = |title: &str| -> Vec<String> {

@@ -208,6 +208,9 @@ impl<T> Road<T> {
         let Some(socket) = self.sockets.get_mut(&number) else { return };
         let server = self.server.upgrade();
         inbox.receive(socket.fd(), |reply| {
+            if socket.is_suspicious() {
+                return; // guesses come in bursts: nothing is believed that came with the last of them
+            }
             let (open, usable) = match socket.arrived(reply) {
                 Arrival::Answer(open) => (open, true),
                 Arrival::Odd(open) | Arrival::Late(open) => (open, false),

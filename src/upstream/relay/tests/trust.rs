@@ -71,6 +71,18 @@ fn after_three_strangers_the_port_is_left_and_its_waiters_go_the_long_way() {
 }
 
 #[test]
+fn what_comes_in_one_burst_with_the_third_stranger_is_not_believed() {
+    let (world, upstream) = (World::new(), Upstream::new());
+    world.ask(&upstream, &[(NAME, 1)]);
+    let heard = upstream.hear();
+    let (_, forged) = FORGERIES[0];
+    (0..10).for_each(|_| upstream.say(&forged(&heard.asked), &heard));
+    upstream.answer(&heard, 66); // the guess that is right
+    world.expect([Told::LongWay(1)]);
+    assert_eq!(upstream.counts().mismatches, 3);
+}
+
+#[test]
 fn a_datagram_is_held_against_the_questions_of_its_own_socket_only() {
     let (world, upstream) = (World::new(), Upstream::new());
     world.ask(&upstream, &[("a.example", 1)]);
