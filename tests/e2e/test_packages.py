@@ -1,5 +1,7 @@
 """What is handed out: packages on a machine with systemd, the image's files, the examples for Kubernetes."""
 
+import io
+import json
 import os
 import re
 import shlex
@@ -7,6 +9,8 @@ import shutil
 import socket
 import subprocess
 import sys
+import tarfile
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -203,6 +207,70 @@ def test_the_tarball_has_what_the_packages_have(tmp_path):
         assert (folder / part).stat().st_size > 0, part
     linked = subprocess.run(["ldd", folder / "pvtzd"], capture_output=True, text=True, check=False)
     assert "statically linked" in linked.stdout + linked.stderr or "not a dynamic" in linked.stdout + linked.stderr
+
+
+# --- what the program is made of ----------------------------------------------------------------------------------
+
+# How each package is read as a tar file, without installing it.
+READ = {
+    "pvtzd_*.deb": ["dpkg-deb", "--fsys-tarfile", "/dev/stdin"],
+    "pvtzd-*.rpm": ["rpm2archive", "-"],
+    "pvtzd-*.tar.gz": ["cat"],
+}
+
+
+def bill(pattern):
+    """The list of libraries that a package has with it."""
+    if shutil.which(READ[pattern][0]) is None:
+        pytest.skip(f"no {READ[pattern][0]}")
+    with built(pattern).open("rb") as file:
+        unpacked = subprocess.run(READ[pattern], stdin=file, capture_output=True, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(unpacked)) as archive:
+        (name,) = [name for name in archive.getnames() if name.endswith("/sbom.cdx.json")]
+        if not pattern.endswith(".tar.gz"):
+            assert name.removeprefix("./").removeprefix("/") == "usr/share/doc/pvtzd/sbom.cdx.json"
+        return archive.extractfile(name).read().decode()
+
+
+def direct_dependencies():
+    """Those of Cargo.toml that are always in the program, with the versions of Cargo.lock; and those that never are."""
+    manifest = tomllib.loads((ROOT / "Cargo.toml").read_text())
+    locked = tomllib.loads((ROOT / "Cargo.lock").read_text())["package"]
+    (ours,) = [package for package in locked if package["name"] == "pvtzd"]
+    versions = {}
+    for entry in ours["dependencies"]:  # "name", or "name version" where there are several
+        name, *version = entry.split()
+        versions[name] = version[0] if version else next(one["version"] for one in locked if one["name"] == name)
+    described = manifest["dependencies"].items()
+    optional = {name for name, said in described if isinstance(said, dict) and said.get("optional")}
+    always = {(name, versions[name]) for name, _ in described if name not in optional}
+    return always, optional | (manifest["dev-dependencies"].keys() - manifest["dependencies"].keys())
+
+
+@pytest.mark.parametrize("pattern", READ, ids=["deb", "rpm", "tarball"])
+def test_each_package_names_the_libraries_in_its_program(pattern):
+    text = bill(pattern)
+    listed = json.loads(text)
+    assert (listed["bomFormat"], listed["specVersion"]) == ("CycloneDX", "1.5")
+    component = listed["metadata"]["component"]
+    assert (component["name"], component["version"]) == ("pvtzd", version())
+    found = {(one["name"], one["version"]) for one in listed["components"] if one["scope"] == "required"}
+    always, never = direct_dependencies()
+    assert len(always) > 10 and always <= found, always - found
+    assert not never & {one["name"] for one in listed["components"]}
+    for one in listed["components"]:
+        assert one["licenses"] and len(one["hashes"][0]["content"]) == 64, one
+    # each reference is to something that is listed
+    known = {one["bom-ref"] for one in [component, *listed["components"]]}
+    assert {one["ref"] for one in listed["dependencies"]} == known
+    assert all(known.issuperset(one["dependsOn"]) for one in listed["dependencies"])
+    # the same wherever and whenever it was made
+    assert "serialNumber" not in listed
+    assert str(ROOT) not in text
+
+
+def version():
+    return tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
 
 
 # --- the image -------------------------------------------------------------------------------------------------

@@ -226,6 +226,80 @@ fn command_lines_are_found_in_documents() {
     );
 }
 
+/// A document's fenced blocks, each with its language and its lines without comments: those may be translated.
+fn blocks(text: &str) -> Vec<String> {
+    let (mut blocks, mut open) = (Vec::new(), false);
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            open = !open;
+            if open {
+                blocks.push(line.trim().to_string());
+            }
+        } else if open && let Some(block) = blocks.last_mut() {
+            let line = if line.starts_with('#') { "" } else { line.split(" #").next().unwrap_or_default() };
+            *block += "\n";
+            *block += line.trim_end();
+        }
+    }
+    blocks
+}
+
+/// What is missing or other in a translation.
+fn differences(original: &str, translation: &str) -> Vec<String> {
+    let (original, translation) = (blocks(original), blocks(translation));
+    let mut found = Vec::new();
+    if original.len() != translation.len() {
+        found.push(format!("{} code blocks in the original, {} here", original.len(), translation.len()));
+    }
+    let pairs = original.iter().zip(&translation).enumerate();
+    found.extend(pairs.filter(|(_, (one, other))| one != other).map(|(number, (one, other))| {
+        format!("code block {} is not the original's:\n{other}\nbut there:\n{one}", number + 1)
+    }));
+    found
+}
+
+#[test]
+fn chinese_documents_have_the_commands_of_the_english_ones() {
+    let zh = files("docs/zh", ".md");
+    assert!(zh.len() >= 4, "{}", zh.len());
+    let in_docs = zh.iter().map(|path| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        (format!("docs/{name}"), format!("docs/zh/{name}"), format!("zh/{name}"), format!("../{name}"))
+    });
+    let readme = ["README.md", "README.zh-CN.md", "README.zh-CN.md", "README.md"].map(str::to_string);
+    let mut found = Vec::new();
+    for (english, chinese, there, back) in in_docs.chain([readme.into()]) {
+        if !root().join(&english).exists() {
+            found.push(format!("{chinese}: there is no {english}"));
+            continue;
+        }
+        let (_, original) = read(&root().join(&english));
+        let (_, translation) = read(&root().join(&chinese));
+        found.extend(differences(&original, &translation).iter().map(|what| format!("{chinese}: {what}")));
+        let sections = |text: &str| text.lines().filter(|line| line.starts_with("## ")).count();
+        if sections(&original) != sections(&translation) {
+            found.push(format!("{chinese}: not as many sections as {english}"));
+        }
+        if !original.contains(&format!("English | [中文]({there})")) {
+            found.push(format!("{english}: no link to {chinese} at the top"));
+        }
+        if !translation.contains(&format!("[English]({back}) | 中文")) {
+            found.push(format!("{chinese}: no link to {english} at the top"));
+        }
+    }
+    nothing(&found);
+}
+
+#[test]
+fn comments_alone_may_differ_in_a_translation() {
+    let english = "Text\n```sh\n# why\npvtzd check   # see\n```\n```toml\na = 1 # one\n```\n";
+    let chinese = "文字\n```sh\n# 原因\npvtzd check # 见\n```\n```toml\na = 1 # 一\n```\n";
+    assert_eq!(differences(english, chinese), Vec::<String>::new());
+    assert_eq!(differences(english, &chinese.replace("check", "doctor")).len(), 1);
+    assert_eq!(differences(english, &chinese.replace("```toml", "```ini")).len(), 1);
+    assert_eq!(differences(english, chinese.split("```toml").next().unwrap()).len(), 1);
+}
+
 #[test]
 fn every_link_between_documents_leads_somewhere() {
     let mut found = Vec::new();
