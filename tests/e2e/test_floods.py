@@ -81,7 +81,7 @@ def test_a_flood_of_random_names_evicts_none_in_demand(start, fake, wide, progra
     note("flood", result)
     note("MiB", (before >> 20, resident(server) >> 20))
     check(load, upstream, known)
-    assert result["answered"] > NAMES * 0.9 and not result["wrong"], result
+    assert result["answered"] > NAMES / 2 and not result["wrong"], result
     assert resident(server) - before < 64 << 20, "the cache is bounded by its 32 MiB"
 
 
