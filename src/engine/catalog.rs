@@ -386,13 +386,14 @@ impl Catalog {
     /// Changes what was made for a VPC, for its clients on every line.
     fn change(&mut self, place: usize, edit: impl FnOnce(&mut Sight)) {
         // All let go of it first: of many changes to one catalog only the first has to copy anything.
-        let mut made = std::mem::take(&mut self.views[place].made);
+        let nothing = self.outside.made.clone();
+        let mut made = std::mem::replace(&mut self.views[place].made, nothing.clone());
         let lined = |lined: &mut HashMap<(usize, usize), View>, made: &Arc<Sight>| {
             for (_, view) in lined.iter_mut().filter(|((at, _), _)| *at == place) {
                 view.made = made.clone();
             }
         };
-        lined(&mut self.lined, &Arc::default());
+        lined(&mut self.lined, &nothing);
         edit(Arc::make_mut(&mut made));
         lined(&mut self.lined, &made);
         self.views[place].made = made;
