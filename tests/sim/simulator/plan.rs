@@ -5,6 +5,7 @@ use super::dice::Dice;
 use super::world::Settings;
 use hickory_proto::rr::RecordType;
 use std::fmt::Write;
+use std::net::Ipv6Addr;
 
 /// All names of the simulation, so few that they meet often. The last three nobody has anything for.
 pub const NAMES: [&str; 15] = [
@@ -247,9 +248,12 @@ impl Zone {
                 continue;
             }
             let count = if alone { 1 } else { dice.between(1, 3) };
-            let value = |place| match rtype {
+            let value = |place: u32| match rtype {
                 RecordType::A => format!("172.{number}.{mark}.{place}"),
-                RecordType::AAAA => format!("fd00:{number}:{mark}::{place}"),
+                RecordType::AAAA => {
+                    let groups = [0xfd00, u16::from(number), u16::from(mark), 0, 0, 0, 0, place as u16];
+                    Ipv6Addr::from(groups).to_string()
+                }
                 RecordType::TXT => format!("private {number} {mark} {place}"),
                 _ => String::new(),
             };

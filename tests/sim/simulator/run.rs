@@ -31,7 +31,7 @@ use tokio::time::sleep;
 const AFTERMATH: Duration = Duration::from_secs(25);
 
 /// What is made wrong on purpose, to see that an invariant notices.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub enum Sabotage {
     /// Nothing.
     #[default]
@@ -118,7 +118,7 @@ impl Stage {
         let config = configuration(&plan, &settings, sabotage);
         book.plans.push((0, Arc::new(plan)));
         let network = Network::new(book, dice, settings.clone(), truth, servers);
-        network.state().omniscient = sabotage == Sabotage::Omniscience;
+        network.state().omniscient = matches!(sabotage, Sabotage::Omniscience);
         let outside = network::Network::MadeUp(Arc::new(network.clone()));
         let published = published(&config, &outside, None, 1);
         let finished = config.cache.size / 3;
@@ -139,7 +139,7 @@ impl Stage {
         let mut clients = Vec::new();
         let mut last: Option<Asked> = None;
         let steps = self.network.state().dice.between(3, 16);
-        if self.sabotage == Sabotage::Leak {
+        if matches!(self.sabotage, Sabotage::Leak) {
             std::mem::forget(self.live.limits.begin([10, 0, 0, 1].into()));
         }
         for _ in 0..steps {
@@ -208,7 +208,7 @@ impl Stage {
         let packet = asked.packet();
         self.network.state().book.note(Event::Asked(number, packet.clone()));
         let mut client = asked.client;
-        if self.sabotage == Sabotage::WrongClient && asked.vpc.is_some() {
+        if matches!(self.sabotage, Sabotage::WrongClient) && asked.vpc.is_some() {
             client.set_ip([10, 1 - asked.vpc.unwrap_or(0), 0, 1].into());
         }
         let transport = if asked.over_tcp { Transport::Tcp } else { Transport::Udp };
@@ -222,7 +222,7 @@ impl Stage {
             Served::Dropped => answer.clear(),
             Served::Waits(waiting) => answer = handle::in_time(&self.live, *waiting).await,
         }
-        if self.sabotage == Sabotage::Slowness {
+        if matches!(self.sabotage, Sabotage::Slowness) {
             sleep(Duration::from_millis(4001)).await;
         }
         if let Sabotage::Padding(octets) = self.sabotage {
