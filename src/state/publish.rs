@@ -36,7 +36,8 @@ pub fn build(
         let max_in_flight = config.upstream.max_in_flight;
         let bootstrap = config.upstream.bootstrap.clone();
         let network = around.network.clone();
-        let options = GroupOptions { strategy, max_in_flight, trust, bootstrap, network, ..Default::default() };
+        let options =
+            GroupOptions { strategy, max_in_flight, trust, bootstrap, network, ..Default::default() };
         let alive = previous.and_then(|previous| previous.groups.get(&key)).filter(|group| {
             *group.options() == options && group.servers().map(|server| server.address()).eq(servers.iter())
         });

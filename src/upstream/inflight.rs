@@ -119,9 +119,9 @@ where
             }
         };
         if let Some(result) = begun {
-            let mut ticket = Ticket { inflight: Arc::clone(self), key, result, value: None };
+            let ticket = Ticket { inflight: Arc::clone(self), key, result, value: None };
             let work = start();
-            tokio::spawn(async move { ticket.value = Some(work.await) });
+            tokio::spawn(async move { ticket.end(work.await) });
         }
         running.result.wait().await.clone().ok_or(NotJoined::Lost)
     }
@@ -137,6 +137,13 @@ struct Ticket<K: Hash + Eq, V> {
     result: Arc<SetOnce<Option<V>>>,
     /// The result, if it has come to one.
     value: Option<V>,
+}
+
+impl<K: Hash + Eq, V> Ticket<K, V> {
+    /// Ends with a result.
+    fn end(mut self, value: V) {
+        self.value = Some(value);
+    }
 }
 
 impl<K: Hash + Eq, V> Drop for Ticket<K, V> {

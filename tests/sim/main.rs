@@ -2,16 +2,33 @@
 //! again.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod broken;
+mod scenarios;
 mod simulator;
+
+// What the other tests have for scenarios.
+#[allow(dead_code, reason = "half of it is for sockets")]
+#[path = "../it/client.rs"]
+mod client;
+#[path = "../it/scenario/file.rs"]
+mod file;
+#[path = "../it/scenario/judge.rs"]
+mod judge;
+#[allow(dead_code, reason = "half of it is for sockets")]
+#[path = "../it/upstream.rs"]
+mod upstream;
 
 use simulator::dice::Dice;
 use simulator::run::{Sabotage, play};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Runs under a plain `cargo test`, which does not optimise. CI asks for more of them with `SIM_RUNS`.
 const RUNS: u64 = 300;
+
+/// The longest time that sockets are waited for, where there are any.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A number out of the environment.
 fn number(variable: &str) -> Option<u64> {
@@ -68,11 +85,23 @@ fn no_run_breaks_an_invariant() {
 #[test]
 fn a_seed_is_one_run() {
     for seed in 0..20 {
-        let (one, other) = (play(Dice::of_seed(seed), Sabotage::None), play(Dice::of_seed(seed), Sabotage::None));
+        let (one, other) =
+            (play(Dice::of_seed(seed), Sabotage::None), play(Dice::of_seed(seed), Sabotage::None));
         let length = one.trace.len().max(other.trace.len());
         for at in 0..length {
             let (one, other) = (one.trace.get(at), other.trace.get(at));
             assert_eq!(one, other, "seed {seed}, event {at} of {length}");
         }
+    }
+}
+
+/// What a fuzzer does; where its bytes end, the quiet choices are made.
+#[test]
+fn bytes_choose_a_run_too() {
+    for length in [0, 1, 40, 400, 4000] {
+        let mut choices = Dice::of_seed(length);
+        let bytes: Vec<u8> = (0..length).map(|_| choices.below(256) as u8).collect();
+        let outcome = play(Dice::of_bytes(&bytes), Sabotage::None);
+        assert_eq!(outcome.broken, None, "{}", outcome.told());
     }
 }

@@ -121,7 +121,13 @@ impl Walk<'_> {
     }
 
     /// The chain ends here, with this code.
-    fn ends(&self, rest: &[Record], at: &str, code: ResponseCode, expected: ResponseCode) -> Result<(), String> {
+    fn ends(
+        &self,
+        rest: &[Record],
+        at: &str,
+        code: ResponseCode,
+        expected: ResponseCode,
+    ) -> Result<(), String> {
         if let Some(record) = rest.first() {
             return Err(format!("{record} behind the end of the chain at {at}"));
         }
@@ -214,9 +220,7 @@ fn value_of(data: &RData) -> String {
 /// Names in data compare without case.
 fn lowered(data: &RData) -> RData {
     match data {
-        RData::CNAME(target) => {
-            RData::CNAME(hickory_proto::rr::rdata::CNAME(target.0.to_lowercase()))
-        }
+        RData::CNAME(target) => RData::CNAME(hickory_proto::rr::rdata::CNAME(target.0.to_lowercase())),
         other => other.clone(),
     }
 }

@@ -82,9 +82,9 @@ pub fn nothing_leaves_for_private_names(book: &Book, universe: u8, query: &[u8])
         }
     }
     let may = book.plans_between(since, now).any(|plan| {
-        views.iter().any(|vpc| {
-            matches!(plan.decide(*vpc, &name, rtype), Verdict::Forward(to, _) if to == universe)
-        })
+        views
+            .iter()
+            .any(|vpc| matches!(plan.decide(*vpc, &name, rtype), Verdict::Forward(to, _) if to == universe))
     });
     if may { Ok(()) } else { seen(format!("{name} {rtype} to universe {universe}")) }
 }
@@ -147,7 +147,10 @@ pub fn stale_only_within_its_cap(claims: &[Claim], asked: &Asked, settings: &Set
 pub fn nobody_waits_beyond_four_seconds(asked: &Asked, answered_at: u64) -> Result<(), Broken> {
     let waited = answered_at - asked.at;
     if waited > PATIENCE {
-        return Err(Broken::new("nobody waits beyond four seconds", format!("{waited} ms for {}", asked.written)));
+        return Err(Broken::new(
+            "nobody waits beyond four seconds",
+            format!("{waited} ms for {}", asked.written),
+        ));
     }
     Ok(())
 }
@@ -188,4 +191,3 @@ pub fn private_answers_are_not_authentic(answer: &Message) -> Result<(), Broken>
     }
     Ok(())
 }
-

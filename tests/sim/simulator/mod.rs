@@ -11,14 +11,16 @@
 //! `plan` knows a second time what a configuration means, `book` what was truly said; `claims` holds an answer against
 //! both. Relays (`upstream/relay/`) have sockets of the kernel's and are no part of it.
 
-pub mod book;
+mod book;
 mod claims;
-pub mod client;
+mod client;
 pub mod dice;
-pub mod invariants;
+mod invariants;
 mod network;
-pub mod plan;
+mod plan;
+pub mod program;
 pub mod run;
 mod servers;
 mod streams;
 mod world;
+mod written;

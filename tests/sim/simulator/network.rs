@@ -153,7 +153,8 @@ impl MadeUp for Network {
             }
         }
         if state.omniscient {
-            forged.extend(forge(datagram, Forgery::Nothing, &mut state.dice).map(|it| (Forgery::Nothing, it)));
+            forged
+                .extend(forge(datagram, Forgery::Nothing, &mut state.dice).map(|it| (Forgery::Nothing, it)));
         }
         for (forgery, octets) in forged {
             let mut to = at;

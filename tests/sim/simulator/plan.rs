@@ -4,7 +4,6 @@
 use super::dice::Dice;
 use super::world::Settings;
 use hickory_proto::rr::RecordType;
-use std::fmt::Write;
 use std::net::Ipv6Addr;
 
 /// All names of the simulation, so few that they meet often. The last three nobody has anything for.
@@ -129,51 +128,6 @@ impl Plan {
         }
         let least = u8::from(settings.calm || !dice.chance(30));
         Self { zones, rules, default: Group::draw(dice, 0, settings, least) }
-    }
-
-    /// The configuration file.
-    pub fn text(&self, settings: &Settings) -> String {
-        let mut text = settings.text();
-        let listed = |group: &Group| -> String {
-            let servers = group.servers.iter().map(|server| format!("\"10.53.{}.{server}\"", group.universe));
-            servers.collect::<Vec<_>>().join(", ")
-        };
-        let scope = |vpc: Option<u8>| vpc.map_or(String::new(), |vpc| format!("vpcs = [\"vpc-{vpc}\"]\n"));
-        let default = &self.default;
-        write!(
-            text,
-            "\n[upstream]\nservers = [{}]\nstrategy = \"{}\"\nmax_in_flight = {}\n",
-            listed(default),
-            default.strategy,
-            settings.per_server
-        )
-        .unwrap();
-        for vpc in 0..2 {
-            write!(text, "\n[[vpc]]\nid = \"vpc-{vpc}\"\nclients = [\"10.{vpc}.0.0/16\"]\n").unwrap();
-        }
-        for Rule { suffix, vpc, group } in &self.rules {
-            let (servers, strategy) = (listed(group), group.strategy);
-            write!(text, "\n[[forward]]\nzone = \"{suffix}\"\nservers = [{servers}]\n").unwrap();
-            write!(text, "strategy = \"{strategy}\"\n{}", scope(*vpc)).unwrap();
-        }
-        for zone in &self.zones {
-            let (apex, proxied) = (zone.apex, zone.proxied);
-            let missing = if zone.forwards_types { "forward" } else { "nodata" };
-            let wildcards = if zone.wildcards_off { "off-with-proxy" } else { "always" };
-            write!(text, "\n[[zone]]\nname = \"{apex}\"\nrecursion_proxy = {proxied}\n").unwrap();
-            write!(text, "on_missing_type = \"{missing}\"\nwildcards = \"{wildcards}\"\n{}", scope(zone.vpc))
-                .unwrap();
-            for set in &zone.sets {
-                let below = set.owner.strip_suffix(apex).unwrap();
-                let name = if below.is_empty() { "@" } else { below.trim_end_matches('.') };
-                for value in &set.values {
-                    let (rtype, ttl) = (set.rtype, set.ttl);
-                    write!(text, "\n[[zone.record]]\nname = \"{name}\"\ntype = \"{rtype}\"\n").unwrap();
-                    write!(text, "value = \"{value}\"\nttl = {ttl}\n").unwrap();
-                }
-            }
-        }
-        text
     }
 
     /// Who answers for a name, for the clients of a VPC.

@@ -7,22 +7,14 @@ use super::dice::Dice;
 use super::invariants as must;
 use super::network::Network;
 use super::plan::Plan;
+use super::program;
 use super::world::{SERVERS, Server, Settings, Truth, UNIVERSES};
+use super::written;
 use hickory_proto::op::Message;
-use pvtzd::account::Account;
-use pvtzd::config::{self, Config};
-use pvtzd::daemon::lifetimes;
-use pvtzd::serve::handle::{self, Transport};
-use pvtzd::serve::lane::{Lane, Served};
-use pvtzd::state::answers::PreparedAnswers;
-use pvtzd::state::cache::AnswerCache;
-use pvtzd::state::clock::Clock;
-use pvtzd::state::guard::Guard;
-use pvtzd::state::limits::Limits;
-use pvtzd::state::publish::{self, Surroundings};
-use pvtzd::state::{Live, Published};
+use pvtzd::config::Config;
+use pvtzd::serve::handle::Transport;
+use pvtzd::state::Live;
 use pvtzd::upstream::{network, random};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -120,17 +112,7 @@ impl Stage {
         let network = Network::new(book, dice, settings.clone(), truth, servers);
         network.state().omniscient = matches!(sabotage, Sabotage::Omniscience);
         let outside = network::Network::MadeUp(Arc::new(network.clone()));
-        let published = published(&config, &outside, None, 1);
-        let finished = config.cache.size / 3;
-        let live = Live::new(
-            published,
-            Clock::start(),
-            AnswerCache::new(config.cache.size - finished, lifetimes(&config.cache)),
-            PreparedAnswers::new(finished),
-            Limits::new(config.server.max_in_flight),
-            Guard::default(),
-            config.cache.stale_answer_after,
-        );
+        let live = program::start(&config, &outside);
         Arc::new(Self { live, network, outside, settings, span, sabotage })
     }
 
@@ -197,7 +179,7 @@ impl Stage {
         let config = configuration(&plan, &self.settings, self.sabotage);
         let number = state.book.plans.len();
         let previous = self.live.published();
-        self.live.publish(published(&config, &self.outside, Some(&previous), number as u32 + 1));
+        self.live.publish(program::published(&config, &self.outside, Some(&previous), number as u32 + 1));
         let now = state.book.now();
         state.book.plans.push((now, Arc::new(plan)));
         state.book.note(Event::Published(number));
@@ -212,16 +194,8 @@ impl Stage {
             client.set_ip([10, 1 - asked.vpc.unwrap_or(0), 0, 1].into());
         }
         let transport = if asked.over_tcp { Transport::Tcp } else { Transport::Udp };
-        let mut answer = Vec::new();
-        let served = {
-            let mut lane = Lane::new(&self.live, &self.live.tallies.tasks, transport);
-            lane.serve(&packet, client, None, &mut answer)
-        };
-        match served {
-            Served::Answered => {}
-            Served::Dropped => answer.clear(),
-            Served::Waits(waiting) => answer = handle::in_time(&self.live, *waiting).await,
-        }
+        let answer = program::answer(&self.live, &packet, client, transport).await;
+        let mut answer = answer.unwrap_or_default();
         if matches!(self.sabotage, Sabotage::Slowness) {
             sleep(Duration::from_millis(4001)).await;
         }
@@ -303,7 +277,8 @@ impl Stage {
     fn told(&self, book: &Book) -> String {
         let mut told = String::new();
         for (number, (at, plan)) in book.plans.iter().enumerate() {
-            told += &format!("configuration {number}, from {at} ms:\n{}\n", plan.text(&self.settings));
+            told +=
+                &format!("configuration {number}, from {at} ms:\n{}\n", written::file(plan, &self.settings));
         }
         told + &format!("settings: {:#?}\n\n", self.settings) + &book.told()
     }
@@ -318,20 +293,5 @@ fn configuration(plan: &Plan, settings: &Settings, sabotage: Sabotage) -> Config
         Sabotage::NoLimits => (settings.in_flight, settings.per_server) = (4096, 1000),
         _ => {}
     }
-    let text = plan.text(&settings);
-    match config::parse(&text, Path::new("simulated.toml")) {
-        Ok((config, _)) => config,
-        Err(faults) => panic!("{faults:#?}\n{text}"),
-    }
-}
-
-/// What is published of it.
-fn published(
-    config: &Config,
-    outside: &network::Network,
-    previous: Option<&Published>,
-    serial: u32,
-) -> Published {
-    let around = Surroundings { network: outside.clone(), ..Surroundings::default() };
-    publish::build(config, &around, &Account::default(), previous, serial)
+    written::config(&plan, &settings)
 }

@@ -154,8 +154,7 @@ impl Answering<'_> {
         match rtype {
             RecordType::AAAA => {
                 let part = |number: u8| u16::from(number);
-                let groups =
-                    [0x2001, 0xdb8, part(universe), part(number), version, 0, 0, part(place)];
+                let groups = [0x2001, 0xdb8, part(universe), part(number), version, 0, 0, part(place)];
                 RData::AAAA(AAAA(groups.into()))
             }
             RecordType::TXT => {

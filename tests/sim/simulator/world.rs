@@ -53,22 +53,6 @@ impl Settings {
             cache: dice.pick(&[1 << 20, 1 << 18]),
         }
     }
-
-    /// Their part of the configuration file, but for `[upstream]`.
-    pub fn text(&self) -> String {
-        let stale = if self.max_stale == 0 { "off".to_string() } else { format!("{}s", self.max_stale) };
-        format!(
-            "[server]\nallow = [\"10.0.0.0/8\"]\nmax_in_flight = {}\n\n[endpoints]\nproducts = []\n\n[cache]\nsize = {}\n\
-             min_ttl = {}\nmax_ttl = {}\nnegative_max_ttl = {}\nserve_stale = \"{stale}\"\nstale_ttl = {}\nprefetch = {}\n",
-            self.in_flight,
-            self.cache,
-            self.min_ttl,
-            self.max_ttl,
-            self.negative_max_ttl,
-            self.stale_ttl,
-            self.prefetch
-        )
-    }
 }
 
 /// A server and the road to it.
