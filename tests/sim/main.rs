@@ -20,6 +20,7 @@ mod upstream;
 
 use simulator::dice::Dice;
 use simulator::run::{Sabotage, play};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -93,6 +94,20 @@ fn a_seed_is_one_run() {
             assert_eq!(one, other, "seed {seed}, event {at} of {length}");
         }
     }
+}
+
+/// Invariants that hold where nobody goes say nothing.
+#[test]
+fn runs_go_everywhere() {
+    let mut met: BTreeMap<&str, u64> = BTreeMap::new();
+    for seed in 0..RUNS {
+        for (what, times) in play(Dice::of_seed(seed), Sabotage::None).met {
+            *met.entry(what).or_default() += times;
+        }
+    }
+    println!("{met:#?}");
+    let missing: Vec<_> = met.iter().filter(|(_, times)| **times == 0).collect();
+    assert!(missing.is_empty(), "never met: {missing:?}");
 }
 
 /// What a fuzzer does; where its bytes end, the quiet choices are made.

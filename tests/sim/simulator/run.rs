@@ -14,8 +14,9 @@ use hickory_proto::op::Message;
 use pvtzd::config::Config;
 use pvtzd::serve::handle::Transport;
 use pvtzd::state::Live;
-use pvtzd::upstream::{network, random};
+use pvtzd::upstream::{Counts, network, random};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -55,6 +56,8 @@ pub struct Outcome {
     pub trace: Vec<(u64, Event)>,
     /// What broke, if something did.
     pub broken: Option<Broken>,
+    /// How often what was met: it shows whether runs go everywhere.
+    pub met: Vec<(&'static str, u64)>,
     /// The trace and the configurations, for people.
     told: String,
 }
@@ -79,7 +82,8 @@ pub fn play(mut dice: Dice, sabotage: Sabotage) -> Outcome {
             Some(_) => stage.told(&state.book),
             None => String::new(),
         };
-        Outcome { trace: std::mem::take(&mut state.book.trace), broken, told }
+        let met = stage.met(&state.book);
+        Outcome { trace: std::mem::take(&mut state.book.trace), broken, met, told }
     });
     outcome
 }
@@ -119,8 +123,10 @@ impl Stage {
     /// Plays the run to its end, and waits until nothing is under way.
     async fn perform(self: &Arc<Self>) {
         let mut clients = Vec::new();
-        let mut last: Option<Asked> = None;
-        let steps = self.network.state().dice.between(3, 16);
+        let (steps, favourites) = {
+            let dice = &mut self.network.state().dice;
+            (dice.between(3, 16), [Asked::draw(dice), Asked::draw(dice)])
+        };
         if matches!(self.sabotage, Sabotage::Leak) {
             std::mem::forget(self.live.limits.begin([10, 0, 0, 1].into()));
         }
@@ -128,8 +134,10 @@ impl Stage {
             let (gap, reloads, crowd) = {
                 let dice = &mut self.network.state().dice;
                 let most = self.span as u32 / steps * 2;
-                let gap = dice.pick(&[0, 1, 30, 700, 5000, most]).min(most);
-                (dice.below(gap + 1), dice.chance(150), dice.pick(&[1, 1, 1, 2, 6]))
+                // at once, within one exchange, around the ends of usual lives, or anywhere
+                let gap = dice.pick(&[0, 1, 30, 700, 5000, 12_000, 57_000, 61_000, most]);
+                let gap = if dice.chance(500) { gap } else { dice.below(gap + 1) };
+                (gap, dice.chance(150), dice.pick(&[1, 1, 1, 2, 6]))
             };
             sleep(Duration::from_millis(u64::from(gap))).await;
             if reloads {
@@ -138,14 +146,13 @@ impl Stage {
             for _ in 0..crowd {
                 let asked = {
                     let state = &mut *self.network.state();
-                    let again = last.as_ref().filter(|_| state.dice.chance(600));
-                    let mut asked = match again {
-                        Some(last) => last.repeated(&mut state.dice),
-                        None => Asked::draw(&mut state.dice),
+                    let mut asked = match state.dice.below(8) {
+                        0..4 => favourites[0].repeated(&mut state.dice),
+                        4..6 => favourites[1].repeated(&mut state.dice),
+                        _ => Asked::draw(&mut state.dice),
                     };
                     asked.at = state.book.now();
                     state.book.asked.push((asked.at, asked.vpc));
-                    last = Some(asked.clone());
                     asked
                 };
                 clients.push(tokio::spawn(self.clone().serve(clients.len(), asked)));
@@ -271,6 +278,50 @@ impl Stage {
         for (what, found) in left {
             state.book.hold(must::nothing_is_left_behind(what, found));
         }
+    }
+
+    /// How often what was met.
+    fn met(&self, book: &Book) -> Vec<(&'static str, u64)> {
+        let counters = &self.live.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let of = |kind: fn(&Event) -> bool| book.trace.iter().filter(|(_, event)| kind(event)).count() as u64;
+        let answers = |bits: [u8; 2], of: [u8; 2]| {
+            let is = |event: &Event| match event {
+                Event::Answered(_, octets) => [octets[2] & bits[0], octets[3] & bits[1]] == of,
+                _ => false,
+            };
+            book.trace.iter().filter(|(_, event)| is(event)).count() as u64
+        };
+        let published = self.live.published();
+        let servers = published.groups.values().flat_map(|group| group.servers());
+        let counts: Vec<Counts> = servers.map(|server| server.snapshot().counts).collect();
+        let sum = |what: fn(&Counts) -> u64| counts.iter().map(what).sum();
+        vec![
+            ("configurations", of(|event| matches!(event, Event::Published(_)))),
+            ("answers", of(|event| matches!(event, Event::Answered(..)))),
+            ("answers that are cut", answers([2, 0], [2, 0])),
+            ("authoritative answers", answers([4, 0], [4, 0])),
+            ("failures", answers([0, 15], [0, 2])),
+            ("denied names", answers([0, 15], [0, 3])),
+            ("refusals", answers([0, 15], [0, 5])),
+            ("forged datagrams", of(|event| matches!(event, Event::Came(_, _, "forged", _)))),
+            ("damaged replies", of(|event| matches!(event, Event::Came(_, _, "cut off", _)))),
+            ("hosts that say no", of(|event| matches!(event, Event::Came(_, _, "refused", _)))),
+            ("questions over TCP", of(|event| matches!(event, Event::Sent(0, ..)))),
+            ("replies over TCP", of(|event| matches!(event, Event::Came(0, ..)))),
+            ("hits of the cache", read(&counters.fresh)),
+            ("stale answers", read(&counters.stale)),
+            ("questions for upstreams", read(&counters.forwarded)),
+            ("overloads", read(&counters.overload)),
+            ("prefetches", read(&counters.prefetched)),
+            ("broken groups", read(&counters.broken)),
+            ("hits of the fast lane", self.live.tallies.sum().known),
+            ("timeouts", sum(|counts| counts.timeouts)),
+            ("replies to nothing", sum(|counts| counts.mismatches)),
+            ("moves to TCP", sum(|counts| counts.tcp_fallbacks)),
+            ("servers at their limit", sum(|counts| counts.at_limit)),
+            ("unreadable replies", sum(|counts| counts.garbled)),
+        ]
     }
 
     /// The configurations and the trace.

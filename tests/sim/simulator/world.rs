@@ -140,7 +140,7 @@ impl Server {
         server.late = dice.pick(&[0, 0, 50]);
         server.damage = dice.pick(&[0, 0, 30, 200]);
         server.forger = dice.pick(&[0, 0, 3, 12]);
-        server.fails = dice.pick(&[0, 0, 100, 1000]);
+        server.fails = dice.pick(&[0, 0, 0, 100, 1000]);
         server.jitter = dice.pick(&[5, 50, 900]);
         for _ in 0..dice.below(3) {
             let from = u64::from(dice.below(1000)) * span / 1000;
@@ -206,7 +206,7 @@ impl Truth {
 
     /// What a universe says at a moment.
     pub fn says(&self, universe: u8, name: &str, rtype: RecordType, at: u64) -> Says {
-        const TTLS: [u32; 9] = [60, 300, 0, 1, 5, 12, 3600, 200_000, 0x8000_0005];
+        const TTLS: [u32; 10] = [60, 60, 12, 300, 0, 1, 5, 3600, 200_000, 0x8000_0005];
         let numbers = [self.seed, u64::from(universe), self.version(at)];
         let drawn = hash(&numbers, name);
         let ttl = TTLS[(drawn >> 8) as usize % TTLS.len()];
