@@ -207,7 +207,7 @@ impl Entry {
         let age = now.since(self.stored);
         let life = u64::from(self.ttl) * 1000;
         if age < life {
-            Worth::Fresh(seconds_left(self.expires(), now))
+            Worth::Fresh(self.ttl)
         } else if !self.is_failure() && age < life + u64::from(lifetimes.max_stale) * 1000 {
             Worth::Stale
         } else {
