@@ -129,6 +129,7 @@ impl Daemon {
         let around = Surroundings {
             instance: Instance::default(),
             system: system_servers(&config, &settings, &listening),
+            ..Surroundings::default()
         };
         let account = api.as_ref().map(|api| api.account().clone()).unwrap_or_default();
         let clock = Clock::start();

@@ -5,6 +5,7 @@ use super::handle::{self, Outcome, Waiting};
 use crate::engine::cache::Moment;
 use crate::engine::lane::{Glance, LaneKey};
 use crate::engine::reply;
+use crate::state::clock::instant;
 use crate::state::place::Mark;
 use crate::state::rate::Pace;
 use crate::state::tally::{Arrival, Tally};
@@ -12,7 +13,7 @@ use crate::state::watch::{Answered, Caller, Transport};
 use crate::state::{Live, Published};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a batch of packets is answered by: one state, one moment.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ pub enum Served {
 impl<'l> Lane<'l> {
     /// The lane as it is now. What it answers is counted in `tally`.
     pub fn new(live: &'l Arc<Live>, tally: &'l Tally, transport: Transport) -> Self {
-        let begun = Instant::now();
+        let begun = instant();
         Self {
             live,
             tally,
@@ -139,6 +140,11 @@ impl<'l> Lane<'l> {
         }
     }
 
+    /// How long the batch has taken so far.
+    fn took(&self) -> Duration {
+        instant().saturating_duration_since(self.begun)
+    }
+
     fn caller(&self, peer: SocketAddr, local: Option<IpAddr>) -> Caller {
         let mut to = self.tally.address;
         if let (Some(to), Some(local)) = (&mut to, local) {
@@ -151,7 +157,7 @@ impl<'l> Lane<'l> {
     #[cold]
     fn show(&self, mark: Mark, fast: bool, peer: SocketAddr, local: Option<IpAddr>, reply: &[u8]) {
         let view = self.published.catalog.view(peer.ip());
-        let answered = Answered { mark, fast, took: self.begun.elapsed(), view };
+        let answered = Answered { mark, fast, took: self.took(), view };
         self.live.watch.answer(&self.caller(peer, local), reply, answered);
     }
 }
@@ -160,7 +166,7 @@ impl Drop for Lane<'_> {
     /// The batch is done: all its answers took as long as the batch, at most. One look at the clock is enough.
     fn drop(&mut self) {
         if self.answered.0 > 0 {
-            self.tally.took(self.begun.elapsed(), self.answered.0);
+            self.tally.took(self.took(), self.answered.0);
             self.tally.known(self.answered.1);
         }
     }

@@ -1,4 +1,5 @@
-//! The clock that all moments come from: it never goes back, and the wall clock cannot move it.
+//! The clock that all moments come from: it never goes back, and the wall clock cannot move it. It is tokio's, which is
+//! the system's monotonic clock but in tests, where it can be moved.
 
 use crate::engine::cache::Moment;
 use std::time::Instant;
@@ -6,7 +7,7 @@ use std::time::Instant;
 /// Where the clock starts: far enough from zero that entries of a snapshot can have been stored before it.
 const START_MS: u64 = 1 << 42;
 
-/// Turns the system's monotonic clock into moments.
+/// Turns instants of the monotonic clock into moments.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started: Instant,
@@ -15,12 +16,12 @@ pub struct Clock {
 impl Clock {
     /// A clock that starts now.
     pub fn start() -> Self {
-        Self { started: Instant::now() }
+        Self { started: instant() }
     }
 
     /// Now.
     pub fn now(&self) -> Moment {
-        self.at(Instant::now())
+        self.at(instant())
     }
 
     /// The moment of an instant.
@@ -30,6 +31,11 @@ impl Clock {
 
     /// How long the clock has been running.
     pub fn uptime(&self) -> std::time::Duration {
-        self.started.elapsed()
+        instant().saturating_duration_since(self.started)
     }
+}
+
+/// The instant, on the clock that moments are made of.
+pub fn instant() -> Instant {
+    tokio::time::Instant::now().into_std()
 }

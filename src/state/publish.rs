@@ -4,6 +4,7 @@ use super::Published;
 use crate::account::{Account, Dirty};
 use crate::config::{Config, Instance, Servers};
 use crate::engine::catalog::GroupKey;
+use crate::upstream::network::Network;
 use crate::upstream::{Group, GroupOptions, ServerAddress, Strategy, Trust};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ pub struct Surroundings {
     pub instance: Instance,
     /// The system's upstream servers, for `servers = "system"`.
     pub system: Vec<ServerAddress>,
+    /// The network that upstream servers are in.
+    pub network: Network,
 }
 
 /// Builds what a configuration and an account mean. Groups of `previous` that mean the same are taken over alive,
@@ -32,7 +35,9 @@ pub fn build(
         let trust = trust.clone().filter(|_| servers.iter().any(|server| !server.is_plain()));
         let max_in_flight = config.upstream.max_in_flight;
         let bootstrap = config.upstream.bootstrap.clone();
-        let options = GroupOptions { strategy, max_in_flight, trust, bootstrap, ..Default::default() };
+        let network = around.network.clone();
+        let options =
+            GroupOptions { strategy, max_in_flight, trust, bootstrap, network, ..Default::default() };
         let alive = previous.and_then(|previous| previous.groups.get(&key)).filter(|group| {
             *group.options() == options && group.servers().map(|server| server.address()).eq(servers.iter())
         });

@@ -114,7 +114,7 @@ fn rejects_edns(rcode: ResponseCode, message: &Message) -> bool {
 /// One query over UDP and the wait for its reply, with TCP beside it as soon as something looks wrong.
 async fn datagram_round(server: &Server, sent: &Sent, manner: &Manner) -> Result<Heard, Unheard> {
     let network = |error: io::Error| Unheard::Ended(blame(&error));
-    let socket = transport::datagram_socket(server.address().addr).map_err(network)?;
+    let mut socket = transport::datagram_socket(server.network(), server.address().addr).map_err(network)?;
     socket.send(&sent.bytes).await.map_err(network)?;
     let sent_at = now();
     let mut listening = true;
@@ -124,7 +124,7 @@ async fn datagram_round(server: &Server, sent: &Sent, manner: &Manner) -> Result
     loop {
         tokio::select! {
             biased;
-            datagram = transport::receive(&socket), if listening => {
+            datagram = socket.receive(), if listening => {
                 let datagram = match datagram {
                     Ok(datagram) => datagram,
                     // An ICMP error: what TCP brings may still be right.

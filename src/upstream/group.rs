@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::network::Network;
 use super::server::Server;
 use super::stream::Means;
 use super::{Failure, Outgoing, Reply, ServerAddress, Strategy, Trust, exchange};
@@ -20,6 +21,8 @@ pub struct GroupOptions {
     pub trust: Option<Arc<Trust>>,
     /// Who is asked for the addresses of servers that are known by name: plain servers.
     pub bootstrap: Vec<ServerAddress>,
+    /// The network that its servers are in.
+    pub network: Network,
 }
 
 impl Default for GroupOptions {
@@ -30,6 +33,7 @@ impl Default for GroupOptions {
             deadline: Duration::from_millis(3800),
             trust: None,
             bootstrap: Vec::new(),
+            network: Network::Kernel,
         }
     }
 }
@@ -57,9 +61,10 @@ impl Group {
         let bootstrap =
             (!options.bootstrap.is_empty() && distinct.iter().any(ServerAddress::is_named)).then(|| {
                 let plain = options.bootstrap.iter().filter(|server| server.is_plain()).cloned().collect();
-                Arc::new(Self::new("bootstrap".to_owned(), plain, GroupOptions::default()))
+                let own = GroupOptions { network: options.network.clone(), ..GroupOptions::default() };
+                Arc::new(Self::new("bootstrap".to_owned(), plain, own))
             });
-        let means = Means { trust: options.trust.clone(), bootstrap };
+        let means = Means { trust: options.trust.clone(), bootstrap, network: options.network.clone() };
         let live = |address| Arc::new(Server::with(means.clone(), address, options.max_in_flight));
         Self { name, servers: distinct.into_iter().map(live).collect(), options }
     }
@@ -85,11 +90,12 @@ impl Group {
     }
 
     /// The server that the relay may ask: the first, while all are well and there is nothing to find out. The relay
-    /// speaks plain DNS only.
+    /// speaks plain DNS only, by the kernel's sockets.
     /// Otherwise an exchange decides, which also probes those that are not.
     pub fn steady(&self) -> Option<&Arc<Server>> {
         let one_by_one = self.options.strategy == Strategy::Failover || self.servers.len() == 1;
-        let first = self.servers.first().filter(|first| one_by_one && first.address().is_plain())?;
+        let usual = one_by_one && self.options.network == Network::Kernel;
+        let first = self.servers.first().filter(|first| usual && first.address().is_plain())?;
         self.servers.iter().all(|server| server.is_steady()).then_some(first)
     }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::SetOnce;
 
 /// Who may wait for one computation.
 const MAX_WAITERS: usize = 4096;
@@ -26,8 +26,8 @@ pub struct Inflight<K, V> {
 /// A computation under way, and what each waiter for it holds.
 #[derive(Clone, Debug)]
 struct Running<V> {
-    /// Where its result will appear.
-    result: watch::Receiver<Option<V>>,
+    /// Where its result will appear; nothing when it was lost. Waiters are woken in the order in which they came.
+    result: Arc<SetOnce<Option<V>>>,
     /// Held by the map and by each waiter, to count them.
     waiters: Arc<()>,
 }
@@ -105,7 +105,7 @@ where
         F: FnOnce() -> Fut,
         Fut: Future<Output = V> + Send + 'static,
     {
-        let (mut running, begun) = match self.lock().entry(key.clone()) {
+        let (running, begun) = match self.lock().entry(key.clone()) {
             Entry::Occupied(entry) => {
                 if Arc::strong_count(&entry.get().waiters) > self.max_waiters {
                     return Err(NotJoined::TooMany);
@@ -113,38 +113,43 @@ where
                 (entry.get().clone(), None)
             }
             Entry::Vacant(entry) => {
-                let (sender, result) = watch::channel(None);
-                let running = entry.insert(Running { result, waiters: Arc::new(()) });
-                (running.clone(), Some(sender))
+                let result = Arc::new(SetOnce::new());
+                let running = entry.insert(Running { result: result.clone(), waiters: Arc::new(()) });
+                (running.clone(), Some(result))
             }
         };
-        if let Some(sender) = begun {
-            let ticket = Ticket { inflight: Arc::clone(self), key };
+        if let Some(result) = begun {
+            let ticket = Ticket { inflight: Arc::clone(self), key, result, value: None };
             let work = start();
-            tokio::spawn(async move {
-                let value = work.await;
-                drop(ticket); // who comes from here on begins anew
-                let _ = sender.send(Some(value));
-            });
+            tokio::spawn(async move { ticket.end(work.await) });
         }
-        match running.result.wait_for(Option::is_some).await {
-            Ok(value) => value.clone().ok_or(NotJoined::Lost),
-            Err(_) => Err(NotJoined::Lost),
-        }
+        running.result.wait().await.clone().ok_or(NotJoined::Lost)
     }
 }
 
-/// Takes a computation off the list when it ends, however it ends.
+/// Takes a computation off the list when it ends, however it ends, and then tells those who wait.
 struct Ticket<K: Hash + Eq, V> {
     /// The list.
     inflight: Arc<Inflight<K, V>>,
     /// Its place there.
     key: K,
+    /// Where the result goes.
+    result: Arc<SetOnce<Option<V>>>,
+    /// The result, if it has come to one.
+    value: Option<V>,
+}
+
+impl<K: Hash + Eq, V> Ticket<K, V> {
+    /// Ends with a result.
+    fn end(mut self, value: V) {
+        self.value = Some(value);
+    }
 }
 
 impl<K: Hash + Eq, V> Drop for Ticket<K, V> {
     fn drop(&mut self) {
-        self.inflight.lock().remove(&self.key);
+        self.inflight.lock().remove(&self.key); // who comes from here on begins anew
+        let _ = self.result.set(self.value.take()); // nobody else does
     }
 }
 

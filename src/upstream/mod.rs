@@ -10,7 +10,8 @@
 //! (`exchange.rs`) in the order `policy.rs` gives; what is known of each server lives in [`Server`]
 //! (`health.rs`: is it up, how fast; `manner.rs`: how it wants to be asked). A conversation with one server
 //! (`conversation.rs`) begins over UDP and moves to TCP when a reply is cut or looks forged; `wire.rs` writes
-//! queries and judges replies; `transport.rs` has the sockets, and is where a new transport goes; `stream/` keeps
+//! queries and judges replies; `transport.rs` has the sockets, and is where a new transport goes (`network.rs`: a test
+//! may bring its own network); `stream/` keeps
 //! TCP and TLS connections open, `tls.rs` says whose certificates count.
 //!
 //! Beside the path of a query: [`Inflight`] merges identical questions, [`system`] finds the system's servers,
@@ -26,9 +27,10 @@ mod group;
 mod health;
 mod inflight;
 mod manner;
+pub mod network;
 mod policy;
 mod probe;
-mod random;
+pub mod random;
 pub mod relay;
 mod server;
 mod stream;

@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::health::{Health, Rtt, Standing};
 use super::manner::{Manner, Memory};
+use super::network::Network;
 use super::policy::{View, hedge_delay};
 use super::stream::{Means, Streams};
 use super::{Outcome, ServerAddress, now, random};
@@ -26,6 +27,8 @@ pub struct Server {
     max_in_flight: usize,
     /// Connections to it.
     streams: Streams,
+    /// The network it is in.
+    network: Network,
     /// Questions that relays have open: as many as there are permits, at most.
     relayed: AtomicUsize,
     /// Set aside because it leads back to us.
@@ -136,6 +139,7 @@ impl Server {
         let memory = Memory::new(random::bytes().ok());
         let max_in_flight = max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
         Self {
+            network: means.network.clone(),
             streams: Streams::new(&address, means),
             address,
             state: Mutex::new(State { health: Health::default(), memory }),
@@ -248,6 +252,11 @@ impl Server {
     pub(super) fn manner(&self) -> Manner {
         let manner = self.state().memory.manner(now());
         if self.address.is_plain() { manner } else { manner.encrypted() }
+    }
+
+    /// The network that it is in.
+    pub(super) fn network(&self) -> &Network {
+        &self.network
     }
 
     /// The connections to it.

@@ -2,7 +2,7 @@
 //!
 //! UDP gives one connected socket on a random port per query; only datagrams from the server's own address and
 //! port reach it, and ICMP errors come back as errors. What TCP connections carry, and for how long they are kept,
-//! is in `stream/`.
+//! is in `stream/`. A test may put a network of its own in the place of the kernel's (`network.rs`).
 
 use std::cell::RefCell;
 use std::io;
@@ -10,9 +10,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use tokio::io::Interest;
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::{TcpStream, UdpSocket};
 
+use super::network::{Arrivals, MadeUp, Network};
 use super::{Outcome, random};
 
 /// Random ports tried before the kernel is asked for one: a busy machine must not spin here (L53).
@@ -30,11 +31,48 @@ thread_local! {
     static DATAGRAM: RefCell<Box<[u8]>> = RefCell::new(vec![0; DATAGRAM_SIZE].into_boxed_slice());
 }
 
+/// A socket that is connected to one server.
+pub(super) enum DatagramSocket<'n> {
+    /// One of the kernel's.
+    Kernel(UdpSocket),
+    /// One of a network that was made up: where it is, where it leads, and what came.
+    MadeUp(&'n dyn MadeUp, (u16, SocketAddr), Arrivals),
+}
+
 /// A fresh socket on a random port, connected to `server`.
-pub(super) fn datagram_socket(server: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = connected(server)?;
-    socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket)
+pub(super) fn datagram_socket(network: &Network, server: SocketAddr) -> io::Result<DatagramSocket<'_>> {
+    match network {
+        Network::Kernel => {
+            let socket = connected(server)?;
+            socket.set_nonblocking(true)?;
+            Ok(DatagramSocket::Kernel(UdpSocket::from_std(socket)?))
+        }
+        Network::MadeUp(network) => {
+            let (port, arrivals) = on_random_port(|port| Ok((port, network.open(port, server)?)))?;
+            Ok(DatagramSocket::MadeUp(network.as_ref(), (port, server), arrivals))
+        }
+    }
+}
+
+impl DatagramSocket<'_> {
+    /// Sends a datagram to the server.
+    pub(super) async fn send(&self, datagram: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Kernel(socket) => socket.send(datagram).await.map(drop),
+            Self::MadeUp(network, (port, server), _) => network.send(*port, *server, datagram),
+        }
+    }
+
+    /// The next datagram from the server.
+    pub(super) async fn receive(&mut self) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Kernel(socket) => receive(socket).await,
+            Self::MadeUp(_, _, arrivals) => match arrivals.recv().await {
+                Some(arrived) => arrived,
+                None => std::future::pending().await, // the network has gone: silence
+            },
+        }
+    }
 }
 
 /// A fresh socket of the kernel's on a random port, connected to `server`.
@@ -43,29 +81,29 @@ pub(super) fn connected(server: SocketAddr) -> io::Result<std::net::UdpSocket> {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    let socket = bind_random(local)?;
+    let socket = on_random_port(|port| std::net::UdpSocket::bind((local, port)))?;
     socket.connect(server)?;
     Ok(socket)
 }
 
-/// Binds to a port of our own choice, since the kernel's range may be small; to the kernel's when that fails.
-fn bind_random(local: IpAddr) -> io::Result<std::net::UdpSocket> {
+/// Binds to a port of our own choice, since the kernel's range may be small; to the kernel's (0) when that fails.
+fn on_random_port<T>(bind: impl Fn(u16) -> io::Result<T>) -> io::Result<T> {
     for _ in 0..PORT_TRIES {
         let port = u16::from_ne_bytes(random::bytes()?);
         if port < LOWEST_PORT {
             continue;
         }
-        match std::net::UdpSocket::bind((local, port)) {
+        match bind(port) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
             done => return done,
         }
     }
-    std::net::UdpSocket::bind((local, 0))
+    bind(0)
 }
 
 /// The next datagram from the server `socket` is connected to.
-pub(super) async fn receive(socket: &UdpSocket) -> io::Result<Vec<u8>> {
+async fn receive(socket: &UdpSocket) -> io::Result<Vec<u8>> {
     loop {
         // An ICMP error makes a socket ready for errors only, and is not seen by waiting for data.
         let ready = socket.ready(Interest::READABLE | Interest::ERROR).await?;
@@ -87,12 +125,28 @@ pub(super) async fn receive(socket: &UdpSocket) -> io::Result<Vec<u8>> {
     }
 }
 
+/// What goes over a connection.
+pub(super) trait Octets: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Octets for S {}
+
+/// A connection, of whatever network.
+pub(super) type Stream = Box<dyn Octets>;
+
 /// A fresh connection to `server`.
-pub(super) async fn stream(server: SocketAddr) -> io::Result<TcpStream> {
-    let connected = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(server)).await;
-    let stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+pub(super) async fn stream(network: &Network, server: SocketAddr) -> io::Result<Stream> {
+    let connecting = async {
+        match network {
+            Network::Kernel => {
+                let stream = TcpStream::connect(server).await?;
+                stream.set_nodelay(true)?;
+                Ok(Box::new(stream) as Stream)
+            }
+            Network::MadeUp(network) => Ok(Box::new(network.connect(server).await?) as Stream),
+        }
+    };
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
+    connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 /// Whose fault an error is: this machine's when it has run out of something, else the network's.
@@ -111,10 +165,10 @@ pub(super) fn blame(error: &io::Error) -> Outcome {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn each_query_has_a_port_of_its_own() {
+    #[test]
+    fn each_query_has_a_port_of_its_own() {
         let server = "127.0.0.1:53".parse().unwrap();
-        let sockets: Vec<_> = (0..50).map(|_| datagram_socket(server).unwrap()).collect();
+        let sockets: Vec<_> = (0..50).map(|_| connected(server).unwrap()).collect();
         let ports: Vec<u16> = sockets.iter().map(|s| s.local_addr().unwrap().port()).collect();
         assert!(ports.iter().all(|&port| port >= LOWEST_PORT));
         assert!(ports.windows(2).any(|pair| pair[0].abs_diff(pair[1]) > 1000));

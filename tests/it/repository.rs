@@ -46,7 +46,9 @@ fn nothing(found: &[String]) {
 #[test]
 fn no_source_file_is_longer_than_500_lines() {
     let mut found = Vec::new();
-    for path in ["src", "tests/it", "benches", "fuzz"].iter().flat_map(|folder| files_if_there(folder, ".rs"))
+    for path in ["src", "tests/it", "tests/sim", "benches", "fuzz"]
+        .iter()
+        .flat_map(|folder| files_if_there(folder, ".rs"))
     {
         let (name, text) = read(&path);
         if text.lines().count() > 500 {
@@ -119,6 +121,24 @@ fn the_engine_is_pure() {
             }
             if used.starts_with("crate::") && !used.starts_with("crate::engine") {
                 found.push(format!("{name}: the engine knows no other module: {line}"));
+            }
+        }
+    }
+    nothing(&found);
+}
+
+/// Seams of the simulator, which would make every id and port predictable or lead queries elsewhere.
+#[test]
+fn the_program_never_uses_what_only_simulations_may() {
+    let mut found = Vec::new();
+    for path in files("src", ".rs") {
+        let (name, text) = read(&path);
+        let (own, code) = (name.rsplit('/').next().unwrap_or_default(), code(&text));
+        for (word, home) in
+            [("predictable(", "random.rs"), ("impl MadeUp for", ""), ("Network::MadeUp(Arc", "")]
+        {
+            if code.contains(word) && own != home {
+                found.push(format!("{name}: `{word}` is for simulations alone"));
             }
         }
     }
@@ -383,7 +403,9 @@ fn nothing_is_left_to_do_without_a_reason() {
 
 #[test]
 fn every_module_and_scenario_says_what_it_is_for() {
-    for path in files("src", ".rs").into_iter().chain(files("tests/it", ".rs")) {
+    for path in
+        files("src", ".rs").into_iter().chain(files("tests/it", ".rs")).chain(files("tests/sim", ".rs"))
+    {
         let (name, text) = read(&path);
         assert!(text.starts_with("//! "), "{name} begins with what it is for");
     }

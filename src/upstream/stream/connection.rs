@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
@@ -157,7 +156,7 @@ async fn connect_and_talk(
             Some(trust) => super::quic::talk(address, name, trust, questions, state).await,
             None => untrusted(),
         },
-        transport => match transport::stream(address).await {
+        transport => match transport::stream(&target.network, address).await {
             Ok(stream) => talk_over(stream, transport, target, questions, state).await,
             Err(error) => transport::blame(&error),
         },
@@ -170,7 +169,7 @@ async fn connect_and_talk(
 
 /// Talks over a TCP connection what is spoken there.
 async fn talk_over(
-    stream: TcpStream,
+    stream: transport::Stream,
     transport: &Transport,
     target: &Target,
     questions: &mut mpsc::UnboundedReceiver<Question>,
@@ -208,6 +207,7 @@ async fn talk<S: AsyncRead + AsyncWrite>(
     let (mut reader, mut writer) = tokio::io::split(stream);
     let open = Open::default();
     let ended = tokio::select! {
+        biased; // in a fixed order, so that a simulation can be repeated
         ended = read(&mut reader, &open, state, blame) => ended,
         ended = write(&mut writer, questions, &open, blame) => ended,
     };

@@ -8,7 +8,6 @@ use hyper::body::Bytes;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper::{Request, StatusCode, Uri, header};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::client::TlsStream;
@@ -17,6 +16,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use super::connection::{IDLE, Question, State, closed, watched};
 use crate::upstream::Outcome;
 use crate::upstream::tls::HANDSHAKE_TIMEOUT;
+use crate::upstream::transport::Stream;
 
 /// The media type of DNS messages.
 const MESSAGE: &str = "application/dns-message";
@@ -25,7 +25,7 @@ const LONGEST: usize = 65_535;
 
 /// Sends questions as they come until one side has had enough.
 pub(super) async fn talk(
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Stream>,
     name: &ServerName<'static>,
     path: &str,
     questions: &mut mpsc::UnboundedReceiver<Question>,

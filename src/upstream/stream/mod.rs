@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use self::connection::Connection;
 use self::place::Place;
+use super::network::Network;
 use super::tls::Trust;
 use super::{Group, Outcome, ServerAddress, Transport};
 
@@ -35,15 +36,19 @@ struct Target {
     transport: Transport,
     /// Who says what its certificate is worth.
     trust: Option<Arc<Trust>>,
+    /// The network that leads there.
+    network: Network,
 }
 
-/// What an encrypted server needs beside its address.
+/// What leads to a server beside its address.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Means {
     /// Who says what its certificate is worth.
     pub(super) trust: Option<Arc<Trust>>,
     /// Who knows the address of its name.
     pub(super) bootstrap: Option<Arc<Group>>,
+    /// The network it is in.
+    pub(super) network: Network,
 }
 
 /// The connections to one server.
@@ -67,7 +72,8 @@ impl Streams {
     /// No connection yet.
     pub(super) fn new(address: &ServerAddress, means: Means) -> Self {
         let place = Place::new(address, means.bootstrap);
-        let target = Target { place, transport: address.transport.clone(), trust: means.trust };
+        let Means { trust, network, .. } = means;
+        let target = Target { place, transport: address.transport.clone(), trust, network };
         Self { target, open: Mutex::default() }
     }
 

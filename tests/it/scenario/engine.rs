@@ -3,7 +3,7 @@
 //! The loop is that of `serve::handle`; everything it decides by is the library's own.
 
 use super::file::{Scenario, Step};
-use super::judge;
+use super::judge::judge;
 use crate::client::Ask;
 use crate::server::assert_confined;
 use crate::upstream::question_line;

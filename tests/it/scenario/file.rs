@@ -160,6 +160,21 @@ impl Scenario {
     }
 }
 
+/// All scenarios, by name.
+pub fn all() -> Vec<std::sync::Arc<Scenario>> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let only = std::env::var("SCENARIO").ok();
+    let mut paths: Vec<_> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "scn"))
+        .filter(|path| only.as_ref().is_none_or(|only| path.to_string_lossy().contains(only)))
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "no scenario");
+    paths.iter().map(|path| Scenario::read(path).into()).collect()
+}
+
 /// `role name type [code] [ad]`, or `role name type silence`; `*` for every type.
 fn cue(words: &[&str], from: u64) -> Option<Cue> {
     let [role, name, rtype, rest @ ..] = words else { return None };

@@ -2,7 +2,7 @@
 //! scenario says. A step is left out as soon as more time has passed in the scenario than this can wait for.
 
 use super::file::{Scenario, Step};
-use super::judge;
+use super::judge::judge;
 use crate::server::Server;
 use crate::upstream::{self, Log, Upstream};
 use hickory_proto::op::ResponseCode;

@@ -1,0 +1,54 @@
+//! The program as it runs, but for its sockets.
+
+use pvtzd::account::Account;
+use pvtzd::config::Config;
+use pvtzd::daemon::lifetimes;
+use pvtzd::serve::handle::{self, Transport};
+use pvtzd::serve::lane::{Lane, Served};
+use pvtzd::state::answers::PreparedAnswers;
+use pvtzd::state::cache::AnswerCache;
+use pvtzd::state::clock::Clock;
+use pvtzd::state::guard::Guard;
+use pvtzd::state::limits::Limits;
+use pvtzd::state::publish::{self, Surroundings};
+use pvtzd::state::{Live, Published};
+use pvtzd::upstream::network::Network;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Starts with a configuration, in a network.
+pub fn start(config: &Config, network: &Network) -> Arc<Live> {
+    let finished = config.cache.size / 3;
+    Live::new(
+        published(config, network, None, 1),
+        Clock::start(),
+        AnswerCache::new(config.cache.size - finished, lifetimes(&config.cache)),
+        PreparedAnswers::new(finished),
+        Limits::new(config.server.max_in_flight),
+        // Cookies for clients are made with the wall clock's help.
+        Guard::default(),
+        config.cache.stale_answer_after,
+    )
+}
+
+/// What is published of a configuration; `previous` is what was before.
+pub fn published(config: &Config, network: &Network, previous: Option<&Published>, serial: u32) -> Published {
+    let around = Surroundings { network: network.clone(), ..Surroundings::default() };
+    publish::build(config, &around, &Account::default(), previous, serial)
+}
+
+/// Answers a packet, by whichever lane; nothing where none is to be sent.
+pub async fn answer(
+    live: &Arc<Live>,
+    packet: &[u8],
+    client: SocketAddr,
+    transport: Transport,
+) -> Option<Vec<u8>> {
+    let mut answer = Vec::new();
+    let served = Lane::new(live, &live.tallies.tasks, transport).serve(packet, client, None, &mut answer);
+    match served {
+        Served::Answered => Some(answer),
+        Served::Dropped => None,
+        Served::Waits(waiting) => Some(handle::in_time(live, *waiting).await),
+    }
+}
