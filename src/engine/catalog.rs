@@ -10,7 +10,6 @@ use super::rebinding::Rebinding;
 use super::view::Sight;
 pub use super::view::{MatchedRule, View};
 use super::zone::{Zone, ZoneOrigin};
-use foldhash::fast::RandomState;
 use hickory_proto::rr::Name;
 use ipnet::IpNet;
 use std::collections::HashMap;
@@ -171,7 +170,7 @@ pub struct Catalog {
 }
 
 /// For each prefix length that occurs, longest first: network -> view.
-type Clients = Vec<(u8, bool, HashMap<IpAddr, usize, RandomState>)>;
+type Clients = Vec<(u8, bool, HashMap<IpAddr, usize>)>;
 
 /// Custom lines by address.
 #[derive(Debug, Default)]
@@ -433,7 +432,7 @@ impl Placed {
 
 /// Groups the VPCs' CIDRs by prefix length, longest first.
 fn index_clients(vpcs: &[Vpc], faults: &mut Vec<CatalogFault>) -> Clients {
-    let mut index: HashMap<(u8, bool), HashMap<_, _, RandomState>> = HashMap::new();
+    let mut index: HashMap<(u8, bool), HashMap<IpAddr, usize>> = HashMap::new();
     for (place, vpc) in vpcs.iter().enumerate() {
         if let Some(first) = vpcs[..place].iter().position(|other| other.id == vpc.id) {
             faults.push(CatalogFault::VpcTwice { first, second: place });

@@ -4,7 +4,6 @@
 //! The entries lie in a fixed number of shards. A copy shares them all; a change copies the one it falls in.
 
 use super::name::NameKey;
-use foldhash::fast::RandomState;
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -50,13 +49,10 @@ impl ShardKey for u64 {
     }
 }
 
-/// One of them. Its keys are the configuration's, so that a quick hash will do.
-type Shard<K, V> = HashMap<K, V, RandomState>;
-
 /// The map.
 #[derive(Debug)]
 pub struct Sharded<K, V> {
-    shards: Arc<[Arc<Shard<K, V>>]>,
+    shards: Arc<[Arc<HashMap<K, V>>]>,
     len: usize,
 }
 
@@ -68,7 +64,7 @@ impl<K, V> Clone for Sharded<K, V> {
 
 impl<K, V> Default for Sharded<K, V> {
     fn default() -> Self {
-        let empty = Arc::new(Shard::default());
+        let empty = Arc::new(HashMap::new());
         Self { shards: vec![empty; SHARDS].into(), len: 0 }
     }
 }
@@ -128,7 +124,7 @@ impl<K: ShardKey + Clone, V: Clone> Sharded<K, V> {
     }
 
     /// A shard of one's own.
-    fn shard_of(&mut self, shard: u8) -> &mut Shard<K, V> {
+    fn shard_of(&mut self, shard: u8) -> &mut HashMap<K, V> {
         Arc::make_mut(&mut Arc::make_mut(&mut self.shards)[usize::from(shard)])
     }
 }
