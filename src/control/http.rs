@@ -47,7 +47,7 @@ pub struct Limits {
     pub head: Duration,
     /// How long a request's body may take.
     pub body: Duration,
-    /// A permit for each body beyond [`ORDINARY_BODY`] that is held at a time.
+    /// A permit for each body beyond 256 KiB that is held at a time.
     pub long_bodies: Arc<Semaphore>,
 }
 
