@@ -27,6 +27,9 @@ const TURNS: usize = 200;
 const SILENCE_TAKES_TIME: [(&str, u64); 2] =
     [("failure-is-remembered.scn", 1100), ("stale-retry.scn", 91_000)];
 
+/// The sockets that are open, by port and server: where what they receive goes.
+type Sockets = BTreeMap<(u16, SocketAddr), mpsc::UnboundedSender<io::Result<Vec<u8>>>>;
+
 /// A network whose servers answer at once, by the script.
 #[derive(Debug)]
 struct Scripted {
@@ -35,7 +38,7 @@ struct Scripted {
     start: Instant,
     log: Log,
     unscripted: Mutex<Vec<String>>,
-    sockets: Mutex<BTreeMap<(u16, SocketAddr), mpsc::UnboundedSender<io::Result<Vec<u8>>>>>,
+    sockets: Mutex<Sockets>,
 }
 
 impl Scripted {

@@ -73,7 +73,7 @@ impl Outcome {
 pub fn play(mut dice: Dice, sabotage: Sabotage) -> Outcome {
     let _predictable = random::predictable(dice.seed());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let outcome = runtime.unwrap().block_on(async {
+    runtime.unwrap().block_on(async {
         let stage = Stage::set(dice, sabotage);
         stage.perform().await;
         let mut state = stage.network.state();
@@ -84,8 +84,7 @@ pub fn play(mut dice: Dice, sabotage: Sabotage) -> Outcome {
         };
         let met = stage.met(&state.book);
         Outcome { trace: std::mem::take(&mut state.book.trace), broken, met, told }
-    });
-    outcome
+    })
 }
 
 /// What a run is made of.
