@@ -44,8 +44,9 @@ mod fake;
 #[cfg(test)]
 mod tests;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::state::clock::instant as now;
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RecordType};
 
@@ -84,9 +85,4 @@ pub struct Reply {
     pub elapsed: Duration,
     /// The answer came over TCP or TLS.
     pub over_tcp: bool,
-}
-
-/// The moment, by tokio's clock so that a test can move it.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
