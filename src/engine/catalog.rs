@@ -398,6 +398,11 @@ impl Catalog {
         self.views[place].made = made;
     }
 
+    /// True where no client is kept from inner addresses: the same for all views.
+    pub fn allows_rebinding(&self) -> bool {
+        self.outside.rebinding.is_allowed()
+    }
+
     /// All configured zones with who sees them, in the order of their sources.
     pub fn zones(&self) -> &[(Arc<Zone>, Scope)] {
         &self.zones

@@ -6,7 +6,7 @@
 
 use super::name::NameKey;
 use hickory_proto::rr::RData;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// Whether the default upstreams may lead a name to an inner address.
@@ -52,13 +52,13 @@ fn is_inner_v6(address: Ipv6Addr) -> bool {
     let within = match address.segments() {
         [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
             let [.., a, b, c, d] = address.octets();
-            Some(IpAddr::from([a, b, c, d]))
+            Some(Ipv4Addr::new(a, b, c, d))
         }
         _ => None,
     };
     match within {
-        Some(IpAddr::V4(v4)) => is_inner_v4(v4), // :: and ::1 are 0.0.0.0/8
-        _ => address.is_unique_local() || address.is_unicast_link_local(),
+        Some(v4) => is_inner_v4(v4), // :: and ::1 are 0.0.0.0/8
+        None => address.is_unique_local() || address.is_unicast_link_local(),
     }
 }
 
@@ -66,6 +66,7 @@ fn is_inner_v6(address: Ipv6Addr) -> bool {
 mod tests {
     use super::*;
     use crate::engine::name::parse;
+    use std::net::IpAddr;
 
     #[test]
     fn inner_addresses_are_known_in_every_dress() {

@@ -92,7 +92,7 @@ pub struct View {
     pub(super) shared: Arc<Sight>,
     pub(super) local_names: LocalNames,
     /// Whether the default upstreams may lead names to inner addresses.
-    pub rebinding: Rebinding,
+    pub(super) rebinding: Rebinding,
 }
 
 impl View {

@@ -171,7 +171,7 @@ fn settle_simply(published: &Published, waiting: &Waiting, brought: &Brought<'_>
     let Brought::Said(group, [(name, slot)]) = brought else { return None };
     let fetch = &waiting.needs.fetch;
     let simple = waiting.generation == published.generation
-        && published.catalog.view(waiting.client()).rebinding.is_allowed()
+        && published.catalog.allows_rebinding()
         && waiting.question.key == *name
         && fetch.group == *group
         && fetch.question.key == *name;

@@ -151,6 +151,7 @@ mod tests {
         assert_eq!((last.places.len(), last.places[0]), (PLACES, (1000, [2, 0, 0, 0])));
         assert_eq!(last.places[PLACES - 1], (CROWD, [1000 - PLACES as u64 + 1, 0, 0, 0]));
     }
+
     #[test]
     fn a_clock_that_is_put_back_leaves_no_minutes_ahead_and_no_more_than_a_day() {
         let (tallies, history) = (Tallies::default(), History::default());
