@@ -20,6 +20,7 @@ import pytest
 from harness import metrics
 from harness.ask import ask, query
 from harness.fake import Fake, address
+from harness.private import ZONE
 from harness.wait import until
 
 SECONDS = 60 if os.environ.get("PVTZD_LONG_ATTACK") else 5
@@ -28,14 +29,6 @@ LIE = "203.0.113.66"
 TRUTH = "192.0.2.1"
 UPSTREAM = "127.0.53.9"
 GUESSES = 40  # for a question: 3 at the relay's port, then 8 at the port of each of the exchange's tries
-ZONE = """
-[[zone]]
-name = "p.example"
-[[zone.record]]
-name = "www"
-type = "A"
-value = "10.0.0.1"
-"""
 
 
 @pytest.fixture

@@ -10,16 +10,8 @@ import dns.query
 import pytest
 from harness import servers
 from harness.fake import address
+from harness.private import ZONE
 from harness.process import binary, free_port
-
-ZONE = """
-[[zone]]
-name = "p.example"
-[[zone.record]]
-name = "www"
-type = "A"
-value = "10.0.0.1"
-"""
 
 
 @pytest.fixture

@@ -9,16 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import dns.flags
 import pytest
 from harness.fake import silent
+from harness.private import ZONE
 from harness.wait import until
 
-ZONE = """
-[[zone]]
-name = "p.example"
-[[zone.record]]
-name = "www"
-type = "A"
-value = "10.0.0.1"
-"""
 IN_TIME = 4 + 1.5  # the promise, and what a busy machine may add
 RECOVERY = 2 + 1.5
 AT_ONCE = 1.5  # less than any upstream is waited for

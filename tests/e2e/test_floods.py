@@ -13,20 +13,13 @@ from harness import servers
 from harness.crowd import Crowd
 from harness.fake import address, silent
 from harness.load import Load
+from harness.private import ZONE
 from harness.wait import until
 
 NAMES = 1_000_000 if os.environ.get("PVTZD_LONG_FLOOD") else 150_000
 RATE = 15_000
 IN_DEMAND = 1000  # names, each asked once a second
 FLOOD = "100:%.flood.example:0:192.0.2.7"
-ZONE = """
-[[zone]]
-name = "p.example"
-[[zone.record]]
-name = "www"
-type = "A"
-value = "10.0.0.1"
-"""
 
 
 @pytest.fixture(scope="module")

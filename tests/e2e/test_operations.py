@@ -14,17 +14,9 @@ from pathlib import Path
 import pytest
 from harness.ask import ask
 from harness.fake import address
+from harness.private import ZONE
 from harness.process import ROOT, Process
 from harness.wait import until
-
-ZONE = """
-[[zone]]
-name = "p.example"
-[[zone.record]]
-name = "www"
-type = "A"
-value = "10.0.0.1"
-"""
 
 OPS = """
 [ops]

@@ -15,16 +15,9 @@ import pytest
 from harness import api, metrics
 from harness.ask import ask, frame, query, receive
 from harness.fake import address
+from harness.private import ZONE
 from harness.wait import until
 
-ZONE = """
-[[zone]]
-name = "p.example"
-[[zone.record]]
-name = "www"
-type = "A"
-value = "10.0.0.1"
-"""
 SNAPSHOT = '[cache]\nsnapshot_every = "1s"\n'
 RECOVERY = 2 + 1.5
 IN_TIME = 4 + 1.5

@@ -6,16 +6,8 @@ import threading
 import time
 
 from harness.ask import connection, frame, query, receive
+from harness.private import ZONE
 from harness.wait import until
-
-ZONE = """
-[[zone]]
-name = "p.example"
-[[zone.record]]
-name = "www"
-type = "A"
-value = "10.0.0.1"
-"""
 
 
 def slow(gate):

@@ -14,17 +14,10 @@ import pytest
 from harness import fake as scripts
 from harness.ask import exchange, query
 from harness.fake import address, nxdomain, rcode, silent
+from harness.private import ZONE
 from harness.process import free_port
 from harness.wait import until
 
-ZONE = """
-[[zone]]
-name = "p.example"
-[[zone.record]]
-name = "www"
-type = "A"
-value = "10.0.0.1"
-"""
 RECOVERY = 2 + 1.5  # the promise, and what a busy machine may add
 NO_STALE = '[cache]\nserve_stale = "off"\n'
 

@@ -19,23 +19,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "dice.h"
+
 #define BATCH 64
 #define HEADERS (sizeof(struct iphdr) + sizeof(struct udphdr))
-
-static uint64_t state;
-
-static uint64_t draw(void) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state * 0x2545f4914f6cdd1dULL;
-}
-
-static double now(void) {
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    return at.tv_sec + at.tv_nsec / 1e9;
-}
 
 /* What is being asked. */
 static char name[256];

@@ -26,6 +26,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "dice.h"
+
 #define SOCKETS 8
 #define IDS 65536
 #define KINDS 8
@@ -52,7 +54,7 @@ static int many;
 static struct asked (*table)[IDS];
 static int sockets[SOCKETS], hostile[2];
 static uint64_t waiting, window;
-static uint64_t state, sent, answered, again, failed, lost, late, wrong, crooked, replies, noise;
+static uint64_t sent, answered, again, failed, lost, late, wrong, crooked, replies, noise;
 static double slowest;
 static char said[5][1100];
 static volatile sig_atomic_t over;
@@ -65,19 +67,6 @@ static struct due {
     uint8_t socket;
 } *queue;
 static unsigned head, tail;
-
-static uint64_t draw(void) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state * 0x2545f4914f6cdd1dULL;
-}
-
-static double now(void) {
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    return at.tv_sec + at.tv_nsec / 1e9;
-}
 
 static void stop(int number) {
     (void)number;
