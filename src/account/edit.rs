@@ -1,41 +1,12 @@
 //! The only way in which an account changes: a list of whole rows, put or dropped.
 
 use super::row::{AuthorisationRow, EndpointRow, LineRow, LogRow, RecordRow, RuleRow, ZoneRow};
-use super::{Account, ZoneEntry, entry};
-use crate::engine::zone::Zone;
-use std::cell::OnceCell;
+use super::{Account, ZoneEntry};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::thread;
 
 /// Lines of the change log that are kept; beyond, the oldest go.
 pub const MAX_LOG: u64 = 10_000;
-
-/// Zones from which on it is worth while to make them on several threads.
-const MANY: usize = 1000;
-
-/// Does some work on shares of a list, each on a thread of its own if there are many; the results are in the order
-/// of the list.
-fn parallel<T: Send, R: Send>(mut items: Vec<T>, work: impl Fn(Vec<T>) -> R + Sync) -> Vec<R> {
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(8);
-    if threads == 1 || items.len() < MANY {
-        return vec![work(items)];
-    }
-    let share = items.len().div_ceil(threads);
-    let work = &work;
-    thread::scope(|scope| {
-        let mut running = Vec::new();
-        while !items.is_empty() {
-            let rest = items.split_off(share.min(items.len()));
-            let some = std::mem::replace(&mut items, rest);
-            running.push(scope.spawn(move || work(some)));
-        }
-        let join = |thread: thread::ScopedJoinHandle<'_, R>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        running.into_iter().map(join).collect()
-    })
-}
 
 /// One row, put or dropped. To put a row in place of another of the same id is a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,42 +53,19 @@ pub struct Dirty {
 impl Account {
     /// Carries out edits. The engine's zones are made anew where something in them changed.
     pub fn apply(&mut self, edits: &[Edit]) -> Dirty {
-        self.take(edits.iter().cloned())
-    }
-
-    /// The same with edits that nobody else needs.
-    pub fn take(&mut self, edits: impl IntoIterator<Item = Edit>) -> Dirty {
         let mut dirty = Dirty::default();
-        let blank = OnceCell::new();
         for edit in edits {
-            self.carry_out(edit, &mut dirty, &blank);
+            self.carry_out(edit.clone(), &mut dirty);
         }
-        self.rebuild(&dirty);
+        for id in &dirty.zones {
+            if let Some(entry) = self.zones.get_mut(id) {
+                Arc::make_mut(entry).rebuild();
+            }
+        }
         dirty
     }
 
-    /// Makes the engine's zones anew.
-    fn rebuild(&mut self, dirty: &Dirty) {
-        if dirty.zones.len() < MANY {
-            for id in &dirty.zones {
-                if let Some(entry) = self.zones.get_mut(id) {
-                    Arc::make_mut(entry).rebuild();
-                }
-            }
-            return;
-        }
-        // A store that is loaded: each core has a share.
-        let entries: Vec<_> = dirty.zones.iter().filter_map(|id| self.zones.remove(id)).collect();
-        let rebuilt = parallel(entries, |mut entries| {
-            entries.iter_mut().for_each(|entry| Arc::make_mut(entry).rebuild());
-            entries
-        });
-        for entry in rebuilt.into_iter().flatten() {
-            self.zones.insert(entry.row.id.clone(), entry);
-        }
-    }
-
-    fn carry_out(&mut self, edit: Edit, dirty: &mut Dirty, blank: &OnceCell<Arc<Zone>>) {
+    fn carry_out(&mut self, edit: Edit, dirty: &mut Dirty) {
         match edit {
             Edit::Zone(row) => {
                 dirty.zones.insert(row.id.clone());
@@ -125,14 +73,8 @@ impl Account {
                     Some(entry) => Arc::make_mut(entry).row = row,
                     None => {
                         self.index_name(&row, true);
-                        self.zones.insert(
-                            row.id.clone(),
-                            Arc::new(ZoneEntry::new(
-                                row,
-                                self.reading,
-                                blank.get_or_init(entry::blank).clone(),
-                            )),
-                        );
+                        let entry = ZoneEntry::of_records(row, Vec::new(), self.reading);
+                        self.zones.insert(entry.row.id.clone(), Arc::new(entry));
                     }
                 }
             }
@@ -147,19 +89,17 @@ impl Account {
             }
             Edit::Record(row) => {
                 if let Some(entry) = self.zones.get_mut(&row.zone) {
-                    self.records.insert(row.id, row.zone.clone());
+                    self.records.insert(row.id, row.zone.as_str().into());
                     self.last_record = self.last_record.max(row.id);
-                    if !dirty.zones.contains(&row.zone) {
-                        dirty.zones.insert(row.zone.clone());
-                    }
+                    dirty.zones.insert(row.zone.clone());
                     Arc::make_mut(entry).records.insert(row.id, Arc::new(row));
                 }
             }
             Edit::DropRecord(id) => {
                 let Some(zone) = self.records.remove(&id) else { return };
-                if let Some(entry) = self.zones.get_mut(&zone) {
+                if let Some(entry) = self.zones.get_mut(&*zone) {
                     Arc::make_mut(entry).records.remove(&id);
-                    dirty.zones.insert(zone);
+                    dirty.zones.insert(zone.to_string());
                 }
             }
             Edit::Rule(row) => {
@@ -197,7 +137,7 @@ impl Account {
     }
 
     /// Keeps the index of names.
-    fn index_name(&mut self, row: &ZoneRow, present: bool) {
+    pub(super) fn index_name(&mut self, row: &ZoneRow, present: bool) {
         let name = row.name.to_ascii_lowercase();
         let mut ids = self.by_name.get(&name).cloned().unwrap_or_default();
         ids.retain(|id| *id != row.id);

@@ -10,13 +10,16 @@ use hickory_proto::rr::Name;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// Records by id.
+type Records = BTreeMap<u64, Arc<RecordRow>>;
+
 /// A zone with its records.
 #[derive(Clone, Debug)]
 pub struct ZoneEntry {
     /// The zone.
     pub row: ZoneRow,
     /// Its records in the order in which they were made.
-    pub records: BTreeMap<u64, Arc<RecordRow>>,
+    pub records: Records,
     reading: Reading,
     zone: Arc<Zone>,
     /// Line -> the zone as it is on that line.
@@ -24,9 +27,11 @@ pub struct ZoneEntry {
 }
 
 impl ZoneEntry {
-    /// A zone without records, to be rebuilt: until then any zone stands for its own.
-    pub(super) fn new(row: ZoneRow, reading: Reading, zone: Arc<Zone>) -> Self {
-        Self { row, records: BTreeMap::new(), reading, zone, variants: Vec::new() }
+    /// A zone with records that are its own.
+    pub(super) fn of_records(row: ZoneRow, records: Vec<Arc<RecordRow>>, reading: Reading) -> Self {
+        let records: BTreeMap<_, _> = records.into_iter().map(|record| (record.id, record)).collect();
+        let (zone, variants) = zones(&row, &records, reading);
+        Self { row, records, reading, zone, variants }
     }
 
     /// Reads what is not documented in another way.
@@ -37,26 +42,7 @@ impl ZoneEntry {
 
     /// Makes the engine's zones anew, after a change of row or records.
     pub(super) fn rebuild(&mut self) {
-        let enabled = || self.records.values().filter(|record| record.enabled);
-        let on_default: Vec<_> = enabled().filter(|record| record.line == DEFAULT_LINE).collect();
-        let lines: BTreeSet<&str> =
-            enabled().map(|record| record.line.as_str()).filter(|line| *line != DEFAULT_LINE).collect();
-        let variant = |line: &str| {
-            let own: Vec<_> = enabled().filter(|record| record.line == line).collect();
-            // What the line has takes the place of the default's set of that type; and a CNAME stands alone.
-            let replaced = |other: &RecordRow| {
-                own.iter().any(|record| {
-                    let (cname, same) = (record.rtype == "CNAME", record.rtype == other.rtype);
-                    record.rr.eq_ignore_ascii_case(&other.rr) && (same || cname || other.rtype == "CNAME")
-                })
-            };
-            let rest = on_default.iter().copied().filter(|record| !replaced(record));
-            let records = rest.chain(own.iter().copied()).collect();
-            (line.to_string(), Arc::new(build(&self.row, self.reading, records)))
-        };
-        let variants = lines.into_iter().map(variant).collect();
-        self.zone = Arc::new(build(&self.row, self.reading, on_default));
-        self.variants = variants;
+        (self.zone, self.variants) = zones(&self.row, &self.records, self.reading);
     }
 
     /// The zone as clients on no line see it.
@@ -90,9 +76,27 @@ impl ZoneEntry {
     }
 }
 
-/// A zone of no name.
-pub(super) fn blank() -> Arc<Zone> {
-    Arc::new(Zone::build_leniently(ZoneSpec::new(Name::root(), ZoneMode::default()), 0))
+/// The engine's zone for clients on no line, and those for clients on a line that has records of its own.
+fn zones(row: &ZoneRow, records: &Records, reading: Reading) -> (Arc<Zone>, Vec<(String, Arc<Zone>)>) {
+    let enabled = || records.values().filter(|record| record.enabled);
+    let on_default: Vec<_> = enabled().filter(|record| record.line == DEFAULT_LINE).collect();
+    let lines: BTreeSet<&str> =
+        enabled().map(|record| record.line.as_str()).filter(|line| *line != DEFAULT_LINE).collect();
+    let variant = |line: &str| {
+        let own: Vec<_> = enabled().filter(|record| record.line == line).collect();
+        // What the line has takes the place of the default's set of that type; and a CNAME stands alone.
+        let replaced = |other: &RecordRow| {
+            own.iter().any(|record| {
+                let (cname, same) = (record.rtype == "CNAME", record.rtype == other.rtype);
+                record.rr.eq_ignore_ascii_case(&other.rr) && (same || cname || other.rtype == "CNAME")
+            })
+        };
+        let rest = on_default.iter().copied().filter(|record| !replaced(record));
+        let records = rest.chain(own.iter().copied()).collect();
+        (line.to_string(), Arc::new(build(row, reading, records)))
+    };
+    let variants = lines.into_iter().map(variant).collect();
+    (Arc::new(build(row, reading, on_default)), variants)
 }
 
 /// The engine's zone of some records. What contradicts itself is refused before it gets here; should something

@@ -7,6 +7,7 @@
 
 mod edit;
 mod entry;
+mod load;
 pub mod row;
 pub mod value;
 
@@ -15,6 +16,7 @@ pub(crate) mod tests;
 
 pub use edit::{Dirty, Edit, MAX_LOG};
 pub use entry::ZoneEntry;
+pub use load::Rows;
 
 use crate::engine::catalog::{Catalog, GroupKey, Line};
 use crate::engine::name::{self, NameKey};
@@ -29,7 +31,7 @@ use std::sync::Arc;
 pub struct Account {
     zones: Sharded<String, Arc<ZoneEntry>>,
     /// Record id -> zone id.
-    records: Sharded<u64, String>,
+    records: Sharded<u64, Arc<str>>,
     /// Zone name in lower case -> the zones of that name.
     by_name: Sharded<String, Vec<String>>,
     rules: BTreeMap<String, Arc<RuleRow>>,
@@ -81,7 +83,7 @@ impl Account {
 
     /// The zone of a record.
     pub fn zone_of_record(&self, record: u64) -> Option<&Arc<ZoneEntry>> {
-        self.zones.get(self.records.get(&record)?)
+        self.zones.get(&**self.records.get(&record)?)
     }
 
     /// A number for a record to come: greater than all before, and about the time, so that none comes twice.

@@ -1,7 +1,7 @@
 //! Tests of the account: what edits come to, one by one or all at once, and how it is published.
 
 use super::row::{AuthorisationRow, Binding, EndpointRow, LineRow, LogRow, RecordRow, RuleRow, ZoneRow};
-use super::{Account, Dirty, Edit, MAX_LOG};
+use super::{Account, Dirty, Edit, MAX_LOG, Rows};
 use crate::config::{self, Instance};
 use crate::engine::catalog::{Catalog, GroupKey};
 use crate::engine::name::{self, NameKey};
@@ -171,6 +171,34 @@ proptest! {
         one.place_all(&mut catalog_one);
         all.place_all(&mut catalog_all);
         prop_assert_eq!(answers(&catalog_one), answers(&catalog_all));
+    }
+
+    /// What a store holds of an account makes the same one.
+    #[test]
+    fn rows_come_to_what_their_edits_came_to(edits in proptest::collection::vec(edit(), 0..60)) {
+        let account = applied(&edits, usize::MAX);
+        let loaded = Account::load(Rows {
+            zones: account.zones().map(|entry| entry.row.clone()).collect(),
+            records: account.zones().flat_map(|entry| entry.records.values().cloned()).collect(),
+            rules: account.rules().values().map(|row| RuleRow::clone(row)).collect(),
+            endpoints: account.endpoints().values().map(|row| EndpointRow::clone(row)).collect(),
+            lines: account.lines().values().map(|row| LineRow::clone(row)).collect(),
+            authorisations: account.authorisations().cloned().collect(),
+            log: account.log().cloned().collect(),
+        });
+        prop_assert_eq!(shown(&account), shown(&loaded));
+        for id in 0..24 {
+            let zone = |account: &Account| account.zone_of_record(id).map(|entry| entry.row.id.clone());
+            prop_assert_eq!(zone(&account), zone(&loaded));
+        }
+        for number in 0..4 {
+            let named = |account: &Account| account.zones_named(&format!("z{number}.example")).count();
+            prop_assert_eq!(named(&account), named(&loaded));
+        }
+        let (mut catalog_before, mut catalog_loaded) = (catalog(), catalog());
+        account.place_all(&mut catalog_before);
+        loaded.place_all(&mut catalog_loaded);
+        prop_assert_eq!(answers(&catalog_before), answers(&catalog_loaded));
     }
 
     /// A catalog that is changed step by step answers like one that is built anew.

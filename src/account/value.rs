@@ -43,6 +43,11 @@ pub fn owner(rr: &str, zone: &Name) -> Result<Name, ValueFault> {
     if rr.split('.').enumerate().any(|(at, label)| label.contains('*') && (at > 0 || label != "*")) {
         return Err(ValueFault::Rr("* can only be the whole first label".into()));
     }
+    if name::is_plain(rr)
+        && let Some(owner) = name::of_labels(rr.split('.').map(str::as_bytes).chain(zone.iter()))
+    {
+        return Ok(owner);
+    }
     name::parse(&format!("{rr}.{}.", name::show(zone))).map_err(ValueFault::Rr)
 }
 

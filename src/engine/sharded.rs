@@ -131,11 +131,15 @@ impl<K: ShardKey + Clone, V: Clone> Sharded<K, V> {
 
 impl<K: ShardKey + Clone, V: Clone> FromIterator<(K, V)> for Sharded<K, V> {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
-        let mut map = Self::default();
+        let mut shares: Vec<Vec<(K, V)>> = (0..SHARDS).map(|_| Vec::new()).collect();
         for (key, value) in entries {
-            map.insert(key, value);
+            shares[usize::from(key.shard())].push((key, value));
         }
-        map
+        // each of the size that it needs, from the first
+        let shards: Arc<[_]> =
+            shares.into_iter().map(|share| Arc::new(share.into_iter().collect())).collect();
+        let len = shards.iter().map(|shard: &Arc<HashMap<K, V>>| shard.len()).sum();
+        Self { shards, len }
     }
 }
 

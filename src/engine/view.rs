@@ -24,8 +24,10 @@ impl Sight {
         let apex = zone.apex().clone();
         if self.zones.insert(apex.clone(), zone).is_none() {
             for suffix in apex.suffixes().skip(1) {
-                let count = self.above_zones.get(suffix).copied().unwrap_or(0);
-                self.above_zones.insert(NameKey::of_suffix(suffix), count + 1);
+                match self.above_zones.get_mut(suffix) {
+                    Some(count) => *count += 1,
+                    None => _ = self.above_zones.insert(NameKey::of_suffix(suffix), 1),
+                }
             }
         }
     }

@@ -312,7 +312,7 @@ fn name_aside(path: &Path) -> PathBuf {
 }
 
 /// The table of a kind of row.
-type Rows = TableDefinition<'static, &'static str, &'static [u8]>;
+type Table = TableDefinition<'static, &'static str, &'static [u8]>;
 
 #[cfg(test)]
 #[path = "tests.rs"]

@@ -1,9 +1,9 @@
 //! The tables: one for each kind of row, a row as JSON under its id. JSON names its fields, so that a row can get
 //! another without a migration, and a person with a broken file can still read what is in it.
 
-use super::Rows;
+use super::Table;
 use crate::account::row::{AuthorisationRow, EndpointRow, LineRow, LogRow, RecordRow, RuleRow, ZoneRow};
-use crate::account::{Account, Edit};
+use crate::account::{Account, Edit, Rows};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,13 +19,13 @@ const REVISION_KEY: &str = "revision";
 /// The sum of the marks of all rows in [`META`].
 const SUM_KEY: &str = "sum";
 
-const ZONES: Rows = TableDefinition::new("zones");
-const RECORDS: Rows = TableDefinition::new("records");
-const RULES: Rows = TableDefinition::new("rules");
-const ENDPOINTS: Rows = TableDefinition::new("endpoints");
-const LINES: Rows = TableDefinition::new("lines");
-const AUTHORISATIONS: Rows = TableDefinition::new("authorisations");
-const LOG: Rows = TableDefinition::new("log");
+const ZONES: Table = TableDefinition::new("zones");
+const RECORDS: Table = TableDefinition::new("records");
+const RULES: Table = TableDefinition::new("rules");
+const ENDPOINTS: Table = TableDefinition::new("endpoints");
+const LINES: Table = TableDefinition::new("lines");
+const AUTHORISATIONS: Table = TableDefinition::new("authorisations");
+const LOG: Table = TableDefinition::new("log");
 
 /// Why rows cannot be read.
 pub(super) enum RowError {
@@ -56,22 +56,18 @@ pub(super) fn create(database: &Database, schema: u64) -> Result<(), redb::Error
 pub(super) fn read(database: &Database) -> Result<(Account, u64), RowError> {
     let reading = database.begin_read()?;
     let mut sum = 0;
-    let zones = each::<ZoneRow>(&reading, ZONES, &mut sum)?.into_iter().map(Edit::Zone);
-    let records = each::<RecordRow>(&reading, RECORDS, &mut sum)?.into_iter().map(Edit::Record);
-    let rules = each::<RuleRow>(&reading, RULES, &mut sum)?.into_iter().map(Edit::Rule);
-    let endpoints = each::<EndpointRow>(&reading, ENDPOINTS, &mut sum)?.into_iter().map(Edit::Endpoint);
-    let lines = each::<LineRow>(&reading, LINES, &mut sum)?.into_iter().map(Edit::Line);
-    let authorisations = each::<AuthorisationRow>(&reading, AUTHORISATIONS, &mut sum)?;
-    let authorisations = authorisations.into_iter().map(Edit::Authorisation);
-    let log = each::<LogRow>(&reading, LOG, &mut sum)?.into_iter().map(Edit::Log);
-    let mut account = Account::default();
-    // all at once: a zone is built when all of its records are there
-    account.take(
-        zones.chain(records).chain(rules).chain(endpoints).chain(lines).chain(authorisations).chain(log),
-    );
+    let rows = Rows {
+        zones: each::<ZoneRow, _>(&reading, ZONES, &mut sum)?,
+        records: each::<RecordRow, _>(&reading, RECORDS, &mut sum)?,
+        rules: each::<RuleRow, _>(&reading, RULES, &mut sum)?,
+        endpoints: each::<EndpointRow, _>(&reading, ENDPOINTS, &mut sum)?,
+        lines: each::<LineRow, _>(&reading, LINES, &mut sum)?,
+        authorisations: each::<AuthorisationRow, _>(&reading, AUTHORISATIONS, &mut sum)?,
+        log: each::<LogRow, _>(&reading, LOG, &mut sum)?,
+    };
     let (_, written) = marks(database)?;
     match written == sum {
-        true => Ok((account, sum)),
+        true => Ok((Account::load(rows), sum)),
         false => Err(RowError::Row("its rows are not those that were written".into())),
     }
 }
@@ -135,7 +131,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn put<T: Serialize>(&mut self, table: Rows, key: &str, row: &T) -> Result<(), redb::Error> {
+    fn put<T: Serialize>(&mut self, table: Table, key: &str, row: &T) -> Result<(), redb::Error> {
         let bytes = serde_json::to_vec(row).map_err(|error| redb::Error::Io(error.into()))?;
         let mut open = self.writing.open_table(table)?;
         if let Some(former) = open.insert(key, bytes.as_slice())? {
@@ -145,7 +141,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn drop_row(&mut self, table: Rows, key: &str) -> Result<(), redb::Error> {
+    fn drop_row(&mut self, table: Table, key: &str) -> Result<(), redb::Error> {
         if let Some(former) = self.writing.open_table(table)?.remove(key)? {
             *self.sum = self.sum.wrapping_sub(mark(table, key, former.value()));
         }
@@ -153,35 +149,36 @@ impl Writer<'_> {
     }
 }
 
-/// Rows that are made sense of together, on a thread of their own while the next are read.
-const SHARE: usize = 8192;
+/// Octets of rows that are made sense of together, on a thread of their own while the next are read.
+const SHARE: usize = 2 << 20;
 
-/// The rows of a table; their marks are added to `sum`.
-fn each<T: DeserializeOwned + Send>(
+/// The rows of a table, boxed or not as they are wanted; their marks are added to `sum`.
+fn each<T: DeserializeOwned, R: From<T> + Send>(
     reading: &ReadTransaction,
-    table: Rows,
+    table: Table,
     sum: &mut u64,
-) -> Result<Vec<T>, RowError> {
-    let parse = |raw: Vec<(String, Vec<u8>)>| {
+) -> Result<Vec<R>, RowError> {
+    let parse = |share: Share| {
         let mut sum = 0u64;
-        let row = |(key, value): (String, Vec<u8>)| {
-            sum = sum.wrapping_add(mark(table, &key, &value));
-            serde_json::from_slice(&value).map_err(|error| format!("row `{key}`: {error}"))
+        let row = |(key, value): (&str, &[u8])| {
+            sum = sum.wrapping_add(mark(table, key, value));
+            let row: T = serde_json::from_slice(value).map_err(|error| format!("row `{key}`: {error}"))?;
+            Ok(row.into())
         };
-        let rows = raw.into_iter().map(row).collect::<Result<Vec<T>, String>>();
+        let rows = share.rows().map(row).collect::<Result<Vec<R>, String>>();
         rows.map(|rows| (rows, sum))
     };
     let shares = thread::scope(|scope| -> Result<Vec<_>, RowError> {
-        let (mut running, mut raw) = (Vec::new(), Vec::new());
+        let (mut running, mut share) = (Vec::new(), Share::default());
         for row in reading.open_table(table)?.iter()? {
             let (key, value) = row?;
-            raw.push((key.value().to_string(), value.value().to_vec()));
-            if raw.len() == SHARE {
-                let share = std::mem::replace(&mut raw, Vec::with_capacity(SHARE));
+            share.push(key.value(), value.value());
+            if share.values.len() >= SHARE {
+                let share = std::mem::take(&mut share);
                 running.push(scope.spawn(move || parse(share)));
             }
         }
-        let last = parse(raw);
+        let last = parse(share);
         let join = |thread: thread::ScopedJoinHandle<'_, _>| {
             thread.join().unwrap_or_else(|_| Err("reading them ended in a panic".to_string()))
         };
@@ -196,9 +193,35 @@ fn each<T: DeserializeOwned + Send>(
     Ok(rows)
 }
 
+/// Rows as they are in the file, on their way to where they are made sense of.
+#[derive(Default)]
+struct Share {
+    keys: String,
+    values: Vec<u8>,
+    /// Where each key and each value ends.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Share {
+    fn push(&mut self, key: &str, value: &[u8]) {
+        self.keys.push_str(key);
+        self.values.extend_from_slice(value);
+        self.ends.push((self.keys.len(), self.values.len()));
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let mut begin = (0, 0);
+        self.ends.iter().map(move |&(key, value)| {
+            let row = (&self.keys[begin.0..key], &self.values[begin.1..value]);
+            begin = (key, value);
+            row
+        })
+    }
+}
+
 /// What stands for a row in the sum of all: whatever bit of it flips, and wherever it gets lost, the sum is another.
 /// The library verifies the pages that it reads after a crash alone.
-fn mark(table: Rows, key: &str, value: &[u8]) -> u64 {
+fn mark(table: Table, key: &str, value: &[u8]) -> u64 {
     use redb::TableHandle;
     let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
     for part in [table.name().as_bytes(), b"\0", key.as_bytes(), b"\0", value] {
