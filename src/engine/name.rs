@@ -35,6 +35,14 @@ impl NameKey {
         Self((&*wire).into())
     }
 
+    /// The key of a name in wire form, of whatever case; `wire` ends with the root label.
+    pub fn of_wire(wire: &[u8]) -> Self {
+        let mut key: Arc<[u8]> = wire.into();
+        // Length octets are below 64 and thereby no letters: the whole name can be lowered at once.
+        Arc::make_mut(&mut key).make_ascii_lowercase();
+        Self(key)
+    }
+
     /// The key of a wire-form suffix taken from [`NameKey::suffixes`]; `wire` ends with the root label.
     pub fn of_suffix(wire: &[u8]) -> Self {
         Self(wire.into())
@@ -65,10 +73,7 @@ impl NameKey {
 
     /// The name for messages and people. Lower case, absolute.
     pub fn to_name(&self) -> Name {
-        let labels = Labels(&self.0);
-        let mut name = Name::from_labels(labels).unwrap_or_else(|_| Name::root());
-        name.set_fqdn(true);
-        name
+        Name::from_bytes(&self.0).unwrap_or_else(|_| Name::root())
     }
 }
 
@@ -102,23 +107,6 @@ impl<'a> Iterator for Suffixes<'a> {
         let (&length, rest) = here.split_first()?;
         self.0 = if length == 0 { &[] } else { rest.get(usize::from(length)..).unwrap_or(&[]) };
         Some(here)
-    }
-}
-
-/// The labels of a wire-form name, the root label left out.
-struct Labels<'a>(&'a [u8]);
-
-impl<'a> Iterator for Labels<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let (&length, rest) = self.0.split_first()?;
-        if length == 0 {
-            return None;
-        }
-        let (label, rest) = rest.split_at_checked(usize::from(length))?;
-        self.0 = rest;
-        Some(label)
     }
 }
 

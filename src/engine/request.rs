@@ -5,9 +5,10 @@
 //! since the only name in a query has nothing to point back to.
 
 use super::cookie::{CLIENT, ClientCookie, SERVER};
-use super::name::NameKey;
+use super::name::{NameKey, wire_length};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{DNSClass, Name, RecordType};
+use hickory_proto::serialize::binary::BinDecodable;
 
 /// The header of a DNS message in octets (RFC 1035 section 4.1.1).
 const HEADER: usize = 12;
@@ -175,25 +176,12 @@ impl<'a> Reader<'a> {
     }
 
     fn question(&mut self) -> Option<Question> {
-        let start = self.at;
-        let mut labels: Vec<&[u8]> = Vec::with_capacity(6);
-        loop {
-            let length = usize::from(*self.bytes(1)?.first()?);
-            if length == 0 {
-                break;
-            }
-            // 64 and up is a compression pointer or reserved (RFC 1035 section 4.1.4); 255 octets is the
-            // limit of a name, its root label counted (section 2.3.4)
-            if length > 63 || self.at + length + 1 - start > 255 {
-                return None;
-            }
-            labels.push(self.bytes(length)?);
-        }
-        let mut name = Name::from_labels(labels).ok()?;
-        name.set_fqdn(true);
+        let wire = self.bytes(wire_length(self.packet.get(self.at..)?)?)?;
+        let key = NameKey::of_wire(wire);
+        let name = Name::from_bytes(wire).ok()?;
         let rtype = RecordType::from(self.u16()?);
         let class = DNSClass::from(self.u16()?);
-        Some(Question { key: NameKey::of(&name), name, rtype, class })
+        Some(Question { key, name, rtype, class })
     }
 
     fn record(&mut self) -> Option<Additional> {
