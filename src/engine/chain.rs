@@ -68,7 +68,6 @@ pub struct Chain<'v> {
     turn: u64,
     name: Name,
     key: NameKey,
-    seen: Vec<NameKey>,
     answers: Vec<Record>,
     authority: Vec<Record>,
     hops: Vec<Hop>,
@@ -93,7 +92,6 @@ impl<'v> Chain<'v> {
             turn,
             name: question.name.clone(),
             key: question.key.clone(),
-            seen: Vec::with_capacity(2),
             answers: Vec::new(),
             authority: Vec::new(),
             hops: Vec::with_capacity(2),
@@ -190,17 +188,17 @@ impl<'v> Chain<'v> {
 
     /// Decides one name; a fetch if a group must be heard.
     fn hop(&mut self) -> Option<Fetch> {
-        if self.seen.contains(&self.key) {
+        // each name so far has its hop
+        if self.hops.iter().any(|hop| hop.name == self.name) {
             self.note(Source::Loop);
             self.finish(ResponseCode::NoError);
             return None;
         }
-        if self.seen.len() == MAX_HOPS {
+        if self.hops.len() == MAX_HOPS {
             let text = format!("the chain of CNAMEs has more than {MAX_HOPS} names");
             self.fail(ExtendedError::new(ExtendedError::OTHER, text));
             return None;
         }
-        self.seen.push(self.key.clone());
         let view = self.view;
         let decision = decide(view, &self.key, self.rtype);
         self.private |= matches!(

@@ -103,8 +103,10 @@ impl Errands {
         }
         let now = Instant::now();
         // What somebody asks the long way is joined there, and what has come in the meantime is found there.
-        let known =
-            |key: &CacheKey| desk.live.inflight.contains(key) || hear::is_known(&desk.live, key).is_some();
+        let moment = desk.live.clock.at(now);
+        let known = |key: &CacheKey| {
+            desk.live.inflight.contains(key) || hear::is_known(&desk.live, key, moment).is_some()
+        };
         for (server, batch) in servers.into_iter().zip(&mut self.batches) {
             for refused in self.relay.ask(server, batch, &known, now) {
                 desk.go_the_long_way(refused.visitor);

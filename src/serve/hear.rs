@@ -199,7 +199,7 @@ async fn join(
                 // What a relay asks comes into the cache.
                 live.asked.ended(fetch.cache_key()).await;
                 // Between the look into the cache and now, somebody else's answer may have come.
-                match is_known(&live, fetch.cache_key()).filter(|_| reason == Reason::Missing) {
+                match is_known(&live, fetch.cache_key(), live.clock.now()).filter(|_| reason == Reason::Missing) {
                     Some(slot) => Heard::Said([(fetch.question.key.clone(), slot)].into()),
                     None => exchange(&live, &published, client, &fetch).await,
                 }
@@ -209,8 +209,8 @@ async fn join(
 }
 
 /// What the cache has under a key, if it holds and is no failure.
-pub(super) fn is_known(live: &Live, key: &CacheKey) -> Option<Arc<Slot>> {
-    match live.cache.get(key, live.clock.now()) {
+pub(super) fn is_known(live: &Live, key: &CacheKey, now: Moment) -> Option<Arc<Slot>> {
+    match live.cache.get(key, now) {
         Some((slot, Worth::Fresh(_))) if !slot.entry.is_failure() => Some(slot),
         _ => None,
     }
