@@ -44,6 +44,15 @@ def note(request):
 
 
 @pytest.fixture
+def other_build(monkeypatch):
+    """The program under test is the one of the other build: with DoH and DoQ, and linked to libraries of the system."""
+    program = os.environ.get("PVTZD_ENCRYPTED")
+    if not program:
+        pytest.skip("no program with DoH and DoQ: PVTZD_ENCRYPTED")
+    monkeypatch.setenv("PVTZD", program)
+
+
+@pytest.fixture
 def start(tmp_path):
     """Starts pvtzd: `start(toml, upstream=[servers], …)`; every one is stopped after the test.
 

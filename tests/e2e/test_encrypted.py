@@ -1,6 +1,5 @@
 """Encrypted DNS with other people's clients and servers: kdig, dnsperf, curl, dnspython, unbound."""
 
-import os
 import re
 import signal
 import subprocess
@@ -103,16 +102,7 @@ def test_a_build_without_https_and_quic_says_so(tmp_path):
     assert done.stderr.count("this build has no DoH/DoQ") == 2, done.stderr
 
 
-@pytest.fixture
-def built_with_all(monkeypatch):
-    """The program under test is the one that has DoH and DoQ too."""
-    program = os.environ.get("PVTZD_ENCRYPTED")
-    if not program:
-        pytest.skip("no program with DoH and DoQ: PVTZD_ENCRYPTED")
-    monkeypatch.setenv("PVTZD", program)
-
-
-def test_kdig_and_curl_ask_over_https(built_with_all, start, certificate):
+def test_kdig_and_curl_ask_over_https(other_build, start, certificate):
     files = certificate()
     server = start(listener(files, "https") + ZONE)
     where = port(server, "HTTPS")
@@ -136,7 +126,7 @@ def test_kdig_and_curl_ask_over_https(built_with_all, start, certificate):
     assert "10.0.0.1" in said.stderr, said.stderr
 
 
-def test_dnspython_asks_over_quic(built_with_all, start, certificate):
+def test_dnspython_asks_over_quic(other_build, start, certificate):
     files = certificate()
     server = start(listener(files, "quic") + ZONE)
     query = dns.message.make_query("www.p.example", "A", use_edns=0, pad=128)

@@ -62,7 +62,7 @@ class Deb:
 
     def __init__(self, machine):
         self.machine = machine
-        self.file = built("pvtzd_*.deb")
+        self.file = machine.lend(built("pvtzd_*.deb"))
 
     def install(self, file=None):
         return self.machine.run("dpkg", "--install", file or self.file)
@@ -92,7 +92,7 @@ class Rpm:
         if machine.run("rpm", "--version", check=False).returncode != 0:
             pytest.skip("no rpm: `apt-get install rpm`")
         self.machine = machine
-        self.file = built("pvtzd-*.rpm")
+        self.file = machine.lend(built("pvtzd-*.rpm"))
 
     def install(self, file=None):
         return self.machine.run("rpm", "--install", "--nodeps", file or self.file)

@@ -209,8 +209,10 @@ DAY = 86400
 
 
 @pytest.fixture
-def clock(program, tmp_path):
-    """A wall clock for one program: `clock.env` for it, `clock.move(seconds)` from the true time."""
+def clock(program, other_build, tmp_path):
+    """A wall clock for one program: `clock.env` for it, `clock.move(seconds)` from the true time. It comes between the
+    program and the C library, so that one linked statically would not notice.
+    """
     library, file = program("wallclock", "-shared", "-fPIC"), tmp_path / "clock"
     file.write_bytes(struct.pack("q", 0))
 

@@ -94,9 +94,8 @@ def ask(where, name, rtype="A", *, source=None, tcp=False, patience=PATIENCE, **
     if tcp:
         answer = dns.query.tcp(message, where[0], patience, where[1], source=source)
     else:
-        answer = dns.query.udp(
-            message, where[0], patience, where[1], source=source, one_rr_per_rrset=False, ignore_trailing=False
-        )
+        # a late datagram of another server may be for whoever had this port before
+        answer = dns.query.udp(message, where[0], patience, where[1], source=source, ignore_unexpected=True)
     return Answer(answer, time.monotonic() - begun)
 
 

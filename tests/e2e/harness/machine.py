@@ -109,6 +109,11 @@ class Machine:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
 
+    def lend(self, file):
+        """Puts a file of the outside in; where it is in here, wherever it came from."""
+        shutil.copy(file, self.root / "root")
+        return f"/root/{Path(file).name}"
+
     def lay(self, configuration, **drop_ins):
         """Puts program, units and configuration where a package puts them. `drop_ins`: for service and socket."""
         shutil.copy(binary(), self.root / "usr/bin/pvtzd")
