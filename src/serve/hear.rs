@@ -199,7 +199,9 @@ async fn join(
                 // What a relay asks comes into the cache.
                 live.asked.ended(fetch.cache_key()).await;
                 // Between the look into the cache and now, somebody else's answer may have come.
-                match is_known(&live, fetch.cache_key(), live.clock.now()).filter(|_| reason == Reason::Missing) {
+                match is_known(&live, fetch.cache_key(), live.clock.now())
+                    .filter(|_| reason == Reason::Missing)
+                {
                     Some(slot) => Heard::Said([(fetch.question.key.clone(), slot)].into()),
                     None => exchange(&live, &published, client, &fetch).await,
                 }
