@@ -37,7 +37,7 @@ class Installed(Instance):
         """Runs the installed program, as a person does."""
         settings = [f"{key}={value}" for key, value in self.environment.items()]
         done = self.namespace.run("env", *settings, "pvtzd", *words, check=False, patience=wait)
-        assert code is None or done.returncode == code, (words, done.returncode, done.stdout, done.stderr)
+        assert code is None or done.returncode == code, f"{words} ended with {done.returncode}: {done.stdout}{done.stderr}"
         return done
 
 

@@ -327,7 +327,7 @@ class Instance:
         settings = [f"{key}={value}" for key, value in self.environment.items()]
         command = [*self.namespace.prefix, "env", *settings, str(binary()), *map(str, words)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=wait, check=False)
-        assert code is None or done.returncode == code, (words, done.returncode, done.stdout, done.stderr)
+        assert code is None or done.returncode == code, f"{words} ended with {done.returncode}: {done.stdout}{done.stderr}"
         return done
 
     def status(self, code=None):

@@ -91,7 +91,9 @@ class Machine:
             check=False,
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
         )
-        assert not check or done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        if check and done.returncode != 0:
+            logged = self.journal("-n", "30") if words[0] == "systemctl" else ""
+            raise AssertionError(f"{words}: {done.stdout}{done.stderr}{logged}")
         return done
 
     @property
