@@ -20,19 +20,7 @@ pub struct NameKey(Arc<[u8]>);
 impl NameKey {
     /// The key of a name as it came in a message or a file.
     pub fn of(name: &Name) -> Self {
-        let mut wire = [0; LONGEST];
-        let mut at = 0;
-        for label in name.iter() {
-            let end = at + 1 + label.len();
-            let Some(place) = wire.get_mut(at..end) else { break }; // no `Name` is as long
-            place[0] = label.len() as u8; // a `Name` holds labels of at most 63 octets
-            place[1..].copy_from_slice(label);
-            at = end;
-        }
-        let wire = wire.get_mut(..at + 1).unwrap_or(&mut []);
-        // Length octets are below 64 and thereby no letters: the whole name can be lowered at once.
-        wire.make_ascii_lowercase();
-        Self((&*wire).into())
+        Self::of_wire(wire_of(&mut [0; LONGEST], name.iter()).unwrap_or(&[0])) // no `Name` has no wire form
     }
 
     /// The key of a name in wire form, of whatever case; `wire` ends with the root label.
@@ -175,15 +163,20 @@ pub fn parse(text: &str) -> Result<Name, String> {
 /// An absolute name of labels as they are; nothing where one is empty or has more than 63 octets, or the name has
 /// more than 255.
 pub fn of_labels<'a>(labels: impl Iterator<Item = &'a [u8]>) -> Option<Name> {
-    let mut wire = [0; LONGEST];
+    Name::from_bytes(wire_of(&mut [0; LONGEST], labels)?).ok()
+}
+
+/// The wire form of a name, written into `place`; nothing where [`of_labels`] has none.
+fn wire_of<'w, 'a>(place: &'w mut [u8; LONGEST], labels: impl Iterator<Item = &'a [u8]>) -> Option<&'w [u8]> {
     let mut at = 0;
     for label in labels {
-        let (length, rest) = wire.get_mut(at..at + 1 + label.len())?.split_first_mut()?;
+        let (length, rest) = place.get_mut(at..at + 1 + label.len())?.split_first_mut()?;
         *length = u8::try_from(label.len()).ok().filter(|length| (1..=63).contains(length))?;
         rest.copy_from_slice(label);
         at += 1 + label.len();
     }
-    Name::from_bytes(wire.get(..=at)?).ok()
+    *place.get_mut(at)? = 0;
+    place.get(..=at)
 }
 
 /// True for text whose labels are its octets, and are such that nobody objects to any of them.

@@ -38,13 +38,9 @@ impl Sight {
             return;
         }
         for suffix in apex.suffixes().skip(1) {
-            match self.above_zones.get(suffix).copied() {
-                Some(count) if count > 1 => {
-                    self.above_zones.insert(NameKey::of_suffix(suffix), count - 1);
-                }
-                _ => {
-                    self.above_zones.remove(suffix);
-                }
+            match self.above_zones.get_mut(suffix) {
+                Some(count) if *count > 1 => *count -= 1,
+                _ => _ = self.above_zones.remove(suffix),
             }
         }
     }

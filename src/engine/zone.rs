@@ -5,7 +5,7 @@
 //! (an empty non-terminal). SOA and NS of the apex are synthesised and stand beside any apex record, a CNAME
 //! included, because the documented recipe is `@ CNAME …`.
 
-use super::name::NameKey;
+use super::name::{self, NameKey};
 use super::record;
 use hickory_proto::rr::rdata::{NS, SOA};
 use hickory_proto::rr::{Name, RData, RecordType};
@@ -443,16 +443,12 @@ pub(super) fn synthesised(data: RData) -> Rrset {
 
 /// `localhost.`
 pub(super) fn localhost() -> Name {
-    let mut name = Name::from_labels([b"localhost".as_slice()]).unwrap_or_else(|_| Name::root());
-    name.set_fqdn(true);
-    name
+    name::of_labels([b"localhost".as_slice()].into_iter()).unwrap_or_else(Name::root)
 }
 
 /// A two-label name out of constants.
 fn record_name(first: &[u8], second: &[u8]) -> Name {
-    let mut name = Name::from_labels([first, second]).unwrap_or_else(|_| Name::root());
-    name.set_fqdn(true);
-    name
+    name::of_labels([first, second].into_iter()).unwrap_or_else(Name::root)
 }
 
 /// One value for people.

@@ -174,13 +174,15 @@ def test_200_clients_of_one_question_cost_one_upstream_query(start, fake):
     until(lambda: unread(server.port) == 0, "every query has been read")
     assert server.ask("www.p.example").values == ["10.0.0.1"]
     gate.set()
+    answered = None
     for sock, message in clients:
         answer = dns.message.from_wire(sock.recv(4096))
+        answered = answered or time.monotonic()  # from now on nothing is asked
         sock.close()
         assert answer.id == message.id
         assert answer.question[0].name.to_text() == message.question[0].name.to_text(), "its own spelling"
         assert answer.answer[0][0].to_text() == "192.0.2.5"
-    if time.monotonic() - begun < 0.3:
+    if answered - begun < 0.3:
         assert upstream.count() == 1
     else:
         assert upstream.count() <= 6, "on a slow machine one question is repeated to a server that stays silent"
