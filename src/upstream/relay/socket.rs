@@ -6,7 +6,8 @@ use crate::upstream::manner::Manner;
 use crate::upstream::random;
 use crate::upstream::wire::{Chance, Sent};
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg, sendmmsg};
+use nix::sys::socket::sockopt::UdpGsoSegment;
+use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, getsockopt, recvmmsg, sendmmsg, sendmsg};
 use quick_cache::DefaultHashBuilder;
 use std::collections::HashMap;
 use std::io::{IoSlice, IoSliceMut};
@@ -16,6 +17,9 @@ use std::time::Instant;
 
 /// So many datagrams that answer nothing, and the socket's port is taken to be known to somebody.
 const STRANGERS: u32 = 3;
+
+/// So many queries of one length are worth a system call of their own.
+const ALIKE: usize = 4;
 
 /// Octets of a reply that can be received: what was asked for, and some for those who send more (L48). No power of
 /// two: the beginnings of a batch's replies would take the same few places in the processor's cache.
@@ -27,6 +31,8 @@ pub(super) struct Socket<T> {
     /// It serves once, and is closed when its questions are answered.
     pub(super) fresh: bool,
     pub(super) born: Instant,
+    /// The kernel cuts a long datagram into queries. One that does not know how to (before Linux 4.18) would send it.
+    cuts: bool,
     strangers: u32,
     /// The questions that are open, by id.
     pub(super) open: HashMap<u16, Open<T>, DefaultHashBuilder>,
@@ -62,7 +68,8 @@ pub(super) enum Arrival<T> {
 impl<T> Socket<T> {
     /// A socket that begins to serve.
     pub(super) fn new(socket: UdpSocket, fresh: bool, now: Instant) -> Self {
-        Self { socket, fresh, born: now, strangers: 0, open: HashMap::default() }
+        let cuts = !fresh && getsockopt(&socket, UdpGsoSegment).is_ok();
+        Self { socket, fresh, born: now, cuts, strangers: 0, open: HashMap::default() }
     }
 
     /// The kernel's number of it.
@@ -124,7 +131,40 @@ impl<T> Socket<T> {
 
     /// Sends the queries of these questions, as many as the kernel takes; what it does not is given up when it is
     /// overdue.
-    pub(super) fn send(&self, ids: &[u16], headers: &mut MultiHeaders<()>) {
+    ///
+    /// Queries of one length leave as one long datagram, which the kernel cuts on its way out (UDP_SEGMENT): most of
+    /// what a datagram costs it is then paid once for all of them.
+    pub(super) fn send(&self, ids: &mut [u16], headers: &mut MultiHeaders<()>) {
+        if !self.cuts || ids.len() < ALIKE {
+            return self.send_each(ids, headers);
+        }
+        let length = |id: &u16| self.open.get(id).map_or(0, |open| open.sent.bytes.len());
+        ids.sort_unstable_by_key(length);
+        let mut rest = Vec::with_capacity(ids.len());
+        let groups = ids.chunk_by(|one, other| length(one) == length(other));
+        for alike in groups.flat_map(|alike| alike.chunks(BATCH)) {
+            if alike.len() < ALIKE || !self.send_as_one(alike, length(&alike[0])) {
+                rest.extend_from_slice(alike);
+            }
+        }
+        self.send_each(&rest, headers);
+    }
+
+    /// Sends queries of one length, all of them or none; false if none were.
+    fn send_as_one(&self, ids: &[u16], length: usize) -> bool {
+        let Ok(length) = u16::try_from(length) else { return false };
+        let mut slices = [IoSlice::new(&[]); BATCH];
+        for (slice, id) in slices.iter_mut().zip(ids) {
+            if let Some(open) = self.open.get(id) {
+                *slice = IoSlice::new(&open.sent.bytes);
+            }
+        }
+        let cut = [ControlMessage::UdpGsoSegments(&length)];
+        sendmsg::<()>(self.fd(), &slices[..ids.len()], &cut, MsgFlags::MSG_DONTWAIT, None).is_ok()
+    }
+
+    /// Sends queries, each in a message of its own.
+    fn send_each(&self, ids: &[u16], headers: &mut MultiHeaders<()>) {
         let nobody = [const { None }; BATCH]; // the socket is connected
         let mut refused_before = false;
         for ids in ids.chunks(BATCH) {

@@ -38,7 +38,9 @@ fn a_denial_is_an_answer() {
 #[test]
 fn a_batch_is_sent_whole_and_each_answer_finds_its_own_waiter() {
     let (world, upstream) = (World::new(), Upstream::new());
-    let names: Vec<String> = (0..150).map(|i| format!("n{i}.example")).collect();
+    // Of one length there are two, of another more than go at once.
+    let name = |i| if i < 2 { format!("n{i}.longer.example") } else { format!("n{i}.example") };
+    let names: Vec<String> = (0..150).map(name).collect();
     let questions: Vec<_> = names.iter().zip(0..).map(|(name, waiter)| (name.as_str(), waiter)).collect();
     assert!(world.ask(&upstream, &questions).is_empty());
     let mut heard: Vec<Heard> = questions.iter().map(|_| upstream.hear()).collect();
