@@ -185,11 +185,12 @@ def jumbled(work, names):
     return path
 
 
-def authority(work):
+def authority(work, records="", port=None):
     """An upstream that has an address for each name below grow.test."""
-    port = free_port(UPSTREAM)
+    port = port or free_port(UPSTREAM)
     with open(os.path.join(work, "zone"), "w") as zone:
-        zone.write("$TTL 3600\n@ SOA localhost. root.localhost. 1 3600 600 86400 60\n@ NS ns.localhost.\n* A 192.0.2.1\n")
+        zone.write("$TTL 3600\n@ SOA localhost. root.localhost. 1 3600 600 86400 60\n@ NS ns.localhost.\n* A 192.0.2.1\n"
+                   + records)
     with open(os.path.join(work, "nsd.conf"), "w") as conf:
         conf.write(f"""server:
   ip-address: {UPSTREAM}@{port}

@@ -69,14 +69,28 @@ pub fn cached(
         Cached::Use(..) if purpose == Purpose::NoRecursion => count(&live.counters.fresh),
         Cached::Use(slot, _) => {
             if slot.hit_wants_refresh(now, &live.cache.lifetimes) {
-                start(live, published, client, fetch);
+                count(&live.counters.prefetched);
+                start(live, published, client, fetch, slot);
             }
             count(&live.counters.fresh);
         }
         Cached::UseStale(_) => count(&live.counters.stale),
+        Cached::Ask(Some(slot)) if purpose == Purpose::Answer && is_silent(published, fetch) => {
+            // Nobody is kept waiting to learn once more what is known.
+            if slot.claim_refresh() {
+                start(live, published, client, fetch, slot);
+            }
+            count(&live.counters.stale);
+            return Cached::UseStale(slot.clone());
+        }
         Cached::Ask(_) => {}
     }
     cached
+}
+
+/// True when none of the servers that would be asked replies.
+fn is_silent(published: &Published, fetch: &Fetch) -> bool {
+    published.groups.get(&fetch.group).is_some_and(|group| group.is_silent())
 }
 
 /// What the cache has to say of a fetch at a moment. Beyond its life an entry is used at once only while the
@@ -161,16 +175,21 @@ pub(super) fn error_for(fetch: &Fetch, error: ExtendedError) -> ExtendedError {
     ExtendedError { text: format!("{name}: {}", error.text).into(), ..error }
 }
 
-/// Refreshes an entry without anybody waiting for it.
-fn start(live: &Arc<Live>, published: &Arc<Published>, client: IpAddr, fetch: &Fetch) {
-    count(&live.counters.prefetched);
+/// Refreshes an entry without anybody waiting for it, if its client may have one more question under way. The caller
+/// has claimed the refresh.
+fn start(live: &Arc<Live>, published: &Arc<Published>, client: IpAddr, fetch: &Fetch, slot: &Slot) {
+    let Some(permit) = live.limits.begin(client) else {
+        slot.release_refresh(); // the next who asks may try again
+        return;
+    };
     let (live, published, fetch) = (live.clone(), published.clone(), fetch.clone());
     tokio::spawn(async move {
+        let _permit = permit;
         let heard = join(&live, &published, client, &fetch, Reason::Refresh).await;
         if !matches!(heard, Ok(Heard::Said(_)))
             && let Some((slot, _)) = live.cache.get(fetch.cache_key(), live.clock.now())
         {
-            slot.release_refresh(); // the next who asks may try again
+            slot.release_refresh();
         }
     });
 }

@@ -42,7 +42,7 @@ impl Slot {
     }
 
     /// True for the first who asks.
-    fn claim_refresh(&self) -> bool {
+    pub fn claim_refresh(&self) -> bool {
         !self.refreshing.swap(true, Ordering::Relaxed)
     }
 

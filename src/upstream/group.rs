@@ -109,6 +109,11 @@ impl Group {
         !self.servers.is_empty() && !self.servers.iter().any(|server| server.is_steady())
     }
 
+    /// It has servers, and none of them replies, as is known from not long ago.
+    pub fn is_silent(&self) -> bool {
+        !self.servers.is_empty() && self.servers.iter().all(|server| server.is_silent())
+    }
+
     /// When any of its servers last gave an answer: later than a failure, it says that asking again is worth it.
     pub fn last_success(&self) -> Option<Instant> {
         self.servers().filter_map(Server::last_success).max()

@@ -15,6 +15,9 @@ const PROBE_FIRST: Duration = Duration::from_millis(250);
 /// The longest interval: the return of a server is to be noticed within 2 s.
 const PROBE_LONGEST: Duration = Duration::from_millis(1500);
 
+/// So long a server that was found silent is taken to be so still, if nobody has asked it since.
+const SILENCE_IS_NEWS: Duration = Duration::from_secs(60);
+
 /// Whether a server can be relied on; the order is that of preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
@@ -79,6 +82,12 @@ impl Health {
         } else {
             Standing::Up
         }
+    }
+
+    /// It is down, as somebody who asked has found out not long ago.
+    pub(super) fn is_silent(&self, now: Instant) -> bool {
+        let news = |miss| now.saturating_duration_since(miss) < SILENCE_IS_NEWS;
+        self.standing() == Standing::Down && self.last_miss.is_some_and(news)
     }
 
     /// How fast it replies, if that is known.
@@ -214,6 +223,15 @@ mod tests {
         let (mut health, now) = (Health::default(), Instant::now());
         (0..3).for_each(|_| health.missed(now, now));
         assert_eq!(health.standing(), Standing::Down);
+    }
+
+    #[test]
+    fn silence_is_old_news_after_a_minute() {
+        let (mut health, last_miss) = down();
+        assert!(health.is_silent(last_miss + 59_999 * MS));
+        assert!(!health.is_silent(last_miss + 60_000 * MS));
+        health.replied(false, last_miss);
+        assert!(!health.is_silent(last_miss));
     }
 
     #[test]

@@ -243,6 +243,11 @@ impl Server {
         !self.is_looping() && self.state().health.standing() == Standing::Up
     }
 
+    /// It does not reply, as somebody has found out not long ago.
+    pub(super) fn is_silent(&self) -> bool {
+        self.state().health.is_silent(now())
+    }
+
     /// The counters.
     pub(super) fn counters(&self) -> &Counters {
         &self.counters

@@ -184,6 +184,26 @@ def test_a_server_that_swallows_everything_beside_one_that_answers(start, fake, 
     assert later.values == [value_of("n1000.test")] and later.elapsed < AT_ONCE, "it is not waited for any more"
 
 
+def test_once_the_upstreams_are_known_to_be_silent_nobody_waits_for_them_with_something_stale_at_hand(start, fake, note):
+    servers = [fake(numbered), fake(numbered)]
+    server = start('[cache]\nstale_answer_after = "4s"', upstream=servers)
+    short = [f"n{number}.short" for number in range(20)]
+    assert check_right(crowd(server, short)) == []
+    for one in servers:
+        one.script = silent
+    server.ask("n0.new"), server.ask("n1.new")  # each waits for its failure, and each server misses a question often
+    until(lambda: server.ask("n2.new").rcode == "SERVFAIL" and 3 in server.ask(short[0]).ede, "they are known", 20)
+    asked = sum(one.count() for one in servers)
+    for name in short[1:]:
+        answer = server.ask(name)
+        assert answer.values == [value_of(name)] and 3 in answer.ede, answer
+        assert answer.elapsed < AT_ONCE, answer.elapsed
+    until(lambda: sum(one.count() for one in servers) >= asked + len(short) - 1, "all are asked for beside it")
+    for one in servers:
+        one.script = numbered
+    until(lambda: all(not server.ask(name).ede for name in short), "what comes back is fresh", RECOVERY + 2)
+
+
 @pytest.mark.parametrize("death", ["closed", "silent"])
 def test_with_every_upstream_dead_the_known_is_answered_at_once(start, fake, note, death):
     servers = [fake(numbered), fake(numbered)]
