@@ -54,7 +54,7 @@ fn listeners(reader: &Reader, spec: &Spec) {
         reader,
         &spec.listen.iter().chain(&spec.listen_tls).chain(&spec.control_listen).collect::<Vec<_>>(),
     );
-    // QUIC has UDP for itself, and so may share the port of TLS.
+    // QUIC and HTTP/3 have UDP for themselves, and so may share the ports of TLS and HTTPS.
     twice(reader, &spec.listen.iter().chain(&spec.listen_quic).collect::<Vec<_>>());
     let servers = spec.servers.iter().chain(spec.forwards.iter().flat_map(|entry| &entry.servers));
     for server in servers {

@@ -1,19 +1,18 @@
 //! The file's sections, key by key: [`Spec`] mirrors the file and remembers where things were written.
-//! Every key is taken here or in `zones`; what is absent or at fault has its default.
+//! Every key is taken here or in a file named after its section; what is absent or at fault has its default.
 
 use super::control::{self, Control};
 use super::nearest;
 use super::ops::{self, Log, Ops};
 use super::section::{self, At, Located, Reader, Section};
+use super::server;
 use super::value::Value;
 use super::zones::{self, ZoneEntry};
 use super::{Cache, Endpoints, Expect, Expected, Regions, Server, Servers, Target, Upstream, endpoints};
 use crate::engine::catalog::Vpc;
-use crate::engine::local::LocalNames;
 use crate::engine::name::NameKey;
 use crate::engine::rebinding::Rebinding;
 use crate::engine::{name, record};
-use crate::state::rate::MAX_RATE;
 use crate::upstream::{ServerAddress, Strategy};
 use hickory_proto::rr::rdata::CNAME;
 use hickory_proto::rr::{Name, RData, RecordType};
@@ -33,7 +32,7 @@ pub(super) struct Spec {
     pub listen: Vec<Located<SocketAddr>>,
     /// Those of DNS over TLS and over HTTPS.
     pub listen_tls: Vec<Located<SocketAddr>>,
-    /// Those of DNS over QUIC.
+    /// Those of DNS over QUIC and over HTTP/3.
     pub listen_quic: Vec<Located<SocketAddr>>,
     /// `[endpoints]`
     pub endpoints: Endpoints,
@@ -88,7 +87,7 @@ pub(super) struct VpcEntry {
 /// Reads the whole file.
 pub(super) fn read<'a>(reader: &'a Reader<'a>, table: &'a DeTable<'a>) -> Spec {
     let mut top = Section::new(reader, table, At::default());
-    let (server, [listen, listen_tls, listen_quic]) = read_one(reader, &mut top, "server", server);
+    let (server, [listen, listen_tls, listen_quic]) = read_one(reader, &mut top, "server", server::server);
     let (endpoints, regions) = read_one(reader, &mut top, "endpoints", endpoints);
     let (upstream, servers) = read_one(reader, &mut top, "upstream", upstream);
     let cache = read_one(reader, &mut top, "cache", |section| cache(reader, section));
@@ -171,99 +170,6 @@ pub(super) fn read_each<'a, T>(
         section.finish();
     }
     all
-}
-
-/// `[server]`
-fn server(section: &mut Section) -> (Server, [Vec<Located<SocketAddr>>; 3]) {
-    let default = Server::default();
-    let listen = section
-        .take("listen", |value| {
-            value.some("nothing to listen on", "leave `listen` out for 127.0.0.1:5335", Value::listener)
-        })
-        .unwrap_or_else(|| {
-            default.listen.iter().map(|&value| Located { value, at: At::default() }).collect()
-        });
-    let allow = section.take("allow", |value| {
-        value.some("nobody may ask", "leave `allow` out for the clients of this machine", Value::network)
-    });
-    let listen_tls =
-        section.take("listen_tls", |value| value.list(|item| item.address(853))).unwrap_or_default();
-    let listen_https = section.take("listen_https", |value| feature_listener(value, 443)).unwrap_or_default();
-    let listen_quic = section.take("listen_quic", |value| feature_listener(value, 853)).unwrap_or_default();
-    let certificate = path(section, "certificate");
-    let key = path(section, "key");
-    let addresses = |items: &[Located<SocketAddr>]| items.iter().map(|item| item.value).collect::<Vec<_>>();
-    if let Some(first) = listen_tls.iter().chain(&listen_https).chain(&listen_quic).next()
-        && (certificate.is_none() || key.is_none())
-    {
-        let hint = "add certificate = \"FILE\" and key = \"FILE\", both PEM";
-        section.reader().error(
-            &first.at,
-            "encrypted listeners need a certificate and its key",
-            hint.to_string(),
-        );
-    }
-    let limit = |value: &Value| Some(value.integer(1..=1_000_000)? as usize);
-    let server = Server {
-        listen: listen.iter().map(|item| item.value).collect(),
-        listen_tls: addresses(&listen_tls),
-        listen_https: addresses(&listen_https),
-        listen_quic: addresses(&listen_quic),
-        certificate,
-        key,
-        allow: allow.map_or(default.allow, values),
-        state_dir: section.take("state_dir", |value| match value.text()? {
-            "" => value.wrong("an empty path", "leave `state_dir` out to keep no state".to_string()),
-            path => Some(path.into()),
-        }),
-        local_names: section.take("local_names", local_names).unwrap_or(default.local_names),
-        max_in_flight: section.take("max_in_flight", limit).unwrap_or(default.max_in_flight),
-        max_tcp_connections: section
-            .take("max_tcp_connections", limit)
-            .unwrap_or(default.max_tcp_connections),
-        max_tcp_per_client: section.take("max_tcp_per_client", limit).unwrap_or(default.max_tcp_per_client),
-        tcp_pipeline: section.take("tcp_pipeline", limit).unwrap_or(default.tcp_pipeline),
-        tcp_idle: section
-            .take("tcp_idle", |value| value.duration(Duration::from_millis(100)..=Duration::from_secs(3600)))
-            .unwrap_or(default.tcp_idle),
-        udp_payload: section
-            .take("udp_payload", |value| Some(value.integer(512..=4096)? as u16))
-            .unwrap_or(default.udp_payload),
-        version_bind: section.take("version_bind", Value::flag).unwrap_or(default.version_bind),
-        cookies: section.take("cookies", Value::flag).unwrap_or(default.cookies),
-        max_rate_per_network: section
-            .take("max_rate_per_network", |value| Some(value.integer(0..=u64::from(MAX_RATE))? as u32))
-            .unwrap_or(default.max_rate_per_network),
-    };
-    (server, [listen, listen_tls.into_iter().chain(listen_https).collect(), listen_quic])
-}
-
-/// Addresses of a listener that not every build has.
-fn feature_listener(value: &Value, port: u16) -> Option<Vec<Located<SocketAddr>>> {
-    let listed = value.list(|item| item.address(port))?;
-    if !listed.is_empty() && !cfg!(feature = "encrypted") {
-        return value.wrong(
-            "this build has no DoH/DoQ",
-            "build with --features encrypted, or use `listen_tls`".to_string(),
-        );
-    }
-    Some(listed)
-}
-
-/// `local_names`: a list of kinds.
-fn local_names(value: &Value) -> Option<LocalNames> {
-    let kinds = value.list(|item| {
-        let kind = item.text()?;
-        match LocalNames::KINDS.contains(&kind) {
-            true => Some(kind),
-            false => item.unknown_word(kind, &LocalNames::KINDS),
-        }
-    })?;
-    let mut names = LocalNames::NONE;
-    for kind in kinds {
-        names.switch_on(kind.value);
-    }
-    Some(names)
 }
 
 /// `[endpoints]`
@@ -487,12 +393,12 @@ fn expected_value(value: &Value, rtype: RecordType) -> Option<RData> {
 }
 
 /// A path; one that is not absolute is looked up beside the file.
-fn path(section: &mut Section, key: &'static str) -> Option<std::path::PathBuf> {
+pub(super) fn path(section: &mut Section, key: &'static str) -> Option<std::path::PathBuf> {
     let folder = section.reader().folder();
     section.take(key, not_empty).map(|path| folder.join(path))
 }
 
 /// The values without their places.
-fn values<T>(items: Vec<Located<T>>) -> Vec<T> {
+pub(super) fn values<T>(items: Vec<Located<T>>) -> Vec<T> {
     items.into_iter().map(|item| item.value).collect()
 }

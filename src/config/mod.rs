@@ -15,6 +15,7 @@ mod file;
 mod nearest;
 mod ops;
 mod section;
+mod server;
 mod value;
 mod zones;
 
@@ -153,6 +154,8 @@ pub struct Server {
     pub listen_https: Vec<SocketAddr>,
     /// Where DNS over QUIC is listened to.
     pub listen_quic: Vec<SocketAddr>,
+    /// Where DNS over HTTP/3 is listened to.
+    pub listen_http3: Vec<SocketAddr>,
     /// The certificate of encrypted listeners, with its chain.
     pub certificate: Option<PathBuf>,
     /// Its key.
@@ -191,6 +194,7 @@ impl Default for Server {
             listen_tls: Vec::new(),
             listen_https: Vec::new(),
             listen_quic: Vec::new(),
+            listen_http3: Vec::new(),
             certificate: None,
             key: None,
             allow: vec![

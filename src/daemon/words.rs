@@ -116,6 +116,7 @@ impl Daemon {
             ("server.listen_tls", new.listen_tls != old.listen_tls),
             ("server.listen_https", new.listen_https != old.listen_https),
             ("server.listen_quic", new.listen_quic != old.listen_quic),
+            ("server.listen_http3", new.listen_http3 != old.listen_http3),
             ("server.max_in_flight", new.max_in_flight != old.max_in_flight),
             ("server.max_tcp_connections", new.max_tcp_connections != old.max_tcp_connections),
             ("server.max_tcp_per_client", new.max_tcp_per_client != old.max_tcp_per_client),

@@ -1,4 +1,5 @@
-//! DNS over HTTPS (RFC 8484), over HTTP/2: the same questions and answers as over TCP, in other clothes.
+//! DNS over HTTPS (RFC 8484): the same questions and answers as over TCP, in other clothes. Here over HTTP/2; HTTP/3
+//! has the same requests and responses.
 
 use super::tcp::{self, Connections, HANDSHAKE_DEADLINE, MESSAGE_DEADLINE, Service};
 use crate::engine::padding;
@@ -7,6 +8,7 @@ use hickory_proto::op::Message;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -29,7 +31,10 @@ const MESSAGE: &str = "application/dns-message";
 const PATH: &str = "/dns-query";
 
 /// Octets of a request's headers; a message in the address is among them.
-const HEADERS: u32 = 16 << 10;
+pub(super) const HEADERS: u32 = 16 << 10;
+
+/// Octets of the longest body.
+pub(super) const LONGEST: usize = u16::MAX as usize;
 
 /// Serves HTTPS for the life of the process.
 pub(super) async fn serve(
@@ -60,7 +65,7 @@ async fn converse(stream: TlsStream<TcpStream>, peer: SocketAddr, service: Servi
             service_fn(move |request| {
                 seen.fetch_add(1, Ordering::Relaxed);
                 let service = service.clone();
-                async move { Ok::<_, Infallible>(respond(request, peer, &service).await) }
+                async move { Ok::<_, Infallible>(answer(request, peer, &service).await) }
             }),
         );
     let mut connection = pin!(connection);
@@ -80,12 +85,28 @@ async fn converse(stream: TlsStream<TcpStream>, peer: SocketAddr, service: Servi
     }
 }
 
-/// The response to a request.
-async fn respond(request: Request<Incoming>, peer: SocketAddr, service: &Service) -> Response<Full<Bytes>> {
-    let query = match timeout(MESSAGE_DEADLINE, message(request)).await {
-        Ok(Ok(query)) => query,
-        Ok(Err(status)) => return status_only(status),
-        Err(_) => return status_only(StatusCode::REQUEST_TIMEOUT),
+/// The response to a request as it comes over HTTP/2.
+async fn answer(request: Request<Incoming>, peer: SocketAddr, service: &Service) -> Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    // Read even where nothing is made of it: a stream with octets unread is reset, and its client may miss the status.
+    let body = match timeout(MESSAGE_DEADLINE, Limited::new(body, LONGEST).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+    };
+    respond(&head, body, peer, service).await.map(Full::from)
+}
+
+/// The response to a request whose body was read, or could not be.
+pub(super) async fn respond(
+    head: &Parts,
+    body: Result<Bytes, StatusCode>,
+    peer: SocketAddr,
+    service: &Service,
+) -> Response<Bytes> {
+    let query = match body.and_then(|body| message(head, &body)) {
+        Ok(query) => query,
+        Err(status) => return status_only(status),
     };
     let Some(mut reply) = tcp::answer(service, &query, peer).await else {
         return status_only(StatusCode::BAD_REQUEST);
@@ -94,7 +115,7 @@ async fn respond(request: Request<Incoming>, peer: SocketAddr, service: &Service
     if padding::is_asked_for(&query) {
         padding::pad(&mut reply, 0);
     }
-    let mut response = Response::new(Full::from(reply));
+    let mut response = Response::new(Bytes::from(reply));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MESSAGE));
     if let Ok(value) = HeaderValue::from_str(&format!("max-age={fresh_for}")) {
@@ -109,11 +130,7 @@ fn lifetime(reply: &Message) -> u32 {
 }
 
 /// The message in a request, or what is wrong with it.
-async fn message(request: Request<Incoming>) -> Result<Vec<u8>, StatusCode> {
-    let (head, body) = request.into_parts();
-    // Read even where nothing is made of it: a stream with octets unread is reset, and its client may miss the status.
-    let body = Limited::new(body, usize::from(u16::MAX)).collect().await;
-    let body = body.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?.to_bytes();
+fn message(head: &Parts, body: &[u8]) -> Result<Vec<u8>, StatusCode> {
     if head.uri.path() != PATH {
         return Err(StatusCode::NOT_FOUND);
     }
@@ -135,8 +152,8 @@ async fn message(request: Request<Incoming>) -> Result<Vec<u8>, StatusCode> {
 }
 
 /// A response without a message.
-fn status_only(status: StatusCode) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
+fn status_only(status: StatusCode) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
     *response.status_mut() = status;
     response
 }

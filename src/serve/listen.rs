@@ -126,14 +126,14 @@ pub fn bind_stream(
     bound.map_err(|cause| failed("TCP", address, cause, setting))
 }
 
-/// Binds an address for DNS over QUIC.
+/// Binds an address for DNS over QUIC or HTTP/3.
 ///
 /// # Errors
 /// As for [`bind`].
 #[cfg(feature = "encrypted")]
-pub fn bind_quic(address: SocketAddr) -> Result<(SocketAddr, UdpSocket), BindError> {
+pub fn bind_quic(address: SocketAddr, setting: &'static str) -> Result<(SocketAddr, UdpSocket), BindError> {
     let bound = udp(address, false).and_then(|socket| Ok((socket.local_addr()?, socket)));
-    bound.map_err(|cause| failed("UDP", address, cause, "`[server] listen_quic`"))
+    bound.map_err(|cause| failed("UDP", address, cause, setting))
 }
 
 /// Why an address cannot be had.

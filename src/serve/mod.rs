@@ -1,7 +1,7 @@
 //! Shell to clients: sockets, connections, and the life of a query between them.
 //!
-//! [`udp`], [`tcp`] and [`secured`] (TLS, HTTPS, QUIC) move packets and bound what one client can take; `handle` is the story of a query;
-//! `hear` is where it meets the cache and the upstream groups.
+//! [`udp`], [`tcp`] and [`secured`] (TLS, HTTPS, QUIC, HTTP/3) move packets and bound what one client can take;
+//! `handle` is the story of a query; `hear` is where it meets the cache and the upstream groups.
 
 pub mod activation;
 mod books;
@@ -11,6 +11,8 @@ pub mod errands;
 pub mod handle;
 pub mod hear;
 pub mod holder;
+#[cfg(feature = "encrypted")]
+mod http3;
 #[cfg(feature = "encrypted")]
 mod https;
 pub mod lane;

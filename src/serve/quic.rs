@@ -1,12 +1,13 @@
-//! DNS over QUIC (RFC 9250): a stream for each question. Early data (0-RTT), which could be replayed, is not taken.
+//! DNS over QUIC (RFC 9250): a stream for each question; and the connections of QUIC, which HTTP/3 uses too. Early data
+//! (0-RTT), which could be replayed, is not taken.
 
 use super::tcp::{self, Connections, HANDSHAKE_DEADLINE, MESSAGE_DEADLINE, Service, TcpBounds};
 use crate::engine::padding;
 use crate::state::count;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
-    Connection, Endpoint, EndpointConfig, IdleTimeout, Incoming, RecvStream, SendStream, ServerConfig,
-    TokioRuntime, TransportConfig, VarInt,
+    Connection, Endpoint, EndpointConfig, IdleTimeout, RecvStream, SendStream, ServerConfig, TokioRuntime,
+    TransportConfig, VarInt,
 };
 use std::io;
 use std::net::UdpSocket;
@@ -20,7 +21,8 @@ const LONGEST: usize = 65_537;
 /// The client has not kept to the protocol (RFC 9250 section 4.3).
 const PROTOCOL_ERROR: VarInt = VarInt::from_u32(2);
 
-/// An endpoint on a socket. Must be called within a tokio runtime.
+/// An endpoint on a socket, for connections on which the client may open so many streams that only it writes to. Must
+/// be called within a tokio runtime.
 ///
 /// # Errors
 /// The socket or the certificate is not fit for it.
@@ -28,12 +30,13 @@ pub(super) fn endpoint(
     socket: UdpSocket,
     config: Arc<rustls::ServerConfig>,
     bounds: &TcpBounds,
+    one_way_streams: u32,
 ) -> io::Result<Endpoint> {
     let crypto = QuicServerConfig::try_from(config).map_err(io::Error::other)?;
     let mut limits = TransportConfig::default();
     let streams = VarInt::try_from(bounds.pipeline as u64).unwrap_or(VarInt::MAX);
     limits.max_concurrent_bidi_streams(streams);
-    limits.max_concurrent_uni_streams(VarInt::from_u32(0));
+    limits.max_concurrent_uni_streams(VarInt::from_u32(one_way_streams));
     limits.stream_receive_window(VarInt::from_u32(LONGEST as u32));
     limits.max_idle_timeout(IdleTimeout::try_from(bounds.idle).ok());
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
@@ -41,8 +44,20 @@ pub(super) fn endpoint(
     Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))
 }
 
-/// Serves QUIC for the life of the process.
+/// Serves DNS over QUIC for the life of the process.
 pub(super) async fn serve(endpoint: Endpoint, service: Service, connections: Connections) {
+    accept(endpoint, service, connections, converse).await;
+}
+
+/// Takes connections for the life of the process, as many as there may be, each for a conversation.
+pub(super) async fn accept<F>(
+    endpoint: Endpoint,
+    service: Service,
+    connections: Connections,
+    converse: impl Fn(Connection, Service) -> F + Clone + Send + 'static,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
     while let Some(incoming) = endpoint.accept().await {
         // An address that was not proven may be somebody else's: it costs a round trip to have a place in the bounds.
         if !incoming.remote_address_validated() {
@@ -54,17 +69,22 @@ pub(super) async fn serve(endpoint: Endpoint, service: Service, connections: Con
             incoming.refuse();
             continue;
         };
-        let service = service.clone();
+        let Ok(connecting) = incoming.accept() else { continue };
+        let conversation = {
+            let (converse, service) = (converse.clone(), service.clone());
+            move |connection| converse(connection, service)
+        };
         tokio::spawn(async move {
-            converse(incoming, service).await;
+            if let Ok(Ok(connection)) = timeout(HANDSHAKE_DEADLINE, connecting).await {
+                conversation(connection).await;
+            }
             drop(held);
         });
     }
 }
 
 /// Answers streams until the client is done.
-async fn converse(incoming: Incoming, service: Service) {
-    let Ok(Ok(connection)) = timeout(HANDSHAKE_DEADLINE, incoming).await else { return };
+async fn converse(connection: Connection, service: Service) {
     while let Ok((send, receive)) = connection.accept_bi().await {
         let (connection, service) = (connection.clone(), service.clone());
         tokio::spawn(async move {

@@ -1,10 +1,12 @@
-//! Encrypted listeners: DNS over TLS (RFC 7858) on the code of TCP, and where they are built in, DNS over HTTPS and
-//! over QUIC. Sockets and certificate are had before anything is served, so that a start that cannot succeed fails as
+//! Encrypted listeners: DNS over TLS (RFC 7858) on the code of TCP, and where they are built in, DNS over HTTPS, QUIC
+//! and HTTP/3. Sockets and certificate are had before anything is served, so that a start that cannot succeed fails as
 //! a whole.
 
 use super::certificate::{Certificate, CertificateError};
 use super::listen::{self, BindError};
 use super::tcp::{self, Connections, Service, TcpBounds};
+#[cfg(feature = "encrypted")]
+use super::{http3, https, quic};
 use crate::config::Server;
 use crate::state::Live;
 use std::fmt;
@@ -22,6 +24,8 @@ pub enum Protocol {
     Https,
     /// DNS over QUIC.
     Quic,
+    /// DNS over HTTPS, by HTTP/3.
+    Http3,
 }
 
 impl Protocol {
@@ -31,6 +35,7 @@ impl Protocol {
             Self::Tls => b"dot",
             Self::Https => b"h2",
             Self::Quic => b"doq",
+            Self::Http3 => b"h3",
         }
     }
 }
@@ -41,6 +46,7 @@ impl fmt::Display for Protocol {
             Self::Tls => "DNS over TLS",
             Self::Https => "DNS over HTTPS",
             Self::Quic => "DNS over QUIC",
+            Self::Http3 => "DNS over HTTP/3",
         })
     }
 }
@@ -51,7 +57,7 @@ pub struct Secured {
     certificate: Arc<Certificate>,
     streams: Vec<(Protocol, SocketAddr, TcpListener)>,
     #[cfg(feature = "encrypted")]
-    quic: Vec<(SocketAddr, std::net::UdpSocket)>,
+    quic: Vec<(Protocol, SocketAddr, std::net::UdpSocket)>,
 }
 
 /// Why encrypted listeners cannot be had.
@@ -81,7 +87,8 @@ impl Secured {
     /// An address or the certificate cannot be had.
     pub fn prepare(server: &Server) -> Result<Option<Self>, SecuredError> {
         let (Some(certificate), Some(key)) = (&server.certificate, &server.key) else { return Ok(None) };
-        if server.listen_tls.is_empty() && server.listen_https.is_empty() && server.listen_quic.is_empty() {
+        let all = [&server.listen_tls, &server.listen_https, &server.listen_quic, &server.listen_http3];
+        if all.iter().all(|addresses| addresses.is_empty()) {
             return Ok(None);
         }
         let certificate = Certificate::load(certificate, key).map_err(SecuredError::Certificate)?;
@@ -93,12 +100,19 @@ impl Secured {
         let https = server.listen_https.iter().map(|at| bind(Protocol::Https, at, "`[server] listen_https`"));
         let streams = tls.chain(https).collect::<Result<_, _>>()?;
         #[cfg(feature = "encrypted")]
-        let quic = server.listen_quic.iter().map(|at| listen::bind_quic(*at).map_err(SecuredError::Bind));
+        let bind = |protocol, address: &SocketAddr, setting| {
+            let (address, socket) = listen::bind_quic(*address, setting).map_err(SecuredError::Bind)?;
+            Ok((protocol, address, socket))
+        };
+        #[cfg(feature = "encrypted")]
+        let quic = server.listen_quic.iter().map(|at| bind(Protocol::Quic, at, "`[server] listen_quic`"));
+        #[cfg(feature = "encrypted")]
+        let http3 = server.listen_http3.iter().map(|at| bind(Protocol::Http3, at, "`[server] listen_http3`"));
         Ok(Some(Self {
             certificate,
             streams,
             #[cfg(feature = "encrypted")]
-            quic: quic.collect::<Result<_, _>>()?,
+            quic: quic.chain(http3).collect::<Result<_, _>>()?,
         }))
     }
 
@@ -106,7 +120,7 @@ impl Secured {
     pub fn addresses(&self) -> Vec<(Protocol, SocketAddr)> {
         let all = self.streams.iter().map(|(protocol, address, _)| (*protocol, *address));
         #[cfg(feature = "encrypted")]
-        let all = all.chain(self.quic.iter().map(|(address, _)| (Protocol::Quic, *address)));
+        let all = all.chain(self.quic.iter().map(|(protocol, address, _)| (*protocol, *address)));
         all.collect()
     }
 
@@ -135,7 +149,7 @@ impl Secured {
             match protocol {
                 #[cfg(feature = "encrypted")]
                 Protocol::Https => {
-                    tokio::spawn(super::https::serve(listener, acceptor, service, connections));
+                    tokio::spawn(https::serve(listener, acceptor, service, connections));
                 }
                 _ => {
                     tokio::spawn(tcp::serve_tls(listener, acceptor, service, connections));
@@ -143,9 +157,15 @@ impl Secured {
             }
         }
         #[cfg(feature = "encrypted")]
-        for (address, socket) in self.quic {
-            let endpoint = super::quic::endpoint(socket, config(Protocol::Quic)?, bounds)?;
-            tokio::spawn(super::quic::serve(endpoint, service(address), connections.clone()));
+        for (protocol, address, socket) in self.quic {
+            let (config, service, connections) = (config(protocol)?, service(address), connections.clone());
+            if protocol == Protocol::Http3 {
+                let endpoint = quic::endpoint(socket, config, bounds, http3::ONE_WAY_STREAMS)?;
+                tokio::spawn(http3::serve(endpoint, service, connections));
+            } else {
+                let endpoint = quic::endpoint(socket, config, bounds, 0)?;
+                tokio::spawn(quic::serve(endpoint, service, connections));
+            }
         }
         Ok(self.certificate)
     }

@@ -4,11 +4,13 @@ import re
 import signal
 import subprocess
 
+import dns.edns
 import dns.message
 import dns.query
 import pytest
 from harness import servers
 from harness.fake import address
+from harness.http3 import requests
 from harness.private import ZONE
 from harness.process import binary, free_port
 
@@ -133,3 +135,37 @@ def test_dnspython_asks_over_quic(other_build, start, certificate):
     words = {"port": port(server, "QUIC"), "server_hostname": "dns.example", "verify": str(files[0])}
     answer = dns.query.quic(query, "127.0.0.1", timeout=10, **words)
     assert "10.0.0.1" in str(answer.answer[0])
+
+
+@pytest.mark.parametrize("post", [True, False])
+def test_dnspython_asks_over_http3(other_build, start, certificate, post):
+    files = certificate()
+    server = start(listener(files, "http3") + ZONE)
+    query = dns.message.make_query("www.p.example", "A", use_edns=0, pad=128)
+    url = f"https://dns.example:{port(server, 'HTTP/3')}/dns-query"
+    words = {"http_version": dns.query.HTTPVersion.H3, "bootstrap_address": "127.0.0.1", "verify": str(files[0])}
+    answer = dns.query.https(query, url, timeout=10, post=post, **words)
+    assert "10.0.0.1" in str(answer.answer[0]), answer
+    assert any(option.otype == dns.edns.OptionType.PADDING for option in answer.options)
+
+
+def test_http3_says_what_http2_says_and_serves_on(other_build, start, certificate):
+    files = certificate()
+    server = start(listener(files, "http3") + ZONE)
+    query = dns.message.make_query("www.p.example", "A").to_wire()
+    message, dns_query = "application/dns-message", "/dns-query"
+    rows = [
+        ("404", "GET", "/elsewhere", None, b""),
+        ("400", "GET", f"{dns_query}?dns=AAAA", None, b""),
+        ("415", "POST", dns_query, "text/plain", b"x"),
+        ("405", "PUT", dns_query, message, query),
+        ("413", "POST", dns_query, message, bytes(70_000)),
+        ("400", "POST", dns_query, message, b"\x00" * 5),
+        ("200", "POST", dns_query, message, query),
+    ] * 10
+    said = requests(port(server, "HTTP/3"), files[0], [row[1:] for row in rows])
+    for (status, *row), (headers, body) in zip(rows, said, strict=True):
+        assert headers[":status"] == status, (row[:3], headers)
+        if status == "200":
+            assert headers["content-type"] == message and headers["cache-control"].startswith("max-age=")
+            assert "10.0.0.1" in str(dns.message.from_wire(body).answer[0])
