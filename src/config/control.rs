@@ -1,7 +1,7 @@
 //! `[control]`: where the PrivateZone API listens, and who may call it. Secrets in files are not read here: a file
 //! can be checked on a machine that does not have them.
 
-use super::file;
+use super::parts;
 use super::section::{At, Located, Section};
 use super::value::Value;
 use crate::engine::zone::Reading;
@@ -89,7 +89,7 @@ pub(super) fn control(section: &mut Section) -> (Control, Vec<Located<SocketAddr
     });
     let has_keys = section.has("access_key");
     let folder = section.reader().folder();
-    let keys = file::read_each(section.reader(), section, "access_key", |key| access_key(key, &folder));
+    let keys = parts::read_each(section.reader(), section, "access_key", |key| access_key(key, &folder));
     // What is no section at all was told of already, and has no place.
     if !has_keys && section.reader().is_whole() && !section.at.span.is_empty() {
         let hint = "add [[control.access_key]] with id = \"…\" and secret_file = \"…\"; or leave [control] out, \
@@ -110,7 +110,7 @@ pub(super) fn control(section: &mut Section) -> (Control, Vec<Located<SocketAddr
             section.reader().error(&key.0.at, message, "leave one out".to_string());
         }
     }
-    let hosts = file::read_each(section.reader(), section, "host", host);
+    let hosts = parts::read_each(section.reader(), section, "host", host);
     let reading = super::zones::reading(section);
     let keys = keys.into_iter().map(|(id, secret)| AccessKeySource { id: id.value, secret }).collect();
     (Control { listen: listen.iter().map(|item| item.value).collect(), keys, hosts, reading }, listen)
@@ -150,7 +150,7 @@ fn access_key(section: &mut Section, folder: &Path) -> Option<(Located<String>, 
     let keys = ["secret", "secret_file", "secret_credential"];
     let written: Vec<&str> = keys.into_iter().filter(|key| section.has(key)).collect();
     let secret = section.take("secret", word);
-    let file = section.take("secret_file", file::not_empty);
+    let file = section.take("secret_file", parts::not_empty);
     let credential = section.take("secret_credential", |value| {
         let name = word(value)?;
         match name.contains('/') || name == "." || name == ".." {
@@ -184,7 +184,7 @@ fn access_key(section: &mut Section, folder: &Path) -> Option<(Located<String>, 
 /// `[[control.host]]`
 fn host(section: &mut Section) -> Option<Host> {
     let name = section.require("name", "\"web-1\"", |value| {
-        let name = file::not_empty(value)?;
+        let name = parts::not_empty(value)?;
         value.name()?;
         match name.ends_with('.') {
             true => value.wrong(
@@ -195,13 +195,13 @@ fn host(section: &mut Section) -> Option<Host> {
         }
     });
     let ip = section.require("ip", "\"10.0.0.5\"", Value::ip);
-    let region = section.require("region", "\"cn-hangzhou\"", file::not_empty);
+    let region = section.require("region", "\"cn-hangzhou\"", parts::not_empty);
     Some(Host { name: name?.value, ip: ip?.value, region: region?.value })
 }
 
 /// A string without blanks.
 fn word(value: &Value) -> Option<String> {
-    let text = file::not_empty(value)?;
+    let text = parts::not_empty(value)?;
     match text.contains(char::is_whitespace) {
         true => value.wrong("there are blanks in it", "leave them out".to_string()),
         false => Some(text),

@@ -4,7 +4,8 @@
 use super::control::{self, Control};
 use super::nearest;
 use super::ops::{self, Log, Ops};
-use super::section::{self, At, Located, Reader, Section};
+use super::parts::{not_empty, path, read_each, read_one, values, vpc_ids};
+use super::section::{At, Located, Reader, Section};
 use super::server;
 use super::value::Value;
 use super::zones::{self, ZoneEntry};
@@ -121,55 +122,6 @@ pub(super) fn read<'a>(reader: &'a Reader<'a>, table: &'a DeTable<'a>) -> Spec {
         zones,
         expects,
     }
-}
-
-/// Reads a section that occurs at most once; an absent one is an empty one.
-fn read_one<'a, T>(
-    reader: &'a Reader<'a>,
-    top: &mut Section<'a>,
-    key: &'static str,
-    read: impl FnOnce(&mut Section<'a>) -> T,
-) -> T {
-    static EMPTY: std::sync::LazyLock<DeTable<'static>> = std::sync::LazyLock::new(DeTable::new);
-    let found = top.value(key).and_then(|value| match value.raw() {
-        DeValue::Table(table) => Some((table, value.at)),
-        DeValue::Array(_) => value.wrong_type("one section", format!("write [{key}], once")),
-        _ => value.wrong_type("a section", format!("write [{key}] on a line of its own")),
-    });
-    let absent = At { path: key.into(), span: 0..0 };
-    let (table, at) = found.unwrap_or((&EMPTY, absent));
-    let mut section = Section::new(reader, table, at);
-    let value = read(&mut section);
-    section.finish();
-    value
-}
-
-/// Reads a section that may occur several times.
-pub(super) fn read_each<'a, T>(
-    reader: &'a Reader<'a>,
-    above: &mut Section<'a>,
-    key: &'static str,
-    read: impl Fn(&mut Section<'a>) -> Option<T>,
-) -> Vec<T> {
-    let kind = section::joined(above.kind(), key);
-    let hint = format!("write [[{kind}]], with two brackets, before each");
-    let Some(value) = above.value(key) else { return Vec::new() };
-    let DeValue::Array(array) = value.raw() else {
-        value.wrong_type::<()>("a list of sections", hint);
-        return Vec::new();
-    };
-    let mut all = Vec::new();
-    for (index, item) in array.iter().enumerate() {
-        let at = At { path: format!("{}[{index}]", value.at.path), span: item.span() };
-        let DeValue::Table(table) = item.get_ref() else {
-            Value::new(reader, at, item.get_ref()).wrong_type::<()>("a section", hint.clone());
-            continue;
-        };
-        let mut section = Section::new(reader, table, at);
-        all.extend(read(&mut section));
-        section.finish();
-    }
-    all
 }
 
 /// `[endpoints]`
@@ -314,13 +266,6 @@ fn forward(section: &mut Section, default: Strategy) -> Option<ForwardEntry> {
     Some(ForwardEntry { zone: zone?, servers: servers?.value, strategy: strategy.unwrap_or(default), vpcs })
 }
 
-/// `vpcs` of a zone or a rule.
-pub(super) fn vpc_ids(value: &Value) -> Option<Vec<Located<String>>> {
-    value.some("an empty list of VPCs: nobody would see it", "leave `vpcs` out for everyone", |item| {
-        Some(item.text()?.to_string())
-    })
-}
-
 /// `[[vpc]]`. Where only the clients are at fault, the id still counts as known.
 fn vpc(section: &mut Section) -> Option<VpcEntry> {
     let id = section.require("id", "\"vpc-lab\"", not_empty);
@@ -336,14 +281,6 @@ fn vpc(section: &mut Section) -> Option<VpcEntry> {
         clients.into_iter().flat_map(|clients| clients.value).map(|item| (item.value, item.at)).unzip();
     let id = id?;
     Some(VpcEntry { vpc: Vpc { id: id.value, region, clients }, at: id.at, clients_at })
-}
-
-/// A string that says something.
-pub(super) fn not_empty(value: &Value) -> Option<String> {
-    match value.text()? {
-        "" => value.wrong("an empty string", None),
-        text => Some(text.into()),
-    }
 }
 
 /// `[[expect]]`
@@ -390,15 +327,4 @@ fn expected_value(value: &Value, rtype: RecordType) -> Option<RData> {
     };
     let hint = || "also: \"CNAME target.example\", \"NXDOMAIN\", \"NODATA\", \"FORWARD\"".to_string();
     parsed.or_else(|why| value.wrong(why, hint()).ok_or(())).ok()
-}
-
-/// A path; one that is not absolute is looked up beside the file.
-pub(super) fn path(section: &mut Section, key: &'static str) -> Option<std::path::PathBuf> {
-    let folder = section.reader().folder();
-    section.take(key, not_empty).map(|path| folder.join(path))
-}
-
-/// The values without their places.
-pub(super) fn values<T>(items: Vec<Located<T>>) -> Vec<T> {
-    items.into_iter().map(|item| item.value).collect()
 }

@@ -14,6 +14,7 @@ mod fault;
 mod file;
 mod nearest;
 mod ops;
+mod parts;
 mod section;
 mod server;
 mod value;

@@ -1,6 +1,6 @@
 //! `[ops]` and `[log]`: what an operator sees of the running server, and where.
 
-use super::file;
+use super::parts;
 use super::section::{At, Located, Section};
 use super::value::Value;
 use std::net::SocketAddr;
@@ -109,8 +109,8 @@ pub(super) fn log(section: &mut Section) -> Log {
     Log {
         queries: section.take("queries", |value| value.one_of(&forms)).unwrap_or(default.queries),
         sample: section.take("sample", |value| value.integer(1..=1_000_000_000)).unwrap_or(default.sample),
-        file: section.take("file", file::not_empty).map(|path| folder.join(path)),
-        dnstap: section.take("dnstap", file::not_empty).map(|path| folder.join(path)),
-        identity: section.take("identity", file::not_empty),
+        file: section.take("file", parts::not_empty).map(|path| folder.join(path)),
+        dnstap: section.take("dnstap", parts::not_empty).map(|path| folder.join(path)),
+        identity: section.take("identity", parts::not_empty),
     }
 }

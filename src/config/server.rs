@@ -1,7 +1,7 @@
 //! `[server]`: where it listens, to whom, and what one client can take of it.
 
 use super::Server;
-use super::file;
+use super::parts;
 use super::section::{At, Located, Section};
 use super::value::Value;
 use crate::engine::local::LocalNames;
@@ -27,8 +27,8 @@ pub(super) fn server(section: &mut Section) -> (Server, [Vec<Located<SocketAddr>
     let listen_https = section.take("listen_https", |value| feature_listener(value, 443)).unwrap_or_default();
     let listen_quic = section.take("listen_quic", |value| feature_listener(value, 853)).unwrap_or_default();
     let listen_http3 = section.take("listen_http3", |value| feature_listener(value, 443)).unwrap_or_default();
-    let certificate = file::path(section, "certificate");
-    let key = file::path(section, "key");
+    let certificate = parts::path(section, "certificate");
+    let key = parts::path(section, "key");
     let addresses = |items: &[Located<SocketAddr>]| items.iter().map(|item| item.value).collect::<Vec<_>>();
     if let Some(first) =
         listen_tls.iter().chain(&listen_https).chain(&listen_quic).chain(&listen_http3).next()
@@ -50,7 +50,7 @@ pub(super) fn server(section: &mut Section) -> (Server, [Vec<Located<SocketAddr>
         listen_http3: addresses(&listen_http3),
         certificate,
         key,
-        allow: allow.map_or(default.allow, file::values),
+        allow: allow.map_or(default.allow, parts::values),
         state_dir: section.take("state_dir", |value| match value.text()? {
             "" => value.wrong("an empty path", "leave `state_dir` out to keep no state".to_string()),
             path => Some(path.into()),

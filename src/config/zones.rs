@@ -1,8 +1,8 @@
 //! `[[zone]]` and `[[zone.record]]`: from the file's words, ours or the product's, to a [`ZoneSpec`].
 //! Record names are relative to the zone, names inside values are absolute.
 
-use super::file;
 use super::nearest;
+use super::parts;
 use super::section::{At, Located, Section, listed};
 use super::value::{Value, shortened};
 use crate::engine::name;
@@ -36,11 +36,11 @@ pub(super) fn zone<'a>(section: &mut Section<'a>) -> Option<ZoneEntry> {
     let apex = section.require("name", "\"ecs.cn-hangzhou.aliyuncs.com\"", Value::name);
     let mode = zone_mode(section);
     let Reading { on_missing_type, wildcards } = reading(section);
-    let vpcs = section.take("vpcs", file::vpc_ids);
+    let vpcs = section.take("vpcs", parts::vpc_ids);
     // Records are read below an apex at fault too: their own faults are worth telling.
     let root = Name::root();
     let below = apex.as_ref().map_or(&root, |apex| &apex.value);
-    let records = file::read_each(section.reader(), section, "record", |section| record(section, below));
+    let records = parts::read_each(section.reader(), section, "record", |section| record(section, below));
     let apex = apex?;
     let (records, records_at) = records.into_iter().flatten().map(|item| (item.value, item.at)).unzip();
     let spec = ZoneSpec { on_missing_type, wildcards, records, ..ZoneSpec::new(apex.value, mode) };

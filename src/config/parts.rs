@@ -1,0 +1,80 @@
+//! What the readers of several sections share: sections in sections, and kinds of values.
+
+use super::section::{self, At, Located, Reader, Section};
+use super::value::Value;
+use toml::de::{DeTable, DeValue};
+
+/// Reads a section that occurs at most once; an absent one is an empty one.
+pub(super) fn read_one<'a, T>(
+    reader: &'a Reader<'a>,
+    top: &mut Section<'a>,
+    key: &'static str,
+    read: impl FnOnce(&mut Section<'a>) -> T,
+) -> T {
+    static EMPTY: std::sync::LazyLock<DeTable<'static>> = std::sync::LazyLock::new(DeTable::new);
+    let found = top.value(key).and_then(|value| match value.raw() {
+        DeValue::Table(table) => Some((table, value.at)),
+        DeValue::Array(_) => value.wrong_type("one section", format!("write [{key}], once")),
+        _ => value.wrong_type("a section", format!("write [{key}] on a line of its own")),
+    });
+    let absent = At { path: key.into(), span: 0..0 };
+    let (table, at) = found.unwrap_or((&EMPTY, absent));
+    let mut section = Section::new(reader, table, at);
+    let value = read(&mut section);
+    section.finish();
+    value
+}
+
+/// Reads a section that may occur several times.
+pub(super) fn read_each<'a, T>(
+    reader: &'a Reader<'a>,
+    above: &mut Section<'a>,
+    key: &'static str,
+    read: impl Fn(&mut Section<'a>) -> Option<T>,
+) -> Vec<T> {
+    let kind = section::joined(above.kind(), key);
+    let hint = format!("write [[{kind}]], with two brackets, before each");
+    let Some(value) = above.value(key) else { return Vec::new() };
+    let DeValue::Array(array) = value.raw() else {
+        value.wrong_type::<()>("a list of sections", hint);
+        return Vec::new();
+    };
+    let mut all = Vec::new();
+    for (index, item) in array.iter().enumerate() {
+        let at = At { path: format!("{}[{index}]", value.at.path), span: item.span() };
+        let DeValue::Table(table) = item.get_ref() else {
+            Value::new(reader, at, item.get_ref()).wrong_type::<()>("a section", hint.clone());
+            continue;
+        };
+        let mut section = Section::new(reader, table, at);
+        all.extend(read(&mut section));
+        section.finish();
+    }
+    all
+}
+
+/// `vpcs` of a zone or a rule.
+pub(super) fn vpc_ids(value: &Value) -> Option<Vec<Located<String>>> {
+    value.some("an empty list of VPCs: nobody would see it", "leave `vpcs` out for everyone", |item| {
+        Some(item.text()?.to_string())
+    })
+}
+
+/// A string that says something.
+pub(super) fn not_empty(value: &Value) -> Option<String> {
+    match value.text()? {
+        "" => value.wrong("an empty string", None),
+        text => Some(text.into()),
+    }
+}
+
+/// A path; one that is not absolute is looked up beside the file.
+pub(super) fn path(section: &mut Section, key: &'static str) -> Option<std::path::PathBuf> {
+    let folder = section.reader().folder();
+    section.take(key, not_empty).map(|path| folder.join(path))
+}
+
+/// The values without their places.
+pub(super) fn values<T>(items: Vec<Located<T>>) -> Vec<T> {
+    items.into_iter().map(|item| item.value).collect()
+}
