@@ -5,16 +5,13 @@
 
 use super::calls::{Calls, OTHER};
 use super::keys::Keys;
-use super::nonce::{self, NonceFault, Nonces};
+use super::nonce::{self, NonceFault, Nonces, SKEW};
 use super::reply::{self, Reply};
 use super::request::{Format, HttpRequest, Request};
 use super::{Answer, ApiError, Call, Service, timestamp};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
-
-/// How far a request's timestamp may be from our clock, either way.
-pub const SKEW: Duration = Duration::from_secs(15 * 60);
+use std::time::SystemTime;
 
 /// A service behind its gateway.
 pub struct Gateway<S> {

@@ -5,11 +5,13 @@
 //! holder of a key can fill its share. When it is full, further requests of that key are refused: to forget would
 //! open the way for a replay. Asks no clock.
 
-use super::gateway::SKEW;
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::BuildHasher;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How far a request's timestamp may be from our clock, either way.
+pub const SKEW: Duration = Duration::from_secs(15 * 60);
 
 /// Nonces of one key at a time; at 15 minutes each that is 1,165 requests a second, and about 20 MB.
 pub const MOST: usize = 1 << 20;
