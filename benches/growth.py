@@ -4,7 +4,7 @@
     cargo build --release && python3 benches/growth.py [zones cache clients cores]
 
 Prints a table for each: CPU microseconds of the server per query answered, and its resident memory. The server runs on
-CPU 0 (`cores`: also on both), dnsperf (the load) and nsd (an upstream for the cache) on CPU 1; both come from the
+CPU 0, dnsperf (the load) and nsd (an upstream for the cache) on CPU 1 (`cores`: both on each); both come from the
 distribution's packages. Everything is on loopback, and all that is started is stopped.
 """
 import os
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 SERVER = os.environ.get("SERVER", os.path.join(os.path.dirname(__file__), "..", "target", "release", "pvtzd"))
 SECONDS, ROUNDS = 3, 3
@@ -86,13 +87,19 @@ def clients(work):
 
 
 def cores(work):
+    """Each core carries a dnsperf of its own beside the server, so that the load grows with the cores as well."""
     table("cores", "queries/s")
     for cpus in ("0", "0,1"):
         with open(os.path.join(work, "conf"), "w") as conf:
             conf.write(head("servers = []") + one_zone())
         server = Server(work, "r0.one.example", cpus)
         queries = jumbled(work, [f"r{n}.one.example" for n in range(1_000)])
-        row(f"{len(cpus.split(','))}", server, lambda: load(server, queries, clients=64), rate=True)
+
+        def run():
+            with ThreadPoolExecutor() as pool:
+                parts = list(pool.map(lambda cpu: load(server, queries, clients=64, cpu=cpu), cpus.split(",")))
+            return {key: sum(part[key] for part in parts) for key in parts[0]}
+        row(f"{len(cpus.split(','))}", server, run, rate=True)
         server.stop()
 
 
@@ -161,10 +168,10 @@ def row(what, server, run, *more, rounds=ROUNDS, rate=False):
     print("| " + " | ".join(cells) + " |", flush=True)
 
 
-def load(server, queries, count=0, clients=1):
+def load(server, queries, count=0, clients=1, cpu="1"):
     """Asks, at most `OUTSTANDING` at a time: `count` queries, or for some seconds."""
     amount = ["-n", "1"] if count else ["-l", str(SECONDS)]
-    argv = ["taskset", "-c", "1", "dnsperf", "-s", "127.0.0.1", "-p", str(server.port), "-d", queries, "-q", str(OUTSTANDING),
+    argv = ["taskset", "-c", cpu, "dnsperf", "-s", "127.0.0.1", "-p", str(server.port), "-d", queries, "-q", str(OUTSTANDING),
             "-c", str(clients), "-T", "1", "-t", "2", *amount]
     out = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 

@@ -17,6 +17,7 @@ mod status;
 use crate::config::{self, Config, ConfigError, Fault};
 use crate::host::metadata::MetadataChoice;
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -208,10 +209,42 @@ struct QueryArgs {
     dnssec: bool,
 }
 
+/// What starts the server: the part of [`Cli`] that it needs.
+#[derive(Debug, Parser)]
+#[command(name = "pvtzd")]
+struct Serving {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl Serving {
+    /// Reads the arguments of a server. None if they are anything else, be it another command, a call for help or a
+    /// mistake: the whole command line has the words for that.
+    fn read(args: impl Iterator<Item = OsString>) -> Option<Self> {
+        let mut args: Vec<_> = args.collect();
+        if args.get(1).is_some_and(|command| command == "run") {
+            args.remove(1);
+        }
+        Self::try_parse_from(args).ok()
+    }
+}
+
 /// Parses the command line and carries it out.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let code = match cli.command {
+    // Apart, since memory and code that it takes to know the other commands would stay with the server for its life.
+    let code = match Serving::read(std::env::args_os()) {
+        Some(server) => run::run(&server.common, &server.run),
+        None => carry_out(Cli::parse()),
+    };
+    ExitCode::from(code)
+}
+
+/// Carries out any command; the exit code. Not a part of [`main`], whose stack the server lives on.
+#[inline(never)]
+fn carry_out(cli: Cli) -> u8 {
+    match cli.command {
         None => run::run(&cli.common, &cli.run),
         Some(Command::Run(args)) => run::run(&cli.common, &args),
         Some(Command::Check) => check::run(&cli.common),
@@ -230,8 +263,7 @@ pub fn main() -> ExitCode {
         Some(Command::Zones(args)) => code(control::zones(&cli.common, args.socket.as_deref())),
         Some(Command::Flush(args)) => code(control::flush(&cli.common, &args)),
         Some(Command::Reload(args)) => code(control::reload(&cli.common, args.socket.as_deref())),
-    };
-    ExitCode::from(code)
+    }
 }
 
 /// The exit code, whichever way it came.
@@ -280,4 +312,45 @@ fn tell_config_error(error: &ConfigError, path: Option<&Path>) {
 /// True when standard error is a terminal and nobody asked for plain text.
 fn is_colour_wanted() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is read of a command line that is a server's, by itself and as a part of the whole.
+    fn both(words: &str) -> Option<(String, String)> {
+        let args = || words.split_whitespace().map(OsString::from);
+        let server = Serving::read(args())?;
+        let cli = Cli::try_parse_from(args()).unwrap();
+        let run = match cli.command {
+            None => cli.run,
+            Some(Command::Run(run)) => run,
+            Some(other) => panic!("{words}: {other:?}"),
+        };
+        let shown = |common: &Common, run: &RunArgs| format!("{common:?} {run:?}");
+        Some((shown(&server.common, &server.run), shown(&cli.common, &run)))
+    }
+
+    #[test]
+    fn a_server_reads_its_arguments_as_the_whole_command_line_does() {
+        for words in [
+            "pvtzd",
+            "pvtzd run",
+            "pvtzd --config a.toml --metadata off",
+            "pvtzd run -c a.toml -l 127.0.0.1:53 -l [::1]:53 --state-dir s --log debug --json",
+        ] {
+            let (server, whole) = both(words).expect(words);
+            assert_eq!(server, whole, "{words}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_no_server_is_left_to_the_whole_command_line() {
+        for words in
+            ["pvtzd check", "pvtzd --help", "pvtzd run --version", "pvtzd --nonsense", "pvtzd run run"]
+        {
+            assert!(both(words).is_none(), "{words}");
+        }
+    }
 }
