@@ -74,7 +74,12 @@ pub fn cached(
             }
             count(&live.counters.fresh);
         }
-        Cached::UseStale(_) => count(&live.counters.stale),
+        Cached::UseStale(_) => {
+            count(&live.counters.stale);
+            if let Some(group) = published.groups.get(&fetch.group) {
+                group.probe(|| outgoing(fetch)); // or nobody would notice that it is back
+            }
+        }
         Cached::Ask(Some(slot)) if purpose == Purpose::Answer && is_silent(published, fetch) => {
             // Nobody is kept waiting to learn once more what is known.
             if slot.claim_refresh() {
@@ -237,22 +242,26 @@ pub(super) fn is_known(live: &Live, key: &CacheKey, now: Moment) -> Option<Arc<S
     }
 }
 
+/// The question of a fetch to a group.
+fn outgoing(fetch: &Fetch) -> Outgoing {
+    Outgoing {
+        name: fetch.question.key.to_name(),
+        rtype: fetch.question.rtype,
+        dnssec_ok: fetch.flags.dnssec_ok,
+        checking_disabled: fetch.flags.checking_disabled,
+    }
+}
+
 /// Asks the group and keeps what it says.
 async fn exchange(live: &Live, published: &Published, client: IpAddr, fetch: &Fetch) -> Heard {
     count(&live.counters.forwarded);
     let Some(group) = published.groups.get(&fetch.group) else {
         return Heard::Failed(ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, NO_UPSTREAM));
     };
-    let outgoing = Outgoing {
-        name: fetch.question.key.to_name(),
-        rtype: fetch.question.rtype,
-        dnssec_ok: fetch.flags.dnssec_ok,
-        checking_disabled: fetch.flags.checking_disabled,
-    };
     if group.is_broken() {
         count(&live.counters.broken);
     }
-    let reply = group.exchange(&outgoing).await;
+    let reply = group.exchange(&outgoing(fetch)).await;
     let now = live.clock.now();
     let reply = match reply {
         Ok(reply) => reply,

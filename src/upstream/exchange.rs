@@ -149,7 +149,7 @@ impl<'a> Race<'a> {
         for &index in self.order.iter().skip(1) {
             let server = &self.group.shared_servers()[index];
             if server.view().standing != Standing::Up {
-                probe(server, query);
+                probe(server, || query.clone());
             }
         }
     }
@@ -235,9 +235,9 @@ impl<'a> Race<'a> {
 
 /// Puts the question to a server that is not up, beside the race, when it is time to: this ends by itself, soon,
 /// and serves only to show whether the server is back.
-fn probe(server: &Arc<Server>, query: &Outgoing) {
+pub(super) fn probe(server: &Arc<Server>, query: impl FnOnce() -> Outgoing) {
     let Some(probing) = server.take_probe() else { return };
-    let query = query.clone();
+    let query = query();
     tokio::spawn(async move {
         let server = probing.server();
         let Some(permit) = server.permit() else { return };

@@ -204,6 +204,22 @@ def test_once_the_upstreams_are_known_to_be_silent_nobody_waits_for_them_with_so
     until(lambda: all(not server.ask(name).ede for name in short), "what comes back is fresh", RECOVERY + 2)
 
 
+def test_the_return_of_an_upstream_is_noticed_by_who_asks_for_something_stale_alone(start, fake, note):
+    upstream = fake(numbered)
+    server = start('[cache]\nstale_answer_after = "300ms"\nstale_retry = "1h"', upstream=[upstream])
+    name = "n1.short"
+    assert server.ask(name).values == [value_of(name)]
+    upstream.script = silent
+    until(lambda: 3 in server.ask(name).ede, "it has expired")
+    for number in range(2, 5):  # until the refresh has failed, and the server is down
+        assert server.ask(f"n{number}.new").rcode == "SERVFAIL"
+    upstream.script = numbered
+    returned = time.monotonic()
+    until(lambda: not server.ask(name).ede, "it is fresh again", 20)
+    note("back_after", time.monotonic() - returned)
+    assert time.monotonic() - returned < RECOVERY
+
+
 @pytest.mark.parametrize("death", ["closed", "silent"])
 def test_with_every_upstream_dead_the_known_is_answered_at_once(start, fake, note, death):
     servers = [fake(numbered), fake(numbered)]
