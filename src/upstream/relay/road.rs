@@ -161,7 +161,7 @@ impl<T> Road<T> {
             }
         }
         if let Some(socket) = number.and_then(|number| self.sockets.get(&number)) {
-            socket.send(&mut ids, &mut self.headers);
+            socket.send(&ids, &mut self.headers);
         }
         refused
     }

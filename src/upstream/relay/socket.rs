@@ -134,16 +134,17 @@ impl<T> Socket<T> {
     ///
     /// Queries of one length leave as one long datagram, which the kernel cuts on its way out (UDP_SEGMENT): most of
     /// what a datagram costs it is then paid once for all of them.
-    pub(super) fn send(&self, ids: &mut [u16], headers: &mut MultiHeaders<()>) {
-        if !self.cuts || ids.len() < ALIKE {
-            return self.send_each(ids, headers);
+    pub(super) fn send(&self, ids: &[u16], headers: &mut MultiHeaders<()>) {
+        let open = ids.iter().filter_map(|id| self.open.get(id));
+        let mut queries: Vec<IoSlice> = open.map(|open| IoSlice::new(&open.sent.bytes)).collect();
+        if !self.cuts || queries.len() < ALIKE {
+            return self.send_each(&queries, headers);
         }
-        let length = |id: &u16| self.open.get(id).map_or(0, |open| open.sent.bytes.len());
-        ids.sort_unstable_by_key(length);
-        let mut rest = Vec::with_capacity(ids.len());
-        let groups = ids.chunk_by(|one, other| length(one) == length(other));
+        queries.sort_unstable_by_key(|query| query.len());
+        let mut rest = Vec::with_capacity(queries.len());
+        let groups = queries.chunk_by(|one, other| one.len() == other.len());
         for alike in groups.flat_map(|alike| alike.chunks(BATCH)) {
-            if alike.len() < ALIKE || !self.send_as_one(alike, length(&alike[0])) {
+            if alike.len() < ALIKE || !self.send_as_one(alike) {
                 rest.extend_from_slice(alike);
             }
         }
@@ -151,34 +152,21 @@ impl<T> Socket<T> {
     }
 
     /// Sends queries of one length, all of them or none; false if none were.
-    fn send_as_one(&self, ids: &[u16], length: usize) -> bool {
-        let Ok(length) = u16::try_from(length) else { return false };
-        let mut slices = [IoSlice::new(&[]); BATCH];
-        for (slice, id) in slices.iter_mut().zip(ids) {
-            if let Some(open) = self.open.get(id) {
-                *slice = IoSlice::new(&open.sent.bytes);
-            }
-        }
+    fn send_as_one(&self, alike: &[IoSlice<'_>]) -> bool {
+        let Ok(length) = u16::try_from(alike[0].len()) else { return false };
         let cut = [ControlMessage::UdpGsoSegments(&length)];
-        sendmsg::<()>(self.fd(), &slices[..ids.len()], &cut, MsgFlags::MSG_DONTWAIT, None).is_ok()
+        sendmsg::<()>(self.fd(), alike, &cut, MsgFlags::MSG_DONTWAIT, None).is_ok()
     }
 
     /// Sends queries, each in a message of its own.
-    fn send_each(&self, ids: &[u16], headers: &mut MultiHeaders<()>) {
+    fn send_each(&self, queries: &[IoSlice<'_>], headers: &mut MultiHeaders<()>) {
         let nobody = [const { None }; BATCH]; // the socket is connected
         let mut refused_before = false;
-        for ids in ids.chunks(BATCH) {
-            // No memory is asked for: a batch is just long enough to make that dear.
-            let mut slices = [[IoSlice::new(&[])]; BATCH];
-            for (slice, id) in slices.iter_mut().zip(ids) {
-                if let Some(open) = self.open.get(id) {
-                    *slice = [IoSlice::new(&open.sent.bytes)];
-                }
-            }
-            let mut rest = &slices[..ids.len()];
+        for queries in queries.chunks(BATCH) {
+            let (mut rest, _) = queries.as_chunks::<1>();
             while !rest.is_empty() {
                 let (peers, flags) = (&nobody[..rest.len()], MsgFlags::MSG_DONTWAIT);
-                match sendmmsg(self.fd(), headers, rest.iter(), peers, [], flags).map(Iterator::count) {
+                match sendmmsg(self.fd(), headers, rest, peers, [], flags).map(Iterator::count) {
                     Ok(done) => rest = &rest[done.max(1)..],
                     // The port is closed, says an ICMP error to an earlier datagram. Sending has taken it from
                     // the listener, who gives up at once what is open here: it has to be provoked again.
