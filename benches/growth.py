@@ -242,15 +242,19 @@ def free_port(address):
         return one.getsockname()[1]
 
 
+def question(name, number):
+    """A query for an address, with this id."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    return struct.pack(">6H", number, 0x100, 1, 0, 0, 0) + labels + struct.pack(">BHH", 0, 1, 1)
+
+
 def ask(name, address):
     """True when an address is answered."""
-    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
-    query = struct.pack(">6H", 1, 0x100, 1, 0, 0, 0) + labels + struct.pack(">BHH", 0, 1, 1)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
         one.settimeout(.05)
         try:
             one.connect(address)
-            one.send(query)
+            one.send(question(name, 1))
             return struct.unpack(">H", one.recv(4096)[6:8])[0] > 0
         except OSError:
             return False

@@ -16,11 +16,12 @@ import sys
 import tempfile
 import time
 
-from growth import UPSTREAM, Server, ask, authority, head, running, stop
+from growth import UPSTREAM, Server, ask, authority, head, one_zone, question, running, stop
 
 SECONDS, WARM_UP, NAMES = 20, 8, 200
-KINDS = {"private": "r{}.one.example", "cached": "long{}.grow.test", "expired": "short{}.grow.test"}
-NEW = "new{}.grow.test"
+PACE, ONE_NEW_IN = 1050, 21
+KNOWN = {"private": "r{}.one.example", "cached": "long{}.grow.test", "expired": "short{}.grow.test"}
+KINDS = {**KNOWN, "new": "new{}.grow.test"}
 
 
 def main():
@@ -30,8 +31,7 @@ def main():
                 run(work, death)
             finally:
                 for process in list(running):
-                    signal_all(process.pid, signal.SIGCONT)
-                    process.kill()
+                    signal_all(process.pid, signal.SIGKILL)
                     process.wait()
                 running.clear()
 
@@ -39,19 +39,18 @@ def main():
 def run(work, death):
     port = authority(work, "".join(f"short{n} 1 A 192.0.2.2\n" for n in range(NAMES)))
     nsd = running[-1]
-    records = "".join(f'[[zone.record]]\nname = "r{n}"\ntype = "A"\nvalue = "10.0.0.1"\n' for n in range(NAMES))
     with open(f"{work}/conf", "w") as conf:
-        conf.write(head(f'servers = ["{UPSTREAM}:{port}"]') + '[[zone]]\nname = "one.example"\n' + records)
+        conf.write(head(f'servers = ["{UPSTREAM}:{port}"]') + one_zone())
     server = Server(work, "r0.one.example", "0")
     address = ("127.0.0.1", server.port)
-    for kind in KINDS.values():
+    for kind in KNOWN.values():
         for number in range(NAMES):
             while not ask(kind.format(number), address):
                 pass
     time.sleep(1.1)  # the short-lived ones expire
     signal_all(nsd.pid, signal.SIGSTOP) if death == "stopped" else stop(nsd)
-    load(address, WARM_UP, ())  # the upstream becomes known to be silent
-    took, codes = load(address, SECONDS, list(KINDS))
+    load(address, WARM_UP, known=False)  # the upstream becomes known to be silent
+    took, codes = load(address, SECONDS)
     print(f"\nupstream {death}")
     for kind, times in took.items():
         times = sorted(times)
@@ -76,27 +75,25 @@ def signal_all(pid, number):
     os.kill(pid, number)
 
 
-def load(address, seconds, kinds):
+def load(address, seconds, known=True):
     """Asks at a steady pace, whatever is answered when; how long each kind's answers took, and their codes."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one, selectors.DefaultSelector() as ready:
         one.connect(address)
         one.setblocking(False)
         ready.register(one, selectors.EVENT_READ)
-        took = {kind: [] for kind in [*KINDS, "new"]}
-        codes = {kind: {} for kind in took}
+        took = {kind: [] for kind in KINDS}
+        codes = {kind: {} for kind in KINDS}
         asked, sent, begun = {}, 0, time.monotonic()
         while (now := time.monotonic()) < begun + seconds + 4.5:
-            if sent < seconds * 1050 and now >= begun + sent / 1050:
-                kind = "new" if sent % 21 == 0 else kinds[sent % 3] if kinds else None
+            if sent < seconds * PACE and now >= begun + sent / PACE:
+                new, number = sent % ONE_NEW_IN == 0, sent
                 sent += 1
-                if not kind:
-                    continue
-                number = f"{seconds}-{sent}" if kind == "new" else sent // 3 % NAMES
-                labels = {**KINDS, "new": NEW}[kind].format(number).encode().split(b".")
-                wire = b"".join(bytes([len(label)]) + label for label in labels)
-                one.send(struct.pack(">6H", sent, 0x100, 1, 0, 0, 0) + wire + struct.pack(">BHH", 0, 1, 1))
-                asked[sent] = (kind, time.monotonic())
-            if not ready.select(max(0, min(begun + sent / 1050 - time.monotonic(), 0.01))):
+                if new or known:
+                    kind = "new" if new else list(KNOWN)[number % len(KNOWN)]
+                    label = f"{seconds}-{number}" if new else number // len(KNOWN) % NAMES
+                    one.send(question(KINDS[kind].format(label), number))
+                    asked[number] = (kind, time.monotonic())
+            if not ready.select(max(0, min(begun + sent / PACE - time.monotonic(), 0.01))):
                 continue
             reply = one.recv(4096)
             kind, at = asked.pop(struct.unpack(">H", reply[:2])[0])
