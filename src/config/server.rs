@@ -43,7 +43,7 @@ pub(super) fn server(section: &mut Section) -> (Server, [Vec<Located<SocketAddr>
     }
     let limit = |value: &Value| Some(value.integer(1..=1_000_000)? as usize);
     let server = Server {
-        listen: listen.iter().map(|item| item.value).collect(),
+        listen: addresses(&listen),
         listen_tls: addresses(&listen_tls),
         listen_https: addresses(&listen_https),
         listen_quic: addresses(&listen_quic),

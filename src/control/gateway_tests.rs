@@ -5,8 +5,7 @@ use crate::control::keys::AccessKey;
 use crate::control::signer::{self, Order, Place};
 use crate::control::{Params, Service};
 use serde_json::{Map, Value};
-use std::time::Duration;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Answers with the parameters.
 struct Echo;

@@ -58,10 +58,8 @@ pub fn cached(
     now: Moment,
     purpose: Purpose,
 ) -> Cached {
-    let last_success = || {
-        let group = published.groups.get(&fetch.group)?;
-        group.last_success().map(|instant| live.clock.at(instant))
-    };
+    let group = || published.groups.get(&fetch.group);
+    let last_success = || group()?.last_success().map(|instant| live.clock.at(instant));
     let cached = recall(&live.cache, fetch, now, last_success);
     match &cached {
         _ if purpose == Purpose::Repeat => {}
@@ -76,11 +74,11 @@ pub fn cached(
         }
         Cached::UseStale(_) => {
             count(&live.counters.stale);
-            if let Some(group) = published.groups.get(&fetch.group) {
+            if let Some(group) = group() {
                 group.probe(|| outgoing(fetch)); // or nobody would notice that it is back
             }
         }
-        Cached::Ask(Some(slot)) if purpose == Purpose::Answer && is_silent(published, fetch) => {
+        Cached::Ask(Some(slot)) if purpose == Purpose::Answer && group().is_some_and(|g| g.is_silent()) => {
             // Nobody is kept waiting to learn once more what is known.
             if slot.claim_refresh() {
                 start(live, published, client, fetch, slot);
@@ -91,11 +89,6 @@ pub fn cached(
         Cached::Ask(_) => {}
     }
     cached
-}
-
-/// True when none of the servers that would be asked replies.
-fn is_silent(published: &Published, fetch: &Fetch) -> bool {
-    published.groups.get(&fetch.group).is_some_and(|group| group.is_silent())
 }
 
 /// What the cache has to say of a fetch at a moment. Beyond its life an entry is used at once only while the

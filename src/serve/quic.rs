@@ -54,7 +54,7 @@ pub(super) async fn accept<F>(
     endpoint: Endpoint,
     service: Service,
     connections: Connections,
-    converse: impl Fn(Connection, Service) -> F + Clone + Send + 'static,
+    converse: fn(Connection, Service) -> F,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -69,14 +69,10 @@ pub(super) async fn accept<F>(
             incoming.refuse();
             continue;
         };
-        let Ok(connecting) = incoming.accept() else { continue };
-        let conversation = {
-            let (converse, service) = (converse.clone(), service.clone());
-            move |connection| converse(connection, service)
-        };
+        let service = service.clone();
         tokio::spawn(async move {
-            if let Ok(Ok(connection)) = timeout(HANDSHAKE_DEADLINE, connecting).await {
-                conversation(connection).await;
+            if let Ok(Ok(connection)) = timeout(HANDSHAKE_DEADLINE, incoming).await {
+                converse(connection, service).await;
             }
             drop(held);
         });

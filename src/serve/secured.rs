@@ -100,19 +100,21 @@ impl Secured {
         let https = server.listen_https.iter().map(|at| bind(Protocol::Https, at, "`[server] listen_https`"));
         let streams = tls.chain(https).collect::<Result<_, _>>()?;
         #[cfg(feature = "encrypted")]
-        let bind = |protocol, address: &SocketAddr, setting| {
-            let (address, socket) = listen::bind_quic(*address, setting).map_err(SecuredError::Bind)?;
-            Ok((protocol, address, socket))
+        let quic = {
+            let bind = |protocol, address: &SocketAddr, setting| {
+                let (address, socket) = listen::bind_quic(*address, setting).map_err(SecuredError::Bind)?;
+                Ok((protocol, address, socket))
+            };
+            let quic = server.listen_quic.iter().map(|at| bind(Protocol::Quic, at, "`[server] listen_quic`"));
+            let http3 =
+                server.listen_http3.iter().map(|at| bind(Protocol::Http3, at, "`[server] listen_http3`"));
+            quic.chain(http3).collect::<Result<_, _>>()?
         };
-        #[cfg(feature = "encrypted")]
-        let quic = server.listen_quic.iter().map(|at| bind(Protocol::Quic, at, "`[server] listen_quic`"));
-        #[cfg(feature = "encrypted")]
-        let http3 = server.listen_http3.iter().map(|at| bind(Protocol::Http3, at, "`[server] listen_http3`"));
         Ok(Some(Self {
             certificate,
             streams,
             #[cfg(feature = "encrypted")]
-            quic: quic.chain(http3).collect::<Result<_, _>>()?,
+            quic,
         }))
     }
 

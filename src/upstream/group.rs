@@ -117,9 +117,7 @@ impl Group {
     /// Asks those of its servers that are not up whether they are back, if it is time to, by a question whose answer
     /// nobody waits for. An exchange does so by itself.
     pub fn probe(&self, question: impl Fn() -> Outgoing) {
-        for server in self.servers.iter().filter(|server| !server.is_steady()) {
-            exchange::probe(server, &question);
-        }
+        self.servers.iter().for_each(|server| exchange::probe(server, &question));
     }
 
     /// When any of its servers last gave an answer: later than a failure, it says that asking again is worth it.
