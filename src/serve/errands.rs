@@ -16,7 +16,6 @@ use crate::state::tally::Tally;
 use crate::state::{Live, count};
 use crate::upstream::Server;
 use crate::upstream::relay::{Clerk, Errand, Relay, Replied};
-use nix::sys::epoll::Epoll;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Instant;
@@ -50,11 +49,11 @@ pub(super) struct Errands {
 }
 
 impl Errands {
-    /// No errands yet for the clients of a socket; `epoll` is a [`watch`](crate::upstream::relay::watch).
-    pub(super) fn new(live: Arc<Live>, tally: Arc<Tally>, socket: Arc<UdpSocket>, epoll: Epoll) -> Self {
+    /// No errands yet for the clients of a socket.
+    pub(super) fn new(live: Arc<Live>, tally: Arc<Tally>, socket: Arc<UdpSocket>) -> Self {
         let asked = live.asked.clone();
         let desk = Desk { live, tally, socket, outbox: Vec::new() };
-        Self { relay: Relay::new(epoll, asked), desk, batches: Vec::new() }
+        Self { relay: Relay::new(asked), desk, batches: Vec::new() }
     }
 
     /// True while questions are open: then [`Self::turn`] waits, and nobody else may.

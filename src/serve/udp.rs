@@ -13,7 +13,6 @@ use super::lane::{Lane, Served};
 use crate::engine::reply::PLAIN_UDP;
 use crate::state::tally::Tally;
 use crate::state::{Live, count};
-use crate::upstream::relay::watch;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
@@ -68,14 +67,12 @@ pub fn serve(
     } else if wildcard {
         setsockopt(&socket, Ipv6RecvPacketInfo, &true)?;
     }
-    let epoll = watch()?;
     let tally = live.tallies.for_thread(address);
     let server = Server { socket: Arc::new(socket), tally, live, stop };
     let thread = thread::Builder::new().name("udp".into()).stack_size(STACK);
     thread.spawn(move || {
         let _within = runtime.enter();
-        let mut errands =
-            Errands::new(server.live.clone(), server.tally.clone(), server.socket.clone(), epoll);
+        let mut errands = Errands::new(server.live.clone(), server.tally.clone(), server.socket.clone());
         match (wildcard, address) {
             (true, _) => server.one_by_one(&mut errands),
             (false, SocketAddr::V4(_)) => server.in_batches::<SockaddrIn>(&mut errands),

@@ -22,10 +22,8 @@ use crate::engine::cache::CacheKey;
 pub use asked::Asked;
 use hickory_proto::op::Message;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollTimeout};
 use road::Road;
 use socket::Inbox;
-use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,33 +61,20 @@ pub trait Clerk<T> {
     fn give_up(&mut self, waiter: T);
 }
 
-/// What a relay waits for replies with. Apart from the relay, because that belongs to one thread, and this may fail
-/// before the thread is there.
-///
-/// # Errors
-/// The kernel has no descriptors left.
-pub fn watch() -> io::Result<Epoll> {
-    Ok(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?)
-}
-
 /// Asks servers for those who do not want to wait. See the head of this file.
 pub struct Relay<T> {
-    epoll: Epoll,
     /// What all relays ask.
     asked: Arc<Asked>,
-    /// In the order of their numbers.
     roads: Vec<Road<T>>,
-    /// The number of the next road.
-    number: u32,
     inbox: Inbox,
     /// When what is open was last looked at.
     looked: Instant,
 }
 
 impl<T> Relay<T> {
-    /// A relay that waits for replies with a [`watch`] and asks nothing that another one asks.
-    pub fn new(epoll: Epoll, asked: Arc<Asked>) -> Self {
-        Self { epoll, asked, roads: Vec::new(), number: 0, inbox: Inbox::new(), looked: Instant::now() }
+    /// A relay that asks nothing that another one asks.
+    pub fn new(asked: Arc<Asked>) -> Self {
+        Self { asked, roads: Vec::new(), inbox: Inbox::new(), looked: Instant::now() }
     }
 
     /// True while questions are open: [`Self::turn`] must be called.
@@ -109,32 +94,22 @@ impl<T> Relay<T> {
         now: Instant,
     ) -> Vec<T> {
         let place = self.roads.iter().position(|road| road.leads_to(server)).unwrap_or_else(|| {
-            self.roads.push(Road::new(self.number, server, self.asked.clone()));
-            self.number += 1;
+            self.roads.push(Road::new(server, self.asked.clone()));
             self.roads.len() - 1
         });
-        self.roads[place].send(server, &self.epoll, errands, known, now)
+        self.roads[place].send(server, errands, known, now)
     }
 
     /// Waits until there is something to do, not for long, and takes the replies that are there. True when `own`, a
     /// descriptor of the caller's, can be read.
     ///
-    /// `own` is no part of the epoll: the kernel would tell that of each datagram that comes while nobody waits.
+    /// The kernel is told anew each time which sockets have open questions. They are few, most often one; to keep a
+    /// list of them with it (epoll) costs more system calls than it saves.
     pub fn turn(&mut self, own: &impl AsFd, clerk: &mut impl Clerk<T>) -> bool {
-        let mut waits = [
-            PollFd::new(own.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.epoll.0.as_fd(), PollFlags::POLLIN),
-        ];
-        let tick = PollTimeout::try_from(TICK).unwrap_or(PollTimeout::ZERO);
-        let ready = poll(&mut waits, tick).is_ok_and(|ready| ready > 0); // EINTR
-        let [own, replies] = waits.map(|one| ready && one.any().unwrap_or(true));
+        let (own, sockets) = self.wait(own);
         let now = Instant::now();
-        if replies {
-            let mut events = [EpollEvent::empty(); 32];
-            let count = self.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
-            for event in &events[..count] {
-                self.listen(event.data(), now, clerk);
-            }
+        for (road, socket) in sockets {
+            self.roads[road].listen(socket, &mut self.inbox, now, clerk);
         }
         if now >= self.looked + TICK {
             self.look_after(now, clerk);
@@ -142,12 +117,22 @@ impl<T> Relay<T> {
         own
     }
 
-    /// Takes the replies that a socket has. Its token is the number of its road, and its own there.
-    fn listen(&mut self, token: u64, now: Instant, clerk: &mut impl Clerk<T>) {
-        let (road, socket) = ((token >> 32) as u32, token as u32);
-        if let Ok(place) = self.roads.binary_search_by_key(&road, Road::number) {
-            self.roads[place].listen(socket, &mut self.inbox, now, clerk);
+    /// Waits; whether `own` can be read, and which sockets: the place of their road, and their number there.
+    fn wait(&self, own: &impl AsFd) -> (bool, Vec<(usize, u32)>) {
+        let mut waits = vec![PollFd::new(own.as_fd(), PollFlags::POLLIN)];
+        let mut sockets = Vec::new();
+        for (place, road) in self.roads.iter().enumerate() {
+            for (number, socket) in road.listened_to() {
+                waits.push(PollFd::new(socket, PollFlags::POLLIN));
+                sockets.push((place, number));
+            }
         }
+        let tick = PollTimeout::try_from(TICK).unwrap_or(PollTimeout::ZERO);
+        let woken = poll(&mut waits, tick).is_ok_and(|ready| ready > 0); // EINTR
+        let mut ready = waits.iter().map(|one| woken && one.any().unwrap_or(true));
+        let own = ready.next() == Some(true);
+        sockets.retain(|_| ready.next() == Some(true));
+        (own, sockets)
     }
 
     /// Gives up what took too long, and closes sockets that have served.

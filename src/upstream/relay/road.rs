@@ -8,10 +8,10 @@ use crate::upstream::server::Server;
 use crate::upstream::transport;
 use crate::upstream::wire::{Channel, Verdict};
 use hickory_proto::op::ResponseCode;
-use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::socket::MultiHeaders;
 use quick_cache::DefaultHashBuilder;
 use std::collections::HashMap;
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -23,8 +23,8 @@ pub(super) const POOL: usize = 8;
 /// there is no time for them.
 pub(super) const FEW: usize = 4;
 
-/// Fresh sockets that may wait for their replies at the same time.
-const FRESH: usize = 128;
+/// Fresh sockets that may wait for their replies at the same time: so few that the kernel is told them all each time.
+const FRESH: usize = 32;
 
 /// How long a socket has its turn before the next of the pool.
 pub(super) const TURN: Duration = Duration::from_millis(5);
@@ -37,8 +37,6 @@ pub(super) const REST: Duration = Duration::from_secs(4);
 
 /// The road to one server.
 pub(super) struct Road<T> {
-    /// Names it to the kernel, with a socket's own number.
-    number: u32,
     /// The server, while a group has it.
     server: Weak<Server>,
     /// All sockets, by number: those of the pool, fresh ones, and those that are only listened to.
@@ -63,9 +61,8 @@ pub(super) struct Road<T> {
 }
 
 impl<T> Road<T> {
-    pub(super) fn new(number: u32, server: &Arc<Server>, asked: Arc<Asked>) -> Self {
+    pub(super) fn new(server: &Arc<Server>, asked: Arc<Asked>) -> Self {
         Self {
-            number,
             server: Arc::downgrade(server),
             sockets: HashMap::default(),
             next: 0,
@@ -78,10 +75,6 @@ impl<T> Road<T> {
             asked,
             headers: MultiHeaders::preallocate(BATCH, None),
         }
-    }
-
-    pub(super) fn number(&self) -> u32 {
-        self.number
     }
 
     pub(super) fn leads_to(&self, server: &Arc<Server>) -> bool {
@@ -98,6 +91,12 @@ impl<T> Road<T> {
         self.server.strong_count() == 0 && !self.is_open()
     }
 
+    /// The sockets that questions are open on, by number.
+    pub(super) fn listened_to(&self) -> impl Iterator<Item = (u32, BorrowedFd<'_>)> {
+        let open = self.sockets.iter().filter(|(_, socket)| !socket.open.is_empty());
+        open.map(|(number, socket)| (*number, socket.as_fd()))
+    }
+
     /// How many sockets it has.
     #[cfg(test)]
     pub(super) fn sockets(&self) -> usize {
@@ -108,7 +107,6 @@ impl<T> Road<T> {
     pub(super) fn send(
         &mut self,
         server: &Server,
-        epoll: &Epoll,
         errands: &mut Vec<Errand<T>>,
         known: &impl Fn(&CacheKey) -> bool,
         now: Instant,
@@ -116,7 +114,7 @@ impl<T> Road<T> {
         let manner = server.manner();
         let mut refused = Vec::new();
         let mut ids = Vec::with_capacity(errands.len());
-        let number = self.socket(server, epoll, errands.len(), now);
+        let number = self.socket(server, errands.len(), now);
         for Errand { key, waiter } in errands.drain(..) {
             let hash = self.asked.hash(&key);
             if let Some((socket, id)) = self.places.get(&hash) {
@@ -167,13 +165,13 @@ impl<T> Road<T> {
     }
 
     /// A fresh socket for a few questions; for many the one of the pool that has its turn.
-    fn socket(&mut self, server: &Server, epoll: &Epoll, questions: usize, now: Instant) -> Option<u32> {
+    fn socket(&mut self, server: &Server, questions: usize, now: Instant) -> Option<u32> {
         // One socket for some time, so that replies come together and are taken together.
         if now >= self.turn + TURN {
             (self.turn, self.place, self.opened) = (now, (self.place + 1) % POOL, 0);
         }
         if questions <= FEW && self.opened < FEW && self.fresh < FRESH {
-            let number = self.open(server, epoll, true, now)?;
+            let number = self.open(server, true, now)?;
             self.opened += 1;
             self.fresh += 1;
             return Some(number);
@@ -184,7 +182,7 @@ impl<T> Road<T> {
         if let Some(number) = present.filter(serves) {
             return Some(number);
         }
-        let number = self.open(server, epoll, false, now)?;
+        let number = self.open(server, false, now)?;
         match self.pool.get_mut(self.place) {
             Some(place) => *place = number, // the old one is only listened to from now on
             None => self.pool.push(number),
@@ -192,13 +190,11 @@ impl<T> Road<T> {
         Some(number)
     }
 
-    /// Opens a socket and begins to listen on it.
-    fn open(&mut self, server: &Server, epoll: &Epoll, fresh: bool, now: Instant) -> Option<u32> {
+    /// Opens a socket.
+    fn open(&mut self, server: &Server, fresh: bool, now: Instant) -> Option<u32> {
         let socket = transport::connected(server.address().addr).ok()?;
         let number = self.next;
         self.next = self.next.wrapping_add(1);
-        let token = u64::from(self.number) << 32 | u64::from(number);
-        epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, token)).ok()?;
         self.sockets.insert(number, Socket::new(socket, fresh, now));
         Some(number)
     }
@@ -207,7 +203,7 @@ impl<T> Road<T> {
     pub(super) fn listen(&mut self, number: u32, inbox: &mut Inbox, now: Instant, clerk: &mut impl Clerk<T>) {
         let Some(socket) = self.sockets.get_mut(&number) else { return };
         let server = self.server.upgrade();
-        inbox.receive(socket.fd(), |reply| {
+        inbox.receive(socket.fd(), socket.open.len(), |reply| {
             if socket.is_suspicious() {
                 return; // guesses come in bursts: nothing is believed that came with the last of them
             }

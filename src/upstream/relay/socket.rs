@@ -12,7 +12,7 @@ use quick_cache::DefaultHashBuilder;
 use std::collections::HashMap;
 use std::io::{IoSlice, IoSliceMut};
 use std::net::UdpSocket;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Instant;
 
 /// So many datagrams that answer nothing, and the socket's port is taken to be known to somebody.
@@ -72,7 +72,12 @@ impl<T> Socket<T> {
         Self { socket, fresh, born: now, cuts, strangers: 0, open: HashMap::default() }
     }
 
-    /// The kernel's number of it.
+    /// What the kernel knows it by, to wait for it.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// The same, to receive from it.
     pub(super) fn fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
@@ -191,11 +196,10 @@ impl Inbox {
         Self { headers: MultiHeaders::preallocate(BATCH, None), buffer, failed: false }
     }
 
-    /// Hands over the datagrams that are there.
-    pub(super) fn receive(&mut self, fd: RawFd, mut take: impl FnMut(&[u8])) {
-        let mut places = self.buffer.chunks_mut(LONGEST_REPLY);
-        let mut slices: [_; BATCH] =
-            std::array::from_fn(|_| [IoSliceMut::new(places.next().unwrap_or_default())]);
+    /// Hands over the datagrams that are there, up to as many as are expected: the kernel is not made to look for more.
+    pub(super) fn receive(&mut self, fd: RawFd, expected: usize, mut take: impl FnMut(&[u8])) {
+        let places = self.buffer.chunks_mut(LONGEST_REPLY).take(expected.max(1));
+        let mut slices: Vec<_> = places.map(|place| [IoSliceMut::new(place)]).collect();
         let received = recvmmsg(fd, &mut self.headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None);
         // otherwise an ICMP error: nobody listens there
         self.failed = received.as_ref().is_err_and(|error| !matches!(error, Errno::EAGAIN | Errno::EINTR));

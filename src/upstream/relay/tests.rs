@@ -7,7 +7,7 @@ mod answers;
 mod sockets;
 mod trust;
 
-use super::{Asked as List, Clerk, Errand, Relay, Replied, Road, watch};
+use super::{Asked as List, Clerk, Errand, Relay, Replied, Road};
 use crate::engine::cache::{CacheKey, QueryFlags};
 use crate::engine::catalog::GroupKey;
 use crate::engine::name::{NameKey, parse};
@@ -15,9 +15,9 @@ use crate::upstream::fake::{Asked, answer_a};
 use crate::upstream::server::{Counts, Server};
 use hickory_proto::op::Message;
 use hickory_proto::rr::{RData, RecordType};
-use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::io::{PipeReader, PipeWriter};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -86,7 +86,7 @@ struct World {
     relay: RefCell<Relay<u32>>,
     notes: RefCell<Notes>,
     /// Stands for the socket of the clients.
-    own: EventFd,
+    own: (PipeReader, PipeWriter),
     /// The moment at which it asks: nothing is overdue.
     now: Instant,
 }
@@ -98,8 +98,8 @@ impl World {
 
     /// One whose relay knows what others ask.
     fn beside(asked: Arc<List>) -> Self {
-        let own = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
-        let relay = RefCell::new(Relay::new(watch().unwrap(), asked));
+        let own = std::io::pipe().unwrap();
+        let relay = RefCell::new(Relay::new(asked));
         Self { relay, notes: RefCell::default(), own, now: Instant::now() + AHEAD }
     }
 
@@ -115,7 +115,7 @@ impl World {
 
     /// One turn; true when the clients' socket can be read.
     fn turn(&self) -> bool {
-        self.relay.borrow_mut().turn(&self.own, &mut *self.notes.borrow_mut())
+        self.relay.borrow_mut().turn(&self.own.0, &mut *self.notes.borrow_mut())
     }
 
     /// The next note.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::upstream::fake::reply_rcode;
 use hickory_proto::op::ResponseCode;
+use std::io::Write;
 
 #[test]
 fn an_answer_reaches_its_waiter() {
@@ -93,7 +94,7 @@ fn waiting_ends_when_the_caller_has_something_to_read() {
     world.ask(&upstream, &[("www.example", 1)]);
     assert!(world.relay.borrow().is_open());
     assert!(!world.turn());
-    world.own.write(1).unwrap();
+    (&world.own.1).write_all(b"!").unwrap();
     assert!(world.turn());
     upstream.answer(&upstream.hear(), 7);
     assert!(world.turn(), "nobody has read it");
