@@ -1,4 +1,5 @@
-//! Sending answers: one by one or many with one system call, each from the address that was asked.
+//! Datagrams of clients, one by one or many with one system call: how many to receive, and how answers are sent, each
+//! from the address that was asked.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -13,6 +14,33 @@ use std::os::fd::AsRawFd;
 
 /// Datagrams of one batch.
 pub(super) const BATCH: usize = 64;
+
+/// Datagrams that are asked for one at a time once one came alone.
+const SINGLES: usize = 3;
+
+/// How many datagrams to ask the kernel for. Where clients come one by one, one: asked for more, it looks for a second
+/// in vain each time.
+#[derive(Debug, Default)]
+pub(super) struct Crowd {
+    /// So many are still asked for one at a time, before it is looked whether more wait.
+    singles: usize,
+}
+
+impl Crowd {
+    /// So many datagrams are worth asking for.
+    pub(super) fn expected(&self) -> usize {
+        if self.singles > 0 { 1 } else { BATCH }
+    }
+
+    /// So many came.
+    pub(super) fn came(&mut self, count: usize) {
+        self.singles = match (self.singles, count) {
+            (0, 0 | 1) => SINGLES,
+            (0, _) => 0,
+            (left, _) => left - 1,
+        };
+    }
+}
 
 /// The address that a datagram was sent to, so that its answer leaves from there.
 #[derive(Clone, Copy, Debug)]
@@ -63,21 +91,19 @@ thread_local! {
 /// Sends many answers by one socket: those to IPv4 clients of a socket of one address together.
 pub(super) fn send_all(socket: &UdpSocket, answers: &[(Vec<u8>, SocketAddr, Local)]) {
     for answers in answers.chunks(BATCH) {
-        let mut batch = [[IoSlice::new(&[])]; BATCH];
-        let mut peers = [const { None::<SockaddrIn> }; BATCH];
-        let mut count = 0;
+        let mut batch = Vec::with_capacity(answers.len());
+        let mut peers = Vec::with_capacity(answers.len());
         for (reply, peer, local) in answers {
             match (peer, local) {
                 (SocketAddr::V4(peer), Local::Bound) => {
-                    batch[count] = [IoSlice::new(reply)];
-                    peers[count] = Some((*peer).into());
-                    count += 1;
+                    batch.push([IoSlice::new(reply)]);
+                    peers.push(Some(SockaddrIn::from(*peer)));
                 }
                 _ => send(socket, reply, *peer, *local),
             }
         }
         HEADERS.with_borrow_mut(|headers| {
-            send_batch(socket, headers, &batch[..count], &peers[..count], MsgFlags::MSG_DONTWAIT);
+            send_batch(socket, headers, &batch, &peers, MsgFlags::MSG_DONTWAIT);
         });
     }
 }
@@ -97,5 +123,26 @@ pub(super) fn send_batch<'a, A: SockaddrLike + Copy + 'a>(
             Err(Errno::EINTR) => {}
             Err(_) => from += 1, // this client cannot be reached; the next may
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_datagram_is_asked_for_while_they_come_one_by_one() {
+        let mut crowd = Crowd::default();
+        let mut expected_after = |count| {
+            crowd.came(count);
+            crowd.expected()
+        };
+        assert_eq!(expected_after(30), BATCH);
+        for _ in 0..3 {
+            assert_eq!(expected_after(1), 1);
+            assert!((1..SINGLES).all(|_| expected_after(1) == 1));
+            assert_eq!(expected_after(1), BATCH, "more may have come than one at a time shows");
+        }
+        assert_eq!(expected_after(2), BATCH, "they have");
     }
 }

@@ -6,7 +6,7 @@
 //! because each answer must leave from the address that was asked, and that is said beside each datagram
 //! (IP_PKTINFO).
 
-use super::datagram::{BATCH, Local, send, send_batch};
+use super::datagram::{BATCH, Crowd, Local, send, send_batch};
 use super::errands::{Errands, Visitor};
 use super::handle::Transport;
 use super::lane::{Lane, Served};
@@ -107,17 +107,20 @@ impl Server {
         let mut replies: [Vec<u8>; BATCH] = std::array::from_fn(|_| Vec::with_capacity(PLAIN_UDP));
         let mut peers: Vec<Option<A>> = Vec::with_capacity(BATCH);
         let mut visitors = Vec::new();
+        let mut crowd = Crowd::default();
         while self.goes_on() {
             let Some(flags) = self.clients(errands, MsgFlags::MSG_WAITFORONE) else { continue };
             peers.clear();
-            let mut places = buffer.chunks_exact_mut(STRIDE).map(|place| &mut place[..LONGEST_QUERY]);
-            let mut slices: [_; BATCH] =
-                std::array::from_fn(|_| [IoSliceMut::new(places.next().unwrap_or_default())]);
+            let places = buffer.chunks_exact_mut(STRIDE).take(crowd.expected());
+            let mut slices: Vec<_> =
+                places.map(|place| [IoSliceMut::new(&mut place[..LONGEST_QUERY])]).collect();
             let fd = self.socket.as_raw_fd();
             match recvmmsg(fd, &mut received, slices.iter_mut(), flags, None) {
                 Ok(messages) => {
                     let mut lane = Lane::new(&self.live, &self.tally, Transport::Udp);
+                    let mut count = 0;
                     for message in messages {
+                        count += 1;
                         let Some(address) = message.address else { continue };
                         let packet = message.iovs().next().unwrap_or(&[]);
                         let reply = &mut replies[peers.len()];
@@ -132,12 +135,13 @@ impl Server {
                             peers.push(Some(address));
                         }
                     }
+                    crowd.came(count);
                 }
                 Err(error) => self.survive(error),
             }
             self.send_out(errands, &mut visitors);
-            let slices = replies.each_ref().map(|reply| [IoSlice::new(reply)]);
-            send_batch(&self.socket, &mut sent, &slices[..peers.len()], &peers, MsgFlags::empty());
+            let slices: Vec<_> = replies[..peers.len()].iter().map(|reply| [IoSlice::new(reply)]).collect();
+            send_batch(&self.socket, &mut sent, &slices, &peers, MsgFlags::empty());
         }
     }
 
@@ -146,16 +150,19 @@ impl Server {
         let mut buffer = [0u8; LONGEST_QUERY];
         let mut reply = Vec::new();
         let mut visitors = Vec::new();
+        let mut crowd = Crowd::default();
         let mut space = nix::cmsg_space!(libc::in_pktinfo, libc::in6_pktinfo);
         while self.goes_on() {
             let Some(mut flags) = self.clients(errands, MsgFlags::empty()) else { continue };
             // Made once somebody has asked: what was in force when the waiting began may be long over.
             let mut lane = None;
-            for _ in 0..BATCH {
+            let mut count = 0;
+            for _ in 0..crowd.expected() {
                 let fd = self.socket.as_raw_fd();
                 let mut slices = [IoSliceMut::new(&mut buffer)];
                 match recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut space), flags) {
                     Ok(message) => {
+                        count += 1;
                         let local = local_address(&message);
                         let Some(peer) = message.address.as_ref().and_then(to_std) else { continue };
                         let packet = message.iovs().next().unwrap_or(&[]);
@@ -170,6 +177,7 @@ impl Server {
                 }
                 flags = MsgFlags::MSG_DONTWAIT; // what came with it
             }
+            crowd.came(count);
             self.send_out(errands, &mut visitors);
         }
     }
