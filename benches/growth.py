@@ -87,20 +87,26 @@ def clients(work):
 
 
 def cores(work):
-    """Each core carries a dnsperf of its own beside the server, so that the load grows with the cores as well."""
+    """Each core carries a dnsperf of its own beside the server, so that the load grows with the cores as well. A server for
+    each core, which share nothing, show what a second core is worth on this machine."""
     table("cores", "queries/s")
-    for cpus in ("0", "0,1"):
-        with open(os.path.join(work, "conf"), "w") as conf:
-            conf.write(head("servers = []") + one_zone())
-        server = Server(work, "r0.one.example", cpus)
-        queries = jumbled(work, [f"r{n}.one.example" for n in range(1_000)])
+    with open(os.path.join(work, "template"), "w") as conf:
+        conf.write(head("servers = []") + one_zone())
+    queries = jumbled(work, [f"r{n}.one.example" for n in range(1_000)])
+    for what, servers in (("1", ["0"]), ("2", ["0,1"]), ("2, a server each", ["0", "1"])):
+        started = []
+        for cpus in servers:
+            shutil.copy(os.path.join(work, "template"), os.path.join(work, "conf"))
+            started.append(Server(work, "r0.one.example", cpus))
+        loads = [(server, cpu) for server, cpus in zip(started, servers) for cpu in cpus.split(",")]
 
         def run():
             with ThreadPoolExecutor() as pool:
-                parts = list(pool.map(lambda cpu: load(server, queries, clients=64, cpu=cpu), cpus.split(",")))
+                parts = list(pool.map(lambda one: load(one[0], queries, clients=64, cpu=one[1]), loads))
             return {key: sum(part[key] for part in parts) for key in parts[0]}
-        row(f"{len(cpus.split(','))}", server, run, rate=True)
-        server.stop()
+        row(what, Together(started), run, rate=True)
+        for server in started:
+            server.stop()
 
 
 CURVES = {"zones": zones, "cache": cache, "clients": clients, "cores": cores}
@@ -146,6 +152,19 @@ class Server:
 
     def stop(self):
         stop(self.process)
+
+
+class Together:
+    """Servers as one."""
+
+    def __init__(self, servers):
+        self.servers = servers
+
+    def cpu(self):
+        return sum(server.cpu() for server in self.servers)
+
+    def rss(self):
+        return sum(server.rss() for server in self.servers)
 
 
 def table(what, *more):

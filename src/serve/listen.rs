@@ -1,7 +1,9 @@
 //! Binding the listen addresses: each UDP and TCP, on one port.
 
 use super::holder;
-use socket2::{Domain, Protocol, Socket, Type};
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
@@ -109,9 +111,31 @@ fn bind_once(address: SocketAddr, threads: usize) -> Result<Listener, BindError>
     // Sockets that share a port by SO_REUSEPORT would also share it with another instance of us, each getting
     // some of the queries: so first see whether the port is free.
     drop(udp(address, false).map_err(|cause| failed("UDP", address, cause))?);
-    let udp: Result<Vec<UdpSocket>, io::Error> = (0..threads.max(1)).map(|_| udp(address, true)).collect();
-    let udp = udp.map_err(|cause| failed("UDP", address, cause))?;
+    let udp = shared(address, threads).map_err(|cause| failed("UDP", address, cause))?;
     Ok(Listener { address, udp, tcp: Some(tcp), handed_over: false })
+}
+
+/// Sockets that share a port, one for each of `threads` threads.
+///
+/// Of several each has a processor whose queries it gets (SO_INCOMING_CPU): a client on this machine is then answered
+/// where it runs, and neither its query nor the answer goes from one processor's cache to another's. What arrives on
+/// other processors the kernel spreads as ever, and before Linux 6.2 it does so with everything.
+fn shared(address: SocketAddr, threads: usize) -> io::Result<Vec<UdpSocket>> {
+    let mut processors = processors().filter(|_| threads > 1);
+    let socket = |_| {
+        let socket = udp(address, true)?;
+        if let Some(processor) = processors.next() {
+            let _ = SockRef::from(&socket).set_cpu_affinity(processor); // only dearer without
+        }
+        Ok(socket)
+    };
+    (0..threads.max(1)).map(socket).collect()
+}
+
+/// The processors that this process may run on.
+fn processors() -> impl Iterator<Item = usize> {
+    let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap_or_default();
+    (0..CpuSet::count()).filter(move |processor| allowed.is_set(*processor).unwrap_or(false))
 }
 
 /// Binds an address for DNS over TLS or HTTPS; with port 0 configured, the address has the port that the kernel chose.
@@ -179,6 +203,15 @@ mod tests {
         for socket in &listener.udp {
             assert_eq!(socket.local_addr().unwrap(), listener.address);
         }
+    }
+
+    #[test]
+    fn each_of_several_sockets_has_a_processor_of_its_own() {
+        let listener = bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let of = |socket| SockRef::from(socket).cpu_affinity().unwrap();
+        let expected: Vec<usize> = processors().take(2).collect();
+        let got: Vec<usize> = listener.udp.iter().take(expected.len()).map(of).collect();
+        assert_eq!(got, expected);
     }
 
     #[test]
