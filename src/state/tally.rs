@@ -94,7 +94,7 @@ impl Durations {
 /// The bucket that a duration falls into.
 fn bucket(duration: Duration) -> usize {
     // in quarters of a millisecond, rounded up: up to 1 is the first bucket, up to 2 the second, up to 4 the third
-    let quarters = duration.as_nanos().div_ceil(250_000).max(1);
+    let quarters = nanos(duration).div_ceil(250_000).max(1);
     (quarters.next_power_of_two().trailing_zeros() as usize).min(BUCKETS)
 }
 
