@@ -111,16 +111,16 @@ impl Server {
         while self.goes_on() {
             let Some(flags) = self.clients(errands, MsgFlags::MSG_WAITFORONE) else { continue };
             peers.clear();
-            let places = buffer.chunks_exact_mut(STRIDE).take(crowd.expected());
-            let mut slices: Vec<_> =
-                places.map(|place| [IoSliceMut::new(&mut place[..LONGEST_QUERY])]).collect();
-            let fd = self.socket.as_raw_fd();
-            match recvmmsg(fd, &mut received, slices.iter_mut(), flags, None) {
+            let mut places = buffer.chunks_exact_mut(STRIDE).map(|place| &mut place[..LONGEST_QUERY]);
+            let mut slices: [_; BATCH] =
+                std::array::from_fn(|_| [IoSliceMut::new(places.next().unwrap_or_default())]);
+            let (fd, slices) = (self.socket.as_raw_fd(), &mut slices[..crowd.expected()]);
+            match recvmmsg(fd, &mut received, slices, flags, None) {
                 Ok(messages) => {
                     let mut lane = Lane::new(&self.live, &self.tally, Transport::Udp);
-                    let mut count = 0;
+                    let mut taken = 0;
                     for message in messages {
-                        count += 1;
+                        taken += 1;
                         let Some(address) = message.address else { continue };
                         let packet = message.iovs().next().unwrap_or(&[]);
                         let reply = &mut replies[peers.len()];
@@ -135,13 +135,13 @@ impl Server {
                             peers.push(Some(address));
                         }
                     }
-                    crowd.came(count);
+                    crowd.came(taken);
                 }
                 Err(error) => self.survive(error),
             }
             self.send_out(errands, &mut visitors);
-            let slices: Vec<_> = replies[..peers.len()].iter().map(|reply| [IoSlice::new(reply)]).collect();
-            send_batch(&self.socket, &mut sent, &slices, &peers, MsgFlags::empty());
+            let slices = replies.each_ref().map(|reply| [IoSlice::new(reply)]);
+            send_batch(&self.socket, &mut sent, &slices[..peers.len()], &peers, MsgFlags::empty());
         }
     }
 
@@ -156,13 +156,13 @@ impl Server {
             let Some(mut flags) = self.clients(errands, MsgFlags::empty()) else { continue };
             // Made once somebody has asked: what was in force when the waiting began may be long over.
             let mut lane = None;
-            let mut count = 0;
+            let mut taken = 0;
             for _ in 0..crowd.expected() {
                 let fd = self.socket.as_raw_fd();
                 let mut slices = [IoSliceMut::new(&mut buffer)];
                 match recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut space), flags) {
                     Ok(message) => {
-                        count += 1;
+                        taken += 1;
                         let local = local_address(&message);
                         let Some(peer) = message.address.as_ref().and_then(to_std) else { continue };
                         let packet = message.iovs().next().unwrap_or(&[]);
@@ -177,7 +177,7 @@ impl Server {
                 }
                 flags = MsgFlags::MSG_DONTWAIT; // what came with it
             }
-            crowd.came(count);
+            crowd.came(taken);
             self.send_out(errands, &mut visitors);
         }
     }
