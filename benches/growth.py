@@ -90,13 +90,12 @@ def cores(work):
     """Each core carries a dnsperf of its own beside the server, so that the load grows with the cores as well. A server for
     each core, which share nothing, show what a second core is worth on this machine."""
     table("cores", "queries/s")
-    with open(os.path.join(work, "template"), "w") as conf:
-        conf.write(head("servers = []") + one_zone())
     queries = jumbled(work, [f"r{n}.one.example" for n in range(1_000)])
     for what, servers in (("1", ["0"]), ("2", ["0,1"]), ("2, a server each", ["0", "1"])):
         started = []
         for cpus in servers:
-            shutil.copy(os.path.join(work, "template"), os.path.join(work, "conf"))
+            with open(os.path.join(work, "conf"), "w") as conf:
+                conf.write(head("servers = []") + one_zone())
             started.append(Server(work, "r0.one.example", cpus))
         loads = [(server, cpu) for server, cpus in zip(started, servers) for cpu in cpus.split(",")]
 

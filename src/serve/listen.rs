@@ -117,11 +117,11 @@ fn bind_once(address: SocketAddr, threads: usize) -> Result<Listener, BindError>
 
 /// Sockets that share a port, one for each of `threads` threads.
 ///
-/// Of several each has a processor whose queries it gets (SO_INCOMING_CPU): a client on this machine is then answered
-/// where it runs, and neither its query nor the answer goes from one processor's cache to another's. What arrives on
-/// other processors the kernel spreads as ever, and before Linux 6.2 it does so with everything.
+/// Each has a processor whose queries it gets, if it is one of several (SO_INCOMING_CPU): a client on this machine is
+/// then answered where it runs, and neither its query nor the answer goes from one processor's cache to another's. What
+/// arrives on other processors the kernel spreads as ever, and before Linux 6.2 it does so with everything.
 fn shared(address: SocketAddr, threads: usize) -> io::Result<Vec<UdpSocket>> {
-    let mut processors = processors().filter(|_| threads > 1);
+    let mut processors = processors();
     let socket = |_| {
         let socket = udp(address, true)?;
         if let Some(processor) = processors.next() {

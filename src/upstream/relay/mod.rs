@@ -122,7 +122,7 @@ impl<T> Relay<T> {
         let mut waits = vec![PollFd::new(own.as_fd(), PollFlags::POLLIN)];
         let mut sockets = Vec::new();
         for (place, road) in self.roads.iter().enumerate() {
-            for (number, socket) in road.listened_to() {
+            for (number, socket) in road.awaited() {
                 waits.push(PollFd::new(socket, PollFlags::POLLIN));
                 sockets.push((place, number));
             }

@@ -92,7 +92,7 @@ impl<T> Road<T> {
     }
 
     /// The sockets that questions are open on, by number.
-    pub(super) fn listened_to(&self) -> impl Iterator<Item = (u32, BorrowedFd<'_>)> {
+    pub(super) fn awaited(&self) -> impl Iterator<Item = (u32, BorrowedFd<'_>)> {
         let open = self.sockets.iter().filter(|(_, socket)| !socket.open.is_empty());
         open.map(|(number, socket)| (*number, socket.as_fd()))
     }

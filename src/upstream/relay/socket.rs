@@ -198,7 +198,7 @@ impl Inbox {
 
     /// Hands over the datagrams that are there, up to as many as are expected: the kernel is not made to look for more.
     pub(super) fn receive(&mut self, fd: RawFd, expected: usize, mut take: impl FnMut(&[u8])) {
-        let places = self.buffer.chunks_mut(LONGEST_REPLY).take(expected.max(1));
+        let places = self.buffer.chunks_mut(LONGEST_REPLY).take(expected);
         let mut slices: Vec<_> = places.map(|place| [IoSliceMut::new(place)]).collect();
         let received = recvmmsg(fd, &mut self.headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None);
         // otherwise an ICMP error: nobody listens there
