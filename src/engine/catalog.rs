@@ -7,6 +7,7 @@
 use super::local::LocalNames;
 use super::name::NameKey;
 use super::rebinding::Rebinding;
+use super::sharded::QuickMap;
 use super::view::Sight;
 pub use super::view::{MatchedRule, View};
 use super::zone::{Zone, ZoneOrigin};
@@ -170,7 +171,7 @@ pub struct Catalog {
 }
 
 /// For each prefix length that occurs, longest first: network -> view.
-type Clients = Vec<(u8, bool, HashMap<IpAddr, usize>)>;
+type Clients = Vec<(u8, bool, QuickMap<IpAddr, usize>)>;
 
 /// Custom lines by address.
 #[derive(Debug, Default)]
@@ -437,7 +438,7 @@ impl Placed {
 
 /// Groups the VPCs' CIDRs by prefix length, longest first.
 fn index_clients(vpcs: &[Vpc], faults: &mut Vec<CatalogFault>) -> Clients {
-    let mut index: HashMap<(u8, bool), HashMap<IpAddr, usize>> = HashMap::new();
+    let mut index: HashMap<(u8, bool), QuickMap<IpAddr, usize>> = HashMap::new();
     for (place, vpc) in vpcs.iter().enumerate() {
         if let Some(first) = vpcs[..place].iter().position(|other| other.id == vpc.id) {
             faults.push(CatalogFault::VpcTwice { first, second: place });

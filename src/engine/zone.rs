@@ -7,6 +7,7 @@
 
 use super::name::{self, NameKey};
 use super::record;
+use super::sharded::QuickMap;
 use hickory_proto::rr::rdata::{NS, SOA};
 use hickory_proto::rr::{Name, RData, RecordType};
 use std::collections::HashMap;
@@ -254,7 +255,7 @@ pub struct Zone {
     pub wildcards: Wildcards,
     /// Where it was written.
     pub origin: ZoneOrigin,
-    nodes: HashMap<NameKey, Vec<Rrset>>,
+    nodes: QuickMap<NameKey, Vec<Rrset>>,
     soa: Rrset,
     ns: Rrset,
 }
