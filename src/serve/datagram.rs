@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{
     ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage, sendmmsg,
-    sendmsg,
+    sendmsg, sendto,
 };
 use std::cell::RefCell;
 use std::io::IoSlice;
@@ -15,30 +15,38 @@ use std::os::fd::AsRawFd;
 /// Datagrams of one batch.
 pub(super) const BATCH: usize = 64;
 
-/// Datagrams that are asked for one at a time once one came alone.
-const SINGLES: usize = 3;
+/// The most datagrams that are asked for one at a time before it is looked whether more wait.
+const MOST_SINGLES: u8 = 31;
 
 /// How many datagrams to ask the kernel for. Where clients come one by one, one: asked for more, it looks for a second
-/// in vain each time.
+/// in vain each time. The longer they do, the more rarely it is looked whether more wait.
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
-    /// So many are still asked for one at a time, before it is looked whether more wait.
-    singles: usize,
+    /// So many are asked for one at a time, since the last look found nobody else.
+    singles: u8,
+    /// So many of them are left.
+    left: u8,
 }
 
 impl Crowd {
+    /// True while they come one by one.
+    pub(super) fn is_one(&self) -> bool {
+        self.left > 0
+    }
+
     /// So many datagrams are worth asking for.
     pub(super) fn expected(&self) -> usize {
-        if self.singles > 0 { 1 } else { BATCH }
+        if self.is_one() { 1 } else { BATCH }
     }
 
     /// So many came.
     pub(super) fn came(&mut self, count: usize) {
-        self.singles = match (self.singles, count) {
-            (0, 0 | 1) => SINGLES,
-            (0, _) => 0,
-            (left, _) => left - 1,
-        };
+        if self.is_one() {
+            self.left -= 1;
+            return;
+        }
+        self.singles = if count > 1 { 0 } else { (2 * self.singles + 1).min(MOST_SINGLES) };
+        self.left = self.singles;
     }
 }
 
@@ -68,13 +76,18 @@ pub(super) fn send(socket: &UdpSocket, reply: &[u8], peer: SocketAddr, local: Lo
     let v4 = |info| [ControlMessage::Ipv4PacketInfo(info)];
     let v6 = |info| [ControlMessage::Ipv6PacketInfo(info)];
     let _ = match (&local, peer) {
-        (Local::V4(info), SocketAddr::V4(to)) => sendto(socket, &slices, &v4(info), &SockaddrIn::from(to)),
-        (Local::V6(info), SocketAddr::V6(to)) => sendto(socket, &slices, &v6(info), &SockaddrIn6::from(to)),
-        (_, to) => sendto(socket, &slices, &[], &SockaddrStorage::from(to)),
+        (Local::V4(info), SocketAddr::V4(to)) => {
+            send_beside(socket, &slices, &v4(info), &SockaddrIn::from(to))
+        }
+        (Local::V6(info), SocketAddr::V6(to)) => {
+            send_beside(socket, &slices, &v6(info), &SockaddrIn6::from(to))
+        }
+        // without anything beside it, the plainest call is the cheapest
+        (_, to) => sendto(socket.as_raw_fd(), reply, &SockaddrStorage::from(to), MsgFlags::MSG_DONTWAIT),
     };
 }
 
-fn sendto<A: SockaddrLike>(
+fn send_beside<A: SockaddrLike>(
     socket: &UdpSocket,
     slices: &[IoSlice<'_>],
     beside: &[ControlMessage<'_>],
@@ -90,6 +103,9 @@ thread_local! {
 
 /// Sends many answers by one socket: those to IPv4 clients of a socket of one address together.
 pub(super) fn send_all(socket: &UdpSocket, answers: &[(Vec<u8>, SocketAddr, Local)]) {
+    if let [(reply, peer, local)] = answers {
+        return send(socket, reply, *peer, *local);
+    }
     for answers in answers.chunks(BATCH) {
         let mut batch = Vec::with_capacity(answers.len());
         let mut peers = Vec::with_capacity(answers.len());
@@ -130,19 +146,25 @@ pub(super) fn send_batch<'a, A: SockaddrLike + Copy + 'a>(
 mod tests {
     use super::*;
 
+    /// How many are asked for one by one, until it is looked whether more wait.
+    fn singles(crowd: &mut Crowd) -> usize {
+        let singles = std::iter::from_fn(|| (crowd.expected() == 1).then(|| crowd.came(1)));
+        singles.count()
+    }
+
     #[test]
     fn one_datagram_is_asked_for_while_they_come_one_by_one() {
         let mut crowd = Crowd::default();
-        let mut expected_after = |count| {
-            crowd.came(count);
-            crowd.expected()
-        };
-        assert_eq!(expected_after(30), BATCH);
-        for _ in 0..3 {
-            assert_eq!(expected_after(1), 1);
-            assert!((1..SINGLES).all(|_| expected_after(1) == 1));
-            assert_eq!(expected_after(1), BATCH, "more may have come than one at a time shows");
+        crowd.came(30);
+        assert_eq!(crowd.expected(), BATCH);
+        for expected in [1, 3, 7, 15, 31, 31] {
+            crowd.came(1);
+            assert_eq!(singles(&mut crowd), expected);
+            assert_eq!(crowd.expected(), BATCH, "more may have come than one at a time shows");
         }
-        assert_eq!(expected_after(2), BATCH, "they have");
+        crowd.came(2);
+        assert_eq!(singles(&mut crowd), 0, "they have");
+        crowd.came(1);
+        assert_eq!(singles(&mut crowd), 1);
     }
 }

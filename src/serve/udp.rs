@@ -111,6 +111,13 @@ impl Server {
         while self.goes_on() {
             let Some(flags) = self.clients(errands, MsgFlags::MSG_WAITFORONE) else { continue };
             peers.clear();
+            // Blocking harms nobody while nobody waits.
+            if crowd.is_one() && !errands.are_open() {
+                self.one(&mut buffer[..LONGEST_QUERY], &mut replies[0], &mut visitors);
+                crowd.came(1);
+                self.send_out(errands, &mut visitors);
+                continue;
+            }
             let mut places = buffer.chunks_exact_mut(STRIDE).map(|place| &mut place[..LONGEST_QUERY]);
             let mut slices: [_; BATCH] =
                 std::array::from_fn(|_| [IoSliceMut::new(places.next().unwrap_or_default())]);
@@ -137,11 +144,24 @@ impl Server {
                     }
                     crowd.came(taken);
                 }
-                Err(error) => self.survive(error),
+                Err(error) => self.survive(&error.into()),
             }
             self.send_out(errands, &mut visitors);
             let slices = replies.each_ref().map(|reply| [IoSlice::new(reply)]);
             send_batch(&self.socket, &mut sent, &slices[..peers.len()], &peers, MsgFlags::empty());
+        }
+    }
+
+    /// Receives and answers one datagram by the plainest system calls, which are the cheapest.
+    fn one(&self, buffer: &mut [u8], reply: &mut Vec<u8>, visitors: &mut Vec<Visitor>) {
+        match self.socket.recv_from(buffer) {
+            Ok((length, peer)) => {
+                let mut lane = Lane::new(&self.live, &self.tally, Transport::Udp);
+                if self.answer(&mut lane, &buffer[..length], peer, Local::Bound, reply, visitors) {
+                    let _ = self.socket.send_to(reply, peer); // a datagram may be lost
+                }
+            }
+            Err(error) => self.survive(&error),
         }
     }
 
@@ -173,7 +193,7 @@ impl Server {
                         }
                     }
                     Err(Errno::EAGAIN) => break,
-                    Err(error) => self.survive(error),
+                    Err(error) => self.survive(&error.into()),
                 }
                 flags = MsgFlags::MSG_DONTWAIT; // what came with it
             }
@@ -242,8 +262,8 @@ impl Server {
     }
 
     /// No error of a receiving socket ends its service.
-    fn survive(&self, error: Errno) {
-        if !matches!(error, Errno::EINTR | Errno::EAGAIN) {
+    fn survive(&self, error: &io::Error) {
+        if !matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) {
             tracing::warn!(%error, "receiving a datagram failed");
             thread::sleep(Duration::from_millis(10)); // whatever it is, it must not eat a core
         }

@@ -58,6 +58,8 @@ pub(super) struct Road<T> {
     /// What all relays ask: whatever somebody waits for here.
     asked: Arc<Asked>,
     headers: MultiHeaders<()>,
+    /// Room for the ids of a batch.
+    ids: Vec<u16>,
 }
 
 impl<T> Road<T> {
@@ -74,6 +76,7 @@ impl<T> Road<T> {
             places: HashMap::default(),
             asked,
             headers: MultiHeaders::preallocate(BATCH, None),
+            ids: Vec::new(),
         }
     }
 
@@ -113,7 +116,8 @@ impl<T> Road<T> {
     ) -> Vec<T> {
         let manner = server.manner();
         let mut refused = Vec::new();
-        let mut ids = Vec::with_capacity(errands.len());
+        let mut ids = std::mem::take(&mut self.ids);
+        ids.clear();
         let number = self.socket(server, errands.len(), now);
         for Errand { key, waiter } in errands.drain(..) {
             let hash = self.asked.hash(&key);
@@ -161,6 +165,7 @@ impl<T> Road<T> {
         if let Some(socket) = number.and_then(|number| self.sockets.get(&number)) {
             socket.send(&ids, &mut self.headers);
         }
+        self.ids = ids;
         refused
     }
 

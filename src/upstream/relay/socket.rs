@@ -7,7 +7,9 @@ use crate::upstream::random;
 use crate::upstream::wire::{Chance, Sent};
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::UdpGsoSegment;
-use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, getsockopt, recvmmsg, sendmmsg, sendmsg};
+use nix::sys::socket::{
+    ControlMessage, MsgFlags, MultiHeaders, getsockopt, recv, recvmmsg, send, sendmmsg, sendmsg,
+};
 use quick_cache::DefaultHashBuilder;
 use std::collections::HashMap;
 use std::io::{IoSlice, IoSliceMut};
@@ -140,8 +142,12 @@ impl<T> Socket<T> {
     /// Queries of one length leave as one long datagram, which the kernel cuts on its way out (UDP_SEGMENT): most of
     /// what a datagram costs it is then paid once for all of them.
     pub(super) fn send(&self, ids: &[u16], headers: &mut MultiHeaders<()>) {
-        let open = ids.iter().filter_map(|id| self.open.get(id));
-        let mut queries: Vec<IoSlice> = open.map(|open| IoSlice::new(&open.sent.bytes)).collect();
+        let queries =
+            ids.iter().filter_map(|id| self.open.get(id)).map(|open| IoSlice::new(&open.sent.bytes));
+        if ids.len() == 1 {
+            return queries.for_each(|query| self.send_each(&[query], headers)); // without a list
+        }
+        let mut queries: Vec<IoSlice> = queries.collect();
         if !self.cuts || queries.len() < ALIKE {
             return self.send_each(&queries, headers);
         }
@@ -171,7 +177,11 @@ impl<T> Socket<T> {
             let (mut rest, _) = queries.as_chunks::<1>();
             while !rest.is_empty() {
                 let (peers, flags) = (&nobody[..rest.len()], MsgFlags::MSG_DONTWAIT);
-                match sendmmsg(self.fd(), headers, rest, peers, [], flags).map(Iterator::count) {
+                let sent = match rest {
+                    [[one]] => send(self.fd(), one, flags).map(|_| 1), // the cheaper call
+                    many => sendmmsg(self.fd(), headers, many, peers, [], flags).map(Iterator::count),
+                };
+                match sent {
                     Ok(done) => rest = &rest[done.max(1)..],
                     // The port is closed, says an ICMP error to an earlier datagram. Sending has taken it from
                     // the listener, who gives up at once what is open here: it has to be provoked again.
@@ -198,11 +208,15 @@ impl Inbox {
 
     /// Hands over the datagrams that are there, up to as many as are expected: the kernel is not made to look for more.
     pub(super) fn receive(&mut self, fd: RawFd, expected: usize, mut take: impl FnMut(&[u8])) {
+        if expected == 1 {
+            let received = recv(fd, &mut self.buffer[..LONGEST_REPLY], MsgFlags::MSG_DONTWAIT);
+            self.failed = received.is_err_and(is_of_network);
+            return received.into_iter().for_each(|length| take(&self.buffer[..length]));
+        }
         let places = self.buffer.chunks_mut(LONGEST_REPLY).take(expected);
         let mut slices: Vec<_> = places.map(|place| [IoSliceMut::new(place)]).collect();
         let received = recvmmsg(fd, &mut self.headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None);
-        // otherwise an ICMP error: nobody listens there
-        self.failed = received.as_ref().is_err_and(|error| !matches!(error, Errno::EAGAIN | Errno::EINTR));
+        self.failed = received.as_ref().is_err_and(|error| is_of_network(*error));
         for message in received.into_iter().flatten() {
             take(message.iovs().next().unwrap_or(&[]));
         }
@@ -212,4 +226,9 @@ impl Inbox {
     pub(super) fn failed(&self) -> bool {
         self.failed
     }
+}
+
+/// True unless there was just nothing to receive: an ICMP error, nobody listens there.
+fn is_of_network(error: Errno) -> bool {
+    !matches!(error, Errno::EAGAIN | Errno::EINTR)
 }
