@@ -115,6 +115,9 @@ fn the_engine_is_pure() {
             let Some(used) = line.trim_start().trim_start_matches("pub ").strip_prefix("use ") else {
                 continue;
             };
+            if used == "quick_cache::DefaultHashBuilder;" {
+                continue; // of the containers the hash alone: it is a function
+            }
             let source = used.trim_start_matches('{').split("::").next().unwrap_or_default();
             if !ALLOWED.contains(&source.trim_end_matches(';')) {
                 found.push(format!("{name}: uses {source}"));
