@@ -3,7 +3,7 @@
 
 use super::file::{ForwardEntry, Spec};
 use super::nearest;
-use super::section::{At, Located, Reader, listed};
+use super::reader::{At, Located, Reader, listed};
 use super::zones::ZoneEntry;
 use crate::engine::catalog::{Catalog, CatalogFault, CatalogSpec, GroupKey, Rule, Scope};
 use crate::engine::record;

@@ -2,7 +2,8 @@
 //! can be checked on a machine that does not have them.
 
 use super::parts;
-use super::section::{At, Located, Section};
+use super::reader::{At, Located};
+use super::section::Section;
 use super::value::Value;
 use crate::engine::zone::Reading;
 use std::fmt;
@@ -170,7 +171,7 @@ fn access_key(section: &mut Section, folder: &Path) -> Option<(Located<String>, 
         ),
         _ => section.reader().error(
             &section.at,
-            format!("the secret is given {} times: {}", written.len(), super::section::listed(&written)),
+            format!("the secret is given {} times: {}", written.len(), super::reader::listed(&written)),
             "keep one of them".to_string(),
         ),
     }

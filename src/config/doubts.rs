@@ -2,7 +2,7 @@
 
 use super::endpoints;
 use super::file::Spec;
-use super::section::Reader;
+use super::reader::Reader;
 use super::{Config, Instance, Regions};
 use crate::engine::catalog::Scope;
 use crate::engine::name::{self, NameKey};
@@ -175,7 +175,7 @@ fn foreign_regions(reader: &Reader, spec: &Spec, config: &Config) {
 }
 
 /// The scope that `vpcs` means, once it is known to be right.
-fn scope_of(vpcs: Option<&[super::section::Located<String>]>) -> Scope {
+fn scope_of(vpcs: Option<&[super::reader::Located<String>]>) -> Scope {
     match vpcs {
         None => Scope::Everyone,
         Some(vpcs) => Scope::Vpcs(vpcs.iter().map(|vpc| vpc.value.clone()).collect()),

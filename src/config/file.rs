@@ -5,7 +5,8 @@ use super::control::{self, Control};
 use super::nearest;
 use super::ops::{self, Log, Ops};
 use super::parts::{not_empty, path, read_each, read_one, values, vpc_ids};
-use super::section::{At, Located, Reader, Section};
+use super::reader::{At, Located, Reader};
+use super::section::Section;
 use super::server;
 use super::value::Value;
 use super::zones::{self, ZoneEntry};
@@ -184,7 +185,7 @@ fn upstream(section: &mut Section) -> (Upstream, Vec<Located<ServerAddress>>) {
             "\"system\" or a list of servers",
             match nearest::of(text, ["system"]) {
                 Some(word) => format!("did you mean \"{word}\"?"),
-                None => format!("write servers = [\"{}\"]", super::value::shortened(text)),
+                None => format!("write servers = [\"{}\"]", super::reader::shortened(text)),
             },
         ),
         _ => value.wrong_type("\"system\" or a list of servers", None),

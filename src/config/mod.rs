@@ -1,9 +1,11 @@
 //! The configuration file: TOML text becomes decided values, or every fault of it at once.
 //!
-//! [`Config`] holds what was decided and knows all defaults; `file` reads the sections, `zones` the private
-//! zones, `control` the API's section, `ops` those of operations, `checks` (errors) and `doubts` (warnings) hold the parts against each other, `endpoints` is the built-in catalogue of API names and
-//! `catalog` makes the engine's catalog of it all. A new key goes into the struct here, into `file`, and with a
-//! comment into `config/pvtzd.toml`. Reads no file but the one it is given and asks nobody anything.
+//! [`Config`] holds what was decided and knows all defaults. `reader` is the file with its faults, `section` takes a
+//! table of it key by key, `value` reads what stands behind a key. `file` reads the sections, `zones` the private
+//! zones, `control` the API's section, `ops` those of operations; `checks` (errors) and `doubts` (warnings) hold the
+//! parts against each other, `endpoints` is the built-in catalogue of API names and `catalog` makes the engine's
+//! catalog of it all. A new key goes into the struct here, into `file`, and with a comment into `config/pvtzd.toml`.
+//! Reads no file but the one it is given and asks nobody anything.
 
 mod catalog;
 mod checks;
@@ -15,6 +17,7 @@ mod file;
 mod nearest;
 mod ops;
 mod parts;
+mod reader;
 mod section;
 mod server;
 mod value;
@@ -39,7 +42,7 @@ use crate::engine::zone::ZoneSpec;
 use crate::upstream::{ServerAddress, Strategy};
 use hickory_proto::rr::{Name, RData, RecordType};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use section::{At, Reader};
+use reader::{At, Reader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

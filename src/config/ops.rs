@@ -1,7 +1,8 @@
 //! `[ops]` and `[log]`: what an operator sees of the running server, and where.
 
 use super::parts;
-use super::section::{At, Located, Section};
+use super::reader::{At, Located};
+use super::section::Section;
 use super::value::Value;
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! What the readers of several sections share: sections in sections, and kinds of values.
 
-use super::section::{self, At, Located, Reader, Section};
+use super::reader::{At, Located, Reader};
+use super::section::{self, Section};
 use super::value::Value;
 use toml::de::{DeTable, DeValue};
 

@@ -2,7 +2,8 @@
 
 use super::Server;
 use super::parts;
-use super::section::{At, Located, Section};
+use super::reader::{At, Located};
+use super::section::Section;
 use super::value::Value;
 use crate::engine::local::LocalNames;
 use crate::state::rate::MAX_RATE;

@@ -1,6 +1,6 @@
 //! What a file means: samples, defaults, the catalog and the groups that come of them.
 
-use super::section::{At, Reader};
+use super::reader::{At, Reader};
 use super::*;
 use crate::engine::catalog::{Catalog, GroupKey};
 use crate::engine::name::{self, NameKey};

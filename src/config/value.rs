@@ -2,7 +2,7 @@
 //! and what would be right, and returns nothing then.
 
 use super::nearest;
-use super::section::{At, Located, Reader, listed};
+use super::reader::{At, Located, Reader, listed, shortened};
 use crate::upstream::ServerAddress;
 use hickory_proto::rr::Name;
 use ipnet::IpNet;
@@ -331,14 +331,6 @@ fn bytes(text: &str) -> Option<u64> {
         _ => return None,
     };
     number.parse::<u64>().ok()?.checked_mul(unit)
-}
-
-/// Text out of the file for a sentence: long text is cut.
-pub(super) fn shortened(text: &str) -> String {
-    match text.char_indices().nth(80) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 
 use super::nearest;
 use super::parts;
-use super::section::{At, Located, Section, listed};
-use super::value::{Value, shortened};
+use super::reader::{At, Located, listed, shortened};
+use super::section::Section;
+use super::value::Value;
 use crate::engine::name;
 use crate::engine::record;
 use crate::engine::zone::{MissingType, Reading, Wildcards, ZoneMode, ZoneRecord, ZoneSpec};

@@ -9,7 +9,7 @@ use super::name::NameKey;
 use super::rebinding::Rebinding;
 use super::sharded::QuickMap;
 use super::view::Sight;
-pub use super::view::{MatchedRule, View};
+pub use super::view::{GroupKey, MatchedRule, View, Vpc};
 use super::zone::{Zone, ZoneOrigin};
 use hickory_proto::rr::Name;
 use ipnet::IpNet;
@@ -17,27 +17,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-
-/// Names a group of upstream servers. It stays the same over reloads while the group means the same, so that
-/// cached answers stay with the group they came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct GroupKey(pub u32);
-
-impl GroupKey {
-    /// The group of `[upstream]`, which takes what no rule takes.
-    pub const DEFAULT: Self = Self(0);
-}
-
-/// A VPC: who its clients are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Vpc {
-    /// Its id, such as `vpc-bp1abc`.
-    pub id: String,
-    /// Its region id, if known.
-    pub region: Option<String>,
-    /// The addresses of its clients.
-    pub clients: Vec<IpNet>,
-}
 
 /// Who sees a zone or a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]

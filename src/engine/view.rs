@@ -1,12 +1,33 @@
 //! What a client sees: the private zones and forwarding rules that count for it, in layers.
 
-use super::catalog::{GroupKey, Vpc};
 use super::local::LocalNames;
 use super::name::NameKey;
 use super::rebinding::Rebinding;
 use super::sharded::Sharded;
 use super::zone::Zone;
+use ipnet::IpNet;
 use std::sync::Arc;
+
+/// Names a group of upstream servers. It stays the same over reloads while the group means the same, so that
+/// cached answers stay with the group they came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupKey(pub u32);
+
+impl GroupKey {
+    /// The group of `[upstream]`, which takes what no rule takes.
+    pub const DEFAULT: Self = Self(0);
+}
+
+/// A VPC: who its clients are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vpc {
+    /// Its id, such as `vpc-bp1abc`.
+    pub id: String,
+    /// Its region id, if known.
+    pub region: Option<String>,
+    /// The addresses of its clients.
+    pub clients: Vec<IpNet>,
+}
 
 /// One layer of what clients see.
 #[derive(Clone, Debug, Default)]

@@ -1,23 +1,68 @@
 //! The text form of Prometheus, version 0.0.4: what a scrape reads.
 
-use super::metrics::{Kind, METRICS};
 use crate::state::tally::{BUCKETS, Histogram, bound};
 use std::fmt::Write;
 
 /// What goes with the text as its content type.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// What kind of number a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// Durations in buckets.
+    Histogram,
+}
+
+/// One metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// What kind of number it is.
+    pub kind: Kind,
+    /// Its labels.
+    pub labels: &'static str,
+    /// What it means.
+    pub help: &'static str,
+}
+
+/// A number that only grows.
+pub(super) const fn counter(name: &'static str, labels: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Counter, labels, help }
+}
+
+/// A number that goes up and down.
+pub(super) const fn gauge(name: &'static str, labels: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, labels, help }
+}
+
+/// Durations in buckets.
+pub(super) const fn histogram(name: &'static str, labels: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Histogram, labels, help }
+}
+
 /// A page being written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Page {
+    /// The metrics that it may have.
+    table: &'static [Metric],
     text: String,
     name: &'static str,
 }
 
 impl Page {
-    /// Begins the metric of this name; its samples follow. It must be in [`METRICS`].
+    /// An empty page for the metrics of a table.
+    pub(super) fn of(table: &'static [Metric]) -> Self {
+        Self { table, text: String::new(), name: "" }
+    }
+
+    /// Begins the metric of this name; its samples follow. It must be in the table.
     pub(super) fn metric(&mut self, name: &'static str) -> &mut Self {
-        let Some(metric) = METRICS.iter().find(|metric| metric.name == name) else {
+        let Some(metric) = self.table.iter().find(|metric| metric.name == name) else {
             debug_assert!(false, "{name} is not in the table");
             return self;
         };
@@ -99,13 +144,15 @@ mod tests {
 
     #[test]
     fn values_are_escaped_and_buckets_add_up() {
-        let mut page = Page::default();
-        page.metric("pvtzd_build_info").sample(&[("version", "a\"b\\c\nd")], 1.0);
+        const TABLE: &[Metric] =
+            &[gauge("info", "version", "What runs."), histogram("duration", "", "How long.")];
+        let mut page = Page::of(TABLE);
+        page.metric("info").sample(&[("version", "a\"b\\c\nd")], 1.0);
         let mut histogram = Histogram { nanos: 1_500_000_000, ..Histogram::default() };
         (histogram.cells[0], histogram.cells[2], histogram.cells[BUCKETS]) = (3, 1, 1);
-        page.metric("pvtzd_dns_request_duration_seconds").histogram(&[], &histogram);
+        page.metric("duration").histogram(&[], &histogram);
         let text = page.finish();
-        assert!(text.contains("pvtzd_build_info{version=\"a\\\"b\\\\c\\nd\"} 1\n"), "{text}");
+        assert!(text.contains("info{version=\"a\\\"b\\\\c\\nd\"} 1\n"), "{text}");
         for line in [
             "_bucket{le=\"0.00025\"} 3",
             "_bucket{le=\"0.001\"} 4",
@@ -114,7 +161,7 @@ mod tests {
             "_sum 1.5",
             "_count 5",
         ] {
-            assert!(text.contains(&format!("pvtzd_dns_request_duration_seconds{line}\n")), "{line}: {text}");
+            assert!(text.contains(&format!("duration{line}\n")), "{line}: {text}");
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What `/metrics` shows. Names and labels are those of CoreDNS with our prefix, so that its dashboards carry over;
 //! what CoreDNS does not have is named in its manner. No label ever is a client or a name that was asked for.
 
-use super::exposition::Page;
+pub use super::exposition::{Kind, Metric};
+use super::exposition::{Page, counter, gauge, histogram};
 use super::process::Process;
 use super::{Api, Subject};
 use crate::engine::name::show;
@@ -11,42 +12,6 @@ use crate::upstream::{ServerSnapshot, Standing};
 use hickory_proto::op::ResponseCode;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// What kind of number a metric is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// It only grows.
-    Counter,
-    /// It goes up and down.
-    Gauge,
-    /// Durations in buckets.
-    Histogram,
-}
-
-/// One metric.
-#[derive(Clone, Copy, Debug)]
-pub struct Metric {
-    /// Its name.
-    pub name: &'static str,
-    /// What kind of number it is.
-    pub kind: Kind,
-    /// Its labels.
-    pub labels: &'static str,
-    /// What it means.
-    pub help: &'static str,
-}
-
-const fn counter(name: &'static str, labels: &'static str, help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Counter, labels, help }
-}
-
-const fn gauge(name: &'static str, labels: &'static str, help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Gauge, labels, help }
-}
-
-const fn histogram(name: &'static str, labels: &'static str, help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Histogram, labels, help }
-}
 
 /// All metrics, in the order of the page.
 #[rustfmt::skip]
@@ -103,7 +68,7 @@ const LABELLED: usize = 1000;
 
 /// The page.
 pub fn render(subject: &Subject) -> String {
-    let mut page = Page::default();
+    let mut page = Page::of(METRICS);
     page.metric("pvtzd_build_info").sample(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     page.metric("pvtzd_ready").count(&[], u64::from(subject.condition.is_ready()));
     requests(&mut page, subject);

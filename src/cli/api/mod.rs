@@ -4,6 +4,7 @@
 
 mod diff;
 mod file;
+mod found;
 mod record;
 mod rule;
 mod table;

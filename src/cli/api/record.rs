@@ -1,6 +1,6 @@
 //! `pvtzd record …`: the records of the zones of a running pvtzd.
 
-use super::{Api, ApiArgs, Failure, table, text, zone};
+use super::{Api, ApiArgs, Failure, found, table, text};
 use crate::cli::{Common, exit, shown};
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -91,7 +91,7 @@ pub(super) fn run(common: &Common, args: &RecordArgs) -> Result<u8, Failure> {
     let api = Api::new(common, &args.api)?;
     match &args.command {
         RecordCommand::List { zone, rr } => {
-            let zone = zone::find(&api, zone)?;
+            let zone = found::zone(&api, zone)?;
             let records = all(&api, &zone.id, rr.as_deref())?;
             if api.json {
                 shown::json(&records);
@@ -167,7 +167,7 @@ fn line_id(api: &Api, word: &str) -> Result<String, Failure> {
 }
 
 fn add(api: &Api, zone: &str, rr: &str, rtype: &str, value: &str, fields: &Fields) -> Result<u8, Failure> {
-    let zone = zone::find(api, zone)?;
+    let zone = found::zone(api, zone)?;
     let remark = fields.remark.clone().unwrap_or_default();
     let own = fields.params(api)?;
     let mut params = vec![
@@ -241,7 +241,7 @@ fn find(api: &Api, which: &Which) -> Result<Value, Failure> {
         [zone, rr, rtype, value] => (zone, rr, rtype, Some(value)),
         _ => return Err(Failure::usage("write the record's id, or ZONE RR TYPE [VALUE]")),
     };
-    let zone = zone::find(api, zone)?;
+    let zone = found::zone(api, zone)?;
     let same = |record: &Value| {
         text(record, "Type").eq_ignore_ascii_case(rtype)
             && value.is_none_or(|value| text(record, "Value") == *value)

@@ -1,6 +1,6 @@
 //! `pvtzd rule …`: the forwarding rules of a running pvtzd.
 
-use super::{Api, ApiArgs, Failure, borrowed, table, text, vpc_params, zone};
+use super::{Api, ApiArgs, Failure, borrowed, found, table, text, vpc_params};
 use crate::cli::{Common, exit, shown};
 use crate::upstream::ServerAddress;
 use clap::{Args, Subcommand};
@@ -91,7 +91,7 @@ pub(super) fn run(common: &Common, args: &RuleArgs) -> Result<u8, Failure> {
             let head = [("RuleId", id.as_str()), ("PvtzdMode", mode)];
             let answer = api.call("BindResolverRuleVpc", &[&head, &borrowed(&list)[..]].concat())?;
             let now = Value::Object(api.call("DescribeResolverRule", &[("RuleId", &id)])?);
-            let bound = match zone::vpcs(&now["BindVpcs"]) {
+            let bound = match found::vpcs(&now["BindVpcs"]) {
                 none if none.is_empty() => "no VPC: it is for nobody".to_string(),
                 some => some,
             };
@@ -108,7 +108,7 @@ fn print(rules: &[Value]) {
     let row = |rule: &Value| {
         let targets = rule["ForwardIps"].as_array().into_iter().flatten();
         let targets: Vec<String> = targets.map(target).collect();
-        let vpcs = match zone::vpcs(&rule["BindVpcs"]) {
+        let vpcs = match found::vpcs(&rule["BindVpcs"]) {
             none if none.is_empty() => "-".to_string(),
             some => some,
         };
@@ -148,7 +148,7 @@ fn find(api: &Api, word: &str) -> Result<Value, Failure> {
         }
         _ => {
             let ids = found.iter().map(|rule| {
-                format!("  {}  {} ({})", text(rule, "Id"), text(rule, "Name"), zone::vpcs(&rule["BindVpcs"]))
+                format!("  {}  {} ({})", text(rule, "Id"), text(rule, "Name"), found::vpcs(&rule["BindVpcs"]))
             });
             let ids = ids.collect::<Vec<_>>().join("\n");
             let failure = Failure::finding(format!("{} rules are meant by {word}:\n{ids}", found.len()));

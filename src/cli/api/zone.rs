@@ -1,10 +1,9 @@
 //! `pvtzd zone …`: the zones of a running pvtzd.
 
-use super::{Api, ApiArgs, Failure, borrowed, record, table, text, vpc_params};
+use super::{Api, ApiArgs, Failure, borrowed, found, record, table, text, vpc_params};
 use crate::cli::{Common, exit, shown};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
-use std::collections::HashMap;
 
 /// Options of `zone`.
 #[derive(Args, Debug)]
@@ -103,7 +102,7 @@ pub(super) fn run(common: &Common, args: &ZoneArgs) -> Result<u8, Failure> {
             bind(&api, zone, vpcs, if vpcs.is_empty() { "REPLACE" } else { "REMOVE" })
         }
         ZoneCommand::Proxy { zone, state } => {
-            let zone = find(&api, zone)?;
+            let zone = found::zone(&api, zone)?;
             let (pattern, word) = match state {
                 Switch::On => ("RECORD", "on"),
                 Switch::Off => ("ZONE", "off"),
@@ -114,58 +113,6 @@ pub(super) fn run(common: &Common, args: &ZoneArgs) -> Result<u8, Failure> {
     }
 }
 
-/// A zone that a command names.
-pub(super) struct Found {
-    /// Its id.
-    pub(super) id: String,
-    /// Its name.
-    pub(super) name: String,
-}
-
-/// The zone of a name or an id.
-pub(super) fn find(api: &Api, word: &str) -> Result<Found, Failure> {
-    let name = word.strip_suffix('.').unwrap_or(word).to_lowercase();
-    let zones =
-        api.pages("DescribeZones", &[("Keyword", &name), ("SearchMode", "EXACT")], &["Zones", "Zone"])?;
-    if let [zone] = &zones[..] {
-        return Ok(Found { id: text(zone, "ZoneId"), name: text(zone, "ZoneName") });
-    }
-    if zones.len() > 1 {
-        let bound = bindings(api)?;
-        let ids = zones.iter().map(|zone| {
-            let id = text(zone, "ZoneId");
-            let vpcs = bound.get(&id).map_or("no VPC", String::as_str);
-            format!("  {id}  ({vpcs})")
-        });
-        let ids = ids.collect::<Vec<_>>().join("\n");
-        let message = format!("{} zones have the name {name}:\n{ids}", zones.len());
-        return Err(Failure::finding(message).hint("name the zone by its id"));
-    }
-    // Ids have no dots, and most zone names have.
-    if !word.contains('.')
-        && let Ok(zone) = api.call("DescribeZoneInfo", &[("ZoneId", word)])
-    {
-        let zone = Value::Object(zone);
-        return Ok(Found { id: text(&zone, "ZoneId"), name: text(&zone, "ZoneName") });
-    }
-    Err(Failure::finding(format!("there is no zone {word}"))
-        .hint("`pvtzd zone list` shows those that there are"))
-}
-
-/// The VPCs of all zones, by the id of the zone.
-fn bindings(api: &Api) -> Result<HashMap<String, String>, Failure> {
-    let tree = Value::Object(api.call("DescribeZoneVpcTree", &[])?);
-    let zones = tree["Zones"]["Zone"].as_array().into_iter().flatten();
-    let of = |zone: &Value| (text(zone, "ZoneId"), vpcs(&zone["Vpcs"]["Vpc"]));
-    Ok(zones.map(of).filter(|(_, vpcs)| !vpcs.is_empty()).collect())
-}
-
-/// VPC ids in a row.
-pub(super) fn vpcs(list: &Value) -> String {
-    let ids = list.as_array().into_iter().flatten().map(|vpc| text(vpc, "VpcId"));
-    ids.collect::<Vec<_>>().join(", ")
-}
-
 fn list(api: &Api, keyword: Option<&str>) -> Result<u8, Failure> {
     let zones =
         api.pages("DescribeZones", &[("Keyword", keyword.unwrap_or_default())], &["Zones", "Zone"])?;
@@ -173,7 +120,7 @@ fn list(api: &Api, keyword: Option<&str>) -> Result<u8, Failure> {
         shown::json(&zones);
         return Ok(exit::OK);
     }
-    let bound = bindings(api)?;
+    let bound = found::bindings(api)?;
     let row = |zone: &Value| {
         let id = text(zone, "ZoneId");
         let vpcs = bound.get(&id).cloned().unwrap_or_else(|| "-".into());
@@ -196,7 +143,7 @@ fn proxy(zone: &Value) -> &'static str {
 }
 
 fn show(api: &Api, zone: &str) -> Result<u8, Failure> {
-    let found = find(api, zone)?;
+    let found = found::zone(api, zone)?;
     let mut zone = Value::Object(api.call("DescribeZoneInfo", &[("ZoneId", &found.id)])?);
     let records = record::all(api, &found.id, None)?;
     if api.json {
@@ -204,7 +151,7 @@ fn show(api: &Api, zone: &str) -> Result<u8, Failure> {
         shown::json(&zone);
         return Ok(exit::OK);
     }
-    let vpcs = match vpcs(&zone["BindVpcs"]["Vpc"]) {
+    let vpcs = match found::vpcs(&zone["BindVpcs"]["Vpc"]) {
         none if none.is_empty() => "none: nobody sees the zone".to_string(),
         some => some,
     };
@@ -260,7 +207,7 @@ fn add(
 }
 
 fn remove(api: &Api, zone: &str, unbind: bool) -> Result<u8, Failure> {
-    let zone = find(api, zone)?;
+    let zone = found::zone(api, zone)?;
     if unbind {
         api.call("BindZoneVpc", &[("ZoneId", &zone.id)])?;
     }
@@ -272,7 +219,7 @@ fn remove(api: &Api, zone: &str, unbind: bool) -> Result<u8, Failure> {
 }
 
 fn bind(api: &Api, zone: &str, vpcs: &[String], mode: &str) -> Result<u8, Failure> {
-    let zone = find(api, zone)?;
+    let zone = found::zone(api, zone)?;
     let list = vpc_params("Vpcs", vpcs);
     let head = [("ZoneId", zone.id.as_str()), ("PvtzdMode", mode)];
     let answer = api.call("BindZoneVpc", &[&head, &borrowed(&list)[..]].concat())?;
@@ -280,7 +227,7 @@ fn bind(api: &Api, zone: &str, vpcs: &[String], mode: &str) -> Result<u8, Failur
         return Ok(api.done(answer, ""));
     }
     let info = Value::Object(api.call("DescribeZoneInfo", &[("ZoneId", &zone.id)])?);
-    let bound = match self::vpcs(&info["BindVpcs"]["Vpc"]) {
+    let bound = match found::vpcs(&info["BindVpcs"]["Vpc"]) {
         none if none.is_empty() => "is bound to no VPC: nobody sees it".to_string(),
         some => format!("is bound to {some}"),
     };

@@ -5,15 +5,11 @@ use super::page::object;
 use super::text;
 use crate::account::Edit;
 use crate::account::row::ZoneRow;
+use crate::account::value::{AUTH, FAST};
 use crate::control::{Answer, ApiError, Params};
 use crate::engine::name;
 use serde_json::json;
 use std::collections::BTreeMap;
-
-/// The group of accelerated zones: a change shows at once, lines and weights work. What pvtzd does for all.
-pub const FAST: &str = "FAST_ZONE";
-/// The type of zones that users make.
-pub const AUTH: &str = "AUTH_ZONE";
 
 /// `AddZone`
 pub fn add(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
