@@ -144,15 +144,17 @@ mod tests {
 
     #[test]
     fn values_are_escaped_and_buckets_add_up() {
-        const TABLE: &[Metric] =
-            &[gauge("info", "version", "What runs."), histogram("duration", "", "How long.")];
+        const TABLE: &[Metric] = &[
+            gauge("pvtzd_build_info", "version", "What runs."),
+            histogram("pvtzd_dns_request_duration_seconds", "", "How long."),
+        ];
         let mut page = Page::of(TABLE);
-        page.metric("info").sample(&[("version", "a\"b\\c\nd")], 1.0);
+        page.metric("pvtzd_build_info").sample(&[("version", "a\"b\\c\nd")], 1.0);
         let mut histogram = Histogram { nanos: 1_500_000_000, ..Histogram::default() };
         (histogram.cells[0], histogram.cells[2], histogram.cells[BUCKETS]) = (3, 1, 1);
-        page.metric("duration").histogram(&[], &histogram);
+        page.metric("pvtzd_dns_request_duration_seconds").histogram(&[], &histogram);
         let text = page.finish();
-        assert!(text.contains("info{version=\"a\\\"b\\\\c\\nd\"} 1\n"), "{text}");
+        assert!(text.contains("pvtzd_build_info{version=\"a\\\"b\\\\c\\nd\"} 1\n"), "{text}");
         for line in [
             "_bucket{le=\"0.00025\"} 3",
             "_bucket{le=\"0.001\"} 4",
@@ -161,7 +163,7 @@ mod tests {
             "_sum 1.5",
             "_count 5",
         ] {
-            assert!(text.contains(&format!("duration{line}\n")), "{line}: {text}");
+            assert!(text.contains(&format!("pvtzd_dns_request_duration_seconds{line}\n")), "{line}: {text}");
         }
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! What can be answered at once is answered on the thread. What an upstream has to be asked for waits there too,
 //! in the thread's `Errands`: while any do, the thread waits for clients and replies alike. The rest becomes a
-//! task. A socket that is bound to one address receives and sends in batches. A wildcard socket goes one by one,
-//! because each answer must leave from the address that was asked, and that is said beside each datagram
-//! (IP_PKTINFO).
+//! task. A socket that is bound to one address receives and sends in batches, but for queries that come alone. A
+//! wildcard socket goes one by one, because each answer must leave from the address that was asked, and that is said
+//! beside each datagram (IP_PKTINFO).
 
 use super::datagram::{BATCH, Crowd, Local, send, send_batch};
 use super::errands::{Errands, Visitor};
@@ -156,8 +156,16 @@ impl Server {
     fn one(&self, buffer: &mut [u8], reply: &mut Vec<u8>, visitors: &mut Vec<Visitor>) {
         match self.socket.recv_from(buffer) {
             Ok((length, peer)) => {
-                let mut lane = Lane::new(&self.live, &self.tally, Transport::Udp);
-                if self.answer(&mut lane, &buffer[..length], peer, Local::Bound, reply, visitors) {
+                // the lane ends with the statement: sending is not timed, as it is not for a batch
+                let answered = self.answer(
+                    &mut Lane::new(&self.live, &self.tally, Transport::Udp),
+                    &buffer[..length],
+                    peer,
+                    Local::Bound,
+                    reply,
+                    visitors,
+                );
+                if answered {
                     let _ = self.socket.send_to(reply, peer); // a datagram may be lost
                 }
             }
