@@ -14,6 +14,7 @@
 //! most, and is given up at the first signs of guessing, its open questions moving to fresh ports.
 
 mod asked;
+mod lookout;
 mod road;
 mod socket;
 
@@ -118,7 +119,7 @@ impl<T> Relay<T> {
     }
 
     /// Waits; whether `own` can be read, and which sockets: the place of their road, and their number there.
-    fn wait(&self, own: &impl AsFd) -> (bool, Vec<(usize, u32)>) {
+    fn wait(&mut self, own: &impl AsFd) -> (bool, Vec<(usize, u32)>) {
         let mut waits = vec![PollFd::new(own.as_fd(), PollFlags::POLLIN)];
         let mut sockets = Vec::new();
         for (place, road) in self.roads.iter().enumerate() {
@@ -127,11 +128,17 @@ impl<T> Relay<T> {
                 sockets.push((place, number));
             }
         }
+        let lone = if let [(road, _)] = sockets[..] { Some(road) } else { None };
+        let mut lookout = lone.map(|road| self.roads[road].lookout);
         let tick = PollTimeout::try_from(TICK).unwrap_or(PollTimeout::ZERO);
-        let woken = poll(&mut waits, tick).is_ok_and(|ready| ready > 0); // EINTR
+        let woken = lookout.as_mut().is_some_and(|lookout| lookout.look(&mut waits))
+            || poll(&mut waits, tick).is_ok_and(|ready| ready > 0); // EINTR
         let mut ready = waits.iter().map(|one| woken && one.any().unwrap_or(true));
         let own = ready.next() == Some(true);
         sockets.retain(|_| ready.next() == Some(true));
+        if let (Some(road), Some(lookout)) = (lone, lookout) {
+            self.roads[road].lookout = lookout;
+        }
         (own, sockets)
     }
 

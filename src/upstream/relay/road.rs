@@ -1,5 +1,6 @@
 //! The road to one server: its sockets, and the questions that are open on them.
 
+use super::lookout::Lookout;
 use super::socket::{Arrival, Inbox, Open, Socket};
 use super::{Asked, BATCH, Clerk, Errand, Replied};
 use crate::engine::cache::CacheKey;
@@ -60,6 +61,8 @@ pub(super) struct Road<T> {
     headers: MultiHeaders<()>,
     /// Room for the ids of a batch.
     ids: Vec<u16>,
+    /// Whether replies come so soon that it is worth looking out for them.
+    pub(super) lookout: Lookout,
 }
 
 impl<T> Road<T> {
@@ -77,6 +80,7 @@ impl<T> Road<T> {
             asked,
             headers: MultiHeaders::preallocate(BATCH, None),
             ids: Vec::new(),
+            lookout: Lookout::default(),
         }
     }
 
