@@ -101,7 +101,7 @@ pub(super) fn read<'a>(reader: &'a Reader<'a>, table: &'a DeTable<'a>) -> Spec {
     let zones = read_each(reader, &mut top, "zone", zones::zone);
     let expects = read_each(reader, &mut top, "expect", |section| expect(reader, section));
     let control = top.has("control").then(|| read_one(reader, &mut top, "control", control::control));
-    top.knows("control");
+    top.allow("control");
     let (control, control_listen) = control.unzip();
     top.finish();
     Spec {

@@ -117,7 +117,7 @@ impl<'s> Reader<'s> {
     }
 
     /// Notes the keys that a kind of section can have.
-    pub fn knows(&self, kind: String, keys: Vec<&'static str>) {
+    pub fn note_keys(&self, kind: String, keys: Vec<&'static str>) {
         self.known.borrow_mut().insert(kind, keys);
     }
 

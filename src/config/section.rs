@@ -61,7 +61,7 @@ impl<'a> Section<'a> {
     }
 
     /// Counts a key as known that is read only where it is there.
-    pub fn knows(&mut self, key: &'static str) {
+    pub fn allow(&mut self, key: &'static str) {
         if !self.asked.contains(&key) {
             self.asked.push(key);
         }
@@ -96,7 +96,7 @@ impl<'a> Section<'a> {
                 self.reader.unknown(unknown);
             }
         }
-        self.reader.knows(self.kind, self.asked);
+        self.reader.note_keys(self.kind, self.asked);
     }
 }
 
