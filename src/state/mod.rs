@@ -10,6 +10,7 @@ pub mod clock;
 pub mod guard;
 pub mod history;
 pub mod limits;
+pub mod octets;
 pub mod place;
 pub mod publish;
 pub mod publisher;
@@ -32,6 +33,7 @@ use guard::Guard;
 use history::History;
 use ipnet::IpNet;
 use limits::Limits;
+use octets::Octets;
 use place::Places;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -124,6 +126,8 @@ pub struct Live {
     pub asked: Arc<Asked>,
     /// How much may be going on at once.
     pub limits: Limits,
+    /// Octets that wait to be sent.
+    pub octets: Octets,
     /// What is held against forged addresses.
     pub guard: Guard,
     /// How long a client waits for a fresh answer while there is a stale one (RFC 8767's client response timer).
@@ -162,6 +166,7 @@ impl Live {
             inflight: Arc::new(Inflight::new()),
             asked: Arc::default(),
             limits,
+            octets: Octets::default(),
             guard,
             stale_after,
             loops: Arc::default(),
