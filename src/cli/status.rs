@@ -66,6 +66,10 @@ fn page(status: &Status, before: Option<&Status>) -> String {
         queries.waiting,
         queries.dropped,
     ));
+    if queries.rate_limited > 0 {
+        let now = since(queries.rate_limited, |s| s.queries.rate_limited) as f64 / seconds;
+        line(format!("rate limit {} queries held back over UDP, {now:.1}/s", queries.rate_limited));
+    }
     let rcodes: Vec<String> = queries.rcodes.iter().map(|(name, count)| format!("{name} {count}")).collect();
     line(format!("answers    {}", if rcodes.is_empty() { "none yet".into() } else { rcodes.join(", ") }));
     let durations: Vec<u64> = match before {

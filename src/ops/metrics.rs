@@ -25,6 +25,7 @@ pub const METRICS: &[Metric] = &[
     counter("pvtzd_dns_dropped_total", "", "Packets that are no queries and got no answer."),
     gauge("pvtzd_dns_in_flight", "", "Queries that wait for an upstream."),
     counter("pvtzd_dns_overload_total", "", "Queries that found too many waiting for an upstream."),
+    counter("pvtzd_dns_rate_limited_total", "", "Queries over UDP beyond the rate of their network: answered with TC alone, or not at all."),
     counter("pvtzd_dns_tcp_rejected_total", "", "TCP connections beyond the limits."),
     counter("pvtzd_panics_total", "", "Packets whose handling failed by a defect of pvtzd."),
     gauge("pvtzd_zones", "source", "Private zones, from the configuration and from the API."),
@@ -119,6 +120,7 @@ fn requests(page: &mut Page, subject: &Subject) {
     page.metric("pvtzd_dns_dropped_total").count(&[], read(&live.counters.dropped));
     page.metric("pvtzd_dns_in_flight").count(&[], live.limits.in_flight() as u64);
     page.metric("pvtzd_dns_overload_total").count(&[], read(&live.counters.overload));
+    page.metric("pvtzd_dns_rate_limited_total").count(&[], live.guard.held_back());
     page.metric("pvtzd_dns_tcp_rejected_total").count(&[], read(&live.counters.tcp_rejected));
     page.metric("pvtzd_panics_total").count(&[], read(&live.counters.panics));
 }

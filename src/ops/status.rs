@@ -65,6 +65,9 @@ pub struct Queries {
     pub waiting: usize,
     /// Queries beyond the limits.
     pub overload: u64,
+    /// Queries over UDP beyond the rate of their network.
+    #[serde(default)]
+    pub rate_limited: u64,
     /// Answers by code.
     pub rcodes: BTreeMap<String, u64>,
     /// How many answers took up to a quarter of a millisecond, up to half a millisecond, and so on doubled; at last
@@ -178,6 +181,7 @@ pub fn read(subject: &Subject) -> Status {
             dropped: counters.dropped.load(Ordering::Relaxed),
             waiting: live.limits.in_flight(),
             overload: counters.overload.load(Ordering::Relaxed),
+            rate_limited: live.guard.held_back(),
             rcodes: rcodes.map(|(code, count)| (rcode_name(code), *count)).collect(),
             durations: sum.durations.cells.to_vec(),
             mean_ms,

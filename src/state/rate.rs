@@ -35,7 +35,9 @@ pub struct Paces {
     rate: u64,
     /// Hides which networks share a bucket.
     seed: u64,
-    /// Thousandths of tokens and milliseconds of the last look, in one word.
+    /// For each bucket the moment at which it will be full again, in thousandths of a token that the rate has given
+    /// since the clock began. A moment in one word needs no second one for the time of the last look: a thread that
+    /// read the clock earlier than another finds fewer tokens, and cannot refill the bucket.
     buckets: Box<[AtomicU64]>,
     /// Queries that were not answered in full.
     held_back: AtomicU64,
@@ -44,7 +46,7 @@ pub struct Paces {
 impl Paces {
     /// A limiter for `rate` answers a second and network; none for 0.
     pub fn new(rate: u32, seed: u64) -> Option<Self> {
-        let buckets = (0..BUCKETS).map(|_| AtomicU64::new(u64::MAX)).collect();
+        let buckets = (0..BUCKETS).map(|_| AtomicU64::new(0)).collect();
         (rate > 0).then_some(Self {
             rate: u64::from(rate.min(MAX_RATE)),
             seed,
@@ -58,20 +60,12 @@ impl Paces {
         if client.is_loopback() {
             return Pace::Within;
         }
-        let full = self.rate * BURST * 1000;
-        let now = now & 0xffff_ffff;
-        let mut within = true;
-        let take = |word: u64| {
-            // Never used: full.
-            let (tokens, then) =
-                if word == u64::MAX { (full, now) } else { (word >> 32, word & 0xffff_ffff) };
-            let passed = now.wrapping_sub(then) & 0xffff_ffff;
-            let tokens = tokens.saturating_add(passed.saturating_mul(self.rate)).min(full);
-            within = tokens >= 1000;
-            Some((if within { tokens - 1000 } else { tokens }) << 32 | now)
-        };
+        // The clock in thousandths of a token: a millisecond gives `rate` of them.
+        let now = now.saturating_mul(self.rate);
+        let latest = now.saturating_add((self.rate * BURST - 1) * 1000);
+        let take = |full_at: u64| (full_at <= latest).then(|| full_at.max(now).saturating_add(1000));
         let bucket = &self.buckets[self.place(client)];
-        let _ = bucket.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take); // `take` never declines
+        let within = bucket.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
         if within {
             return Pace::Within;
         }
@@ -132,6 +126,57 @@ mod tests {
         let paces = Paces::new(100, 1).unwrap();
         assert_eq!(answered(&paces, "192.0.2.1", u64::from(u32::MAX) - 10, 1000), 200);
         assert_eq!(answered(&paces, "192.0.2.1", u64::from(u32::MAX) + 90, 1000), 10);
+    }
+
+    #[test]
+    fn an_earlier_moment_refills_nothing() {
+        let paces = Paces::new(100, 1).unwrap();
+        assert_eq!(answered(&paces, "192.0.2.1", 5000, 1000), 200);
+        let interleaved = [4999, 5000, 4990, 5001, 4000, 0, 5002, 4999];
+        let answers: usize = interleaved.iter().map(|now| answered(&paces, "192.0.2.1", *now, 100)).sum();
+        assert_eq!(answers, 0, "less than a token's time has passed");
+        assert_eq!(answered(&paces, "192.0.2.1", 5010, 100), 1);
+        assert_eq!(answered(&paces, "192.0.2.1", 4000, 100), 0);
+        assert_eq!(answered(&paces, "192.0.2.1", 5020, 100), 1, "the clock of the bucket did not go back");
+    }
+
+    #[test]
+    fn a_bucket_that_was_left_alone_for_weeks_is_full() {
+        const DAY: u64 = 86_400_000;
+        for days in [20, 25, 30, 49, 50, 75, 400] {
+            let paces = Paces::new(100, 1).unwrap();
+            assert_eq!(answered(&paces, "192.0.2.1", 5000, 1000), 200);
+            assert_eq!(answered(&paces, "192.0.2.1", 5000 + days * DAY, 1000), 200, "after {days} days");
+        }
+    }
+
+    #[test]
+    fn two_threads_get_what_one_gets() {
+        const RATE: u32 = 1000;
+        let one = Paces::new(RATE, 1).unwrap();
+        let alone: usize = (1000..7000).map(|now| answered(&one, "192.0.2.1", now, 3)).sum();
+        let two = Paces::new(RATE, 1).unwrap();
+        // each thread's clock jumps back and forth by a millisecond, as readings of two threads do
+        let sender = |odd: u64| {
+            let two = &two;
+            move || {
+                (1000..7000).map(|now| answered(two, "192.0.2.1", now - (now + odd) % 2, 3)).sum::<usize>()
+            }
+        };
+        let together: usize = std::thread::scope(|scope| {
+            let threads = [0, 1].map(|odd| scope.spawn(sender(odd)));
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(alone, 8 * RATE as usize - 1);
+        assert!(together <= alone + 1, "{together} answers where one sender gets {alone}");
+        assert!(two.held_back() > 0);
+    }
+
+    #[test]
+    fn the_highest_rate_is_exact() {
+        let paces = Paces::new(MAX_RATE, 1).unwrap();
+        assert_eq!(answered(&paces, "192.0.2.1", 5000, 3_000_000), 2_000_000);
+        assert_eq!(answered(&paces, "192.0.2.1", 5001, 3000), 1000);
     }
 
     #[test]
