@@ -97,6 +97,8 @@ pub struct Answer {
     pub answers: Vec<Record>,
     /// The authority section.
     pub authority: Vec<Record>,
+    /// Records were left out that no message of the size asked for can hold.
+    pub left_out: bool,
     /// The first name was private.
     pub authoritative: bool,
     /// Every hop was authenticated by an upstream.
@@ -119,6 +121,7 @@ impl Answer {
             rcode,
             answers: Vec::new(),
             authority: Vec::new(),
+            left_out: false,
             authoritative: false,
             authentic: false,
             error,

@@ -6,9 +6,10 @@
 
 use super::catalog::GroupKey;
 use super::name::{self, NameKey};
-use super::record;
+use super::{record, work};
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::rr::{Name, Record, RecordType};
+use std::collections::HashSet;
 
 /// A moment in milliseconds on a clock that never goes back. The shell says where it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -240,12 +241,22 @@ impl Entry {
 
     /// The answer records, the asked-for owner written as `owner` (a client sees its own case).
     pub fn answers(&self, owner: &Name, ttl: u32) -> Vec<Record> {
-        self.answers.unpack(owner, ttl)
+        self.packed_answers().filter_map(|record| record.unpack(owner, ttl)).collect()
     }
 
     /// The authority records.
     pub fn authority(&self, owner: &Name, ttl: u32) -> Vec<Record> {
-        self.authority.unpack(owner, ttl)
+        self.packed_authority().filter_map(|record| record.unpack(owner, ttl)).collect()
+    }
+
+    /// The answer records as they are kept.
+    pub(super) fn packed_answers(&self) -> PackedRecords<'_> {
+        PackedRecords(&self.answers.0)
+    }
+
+    /// The authority records as they are kept.
+    pub(super) fn packed_authority(&self) -> PackedRecords<'_> {
+        PackedRecords(&self.authority.0)
     }
 
     /// The data of its records, where all it has are records of this type at the asked-for name.
@@ -309,11 +320,14 @@ pub(super) fn pack_own(packed: &mut Vec<u8>, rtype: RecordType, data: &[u8]) {
 }
 
 impl Packed {
+    /// Packs records, each of them once (RFC 2181 section 5).
     fn pack(records: &[Record], owner: &NameKey) -> Self {
         let mut bytes = Vec::new();
+        let mut seen = HashSet::new();
         for record in records {
             let data = record::to_wire(&record.data);
             let Ok(length) = u16::try_from(data.len()) else { continue };
+            let start = bytes.len();
             let name = NameKey::of(&record.name);
             if name == *owner {
                 bytes.push(SAME_OWNER);
@@ -323,36 +337,59 @@ impl Packed {
             bytes.extend(u16::from(record.record_type()).to_be_bytes());
             bytes.extend(length.to_be_bytes());
             bytes.extend(data);
+            if records.len() > 1 && !seen.insert(bytes[start..].to_vec()) {
+                bytes.truncate(start);
+            }
         }
         Self(bytes.into())
     }
+}
 
-    fn unpack(&self, owner: &Name, ttl: u32) -> Vec<Record> {
-        let mut records = Vec::new();
-        let mut rest: &[u8] = &self.0;
-        while let Some(record) = unpack_one(&mut rest, owner, ttl) {
-            records.push(record);
-        }
-        records
+/// A record as an entry keeps it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PackedRecord<'e> {
+    /// The owner in lower-case wire form; nothing for the name that the entry is about.
+    pub(super) owner: Option<&'e [u8]>,
+    /// The type.
+    pub(super) rtype: RecordType,
+    /// The data, uncompressed.
+    pub(super) data: &'e [u8],
+}
+
+impl PackedRecord<'_> {
+    /// The record itself; `asked` is the name that the entry is about.
+    pub(super) fn unpack(&self, asked: &Name, ttl: u32) -> Option<Record> {
+        work::unpacked();
+        let data = record::from_wire(self.rtype, self.data).ok()?;
+        let name = match self.owner {
+            Some(wire) => NameKey::of_suffix(wire).to_name(),
+            None => asked.clone(),
+        };
+        Some(Record::from_rdata(name, ttl, data))
     }
 }
 
-/// Takes one record off the front.
-fn unpack_one(rest: &mut &[u8], owner: &Name, ttl: u32) -> Option<Record> {
-    let name = if *rest.first()? == SAME_OWNER {
-        *rest = &rest[1..];
-        owner.clone()
-    } else {
-        let (wire, tail) = rest.split_at(name::wire_length(rest)?);
-        *rest = tail;
-        NameKey::of_suffix(wire).to_name()
-    };
-    let head: [u8; 4] = *rest.first_chunk()?;
-    let rtype = RecordType::from(u16::from_be_bytes([head[0], head[1]]));
-    let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
-    let data: RData = record::from_wire(rtype, rest.get(4..4 + length)?).ok()?;
-    *rest = &rest[4 + length..];
-    Some(Record::from_rdata(name, ttl, data))
+/// Packed records, one after the other.
+#[derive(Clone, Debug)]
+pub(super) struct PackedRecords<'e>(&'e [u8]);
+
+impl<'e> Iterator for PackedRecords<'e> {
+    type Item = PackedRecord<'e>;
+
+    fn next(&mut self) -> Option<PackedRecord<'e>> {
+        let rest = self.0;
+        let (owner, rest) = if *rest.first()? == SAME_OWNER {
+            (None, &rest[1..])
+        } else {
+            let (wire, rest) = rest.split_at(name::wire_length(rest)?);
+            (Some(wire), rest)
+        };
+        let (&[type_high, type_low, high, low], rest) = rest.split_first_chunk()?;
+        let (data, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([high, low])))?;
+        self.0 = rest;
+        work::visited();
+        Some(PackedRecord { owner, rtype: RecordType::from(u16::from_be_bytes([type_high, type_low])), data })
+    }
 }
 
 #[cfg(test)]

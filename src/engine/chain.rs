@@ -6,13 +6,14 @@
 //! `check` and the tests.
 
 use super::answer::{Answer, ExtendedError, Holding, Hop, Source};
-use super::cache::{CacheKey, Entry, FailureCause, Moment, Outcome, QueryFlags};
+use super::cache::{CacheKey, Entry, FailureCause, Moment, Outcome, PackedRecord, QueryFlags};
 use super::catalog::{GroupKey, View};
 use super::decide::{Decision, decide};
 use super::local::LocalOutcome;
 use super::name::NameKey;
 use super::rebinding::is_inner;
 use super::request::Question;
+use super::sections::{Sections, Wanted};
 use super::zone::{Order, Rrset, soa_data, synthesised};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::HINFO;
@@ -68,8 +69,7 @@ pub struct Chain<'v> {
     turn: u64,
     name: Name,
     key: NameKey,
-    answers: Vec<Record>,
-    authority: Vec<Record>,
+    sections: Sections,
     hops: Vec<Hop>,
     /// The name asked for exists, whatever the upstream says.
     exists: bool,
@@ -92,8 +92,7 @@ impl<'v> Chain<'v> {
             turn,
             name: question.name.clone(),
             key: question.key.clone(),
-            answers: Vec::new(),
-            authority: Vec::new(),
+            sections: Sections::new(usize::MAX),
             hops: Vec::with_capacity(2),
             exists: false,
             private: false,
@@ -103,6 +102,13 @@ impl<'v> Chain<'v> {
             rotation: None,
             end: None,
         }
+    }
+
+    /// Brings no more records than a message of `limit` octets can hold; the answer says whether some were left out.
+    pub fn within(mut self, limit: usize) -> Self {
+        let (header, type_and_class) = (12, 4);
+        self.sections = Sections::new(limit.saturating_sub(header + self.key.wire().len() + type_and_class));
+        self
     }
 
     /// Goes on until the answer is there or an upstream group must be heard.
@@ -130,14 +136,27 @@ impl<'v> Chain<'v> {
             self.holdings = None;
         }
         self.authentic &= entry.authentic && !stale;
-        let before = (self.answers.len(), self.authority.len());
-        self.answers.extend(entry.answers(&self.name, ttl));
-        self.authority.extend(entry.authority(&self.name, ttl));
-        let barred = self.bar_inner_addresses(before.0);
-        self.hold(before, Some(entry.expires()), Some(entry.due()));
-        if entry.outcome == Outcome::Rrset {
-            self.rotate_addresses(before.0);
+        let before = self.sections.lengths();
+        let addresses = matches!(self.rtype, RecordType::A | RecordType::AAAA);
+        let wanted = Wanted {
+            name: &self.name,
+            rtype: self.rtype,
+            dnssec_ok: self.flags.dnssec_ok,
+            ttl,
+            turn: (addresses && entry.outcome == Outcome::Rrset).then_some(self.turn),
+        };
+        let inner = |record: &PackedRecord<'_>| {
+            record.unpack(wanted.name, 0).is_some_and(|record| is_inner(&record.data))
+        };
+        // signatures go with the set that they sign
+        let cleaned = self.bars_inner_addresses() && entry.packed_answers().any(|record| inner(&record));
+        let keep = |record: &PackedRecord<'_>| !cleaned || (record.rtype == wanted.rtype && !inner(record));
+        let barred = cleaned && !entry.packed_answers().any(|record| keep(&record));
+        self.authentic &= !cleaned;
+        if let Some(count) = self.sections.take(entry, wanted, keep) {
+            self.rotation = Some((before.0, count));
         }
+        self.hold(before, Some(entry.expires()), Some(entry.due()));
         match &entry.outcome {
             Outcome::Rrset if barred => {
                 let text = "the upstream leads this name to an inner address; see rebind_protection";
@@ -167,8 +186,7 @@ impl<'v> Chain<'v> {
     /// The group of the last [`Fetch`] could not tell: the whole answer is a failure, never half a chain that
     /// looks like success.
     pub fn fail(&mut self, error: ExtendedError) {
-        self.answers.clear();
-        self.authority.clear();
+        self.sections.clear();
         self.stale = None;
         self.end = Some((ResponseCode::ServFail, Some(error)));
     }
@@ -177,7 +195,7 @@ impl<'v> Chain<'v> {
     /// cached: what the private zones said is the answer, as an authoritative server's is (RFC 1034 section
     /// 4.3.2), and where they said nothing it is refused.
     pub fn refuse_recursion(&mut self) {
-        if self.answers.is_empty() {
+        if self.sections.answers.is_empty() {
             let text = "recursion was not asked for, and the answer is neither private nor cached";
             let error = ExtendedError::new(ExtendedError::NOT_AUTHORITATIVE, text);
             self.end = Some((ResponseCode::Refused, Some(error)));
@@ -242,8 +260,8 @@ impl<'v> Chain<'v> {
                 self.note(zone.map_or(Source::Minimal, |zone| Source::Zone(zone.apex().clone())));
                 self.authentic = false;
                 let hint = RData::HINFO(HINFO::new("RFC8482".into(), String::new()));
-                let before = (self.answers.len(), self.authority.len());
-                self.answers.push(Record::from_rdata(self.name.clone(), MINIMAL_TTL, hint));
+                let before = self.sections.lengths();
+                self.sections.answer(&self.name, MINIMAL_TTL, &hint);
                 self.hold(before, None, None);
                 self.finish(ResponseCode::NoError);
             }
@@ -259,41 +277,17 @@ impl<'v> Chain<'v> {
         None
     }
 
-    /// Takes inner addresses out of what the default upstreams just said, where that is asked for; true if nothing of
-    /// the set is left.
-    fn bar_inner_addresses(&mut self, first: usize) -> bool {
+    /// True when inner addresses are taken out of what the upstreams just said.
+    fn bars_inner_addresses(&self) -> bool {
         let by_default =
             matches!(self.hops.last(), Some(Hop { source: Source::Forwarded { rule: None, .. }, .. }));
-        if self.private || !by_default || !self.view.rebinding.bars(&self.key) {
-            return false;
-        }
-        let said = self.answers.split_off(first);
-        if !said.iter().any(|record| is_inner(&record.data)) {
-            self.answers.extend(said);
-            return false;
-        }
-        // signatures go with the set that they sign
-        self.authentic = false;
-        let rtype = self.rtype;
-        self.answers.extend(
-            said.into_iter().filter(|record| record.record_type() == rtype && !is_inner(&record.data)),
-        );
-        self.answers.len() == first
-    }
-
-    /// Rotates an upstream's address set as a private one is, so that clients that take the first spread.
-    fn rotate_addresses(&mut self, first: usize) {
-        let set = &mut self.answers[first..];
-        let count = set.iter().take_while(|record| record.record_type() == self.rtype).count();
-        if count > 1 && matches!(self.rtype, RecordType::A | RecordType::AAAA) {
-            set[..count].rotate_left((self.turn % count as u64) as usize);
-            self.rotation = Some((first, count));
-        }
+        !self.private && by_default && self.view.rebinding.bars(&self.key)
     }
 
     /// Notes how long the records that came since `before` hold.
     fn hold(&mut self, before: (usize, usize), expires: Option<Moment>, due: Option<Moment>) {
-        let (answers, authority) = (self.answers.len() - before.0, self.authority.len() - before.1);
+        let after = self.sections.lengths();
+        let (answers, authority) = (after.0 - before.0, after.1 - before.1);
         if let Some(holdings) = &mut self.holdings {
             holdings.push(Holding { answers, authority, expires, due });
         }
@@ -302,17 +296,20 @@ impl<'v> Chain<'v> {
     /// Appends a set under the current name; the target if it was a CNAME.
     fn add(&mut self, set: &Rrset) -> Option<Name> {
         let mut target = None;
-        let before = (self.answers.len(), self.authority.len());
+        let before = self.sections.lengths();
         match set.order() {
             Order::Fixed => {}
             Order::Rotating => self.rotation = Some((before.0, set.values.len())),
             Order::Drawn => self.holdings = None,
         }
         for data in set.pick(self.turn) {
-            if let RData::CNAME(cname) = &data {
+            if let RData::CNAME(cname) = data {
                 target = Some(cname.0.clone());
             }
-            self.answers.push(Record::from_rdata(self.name.clone(), set.ttl, data));
+            self.sections.answer(&self.name, set.ttl, data);
+            if self.sections.left_out() && target.is_none() {
+                break;
+            }
         }
         self.hold(before, None, None);
         target
@@ -321,9 +318,8 @@ impl<'v> Chain<'v> {
     /// Ends with a denial and the SOA that goes with it.
     fn deny(&mut self, apex: &Name, soa: &Rrset, whole_name: bool) {
         self.authentic = false;
-        let before = (self.answers.len(), self.authority.len());
-        let records = soa.values.iter().map(|data| Record::from_rdata(apex.clone(), soa.ttl, data.clone()));
-        self.authority.extend(records);
+        let before = self.sections.lengths();
+        soa.values.iter().for_each(|data| self.sections.authority(apex, soa.ttl, data));
         self.hold(before, None, None);
         self.finish(if whole_name { ResponseCode::NXDomain } else { ResponseCode::NoError });
     }
@@ -348,8 +344,9 @@ impl<'v> Chain<'v> {
         let first = self.hops.first().map(|hop| &hop.source);
         Answer {
             rcode,
-            answers: std::mem::take(&mut self.answers),
-            authority: std::mem::take(&mut self.authority),
+            left_out: self.sections.left_out(),
+            answers: std::mem::take(&mut self.sections.answers),
+            authority: std::mem::take(&mut self.sections.authority),
             authoritative: answered && matches!(first, Some(Source::Zone(_) | Source::Local(_))),
             authentic: answered && self.authentic,
             error,
@@ -388,7 +385,7 @@ pub fn outline(view: &View, question: &Question) -> Outline {
             Outline { hops: answer.hops, records: answer.answers, end: End::Answered(answer.rcode) }
         }
         Step::Fetch(fetch) => {
-            Outline { hops: chain.hops, records: chain.answers, end: End::Forwarded(fetch) }
+            Outline { hops: chain.hops, records: chain.sections.answers, end: End::Forwarded(fetch) }
         }
     }
 }

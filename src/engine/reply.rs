@@ -3,7 +3,8 @@
 //! Id, flags, the question in the client's case, EDNS, size and truncation are set here and nowhere else.
 
 use super::answer::Answer;
-use super::cache::{Entry, Outcome};
+use super::cache::{Entry, Moment, Outcome};
+use super::lane::Prepared;
 use super::request::{COOKIE, Request};
 use super::wire::{QUESTION_POINTER, Writer};
 use hickory_proto::op::ResponseCode;
@@ -44,21 +45,12 @@ pub fn finish(request: &Request, answer: &Answer, limit: usize, own_payload: u16
     let question = request.question.as_ref().map_or_else(Name::root, |question| question.name.clone());
     let room = limit.saturating_sub(opt.len());
     let mut writer = Writer::new(&mut message, question);
-    // Whole records from the front, as many as fit: clients that never ask again over TCP get what there is.
+    // Whole records from the front, as many as fit: clients that never ask again over TCP get what there is. All that
+    // is in the authority section is required (RFC 2181 section 9): the SOA of a denial, and proofs for who sent DO.
     let answers = append(&mut writer, &answer.answers, room);
-    let mut cut = answers < answer.answers.len();
-    let mut authority = 0;
-    if !cut {
-        let before = writer.len();
-        authority = append(&mut writer, &answer.authority, room);
-        if authority < answer.authority.len() {
-            // Proofs beside an answer may be left out as a whole; a denial without them is cut
-            // (RFC 2181 section 9: TC only where what is required does not fit).
-            writer.truncate(before);
-            authority = 0;
-            cut = answer.answers.is_empty();
-        }
-    }
+    let whole = answers == answer.answers.len();
+    let authority = if whole { append(&mut writer, &answer.authority, room) } else { 0 };
+    let cut = answer.left_out || !whole || authority < answer.authority.len();
     message.extend_from_slice(&opt);
     if cut {
         self::cut(&mut message);
@@ -67,6 +59,31 @@ pub fn finish(request: &Request, answer: &Answer, limit: usize, own_payload: u16
         message[at..at + 2].copy_from_slice(&(count as u16).to_be_bytes());
     }
     message
+}
+
+/// The same out of a finished answer that was kept: no record is encoded anew. Nothing when it was kept for smaller
+/// messages only.
+pub fn finish_prepared(
+    request: &Request,
+    prepared: &Prepared,
+    (now, turn): (Moment, u64),
+    limit: usize,
+    own_payload: u16,
+) -> Option<Vec<u8>> {
+    let answer = prepared.bare_answer();
+    let opt = opt(request, &answer, own_payload);
+    let mut message = Vec::with_capacity(512);
+    head(&mut message, request, &answer);
+    let room = limit.saturating_sub(message.len() + opt.len());
+    let sent = prepared.append(room, now, turn, &mut message)?;
+    message.extend_from_slice(&opt);
+    if sent.cut {
+        cut(&mut message);
+    }
+    message[6..8].copy_from_slice(&sent.answers.to_be_bytes());
+    message[8..10].copy_from_slice(&sent.authority.to_be_bytes());
+    message[11] = u8::from(!opt.is_empty());
+    Some(message)
 }
 
 /// Sets TC in a finished message: there is more over TCP.
@@ -89,6 +106,9 @@ pub fn finish_entry(
     // types without names in their data
     if entry.outcome != Outcome::Rrset || !matches!(question.rtype, RecordType::A | RecordType::AAAA) {
         return None;
+    }
+    if entry.packed().0.len() > limit {
+        return None; // it does not fit, without a look at each record
     }
     let mut set = entry.own_data(question.rtype)?;
     let (count, by) = (u16::try_from(set.len()).ok()?, turn % (set.len() as u64).max(1));

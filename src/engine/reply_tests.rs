@@ -119,11 +119,14 @@ fn exactly_512_octets_fit_and_513_do_not() {
 }
 
 #[test]
-fn proofs_go_before_answers_are_cut() {
+fn authority_records_that_do_not_fit_set_tc() {
+    // 20 addresses take 320 octets, the proofs as many again
     let mut signed = answer(20);
     signed.authority = answer(20).answers;
     let (_, message) = sent(&request(edns(512)), &signed, 512);
-    assert_eq!((message.answers.len(), message.authorities.len(), message.truncation), (20, 0, false));
+    assert_eq!((message.answers.len(), message.truncation), (20, true));
+    let (_, message) = sent(&request(edns(1232)), &signed, 1232);
+    assert_eq!((message.answers.len(), message.authorities.len(), message.truncation), (20, 20, false));
 }
 
 #[test]

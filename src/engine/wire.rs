@@ -4,7 +4,7 @@
 //! the question does not depend on the case a client asked in, and one prepared answer serves every case.
 
 use super::name::wire_length;
-use super::record;
+use super::{record, work};
 use hickory_proto::rr::rdata::{CNAME, NS, PTR};
 use hickory_proto::rr::{Name, RData, Record};
 
@@ -25,7 +25,8 @@ const REMEMBERED: usize = 64;
 pub struct Writer<'m> {
     message: &'m mut Vec<u8>,
     question: Name,
-    labels: Vec<u16>,
+    /// Where names were written, each with its hash: with hundreds of names in a message, most are told apart by it.
+    labels: Vec<(u32, u16)>,
 }
 
 impl<'m> Writer<'m> {
@@ -47,11 +48,12 @@ impl<'m> Writer<'m> {
     /// Takes everything behind `length` octets back.
     pub fn truncate(&mut self, length: usize) {
         self.message.truncate(length);
-        self.labels.retain(|&at| usize::from(at) < length);
+        self.labels.retain(|&(_, at)| usize::from(at) < length);
     }
 
     /// Appends a record.
     pub fn record(&mut self, record: &Record) {
+        work::written();
         if !self.question.is_root() && record.name == self.question {
             self.message.extend(QUESTION_POINTER.to_be_bytes());
         } else {
@@ -99,13 +101,15 @@ impl<'m> Writer<'m> {
         let mut at = 0;
         while wire[at] != 0 {
             let suffix = &wire[at..];
-            if let Some(&seen) = self.labels.iter().find(|&&seen| is_at(self.message, seen, suffix)) {
+            let hash = hash(suffix);
+            let mut alike = self.labels.iter().filter(|(other, _)| *other == hash);
+            if let Some(&(_, seen)) = alike.find(|&&(_, seen)| is_at(self.message, seen, suffix)) {
                 self.message.extend((0xc000 | seen).to_be_bytes());
                 return;
             }
             let here = self.message.len();
             if here <= FURTHEST && self.labels.len() < REMEMBERED {
-                self.labels.push(here as u16);
+                self.labels.push((hash, here as u16));
             }
             let end = at + 1 + usize::from(wire[at]);
             self.message.extend_from_slice(&wire[at..end]);
@@ -113,6 +117,15 @@ impl<'m> Writer<'m> {
         }
         self.message.push(0);
     }
+}
+
+/// A hash of a name in wire form. Names that somebody makes alike cost a comparison with each of the few places that
+/// are remembered.
+fn hash(name: &[u8]) -> u32 {
+    let (words, rest) = name.as_chunks::<4>();
+    let mix = |hash: u32, word: u32| (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b1);
+    let hash = words.iter().fold(name.len() as u32, |hash, word| mix(hash, u32::from_le_bytes(*word)));
+    rest.iter().fold(hash, |hash, octet| mix(hash, u32::from(*octet)))
 }
 
 /// True when the name at `at` is, octet for octet, `name`.
@@ -159,27 +172,37 @@ pub fn places(message: &[u8]) -> Option<(usize, Vec<Place>)> {
     let mut places = Vec::with_capacity(records.min(64));
     for _ in 0..records {
         let start = at;
-        loop {
-            let length = usize::from(*message.get(at)?);
-            at += match length {
-                0 => 1,
-                1..=63 => 1 + length,
-                192.. => 2,
-                _ => return None,
-            };
-            if length == 0 || length >= 192 {
-                break; // the root label or a pointer ends a name
-            }
-        }
-        let ttl = at + 4;
-        let end = ttl + 6 + usize::from(count(ttl + 4)?);
-        if end > message.len() {
-            return None;
-        }
+        let (ttl, end) = record_at(message, at)?;
         places.push(Place { start, ttl, end });
         at = end;
     }
     (at == message.len()).then_some((question_end, places))
+}
+
+/// Where the record at `at` ends; nothing where none is whole.
+pub fn record_end(message: &[u8], at: usize) -> Option<usize> {
+    work::visited();
+    record_at(message, at).map(|(_, end)| end)
+}
+
+/// The places of a record's TTL and of the octet behind it.
+fn record_at(message: &[u8], mut at: usize) -> Option<(usize, usize)> {
+    loop {
+        let length = usize::from(*message.get(at)?);
+        at += match length {
+            0 => 1,
+            1..=63 => 1 + length,
+            192.. => 2,
+            _ => return None,
+        };
+        if length == 0 || length >= 192 {
+            break; // the root label or a pointer ends a name
+        }
+    }
+    let ttl = at + 4;
+    let length = u16::from_be_bytes(*message.get(ttl + 4..)?.first_chunk()?);
+    let end = ttl + 6 + usize::from(length);
+    (end <= message.len()).then_some((ttl, end))
 }
 
 #[cfg(test)]

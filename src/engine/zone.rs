@@ -165,42 +165,42 @@ pub struct Rrset {
     pub values: Vec<RData>,
     /// A weight for each value, or nothing.
     weights: Vec<u8>,
+    /// For each weight the sum up to and with it.
+    shares: Vec<u32>,
 }
 
 impl Rrset {
     /// The values to answer with: rotated by `turn`, or drawn by weight. Consecutive turns see every value
     /// first equally often, and a weighted value as often as its weight says.
-    pub fn pick(&self, turn: u64) -> Vec<RData> {
-        if self.values.len() < 2 {
-            return self.values.clone();
-        }
-        let total: u64 = self.weights.iter().map(|&weight| u64::from(weight)).sum();
-        if total > 0 {
-            // A step coprime to the total visits every residue once in a cycle of turns, so the shares are exact,
-            // and one far from 1 keeps equal answers from following each other. 7919 is prime.
-            let step = if total.is_multiple_of(7919) { 1 } else { 7919 };
-            let mut draw = turn.wrapping_mul(step) % total;
-            for (value, &weight) in self.values.iter().zip(&self.weights) {
-                if draw < u64::from(weight) {
-                    return vec![value.clone()];
-                }
-                draw -= u64::from(weight);
-            }
-        }
-        let first = (turn % self.values.len() as u64) as usize;
-        if self.rtype == RecordType::CNAME {
-            return vec![self.values[first].clone()]; // several CNAMEs: one in each answer
-        }
-        let mut values = self.values.clone();
-        if matches!(self.rtype, RecordType::A | RecordType::AAAA) {
-            values.rotate_left(first);
-        }
-        values
+    pub fn pick(&self, turn: u64) -> impl Iterator<Item = &RData> {
+        let count = self.values.len() as u64;
+        let first = turn.checked_rem(count).unwrap_or(0) as usize;
+        let drawn = match (self.order(), self.draw(turn)) {
+            (Order::Drawn, Some(place)) => Some(place),
+            (Order::Drawn, None) => Some(first), // several CNAMEs: one in each answer
+            _ => None,
+        };
+        let (first, others) = match (drawn, self.order()) {
+            (Some(place), _) => (&self.values[place..=place], &[][..]),
+            (None, Order::Rotating) => (&self.values[first..], &self.values[..first]),
+            (None, _) => (&self.values[..], &[][..]),
+        };
+        first.iter().chain(others)
+    }
+
+    /// The place of the value that a turn draws; nothing for a set without weights.
+    fn draw(&self, turn: u64) -> Option<usize> {
+        let total = u64::from(*self.shares.last()?);
+        // A step coprime to the total visits every residue once in a cycle of turns, so the shares are exact,
+        // and one far from 1 keeps equal answers from following each other. 7919 is prime.
+        let step = if total.is_multiple_of(7919) { 1 } else { 7919 };
+        let draw = turn.wrapping_mul(step).checked_rem(total)?;
+        Some(self.shares.partition_point(|&share| u64::from(share) <= draw))
     }
 
     /// Whether [`Rrset::pick`] gives the same every time.
     pub fn order(&self) -> Order {
-        let drawn = self.weights.iter().any(|&weight| weight > 0) || self.rtype == RecordType::CNAME;
+        let drawn = self.shares.last().is_some_and(|&total| total > 0) || self.rtype == RecordType::CNAME;
         match (self.values.len(), self.rtype) {
             (0 | 1, _) => Order::Fixed,
             _ if drawn => Order::Drawn,
@@ -390,7 +390,8 @@ fn gather(sets: &mut Vec<Gathered>, record: ZoneRecord, index: usize) -> Result<
     }
     let Some(set) = sets.iter_mut().find(|set| set.rrset.rtype == rtype) else {
         let weights = record.weight.into_iter().collect();
-        let rrset = Rrset { rtype, ttl: record.ttl, values: vec![record.data], weights };
+        let shares = record.weight.into_iter().map(u32::from).collect();
+        let rrset = Rrset { rtype, ttl: record.ttl, values: vec![record.data], weights, shares };
         sets.push(Gathered { rrset, first: index });
         return Ok(());
     };
@@ -403,6 +404,8 @@ fn gather(sets: &mut Vec<Gathered>, record: ZoneRecord, index: usize) -> Result<
     set.rrset.ttl = set.rrset.ttl.min(record.ttl);
     set.rrset.values.push(record.data);
     set.rrset.weights.extend(record.weight);
+    let total = set.rrset.shares.last().copied().unwrap_or(0);
+    set.rrset.shares.extend(record.weight.map(|weight| total.saturating_add(u32::from(weight))));
     Ok(())
 }
 
@@ -439,7 +442,13 @@ pub(crate) fn soa_data(serial: u32) -> SOA {
 
 /// A one-value set with the negative TTL.
 pub(super) fn synthesised(data: RData) -> Rrset {
-    Rrset { rtype: data.record_type(), ttl: NEGATIVE_TTL, values: vec![data], weights: Vec::new() }
+    Rrset {
+        rtype: data.record_type(),
+        ttl: NEGATIVE_TTL,
+        values: vec![data],
+        weights: Vec::new(),
+        shares: Vec::new(),
+    }
 }
 
 /// `localhost.`

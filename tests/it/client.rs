@@ -111,13 +111,13 @@ impl Reply {
         let flags: String =
             flags.iter().filter(|(_, set)| *set).map(|(flag, _)| format!(" {flag}")).collect();
         let mut lines = vec![format!("{}{flags}", show_rcode(head.response_code))];
-        lines.extend(self.message.answers.iter().map(show_record));
-        lines.extend(self.message.authorities.iter().map(|record| {
-            let line = show_record(record);
-            // of a SOA the owner counts; what is in it is the zone's business
-            format!("authority {}", line.split_once(" SOA").map_or(line.as_str(), |(head, _)| head))
-                + if line.contains(" SOA ") { " SOA" } else { "" }
-        }));
+        lines.extend(self.message.answers.iter().map(|record| show_shortly(record, &["RRSIG"])));
+        // of a SOA or a proof the owner counts; what is in it is the zone's business
+        lines.extend(
+            self.message.authorities.iter().map(|record| {
+                format!("authority {}", show_shortly(record, &["SOA", "RRSIG", "NSEC", "NSEC3"]))
+            }),
+        );
         lines.extend(self.ede().map(|code| format!("ede {code}")));
         lines
     }
@@ -147,6 +147,13 @@ impl Reply {
     pub fn rcode(&self) -> ResponseCode {
         self.message.metadata.response_code
     }
+}
+
+/// A record without its data where the type is one of these.
+fn show_shortly(record: &Record, types: &[&str]) -> String {
+    let line = show_record(record);
+    let words: Vec<&str> = line.splitn(4, ' ').collect();
+    if types.contains(&words[2]) { words[..3].join(" ") } else { line }
 }
 
 /// `owner ttl type value`.

@@ -98,16 +98,25 @@ impl World<'_> {
         let screening = Screening { allowed, version_bind: self.published.version_bind };
         let turn = self.turn;
         self.turn += 1;
-        let answer =
-            screen(&question, screening).unwrap_or_else(|| self.resolve(&request, &question, ask, turn));
+        let answer = screen(&question, screening)
+            .unwrap_or_else(|| self.resolve(&request, &question, ask, turn, over_tcp));
         finish(&request, &answer, own)
     }
 
-    fn resolve(&mut self, request: &Request, question: &Question, ask: &Ask, turn: u64) -> Answer {
+    fn resolve(
+        &mut self,
+        request: &Request,
+        question: &Question,
+        ask: &Ask,
+        turn: u64,
+        over_tcp: bool,
+    ) -> Answer {
         let flags =
             QueryFlags { dnssec_ok: request.dnssec_ok(), checking_disabled: request.checking_disabled };
         let view = self.published.catalog.view(ask.client).clone();
-        let mut chain = Chain::start(&view, question, flags, turn);
+        let limit = reply::udp_limit(request, self.published.udp_payload);
+        let limit = if over_tcp { reply::TCP } else { limit };
+        let mut chain = Chain::start(&view, question, flags, turn).within(limit);
         let mut heard: Vec<(GroupKey, NameKey, Arc<Slot>)> = Vec::new();
         loop {
             let fetch = match chain.step() {

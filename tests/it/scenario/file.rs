@@ -216,7 +216,7 @@ fn record(words: &[&str]) -> Option<Record> {
     Some(Record::from_rdata(parse(owner).ok()?, ttl.parse().ok()?, data))
 }
 
-/// `at 0s 127.0.0.1 asks name type [+norec] [+do] [+cd] [+ad] [+noedns] [+tcp] [+once]`.
+/// `at 0s 127.0.0.1 asks name type [+norec] [+do] [+cd] [+ad] [+noedns] [+bufsize=N] [+tcp] [+once]`.
 fn step(words: &[&str], line: usize) -> Option<Step> {
     let ["at", at, client, "asks", name, rtype, options @ ..] = words else { return None };
     let mut step = Step {
@@ -237,7 +237,7 @@ fn step(words: &[&str], line: usize) -> Option<Step> {
             "+noedns" => step.ask.edns = None,
             "+tcp" => step.over_tcp = true,
             "+once" => step.once = true,
-            _ => return None,
+            other => step.ask.edns = Some(other.strip_prefix("+bufsize=")?.parse().ok()?),
         }
     }
     Some(step)

@@ -1,0 +1,197 @@
+//! The answer and authority sections of a message in the making: each record once (RFC 2181 section 5), and no more
+//! records than the message can hold, so that a large set is unpacked only as far as it is sent.
+
+use super::cache::{Entry, PackedRecord};
+use super::name::NameKey;
+use super::record;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use std::collections::HashSet;
+
+/// RRSIG, NSEC and NSEC3 (RFC 4034, RFC 5155): they go only to clients that asked for them, by DO or by type.
+const DNSSEC: [u16; 3] = [46, 47, 50];
+
+/// Octets of a record beside its data, at least: an owner of one octet, type, class, TTL and length.
+const RECORD_HEAD: usize = 11;
+
+/// The two sections.
+#[derive(Debug)]
+pub(super) struct Sections {
+    /// The answer section.
+    pub(super) answers: Vec<Record>,
+    /// The authority section.
+    pub(super) authority: Vec<Record>,
+    /// Octets that further records may take, as short as they can be written.
+    room: usize,
+    /// Records were left out.
+    left_out: bool,
+    /// The records so far, once they may be met again.
+    seen: Option<HashSet<Vec<u8>>>,
+}
+
+/// Which records of an entry are taken, and how.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'w> {
+    /// The name that the entry is about, in the client's case.
+    pub(super) name: &'w Name,
+    /// The type asked for.
+    pub(super) rtype: RecordType,
+    /// The client sent DO.
+    pub(super) dnssec_ok: bool,
+    /// The TTL of all records.
+    pub(super) ttl: u32,
+    /// Rotates a set of addresses; nothing keeps its order.
+    pub(super) turn: Option<u64>,
+}
+
+impl Sections {
+    /// Empty sections for a message in which records can take so many octets.
+    pub(super) fn new(room: usize) -> Self {
+        Self { answers: Vec::new(), authority: Vec::new(), room, left_out: false, seen: None }
+    }
+
+    /// Records in both sections.
+    pub(super) fn lengths(&self) -> (usize, usize) {
+        (self.answers.len(), self.authority.len())
+    }
+
+    /// True when records were left out for want of room.
+    pub(super) fn left_out(&self) -> bool {
+        self.left_out
+    }
+
+    /// Takes all records out again.
+    pub(super) fn clear(&mut self) {
+        (self.answers, self.authority, self.seen, self.left_out) = (Vec::new(), Vec::new(), None, false);
+    }
+
+    /// Appends a record to the answer section while there is room.
+    pub(super) fn answer(&mut self, name: &Name, ttl: u32, data: &RData) {
+        if self.fits(shortest(data)) {
+            self.answers.push(Record::from_rdata(name.clone(), ttl, data.clone()));
+        }
+    }
+
+    /// Appends a record to the authority section while there is room.
+    pub(super) fn authority(&mut self, name: &Name, ttl: u32, data: &RData) {
+        if self.fits(shortest(data)) {
+            self.authority.push(Record::from_rdata(name.clone(), ttl, data.clone()));
+        }
+    }
+
+    /// Appends the records of an entry that `keep` takes. How many addresses rotate, if several do.
+    pub(super) fn take<'e>(
+        &mut self,
+        entry: &'e Entry,
+        wanted: Wanted<'_>,
+        keep: impl Fn(&PackedRecord<'e>) -> bool,
+    ) -> Option<usize> {
+        let visible = |record: &PackedRecord<'_>| {
+            wanted.dnssec_ok || record.rtype == wanted.rtype || !DNSSEC.contains(&u16::from(record.rtype))
+        };
+        let kept = entry.packed_answers().filter(|record| visible(record) && keep(record));
+        let set = match wanted.turn {
+            Some(_) => kept.clone().take_while(|record| record.rtype == wanted.rtype).count(),
+            None => 0,
+        };
+        let first = wanted.turn.unwrap_or(0).checked_rem(set as u64).unwrap_or(0) as usize;
+        let rotated = kept.clone().take(set).skip(first).chain(kept.clone().take(first));
+        for record in rotated.chain(kept.skip(set)) {
+            if !self.take_one(record, wanted, false) {
+                break;
+            }
+        }
+        // proofs beside an answer are for those who sent DO, whatever type they asked for
+        let visible =
+            |record: &PackedRecord<'_>| wanted.dnssec_ok || !DNSSEC.contains(&u16::from(record.rtype));
+        for record in entry.packed_authority().filter(visible) {
+            if !self.take_one(record, wanted, true) {
+                break;
+            }
+        }
+        (set > 1).then_some(set)
+    }
+
+    /// Appends a packed record if it is not there yet; false when there is no room for more.
+    fn take_one(&mut self, record: PackedRecord<'_>, wanted: Wanted<'_>, authority: bool) -> bool {
+        if self.is_repeated(&record, wanted.name, authority) {
+            return true;
+        }
+        if !self.fits(shortest_packed(&record)) {
+            return false;
+        }
+        if let Some(record) = record.unpack(wanted.name, wanted.ttl) {
+            if authority { self.authority.push(record) } else { self.answers.push(record) }
+        }
+        true
+    }
+
+    /// True for a record that an earlier hop brought. An entry has each of its records once, so the first hop needs
+    /// no look; nor do records of the hop's own name, unless others were seen: a chain visits a name once.
+    fn is_repeated(&mut self, record: &PackedRecord<'_>, name: &Name, authority: bool) -> bool {
+        if self.seen.is_none() {
+            let apart = authority || record.owner.is_some();
+            if !apart || (self.answers.is_empty() && self.authority.is_empty()) {
+                return false;
+            }
+            let key = |(record, authority): (&Record, bool)| {
+                let data = record::to_wire(&record.data);
+                key(NameKey::of(&record.name).wire(), record.record_type(), &data, authority)
+            };
+            let answers = self.answers.iter().map(|record| (record, false));
+            self.seen =
+                Some(answers.chain(self.authority.iter().map(|record| (record, true))).map(key).collect());
+        }
+        let Some(seen) = &mut self.seen else { return false };
+        let key = match record.owner {
+            Some(owner) => key(owner, record.rtype, record.data, authority),
+            None => key(NameKey::of(name).wire(), record.rtype, record.data, authority),
+        };
+        !seen.insert(key)
+    }
+
+    /// Takes the room for a record; false when there is none, and then for none that follows.
+    fn fits(&mut self, octets: usize) -> bool {
+        if self.left_out || octets > self.room {
+            self.left_out = true;
+            return false;
+        }
+        self.room -= octets;
+        true
+    }
+}
+
+/// What tells records apart: section, owner, type and data.
+fn key(owner: &[u8], rtype: RecordType, data: &[u8], authority: bool) -> Vec<u8> {
+    let mut key = Vec::with_capacity(owner.len() + data.len() + 3);
+    key.push(u8::from(authority));
+    key.extend_from_slice(owner);
+    key.extend(u16::from(rtype).to_be_bytes());
+    key.extend_from_slice(data);
+    key
+}
+
+/// Octets of a record at least, however well its names are compressed.
+fn shortest(data: &RData) -> usize {
+    RECORD_HEAD
+        + match data {
+            RData::A(_) => 4,
+            RData::AAAA(_) => 16,
+            RData::TXT(txt) => txt.txt_data.iter().map(|part| 1 + part.len()).sum(),
+            _ => 1,
+        }
+}
+
+/// The same of a packed record.
+fn shortest_packed(record: &PackedRecord<'_>) -> usize {
+    RECORD_HEAD
+        + match record.rtype {
+            RecordType::CNAME | RecordType::NS | RecordType::PTR => 1,
+            RecordType::MX => 3,
+            RecordType::SOA => 22,
+            _ => record.data.len(),
+        }
+}
+
+#[cfg(test)]
+#[path = "sections_tests.rs"]
+mod tests;
