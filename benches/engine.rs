@@ -12,7 +12,7 @@ use pvtzd::engine::cache::{CacheKey, Entry, Lifetimes, Moment, Outcome, QueryFla
 use pvtzd::engine::catalog::{Catalog, CatalogSpec, GroupKey, Scope, View};
 use pvtzd::engine::chain::{Chain, Step};
 use pvtzd::engine::decide::decide;
-use pvtzd::engine::lane::{Glance, LaneKey, Prepared};
+use pvtzd::engine::lane::{Glance, LaneKey, Making, Prepared};
 use pvtzd::engine::name::{NameKey, parse};
 use pvtzd::engine::reading;
 use pvtzd::engine::record::parse_value;
@@ -131,7 +131,8 @@ fn lane(bencher: Bencher<'_, '_>, names: usize) {
         let answer = answer(view, &question, &entry(&name));
         let message = finish(&request, &answer, TCP, 1232);
         Glance::at(&packet, 0, &mut key).unwrap();
-        answers.insert(&key, Prepared::of(&key, &message, &answer, 0, 1, NOW, 0).unwrap());
+        let making = Making { turn: 0, limit: TCP, generation: 1, now: NOW, mark: 0 };
+        answers.insert(&key, Prepared::of(&key, &message, &answer, making).unwrap());
         packets.push(packet);
     }
     assert_eq!(answers.len(), names);
@@ -141,7 +142,8 @@ fn lane(bencher: Bencher<'_, '_>, names: usize) {
         let glance = Glance::at(packets.next(), 0, &mut key).unwrap();
         let prepared = answers.get(&key).unwrap();
         assert!(prepared.holds(1, NOW));
-        prepared.write(&glance, NOW, 0, &mut out);
+        assert!(prepared.serves(&glance, 1232));
+        prepared.write(&glance, 1232, NOW, 0, &mut out);
         out.len()
     });
 }

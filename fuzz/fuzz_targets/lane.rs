@@ -8,10 +8,10 @@ use pvtzd::engine::answer::Answer;
 use pvtzd::engine::cache::{Entry, Moment, Outcome, QueryFlags, seconds_left};
 use pvtzd::engine::catalog::{Catalog, CatalogSpec, Scope};
 use pvtzd::engine::chain::{Chain, Fetch, Step};
-use pvtzd::engine::lane::{Glance, LaneKey, Prepared};
+use pvtzd::engine::lane::{Glance, LaneKey, Making, Prepared};
 use pvtzd::engine::name::parse;
 use pvtzd::engine::record::parse_value;
-use pvtzd::engine::reply::{TCP, finish, udp_limit};
+use pvtzd::engine::reply::{TCP, finish, finish_prepared, udp_limit};
 use pvtzd::engine::request::{Admission, Question, Request};
 use pvtzd::engine::screen::{Screening, screen};
 use pvtzd::engine::zone::{Zone, ZoneMode, ZoneRecord, ZoneSpec};
@@ -96,20 +96,25 @@ fuzz_target!(|packet: &[u8]| {
     let (first, second) = (u64::from(packet[1] >> 4), u64::from(packet[1] & 15));
     let (asked, its_question) = accept(&other);
     let answer = long_way(&asked, &its_question, made, first);
-    let message = finish(&asked, &answer, TCP, 1232);
-    let Some(prepared) = Prepared::of(&key, &message, &answer, first, 1, made, 0) else { return };
+    // Kept as it was sent over TCP or, if nothing rotates, over UDP: cut where it does not fit.
+    let limit = if packet[1] & 1 == 0 || answer.rotation.is_some() { TCP } else { udp_limit(&asked, 1232) };
+    let message = finish(&asked, &answer, limit, 1232);
+    let making = Making { turn: first, limit, generation: 1, now: made, mark: 0 };
+    let Some(prepared) = Prepared::of(&key, &message, &answer, making) else { return };
     assert!(prepared.is_for(&long) && prepared.holds(1, made) && !prepared.holds(2, made));
     if !prepared.holds(1, served) {
         return;
     }
-    for limit in [udp_limit(&request, 1232), TCP] {
-        let long = finish(&request, &long_way(&request, &question, served, second), limit, 1232);
-        let length = prepared.length(&glance);
-        assert_eq!(length <= limit, long[2] & 2 == 0, "{length} octets for {limit}");
-        if length <= limit {
+    for limit in [512, udp_limit(&request, 1232), TCP] {
+        let answer = long_way(&request, &question, served, second);
+        let long = finish(&request, &answer, limit, 1232);
+        if prepared.serves(&glance, limit) {
             let mut fast = Vec::new();
-            prepared.write(&glance, served, second, &mut fast);
+            prepared.write(&glance, limit, served, second, &mut fast);
             assert_eq!(fast, long, "both lanes give the same octets");
+        }
+        if let Some(kept) = finish_prepared(&request, &prepared, (served, second), limit, 1232) {
+            assert_eq!(kept, long, "a kept answer is the answer");
         }
     }
 });

@@ -10,6 +10,7 @@ use super::cache::{Moment, seconds_left};
 use super::name::wire_length;
 use super::request::{ClientEdns, Question, Request};
 use super::wire;
+use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::DNSClass;
 use std::sync::Arc;
 
@@ -60,9 +61,9 @@ impl LaneKey {
         &self.bytes[NAME..self.length]
     }
 
-    /// The key of a query that came the long way; nothing if its like never comes the fast way.
+    /// The key of a query that came the long way; nothing for a class other than IN.
     pub fn of(request: &Request, question: &Question, view: u32) -> Option<Self> {
-        if !request.recursion_desired || question.class != DNSClass::IN {
+        if question.class != DNSClass::IN {
             return None;
         }
         let mut key = Self::default();
@@ -154,6 +155,19 @@ struct Rotation {
     count: u16,
 }
 
+impl Rotation {
+    /// Where the set begins and ends.
+    fn span(self) -> (usize, usize) {
+        let at = usize::from(self.at);
+        (at, at + usize::from(self.length) * usize::from(self.count))
+    }
+
+    /// The octets by which a turn moves it.
+    fn octets(self, turn: u64) -> usize {
+        turn.checked_rem(u64::from(self.count)).unwrap_or(0) as usize * usize::from(self.length)
+    }
+}
+
 /// A finished answer, less what differs from client to client.
 ///
 /// All of it lies in one piece of memory, in the order in which it is read, because there are many and each is
@@ -168,40 +182,75 @@ struct Rotation {
 /// | 2 | how many TTLs are counted down |
 /// | 2 | octets of the key |
 /// | 4 | what the shell counts it for |
+/// | 2 | where it was cut: the octets that its sections could take |
 /// | … | the key |
 /// | 10 each | a TTL: when it is zero, and its place behind the question |
-/// | … | everything behind the question |
+/// | … | everything behind the question; of a cut answer as many records as could be sent |
 #[derive(Clone, Debug)]
 pub struct Prepared(Arc<[u8]>);
 
 /// Octets of a [`Prepared`] before its key.
-const FIXED: usize = 36;
+const FIXED: usize = 38;
 
 /// Octets of a TTL to count down.
 const COUNTDOWN: usize = 10;
 
+/// Octets of an OPT record without options.
+const OPT: usize = 11;
+
+/// TC in the third octet of a header.
+const TC: u8 = 2;
+
+/// How an answer was made that is to be kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Making {
+    /// What it was rotated by.
+    pub turn: u64,
+    /// The size that its message was made for.
+    pub limit: usize,
+    /// The catalog under which it was made.
+    pub generation: u32,
+    /// When it was made.
+    pub now: Moment,
+    /// What it is to be counted for: the engine only keeps it.
+    pub mark: u32,
+}
+
+/// What [`Prepared::append`] appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Records of the answer section.
+    pub answers: u16,
+    /// Records of the authority section.
+    pub authority: u16,
+    /// There are more.
+    pub cut: bool,
+}
+
 impl Prepared {
-    /// Keeps the message that `finish` made of an answer; nothing when it must not be kept: it was cut, may be
-    /// another next time, or holds no longer. `turn` is what the answer was rotated by, `mark` what it is to be
-    /// counted for: the engine only keeps it.
-    pub fn of(
-        key: &LaneKey,
-        message: &[u8],
-        answer: &Answer,
-        turn: u64,
-        generation: u32,
-        now: Moment,
-        mark: u32,
-    ) -> Option<Self> {
+    /// Keeps the message that `finish` made of an answer; nothing when it must not be kept: it may be another next
+    /// time, holds no longer, or was cut although its records rotate. What was cut is kept
+    /// for messages that are no larger.
+    pub fn of(key: &LaneKey, message: &[u8], answer: &Answer, making: Making) -> Option<Self> {
         let holdings = answer.holdings.as_ref()?;
         let header: &[u8; HEADER] = message.first_chunk()?;
-        let (question_end, places) = wire::places(message)?;
-        let counts = |at: usize| usize::from(u16::from_be_bytes([header[at], header[at + 1]]));
-        let whole = (counts(6), counts(8)) == (answer.answers.len(), answer.authority.len());
+        let (question_end, mut places) = wire::places(message)?;
         let until = holdings.iter().filter_map(|holding| holding.due).min().unwrap_or(Moment(u64::MAX));
-        if header[2] & 2 != 0 || !whole || answer.error.is_some() || until <= now {
+        let is_cut = header[2] & TC != 0;
+        if (is_cut && answer.rotation.is_some()) || answer.error.is_some() || until <= making.now {
             return None;
         }
+        let opt = if header[11] == 1 { Some(places.pop()?) } else { None };
+        let end = opt.map_or(message.len(), |opt| opt.start);
+        let opt = opt.map_or(&[][..], |opt| message.get(opt.start..opt.start + OPT - 2).unwrap_or_default());
+        let whole = (u16_at(header, 6), u16_at(header, 8)) == (answer.answers.len(), answer.authority.len());
+        if !whole && !is_cut {
+            return None;
+        }
+        let reach = match is_cut {
+            true => making.limit.checked_sub(question_end + message.len() - end)?,
+            false => 0,
+        };
         let behind = |at: usize| u16::try_from(at - question_end).ok();
         let mut countdowns = Vec::new();
         for (place, expires) in places.iter().zip(expiries(holdings, whole_count(answer))?) {
@@ -210,7 +259,7 @@ impl Prepared {
                 countdowns.extend(behind(place.ttl)?.to_be_bytes());
             }
         }
-        let mut tail = message[question_end..].to_vec();
+        let mut tail = message[question_end..end].to_vec();
         let rotation = match answer.rotation {
             None => Rotation { at: 0, length: 0, count: 0 },
             Some((first, count)) => {
@@ -222,19 +271,24 @@ impl Prepared {
                 let (length, count) = (u16::try_from(length).ok()?, u16::try_from(count).ok()?);
                 let rotation = Rotation { at: behind(set[0].start)?, length, count };
                 // kept in the order of turn 0
-                rotate(&mut tail, rotation, u64::from(count) - turn % u64::from(count));
+                rotate(&mut tail, rotation, u64::from(count) - making.turn % u64::from(count));
                 rotation
             }
         };
+        if !opt.is_empty() {
+            tail.extend_from_slice(opt);
+            tail.extend([0, 0]); // a cookie was for one client
+        }
         let mut bytes = Vec::with_capacity(FIXED + key.length + countdowns.len() + tail.len());
         bytes.extend(until.0.to_be_bytes());
-        bytes.extend(generation.to_be_bytes());
+        bytes.extend(making.generation.to_be_bytes());
         bytes.extend(&header[2..]);
         let counted = u16::try_from(countdowns.len() / COUNTDOWN).ok()?;
         for number in [rotation.at, rotation.length, rotation.count, counted, key.length as u16] {
             bytes.extend(number.to_be_bytes());
         }
-        bytes.extend(mark.to_be_bytes());
+        bytes.extend(making.mark.to_be_bytes());
+        bytes.extend(u16::try_from(reach).ok()?.to_be_bytes());
         bytes.extend(key.bytes());
         bytes.extend(countdowns);
         bytes.extend(tail);
@@ -258,31 +312,108 @@ impl Prepared {
         self.u16(26) > 0
     }
 
-    /// Octets of the answer to a query.
-    pub fn length(&self, glance: &Glance<'_>) -> usize {
-        glance.head.len() + self.0.len() - self.tail_at()
+    /// True when it serves a query whose answer may have so many octets.
+    pub fn serves(&self, glance: &Glance<'_>, limit: usize) -> bool {
+        !self.is_cut() || limit <= glance.head.len() + usize::from(self.reach()) + self.opt().len()
     }
 
-    /// Appends the answer for one client to `out`.
-    pub fn write(&self, glance: &Glance<'_>, now: Moment, turn: u64, out: &mut Vec<u8>) {
+    /// Appends the answer for one client to `out`, at most `limit` octets; [`Self::serves`] says whether it can.
+    pub fn write(&self, glance: &Glance<'_>, limit: usize, now: Moment, turn: u64, out: &mut Vec<u8>) {
         let start = out.len();
-        let tail_at = self.tail_at();
+        let tail = &self.0[self.tail_at()..];
         out.extend_from_slice(glance.head);
         out[start + 2..start + HEADER].copy_from_slice(&self.0[12..22]);
+        if !self.rotates() && glance.head.len() + tail.len() <= limit {
+            let behind = out.len();
+            out.extend_from_slice(tail);
+            self.count_down(&mut out[behind..], now);
+            return;
+        }
+        let opt = self.opt();
+        let room = limit.saturating_sub(glance.head.len() + opt.len()).min(self.room());
+        if let Some(sent) = self.append(room, now, turn, out) {
+            out[start + 2] |= if sent.cut { TC } else { 0 };
+            out[start + 6..start + 8].copy_from_slice(&sent.answers.to_be_bytes());
+            out[start + 8..start + 10].copy_from_slice(&sent.authority.to_be_bytes());
+        }
+        out.extend_from_slice(opt);
+    }
+
+    /// Appends answer and authority section, in at most `room` octets. Nothing when it was cut to less.
+    pub fn append(&self, room: usize, now: Moment, turn: u64, out: &mut Vec<u8>) -> Option<Sent> {
+        let sections = &self.0[self.tail_at()..self.0.len() - self.opt().len()];
+        let (answers, authority) = (self.u16(16), self.u16(18));
+        if room > self.room() {
+            return None;
+        }
+        let rotation = self.rotation();
+        let (end, sent) = match sections.len() <= room {
+            true => (sections.len(), Sent { answers, authority, cut: self.is_cut() }),
+            false => {
+                let (end, records) = front(sections, rotation, room);
+                let first = records.min(answers);
+                (end, Sent { answers: first, authority: records - first, cut: true })
+            }
+        };
         let behind = out.len();
-        out.extend_from_slice(&self.0[tail_at..]);
-        let tail = &mut out[behind..];
-        let countdowns = &self.0[FIXED + usize::from(self.u16(30))..tail_at];
+        let (set_at, set_end) = rotation.span();
+        if rotation.count == 0 || end <= set_at {
+            out.extend_from_slice(&sections[..end]);
+        } else {
+            let set = &sections[set_at..set_end];
+            let (shown, by) = (end.min(set_end) - set_at, rotation.octets(turn));
+            let begins = &set[by..][..shown.min(set.len() - by)];
+            out.extend_from_slice(&sections[..set_at]);
+            out.extend_from_slice(begins);
+            out.extend_from_slice(&set[..shown - begins.len()]);
+            out.extend_from_slice(&sections[set_at + shown..end]);
+        }
+        self.count_down(&mut out[behind..], now);
+        Some(sent)
+    }
+
+    /// Writes what is left of each TTL.
+    fn count_down(&self, tail: &mut [u8], now: Moment) {
+        let countdowns = &self.0[FIXED + usize::from(self.u16(30))..self.tail_at()];
         for countdown in countdowns.as_chunks::<COUNTDOWN>().0 {
             let &[a, b, c, d, e, f, g, h, high, low] = countdown;
             let left = seconds_left(Moment(u64::from_be_bytes([a, b, c, d, e, f, g, h])), now);
             let at = usize::from(u16::from_be_bytes([high, low]));
-            tail[at..at + 4].copy_from_slice(&left.to_be_bytes());
+            let Some(ttl) = tail.get_mut(at..at + 4) else { return }; // the rest was cut off
+            ttl.copy_from_slice(&left.to_be_bytes());
         }
-        let rotation = Rotation { at: self.u16(22), length: self.u16(24), count: self.u16(26) };
-        if rotation.count > 0 {
-            rotate(tail, rotation, turn % u64::from(rotation.count));
-        }
+    }
+
+    /// Code and flags alone.
+    pub fn bare_answer(&self) -> Answer {
+        let mut answer = Answer::code(ResponseCode::from(0, self.rcode()), None);
+        answer.authoritative = self.0[12] & 4 != 0;
+        answer.authentic = self.0[13] & 0x20 != 0;
+        answer
+    }
+
+    /// True when there are records that it does not have.
+    fn is_cut(&self) -> bool {
+        self.0[12] & TC != 0
+    }
+
+    /// The octets for which its sections can be used.
+    fn room(&self) -> usize {
+        if self.is_cut() { usize::from(self.reach()) } else { usize::MAX }
+    }
+
+    fn reach(&self) -> u16 {
+        self.u16(36)
+    }
+
+    fn rotation(&self) -> Rotation {
+        Rotation { at: self.u16(22), length: self.u16(24), count: self.u16(26) }
+    }
+
+    /// Its OPT record, if the client has one.
+    fn opt(&self) -> &[u8] {
+        let length = if self.0[21] == 1 { OPT } else { 0 };
+        &self.0[self.0.len() - length..]
     }
 
     /// What it is counted for.
@@ -310,6 +441,32 @@ impl Prepared {
     }
 }
 
+/// How many records from the front take at most `room` octets: where the last ends, and their number. The records of a
+/// rotating set have one length.
+fn front(sections: &[u8], rotation: Rotation, room: usize) -> (usize, u16) {
+    let (mut at, mut records) = (0, 0);
+    let (set_at, _) = rotation.span();
+    loop {
+        if rotation.count > 0 && at == set_at {
+            let length = usize::from(rotation.length.max(1));
+            let count = ((room - at) / length).min(usize::from(rotation.count));
+            (at, records) = (at + count * length, records + count as u16);
+            if count < usize::from(rotation.count) {
+                return (at, records);
+            }
+        }
+        match wire::record_end(sections, at) {
+            Some(end) if end <= room => (at, records) = (end, records + 1),
+            _ => return (at, records),
+        }
+    }
+}
+
+/// A number of 16 bits in a header.
+fn u16_at(header: &[u8; HEADER], at: usize) -> usize {
+    usize::from(u16::from_be_bytes([header[at], header[at + 1]]))
+}
+
 /// All records of an answer.
 fn whole_count(answer: &Answer) -> usize {
     answer.answers.len() + answer.authority.len()
@@ -329,10 +486,8 @@ fn expiries(holdings: &[Holding], records: usize) -> Option<Vec<Option<Moment>>>
 
 /// Rotates a set of records of equal length to the left.
 fn rotate(tail: &mut [u8], rotation: Rotation, by: u64) {
-    let (at, length) = (usize::from(rotation.at), usize::from(rotation.length));
-    let set = &mut tail[at..at + length * usize::from(rotation.count)];
-    let by = (by % u64::from(rotation.count)) as usize;
-    set.rotate_left(by * length);
+    let (at, end) = rotation.span();
+    tail[at..end].rotate_left(rotation.octets(by));
 }
 
 #[cfg(test)]

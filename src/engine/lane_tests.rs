@@ -4,12 +4,14 @@ use super::*;
 use crate::engine::cache::{Entry, Outcome, QueryFlags};
 use crate::engine::catalog::{Catalog, CatalogSpec, Scope};
 use crate::engine::chain::{Chain, Step};
+use crate::engine::cookie::ClientCookie;
 use crate::engine::name::{NameKey, parse};
 use crate::engine::record::parse_value;
-use crate::engine::reply::{finish, udp_limit};
+use crate::engine::reply::{TCP, finish, finish_prepared, udp_limit};
 use crate::engine::request::Admission;
 use crate::engine::zone::{Zone, ZoneMode, ZoneRecord, ZoneSpec};
-use hickory_proto::rr::{RData, Record, RecordType};
+use hickory_proto::rr::rdata::{CNAME, NULL};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -24,10 +26,20 @@ fn catalog() -> Catalog {
         ("set.p.example", RecordType::A, "10.0.0.2"),
         ("set.p.example", RecordType::A, "10.0.0.3"),
         ("alias.p.example", RecordType::CNAME, "set.p.example"),
+        ("crowded.p.example", RecordType::CNAME, "crowd.p.example"),
         ("mx.p.example", RecordType::MX, "10 mail.p.example"),
     ] {
         let data = parse_value(rtype, value).unwrap();
         spec.records.push(ZoneRecord { owner: parse(owner).unwrap(), ttl: 60, data, weight: None });
+    }
+    for i in 0..400 {
+        let data = parse_value(RecordType::A, &format!("10.1.{}.{}", i / 256, i % 256)).unwrap();
+        spec.records.push(ZoneRecord {
+            owner: parse("crowd.p.example").unwrap(),
+            ttl: 60,
+            data,
+            weight: None,
+        });
     }
     let zone = Arc::new(Zone::build(spec, 1).unwrap());
     Catalog::build(CatalogSpec { zones: vec![(zone, Scope::Everyone)], ..Default::default() }).unwrap()
@@ -53,14 +65,59 @@ fn entry(name: &NameKey) -> Entry {
             false,
             START,
         ),
+        "long.test" => {
+            let text = |i: u8| parse_value(RecordType::TXT, &format!("{i}{}", "x".repeat(100))).unwrap();
+            let records: Vec<_> = (0..60).map(|i| Record::from_rdata(owner.clone(), 0, text(i))).collect();
+            Entry::new(Outcome::Rrset, name, &records, &[], 100, true, START)
+        }
+        // an alias with proofs, to a denial that has the same and more
+        "hop.test" => {
+            let target = parse("denied.test").unwrap();
+            let alias = Record::from_rdata(owner, 0, RData::CNAME(CNAME(target.clone())));
+            Entry::new(Outcome::Alias(target), name, &[alias], &proofs(3), 300, true, START)
+        }
+        "denied.test" => Entry::new(Outcome::NxDomain, name, &[], &proofs(5), 77, true, START),
+        "signed.test" => {
+            Entry::new(Outcome::Rrset, name, &[a(1), a(2), signature(&owner)], &proofs(4), 300, true, START)
+        }
         _ => Entry::new(Outcome::Rrset, name, &[a(1)], &[], 100, true, START),
     }
 }
 
-/// The long way, without its I/O.
+/// A signature, as far as anybody here looks at it.
+fn signature(owner: &Name) -> Record {
+    let data = NULL::with(vec![7; 90]);
+    Record::from_rdata(owner.clone(), 0, RData::Unknown { code: RecordType::from(46), rdata: data })
+}
+
+/// A SOA and so many proofs of a denial.
+fn proofs(count: u8) -> Vec<Record> {
+    let soa = RData::SOA(crate::engine::zone::soa_data(7));
+    let nsec = |i: u8| {
+        let data = RData::Unknown { code: RecordType::from(47), rdata: NULL::with(vec![i; 60]) };
+        let owner = parse(&format!("n{i}.test")).unwrap();
+        [signature(&owner), Record::from_rdata(owner, 0, data)]
+    };
+    let soa = Record::from_rdata(parse("test").unwrap(), 0, soa);
+    std::iter::once(soa).chain((0..count).flat_map(nsec)).collect()
+}
+
+/// The long way, without its I/O, with all records.
 fn long_way(catalog: &Catalog, request: &Request, question: &Question, now: Moment, turn: u64) -> Answer {
+    within(catalog, request, question, (now, turn), usize::MAX)
+}
+
+/// The same with no more records than a message of this size can hold.
+fn within(
+    catalog: &Catalog,
+    request: &Request,
+    question: &Question,
+    (now, turn): (Moment, u64),
+    limit: usize,
+) -> Answer {
     let flags = QueryFlags { dnssec_ok: request.dnssec_ok(), checking_disabled: request.checking_disabled };
-    let mut chain = Chain::start(catalog.view("127.0.0.1".parse().unwrap()), question, flags, turn);
+    let view = catalog.view("127.0.0.1".parse().unwrap());
+    let mut chain = Chain::start(view, question, flags, turn).within(limit);
     loop {
         match chain.step() {
             Step::Done(answer) => return answer,
@@ -138,7 +195,8 @@ fn an_answer_is_not_served_beyond_its_due_time_or_catalog() {
     let key = LaneKey::of(&request, &question, 0).unwrap();
     let answer = long_way(&catalog, &request, &question, START, 0);
     let reply = finish(&request, &answer, 512, 1232);
-    let prepared = Prepared::of(&key, &reply, &answer, 0, 5, START, 77).unwrap();
+    let making = Making { turn: 0, limit: 512, generation: 5, now: START, mark: 77 };
+    let prepared = Prepared::of(&key, &reply, &answer, making).unwrap();
     assert!(prepared.holds(5, Moment(START.0 + 89_999)));
     assert!(!prepared.holds(5, Moment(START.0 + 90_000)), "the last tenth is for the refresh");
     assert!(!prepared.holds(6, START), "another catalog");
@@ -146,14 +204,43 @@ fn an_answer_is_not_served_beyond_its_due_time_or_catalog() {
 }
 
 #[test]
-fn a_cut_answer_is_not_kept() {
+fn a_cut_answer_is_kept_for_messages_that_are_no_larger() {
+    let catalog = catalog();
+    let bytes = packet(7, "long.test", 16, Some((1232, false)), false, false);
+    let (request, question) = accept(&bytes);
+    let key = LaneKey::of(&request, &question, 0).unwrap();
+    let answer = long_way(&catalog, &request, &question, START, 0);
+    let making = Making { turn: 0, limit: 1000, generation: 1, now: START, mark: 0 };
+    let message = finish(&request, &answer, 1000, 1232);
+    assert!(message[2] & TC != 0, "it is cut");
+    let prepared = Prepared::of(&key, &message, &answer, making).unwrap();
+    let mut key = LaneKey::default();
+    let glance = Glance::at(&bytes, 0, &mut key).unwrap();
+    for limit in [512, 999, 1000, 1001, 65_535] {
+        assert_eq!(prepared.serves(&glance, limit), limit <= 1000);
+        let by_the_long_way = finish_prepared(&request, &prepared, (START, 0), limit, 1232);
+        assert_eq!(by_the_long_way.is_some(), limit <= 1000);
+        if limit <= 1000 {
+            let mut fast = Vec::new();
+            prepared.write(&glance, limit, START, 0, &mut fast);
+            assert_eq!(fast, finish(&request, &answer, limit, 1232));
+            assert_eq!(by_the_long_way, Some(fast));
+        }
+    }
+}
+
+#[test]
+fn a_cut_answer_that_rotates_is_kept_whole_or_not_at_all() {
     let catalog = catalog();
     let bytes = packet(7, "many.test", 1, None, false, false);
     let (request, question) = accept(&bytes);
     let key = LaneKey::of(&request, &question, 0).unwrap();
     let answer = long_way(&catalog, &request, &question, START, 0);
-    assert!(Prepared::of(&key, &finish(&request, &answer, 512, 1232), &answer, 0, 1, START, 0).is_none());
-    assert!(Prepared::of(&key, &finish(&request, &answer, 65_535, 1232), &answer, 0, 1, START, 0).is_some());
+    let making = |limit| Making { turn: 0, limit, generation: 1, now: START, mark: 0 };
+    let finished =
+        |limit| Prepared::of(&key, &finish(&request, &answer, limit, 1232), &answer, making(limit));
+    assert!(finished(512).is_none());
+    assert!(finished(65_535).is_some());
 }
 
 fn mixed_case(name: &str, mask: u64) -> String {
@@ -163,17 +250,20 @@ fn mixed_case(name: &str, mask: u64) -> String {
 
 proptest! {
     /// One client's query prepares an answer, another client's is answered with it, at another time and turn, in
-    /// another case, with another id and payload size: the octets are those of the long way.
+    /// another case, with another id, payload size and transport, by the fast lane and, out of the same finished
+    /// answer, by the long way: the octets are those of the long way without it.
     #[test]
     fn both_lanes_give_the_same_octets(
         name in prop::sample::select(vec![
             "p.example", "set.p.example", "alias.p.example", "mx.p.example", "www.test", "nx.test", "many.test",
-            "nothing.p.example", "localhost",
+            "long.test", "signed.test", "hop.test", "crowd.p.example", "crowded.p.example", "nothing.p.example",
+            "localhost",
         ]),
-        rtype in prop::sample::select(vec![1u16, 28, 15, 5, 6, 255]),
+        rtype in prop::sample::select(vec![1u16, 28, 15, 16, 5, 6, 255]),
         edns in prop::option::of((prop::sample::select(vec![512u16, 900, 1232, 4096]), any::<bool>())),
         payload in 0u16..5000, ids in any::<[u16; 2]>(), cases in any::<[u64; 2]>(), flags in any::<[bool; 2]>(),
-        turns in any::<[u32; 2]>(), ages in [0u64..60_000, 0u64..60_000],
+        turns in any::<[u32; 2]>(), ages in [0u64..60_000, 0u64..60_000], tcp in any::<[bool; 2]>(),
+        cookies in any::<[bool; 2]>(), recursion in any::<bool>(), own in prop::sample::select(vec![1232u16, 4096]),
     ) {
         let catalog = catalog();
         let first = packet(ids[0], &mixed_case(name, cases[0]), rtype, edns, flags[0], flags[1]);
@@ -181,25 +271,47 @@ proptest! {
         let second = packet(ids[1], &mixed_case(name, cases[1]), rtype, second_edns, flags[0], flags[1]);
         let (made, served) = (Moment(START.0 + ages[0]), Moment(START.0 + ages[0] + ages[1] / 10));
 
-        let (request, question) = accept(&first);
+        let (mut request, question) = accept(&first);
+        if cookies[0] && let Some(edns) = &mut request.edns {
+            edns.cookie = Some(ClientCookie { client: [1; 8], server: None });
+            request.give_cookie(&[2; 16]);
+        }
         let key = LaneKey::of(&request, &question, 0).unwrap();
-        let answer = long_way(&catalog, &request, &question, made, u64::from(turns[0]));
-        let message = finish(&request, &answer, udp_limit(&request, 1232), 1232);
-        let prepared = Prepared::of(&key, &message, &answer, u64::from(turns[0]), 1, made, 0);
-        let cut = message[2] & 2 != 0;
-        prop_assert_eq!(prepared.is_none(), cut, "everything here but a cut answer can be kept");
-        let Some(prepared) = prepared else { return Ok(()) };
+        let limit = if tcp[0] { TCP } else { udp_limit(&request, own) };
+        let turn = u64::from(turns[0]);
+        let answer = long_way(&catalog, &request, &question, made, turn);
+        let message = finish(&request, &answer, limit, own);
+        let cut = message[2] & TC != 0;
+        // what rotates and does not fit is kept with all its records
+        let limit = if cut && answer.rotation.is_some() { TCP } else { limit };
+        let making = Making { turn, limit, generation: 1, now: made, mark: 0 };
+        let prepared = Prepared::of(&key, &finish(&request, &answer, limit, own), &answer, making).unwrap();
 
         let mut looked_up = LaneKey::default();
         let glance = Glance::at(&second, 0, &mut looked_up).unwrap();
         prop_assert!(prepared.is_for(&looked_up));
-        let (request, question) = accept(&second);
-        let limit = udp_limit(&request, 1232);
-        if prepared.holds(1, served) && prepared.length(&glance) <= limit {
+        let (mut request, question) = accept(&second);
+        let limit = if tcp[1] { TCP } else { udp_limit(&request, own) };
+        if !prepared.holds(1, served) {
+            return Ok(());
+        }
+        let (turn, moment) = (u64::from(turns[1]), (served, u64::from(turns[1])));
+        let answer = within(&catalog, &request, &question, moment, limit);
+        if prepared.serves(&glance, limit) {
             let mut fast = Vec::new();
-            prepared.write(&glance, served, u64::from(turns[1]), &mut fast);
-            let answer = long_way(&catalog, &request, &question, served, u64::from(turns[1]));
-            prop_assert_eq!(fast, finish(&request, &answer, limit, 1232));
+            prepared.write(&glance, limit, served, turn, &mut fast);
+            prop_assert!(fast.len() <= limit);
+            prop_assert_eq!(fast, finish(&request, &answer, limit, own));
+        } else {
+            prop_assert!(cut, "only a cut answer is kept for some sizes only");
+        }
+        request.recursion_desired = recursion;
+        if cookies[1] && let Some(edns) = &mut request.edns {
+            edns.cookie = Some(ClientCookie { client: [3; 8], server: None });
+            request.give_cookie(&[4; 16]);
+        }
+        if let Some(by_the_long_way) = finish_prepared(&request, &prepared, moment, limit, own) {
+            prop_assert_eq!(by_the_long_way, finish(&request, &answer, limit, own));
         }
     }
 

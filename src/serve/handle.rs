@@ -13,7 +13,7 @@ use crate::engine::answer::{Answer, ExtendedError};
 use crate::engine::cache::{CacheKey, QueryFlags};
 use crate::engine::catalog::GroupKey;
 use crate::engine::chain::{Chain, Fetch, Step};
-use crate::engine::lane::{LaneKey, Prepared};
+use crate::engine::lane::{LaneKey, Making, Prepared};
 use crate::engine::name::NameKey;
 use crate::engine::reply;
 use crate::engine::request::{Admission, Question, Request};
@@ -74,8 +74,15 @@ pub enum Outcome {
 /// Answers a packet if that takes no waiting. Must be called within a tokio runtime.
 ///
 /// A client that was too fast gets the little that [`Pace`] leaves it, unless its cookie proves that its address is its
-/// own.
-pub fn at_once(live: &Arc<Live>, tally: &Tally, packet: &[u8], caller: Caller, pace: Pace) -> Outcome {
+/// own. `looked` says that the finished answers were searched already.
+pub fn at_once(
+    live: &Arc<Live>,
+    tally: &Tally,
+    packet: &[u8],
+    caller: Caller,
+    pace: Pace,
+    looked: bool,
+) -> Outcome {
     let (client, transport) = (caller.peer.ip(), caller.transport);
     let published = live.published();
     let (mut request, question) = match Request::parse(packet) {
@@ -104,15 +111,22 @@ pub fn at_once(live: &Arc<Live>, tally: &Tally, packet: &[u8], caller: Caller, p
     let turn = live.turn();
     let answer = match screen(&question, screening).or_else(|| recognise_probe(live, &question)) {
         Some(answer) => Ok(answer),
-        None => resolve_at_once(live, &published, &request, &question, client, turn, None),
+        None => {
+            if !looked
+                && let Some((reply, mark)) = finished(live, &published, &request, &question, &caller, turn)
+            {
+                tally.known(1);
+                tally.answered(reply.get(3).map_or(0, |flags| flags & 0x0f), mark);
+                return Outcome::Reply(reply, mark);
+            }
+            resolve_at_once(live, &published, &request, &question, &caller, turn, None)
+        }
     };
     match answer {
         Ok(answer) => {
             let reply = finish(&published, &request, &answer, transport);
             let mark = books::mark(live, published.catalog.view(client), &answer, false);
-            if request.cookie_back.is_none() {
-                prepare(live, &published, &request, &question, client, &answer, &reply, turn, mark);
-            }
+            prepare(live, &published, &request, &question, &caller, turn, &answer, &reply, mark);
             tally.answered(u16::from(answer.rcode) as u8, mark);
             Outcome::Reply(reply, mark)
         }
@@ -156,7 +170,7 @@ pub(super) fn settle(
         Some((reply, rcode)) => (reply, (rcode, needs.credit)),
         None => {
             let brought = Some(brought);
-            let answer = resolve_at_once(live, &published, request, question, client, *turn, brought).ok()?;
+            let answer = resolve_at_once(live, &published, request, question, caller, *turn, brought).ok()?;
             let mark = books::mark(live, published.catalog.view(client), &answer, true);
             (finish(&published, request, &answer, transport), (u16::from(answer.rcode) as u8, mark))
         }
@@ -196,7 +210,8 @@ pub async fn in_time(live: &Arc<Live>, waiting: Waiting) -> Vec<u8> {
     let (client, transport) = (caller.peer.ip(), caller.transport);
     let published = live.published();
     let deadline = since + CLIENT_DEADLINE;
-    let mut chain = Chain::start(published.catalog.view(client), &question, flags(&request), turn);
+    let mut chain = Chain::start(published.catalog.view(client), &question, flags(&request), turn)
+        .within(limit(&published, &request, transport));
     // What came with an earlier hop's answer; a TTL of 0 keeps it out of the cache, but it is good for this query.
     let mut heard: Vec<(GroupKey, NameKey, Arc<Slot>)> = Vec::new();
     let mut purpose = Purpose::Repeat;
@@ -248,16 +263,18 @@ fn resolve_at_once(
     published: &Arc<Published>,
     request: &Request,
     question: &Question,
-    client: IpAddr,
+    caller: &Caller,
     turn: u64,
     brought: Option<&Brought<'_>>,
 ) -> Result<Answer, Needs> {
+    let client = caller.peer.ip();
     let purpose = match (request.recursion_desired, brought) {
         (false, _) => Purpose::NoRecursion,
         (true, None) => Purpose::Answer,
         (true, Some(_)) => Purpose::Repeat,
     };
-    let mut chain = Chain::start(published.catalog.view(client), question, flags(request), turn);
+    let mut chain = Chain::start(published.catalog.view(client), question, flags(request), turn)
+        .within(limit(published, request, caller.transport));
     loop {
         let fetch = match chain.step() {
             Step::Done(answer) => return Ok(answer),
@@ -324,27 +341,87 @@ fn recognise_probe(live: &Live, question: &Question) -> Option<Answer> {
     })
 }
 
-/// Leaves an answer that came from zones or the cache for the fast lane. What an upstream had to be asked for
-/// comes here when it is asked for again.
-#[expect(clippy::too_many_arguments, reason = "all of them are known at one place only")]
-fn prepare(
+/// The answer for a query that the fast lane does not take, out of the finished ones: with EDNS options, without RD.
+/// (Without RD nothing is asked of upstreams; what is finished was asked for before.)
+fn finished(
     live: &Live,
     published: &Published,
     request: &Request,
     question: &Question,
-    client: IpAddr,
+    caller: &Caller,
+    turn: u64,
+) -> Option<(Vec<u8>, Mark)> {
+    let key = LaneKey::of(request, question, published.catalog.view(caller.peer.ip()).index)?;
+    let prepared = live.answers.get(&key)?;
+    let now = live.clock.now();
+    if !prepared.holds(published.generation, now) {
+        return None;
+    }
+    let limit = limit(published, request, caller.transport);
+    let reply = reply::finish_prepared(request, &prepared, (now, turn), limit, published.udp_payload)?;
+    Some((reply, Mark::from_bits(prepared.mark())))
+}
+
+/// Leaves an answer that came from zones or the cache for the fast lane. What an upstream had to be asked for
+/// comes here when it is asked for again.
+#[expect(clippy::too_many_arguments, reason = "all of them are known at one place only")]
+fn prepare(
+    live: &Arc<Live>,
+    published: &Arc<Published>,
+    request: &Request,
+    question: &Question,
+    caller: &Caller,
+    turn: u64,
     answer: &Answer,
     reply: &[u8],
-    turn: u64,
     mark: Mark,
 ) {
-    let Some(key) = LaneKey::of(request, question, published.catalog.view(client).index) else { return };
-    let now = live.clock.now();
-    if live.answers.get(&key).is_some_and(|prepared| prepared.holds(published.generation, now)) {
-        return; // this client's query was of a form that the lane does not take
+    if !request.recursion_desired || answer.holdings.is_none() {
+        return;
     }
-    if let Some(prepared) = Prepared::of(&key, reply, answer, turn, published.generation, now, mark.bits()) {
+    let view = published.catalog.view(caller.peer.ip());
+    let Some(key) = LaneKey::of(request, question, view.index) else { return };
+    let limit = limit(published, request, caller.transport);
+    let (generation, now, mark) = (published.generation, live.clock.now(), mark.bits());
+    let making = Making { turn, limit, generation, now, mark };
+    let is_cut = reply.get(2).is_some_and(|flags| flags & 2 != 0);
+    let prepared = match (is_cut, answer.rotation) {
+        (true, Some((_, count))) if count.saturating_mul(ROTATING) > live.answers.largest() => None,
+        (true, Some(_)) => whole(live, published, request, question, caller, making)
+            .and_then(|(message, answer)| Prepared::of(&key, &message, &answer, making)),
+        _ => Prepared::of(&key, reply, answer, making),
+    };
+    if let Some(prepared) = prepared {
         live.answers.insert(&key, prepared);
+    }
+}
+
+/// Octets of a rotating address in a finished answer, at least.
+const ROTATING: usize = 16;
+
+/// An answer with all its records, more than can be sent at once: any of them may come first. Nothing for one that is
+/// too large to be kept.
+fn whole(
+    live: &Arc<Live>,
+    published: &Arc<Published>,
+    request: &Request,
+    question: &Question,
+    caller: &Caller,
+    making: Making,
+) -> Option<(Vec<u8>, Answer)> {
+    let (client, largest) = (caller.peer.ip(), live.answers.largest());
+    let mut chain =
+        Chain::start(published.catalog.view(client), question, flags(request), making.turn).within(largest);
+    loop {
+        let fetch = match chain.step() {
+            Step::Done(answer) if answer.left_out => return None,
+            Step::Done(answer) => {
+                let message = reply::finish(request, &answer, largest, published.udp_payload);
+                return Some((message, answer));
+            }
+            Step::Fetch(fetch) => fetch,
+        };
+        use_cached(live, published, client, &fetch, &mut chain, Purpose::Repeat).ok()?;
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Lane<'l> {
     key: LaneKey,
     /// The last client and its view, since packets of one client come together; no view if it may not ask.
     last: Option<(IpAddr, Option<u32>, Arrival)>,
+    /// The finished answers were searched for the last packet, which the long way need not do again.
+    looked: bool,
     /// Somebody watches.
     watched: bool,
     /// Answers of this batch, and how many of them were known.
@@ -57,6 +59,7 @@ impl<'l> Lane<'l> {
             now: live.clock.at(begun),
             key: LaneKey::default(),
             last: None,
+            looked: false,
             watched: live.watch.is_on(),
             answered: (0, 0),
         }
@@ -82,6 +85,7 @@ impl<'l> Lane<'l> {
         if pace == Pace::Within
             && let Some(mark) = self.answer(packet, peer.ip(), out)
         {
+            self.looked = false;
             self.answered.0 += 1;
             self.answered.1 += 1;
             if self.watched {
@@ -89,7 +93,8 @@ impl<'l> Lane<'l> {
             }
             return Served::Answered;
         }
-        match handle::at_once(self.live, self.tally, packet, self.caller(peer, local), pace) {
+        let looked = std::mem::take(&mut self.looked);
+        match handle::at_once(self.live, self.tally, packet, self.caller(peer, local), pace, looked) {
             Outcome::Drop => Served::Dropped,
             Outcome::Wait(waiting) => Served::Waits(waiting),
             Outcome::Reply(reply, mark) => {
@@ -111,16 +116,17 @@ impl<'l> Lane<'l> {
     fn answer(&mut self, packet: &[u8], client: IpAddr, out: &mut Vec<u8>) -> Option<Mark> {
         let (view, arrival) = self.view(client)?;
         let glance = Glance::at(packet, view, &mut self.key)?;
+        self.looked = true;
         let prepared = self.live.answers.get(&self.key)?;
         let limit = match self.transport {
             Transport::Tcp => reply::TCP,
             Transport::Udp => reply::payload_limit(glance.udp_payload, self.published.udp_payload),
         };
-        if !prepared.holds(self.published.generation, self.now) || prepared.length(&glance) > limit {
+        if !prepared.holds(self.published.generation, self.now) || !prepared.serves(&glance, limit) {
             return None;
         }
         let turn = if prepared.rotates() { self.live.turn() } else { 0 };
-        prepared.write(&glance, self.now, turn, out);
+        prepared.write(&glance, limit, self.now, turn, out);
         let mark = Mark::from_bits(prepared.mark());
         self.tally.asked(self.key.rtype(), arrival);
         self.tally.answered(prepared.rcode(), mark);

@@ -105,7 +105,25 @@ where
     // Entries weigh some hundred octets. Too low an estimate costs a rehash while filling, too high a one costs
     // memory at once: the tables are made for it. One shard for each MiB keeps the weight exact enough.
     let estimate = (bytes / 4096).clamp(16, 100_000) as usize;
-    let shards = (bytes >> 20).clamp(1, 16) as usize;
+    in_shards(bytes, weighter, estimate, (bytes >> 20).clamp(1, 16) as usize)
+}
+
+/// The same for few and large things, which shards of their own could not hold.
+pub(super) fn bounded_in_one<K, V, W>(bytes: u64, weighter: W) -> Bounded<K, V, W>
+where
+    K: Eq + Hash + Clone,
+    V: Clone,
+    W: Weighter<K, V> + Clone,
+{
+    in_shards(bytes, weighter, 16, 1)
+}
+
+fn in_shards<K, V, W>(bytes: u64, weighter: W, estimate: usize, shards: usize) -> Bounded<K, V, W>
+where
+    K: Eq + Hash + Clone,
+    V: Clone,
+    W: Weighter<K, V> + Clone,
+{
     let mut options = OptionsBuilder::new();
     options.shards(shards).estimated_items_capacity(estimate).weight_capacity(bytes);
     let (evictions, hasher) = (Evictions::default(), DefaultHashBuilder::default());
