@@ -22,6 +22,7 @@ use crate::engine::catalog::{Catalog, GroupKey, Line};
 use crate::engine::name::{self, NameKey};
 use crate::engine::sharded::Sharded;
 use crate::engine::zone::Reading;
+use crate::upstream::ServerAddress;
 use row::{AuthorisationRow, EndpointRow, LineRow, LogRow, RuleRow};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -123,17 +124,22 @@ impl Account {
     }
 
     /// Puts everything into a catalog that holds what is configured, and gives the groups of the rules by key.
-    pub fn place_all(&self, catalog: &mut Catalog) -> Vec<(GroupKey, Arc<RuleRow>)> {
+    /// Their keys are others than those of the configured groups, of which `is_taken` knows.
+    pub fn place_all(
+        &self,
+        catalog: &mut Catalog,
+        is_taken: impl Fn(GroupKey) -> bool,
+    ) -> Vec<(GroupKey, Arc<RuleRow>)> {
         let lines = self.lines.values().map(|row| Line { id: row.id.clone(), ranges: row.ranges.clone() });
         catalog.set_lines(&lines.collect::<Vec<_>>());
         for entry in self.zones() {
             entry.place(catalog);
         }
-        let mut groups = Vec::new();
+        let mut groups: BTreeMap<GroupKey, Arc<RuleRow>> = BTreeMap::new();
         for rule in self.rules.values() {
             let Ok(suffix) = name::parse(&rule.zone) else { continue }; // parsed before it was stored
             let suffix = NameKey::of(&suffix);
-            let key = group_key(rule);
+            let key = group_key(rule).unless(|key| is_taken(key) || groups.contains_key(&key));
             let placed = rule.bindings.iter().filter(|binding| {
                 let placed = catalog.place_rule(&binding.vpc, &suffix, key);
                 if !placed {
@@ -142,10 +148,10 @@ impl Account {
                 placed
             });
             if placed.count() > 0 {
-                groups.push((key, rule.clone()));
+                groups.insert(key, rule.clone());
             }
         }
-        groups
+        groups.into_iter().collect()
     }
 
     /// Changes what differs between two snapshots in a catalog that holds the earlier one. Rules and lines are
@@ -165,10 +171,8 @@ impl Account {
 }
 
 /// The group that a rule's targets are: another for each rule and each set of targets, so that cached answers
-/// stay with the servers they came from. 32-bit FNV-1a as for configured groups, with the highest bit set.
+/// stay with the servers they came from.
 fn group_key(rule: &RuleRow) -> GroupKey {
-    let targets: String = rule.targets.iter().map(|target| format!(" {target}")).collect();
-    let bytes = rule.id.bytes().chain(targets.bytes());
-    let hash = bytes.fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    GroupKey(hash | 1 << 31)
+    let targets: Vec<ServerAddress> = rule.targets.iter().copied().map(ServerAddress::from).collect();
+    ServerAddress::group_key(&[b"rule", rule.id.as_bytes()], &targets)
 }

@@ -168,8 +168,8 @@ proptest! {
         let (one, all) = (applied(&edits, 1), applied(&edits, usize::MAX));
         prop_assert_eq!(shown(&one), shown(&all));
         let (mut catalog_one, mut catalog_all) = (catalog(), catalog());
-        one.place_all(&mut catalog_one);
-        all.place_all(&mut catalog_all);
+        one.place_all(&mut catalog_one, |_| false);
+        all.place_all(&mut catalog_all, |_| false);
         prop_assert_eq!(answers(&catalog_one), answers(&catalog_all));
     }
 
@@ -196,8 +196,8 @@ proptest! {
             prop_assert_eq!(named(&account), named(&loaded));
         }
         let (mut catalog_before, mut catalog_loaded) = (catalog(), catalog());
-        account.place_all(&mut catalog_before);
-        loaded.place_all(&mut catalog_loaded);
+        account.place_all(&mut catalog_before, |_| false);
+        loaded.place_all(&mut catalog_loaded, |_| false);
         prop_assert_eq!(answers(&catalog_before), answers(&catalog_loaded));
     }
 
@@ -207,18 +207,18 @@ proptest! {
         steps in proptest::collection::vec(proptest::collection::vec(edit(), 1..5), 0..20),
     ) {
         let (mut account, mut live) = (Account::default(), catalog());
-        account.place_all(&mut live);
+        account.place_all(&mut live, |_| false);
         for edits in steps {
             let before = account.clone();
             let dirty: Dirty = account.apply(&edits);
             if dirty.whole {
                 live = catalog();
-                account.place_all(&mut live);
+                account.place_all(&mut live, |_| false);
             } else {
                 account.place_changes(&before, &dirty, &mut live);
             }
             let mut anew = catalog();
-            account.place_all(&mut anew);
+            account.place_all(&mut anew, |_| false);
             prop_assert_eq!(answers(&live), answers(&anew));
         }
     }
@@ -283,7 +283,7 @@ fn another_target_is_another_group() {
             updated: 0,
         })
     };
-    let key = |edits: &[Edit]| -> GroupKey { applied(edits, 1).place_all(&mut catalog())[0].0 };
+    let key = |edits: &[Edit]| -> GroupKey { applied(edits, 1).place_all(&mut catalog(), |_| false)[0].0 };
     assert_eq!(key(&[rule(1)]), key(&[rule(2), rule(1)]));
     assert_ne!(key(&[rule(1)]), key(&[rule(2)]), "cached answers stay with the servers they came from");
 }

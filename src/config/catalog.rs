@@ -122,10 +122,8 @@ impl Config {
                 keys.push(group.key);
                 continue;
             }
-            let mut key = GroupKey(fingerprint(&suffix, &rule.servers, rule.strategy));
-            while key == GroupKey::DEFAULT || groups.iter().any(|group| group.key == key) {
-                key = GroupKey(key.0.wrapping_add(1));
-            }
+            let key = ServerAddress::group_key(&[b"forward", suffix.wire()], &rule.servers);
+            let key = key.unless(|key| groups.iter().any(|group| group.key == key));
             let homonyms = suffixes.iter().filter(|other| **other == suffix).count();
             let name = match homonyms {
                 0 => name::show(&rule.zone),
@@ -178,17 +176,4 @@ fn remove(spec: &mut CatalogSpec, faults: &[CatalogFault]) {
     }) {
         spec.vpcs.remove(place);
     }
-}
-
-/// A number for what a rule means: 32-bit FNV-1a, whose parameters are fixed for good, unlike the standard
-/// library's hashes; the number must survive a reload and a new build.
-fn fingerprint(suffix: &NameKey, servers: &[ServerAddress], strategy: Strategy) -> u32 {
-    let servers: String = servers.iter().map(|server| format!("{server} ")).collect();
-    let strategy = match strategy {
-        Strategy::Failover => "failover",
-        Strategy::Fastest => "fastest",
-        Strategy::Parallel => "parallel",
-    };
-    let bytes = suffix.wire().iter().chain(servers.as_bytes()).chain(strategy.as_bytes());
-    bytes.fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }

@@ -254,7 +254,7 @@ fn groups_keep_their_keys_while_they_mean_the_same() {
     for client in ["10.0.0.1", "11.0.0.1"] {
         assert_eq!(catalog.view(client.parse().unwrap()).rule_of(&key).group, groups[0].key);
     }
-    // another rule before it changes nothing; other servers or another order do
+    // another rule before it changes nothing, nor does another order or strategy; other servers do
     let more = good(&format!("{vpcs}{}{two}", rule("e.example", "\"10.0.0.9\"", "")));
     assert_eq!(more.groups()[1].key, groups[0].key);
     let other = good(&format!("{vpcs}{one}{}", rule("f.example", "\"10.0.0.2\"", "vpcs = [\"b\"]")));
@@ -263,8 +263,16 @@ fn groups_keep_their_keys_while_they_mean_the_same() {
     let strategy =
         good(&format!("{}[upstream]\nstrategy = \"fastest\"", rule("f.example", "\"10.0.0.1\"", "")));
     assert_eq!(strategy.forwards[0].strategy, crate::upstream::Strategy::Fastest);
-    assert_ne!(strategy.groups()[0].key, groups[0].key);
-    assert_eq!(groups[0].key, GroupKey(2_518_171_781), "the fingerprint must not change between builds");
+    assert_eq!(strategy.groups()[0].key, groups[0].key, "the servers are the same, and so are their answers");
+    let turned = |servers: &str| good(&rule("f.example", servers, "")).groups()[0].key;
+    assert_eq!(turned("\"10.0.0.1\", \"10.0.0.2\""), turned("\"10.0.0.2\", \"10.0.0.1\""));
+    assert_ne!(turned("\"10.0.0.1\", \"10.0.0.2\""), groups[0].key);
+    let both = good(&format!(
+        "{vpcs}{one}{}",
+        rule("f.example", "\"10.0.0.1\"", "vpcs = [\"b\"]\nstrategy = \"fastest\"")
+    ));
+    assert_ne!(both.groups()[0].key, both.groups()[1].key, "two groups never share a key");
+    assert_eq!(groups[0].key, GroupKey(8_358_451_586_280_097_490), "the key must not change between builds");
 }
 
 #[test]

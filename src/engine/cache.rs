@@ -70,7 +70,7 @@ pub struct CacheKey(Box<[u8]>);
 impl CacheKey {
     /// The key of a question to a group.
     pub fn new(group: GroupKey, name: &NameKey, rtype: RecordType, flags: QueryFlags) -> Self {
-        let mut key = Vec::with_capacity(name.wire().len() + 7);
+        let mut key = Vec::with_capacity(name.wire().len() + 11);
         key.extend(group.0.to_be_bytes());
         key.extend(u16::from(rtype).to_be_bytes());
         key.push(u8::from(flags.dnssec_ok) | u8::from(flags.checking_disabled) << 1);
@@ -85,13 +85,13 @@ impl CacheKey {
 
     /// A key out of its bytes, if they have the form of one.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let wire = bytes.get(7..)?;
-        (name::wire_length(wire)? == wire.len() && bytes[6] < 4).then(|| Self(bytes.into()))
+        let wire = bytes.get(11..)?;
+        (name::wire_length(wire)? == wire.len() && bytes[10] < 4).then(|| Self(bytes.into()))
     }
 
     /// The group that was asked.
     pub fn group(&self) -> GroupKey {
-        GroupKey(u32::from_be_bytes([self.0[0], self.0[1], self.0[2], self.0[3]]))
+        GroupKey(self.0.first_chunk().map_or(0, |key| u64::from_be_bytes(*key)))
     }
 
     /// The name.
@@ -101,17 +101,17 @@ impl CacheKey {
 
     /// The name in lower-case wire form.
     pub fn wire(&self) -> &[u8] {
-        &self.0[7..]
+        &self.0[11..]
     }
 
     /// The type.
     pub fn rtype(&self) -> RecordType {
-        RecordType::from(u16::from_be_bytes([self.0[4], self.0[5]]))
+        RecordType::from(u16::from_be_bytes([self.0[8], self.0[9]]))
     }
 
     /// The flags.
     pub fn flags(&self) -> QueryFlags {
-        QueryFlags { dnssec_ok: self.0[6] & 1 != 0, checking_disabled: self.0[6] & 2 != 0 }
+        QueryFlags { dnssec_ok: self.0[10] & 1 != 0, checking_disabled: self.0[10] & 2 != 0 }
     }
 }
 

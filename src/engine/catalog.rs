@@ -233,6 +233,7 @@ impl Catalog {
             shared: shared.clone(),
             local_names: spec.local_names,
             rebinding: spec.rebinding.clone(),
+            default_group: GroupKey::DEFAULT,
         };
         let outside = view(None, 0, Placed::default());
         let views = spec.vpcs.iter().zip(own).enumerate();
@@ -284,6 +285,17 @@ impl Catalog {
         ranges.sort_unstable();
         let numbers = lines.iter().enumerate().map(|(number, line)| (line.id.clone(), number)).collect();
         self.lines = Arc::new(Lines { ranges, numbers });
+    }
+
+    /// Sets the group that takes what no rule takes.
+    pub fn set_default_group(&mut self, group: GroupKey) {
+        let views = self.views.iter_mut().chain(self.lined.values_mut()).chain([&mut self.outside]);
+        views.for_each(|view| view.default_group = group);
+    }
+
+    /// The group that takes what no rule takes.
+    pub fn default_group(&self) -> GroupKey {
+        self.outside.default_group
     }
 
     /// Shows a zone to the clients of a VPC, over what is configured; false where that is not possible: the VPC is

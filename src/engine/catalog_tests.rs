@@ -20,7 +20,7 @@ fn key(name: &str) -> NameKey {
     NameKey::of(&parse(name).unwrap())
 }
 
-fn rule(suffix: &str, group: u32, scope: Scope) -> Rule {
+fn rule(suffix: &str, group: u64, scope: Scope) -> Rule {
     Rule { suffix: parse(suffix).unwrap(), group: GroupKey(group), scope }
 }
 
@@ -67,6 +67,12 @@ fn the_longest_rule_wins_within_the_view() {
     assert_eq!(group("10.0.0.1", "a.x.corp.example"), GroupKey(2));
     assert_eq!(group("192.0.2.1", "a.x.corp.example"), GroupKey(1));
     assert_eq!(group("10.0.0.1", "notcorp.example"), GroupKey::DEFAULT);
+    let mut catalog = catalog.clone();
+    catalog.set_default_group(GroupKey(9));
+    for client in ["10.0.0.1", "192.0.2.1"] {
+        let matched = catalog.view(client.parse().unwrap()).rule_of(&key("notcorp.example"));
+        assert_eq!(matched, MatchedRule { suffix: None, group: GroupKey(9) });
+    }
 }
 
 #[test]

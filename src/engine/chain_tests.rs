@@ -31,7 +31,7 @@ fn world(zones: Vec<(ZoneSpec, Scope)>, rules: &[(&str, u32)], upstream: &[&str]
     let vpc = |id: &str, net: &str| Vpc { id: id.into(), region: None, clients: vec![net.parse().unwrap()] };
     let rules = rules.iter().map(|(suffix, group)| Rule {
         suffix: parse(suffix).unwrap(),
-        group: GroupKey(*group),
+        group: GroupKey(u64::from(*group)),
         scope: Scope::Everyone,
     });
     let spec = CatalogSpec {

@@ -6,16 +6,39 @@ use super::rebinding::Rebinding;
 use super::sharded::Sharded;
 use super::zone::Zone;
 use ipnet::IpNet;
+use ring::digest::{Context, SHA256};
 use std::sync::Arc;
 
-/// Names a group of upstream servers. It stays the same over reloads while the group means the same, so that
-/// cached answers stay with the group they came from.
+/// Names a group of upstream servers by what its servers are, so that cached answers, failures and the snapshot
+/// stay with the servers that gave them: other servers are another key, the same servers are the same key, over
+/// reloads, restarts and builds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct GroupKey(pub u32);
+pub struct GroupKey(pub u64);
 
 impl GroupKey {
-    /// The group of `[upstream]`, which takes what no rule takes.
+    /// The group of `[upstream]`, which takes what no rule takes, where its servers are not known.
     pub const DEFAULT: Self = Self(0);
+
+    /// The key of a group that is described by these parts: 64 bits of SHA-256. Never [`GroupKey::DEFAULT`].
+    pub fn of(parts: &[&[u8]]) -> Self {
+        let mut hash = Context::new(&SHA256);
+        for part in parts {
+            hash.update(&(part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let mut key = [0; 8];
+        key.iter_mut().zip(hash.finish().as_ref()).for_each(|(octet, hashed)| *octet = *hashed);
+        Self(u64::from_be_bytes(key).max(1))
+    }
+
+    /// This key, or the next one that is not taken: two groups never share a key.
+    pub fn unless(self, is_taken: impl Fn(Self) -> bool) -> Self {
+        let mut key = self;
+        while key == Self::DEFAULT || is_taken(key) {
+            key = Self(key.0.wrapping_add(1));
+        }
+        key
+    }
 }
 
 /// A VPC: who its clients are.
@@ -112,6 +135,8 @@ pub struct View {
     pub(super) local_names: LocalNames,
     /// Whether the default upstreams may lead names to inner addresses.
     pub(super) rebinding: Rebinding,
+    /// The group that takes what no rule takes.
+    pub(super) default_group: GroupKey,
 }
 
 impl View {
@@ -129,7 +154,7 @@ impl View {
             let group = self.layers().into_iter().find_map(|layer| layer.rules.get(suffix))?;
             Some(MatchedRule { suffix: Some(NameKey::of_suffix(suffix)), group: *group })
         });
-        rule.unwrap_or(MatchedRule { suffix: None, group: GroupKey::DEFAULT })
+        rule.unwrap_or(MatchedRule { suffix: None, group: self.default_group })
     }
 
     /// True when a private zone lies below the name, so that the name exists.
@@ -144,5 +169,20 @@ impl View {
 
     fn layers(&self) -> [&Sight; 4] {
         [&self.line, &self.made, &self.own, &self.shared]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::GroupKey;
+
+    #[test]
+    fn a_key_that_is_taken_is_never_shared() {
+        let key = GroupKey::of(&[b"one"]);
+        assert_eq!(key.unless(|_| false), key);
+        let taken = [key, GroupKey(key.0.wrapping_add(1))];
+        assert_eq!(key.unless(|key| taken.contains(&key)), GroupKey(key.0.wrapping_add(2)));
+        assert_eq!(GroupKey(u64::MAX).unless(|key| key.0 == u64::MAX), GroupKey(1), "0 is no group's");
+        assert_ne!(GroupKey::of(&[b"ab", b"c"]), GroupKey::of(&[b"a", b"bc"]));
     }
 }

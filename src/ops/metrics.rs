@@ -207,7 +207,7 @@ fn cache(page: &mut Page, subject: &Subject) {
 pub(super) fn servers(subject: &Subject) -> Vec<(String, ServerSnapshot)> {
     let published = subject.live.published();
     let mut groups: Vec<_> = published.groups.iter().collect();
-    groups.sort_by_key(|(key, _)| **key);
+    groups.sort_by_key(|(key, _)| (**key != published.catalog.default_group(), **key));
     let mut names = HashSet::new();
     let mut all = Vec::new();
     for (key, group) in groups {

@@ -47,12 +47,22 @@ pub fn build(
         Servers::System => around.system.clone(),
         Servers::Listed(servers) => servers.clone(),
     };
-    add(GroupKey::DEFAULT, "default".into(), default, config.upstream.strategy);
-    for group in config.groups() {
+    let configured = config.groups();
+    let is_configured = |key: GroupKey| configured.iter().any(|group| group.key == key);
+    let default_key = match previous.filter(|_| default.is_empty()) {
+        // Between two networks resolv.conf names nobody: until it does, the last answers are still true.
+        Some(previous) if config.upstream.servers == Servers::System => previous.catalog.default_group(),
+        _ => ServerAddress::group_key(&[b"default"], &default),
+    };
+    let default_key = default_key.unless(is_configured);
+    add(default_key, "default".into(), default, config.upstream.strategy);
+    let mut catalog = config.catalog(&around.instance, serial);
+    catalog.set_default_group(default_key);
+    let made = account.place_all(&mut catalog, |key| key == default_key || is_configured(key));
+    for group in configured {
         add(group.key, group.name, group.servers, group.strategy);
     }
-    let mut catalog = config.catalog(&around.instance, serial);
-    for (key, rule) in account.place_all(&mut catalog) {
+    for (key, rule) in made {
         let servers = rule.targets.iter().copied().map(ServerAddress::from).collect();
         add(key, format!("{} ({})", rule.zone, rule.id), servers, config.upstream.strategy);
     }
@@ -113,16 +123,54 @@ mod tests {
         for (key, group) in &first.groups {
             assert!(Arc::ptr_eq(group, &same.groups[key]));
         }
-        let other = text.replace("192.0.2.1", "192.0.2.9");
-        let changed = build(&config(&other), &Surroundings::default(), &Account::default(), Some(&same), 3);
-        assert!(!Arc::ptr_eq(&same.groups[&GroupKey::DEFAULT], &changed.groups[&GroupKey::DEFAULT]));
+    }
+
+    /// The key of the default group.
+    fn default_key(text: &str, system: &[&str], previous: Option<&Published>) -> GroupKey {
+        let system = system.iter().map(|server| server.parse().unwrap()).collect();
+        let around = Surroundings { system, ..Default::default() };
+        let published = build(&config(text), &around, &Account::default(), previous, 1);
+        let key = published.catalog.default_group();
+        assert!(published.groups.contains_key(&key));
+        key
+    }
+
+    #[test]
+    fn the_default_group_is_what_its_servers_are() {
+        let key = |upstream: &str| default_key(&format!("[upstream]\n{upstream}\n"), &[], None);
+        let one = key("servers = [\"192.0.2.1\"]");
+        let two = key("servers = [\"192.0.2.1\", \"192.0.2.2\"]");
+        assert_ne!(one, two);
+        assert_eq!(one, key("servers = [\"192.0.2.1:53\"]\nstrategy = \"fastest\"\nmax_in_flight = 7"));
+        assert_eq!(two, key("servers = [\"192.0.2.2\", \"192.0.2.1\"]"), "the order is how, not who");
+        let others = ["192.0.2.9", "192.0.2.1:5353", "tls://192.0.2.1", "tls://192.0.2.1#a.example"];
+        let mut keys = others.map(|other| key(&format!("servers = [\"{other}\"]"))).to_vec();
+        keys.extend([one, two, key("servers = []")]);
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), others.len() + 3);
+        assert_eq!(
+            key("servers = [\"tls://192.0.2.1#a.example\"]"),
+            key("servers = [\"TLS://192.0.2.1:853#A.Example\"]")
+        );
+    }
+
+    #[test]
+    fn the_systems_answers_last_while_resolv_conf_names_nobody() {
+        let around = Surroundings { system: vec!["192.0.2.53".parse().unwrap()], ..Default::default() };
+        let before = build(&Config::default(), &around, &Account::default(), None, 1);
+        let key = before.catalog.default_group();
+        assert_eq!(key, default_key("[upstream]\nservers = [\"192.0.2.53\"]\n", &[], None));
+        assert_eq!(default_key("", &[], Some(&before)), key);
+        assert_ne!(default_key("", &["192.0.2.54"], Some(&before)), key);
+        assert_ne!(default_key("[upstream]\nservers = []\n", &[], Some(&before)), key);
     }
 
     #[test]
     fn the_systems_servers_are_the_default_group() {
         let around = Surroundings { system: vec!["192.0.2.53".parse().unwrap()], ..Default::default() };
         let published = build(&Config::default(), &around, &Account::default(), None, 1);
-        let servers: Vec<String> = published.groups[&GroupKey::DEFAULT]
+        let servers: Vec<String> = published.groups[&published.catalog.default_group()]
             .servers()
             .map(|server| server.address().to_string())
             .collect();

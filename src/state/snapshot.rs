@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub const FILE: &str = "cache.snapshot";
 
 /// What the file begins with; the last octet is the version of its form.
-const MAGIC: &[u8; 8] = b"pvtzdsn\x01";
+const MAGIC: &[u8; 8] = b"pvtzdsn\x02";
 
 /// Octets of the largest file that is read.
 const LARGEST: u64 = 1 << 30;

@@ -1,9 +1,11 @@
 //! The address of one upstream server, as a person writes it in the configuration.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
+use crate::engine::catalog::GroupKey;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 /// The port of DNS over UDP and TCP.
@@ -41,6 +43,26 @@ impl ServerAddress {
     /// True when what is said can be read, and forged, on the way.
     pub fn is_plain(&self) -> bool {
         self.transport == Transport::Plain
+    }
+
+    /// What makes it this server and no other: address, transport, path, and the name in its certificate in lower
+    /// case. The same text over restarts and builds.
+    pub fn identity(&self) -> String {
+        let (scheme, name, path) = match &self.transport {
+            Transport::Plain => ("plain", None, ""),
+            Transport::Tls(name) => ("tls", Some(name), ""),
+            Transport::Https(name, path) => ("https", Some(name), path.as_str()),
+            Transport::Quic(name) => ("quic", Some(name), ""),
+        };
+        let name = name.map(|name| name.to_str().to_ascii_lowercase()).unwrap_or_default();
+        format!("{scheme} {} {name} {path}", self.addr)
+    }
+
+    /// The key of a group of servers, whatever their order; `parts` tell it from other groups of the same servers.
+    pub fn group_key(parts: &[&[u8]], servers: &[Self]) -> GroupKey {
+        let identities: BTreeSet<String> = servers.iter().map(Self::identity).collect();
+        let parts = parts.iter().copied().chain(identities.iter().map(String::as_bytes));
+        GroupKey::of(&parts.collect::<Vec<_>>())
     }
 
     /// True when its address is not known, but to be found by its name.

@@ -240,6 +240,21 @@ def test_state_is_kept_by_environment_and_by_configuration_too(start, fake, tmp_
     assert upstream.count() == 2
 
 
+def test_the_snapshot_is_of_the_servers_that_gave_it(start, fake, tmp_path):
+    first, second = (fake(lambda a, n=n: a.response(f"@ 600 IN A 192.0.2.{n}")) for n in (1, 2))
+
+    def found(upstream):
+        server = start(upstream=upstream, arguments=("--state-dir", tmp_path / "state"))
+        values = server.ask("www.test").values
+        server.stop()
+        return values
+
+    assert found([first]) == ["192.0.2.1"]
+    assert found([second]) == ["192.0.2.2"], "other servers are asked, whatever the former ones said"
+    assert found([first]) == ["192.0.2.1"]
+    assert (first.count(), second.count()) == (1, 1), "the same servers keep their answers"
+
+
 def test_a_state_directory_that_cannot_be_had_is_a_warning(start, fake):
     server = start(upstream=[fake()], arguments=("--state-dir", "/dev/null/state"))
     assert "the state directory cannot be made" in server.log

@@ -227,3 +227,53 @@ def test_sigterm_lets_queries_in_flight_end(start, fake):
         gate.set()
         assert receive(sock).values == ["192.0.2.1"]
     assert server.wait() == 0
+
+
+def upstreams(fake):
+    """Two servers that give different addresses for every name, for ten minutes."""
+    return [fake(lambda a, n=n: a.response(f"@ 600 IN A 192.0.2.{n}")) for n in (1, 2)]
+
+
+def listed(*servers, more=""):
+    addresses = ", ".join(f'"{server.address}"' for server in servers)
+    return f"[upstream]\nservers = [{addresses}]\n{more}"
+
+
+def test_other_upstreams_are_asked_and_the_same_ones_keep_their_answers(start, fake):
+    first, second = upstreams(fake)
+    server = start(upstream=[first])
+    for _ in range(3):
+        assert server.ask("www.test").values == ["192.0.2.1"]
+    server.reload(listed(second))
+    for _ in range(3):
+        assert server.ask("www.test").values == ["192.0.2.2"], "an answer belongs to the servers that gave it"
+    server.reload(listed(first))
+    assert server.ask("www.test").values == ["192.0.2.1"]
+    server.reload(listed(first, second))
+    both = server.ask("www.test").values
+    server.reload(listed(second, first, more='strategy = "parallel"\n'))
+    assert server.ask("www.test").values == both, "the order and the strategy are how, not who"
+    assert first.count() + second.count() == 3
+
+
+def test_a_rule_s_other_upstreams_are_asked(start, fake):
+    first, second = upstreams(fake)
+
+    def rule(server):
+        return f'[[forward]]\nzone = "corp.test"\nservers = ["{server.address}"]\n'
+
+    server = start(rule(first))
+    assert server.ask("www.corp.test").values == ["192.0.2.1"]
+    server.reload(rule(second) + NOTHING_ASKED)
+    assert server.ask("www.corp.test").values == ["192.0.2.2"]
+
+
+def test_stale_answers_and_denials_belong_to_their_servers_too(start, fake):
+    first = fake(lambda a: a.response("@ 1 IN A 192.0.2.1") if a.name == "old.test" else a.response(rcode="SERVFAIL"))
+    second = fake(lambda a: a.response(rcode="SERVFAIL") if a.name == "old.test" else a.response("@ 60 IN A 192.0.2.2"))
+    server = start(upstream=[first])
+    assert server.ask("old.test").values == ["192.0.2.1"]
+    assert server.ask("fails.test").rcode == "SERVFAIL"
+    server.reload(listed(second))
+    assert server.ask("old.test").rcode == "SERVFAIL", "another server's stale answer is no answer"
+    assert server.ask("fails.test").values == ["192.0.2.2"], "another server's failure is no failure"

@@ -175,7 +175,7 @@ impl Plan {
         }
         for (suffix, group) in &self.rules {
             let suffix = parse(APEXES[*suffix]).unwrap();
-            spec.rules.push(Rule { suffix, group: GroupKey(*group), scope: Scope::Everyone });
+            spec.rules.push(Rule { suffix, group: GroupKey(u64::from(*group)), scope: Scope::Everyone });
             if Catalog::build(spec.clone()).is_err() {
                 spec.rules.pop();
             }
