@@ -2,6 +2,7 @@
 //! completions for bash, zsh and fish in DIR, all of them from the command line's own definition.
 //!
 //! It is no part of the program, so that nobody who runs pvtzd carries what makes its manual.
+#![allow(clippy::disallowed_macros, reason = "it is no part of the program")]
 
 mod page;
 

@@ -4,8 +4,9 @@ use super::control::{Line, read};
 use super::{Common, StatusArgs, exit, shown};
 use crate::ops::socket::Command;
 use crate::ops::status::{Status, quantile};
+use crate::print::{self, Output};
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::thread;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ pub(super) fn run(common: &Common, args: &StatusArgs) -> Result<u8, u8> {
         if !args.watch {
             return Ok(exit::OK);
         }
-        if std::io::stdout().flush().is_err() {
+        if print::flush() != Output::Open {
             return Ok(exit::OK); // nobody reads any more
         }
         thread::sleep(Duration::from_secs_f64(args.every.max(0.1)));

@@ -33,7 +33,11 @@ pub fn set_up(level: &str) -> Result<(), TryInitError> {
     let hold_back = Arc::new(HoldBack::default());
     let terminal = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let format = Tell { hold_back: hold_back.clone(), inner: Format::default().with_target(false) };
-    let layer = subscriber_fmt::layer().with_writer(std::io::stderr).with_ansi(terminal).event_format(format);
+    let layer = subscriber_fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal)
+        .event_format(format)
+        .log_internal_errors(false); // it would report a failed write where the write failed, and panic
     let registry = tracing_subscriber::registry().with(filter);
     registry.with(layer.with_filter(Hold(hold_back))).try_init()
 }

@@ -2,6 +2,7 @@
 //!
 //! `server` starts the real program, `upstream` is who it asks, `client` is who asks it; the other modules are
 //! the tests. Nothing here waits for time to pass: what must have happened is polled for, with a deadline.
+#![allow(clippy::disallowed_macros, reason = "a test may print")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod client;

@@ -1,5 +1,6 @@
 //! The simulator's tests: many runs from seeds, and that it can be relied on. CONTRIBUTING.md says how to play a run
 //! again.
+#![allow(clippy::disallowed_macros, reason = "a test may print")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod broken;

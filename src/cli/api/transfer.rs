@@ -5,6 +5,7 @@ use super::{Api, ApiArgs, Failure, borrowed, counted, exit, text};
 use crate::cli::Common;
 use crate::control::pvtz::MAX_BODY;
 use crate::control::pvtz::document::Document;
+use crate::print::{self, Output};
 use clap::Args;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -52,7 +53,12 @@ pub(super) fn export(common: &Common, args: &ExportArgs) -> Result<u8, Failure> 
     let by_name = if common.json { Format::Json } else { Format::of(args.file.as_deref()) };
     let text = file::write(&document, args.format.unwrap_or(by_name))?;
     match &args.file {
-        None => print!("{text}"),
+        None => {
+            print!("{text}");
+            if print::flush() == Output::Failed {
+                return Ok(exit::SYSTEM); // the text is the work, and it is not whole
+            }
+        }
         Some(path) => {
             std::fs::write(path, text).map_err(|error| Failure {
                 code: exit::SYSTEM,

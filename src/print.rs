@@ -1,0 +1,80 @@
+//! Standard output and standard error. A write that fails is no panic: the reader of a pipe may end first, a disk may
+//! be full. `print!`, `println!` and `eprintln!` of this crate take the place of the standard library's, which panic.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Write};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// [`Output`] as it is now.
+static OUTPUT: AtomicU8 = AtomicU8::new(Output::Open as u8);
+
+/// How standard output does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Output {
+    /// All writes succeeded.
+    Open,
+    /// The reader of the pipe has ended: that is how `head` says that it has enough.
+    Closed,
+    /// A write failed for another reason, which was reported.
+    Failed,
+}
+
+impl Output {
+    /// How standard output does now.
+    pub fn now() -> Self {
+        match OUTPUT.load(Ordering::Relaxed) {
+            0 => Self::Open,
+            1 => Self::Closed,
+            _ => Self::Failed,
+        }
+    }
+}
+
+/// Writes to standard output. After a failed write nothing more is written.
+pub fn output(text: fmt::Arguments<'_>) {
+    if Output::now() == Output::Open {
+        note(io::stdout().lock().write_fmt(text));
+    }
+}
+
+/// Writes what is buffered, and returns how standard output does.
+pub fn flush() -> Output {
+    if Output::now() == Output::Open {
+        note(io::stdout().lock().flush());
+    }
+    Output::now()
+}
+
+/// Writes to standard error. There is no place to report a failure.
+pub fn error(text: fmt::Arguments<'_>) {
+    let _ = io::stderr().lock().write_fmt(text);
+}
+
+/// Notes a failed write.
+fn note(written: io::Result<()>) {
+    let Err(cause) = written else { return };
+    if cause.kind() == ErrorKind::BrokenPipe {
+        OUTPUT.store(Output::Closed as u8, Ordering::Relaxed);
+    } else {
+        OUTPUT.store(Output::Failed as u8, Ordering::Relaxed);
+        error(format_args!("error: cannot write to standard output: {cause}\n"));
+    }
+}
+
+/// As the standard library's, without its panic.
+macro_rules! print {
+    ($($text:tt)*) => { $crate::print::output(::std::format_args!($($text)*)) };
+}
+
+/// As the standard library's, without its panic.
+macro_rules! println {
+    () => { $crate::print::output(::std::format_args!("\n")) };
+    ($($text:tt)*) => { $crate::print::output(::std::format_args!("{}\n", ::std::format_args!($($text)*))) };
+}
+
+/// As the standard library's, without its panic.
+macro_rules! eprintln {
+    () => { $crate::print::error(::std::format_args!("\n")) };
+    ($($text:tt)*) => { $crate::print::error(::std::format_args!("{}\n", ::std::format_args!($($text)*))) };
+}
