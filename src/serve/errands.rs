@@ -69,6 +69,17 @@ impl Errands {
         has_clients
     }
 
+    /// True while clients wait for the relay.
+    pub(super) fn have_clients(&self) -> bool {
+        self.relay.has_waiters()
+    }
+
+    /// Waits for replies alone, not for long, and answers those whose replies came.
+    pub(super) fn turn_for_replies(&mut self) {
+        self.relay.turn_for_replies(&mut self.desk);
+        self.desk.flush();
+    }
+
     /// Sends out for those who wait: by the relay where a question can go the usual way, else the long way.
     pub(super) fn send_out(&mut self, visitors: &mut Vec<Visitor>) {
         self.batches.iter_mut().for_each(Vec::clear); // a panic may have left something

@@ -5,10 +5,13 @@ import socket
 import subprocess
 import threading
 
+import dns.message
 import pytest
 from harness import machine as machines
 from harness.ask import ask
+from harness.fake import silent
 from harness.load import Load
+from harness.process import binary, free_port
 from harness.wait import until
 
 CONFIGURATION = """
@@ -293,3 +296,37 @@ def test_restarts_and_reloads_under_load_lose_no_query(service):
     assert over_tcp.asked > TIMES
     assert load.again <= load.asked // 1000, "and hardly any was asked twice"
     service.write("/etc/pvtzd/pvtzd.toml", CONFIGURATION)
+
+
+def test_who_leaves_handed_over_sockets_is_not_woken_by_the_queries_for_the_next(tmp_path, fake):
+    """With an upstream that is mute, and queries that lie in the socket: no processor time goes by while it ends."""
+    mute = fake(silent)
+    file, log = tmp_path / "pvtzd.toml", tmp_path / "log"
+    file.write_text(f'[upstream]\nservers = ["{mute.address}"]\n')
+    port = free_port()
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        socket.create_server(("127.0.0.1", port)) as tcp,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        udp.bind(("127.0.0.1", port))
+        client.connect(udp.getsockname())
+        handed_over = f"{udp.fileno()} {tcp.fileno()}"
+        script = 'exec 3<&"$1" 4<&"$2"; shift 2; LISTEN_PID=$$ LISTEN_FDS=2 exec "$@"'
+        words = [*handed_over.split(), binary(), "run", "--config", file, "--metadata", "off"]
+        with log.open("wb") as out:
+            server = subprocess.Popen(
+                ["bash", "-c", script, "bash", *words], pass_fds=[udp.fileno(), tcp.fileno()], stderr=out
+            )
+        until(lambda: "ready" in log.read_text(), "it serves")
+        for number in range(8):
+            client.send(dns.message.make_query(f"n{number}.example", "A").to_wire())
+        until(lambda: len({asked.name for asked in mute.log if asked.name.startswith("n")}) == 8, "it has asked")
+        server.terminate()
+        until(lambda: "stopping" in log.read_text(), "it stops")
+        for number in range(50):
+            client.send(dns.message.make_query(f"later{number}.example", "A").to_wire())
+        _, status, used = os.wait4(server.pid, 0)
+        server.returncode = os.waitstatus_to_exitcode(status)
+        assert server.returncode == 0
+        assert used.ru_utime + used.ru_stime < 0.6, "a thread that is woken in vain takes a second and more"

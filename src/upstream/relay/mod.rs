@@ -25,7 +25,7 @@ use hickory_proto::op::Message;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use road::Road;
 use socket::Inbox;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -107,6 +107,22 @@ impl<T> Relay<T> {
     /// The kernel is told anew each time which sockets have open questions. They are few, most often one; to keep a
     /// list of them with it (epoll) costs more system calls than it saves.
     pub fn turn(&mut self, own: &impl AsFd, clerk: &mut impl Clerk<T>) -> bool {
+        self.step(Some(own.as_fd()), clerk)
+    }
+
+    /// As [`Self::turn`], for replies alone: a caller that receives nothing more must not be woken by what it could
+    /// receive.
+    pub fn turn_for_replies(&mut self, clerk: &mut impl Clerk<T>) {
+        self.step(None, clerk);
+    }
+
+    /// True while clients wait for open questions. Without, [`Self::is_open`] may be true for some seconds: late
+    /// replies are expected.
+    pub fn has_waiters(&self) -> bool {
+        self.roads.iter().any(Road::has_waiters)
+    }
+
+    fn step(&mut self, own: Option<BorrowedFd<'_>>, clerk: &mut impl Clerk<T>) -> bool {
         let (own, sockets) = self.wait(own);
         let now = Instant::now();
         for (road, socket) in sockets {
@@ -119,8 +135,9 @@ impl<T> Relay<T> {
     }
 
     /// Waits; whether `own` can be read, and which sockets: the place of their road, and their number there.
-    fn wait(&mut self, own: &impl AsFd) -> (bool, Vec<(usize, u32)>) {
-        let mut waits = vec![PollFd::new(own.as_fd(), PollFlags::POLLIN)];
+    fn wait(&mut self, own: Option<BorrowedFd<'_>>) -> (bool, Vec<(usize, u32)>) {
+        let mut waits = Vec::with_capacity(4);
+        waits.extend(own.map(|own| PollFd::new(own, PollFlags::POLLIN)));
         let mut sockets = Vec::new();
         for (place, road) in self.roads.iter().enumerate() {
             for (number, socket) in road.awaited() {
@@ -128,13 +145,13 @@ impl<T> Relay<T> {
                 sockets.push((place, number));
             }
         }
-        let lone = if let [(road, _)] = sockets[..] { Some(road) } else { None };
+        let lone = if let ([(road, _)], Some(_)) = (&sockets[..], own) { Some(*road) } else { None };
         let mut lookout = lone.map(|road| self.roads[road].lookout);
         let tick = PollTimeout::try_from(TICK).unwrap_or(PollTimeout::ZERO);
         let woken = lookout.as_mut().is_some_and(|lookout| lookout.look(&mut waits))
             || poll(&mut waits, tick).is_ok_and(|ready| ready > 0); // EINTR
         let mut ready = waits.iter().map(|one| woken && one.any().unwrap_or(true));
-        let own = ready.next() == Some(true);
+        let own = own.is_some() && ready.next() == Some(true);
         sockets.retain(|_| ready.next() == Some(true));
         if let (Some(road), Some(lookout)) = (lone, lookout) {
             self.roads[road].lookout = lookout;

@@ -93,6 +93,12 @@ impl<T> Road<T> {
         !self.places.is_empty()
     }
 
+    /// True while clients wait for one of them. One that has become overdue stays open and has no waiters.
+    pub(super) fn has_waiters(&self) -> bool {
+        let mut open = self.sockets.values().flat_map(|socket| socket.open.values());
+        open.any(|open| !open.waiters.is_empty())
+    }
+
     /// True when no group has the server any more, and nothing is open.
     pub(super) fn is_orphaned(&self) -> bool {
         self.server.strong_count() == 0 && !self.is_open()

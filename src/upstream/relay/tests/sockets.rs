@@ -41,6 +41,24 @@ fn a_few_questions_get_a_fresh_socket_that_is_closed_with_their_reply() {
 }
 
 #[test]
+fn who_waits_for_replies_alone_is_not_woken_by_clients_and_not_kept_by_a_mute_server() {
+    let (mut world, upstream) = (World::new(), Upstream::new());
+    std::io::Write::write_all(&mut world.own.1, b"a query for another process").unwrap();
+    let refused = world.ask_at(&upstream, &[("a.example", 1), ("b.example", 2)], Instant::now());
+    assert!(refused.is_empty());
+    upstream.hear();
+    let mut turns = 0;
+    while world.relay.borrow().has_waiters() {
+        world.relay.borrow_mut().turn_for_replies(&mut *world.notes.borrow_mut());
+        turns += 1;
+    }
+    assert!(turns < 1000, "{turns} turns: one in 10 ms, until the hedge delay is over");
+    let told = world.notes.borrow_mut().0.drain(..).count();
+    assert_eq!(told, 2, "both go the long way");
+    assert!(world.relay.borrow().is_open(), "late replies are expected");
+}
+
+#[test]
 fn one_after_another_too_fast_they_share_a_socket() {
     let (world, upstream) = (World::new(), Upstream::new());
     let heard = ports(&world, &upstream, 0..20, world.now);
