@@ -75,7 +75,7 @@ pub struct Request {
 pub enum Admission {
     /// Nothing is sent back: not a query, or too short to answer.
     Drop,
-    /// Answered with this code and nothing else.
+    /// Answered with this code and nothing else; NOERROR for a question about cookies alone.
     Reject(Request, ResponseCode),
     /// A query to decide on.
     Accept(Request, Question),
@@ -85,13 +85,12 @@ impl Request {
     /// Reads a packet.
     pub fn parse(packet: &[u8]) -> Admission {
         let Some(header) = packet.first_chunk::<HEADER>() else { return Admission::Drop };
-        let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
-        let flags = word(2);
+        let flags = u16::from_be_bytes([header[2], header[3]]);
         if flags & 0x8000 != 0 {
             return Admission::Drop; // an answer is never answered
         }
         let mut request = Self {
-            id: word(0),
+            id: u16::from_be_bytes([header[0], header[1]]),
             opcode: ((flags >> 11) & 0xf) as u8,
             recursion_desired: flags & 0x0100 != 0,
             checking_disabled: flags & 0x0010 != 0,
@@ -100,40 +99,54 @@ impl Request {
             edns: None,
             cookie_back: None,
         };
-        if request.opcode != 0 {
-            return Admission::Reject(request, ResponseCode::NotImp);
+        match request.read(packet, header) {
+            Ok(question) => Admission::Accept(request, question),
+            Err(rcode) => {
+                // whoever sent an OPT record gets one back (RFC 6891 section 6.1.1), whatever else is wrong
+                request.edns = request.edns.or_else(|| any_opt(packet, header));
+                Admission::Reject(request, rcode)
+            }
         }
-        let (questions, answers, authorities, additionals) = (word(4), word(6), word(8), word(10));
-        if questions != 1 {
-            return Admission::Reject(request, ResponseCode::FormErr);
+    }
+
+    /// Reads what follows the flags.
+    fn read(&mut self, packet: &[u8], header: &[u8; HEADER]) -> Result<Question, ResponseCode> {
+        if self.opcode != 0 {
+            return Err(ResponseCode::NotImp);
         }
+        let [questions, answers, authorities, additionals] = counts(header);
         let mut reader = Reader { packet, at: HEADER };
-        let Some(question) = reader.question() else {
-            return Admission::Reject(request, ResponseCode::FormErr);
-        };
-        request.question = Some(question.clone());
+        if questions > 1 {
+            return Err(ResponseCode::FormErr);
+        }
+        if questions == 1 {
+            self.question = Some(reader.question().ok_or(ResponseCode::FormErr)?);
+        }
         // IXFR carries a SOA in its authority section (RFC 1995); it is refused below all the same.
-        let authorities_allowed = u16::from(question.rtype == RecordType::IXFR);
+        let is_ixfr = |question: &Question| question.rtype == RecordType::IXFR;
+        let authorities_allowed = u16::from(self.question.as_ref().is_some_and(is_ixfr));
         if answers != 0 || authorities > authorities_allowed || additionals > 2 {
-            return Admission::Reject(request, ResponseCode::FormErr);
+            return Err(ResponseCode::FormErr);
         }
         for _ in 0..authorities + additionals {
             match reader.record() {
-                Some(Additional::Opt(edns)) if request.edns.is_none() => request.edns = Some(edns),
+                Some(Additional::Opt(edns)) if self.edns.is_none() => self.edns = Some(edns),
                 Some(Additional::Other) => {}
-                _ => {
-                    request.edns = None; // of two OPTs neither counts
-                    return Admission::Reject(request, ResponseCode::FormErr);
-                }
+                _ => return Err(ResponseCode::FormErr), // two OPTs among others
             }
         }
         if reader.at != packet.len() {
-            return Admission::Reject(request, ResponseCode::FormErr);
+            return Err(ResponseCode::FormErr);
         }
-        if request.edns.is_some_and(|edns| edns.version > 0) {
-            return Admission::Reject(request, ResponseCode::BADVERS);
+        if self.edns.is_some_and(|edns| edns.version > 0) {
+            return Err(ResponseCode::BADVERS);
         }
-        Admission::Accept(request, question)
+        match &self.question {
+            Some(question) => Ok(question.clone()),
+            // a question about our cookie alone (RFC 7873 section 5.4)
+            None if self.edns.is_some_and(|edns| edns.cookie.is_some()) => Err(ResponseCode::NoError),
+            None => Err(ResponseCode::FormErr),
+        }
     }
 
     /// Sends a cookie back with the answer.
@@ -149,6 +162,34 @@ impl Request {
     pub fn dnssec_ok(&self) -> bool {
         self.edns.is_some_and(|edns| edns.dnssec_ok)
     }
+}
+
+/// The numbers of questions and records.
+fn counts(header: &[u8; HEADER]) -> [u16; 4] {
+    [4, 6, 8, 10].map(|at| u16::from_be_bytes([header[at], header[at + 1]]))
+}
+
+/// The first OPT record of a message that is wrong otherwise, as far as it can be found; its options do not count.
+fn any_opt(packet: &[u8], header: &[u8; HEADER]) -> Option<ClientEdns> {
+    let mut reader = Reader { packet, at: HEADER };
+    let [questions, answers, authorities, additionals] = counts(header);
+    // each question takes 5 octets and each record 11, so that what is looked at is bounded by the packet
+    for _ in 0..questions {
+        reader.skip_name()?;
+        reader.bytes(4)?;
+    }
+    for _ in 0..u32::from(answers) + u32::from(authorities) {
+        reader.skip_record()?;
+    }
+    for _ in 0..additionals {
+        let start = reader.at;
+        let (rtype, udp_payload, ttl) = reader.skip_record()?;
+        if rtype == u16::from(RecordType::OPT) && packet[start] == 0 {
+            let dnssec_ok = ttl & 0x8000 != 0;
+            return Some(ClientEdns { udp_payload, version: (ttl >> 16) as u8, dnssec_ok, cookie: None });
+        }
+    }
+    None
 }
 
 /// A record of the additional section of a query.
@@ -212,6 +253,16 @@ impl<'a> Reader<'a> {
             dnssec_ok: ttl & 0x8000 != 0,
             cookie,
         }))
+    }
+
+    /// Passes over a record: its type, class and TTL.
+    fn skip_record(&mut self) -> Option<(u16, u16, u32)> {
+        self.skip_name()?;
+        let (rtype, class) = (self.u16()?, self.u16()?);
+        let ttl = u32::from_be_bytes(*self.bytes(4)?.first_chunk()?);
+        let length = usize::from(self.u16()?);
+        self.bytes(length)?;
+        Some((rtype, class, ttl))
     }
 
     /// Passes over an owner name; a pointer ends it.
@@ -312,6 +363,49 @@ mod tests {
             verdict(&packet(0x0100, [1, 0, 0, 1], b"\0\0\x29\x04\xd0\0\x01\0\0\0\0")),
             ResponseCode::BADVERS.to_str()
         );
+    }
+
+    #[test]
+    fn every_rejection_of_a_query_with_opt_keeps_its_opt() {
+        let two_opts = [OPT, OPT].concat();
+        let long_cookie = b"\0\0\x29\x04\xd0\0\0\0\0\0\x05\0\x0a\0\x01\x07";
+        let answer = [b"\xc0\x0c\0\x01\0\x01\0\0\0\0\0\x04\x7f\0\0\x01".as_slice(), OPT].concat();
+        let question = [b"\x01b\0\0\x01\0\x01".as_slice(), OPT].concat();
+        let none = [&packet(0x0100, [0, 0, 0, 1], b"")[..HEADER], OPT].concat();
+        for (what, bytes) in [
+            ("another opcode", packet(0x2100, [1, 0, 0, 1], OPT)),
+            ("another opcode, without a question", {
+                let mut bytes = none.clone();
+                bytes[2] = 0x29;
+                bytes
+            }),
+            ("no question", none),
+            ("two questions", packet(0x0100, [2, 0, 0, 1], &question)),
+            ("an answer", packet(0x0100, [1, 1, 0, 1], &answer)),
+            ("an authority", packet(0x0100, [1, 0, 1, 1], &answer)),
+            ("two OPTs", packet(0x0100, [1, 0, 0, 2], &two_opts)),
+            ("a malformed cookie", packet(0x0100, [1, 0, 0, 1], long_cookie)),
+            ("trailing octets", packet(0x0100, [1, 0, 0, 1], &[OPT, &[0]].concat())),
+            ("a missing record", packet(0x0100, [1, 0, 0, 2], OPT)),
+            ("too many records", packet(0x0100, [1, 0, 0, 3], &[OPT, &answer[..16], &answer[..16]].concat())),
+            ("version 1", packet(0x0100, [1, 0, 0, 1], b"\0\0\x29\x04\xd0\0\x01\0\0\0\0")),
+        ] {
+            let Admission::Reject(request, rcode) = Request::parse(&bytes) else { panic!("{what}") };
+            assert_eq!(request.edns.map(|edns| edns.udp_payload), Some(1232), "{what}");
+            assert!(rcode != ResponseCode::NoError && request.cookie_back.is_none(), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_question_about_the_cookie_alone_is_no_error() {
+        let cookie = b"\0\0\x29\x04\xd0\0\0\0\0\0\x0c\0\x0a\0\x08\x01\x02\x03\x04\x05\x06\x07\x08";
+        let bytes = [&packet(0x0100, [0, 0, 0, 1], b"")[..HEADER], cookie].concat();
+        let Admission::Reject(request, ResponseCode::NoError) = Request::parse(&bytes) else { panic!() };
+        assert!(request.question.is_none());
+        assert_eq!(request.edns.and_then(|edns| edns.cookie).map(|cookie| cookie.client[7]), Some(8));
+        let short = [&bytes[..bytes.len() - 1]].concat();
+        assert_eq!(verdict(&short), ResponseCode::FormErr.to_str());
+        assert_eq!(verdict(&[&bytes[..], &[0]].concat()), ResponseCode::FormErr.to_str());
     }
 
     proptest! {

@@ -100,9 +100,9 @@ pub fn at_once(
     let question = match question {
         Ok(question) => question,
         Err(rcode) => {
-            let answer = Answer::code(rcode, None);
+            let answer = Answer::code(about_cookie(&request, proven).unwrap_or(rcode), None);
             books::asked(tally, request.question.as_ref().map_or(0, |q| q.rtype.into()), &caller);
-            tally.answered(u16::from(rcode) as u8, Mark::default());
+            tally.answered(u16::from(answer.rcode) as u8, Mark::default());
             return Outcome::Reply(finish(&published, &request, &answer, transport), Mark::default());
         }
     };
@@ -134,6 +134,16 @@ pub fn at_once(
             let (since, generation) = (Instant::now(), published.generation);
             Outcome::Wait(Box::new(Waiting { request, question, caller, turn, generation, since, needs }))
         }
+    }
+}
+
+/// The code for a question about our cookie alone (RFC 7873 section 5.4); nothing for what is rejected for another reason.
+fn about_cookie(request: &Request, proven: bool) -> Option<ResponseCode> {
+    let cookie = request.edns?.cookie.filter(|_| request.opcode == 0 && request.question.is_none())?;
+    match request.cookie_back {
+        None => Some(ResponseCode::FormErr), // we give no cookies
+        Some(_) if cookie.server.is_some() && !proven => Some(ResponseCode::BADCOOKIE),
+        Some(_) => None,
     }
 }
 
