@@ -459,6 +459,7 @@ pub fn lifetimes(cache: &Cache) -> Lifetimes {
         stale_ttl: cache.stale_ttl,
         stale_retry_ms: u64::try_from(cache.stale_retry.as_millis()).unwrap_or(u64::MAX),
         prefetch: cache.prefetch,
+        max_rrset_records: cache.max_rrset_records.into(),
     }
 }
 

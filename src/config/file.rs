@@ -243,6 +243,9 @@ fn cache(reader: &Reader, section: &mut Section) -> Cache {
             .unwrap_or(default.stale_retry),
         stale_ttl: section.take("stale_ttl", Value::ttl).unwrap_or(default.stale_ttl),
         prefetch: section.take("prefetch", Value::flag).unwrap_or(default.prefetch),
+        max_rrset_records: section
+            .take("max_rrset_records", |value| Some(value.integer(1..=65_535)? as u16))
+            .unwrap_or(default.max_rrset_records),
         snapshot_every: section
             .take("snapshot_every", |value| value.duration(Duration::from_secs(1)..=hour * 24))
             .unwrap_or(default.snapshot_every),

@@ -321,6 +321,8 @@ pub struct Cache {
     pub stale_ttl: u32,
     /// Whether names in demand are asked again before they expire.
     pub prefetch: bool,
+    /// Records of one RRset of an upstream at most.
+    pub max_rrset_records: u16,
     /// How often the cache is written to the state directory.
     pub snapshot_every: Duration,
 }
@@ -338,6 +340,7 @@ impl Default for Cache {
             stale_retry: Duration::from_secs(30),
             stale_ttl: 30,
             prefetch: true,
+            max_rrset_records: 100,
             snapshot_every: Duration::from_secs(300),
         }
     }

@@ -27,7 +27,7 @@ pub fn seconds_left(expires: Moment, now: Moment) -> u32 {
     u32::try_from(expires.since(now).div_ceil(1000)).unwrap_or(u32::MAX)
 }
 
-/// How long things are kept. Seconds unless a name says otherwise.
+/// How long things are kept, and how much of one answer. Seconds unless a name says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lifetimes {
     /// No answer is kept for less.
@@ -44,6 +44,8 @@ pub struct Lifetimes {
     pub stale_retry_ms: u64,
     /// Refresh a popular answer before it expires.
     pub prefetch: bool,
+    /// No RRset of an upstream has more records.
+    pub max_rrset_records: usize,
 }
 
 impl Default for Lifetimes {
@@ -56,6 +58,7 @@ impl Default for Lifetimes {
             stale_ttl: 30,
             stale_retry_ms: 30_000,
             prefetch: true,
+            max_rrset_records: 100,
         }
     }
 }
@@ -146,6 +149,8 @@ pub enum FailureCause {
     Rcode(ResponseCode),
     /// No server could be reached in time.
     Unreachable,
+    /// An RRset of the answer has more records than are taken.
+    TooManyRecords,
 }
 
 /// What one group said of one name and type.
@@ -274,6 +279,20 @@ impl Entry {
             rest = others;
         }
         (rest.is_empty() && self.authority.0.is_empty()).then_some(data)
+    }
+
+    /// True when it has a record twice.
+    pub(super) fn repeats_itself(&self) -> bool {
+        let records = || self.packed_answers().map(|record| (record.owner, record.rtype, record.data));
+        match records().count() {
+            0..8 => {
+                records().enumerate().any(|(place, one)| records().skip(place + 1).any(|other| other == one))
+            }
+            _ => {
+                let mut seen = HashSet::new();
+                !records().all(|record| seen.insert(record))
+            }
+        }
     }
 
     /// The packed records, answer and authority, for the snapshot.

@@ -171,6 +171,11 @@ impl<'v> Chain<'v> {
                 let text = format!("the upstream answered {rcode} for {} a moment ago", self.key);
                 self.fail(ExtendedError::new(ExtendedError::CACHED_ERROR, text));
             }
+            Outcome::Failure(FailureCause::TooManyRecords) => {
+                let text =
+                    format!("the upstream's answer for {} has an RRset above max_rrset_records", self.key);
+                self.fail(ExtendedError::new(ExtendedError::CACHED_ERROR, text));
+            }
             Outcome::Failure(FailureCause::Unreachable) => {
                 let text = format!("no upstream could be reached for {} a moment ago", self.key);
                 self.fail(ExtendedError::new(ExtendedError::CACHED_ERROR, text));

@@ -27,7 +27,7 @@ const DNAME: u16 = 39;
 /// whether the same group would be asked for it; what lies behind the first that is not believed is left out.
 ///
 /// # Errors
-/// Nothing usable: a referral, or a chain that does not begin at the question.
+/// Nothing usable: a referral, or more records than are taken.
 pub fn entries(
     message: &Message,
     question: &Question,
@@ -39,11 +39,11 @@ pub fn entries(
     let mut hops: Vec<(NameKey, Entry)> = Vec::new();
     let mut name = question.key.clone();
     while hops.len() < MAX_HOPS {
-        if let Some(entry) = reader.rrset(&name, question.rtype) {
+        if let Some(entry) = reader.rrset(&name, question.rtype)? {
             hops.push((name, entry));
             break;
         }
-        if let Some((entry, target)) = reader.alias(&name) {
+        if let Some((entry, target)) = reader.alias(&name)? {
             hops.push((name, entry));
             if hops.iter().any(|(seen, _)| *seen == target) || !believe(&target) {
                 break;
@@ -73,6 +73,9 @@ pub fn plain(
         return None;
     }
     let count = u16::from_be_bytes([*reply.get(6)?, *reply.get(7)?]);
+    if usize::from(count) > lifetimes.max_rrset_records {
+        return None;
+    }
     let mut packed = Vec::with_capacity(usize::from(count.min(64)) * 9);
     let mut ttl = u32::MAX;
     let mut at = question_end;
@@ -100,7 +103,8 @@ pub fn plain(
         return None;
     }
     let ttl = ttl.clamp(lifetimes.min_ttl.min(lifetimes.max_ttl), lifetimes.max_ttl);
-    Some(Entry::restore(Outcome::Rrset, now, ttl, reply[3] & 0x20 != 0, (packed, [])))
+    let entry = Entry::restore(Outcome::Rrset, now, ttl, reply[3] & 0x20 != 0, (packed, []));
+    (count == 1 || !entry.repeats_itself()).then_some(entry)
 }
 
 /// True when the authority and additional records from `at` on are there, and nothing behind them: a message that
@@ -139,6 +143,8 @@ pub fn is_referral(message: &Message) -> bool {
 pub enum NotUsable {
     /// The server points elsewhere: it does not resolve for us.
     Referral,
+    /// An RRset has more records than are taken, or all the proofs together have.
+    TooManyRecords,
 }
 
 /// The parts of a message that a reading looks at.
@@ -180,19 +186,37 @@ impl Reader<'_> {
         kept
     }
 
-    fn rrset(&self, name: &NameKey, rtype: RecordType) -> Option<Entry> {
-        let records = self.answers_at(name, rtype);
-        let ttl = self.clamp(lowest_ttl(&records)?);
-        let proofs = self.proofs(false, name);
-        Some(Entry::new(Outcome::Rrset, name, &records, &proofs, ttl, self.authentic(), self.now))
+    /// Holds records of one name, or all proofs, against the bound: so many of a type.
+    fn bounded(&self, records: &[Record]) -> Result<(), NotUsable> {
+        let most = self.lifetimes.max_rrset_records;
+        if records.len() <= most {
+            return Ok(());
+        }
+        let of = |rtype| records.iter().filter(|record| record.record_type() == rtype).count();
+        let mut types: Vec<RecordType> = records.iter().map(Record::record_type).collect();
+        types.sort_unstable();
+        types.dedup();
+        match types.into_iter().all(|rtype| of(rtype) <= most) {
+            true => Ok(()),
+            false => Err(NotUsable::TooManyRecords),
+        }
     }
 
-    fn alias(&self, name: &NameKey) -> Option<(Entry, NameKey)> {
+    fn rrset(&self, name: &NameKey, rtype: RecordType) -> Result<Option<Entry>, NotUsable> {
+        let records = self.answers_at(name, rtype);
+        let Some(ttl) = lowest_ttl(&records) else { return Ok(None) };
+        let (ttl, proofs) = (self.clamp(ttl), self.proofs(false, name));
+        self.bounded(&records).and_then(|()| self.bounded(&proofs))?;
+        Ok(Some(Entry::new(Outcome::Rrset, name, &records, &proofs, ttl, self.authentic(), self.now)))
+    }
+
+    fn alias(&self, name: &NameKey) -> Result<Option<(Entry, NameKey)>, NotUsable> {
         let mut records = self.answers_at(name, RecordType::CNAME);
         let target = records.iter().find_map(|record| match &record.data {
             RData::CNAME(cname) => Some(cname.0.clone()),
             _ => None,
-        })?;
+        });
+        let Some(target) = target else { return Ok(None) };
         // more than one CNAME is an error of the zone (RFC 2181 section 10.1): the first counts
         let mut seen = false;
         records.retain(|record| {
@@ -206,16 +230,18 @@ impl Reader<'_> {
         });
         let mut all: Vec<Record> = above.cloned().collect();
         all.append(&mut records);
-        let ttl = self.clamp(lowest_ttl(&all)?);
-        let proofs = self.proofs(false, name);
+        let Some(ttl) = lowest_ttl(&all) else { return Ok(None) };
+        let (ttl, proofs) = (self.clamp(ttl), self.proofs(false, name));
+        self.bounded(&all).and_then(|()| self.bounded(&proofs))?;
         let outcome = Outcome::Alias(target.clone());
         let entry = Entry::new(outcome, name, &all, &proofs, ttl, self.authentic(), self.now);
-        Some((entry, NameKey::of(&target)))
+        Ok(Some((entry, NameKey::of(&target))))
     }
 
     /// What a message that has nothing (more) for a name says of it; nothing if the chain merely ends here.
     fn denial(&self, name: &NameKey, first: bool) -> Result<Option<Entry>, NotUsable> {
         let authority = self.proofs(true, name);
+        self.bounded(&authority)?;
         let soa = authority.iter().find_map(|record| match &record.data {
             RData::SOA(soa) => Some(record.ttl.min(soa.minimum)),
             _ => None,

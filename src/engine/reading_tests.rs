@@ -127,6 +127,57 @@ fn a_loop_in_the_message_ends_the_reading() {
 }
 
 #[test]
+fn an_rrset_or_proofs_beyond_the_bound_are_not_taken() {
+    let most = Lifetimes::default().max_rrset_records;
+    let addresses = |count: usize| -> Vec<Record> {
+        let value = |i: usize| format!("192.0.{}.{}", i / 256, i % 256);
+        (0..count).map(|i| record("www.example", 60, RecordType::A, &value(i))).collect()
+    };
+    let proofs = |count: usize| -> Vec<Record> {
+        let data = |i: usize| RData::Unknown {
+            code: RecordType::from(47),
+            rdata: hickory_proto::rr::rdata::NULL::with(i.to_be_bytes().to_vec()),
+        };
+        (0..count).map(|i| Record::from_rdata(parse("example").unwrap(), 60, data(i))).collect()
+    };
+    let read = |answers, authority| {
+        let message = message(ResponseCode::NoError, answers, authority);
+        read(&message, RecordType::A, &[]).map(|entries| entries.len())
+    };
+    assert_eq!(read(addresses(most), proofs(most)), Ok(1));
+    assert_eq!(read(addresses(most + 1), vec![]), Err(NotUsable::TooManyRecords));
+    assert_eq!(read(addresses(1), proofs(most + 1)), Err(NotUsable::TooManyRecords));
+    assert_eq!(
+        read(vec![], [vec![soa("example", 60, 60)], proofs(most + 1)].concat()),
+        Err(NotUsable::TooManyRecords)
+    );
+}
+
+#[test]
+fn a_plain_answer_is_taken_in_place_within_the_bound_and_without_repetition() {
+    let reply = |count: u16, differ: bool| {
+        let mut reply = vec![0, 0, 0x81, 0x80, 0, 1];
+        reply.extend(count.to_be_bytes());
+        reply.extend([0, 0, 0, 0, 1, b'a', 0, 0, 1, 0, 1]);
+        for i in 0..count {
+            reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0]);
+            reply.extend(if differ { i } else { i / 2 }.to_be_bytes());
+        }
+        plain(&reply, 19, RecordType::A, &Lifetimes::default(), Moment(0)).is_some()
+    };
+    for (count, differ, taken) in [
+        (1, true, true),
+        (2, true, true),
+        (2, false, false),
+        (100, true, true),
+        (100, false, false),
+        (101, true, false),
+    ] {
+        assert_eq!(reply(count, differ), taken, "{count} records, all different: {differ}");
+    }
+}
+
+#[test]
 fn a_referral_is_no_answer() {
     let refers =
         message(ResponseCode::NoError, vec![], vec![record("example", 60, RecordType::NS, "ns.example")]);

@@ -9,7 +9,7 @@ use super::handle::{self, Brought, Waiting};
 use super::hear;
 use crate::engine::cache::CacheKey;
 use crate::engine::chain::Fetch;
-use crate::engine::reading::{self, NotUsable};
+use crate::engine::reading;
 use crate::engine::request::Question;
 use crate::state::limits::Permit;
 use crate::state::tally::Tally;
@@ -197,7 +197,7 @@ impl Clerk<Client> for Desk {
                 let fetch = Fetch::new(key.group(), question, key.flags());
                 match hear::keep(&live.cache, view, &fetch, &message, now) {
                     Ok(hops) => self.settle(waiters, &Brought::Said(key.group(), &hops)),
-                    Err(NotUsable::Referral) => self.settle(waiters, &Brought::Failed(key, hear::referral())),
+                    Err(why) => self.settle(waiters, &Brought::Failed(key, hear::not_usable(why))),
                 }
             }
         }

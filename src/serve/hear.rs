@@ -265,14 +265,22 @@ async fn exchange(live: &Live, published: &Published, client: IpAddr, fetch: &Fe
     };
     match keep(&live.cache, published.catalog.view(client), fetch, &reply.message, now) {
         Ok(entries) => Heard::Said(entries),
-        Err(NotUsable::Referral) => Heard::Failed(referral()),
+        Err(why) => Heard::Failed(not_usable(why)),
     }
 }
 
-/// The words for a server that points elsewhere.
-pub(super) fn referral() -> ExtendedError {
-    let text = "the upstream server does not resolve for us: it answered with a referral";
-    ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, text)
+/// The words for an answer that is not used.
+pub fn not_usable(why: NotUsable) -> ExtendedError {
+    match why {
+        NotUsable::Referral => {
+            let text = "the upstream server does not resolve for us: it answered with a referral";
+            ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, text)
+        }
+        NotUsable::TooManyRecords => {
+            let text = "the upstream's answer has an RRset above max_rrset_records";
+            ExtendedError::new(ExtendedError::OTHER, text)
+        }
+    }
 }
 
 /// Words for the commonest mistake in a lab.
@@ -290,12 +298,15 @@ pub fn keep(
     now: Moment,
 ) -> Result<Hops, NotUsable> {
     let believe = |target: &NameKey| same_group(decide(view, target, fetch.question.rtype), fetch);
-    let entries = reading::entries(message, &fetch.question, &cache.lifetimes, now, believe).inspect_err(
-        |NotUsable::Referral| {
-            let failure = Entry::failure(FailureCause::Unreachable, FAILING_RCODE_TTL, now);
+    let entries =
+        reading::entries(message, &fetch.question, &cache.lifetimes, now, believe).inspect_err(|why| {
+            let cause = match why {
+                NotUsable::Referral => FailureCause::Unreachable,
+                NotUsable::TooManyRecords => FailureCause::TooManyRecords,
+            };
+            let failure = Entry::failure(cause, FAILING_RCODE_TTL, now);
             cache.insert(fetch.cache_key().clone(), failure, now);
-        },
-    )?;
+        })?;
     let kept = entries.into_iter().map(|(name, entry)| {
         let key = CacheKey::new(fetch.group, &name, fetch.question.rtype, fetch.flags);
         (name, cache.insert(key, entry, now))

@@ -179,7 +179,8 @@ impl World<'_> {
             match said.map(|message| (message.metadata.response_code, message)) {
                 Some((ResponseCode::NoError | ResponseCode::NXDomain, message)) => {
                     self.last_success.insert(fetch.group, self.now);
-                    return hear::keep(&self.cache, view, fetch, &message, self.now).map_err(|_| 22);
+                    return hear::keep(&self.cache, view, fetch, &message, self.now)
+                        .map_err(|why| hear::not_usable(why).code);
                 }
                 Some((rcode, _)) => kind = FailureKind::Rcode(rcode),
                 None if !matches!(kind, FailureKind::Rcode(_)) => kind = FailureKind::Timeout,
