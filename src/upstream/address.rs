@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
 use crate::engine::catalog::GroupKey;
+use ring::digest::{Context, SHA256};
 use tokio_rustls::rustls::pki_types::ServerName;
 
 /// The port of DNS over UDP and TCP.
@@ -58,11 +59,18 @@ impl ServerAddress {
         format!("{scheme} {} {name} {path}", self.addr)
     }
 
-    /// The key of a group of servers, whatever their order; `parts` tell it from other groups of the same servers.
+    /// The key of a group of servers, whatever their order: 64 bits of SHA-256. `parts` tell it from other groups of
+    /// the same servers.
     pub fn group_key(parts: &[&[u8]], servers: &[Self]) -> GroupKey {
         let identities: BTreeSet<String> = servers.iter().map(Self::identity).collect();
-        let parts = parts.iter().copied().chain(identities.iter().map(String::as_bytes));
-        GroupKey::of(&parts.collect::<Vec<_>>())
+        let mut hash = Context::new(&SHA256);
+        for part in parts.iter().copied().chain(identities.iter().map(String::as_bytes)) {
+            hash.update(&(part.len() as u64).to_be_bytes()); // so that "ab", "c" is not "a", "bc"
+            hash.update(part);
+        }
+        let mut key = [0; 8];
+        key.iter_mut().zip(hash.finish().as_ref()).for_each(|(octet, hashed)| *octet = *hashed);
+        GroupKey(u64::from_be_bytes(key)).unless(|_| false)
     }
 
     /// True when its address is not known, but to be found by its name.
@@ -308,6 +316,18 @@ mod tests {
             assert_eq!(parsed.to_string(), shown, "{text}");
             assert_eq!(shown.parse::<ServerAddress>().unwrap(), parsed, "{text}");
         }
+    }
+
+    #[test]
+    fn a_group_s_key_is_what_it_is_for_and_who_its_servers_are() {
+        let servers: Vec<ServerAddress> = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap()).into();
+        let key = |parts: &[&[u8]]| ServerAddress::group_key(parts, &servers);
+        assert_eq!(
+            key(&[b"a"]),
+            ServerAddress::group_key(&[b"a"], &[servers[1].clone(), servers[0].clone()])
+        );
+        assert_ne!(key(&[b"ab", b"c"]), key(&[b"a", b"bc"]));
+        assert_ne!(key(&[b"a"]), ServerAddress::group_key(&[b"a"], &servers[..1]));
     }
 
     #[test]
