@@ -45,6 +45,9 @@ pub fn owner(rr: &str, zone: &Name) -> Result<Name, ValueFault> {
     if let Some(bad) = rr.chars().find(|c| !allowed(*c)) {
         return Err(ValueFault::Rr(format!("{bad:?} cannot be in it")));
     }
+    if rr.split('.').any(|label| label.starts_with('-')) {
+        return Err(ValueFault::Rr("a label does not begin with -".into()));
+    }
     if rr.split('.').enumerate().any(|(at, label)| label.contains('*') && (at > 0 || label != "*")) {
         return Err(ValueFault::Rr("* can only be the whole first label".into()));
     }
@@ -53,7 +56,7 @@ pub fn owner(rr: &str, zone: &Name) -> Result<Name, ValueFault> {
     {
         return Ok(owner);
     }
-    name::parse(&format!("{rr}.{}.", name::show(zone))).map_err(ValueFault::Rr)
+    name::parse_below(rr, zone).map_err(ValueFault::Rr)
 }
 
 /// The record data of a type and a value. `priority` is that of an MX record.
@@ -108,7 +111,22 @@ mod tests {
         ] {
             assert_eq!(name::show(&owner(rr, &zone).unwrap()), full);
         }
-        for bad in ["", "a.", "a@", "@.a", "a b", "a..b", "b.*", "a*", ".", &"a".repeat(64)] {
+        for bad in [
+            "",
+            "a.",
+            "a@",
+            "@.a",
+            "a b",
+            "a..b",
+            "b.*",
+            "a*",
+            ".",
+            "-a",
+            "x.-a",
+            "a+b",
+            "a\\.b",
+            &"a".repeat(64),
+        ] {
             assert!(owner(bad, &zone).is_err(), "{bad}");
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{Common, exit, is_colour_wanted, shown, tell_config_error};
 use crate::config::{Config, ConfigError};
+use crate::engine::text::printable;
 use crate::host::doctor::{self, Check, Outcome, Settings};
 use crate::host::metadata::MetadataChoice;
 use crate::host::resolver::store;
@@ -117,8 +118,8 @@ fn print(check: &Check) {
     // Colours follow where this goes: is_colour_wanted is about standard error.
     let coloured = std::io::stdout().is_terminal() && is_colour_wanted();
     let word = if coloured { format!("\u{1b}[{colour}m{word}\u{1b}[0m") } else { word.to_string() };
-    println!("{word}  {:<13} {}", check.step, check.found);
+    println!("{word}  {:<13} {}", check.step, printable(&check.found));
     if let Some(advice) = &check.advice {
-        println!("      {:<13} -> {advice}", "");
+        println!("      {:<13} -> {}", "", printable(advice));
     }
 }

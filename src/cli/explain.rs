@@ -5,10 +5,11 @@ use crate::config::{Config, Instance};
 use crate::engine::answer::{Hop, Source};
 use crate::engine::catalog::{Catalog, View};
 use crate::engine::chain::{End, Fetch, Outline, outline};
-use crate::engine::name::{self, show};
+use crate::engine::name::{self, show, unicode};
 use crate::engine::record::{parse_type, show_rcode, show_type, show_value};
 use crate::engine::request::Question;
 use crate::engine::screen::{Screening, screen};
+use crate::engine::text::printable;
 use crate::engine::zone::{MissingType, Wildcards, Zone, ZoneMode, ZoneOrigin};
 use hickory_proto::op::ResponseCode;
 use serde::Serialize;
@@ -30,6 +31,9 @@ struct Explanation {
 #[derive(Serialize)]
 struct ExplainedHop {
     name: String,
+    /// The name in Unicode, where it has A-labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unicode: Option<String>,
     #[serde(rename = "type")]
     rtype: String,
     /// zone, local, minimal, forward or loop
@@ -88,7 +92,7 @@ pub(super) fn run(common: &Common, args: &ExplainArgs) -> u8 {
 pub(super) fn question(name: &str, rtype: &str) -> Result<Question, String> {
     let name = name::parse(name)?;
     let rtype = parse_type(rtype)
-        .ok_or_else(|| format!("`{rtype}` is not a record type; write A, AAAA, … or TYPEn"))?;
+        .ok_or_else(|| format!("`{}` is not a record type; write A, AAAA, … or TYPEn", printable(rtype)))?;
     Ok(Question::new(name, rtype))
 }
 
@@ -98,6 +102,7 @@ fn refused(common: &Common, args: &ExplainArgs, rcode: ResponseCode, why: String
         let result = show_rcode(rcode, true);
         let hop = ExplainedHop {
             name: args.name.clone(),
+            unicode: None,
             rtype: args.rtype.clone(),
             source: "refused",
             matched: None,
@@ -130,7 +135,7 @@ fn explain(
         vpc: view.vpc.as_ref().map(|vpc| vpc.id.clone()),
         region: view.vpc.as_ref().and_then(|vpc| vpc.region.clone()),
         hops,
-        records: outline.records.iter().map(shown::record).collect(),
+        records: outline.records.iter().map(|record| shown::record(&record.into())).collect(),
         result,
         asks,
     }
@@ -189,7 +194,14 @@ fn explain_hop(
         }
         Source::Loop => ("loop", None, "was in the chain before: the chain ends here".to_string()),
     };
-    ExplainedHop { name: show(&hop.name), rtype: rtype.to_string(), source, matched, why }
+    ExplainedHop {
+        name: show(&hop.name),
+        unicode: unicode(&hop.name),
+        rtype: rtype.to_string(),
+        source,
+        matched,
+        why,
+    }
 }
 
 /// A zone's settings in a few words; `on_missing_type` is named because the product's texts leave it open.
@@ -223,8 +235,9 @@ fn print(explanation: &Explanation) {
     };
     println!("client {} is {vpc}", explanation.client);
     for (number, hop) in explanation.hops.iter().enumerate() {
-        println!("{}. {} {}", number + 1, hop.name, hop.rtype);
-        println!("   {}", hop.why);
+        let unicode = hop.unicode.as_ref().map(|text| format!(" ({text})")).unwrap_or_default();
+        println!("{}. {} {}{unicode}", number + 1, hop.name, hop.rtype);
+        println!("   {}", printable(&hop.why));
     }
     match &explanation.asks {
         Some(asks) => println!(

@@ -2,11 +2,12 @@
 
 use super::explain::question;
 use super::{Common, QueryArgs, exit, shown};
+use crate::engine::name::unicode;
 use crate::engine::record::show_rcode;
 use crate::engine::request::Question;
+use crate::engine::text::{Sections, read_message};
 use crate::upstream::ServerAddress;
 use hickory_proto::op::{Edns, Message, Query};
-use hickory_proto::rr::rdata::opt::EdnsOption;
 use serde::Serialize;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
@@ -15,10 +16,16 @@ use std::time::{Duration, Instant};
 /// A server that has not answered by then will not: our own answers within 4 s.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The flag of an answer that was cut.
+const TRUNCATED: u16 = 0x200;
+
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Shown {
     server: String,
+    /// The name that was asked for in Unicode, where it has A-labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unicode: Option<String>,
     transport: &'static str,
     elapsed_ms: f64,
     result: String,
@@ -56,7 +63,7 @@ pub(super) fn run(common: &Common, args: &QueryArgs) -> u8 {
     let begun = Instant::now();
     match ask(server.addr, &message(args, &question), args.tcp) {
         Ok((answer, transport)) => {
-            let shown = show(&server, transport, begun.elapsed(), &answer);
+            let shown = show(&server, transport, begun.elapsed(), &question, &answer);
             if common.json {
                 shown::json(&shown)
             } else {
@@ -93,18 +100,18 @@ fn message(args: &QueryArgs, question: &Question) -> Message {
 }
 
 /// Asks over UDP, and over TCP if the answer was cut or TCP was asked for.
-fn ask(server: SocketAddr, query: &Message, tcp: bool) -> io::Result<(Message, &'static str)> {
+fn ask(server: SocketAddr, query: &Message, tcp: bool) -> io::Result<(Sections, &'static str)> {
     let bytes = query.to_vec().map_err(io::Error::other)?;
     if !tcp {
         let answer = over_udp(server, &bytes, query.id)?;
-        if !answer.truncation {
+        if answer.flags & TRUNCATED == 0 {
             return Ok((answer, "UDP"));
         }
     }
     Ok((over_tcp(server, &bytes)?, "TCP"))
 }
 
-fn over_udp(server: SocketAddr, query: &[u8], id: u16) -> io::Result<Message> {
+fn over_udp(server: SocketAddr, query: &[u8], id: u16) -> io::Result<Sections> {
     let any =
         if server.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
     let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
@@ -117,7 +124,7 @@ fn over_udp(server: SocketAddr, query: &[u8], id: u16) -> io::Result<Message> {
             io::ErrorKind::WouldBlock => io::Error::from(io::ErrorKind::TimedOut),
             _ => error,
         })?;
-        if let Ok(answer) = Message::from_vec(&buffer[..length])
+        if let Some(answer) = read_message(&buffer[..length])
             && answer.id == id
         {
             return Ok(answer);
@@ -125,7 +132,7 @@ fn over_udp(server: SocketAddr, query: &[u8], id: u16) -> io::Result<Message> {
     }
 }
 
-fn over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Message> {
+fn over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Sections> {
     let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut framed = u16::try_from(query.len()).map_err(io::Error::other)?.to_be_bytes().to_vec();
@@ -135,42 +142,38 @@ fn over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Message> {
     stream.read_exact(&mut length)?;
     let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
     stream.read_exact(&mut answer)?;
-    Message::from_vec(&answer).map_err(io::Error::other)
+    read_message(&answer).ok_or_else(|| io::Error::other("what came is no DNS message"))
 }
 
-fn show(server: &ServerAddress, transport: &'static str, elapsed: Duration, answer: &Message) -> Shown {
-    let flags = [
-        ("aa", answer.authoritative),
-        ("tc", answer.truncation),
-        ("rd", answer.recursion_desired),
-        ("ra", answer.recursion_available),
-        ("ad", answer.authentic_data),
-        ("cd", answer.checking_disabled),
-    ];
+fn show(
+    server: &ServerAddress,
+    transport: &'static str,
+    elapsed: Duration,
+    question: &Question,
+    answer: &Sections,
+) -> Shown {
+    let flags = [("aa", 0x400), ("tc", TRUNCATED), ("rd", 0x100), ("ra", 0x80), ("ad", 0x20), ("cd", 0x10)];
     Shown {
         server: server.to_string(),
+        unicode: unicode(&question.name),
         transport,
         elapsed_ms: (elapsed.as_secs_f64() * 1e6).round() / 1e3,
-        result: show_rcode(answer.response_code, answer.answers.is_empty()),
-        flags: flags.into_iter().filter(|(_, set)| *set).map(|(name, _)| name).collect(),
+        result: show_rcode(answer.rcode.into(), answer.answers.is_empty()),
+        flags: flags.into_iter().filter(|(_, bit)| answer.flags & bit != 0).map(|(name, _)| name).collect(),
         answers: answer.answers.iter().map(shown::record).collect(),
         authority: answer.authorities.iter().map(shown::record).collect(),
-        extended_error: answer.edns.as_ref().and_then(extended_error),
+        extended_error: extended_error(answer),
     }
 }
 
-/// The first extended DNS error (RFC 8914).
-fn extended_error(edns: &Edns) -> Option<String> {
-    edns.options().as_ref().iter().find_map(|(_, option)| match option {
-        EdnsOption::Unknown(15, data) => {
-            let (code, text) = data.split_first_chunk::<2>()?;
-            Some(format!("{}: {}", u16::from_be_bytes(*code), String::from_utf8_lossy(text)))
-        }
-        _ => None,
-    })
+/// The extended DNS errors (RFC 8914).
+fn extended_error(answer: &Sections) -> Option<String> {
+    let errors = answer.opt.iter().flat_map(|opt| &opt.errors);
+    let shown: Vec<String> = errors.map(|error| format!("{}: {}", error.code, error.text)).collect();
+    (!shown.is_empty()).then(|| shown.join("; "))
 }
 
-fn print(shown: &Shown, answer: &Message) {
+fn print(shown: &Shown, answer: &Sections) {
     for record in &answer.answers {
         println!("{}", shown::line(record));
     }

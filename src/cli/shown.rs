@@ -2,15 +2,18 @@
 
 use crate::config::{Config, Servers};
 use crate::engine::catalog::GroupKey;
-use crate::engine::name::show;
-use crate::engine::record::{show_type, show_value};
-use hickory_proto::rr::Record;
+use crate::engine::name::unicode;
+use crate::engine::text::{Entry, is_hazard, printable};
 use serde::Serialize;
+use std::io::IsTerminal;
 
 /// A record for `--json`.
 #[derive(Serialize)]
 pub(super) struct ShownRecord {
     name: String,
+    /// The name in Unicode, where it has A-labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unicode: Option<String>,
     ttl: u32,
     #[serde(rename = "type")]
     rtype: String,
@@ -18,19 +21,23 @@ pub(super) struct ShownRecord {
 }
 
 /// A record for `--json`.
-pub(super) fn record(record: &Record) -> ShownRecord {
+pub(super) fn record(entry: &Entry) -> ShownRecord {
     ShownRecord {
-        name: show(&record.name),
-        ttl: record.ttl,
-        rtype: show_type(record.record_type()),
-        value: show_value(&record.data),
+        name: entry.owner(),
+        unicode: unicode(&entry.name),
+        ttl: entry.ttl,
+        rtype: entry.type_name(),
+        value: entry.value(),
     }
 }
 
-/// A record for people: `name TTL type value`.
-pub(super) fn line(record: &Record) -> String {
-    let (name, rtype) = (show(&record.name), show_type(record.record_type()));
-    format!("{name}  {}  {rtype}  {}", record.ttl, show_value(&record.data))
+/// A record for people: `name TTL type value`, the name in Unicode behind it, as a comment of zone files.
+pub(super) fn line(entry: &Entry) -> String {
+    let line = format!("{}  {}  {}  {}", entry.owner(), entry.ttl, entry.type_name(), entry.value());
+    match unicode(&entry.name) {
+        Some(text) => format!("{line}  ; {text}"),
+        None => line,
+    }
 }
 
 /// Whom a group asks, as the configuration has it.
@@ -56,25 +63,79 @@ pub(super) fn servers(config: &Config, key: GroupKey) -> String {
 /// Prints a value as JSON on standard output.
 pub(super) fn json(value: &impl Serialize) {
     match serde_json::to_string_pretty(value) {
-        Ok(text) => println!("{text}"),
+        Ok(text) => println!("{}", tame_json(&text)),
         Err(error) => eprintln!("error: {error}"), // strings and numbers always serialise
+    }
+}
+
+/// JSON whose strings do nothing on a terminal: what would is written as `\u` and its number, which means
+/// the same.
+pub(super) fn tame_json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for char in text.chars() {
+        if is_hazard(char) && char != '\n' {
+            out.extend(char.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            out.push(char);
+        }
+    }
+    out
+}
+
+/// Text of several lines for a terminal; the line breaks are ours.
+pub(super) fn lines(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
+}
+
+/// Prints a table, its head bold on a terminal; of no rows, nothing.
+pub(super) fn print_table(head: &[&str], rows: &[Vec<String>]) {
+    if rows.is_empty() {
+        return;
+    }
+    let text = table(head, rows);
+    let is_bold = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    match text.split_once('\n') {
+        Some((head, rest)) if is_bold => print!("\x1b[1m{head}\x1b[0m\n{rest}"),
+        _ => print!("{text}"),
     }
 }
 
 /// Rows under a head, in columns as wide as they must be. Numbers in a column do not need to line up to be read.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let head = head.iter().map(ToString::to_string).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(&head)
+        .chain(rows)
+        .map(|row| row.iter().map(|cell| printable(cell).into_owned()).collect())
+        .collect();
     let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-        cells.chain([head[column].chars().count()]).max().unwrap_or(0)
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let padded = cells.zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));
-        padded.collect::<Vec<_>>().join("  ").trim_end().to_string() + "\n"
-    };
-    let mut out = line(&mut head.iter().copied());
-    for row in rows {
-        out += &line(&mut row.iter().map(String::as_str));
+    let mut out = String::new();
+    for row in &rows {
+        let padded = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));
+        out += padded.collect::<Vec<_>>().join("  ").trim_end();
+        out.push('\n');
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_nothing_acts_on_the_terminal() {
+        let rows = [vec!["a".into(), "1".into()], vec!["bbb".into(), "\x1b[2J\u{202e}\n".into()]];
+        let expected = "N    VALUE\na    1\nbbb  \\027[2J\\226\\128\\174\\010\n";
+        assert_eq!(table(&["N", "VALUE"], &rows), expected);
+    }
+
+    #[test]
+    fn json_says_the_same_without_acting_on_the_terminal() {
+        let text = "\u{9b}2J\u{202e}\u{e0041}é\n";
+        let json = tame_json(&serde_json::to_string_pretty(&[text]).unwrap());
+        assert!(!json.contains(|char| is_hazard(char) && char != '\n'), "{json}");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&json).unwrap(), [text]);
+    }
 }

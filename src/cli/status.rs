@@ -18,7 +18,7 @@ pub(super) fn run(common: &Common, args: &StatusArgs) -> Result<u8, u8> {
         let value = line.call(&Command::Status)?;
         if common.json {
             match args.watch {
-                true => println!("{value}"),
+                true => println!("{}", shown::tame_json(&value.to_string())),
                 false => shown::json(&value),
             }
         } else {

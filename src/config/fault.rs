@@ -1,6 +1,7 @@
 //! What is wrong with a configuration file, told so that a person can mend it: where, what was found, and what
 //! to write instead. All faults of a file are told at once; nothing here decides whether the program goes on.
 
+use crate::engine::text::{is_hazard, printable};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::io;
@@ -144,14 +145,9 @@ fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error>
     serializer.serialize_str(&path.to_string_lossy())
 }
 
-/// Text out of a file, made safe for a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(tame).collect()
-}
-
-/// Control characters would let a file write to the terminal of whoever checks it.
+/// A character of the line that is shown: as it is, or a mark of the same width.
 fn tame(c: char) -> char {
-    if c.is_control() && c != '\t' { '\u{fffd}' } else { c }
+    if is_hazard(c) && c != '\t' { '\u{fffd}' } else { c }
 }
 
 #[cfg(test)]

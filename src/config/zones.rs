@@ -139,19 +139,20 @@ fn relative_name(value: &Value, apex: &Name) -> Option<Name> {
         return value.wrong("an empty name", "write \"@\" for the zone itself".to_string());
     }
     let relative = "record names are relative to the zone";
-    if let Some(absolute) = text.strip_suffix('.') {
-        let hint = match below(absolute, &zone) {
+    if name::is_absolute(text) {
+        let mut end = text.chars();
+        end.next_back();
+        let hint = match below(end.as_str(), &zone) {
             Some(inside) => format!("{relative}: write \"{inside}\""),
             None => format!("{relative} `{zone}`, without a final dot"),
         };
         return value.wrong(format!("`{text}` is an absolute name"), hint);
     }
-    if text.contains('@') {
-        return value
-            .wrong(format!("`{text}` contains @"), "\"@\" stands alone, for the zone itself".to_string());
+    if text.split('.').any(|label| label == "@") {
+        let hint = "\"@\" stands alone, for the zone itself; '\\@' is a label of this character";
+        return value.wrong(format!("`{text}` contains @"), hint.to_string());
     }
-    let full = if zone == "." { format!("{text}.") } else { format!("{text}.{zone}.") };
-    let owner = name::parse(&full).or_else(|why| value.wrong(why, None).ok_or(())).ok()?;
+    let owner = name::parse_below(text, apex).or_else(|why| value.wrong(why, None).ok_or(())).ok()?;
     if let Some(inside) = below(text, &zone) {
         let message = format!("this is the record of `{text}.{zone}`: the zone's name is in it twice");
         value.warn(message, format!("{relative}: write \"{inside}\""));

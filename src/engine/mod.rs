@@ -5,7 +5,8 @@
 //! In reading order: `request` and `screen` admit a question; `decide` says who answers for a name, by the
 //! `catalog` of `zone`s and rules and by `local` names; `chain` follows CNAMEs hop by hop into an `answer`;
 //! `reading` says what is believed of an upstream's message and `cache` what that is worth over time; `reply` is
-//! the way out, by the encoder in `wire`; `lane` keeps finished answers. `name` and `record` are the words.
+//! the way out, by the encoder in `wire`; `lane` keeps finished answers. `name` and `record` are the words, and
+//! `text` is how people write them.
 
 pub mod answer;
 pub mod cache;
@@ -25,6 +26,7 @@ pub mod request;
 pub mod screen;
 mod sections;
 pub mod sharded;
+pub mod text;
 pub mod view;
 pub mod wire;
 mod work;

@@ -204,7 +204,7 @@ fn dname_records_stand_before_the_cname_they_made() {
         record("www.example", 300, RecordType::CNAME, "www.test"),
     ];
     let lines = read(&message(ResponseCode::NoError, answers, vec![]), RecordType::A, &["www.test"]).unwrap();
-    assert_eq!(lines, ["www.example=->www.test/300[\"\\\\# 6 047465737400\", \"www.test\"]"]);
+    assert_eq!(lines, ["www.example=->www.test/300[\"test\", \"www.test\"]"]);
 }
 
 #[test]

@@ -6,11 +6,9 @@ use super::queue::{Note, Queue};
 use crate::config::QueryLog as Form;
 use crate::engine::catalog::Vpc;
 use crate::engine::name::show;
-use crate::engine::record::{show_type, show_value};
+use crate::engine::text::{Entry, Sections, mnemonic, read_message};
 use crate::state::place::{Mark, Service, Share};
 use crate::state::watch::{Caller, Seen, Transport, Watcher};
-use hickory_proto::op::Message;
-use hickory_proto::rr::Record;
 use serde_json::{Map, Value, json};
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
@@ -149,18 +147,16 @@ fn tell(written: io::Result<()>) {
 fn fields(line: &Line) -> Map<String, Value> {
     let Line { caller, mark, fast, vpc, .. } = line;
     let seconds = line.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let message = Message::from_vec(&line.reply).ok();
-    let question = message.as_ref().and_then(|message| message.queries.first());
-    let rrset = |records: &[Record]| records.iter().map(shown).collect::<Vec<_>>().join("; ");
-    let of = |read: fn(&Message) -> &[Record]| message.as_ref().map_or(String::new(), |m| rrset(read(m)));
-    let edns = message.as_ref().and_then(|message| message.edns.as_ref()).map_or(String::new(), |edns| {
-        let dnssec = if edns.flags().dnssec_ok { " do" } else { "" };
-        format!("udp {} version {}{dnssec}", edns.max_payload(), edns.version())
+    let message = read_message(&line.reply);
+    let question = message.as_ref().and_then(|message| message.question.as_ref());
+    let rrset = |records: &[Entry]| records.iter().map(shown).collect::<Vec<_>>().join("; ");
+    let of = |read: fn(&Sections) -> &[Entry]| message.as_ref().map_or(String::new(), |m| rrset(read(m)));
+    let edns = message.as_ref().and_then(|message| message.opt.as_ref()).map_or(String::new(), |opt| {
+        let dnssec = if opt.dnssec_ok { " do" } else { "" };
+        format!("udp {} version {}{dnssec}", opt.payload, opt.version)
     });
-    // hickory reads the extended code out of the OPT record
-    let rcode = message.as_ref().map_or(usize::from(line.reply.get(3).map_or(2, |flags| flags & 15)), |m| {
-        usize::from(u16::from(m.response_code))
-    });
+    let header = line.reply.get(3).map_or(2, |flags| u16::from(flags & 15));
+    let rcode = usize::from(message.as_ref().map_or(header, |message| message.rcode));
     let fields = json!({
         "time": format!("{}.{:03}", crate::control::timestamp::format(line.at).trim_end_matches('Z'), seconds.subsec_millis()) + "Z",
         "user_id": "",
@@ -173,8 +169,8 @@ fn fields(line: &Line) -> Map<String, Value> {
         "transport": if caller.transport == Transport::Udp { "UDP" } else { "TCP" },
         "dns_msg_id": line.reply.first_chunk().map_or(0, |id| u16::from_be_bytes(*id)),
         "dns_msg_flags": flags(&line.reply),
-        "query_name": question.map(|question| show(&question.name)).unwrap_or_default(),
-        "query_type": question.map(|question| show_type(question.query_type)).unwrap_or_default(),
+        "query_name": question.map(|(name, _)| show(name)).unwrap_or_default(),
+        "query_type": question.map(|(_, rtype)| mnemonic(*rtype)).unwrap_or_default(),
         "rcode": super::metrics::rcode_name(rcode.min(crate::state::tally::RCODES - 1)),
         "answer_rrset": of(|message| &message.answers),
         "authority_rrset": of(|message| &message.authorities),
@@ -195,9 +191,8 @@ fn fields(line: &Line) -> Map<String, Value> {
 }
 
 /// A record as one reads it.
-fn shown(record: &Record) -> String {
-    let (name, rtype) = (show(&record.name), show_type(record.record_type()));
-    format!("{name} {} IN {rtype} {}", record.ttl, show_value(&record.data))
+fn shown(entry: &Entry) -> String {
+    format!("{} {} IN {} {}", entry.owner(), entry.ttl, entry.type_name(), entry.value())
 }
 
 /// The header's flags by their names (RFC 1035 section 4.1.1, RFC 4035 section 3).
@@ -263,9 +258,9 @@ fn plain(fields: &Map<String, Value>) -> String {
 mod tests {
     use super::*;
     use crate::engine::name::parse;
-    use hickory_proto::op::{MessageType, Query};
+    use hickory_proto::op::{Message, MessageType, Query};
     use hickory_proto::rr::rdata::A;
-    use hickory_proto::rr::{RData, RecordType};
+    use hickory_proto::rr::{RData, Record, RecordType};
 
     fn line() -> Line {
         let mut message = Message::query();

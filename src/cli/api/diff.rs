@@ -7,6 +7,7 @@ use super::{Api, ApiArgs, Failure, exit, file, shown, transfer};
 use crate::account::value;
 use crate::cli::Common;
 use crate::control::pvtz::document::{Document, Handle, Record, Rule, Vpc, Zone};
+use crate::engine::text::printable;
 use clap::Args;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -58,7 +59,7 @@ pub(super) fn run(common: &Common, args: &DiffArgs) -> Result<u8, Failure> {
 fn print(first: &str, second: &str, found: &[Difference]) {
     let is_coloured = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let line = |colour: &str, line: String| {
-        let line = line.replace(char::is_control, "\u{fffd}");
+        let line = printable(&line);
         if is_coloured { println!("\x1b[{colour}m{line}\x1b[0m") } else { println!("{line}") }
     };
     line("1", format!("--- {first}"));

@@ -7,7 +7,6 @@ mod file;
 mod found;
 mod record;
 mod rule;
-mod table;
 mod transfer;
 mod zone;
 
@@ -102,10 +101,10 @@ pub(super) fn diff(common: &Common, args: &DiffArgs) -> u8 {
 fn ended(result: Result<u8, Failure>) -> u8 {
     result.unwrap_or_else(|failure| {
         if !failure.message.is_empty() {
-            eprintln!("error: {}", failure.message);
+            eprintln!("error: {}", shown::lines(&failure.message));
         }
         if let Some(hint) = failure.hint {
-            eprintln!("hint: {hint}");
+            eprintln!("hint: {}", shown::lines(&hint));
         }
         failure.code
     })
@@ -207,7 +206,7 @@ impl Api {
     fn done(&self, answer: Map<String, Value>, words: &str) -> u8 {
         match self.json {
             true => shown::json(&answer),
-            false => println!("{words}"),
+            false => println!("{}", shown::lines(words)),
         }
         exit::OK
     }

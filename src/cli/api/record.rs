@@ -1,7 +1,8 @@
 //! `pvtzd record …`: the records of the zones of a running pvtzd.
 
-use super::{Api, ApiArgs, Failure, found, table, text};
+use super::{Api, ApiArgs, Failure, found, text};
 use crate::cli::{Common, exit, shown};
+use crate::engine::text::printable;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
@@ -136,7 +137,7 @@ pub(super) fn print(records: &[Value]) {
     };
     let rows: Vec<_> = records.iter().map(row).collect();
     let heads = ["RR", "TYPE", "VALUE", "TTL", "PRIO", "WEIGHT", "LINE", "ID", "STATUS", "REMARK"];
-    table::print(&heads, &rows);
+    shown::print_table(&heads, &rows);
 }
 
 impl Fields {
@@ -264,5 +265,6 @@ fn find(api: &Api, which: &Which) -> Result<Value, Failure> {
 }
 
 fn in_words(record: &Value) -> String {
-    format!("{} {} {}", text(record, "Rr"), text(record, "Type"), text(record, "Value"))
+    let words = format!("{} {} {}", text(record, "Rr"), text(record, "Type"), text(record, "Value"));
+    printable(&words).into_owned()
 }

@@ -1,6 +1,6 @@
 //! `pvtzd rule …`: the forwarding rules of a running pvtzd.
 
-use super::{Api, ApiArgs, Failure, borrowed, found, table, text, vpc_params};
+use super::{Api, ApiArgs, Failure, borrowed, found, text, vpc_params};
 use crate::cli::{Common, exit, shown};
 use crate::upstream::ServerAddress;
 use clap::{Args, Subcommand};
@@ -115,7 +115,7 @@ fn print(rules: &[Value]) {
         vec![text(rule, "ZoneName"), targets.join(", "), vpcs, text(rule, "Name"), text(rule, "Id")]
     };
     let rows: Vec<_> = rules.iter().map(row).collect();
-    table::print(&["ZONE", "SERVERS", "VPCS", "NAME", "ID"], &rows);
+    shown::print_table(&["ZONE", "SERVERS", "VPCS", "NAME", "ID"], &rows);
     if rows.is_empty() {
         eprintln!("no rules");
     }

@@ -5,6 +5,7 @@ use super::{Api, ApiArgs, Failure, borrowed, counted, exit, text};
 use crate::cli::Common;
 use crate::control::pvtz::MAX_BODY;
 use crate::control::pvtz::document::Document;
+use crate::engine::text::printable;
 use crate::print::{self, Output};
 use clap::Args;
 use serde_json::Value;
@@ -111,7 +112,7 @@ pub(super) fn import(common: &Common, args: &ImportArgs) -> Result<u8, Failure> 
     }
     let answer = Value::Object(answer);
     for change in answer["Changes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        println!("{}", change.replace(char::is_control, "\u{fffd}"));
+        println!("{}", printable(&change));
     }
     if answer["ChangesOmitted"].as_u64().is_some_and(|more| more > 0) {
         println!("and {} more", text(&answer, "ChangesOmitted"));

@@ -1,7 +1,8 @@
 //! `pvtzd zone …`: the zones of a running pvtzd.
 
-use super::{Api, ApiArgs, Failure, borrowed, found, record, table, text, vpc_params};
+use super::{Api, ApiArgs, Failure, borrowed, found, record, text, vpc_params};
 use crate::cli::{Common, exit, shown};
+use crate::engine::text::printable;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
@@ -131,7 +132,7 @@ fn list(api: &Api, keyword: Option<&str>) -> Result<u8, Failure> {
         vec![text(zone, "ZoneName"), proxy(zone).into(), text(zone, "RecordCount"), vpcs, id, note]
     };
     let rows: Vec<_> = zones.iter().map(row).collect();
-    table::print(&["ZONE", "PROXY", "RECORDS", "VPCS", "ID", "REMARK"], &rows);
+    shown::print_table(&["ZONE", "PROXY", "RECORDS", "VPCS", "ID", "REMARK"], &rows);
     if rows.is_empty() {
         eprintln!("no zones");
     }
@@ -155,13 +156,13 @@ fn show(api: &Api, zone: &str) -> Result<u8, Failure> {
         none if none.is_empty() => "none: nobody sees the zone".to_string(),
         some => some,
     };
-    println!("{}, id {}", found.name, found.id);
+    println!("{}, id {}", printable(&found.name), printable(&found.id));
     println!("  recursion proxy  {}", proxy(&zone));
-    println!("  VPCs             {vpcs}");
+    println!("  VPCs             {}", printable(&vpcs));
     for (field, label) in [("Remark", "remark"), ("CreateTime", "made"), ("UpdateTime", "changed")] {
         let value = text(&zone, field);
         if !value.is_empty() && !value.starts_with("1970") {
-            println!("  {label:16} {value}");
+            println!("  {label:16} {}", printable(&value));
         }
     }
     if !records.is_empty() {

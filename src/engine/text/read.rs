@@ -1,0 +1,265 @@
+//! Record data from text: the inverse of `print`. Names are absolute whether or not they end in a dot.
+
+use super::escape::printable;
+use super::forms;
+use super::labels;
+use super::layout::{Field, layout};
+use super::print::is_well_formed;
+use super::svcb;
+use super::tokens::{Token, tokens};
+use super::types::{mnemonic, parse as parse_type};
+use data_encoding::{BASE32HEX_NOPAD, BASE64, BASE64_NOPAD, HEXUPPER};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+/// Octets of the longest record data (RFC 1035 section 3.2.1).
+const LONGEST: usize = 65_535;
+
+/// True for types that have a text form of their own here.
+pub fn has_text_form(code: u16) -> bool {
+    layout(code).is_some()
+}
+
+/// Record data of a type from its text form, or from the generic one.
+///
+/// # Errors
+/// A sentence that says what is wrong with the text.
+pub fn read(code: u16, text: &str) -> Result<Vec<u8>, String> {
+    let tokens = tokens(text)?;
+    if let Some((first, rest)) = tokens.split_first()
+        && first.text == "\\#"
+    {
+        return generic(code, rest);
+    }
+    let fields = layout(code).ok_or_else(|| {
+        format!("type {} has no text form here; write it as `\\# <octets> <hex>` (RFC 3597)", mnemonic(code))
+    })?;
+    let single: usize = fields.iter().filter_map(|field| field.words()).sum();
+    let is_open = fields.iter().any(|field| field.words().is_none());
+    if tokens.len() < single || (tokens.len() > single && !is_open) {
+        let least = if is_open { "at least " } else { "" };
+        return Err(format!("`{}` has {} fields instead of {least}{single}", shortened(text), tokens.len()));
+    }
+    let mut data = Vec::new();
+    let mut rest = tokens.as_slice();
+    for &field in fields {
+        let (words, behind) = rest.split_at(field.words().unwrap_or(rest.len()));
+        match words {
+            [word] if field.words().is_some() => one(&mut data, field, *word)?,
+            words => many(&mut data, code, field, words)?,
+        }
+        rest = behind;
+    }
+    match data.len() {
+        0..=LONGEST => Ok(data),
+        octets => Err(format!("{octets} octets do not fit one record")),
+    }
+}
+
+/// `<octets> <hex>`, the words behind `\#`, of RFC 3597 section 5.
+///
+/// # Errors
+/// The octets are not as many as is said, or not what the type says.
+pub fn read_generic(code: u16, text: &str) -> Result<Vec<u8>, String> {
+    generic(code, &tokens(text)?)
+}
+
+fn generic(code: u16, words: &[Token<'_>]) -> Result<Vec<u8>, String> {
+    let (length, words) = words.split_first().ok_or("the number of octets must follow \\#")?;
+    let length: usize = number(length.text, "number of octets after \\#")?;
+    let data = if words.is_empty() { Vec::new() } else { hex(words, "after \\#")? };
+    if data.len() != length {
+        return Err(format!("\\# announces {length} octets, {} follow", data.len()));
+    }
+    if length > LONGEST {
+        return Err(format!("{length} octets do not fit one record"));
+    }
+    match is_well_formed(code, &data) {
+        true => Ok(data),
+        false => Err(format!("these octets are not the data of a {} record", mnemonic(code))),
+    }
+}
+
+/// The strings of a value that consists of quoted strings alone.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn strings(text: &str) -> Result<Vec<Vec<u8>>, String> {
+    let tokens = tokens(text)?;
+    if tokens.iter().any(|token| !token.is_quoted) {
+        return Err("text beside the quoted strings".into());
+    }
+    tokens.iter().map(Token::octets).collect()
+}
+
+/// Appends a field of one word.
+fn one(data: &mut Vec<u8>, field: Field, word: Token<'_>) -> Result<(), String> {
+    let text = word.text;
+    match field {
+        Field::U8(what) => data.push(number(text, what)?),
+        Field::U16(what) => data.extend(number::<u16>(text, what)?.to_be_bytes()),
+        Field::U32(what) => data.extend(number::<u32>(text, what)?.to_be_bytes()),
+        Field::Time => data.extend(forms::read_time(text)?.to_be_bytes()),
+        Field::Rtype => data.extend(rtype(text)?.to_be_bytes()),
+        Field::V4 => data.extend(v4(text)?.octets()),
+        Field::V6 => data.extend(v6(text)?.octets()),
+        Field::Name => name(data, text)?,
+        Field::String => counted(data, &word.octets()?)?,
+        Field::Text => data.extend(word.octets()?),
+        Field::Tag => {
+            if text.is_empty() || !text.bytes().all(|octet| octet.is_ascii_alphanumeric()) {
+                return Err(format!("`{}` is not a tag: letters and digits", shortened(text)));
+            }
+            counted(data, text.as_bytes())?;
+        }
+        Field::Salt if text == "-" => data.push(0),
+        Field::Salt => counted(data, &hex(&[word], "of the salt")?)?,
+        Field::Hash => {
+            let hash = BASE32HEX_NOPAD.decode(text.to_ascii_uppercase().as_bytes());
+            let hash = hash.ok().filter(|hash| !hash.is_empty());
+            counted(data, &hash.ok_or_else(|| format!("`{}` is not base32hex", shortened(text)))?)?;
+        }
+        Field::Node => {
+            let groups: Vec<&str> = text.split(':').collect();
+            let group =
+                |group: &&str| (1..=4).contains(&group.len()).then(|| u16::from_str_radix(group, 16).ok())?;
+            let numbers: Option<Vec<u16>> = groups.iter().map(group).collect();
+            let numbers = numbers.filter(|numbers| numbers.len() == 4);
+            let numbers =
+                numbers.ok_or_else(|| format!("`{}` is not four groups of hex digits", shortened(text)))?;
+            data.extend(numbers.into_iter().flat_map(u16::to_be_bytes));
+        }
+        Field::Eui(length) => {
+            let pairs: Vec<&str> = text.split('-').collect();
+            let octets = HEXUPPER.decode(pairs.concat().to_ascii_uppercase().as_bytes()).ok();
+            let octets = octets
+                .filter(|octets| octets.len() == length && pairs.iter().all(|pair| pair.len() == 2))
+                .ok_or_else(|| {
+                    format!("`{}` is not {length} pairs of hex digits with dashes between", shortened(text))
+                })?;
+            data.extend(octets);
+        }
+        Field::Nsap => {
+            let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+            let digits = digits
+                .ok_or_else(|| format!("`{}` does not begin with 0x", shortened(text)))?
+                .replace('.', "");
+            data.extend(hex(&[Token { text: &digits, is_quoted: false }], "of the address")?);
+        }
+        _ => {} // the fields that take all that is left
+    }
+    Ok(())
+}
+
+/// Appends a field of all words that are left.
+fn many(data: &mut Vec<u8>, code: u16, field: Field, words: &[Token<'_>]) -> Result<(), String> {
+    match field {
+        Field::Strings => {
+            if words.is_empty() {
+                return Err("a string is missing".into());
+            }
+            for word in words {
+                counted(data, &word.octets()?)?;
+            }
+        }
+        Field::Hex => data.extend(hex(words, "at the end")?),
+        Field::Base64 => data.extend(base64(&joined(words))?),
+        Field::Bitmap => bitmap(data, words)?,
+        Field::Params => {
+            let is_alias = data.starts_with(&[0, 0]);
+            data.extend(svcb::read(words, is_alias)?);
+        }
+        Field::Place => data.extend(forms::read_place(words)?),
+        Field::Prefixes => data.extend(forms::read_prefixes(words)?),
+        Field::Gateway => data.extend(forms::read_gateway(words)?),
+        _ => return Err(format!("a field of {} is missing", mnemonic(code))),
+    }
+    Ok(())
+}
+
+/// Appends a name in wire form.
+pub(super) fn name(data: &mut Vec<u8>, text: &str) -> Result<(), String> {
+    for label in labels::parse(text)?.iter() {
+        data.push(label.len() as u8);
+        data.extend_from_slice(label);
+    }
+    data.push(0);
+    Ok(())
+}
+
+/// Appends a string behind its length.
+fn counted(data: &mut Vec<u8>, string: &[u8]) -> Result<(), String> {
+    let length = u8::try_from(string.len())
+        .map_err(|_| format!("a string of {} octets; 255 are the most", string.len()))?;
+    data.push(length);
+    data.extend_from_slice(string);
+    Ok(())
+}
+
+fn bitmap(data: &mut Vec<u8>, words: &[Token<'_>]) -> Result<(), String> {
+    let mut codes = words.iter().map(|word| rtype(word.text)).collect::<Result<Vec<u16>, _>>()?;
+    codes.sort_unstable();
+    for window in codes.chunk_by(|a, b| a >> 8 == b >> 8) {
+        let mut bits = [0_u8; 32];
+        window.iter().for_each(|code| bits[usize::from(code & 0xff) / 8] |= 0x80 >> (code % 8));
+        let length = window.last().map_or(0, |code| usize::from(code & 0xff) / 8 + 1);
+        data.push((window[0] >> 8) as u8);
+        counted(data, &bits[..length])?;
+    }
+    Ok(())
+}
+
+fn rtype(text: &str) -> Result<u16, String> {
+    parse_type(text).ok_or_else(|| format!("`{}` is not a type of record", shortened(text)))
+}
+
+/// An IPv4 address.
+pub(super) fn v4(text: &str) -> Result<Ipv4Addr, String> {
+    text.parse().map_err(|_| format!("`{}` is not an IPv4 address", shortened(text)))
+}
+
+/// An IPv6 address.
+pub(super) fn v6(text: &str) -> Result<Ipv6Addr, String> {
+    text.parse().map_err(|_| format!("`{}` is not an IPv6 address", shortened(text)))
+}
+
+/// A number in the range of its field: decimal digits and nothing else.
+pub(super) fn number<T: FromStr>(text: &str, what: &str) -> Result<T, String> {
+    let digits = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    digits
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(|| format!("`{}` is not a {what}", shortened(text)))
+}
+
+fn joined(words: &[Token<'_>]) -> String {
+    words.iter().map(|word| word.text).collect()
+}
+
+/// The octets of hex digits, over several words.
+fn hex(words: &[Token<'_>], place: &str) -> Result<Vec<u8>, String> {
+    let digits = joined(words);
+    if let Some(bad) = digits.chars().find(|char| !char.is_ascii_hexdigit()) {
+        return Err(format!("`{}` {place} is not hex", printable(&bad.to_string())));
+    }
+    let octets = HEXUPPER.decode(digits.to_ascii_uppercase().as_bytes()).ok();
+    octets
+        .filter(|octets| !octets.is_empty())
+        .ok_or_else(|| format!("the hex digits {place} must come in pairs"))
+}
+
+/// The octets of base64, with its padding or without.
+pub(super) fn base64(text: &str) -> Result<Vec<u8>, String> {
+    let octets = BASE64.decode(text.as_bytes()).or_else(|_| BASE64_NOPAD.decode(text.as_bytes()));
+    octets
+        .ok()
+        .filter(|octets| !octets.is_empty())
+        .ok_or_else(|| format!("`{}` is not base64", shortened(text)))
+}
+
+/// The beginning of a text that a message quotes.
+pub(super) fn shortened(text: &str) -> String {
+    match text.char_indices().nth(80) {
+        Some((end, _)) => format!("{}…", printable(&text[..end])),
+        None => printable(text).into_owned(),
+    }
+}
