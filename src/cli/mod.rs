@@ -133,6 +133,7 @@ struct RunArgs {
 #[derive(Args, Debug)]
 struct ExplainArgs {
     /// The name
+    #[arg(allow_hyphen_values = true)]
     name: String,
     /// The type
     #[arg(default_value = "A")]
@@ -172,6 +173,7 @@ struct StatusArgs {
 #[command(group(ArgGroup::new("what").required(true).args(["name", "zone", "all"])))]
 struct FlushArgs {
     /// This name, all types
+    #[arg(allow_hyphen_values = true)]
     name: Option<String>,
     /// The names below too
     #[arg(long, requires = "name")]
@@ -191,6 +193,7 @@ struct FlushArgs {
 #[derive(Args, Debug)]
 struct QueryArgs {
     /// The name
+    #[arg(allow_hyphen_values = true)]
     name: String,
     /// The type
     #[arg(default_value = "A")]
