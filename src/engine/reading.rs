@@ -20,6 +20,10 @@ const MAX_HOPS: usize = 16;
 
 /// RRSIG (RFC 4034); without validation the message library keeps it as opaque octets.
 const RRSIG: u16 = 46;
+/// NSEC (RFC 4034).
+const NSEC: u16 = 47;
+/// NSEC3 (RFC 5155).
+const NSEC3: u16 = 50;
 /// DNAME (RFC 6672).
 const DNAME: u16 = 39;
 
@@ -177,9 +181,12 @@ impl Reader<'_> {
         let mut kept = Vec::new();
         for record in &self.message.authorities {
             let inside = zone.as_ref().is_none_or(|zone| NameKey::of(&record.name).is_within(zone));
-            let proof = matches!(u16::from(record.record_type()), RRSIG | 47 | 50) && inside;
-            let denial = with_soa && is_soa(record);
-            if (proof || denial) && record.dns_class == DNSClass::IN {
+            // a signature goes with what it signs: one over the NS records that were left out cannot be validated
+            let signs = |rtype: u16| covers(record, RecordType::from(rtype));
+            let proof =
+                matches!(u16::from(record.record_type()), NSEC | NSEC3) || signs(NSEC) || signs(NSEC3);
+            let denial = with_soa && (is_soa(record) || covers(record, RecordType::SOA));
+            if (proof || denial) && inside && record.dns_class == DNSClass::IN {
                 kept.push(record.clone());
             }
         }

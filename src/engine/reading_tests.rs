@@ -178,6 +178,25 @@ fn a_plain_answer_is_taken_in_place_within_the_bound_and_without_repetition() {
 }
 
 #[test]
+fn a_signature_is_kept_with_what_it_signs() {
+    let opaque = |rtype: u16, covered: u16| {
+        let data = hickory_proto::rr::rdata::NULL::with(covered.to_be_bytes().to_vec());
+        let data = RData::Unknown { code: RecordType::from(rtype), rdata: data };
+        Record::from_rdata(parse("example").unwrap(), 60, data)
+    };
+    // the NS records of the zone are left out, so their signature is as well
+    let authority = [opaque(46, 2), opaque(46, 6), opaque(47, 0), opaque(46, 47), opaque(46, 50)];
+    let kept = |authority: &[Record], answers: Vec<Record>| {
+        let message = message(ResponseCode::NoError, answers, authority.to_vec());
+        let question = Question::new(parse("www.example").unwrap(), RecordType::A);
+        let entries = entries(&message, &question, &Lifetimes::default(), Moment(0), |_| true).unwrap();
+        entries[0].1.authority(&question.name, 60).len()
+    };
+    assert_eq!(kept(&authority, vec![record("www.example", 60, RecordType::A, "192.0.2.1")]), 3);
+    assert_eq!(kept(&[&[soa("example", 60, 60)], &authority[..]].concat(), vec![]), 5);
+}
+
+#[test]
 fn a_referral_is_no_answer() {
     let refers =
         message(ResponseCode::NoError, vec![], vec![record("example", 60, RecordType::NS, "ns.example")]);

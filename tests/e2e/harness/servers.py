@@ -1,5 +1,7 @@
 """Servers of other people: nsd as an authority, unbound and BIND as resolvers. Each on an address of its own."""
 
+import subprocess
+
 import dns.exception
 
 from .ask import ask
@@ -39,7 +41,7 @@ class Server(Process):
 
 
 def nsd(folder, zones, host="127.0.53.1", port=None):
-    """nsd with zones `{apex: records}`; each zone is given a SOA with a minimum of 30 s."""
+    """nsd with zones `{apex: records}`; each zone is given a SOA with a minimum of 30 s. A path is a whole zone file."""
     port = port or free_port(host)
     folder.mkdir(parents=True, exist_ok=True)
     text = f"""
@@ -59,16 +61,44 @@ remote-control:
     control-enable: no
 """
     for number, (apex, records) in enumerate(zones.items()):
-        origin = "." if apex == "." else f"{apex}."
-        (folder / f"zone{number}").write_text(f"$ORIGIN {origin}\n$TTL 300\n{SOA}{records}")
-        text += f'zone:\n    name: "{apex}"\n    zonefile: "zone{number}"\n'
+        file = records
+        if isinstance(records, str):
+            origin = "." if apex == "." else f"{apex}."
+            file = folder / f"zone{number}"
+            file.write_text(f"$ORIGIN {origin}\n$TTL 300\n{SOA}{records}")
+        text += f'zone:\n    name: "{apex}"\n    zonefile: "{file}"\n'
     (folder / "nsd.conf").write_text(text)
     first = next(iter(zones))
     return Server(["nsd", "-d", "-c", folder / "nsd.conf"], (host, port), (first, "SOA"))
 
 
-def unbound(folder, authority, extra="", rpz=None, host="127.0.53.2"):
-    """unbound that resolves recursively, with `authority` as the root of everything."""
+def sign(folder, apex, records, nsec3=False):
+    """A zone file signed with fresh keys, and a file with its trust anchor in BIND's and unbound's form."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def run(*words):
+        subprocess.run([*map(str, words)], cwd=folder, check=True, capture_output=True, timeout=60)
+
+    for flags in (["-f", "KSK"], []):
+        run("dnssec-keygen", "-q", "-a", "ECDSAP256SHA256", *flags, apex)
+    (folder / "plain").write_text(f"$ORIGIN {apex}.\n$TTL 300\n{SOA}{records}")
+    denial = ["-3", "-", "-H", "0"] if nsec3 else []
+    run("dnssec-signzone", "-S", *denial, "-o", apex, "-f", "signed", "plain")
+    key = next(
+        line.split(None, 6)
+        for file in folder.glob("K*.key")
+        for line in file.read_text().splitlines()
+        if " DNSKEY 257 " in line
+    )
+    (folder / "anchor").write_text(" ".join(key) + "\n")
+    flags, protocol, algorithm, data = key[-4:]
+    text = f'trust-anchors {{ {apex}. static-key {flags} {protocol} {algorithm} "{data.replace(" ", "")}"; }};\n'
+    (folder / "anchor.bind").write_text(text)
+    return folder / "signed"
+
+
+def unbound(folder, authority, extra="", rpz=None, host="127.0.53.2", forwards=False):
+    """unbound that resolves recursively, with `authority` as the root of everything; or forwards all to it."""
     port = free_port(host)
     folder.mkdir(parents=True, exist_ok=True)
     policy = ""
@@ -97,9 +127,9 @@ server:
 {extra}
 remote-control:
     control-enable: no
-stub-zone:
+{"forward" if forwards else "stub"}-zone:
     name: "."
-    stub-addr: {authority.where[0]}@{authority.where[1]}
+    {"forward" if forwards else "stub"}-addr: {authority.where[0]}@{authority.where[1]}
 {policy}""")
     return Server(["unbound", "-d", "-p", "-c", folder / "unbound.conf"], (host, port), (".", "SOA"))
 
