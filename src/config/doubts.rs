@@ -57,7 +57,7 @@ impl<'c> Sight<'c> {
     /// Where CNAMEs lead from a name.
     fn targets(&self, name: &NameKey) -> Vec<NameKey> {
         match self.zone_of(name).map(|zone| zone.lookup(name, RecordType::A)) {
-            Some(Lookup::Cname(set)) => set.values.iter().filter_map(target).collect(),
+            Some(Lookup::Cname(set)) => set.values().filter_map(|value| target(&value)).collect(),
             _ => Vec::new(),
         }
     }

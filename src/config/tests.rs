@@ -42,7 +42,7 @@ fn lead(catalog: &Catalog, client: &str, name: &str) -> String {
     let key = NameKey::of(&name::parse(name).unwrap());
     let Some(zone) = view.zone_of(&key) else { return "outside".into() };
     match zone.lookup(&key, RecordType::A) {
-        Lookup::Cname(set) | Lookup::Rrset(set) => show_value(&set.values[0]),
+        Lookup::Cname(set) | Lookup::Rrset(set) => show_value(&set.values().next().unwrap()),
         Lookup::NoType | Lookup::Empty => "nodata".into(),
         Lookup::Missing => "missing".into(),
     }

@@ -232,13 +232,13 @@ impl<'v> Chain<'v> {
             Decision::Found(zone, set) => {
                 self.note(Source::Zone(zone.apex().clone()));
                 self.authentic = false;
-                self.add(set);
+                self.add(&set);
                 self.finish(ResponseCode::NoError);
             }
             Decision::Alias(zone, set) => {
                 self.note(Source::Zone(zone.apex().clone()));
                 self.authentic = false;
-                match self.add(set) {
+                match self.add(&set) {
                     Some(target) => self.follow(target),
                     None => self.finish(ResponseCode::NoError), // a CNAME set always has a value
                 }
@@ -251,7 +251,7 @@ impl<'v> Chain<'v> {
                 self.note(Source::Local(local.zone.clone()));
                 self.authentic = false;
                 let apex = local.zone.to_name();
-                let soa = synthesised(RData::SOA(soa_data(1)));
+                let soa = synthesised(&RData::SOA(soa_data(1)));
                 match local.outcome {
                     LocalOutcome::Rrset(set) => {
                         self.add(&set);
@@ -304,14 +304,14 @@ impl<'v> Chain<'v> {
         let before = self.sections.lengths();
         match set.order() {
             Order::Fixed => {}
-            Order::Rotating => self.rotation = Some((before.0, set.values.len())),
+            Order::Rotating => self.rotation = Some((before.0, set.len())),
             Order::Drawn => self.holdings = None,
         }
         for data in set.pick(self.turn) {
-            if let RData::CNAME(cname) = data {
+            if let RData::CNAME(cname) = &data {
                 target = Some(cname.0.clone());
             }
-            self.sections.answer(&self.name, set.ttl, data);
+            self.sections.answer(&self.name, set.ttl, &data);
             if self.sections.left_out() && target.is_none() {
                 break;
             }
@@ -324,7 +324,7 @@ impl<'v> Chain<'v> {
     fn deny(&mut self, apex: &Name, soa: &Rrset, whole_name: bool) {
         self.authentic = false;
         let before = self.sections.lengths();
-        soa.values.iter().for_each(|data| self.sections.authority(apex, soa.ttl, data));
+        soa.values().for_each(|data| self.sections.authority(apex, soa.ttl, &data));
         self.hold(before, None, None);
         self.finish(if whole_name { ResponseCode::NXDomain } else { ResponseCode::NoError });
     }

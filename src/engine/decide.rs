@@ -19,9 +19,9 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub enum Decision<'v> {
     /// A private zone has what is asked for.
-    Found(&'v Arc<Zone>, &'v Rrset),
+    Found(&'v Arc<Zone>, Rrset),
     /// A private zone has a CNAME.
-    Alias(&'v Arc<Zone>, &'v Rrset),
+    Alias(&'v Arc<Zone>, Rrset),
     /// A private zone denies: the type, or (`true`) the name.
     Denied(&'v Arc<Zone>, bool),
     /// A special-use name.

@@ -66,11 +66,11 @@ impl LocalNames {
         };
         let outcome = match values {
             Some(values) => match values.into_iter().find(|value| value.record_type() == rtype) {
-                Some(value) => LocalOutcome::Rrset(zone::synthesised(value)),
+                Some(value) => LocalOutcome::Rrset(zone::synthesised(&value)),
                 None => LocalOutcome::NoData,
             },
             None if at_apex && rtype == RecordType::SOA => {
-                LocalOutcome::Rrset(zone::synthesised(RData::SOA(zone::soa_data(1))))
+                LocalOutcome::Rrset(zone::synthesised(&RData::SOA(zone::soa_data(1))))
             }
             // A reverse zone exists, and so do the names above 127.0.0.1's; RFC 6761's names do not exist at all.
             None if (at_apex && zone.wire().ends_with(b"\x04arpa\0")) || is_above_loopback_reverse(name) => {

@@ -6,11 +6,12 @@
 //! included, because the documented recipe is `@ CNAME …`.
 
 use super::name::{self, NameKey};
-use super::record;
-use super::sharded::QuickMap;
+use super::ordered::Ordered;
+use super::rrset::Owner;
+pub use super::rrset::{Order, Rrset};
+use super::zone_build::{self, OwnerKey, ZoneBuilder};
 use hickory_proto::rr::rdata::{NS, SOA};
 use hickory_proto::rr::{Name, RData, RecordType};
-use std::collections::HashMap;
 use std::fmt;
 
 /// Seconds for which a denial out of a private zone may be cached by a client: the product's default TTL.
@@ -154,85 +155,13 @@ impl fmt::Display for RecordFaultKind {
     }
 }
 
-/// The values of one name and type.
-#[derive(Clone, Debug)]
-pub struct Rrset {
-    /// The type of all values.
-    pub rtype: RecordType,
-    /// Seconds; one for the whole set (RFC 2181 section 5.2), the lowest that was configured.
-    pub ttl: u32,
-    /// The values in the order of the file.
-    pub values: Vec<RData>,
-    /// A weight for each value, or nothing.
-    weights: Vec<u8>,
-    /// For each weight the sum up to and with it.
-    shares: Vec<u32>,
-}
-
-impl Rrset {
-    /// The values to answer with: rotated by `turn`, or drawn by weight. Consecutive turns see every value
-    /// first equally often, and a weighted value as often as its weight says.
-    pub fn pick(&self, turn: u64) -> impl Iterator<Item = &RData> {
-        let count = self.values.len() as u64;
-        let first = turn.checked_rem(count).unwrap_or(0) as usize;
-        let drawn = match (self.order(), self.draw(turn)) {
-            (Order::Drawn, Some(place)) => Some(place),
-            (Order::Drawn, None) => Some(first), // several CNAMEs: one in each answer
-            _ => None,
-        };
-        let (first, others) = match (drawn, self.order()) {
-            (Some(place), _) => (&self.values[place..=place], &[][..]),
-            (None, Order::Rotating) => (&self.values[first..], &self.values[..first]),
-            (None, _) => (&self.values[..], &[][..]),
-        };
-        first.iter().chain(others)
-    }
-
-    /// The place of the value that a turn draws; nothing for a set without weights.
-    fn draw(&self, turn: u64) -> Option<usize> {
-        let total = u64::from(*self.shares.last()?);
-        // A step coprime to the total visits every residue once in a cycle of turns, so the shares are exact,
-        // and one far from 1 keeps equal answers from following each other. 7919 is prime.
-        let step = if total.is_multiple_of(7919) { 1 } else { 7919 };
-        let draw = turn.wrapping_mul(step).checked_rem(total)?;
-        Some(self.shares.partition_point(|&share| u64::from(share) <= draw))
-    }
-
-    /// Whether [`Rrset::pick`] gives the same every time.
-    pub fn order(&self) -> Order {
-        let drawn = self.shares.last().is_some_and(|&total| total > 0) || self.rtype == RecordType::CNAME;
-        match (self.values.len(), self.rtype) {
-            (0 | 1, _) => Order::Fixed,
-            _ if drawn => Order::Drawn,
-            (_, RecordType::A | RecordType::AAAA) => Order::Rotating,
-            _ => Order::Fixed,
-        }
-    }
-
-    /// The values' weights; empty for a set without.
-    pub fn weights(&self) -> &[u8] {
-        &self.weights
-    }
-}
-
-/// How a set's values come out of [`Rrset::pick`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// All, in the same order.
-    Fixed,
-    /// All, each turn beginning with another.
-    Rotating,
-    /// One, another each time.
-    Drawn,
-}
-
 /// What a look-up found at a name.
-#[derive(Clone, Copy, Debug)]
-pub enum Lookup<'z> {
+#[derive(Clone, Debug)]
+pub enum Lookup {
     /// The RRset asked for.
-    Rrset(&'z Rrset),
+    Rrset(Rrset),
     /// A CNAME, for a question of another type.
-    Cname(&'z Rrset),
+    Cname(Rrset),
     /// The name has records, of other types.
     NoType,
     /// The name has no records of its own but exists: the bare apex, or an empty non-terminal.
@@ -241,7 +170,8 @@ pub enum Lookup<'z> {
     Missing,
 }
 
-/// A private zone, ready to answer. Immutable.
+/// A private zone, ready to answer. What is published is never edited: a copy shares its names, and
+/// [`Zone::set_owner`] changes a copy before it is published.
 #[derive(Clone, Debug)]
 pub struct Zone {
     apex: NameKey,
@@ -255,7 +185,7 @@ pub struct Zone {
     pub wildcards: Wildcards,
     /// Where it was written.
     pub origin: ZoneOrigin,
-    nodes: QuickMap<NameKey, Vec<Rrset>>,
+    owners: Ordered<Owner>,
     soa: Rrset,
     ns: Rrset,
 }
@@ -279,25 +209,9 @@ impl Zone {
     /// The zone without the records that cannot be in it, and these.
     fn build_rest(spec: ZoneSpec, serial: u32) -> (Self, Vec<RecordFault>) {
         let apex = NameKey::of(&spec.apex);
-        let mut faults = Vec::new();
-        let mut nodes: HashMap<NameKey, Vec<Gathered>> = HashMap::new();
-        for (index, record) in spec.records.into_iter().enumerate() {
-            let owner = NameKey::of(&record.owner);
-            if !owner.is_within(&apex) {
-                faults.push(RecordFault { record: index, kind: RecordFaultKind::OutOfZone });
-                continue;
-            }
-            add_ancestors(&mut nodes, &owner, &apex);
-            if let Err(kind) = gather(nodes.entry(owner).or_default(), record, index) {
-                faults.push(RecordFault { record: index, kind });
-            }
-        }
-        let nodes = nodes
-            .into_iter()
-            .map(|(name, sets)| (name, sets.into_iter().map(|g| g.rrset).collect()))
-            .collect();
-        let soa = synthesised(RData::SOA(soa_data(serial)));
-        let ns = synthesised(RData::NS(NS(localhost())));
+        let mut builder = ZoneBuilder::new(apex.clone());
+        spec.records.iter().for_each(|record| builder.add(record));
+        let (owners, faults) = builder.finish();
         let zone = Self {
             apex,
             name: spec.apex,
@@ -305,11 +219,35 @@ impl Zone {
             on_missing_type: spec.on_missing_type,
             wildcards: spec.wildcards,
             origin: spec.origin,
-            nodes,
-            soa,
-            ns,
+            owners,
+            soa: synthesised(&RData::SOA(soa_data(serial))),
+            ns: synthesised(&RData::NS(NS(localhost()))),
         };
         (zone, faults)
+    }
+
+    /// Gives the zone another serial number.
+    pub fn set_serial(&mut self, serial: u32) {
+        self.soa = synthesised(&RData::SOA(soa_data(serial)));
+    }
+
+    /// Replaces all records of one name. What cannot be in the zone is left out, as by [`Zone::build_leniently`]. Costs
+    /// the same however many other names there are.
+    pub fn set_owner(&mut self, owner: &NameKey, records: &[ZoneRecord]) {
+        let mut builder = ZoneBuilder::new(self.apex.clone());
+        records
+            .iter()
+            .filter(|record| NameKey::of(&record.owner) == *owner)
+            .for_each(|record| builder.add(record));
+        match builder.finish().0.iter().next() {
+            Some(packed) => {
+                self.owners.insert(packed.clone());
+            }
+            None => {
+                let key = OwnerKey::of(owner, &self.apex);
+                self.owners.remove_by(|owner| owner.key().cmp(key.octets()));
+            }
+        }
     }
 
     /// The zone's name as a key.
@@ -322,116 +260,72 @@ impl Zone {
         &self.soa
     }
 
-    /// Every RRset that was configured, with its owner; in no particular order.
-    pub fn rrsets(&self) -> impl Iterator<Item = (&NameKey, &Rrset)> {
-        self.nodes.iter().flat_map(|(name, sets)| sets.iter().map(move |set| (name, set)))
+    /// How many names have records.
+    pub fn owner_count(&self) -> usize {
+        self.owners.len()
+    }
+
+    /// Every RRset that was configured, with its owner; the apex first, and each name before those below it.
+    pub fn rrsets(&self) -> impl Iterator<Item = (NameKey, Rrset)> {
+        self.owners.iter().flat_map(|owner| {
+            let name = zone_build::name_of(owner.key(), &self.apex);
+            owner.sets().map(move |set| (name.clone(), set))
+        })
     }
 
     /// What the zone has for a name at or below its apex.
-    pub fn lookup(&self, name: &NameKey, rtype: RecordType) -> Lookup<'_> {
-        let at_apex = *name == self.apex;
-        if let Some(sets) = self.nodes.get(name) {
-            return match (find(sets, rtype), at_apex, rtype) {
-                (found @ Lookup::Rrset(_), ..) => found,
-                (_, true, RecordType::SOA) => Lookup::Rrset(&self.soa),
-                (_, true, RecordType::NS) => Lookup::Rrset(&self.ns),
-                (found, ..) => found,
-            };
+    pub fn lookup(&self, name: &NameKey, rtype: RecordType) -> Lookup {
+        let key = OwnerKey::of(name, &self.apex);
+        let key = key.octets();
+        let (before, after) = self.owners.around_by(|owner| owner.key().cmp(key));
+        let found = match after {
+            Some(owner) if owner.key() == key => find(owner, rtype),
+            Some(owner) if owner.key().starts_with(key) => Lookup::Empty, // names below it make it exist
+            _ if key.is_empty() => Lookup::Empty,
+            _ => {
+                let shared = |owner: Option<&Owner>| {
+                    owner.map_or(0, |owner| zone_build::shared_labels(key, owner.key()))
+                };
+                return self.lookup_wildcard(&key[..shared(before).max(shared(after))], rtype);
+            }
+        };
+        match (found, rtype) {
+            (found @ Lookup::Rrset(_), _) => found,
+            (_, RecordType::SOA) if key.is_empty() => Lookup::Rrset(self.soa.clone()),
+            (_, RecordType::NS) if key.is_empty() => Lookup::Rrset(self.ns.clone()),
+            (found, _) => found,
         }
-        if at_apex {
-            return match rtype {
-                RecordType::SOA => Lookup::Rrset(&self.soa),
-                RecordType::NS => Lookup::Rrset(&self.ns),
-                _ => Lookup::Empty,
-            };
-        }
-        self.lookup_wildcard(name, rtype)
     }
 
     /// RFC 4592 section 3.3.1: the source of synthesis is `*.<closest encloser>`, and nothing else.
-    fn lookup_wildcard(&self, name: &NameKey, rtype: RecordType) -> Lookup<'_> {
+    fn lookup_wildcard(&self, encloser: &[u8], rtype: RecordType) -> Lookup {
         if self.mode == ZoneMode::RecursionProxy && self.wildcards == Wildcards::OffWithProxy {
             return Lookup::Missing;
         }
-        let encloser = name
-            .suffixes()
-            .skip(1)
-            .find(|&suffix| suffix == self.apex.wire() || self.nodes.contains_key(suffix));
-        match encloser.and_then(|suffix| self.nodes.get(&NameKey::wildcard_of(suffix))) {
-            Some(sets) => match find(sets, rtype) {
-                // `*` is itself an empty non-terminal (only names below it were configured): no records, so no
-                // synthesis, but the name is covered
-                Lookup::Empty => Lookup::NoType,
-                found => found,
-            },
-            None => Lookup::Missing,
+        let key = OwnerKey::wildcard_below(encloser);
+        let key = key.octets();
+        match self.owners.around_by(|owner| owner.key().cmp(key)).1 {
+            Some(owner) if owner.key() == key => find(owner, rtype),
+            // `*` is itself an empty non-terminal (only names below it were configured): no records, so no
+            // synthesis, but the name is covered
+            Some(owner) if owner.key().starts_with(key) => Lookup::NoType,
+            _ => Lookup::Missing,
         }
-    }
-}
-
-/// An RRset while the zone is built, with the index of its first record.
-struct Gathered {
-    rrset: Rrset,
-    first: usize,
-}
-
-/// Adds a record to the sets of its name.
-fn gather(sets: &mut Vec<Gathered>, record: ZoneRecord, index: usize) -> Result<(), RecordFaultKind> {
-    let rtype = record.data.record_type();
-    if rtype == RecordType::SOA {
-        return Err(RecordFaultKind::SoaNotAllowed);
-    }
-    if record.ttl > i32::MAX as u32 {
-        return Err(RecordFaultKind::Ttl);
-    }
-    let is_cname = rtype == RecordType::CNAME;
-    if let Some(other) = sets.iter().find(|set| (set.rrset.rtype == RecordType::CNAME) != is_cname) {
-        return Err(RecordFaultKind::CnameBesideOther(other.first));
-    }
-    let Some(set) = sets.iter_mut().find(|set| set.rrset.rtype == rtype) else {
-        let weights = record.weight.into_iter().collect();
-        let shares = record.weight.into_iter().map(u32::from).collect();
-        let rrset = Rrset { rtype, ttl: record.ttl, values: vec![record.data], weights, shares };
-        sets.push(Gathered { rrset, first: index });
-        return Ok(());
-    };
-    if set.rrset.values.contains(&record.data) {
-        return Err(RecordFaultKind::Duplicate(set.first));
-    }
-    if record.weight.is_some() == set.rrset.weights.is_empty() {
-        return Err(RecordFaultKind::WeightBesideNone(set.first));
-    }
-    set.rrset.ttl = set.rrset.ttl.min(record.ttl);
-    set.rrset.values.push(record.data);
-    set.rrset.weights.extend(record.weight);
-    let total = set.rrset.shares.last().copied().unwrap_or(0);
-    set.rrset.shares.extend(record.weight.map(|weight| total.saturating_add(u32::from(weight))));
-    Ok(())
-}
-
-/// Makes every name between the owner and the apex exist (RFC 4592 section 2.2.2).
-fn add_ancestors(nodes: &mut HashMap<NameKey, Vec<Gathered>>, owner: &NameKey, apex: &NameKey) {
-    if owner == apex {
-        return;
-    }
-    for suffix in owner.suffixes().skip(1).take_while(|&suffix| suffix != apex.wire()) {
-        if nodes.contains_key(suffix) {
-            break; // and so do its ancestors
-        }
-        nodes.insert(NameKey::of_suffix(suffix), Vec::new());
     }
 }
 
 /// The set of a type among the sets of one name.
-fn find(sets: &[Rrset], rtype: RecordType) -> Lookup<'_> {
-    if let Some(set) = sets.iter().find(|set| set.rtype == rtype) {
-        return Lookup::Rrset(set);
+fn find(owner: &Owner, rtype: RecordType) -> Lookup {
+    let mut cname = None;
+    for set in owner.sets() {
+        if set.rtype == rtype {
+            return Lookup::Rrset(set);
+        }
+        if set.rtype == RecordType::CNAME {
+            cname = Some(set);
+        }
     }
-    match sets.iter().find(|set| set.rtype == RecordType::CNAME) {
-        Some(cname) => Lookup::Cname(cname),
-        None if sets.is_empty() => Lookup::Empty,
-        None => Lookup::NoType,
-    }
+    cname.map_or(Lookup::NoType, Lookup::Cname)
 }
 
 /// SOA data of a zone that has no name server in the world: what unbound and others use for local zones.
@@ -441,14 +335,8 @@ pub(crate) fn soa_data(serial: u32) -> SOA {
 }
 
 /// A one-value set with the negative TTL.
-pub(super) fn synthesised(data: RData) -> Rrset {
-    Rrset {
-        rtype: data.record_type(),
-        ttl: NEGATIVE_TTL,
-        values: vec![data],
-        weights: Vec::new(),
-        shares: Vec::new(),
-    }
+pub(super) fn synthesised(data: &RData) -> Rrset {
+    Rrset::single(NEGATIVE_TTL, data)
 }
 
 /// `localhost.`
@@ -459,14 +347,6 @@ pub(super) fn localhost() -> Name {
 /// A two-label name out of constants.
 fn record_name(first: &[u8], second: &[u8]) -> Name {
     name::of_labels([first, second].into_iter()).unwrap_or_else(Name::root)
-}
-
-/// One value for people.
-impl fmt::Display for Rrset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let values: Vec<String> = self.values.iter().map(record::show_value).collect();
-        write!(f, "{} {}", record::show_type(self.rtype), values.join(", "))
-    }
 }
 
 #[cfg(test)]

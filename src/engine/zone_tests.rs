@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::engine::name::parse;
-use crate::engine::record::parse_value;
+use crate::engine::record::{self, parse_value};
 use proptest::prelude::*;
+use std::collections::{BTreeMap, HashMap};
 
 fn record(owner: &str, rtype: RecordType, value: &str) -> ZoneRecord {
     ZoneRecord {
@@ -211,5 +212,65 @@ proptest! {
             _ => "missing",
         };
         prop_assert_eq!(found, naive(&unique, &name));
+    }
+
+    /// A zone that is changed name by name is the zone that is built of what is left, and a copy keeps what it had.
+    #[test]
+    fn changed_step_by_step_it_is_what_is_built_anew(
+        base in prop::collection::vec((small_name(), 1u8..4), 0..80),
+        steps in prop::collection::vec((small_name(), 0u8..4), 0..40),
+        split in 0usize..40,
+        asked in prop::collection::vec(small_name(), 10),
+    ) {
+        let values = |owner: &str, count: u8| -> Vec<ZoneRecord> {
+            (0..count).map(|last| record(owner, RecordType::A, &format!("192.0.2.{last}"))).collect()
+        };
+        let built = |names: &BTreeMap<String, u8>| {
+            zone("z.example", ZoneMode::Override, names.iter().flat_map(|(name, count)| values(name, *count)).collect())
+        };
+        let shown = |zone: &Zone| {
+            let all: Vec<String> = zone.rrsets().map(|(name, set)| format!("{name} {set}")).collect();
+            let answers: Vec<String> = asked.iter().map(|name| kind(zone, name, RecordType::A)).collect();
+            (all, answers)
+        };
+        let mut names: BTreeMap<String, u8> = base.into_iter().collect();
+        let mut changed = built(&names);
+        let mut kept = None;
+        for (at, (name, count)) in steps.iter().enumerate() {
+            if at == split {
+                kept = Some((changed.clone(), names.clone()));
+            }
+            changed.set_owner(&NameKey::of(&parse(name).unwrap()), &values(name, *count));
+            match count {
+                0 => names.remove(name),
+                _ => names.insert(name.clone(), *count),
+            };
+        }
+        prop_assert_eq!(shown(&changed), shown(&built(&names)));
+        if let Some((zone, names)) = kept {
+            prop_assert_eq!(shown(&zone), shown(&built(&names)));
+        }
+    }
+}
+
+proptest! {
+    /// Any octet may be in a label (RFC 2181 section 11), those that end and escape labels within keys too.
+    #[test]
+    fn a_key_is_its_name_and_sorts_before_the_names_below(
+        labels in prop::collection::vec(prop::collection::vec(0u8..4, 1..6), 0..6),
+        below in prop::collection::vec(0u8..4, 1..6),
+    ) {
+        let apex = NameKey::of(&parse("z.example").unwrap());
+        let name = |labels: &[Vec<u8>]| {
+            let labels = labels.iter().map(Vec::as_slice).chain([b"z".as_slice(), b"example"]);
+            NameKey::of(&name::of_labels(labels).unwrap())
+        };
+        let owner = name(&labels);
+        let key = OwnerKey::of(&owner, &apex);
+        prop_assert_eq!(zone_build::name_of(key.octets(), &apex), owner);
+        let longer: Vec<Vec<u8>> = std::iter::once(below).chain(labels).collect();
+        let longer = OwnerKey::of(&name(&longer), &apex);
+        prop_assert!(longer.octets() > key.octets() && longer.octets().starts_with(key.octets()));
+        prop_assert_eq!(zone_build::shared_labels(longer.octets(), key.octets()), key.octets().len());
     }
 }

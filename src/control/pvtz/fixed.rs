@@ -74,7 +74,7 @@ fn row(catalog: &Catalog, zone: &Zone, scope: &Scope) -> ZoneRow {
 /// Records in the order of their names; those of one name and type in the order of the file.
 fn records(row: &ZoneRow, zone: &Zone) -> Vec<RecordRow> {
     let mut sets: Vec<_> = zone.rrsets().collect();
-    sets.sort_by_key(|(owner, set)| (*owner, u16::from(set.rtype)));
+    sets.sort_by_cached_key(|(owner, set)| (owner.clone(), u16::from(set.rtype)));
     let mut records = Vec::new();
     for (owner, set) in sets {
         let full = owner.to_string();
@@ -82,8 +82,8 @@ fn records(row: &ZoneRow, zone: &Zone) -> Vec<RecordRow> {
             Some("") | None => "@".to_string(),
             Some(below) => below.trim_end_matches('.').to_string(),
         };
-        for (place, data) in set.values.iter().enumerate() {
-            let (rtype, value, priority) = value::show(data);
+        for (place, data) in set.values().enumerate() {
+            let (rtype, value, priority) = value::show(&data);
             let bytes = hash(&[&row.id, &rr, &rtype, &value]);
             let number =
                 u64::from_be_bytes([0, 0, bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5]]);

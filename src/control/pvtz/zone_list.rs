@@ -88,7 +88,7 @@ fn all<'g>(ground: &'g Ground) -> Vec<Shown<'g>> {
     });
     let made = made.into_iter().map(|entry| Shown::made(entry));
     let fixed = fixed::zones(ground.catalog)
-        .map(|(row, zone)| Shown::fixed(row, zone.rrsets().map(|(_, set)| set.values.len()).sum()));
+        .map(|(row, zone)| Shown::fixed(row, zone.rrsets().map(|(_, set)| set.len()).sum()));
     made.chain(fixed).collect()
 }
 

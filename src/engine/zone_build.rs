@@ -1,0 +1,267 @@
+//! From records to the packed names of a zone: what may stand beside what, and the order of names.
+//!
+//! A name's key is its labels below the apex from the right, each ended by a zero octet, so that a name sorts right
+//! before the names below it, and a name exists without records of its own (an empty non-terminal) where the next key
+//! begins with its own. Octets 0 and 1 within a label are escaped.
+
+use super::name::NameKey;
+use super::ordered::Ordered;
+use super::record;
+use super::rrset::{Owner, Unpacked};
+use super::zone::{RecordFault, RecordFaultKind, ZoneRecord};
+use hickory_proto::rr::RecordType;
+use std::collections::HashSet;
+
+/// Sets with more values than this look for a value twice by a hash.
+const MANY: usize = 16;
+
+/// Octets of the longest key: each of 253 octets escaped, or the ends of labels.
+const LONGEST: usize = 2 * 255;
+
+/// The key of a name, on the stack.
+#[derive(Clone, Copy)]
+pub struct OwnerKey {
+    octets: [u8; LONGEST],
+    len: usize,
+}
+
+impl OwnerKey {
+    /// The key of a name at or below an apex. What comes after the labels of the apex is not looked at.
+    pub fn of(name: &NameKey, apex: &NameKey) -> Self {
+        let mut key = Self { octets: [0; LONGEST], len: 0 };
+        let mut starts = [0u8; 128];
+        let (mut at, mut labels) = (0, 0);
+        let below = name.wire().len().saturating_sub(apex.wire().len());
+        while at < below && labels < starts.len() {
+            starts[labels] = at as u8; // names have at most 255 octets
+            labels += 1;
+            at += 1 + usize::from(name.wire()[at]);
+        }
+        for &start in starts[..labels].iter().rev() {
+            let start = usize::from(start);
+            let length = usize::from(name.wire()[start]);
+            key.push_label(&name.wire()[start + 1..start + 1 + length]);
+        }
+        key
+    }
+
+    /// The key of the wildcard right below a name.
+    pub fn wildcard_below(encloser: &[u8]) -> Self {
+        let mut key = Self { octets: [0; LONGEST], len: 0 };
+        encloser.iter().for_each(|&octet| key.push(octet));
+        key.push_label(b"*");
+        key
+    }
+
+    fn push_label(&mut self, label: &[u8]) {
+        for &octet in label {
+            match octet {
+                0 | 1 => [1, octet + 1].into_iter().for_each(|octet| self.push(octet)),
+                _ => self.push(octet),
+            }
+        }
+        self.push(0);
+    }
+
+    fn push(&mut self, octet: u8) {
+        if let Some(place) = self.octets.get_mut(self.len) {
+            *place = octet;
+            self.len += 1;
+        }
+    }
+
+    /// Its octets.
+    pub fn octets(&self) -> &[u8] {
+        &self.octets[..self.len]
+    }
+}
+
+/// The name of a key below an apex.
+pub fn name_of(key: &[u8], apex: &NameKey) -> NameKey {
+    let mut labels: Vec<Vec<u8>> = vec![Vec::new()];
+    let mut octets = key.iter();
+    while let Some(&octet) = octets.next() {
+        let last = labels.len() - 1;
+        match octet {
+            0 => labels.push(Vec::new()),
+            1 => labels[last].extend(octets.next().map(|octet| octet.wrapping_sub(1))),
+            _ => labels[last].push(octet),
+        }
+    }
+    let mut wire = Vec::with_capacity(key.len() + apex.wire().len());
+    for label in labels.iter().rev().skip(1) {
+        wire.push(label.len() as u8); // a label has at most 63 octets
+        wire.extend(label);
+    }
+    wire.extend(apex.wire());
+    NameKey::of_suffix(&wire)
+}
+
+/// Octets that two keys share, up to the end of a label.
+pub fn shared_labels(one: &[u8], two: &[u8]) -> usize {
+    let same = one.iter().zip(two).take_while(|(one, two)| one == two).count();
+    one[..same].iter().rposition(|&octet| octet == 0).map_or(0, |end| end + 1)
+}
+
+/// A record on its way into a zone.
+struct Pending {
+    /// Where its key and its data begin among the octets, and where they end.
+    key: usize,
+    data: usize,
+    end: usize,
+    /// Its place among the records given.
+    index: usize,
+    rtype: RecordType,
+    ttl: u32,
+    weight: Option<u8>,
+}
+
+/// Collects the records of a zone.
+pub struct ZoneBuilder {
+    apex: NameKey,
+    octets: Vec<u8>,
+    pending: Vec<Pending>,
+    /// Records given so far.
+    given: usize,
+    faults: Vec<RecordFault>,
+}
+
+impl ZoneBuilder {
+    /// A builder for a zone without records.
+    pub fn new(apex: NameKey) -> Self {
+        Self { apex, octets: Vec::new(), pending: Vec::new(), given: 0, faults: Vec::new() }
+    }
+
+    /// Adds a record.
+    pub fn add(&mut self, record: &ZoneRecord) {
+        let owner = NameKey::of(&record.owner);
+        let (rtype, data) = (record.data.record_type(), record::to_wire(&record.data));
+        self.add_wire(&owner, rtype, record.ttl, &data, record.weight);
+    }
+
+    /// Adds a record whose data is in uncompressed wire form.
+    pub fn add_wire(
+        &mut self,
+        owner: &NameKey,
+        rtype: RecordType,
+        ttl: u32,
+        data: &[u8],
+        weight: Option<u8>,
+    ) {
+        let index = self.given;
+        self.given += 1;
+        let fault = match () {
+            () if !owner.is_within(&self.apex) => Some(RecordFaultKind::OutOfZone),
+            () if rtype == RecordType::SOA => Some(RecordFaultKind::SoaNotAllowed),
+            () if ttl > i32::MAX as u32 => Some(RecordFaultKind::Ttl),
+            () => None,
+        };
+        if let Some(kind) = fault {
+            self.faults.push(RecordFault { record: index, kind });
+            return;
+        }
+        let key = self.octets.len();
+        self.octets.extend(OwnerKey::of(owner, &self.apex).octets());
+        let start = self.octets.len();
+        self.octets.extend(data);
+        self.pending.push(Pending { key, data: start, end: self.octets.len(), index, rtype, ttl, weight });
+    }
+
+    /// The names of the zone, and all records that cannot be in it, in the order in which they were given.
+    pub fn finish(mut self) -> (Ordered<Owner>, Vec<RecordFault>) {
+        let octets = self.octets;
+        let key = |record: &Pending| &octets[record.key..record.data];
+        if !self.pending.is_sorted_by(|one, two| key(one) <= key(two)) {
+            self.pending.sort_by(|one, two| key(one).cmp(key(two)));
+        }
+        let (mut faults, mut buffer) = (self.faults, Vec::new());
+        let mut groups = self.pending.chunk_by(|one, two| key(one) == key(two));
+        let owners = std::iter::from_fn(|| {
+            loop {
+                let group = groups.next()?;
+                let sets = gather(group, &octets, &mut faults);
+                if !sets.is_empty() {
+                    return Some(Owner::pack(key(&group[0]), &sets, &mut buffer));
+                }
+            }
+        });
+        let owners = Ordered::from_sorted(owners);
+        faults.sort_by_key(|fault| fault.record);
+        (owners, faults)
+    }
+}
+
+/// The RRsets of the records of one name.
+fn gather<'a>(records: &[Pending], octets: &'a [u8], faults: &mut Vec<RecordFault>) -> Vec<Unpacked<'a>> {
+    let mut sets: Vec<(usize, Unpacked<'a>)> = Vec::with_capacity(1);
+    let mut seen: Vec<HashSet<Vec<u8>>> = Vec::new();
+    for record in records {
+        if let Err(kind) = admit(&mut sets, &mut seen, record, &octets[record.data..record.end]) {
+            faults.push(RecordFault { record: record.index, kind });
+        }
+    }
+    sets.into_iter().map(|(_, set)| set).collect()
+}
+
+/// Adds a record to the sets of its name, each with the index of its first record. `seen` has the values of sets that
+/// have grown long.
+fn admit<'a>(
+    sets: &mut Vec<(usize, Unpacked<'a>)>,
+    seen: &mut Vec<HashSet<Vec<u8>>>,
+    record: &Pending,
+    data: &'a [u8],
+) -> Result<(), RecordFaultKind> {
+    let rtype = record.rtype;
+    let is_cname = rtype == RecordType::CNAME;
+    if let Some((first, _)) = sets.iter().find(|(_, set)| (set.rtype == RecordType::CNAME) != is_cname) {
+        return Err(RecordFaultKind::CnameBesideOther(*first));
+    }
+    let Some(at) = sets.iter().position(|(_, set)| set.rtype == rtype) else {
+        let weights = record.weight.into_iter().collect();
+        sets.push((record.index, Unpacked { rtype, ttl: record.ttl, values: vec![data], weights }));
+        seen.push(HashSet::new());
+        return Ok(());
+    };
+    let ((first, set), seen) = (&mut sets[at], &mut seen[at]);
+    let twice = if set.values.len() < MANY {
+        set.values.iter().any(|value| is_same(rtype, value, data))
+    } else {
+        if seen.is_empty() {
+            seen.extend(set.values.iter().map(|value| comparable(rtype, value)));
+        }
+        !seen.insert(comparable(rtype, data))
+    };
+    if twice {
+        return Err(RecordFaultKind::Duplicate(*first));
+    }
+    if record.weight.is_some() == set.weights.is_empty() {
+        return Err(RecordFaultKind::WeightBesideNone(*first));
+    }
+    set.ttl = set.ttl.min(record.ttl);
+    set.values.push(data);
+    set.weights.extend(record.weight);
+    Ok(())
+}
+
+/// Whether two values are one: names within them are compared without case (RFC 4343).
+fn is_same(rtype: RecordType, one: &[u8], two: &[u8]) -> bool {
+    one == two || (one.eq_ignore_ascii_case(two) && comparable(rtype, one) == comparable(rtype, two))
+}
+
+/// A value in a form in which equal values are equal octets: names in lower case.
+fn comparable(rtype: RecordType, value: &[u8]) -> Vec<u8> {
+    use RecordType::{CNAME, HTTPS, MX, NS, PTR, SRV, SVCB};
+    let mut value = value.to_vec();
+    let name = match rtype {
+        CNAME | NS | PTR => 0,
+        MX | HTTPS | SVCB => 2,
+        SRV => 6,
+        _ => value.len(),
+    };
+    // Length octets are below 64 and thereby no letters.
+    let end = super::name::wire_length(value.get(name..).unwrap_or(&[])).map_or(name, |length| name + length);
+    if let Some(name) = value.get_mut(name..end) {
+        name.make_ascii_lowercase();
+    }
+    value
+}
