@@ -1,8 +1,9 @@
 //! The only way in which an account changes: a list of whole rows, put or dropped.
 
+use super::entry::Touched;
 use super::row::{AuthorisationRow, EndpointRow, LineRow, LogRow, RecordRow, RuleRow, ZoneRow};
-use super::{Account, ZoneEntry};
-use std::collections::BTreeSet;
+use super::{Account, RecordZone, ZoneEntry};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Lines of the change log that are kept; beyond, the oldest go.
@@ -54,23 +55,30 @@ impl Account {
     /// Carries out edits. The engine's zones are made anew where something in them changed.
     pub fn apply(&mut self, edits: &[Edit]) -> Dirty {
         let mut dirty = Dirty::default();
+        let mut touched = HashMap::new();
         for edit in edits {
-            self.carry_out(edit.clone(), &mut dirty);
+            self.carry_out(edit.clone(), &mut dirty, &mut touched);
         }
+        let none = Touched::default();
         for id in &dirty.zones {
             if let Some(entry) = self.zones.get_mut(id) {
-                Arc::make_mut(entry).rebuild();
+                Arc::make_mut(entry).refresh(touched.get(id).unwrap_or(&none));
             }
         }
         dirty
     }
 
-    fn carry_out(&mut self, edit: Edit, dirty: &mut Dirty) {
+    /// Carries out one edit. `touched` has the zones whose records changed.
+    fn carry_out(&mut self, edit: Edit, dirty: &mut Dirty, touched: &mut HashMap<String, Touched>) {
+        let mut note = |row: &RecordRow| touched.entry(row.zone.clone()).or_default().note(row);
         match edit {
             Edit::Zone(row) => {
                 dirty.zones.insert(row.id.clone());
                 match self.zones.get_mut(&row.id) {
-                    Some(entry) => Arc::make_mut(entry).row = row,
+                    Some(entry) => {
+                        let former = std::mem::replace(&mut Arc::make_mut(entry).row, row);
+                        touched.entry(former.id.clone()).or_default().note_row(&former, &entry.row);
+                    }
                     None => {
                         self.index_name(&row, true);
                         let entry = ZoneEntry::of_records(row, Vec::new(), self.reading);
@@ -81,24 +89,31 @@ impl Account {
             Edit::DropZone(id) => {
                 if let Some(entry) = self.zones.remove(&id) {
                     self.index_name(&entry.row, false);
-                    for record in entry.records.keys() {
-                        self.records.remove(record);
+                    for record in entry.records.values() {
+                        self.forget_record(record.id);
                     }
+                    touched.remove(&id);
                     dirty.zones.insert(id);
                 }
             }
             Edit::Record(row) => {
                 if let Some(entry) = self.zones.get_mut(&row.zone) {
-                    self.records.insert(row.id, row.zone.as_str().into());
                     self.last_record = self.last_record.max(row.id);
                     dirty.zones.insert(row.zone.clone());
-                    Arc::make_mut(entry).records.insert(row.id, Arc::new(row));
+                    note(&row);
+                    let id: Arc<str> = entry.id.clone();
+                    self.records.insert(RecordZone { record: row.id, zone: id });
+                    if let Some(former) = Arc::make_mut(entry).records.insert(Arc::new(row)) {
+                        note(&former);
+                    }
                 }
             }
             Edit::DropRecord(id) => {
-                let Some(zone) = self.records.remove(&id) else { return };
+                let Some(zone) = self.forget_record(id) else { return };
                 if let Some(entry) = self.zones.get_mut(&*zone) {
-                    Arc::make_mut(entry).records.remove(&id);
+                    if let Some(former) = Arc::make_mut(entry).records.remove(id) {
+                        note(&former);
+                    }
                     dirty.zones.insert(zone.to_string());
                 }
             }
@@ -134,6 +149,11 @@ impl Account {
                 self.log_span = self.log_span.map(|(oldest, newest)| (oldest.max(id + 1), newest));
             }
         }
+    }
+
+    /// Takes a record out of the index of records; its zone.
+    fn forget_record(&mut self, record: u64) -> Option<Arc<str>> {
+        self.records.remove_by(|other| other.record.cmp(&record)).map(|found| found.zone)
     }
 
     /// Keeps the index of names.

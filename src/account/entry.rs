@@ -1,21 +1,24 @@
 //! A zone with its records, and the engine's zones that they make: one for all clients, and one more for each
 //! custom line that has records of its own.
 
-use super::row::{RecordRow, ZoneRow};
+use super::records::{self, Records};
+use super::row::{RecordRow, Weighted, ZoneRow};
 use super::value::{self, DEFAULT_LINE};
 use crate::engine::catalog::Catalog;
-use crate::engine::name;
+use crate::engine::name::{self, NameKey};
 use crate::engine::zone::{Reading, Zone, ZoneMode, ZoneOrigin, ZoneRecord, ZoneSpec};
 use hickory_proto::rr::Name;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-/// Records by id.
-type Records = BTreeMap<u64, Arc<RecordRow>>;
+/// Beyond so many changed host records, and a quarter of all records, the zone is built anew.
+const MANY: usize = 1000;
 
 /// A zone with its records.
 #[derive(Clone, Debug)]
 pub struct ZoneEntry {
+    /// The zone's id, shared by what refers to it.
+    pub(super) id: Arc<str>,
     /// The zone.
     pub row: ZoneRow,
     /// Its records in the order in which they were made.
@@ -26,23 +29,84 @@ pub struct ZoneEntry {
     variants: Vec<(String, Arc<Zone>)>,
 }
 
+/// What changed in a zone, and is not in the engine's zones yet.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Touched {
+    /// Host records, as [`records::host`] has them.
+    hosts: BTreeSet<String>,
+}
+
+impl Touched {
+    /// Notes that a record was put in or taken out.
+    pub(super) fn note(&mut self, row: &RecordRow) {
+        self.hosts.insert(records::host(&row.rr).into_owned());
+    }
+
+    /// Notes that a zone's row was replaced: sets begin or cease to answer by weight.
+    pub(super) fn note_row(&mut self, before: &ZoneRow, after: &ZoneRow) {
+        if before.weighted == after.weighted {
+            return;
+        }
+        let only_in = |one: &ZoneRow, other: &ZoneRow| -> Vec<Weighted> {
+            let other: HashSet<_> = other.weighted.iter().map(set_of).collect();
+            one.weighted.iter().filter(|set| !other.contains(&set_of(set))).cloned().collect()
+        };
+        for set in only_in(before, after).into_iter().chain(only_in(after, before)) {
+            self.hosts.insert(records::host(&set.rr).into_owned());
+        }
+    }
+}
+
+/// A set that answers by weight, for comparison.
+fn set_of(set: &Weighted) -> (String, String, &str) {
+    (set.rr.to_ascii_lowercase(), set.rtype.to_ascii_lowercase(), &set.line)
+}
+
 impl ZoneEntry {
     /// A zone with records that are its own.
     pub(super) fn of_records(row: ZoneRow, records: Vec<Arc<RecordRow>>, reading: Reading) -> Self {
-        let records: BTreeMap<_, _> = records.into_iter().map(|record| (record.id, record)).collect();
+        let records = Records::of(records);
         let (zone, variants) = zones(&row, &records, reading);
-        Self { row, records, reading, zone, variants }
+        Self { id: row.id.as_str().into(), row, records, reading, zone, variants }
     }
 
     /// Reads what is not documented in another way.
     pub(super) fn read_as(&mut self, reading: Reading) {
         self.reading = reading;
-        self.rebuild();
+        (self.zone, self.variants) = zones(&self.row, &self.records, self.reading);
     }
 
-    /// Makes the engine's zones anew, after a change of row or records.
-    pub(super) fn rebuild(&mut self) {
-        (self.zone, self.variants) = zones(&self.row, &self.records, self.reading);
+    /// Brings the engine's zones up to date with the row and with the host records that were touched.
+    pub(super) fn refresh(&mut self, touched: &Touched) {
+        if touched.hosts.len() > MANY && touched.hosts.len() > self.records.len() / 4 {
+            (self.zone, self.variants) = zones(&self.row, &self.records, self.reading);
+            return;
+        }
+        let Self { row, records, zone, variants, .. } = self;
+        let former: HashMap<String, Arc<Zone>> = std::mem::take(variants).into_iter().collect();
+        let maker = Maker::new(row);
+        let changed: Vec<(NameKey, Vec<&Arc<RecordRow>>)> = touched
+            .hosts
+            .iter()
+            .filter_map(|host| {
+                Some((NameKey::of(&value::owner(host, &maker.apex).ok()?), enabled(records, host)))
+            })
+            .collect();
+        let change = |zone: &mut Arc<Zone>, line: &str| {
+            let zone = Arc::make_mut(zone);
+            maker.settle(zone);
+            for (owner, rows) in &changed {
+                zone.set_owner(owner, &maker.records(on_line(rows, line)));
+            }
+        };
+        change(zone, DEFAULT_LINE);
+        let variant = |line: &str| {
+            // A line that had no records is the default zone but for the host records touched just now.
+            let mut variant = former.get(line).unwrap_or(zone).clone();
+            change(&mut variant, line);
+            (line.to_string(), variant)
+        };
+        *variants = records.lines().map(variant).collect();
     }
 
     /// The zone as clients on no line see it.
@@ -76,47 +140,97 @@ impl ZoneEntry {
     }
 }
 
-/// The engine's zone for clients on no line, and those for clients on a line that has records of its own.
-fn zones(row: &ZoneRow, records: &Records, reading: Reading) -> (Arc<Zone>, Vec<(String, Arc<Zone>)>) {
-    let enabled = || records.values().filter(|record| record.enabled);
-    let on_default: Vec<_> = enabled().filter(|record| record.line == DEFAULT_LINE).collect();
-    let lines: BTreeSet<&str> =
-        enabled().map(|record| record.line.as_str()).filter(|line| *line != DEFAULT_LINE).collect();
-    let variant = |line: &str| {
-        let own: Vec<_> = enabled().filter(|record| record.line == line).collect();
-        // What the line has takes the place of the default's set of that type; and a CNAME stands alone.
-        let replaced = |other: &RecordRow| {
-            own.iter().any(|record| {
-                let (cname, same) = (record.rtype == "CNAME", record.rtype == other.rtype);
-                record.rr.eq_ignore_ascii_case(&other.rr) && (same || cname || other.rtype == "CNAME")
-            })
-        };
-        let rest = on_default.iter().copied().filter(|record| !replaced(record));
-        let records = rest.chain(own.iter().copied()).collect();
-        (line.to_string(), Arc::new(build(row, reading, records)))
-    };
-    let variants = lines.into_iter().map(variant).collect();
-    (Arc::new(build(row, reading, on_default)), variants)
+/// The enabled records of a host record.
+fn enabled<'r>(records: &'r Records, host: &str) -> Vec<&'r Arc<RecordRow>> {
+    records.of_host(host).filter(|record| record.enabled).collect()
 }
 
-/// The engine's zone of some records. What contradicts itself is refused before it gets here; should something
-/// have come another way, the later record is left out rather than the zone.
-fn build(row: &ZoneRow, reading: Reading, records: Vec<&Arc<RecordRow>>) -> Zone {
-    let apex = name::parse(&row.name).unwrap_or_else(|_| Name::root()); // parsed before it was stored
-    let mode = if row.proxy { ZoneMode::RecursionProxy } else { ZoneMode::Override };
-    let Reading { on_missing_type, wildcards } = reading;
-    let mut spec =
-        ZoneSpec { origin: ZoneOrigin::Api, on_missing_type, wildcards, ..ZoneSpec::new(apex, mode) };
-    for record in records {
-        let owner = value::owner(&record.rr, &spec.apex);
-        let data = value::data(&record.rtype, &record.value, record.priority);
-        let (Ok(owner), Ok(data)) = (owner, data) else { continue };
-        let weighted = row.weighted.iter().any(|set| {
-            let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
-            same(&set.rr, &record.rr) && same(&set.rtype, &record.rtype) && set.line == record.line
-        });
-        let weight = weighted.then_some(record.weight);
-        spec.records.push(ZoneRecord { owner, ttl: record.ttl, data, weight });
+/// The records of one host record as a line sees them: what the line has takes the place of the default's set of that
+/// type; and a CNAME stands alone. All are enabled.
+fn on_line<'r>(records: &[&'r Arc<RecordRow>], line: &str) -> Vec<&'r Arc<RecordRow>> {
+    let of = |line: &str| records.iter().copied().filter(|record| record.line == line).collect::<Vec<_>>();
+    let (default, own) = (of(DEFAULT_LINE), of(line));
+    if line == DEFAULT_LINE {
+        return default;
     }
-    Zone::build_leniently(spec, row.serial)
+    let replaced = |other: &RecordRow| {
+        own.iter()
+            .any(|record| record.rtype == other.rtype || record.rtype == "CNAME" || other.rtype == "CNAME")
+    };
+    let rest = default.into_iter().filter(|record| !replaced(record));
+    rest.chain(own.iter().copied()).collect()
+}
+
+/// The engine's zone for clients on no line, and those for clients on a line that has records of its own.
+fn zones(row: &ZoneRow, records: &Records, reading: Reading) -> (Arc<Zone>, Vec<(String, Arc<Zone>)>) {
+    let maker = Maker::new(row);
+    let default = records.values().filter(|record| record.enabled && record.line == DEFAULT_LINE);
+    let zone = Arc::new(maker.build(reading, default.collect()));
+    let variant = |line: &str| {
+        let mut variant = Zone::clone(&zone);
+        let own = records.values().filter(|record| record.enabled && record.line == line);
+        let hosts: BTreeSet<String> = own.map(|record| records::host(&record.rr).into_owned()).collect();
+        for host in hosts {
+            let Ok(owner) = value::owner(&host, &maker.apex) else { continue };
+            variant.set_owner(&NameKey::of(&owner), &maker.records(on_line(&enabled(records, &host), line)));
+        }
+        (line.to_string(), Arc::new(variant))
+    };
+    let variants = records.lines().map(variant).collect();
+    (zone, variants)
+}
+
+/// Makes the engine's records of an account's.
+struct Maker<'r> {
+    row: &'r ZoneRow,
+    apex: Name,
+    weighted: HashSet<(String, String, &'r str)>,
+}
+
+impl<'r> Maker<'r> {
+    fn new(row: &'r ZoneRow) -> Self {
+        let apex = name::parse(&row.name).unwrap_or_else(|_| Name::root()); // parsed before it was stored
+        Self { row, apex, weighted: row.weighted.iter().map(set_of).collect() }
+    }
+
+    /// Whether names that are not configured are resolved outside.
+    fn mode(&self) -> ZoneMode {
+        if self.row.proxy { ZoneMode::RecursionProxy } else { ZoneMode::Override }
+    }
+
+    /// Brings a zone up to date with the row, its records apart.
+    fn settle(&self, zone: &mut Zone) {
+        zone.mode = self.mode();
+        zone.set_serial(self.row.serial);
+    }
+
+    /// The engine's records. What contradicts itself is refused before it gets here.
+    fn records(&self, rows: Vec<&Arc<RecordRow>>) -> Vec<ZoneRecord> {
+        rows.into_iter()
+            .filter_map(|row| {
+                let owner = value::owner(&row.rr, &self.apex).ok()?;
+                let data = value::data(&row.rtype, &row.value, row.priority).ok()?;
+                let weighted = !self.weighted.is_empty() && {
+                    let set =
+                        (row.rr.to_ascii_lowercase(), row.rtype.to_ascii_lowercase(), row.line.as_str());
+                    self.weighted.contains(&set)
+                };
+                Some(ZoneRecord { owner, ttl: row.ttl, data, weight: weighted.then_some(row.weight) })
+            })
+            .collect()
+    }
+
+    /// The zone of some records. Should something contradictory have come another way, the later record is left out
+    /// rather than the zone.
+    fn build(&self, reading: Reading, records: Vec<&Arc<RecordRow>>) -> Zone {
+        let Reading { on_missing_type, wildcards } = reading;
+        let spec = ZoneSpec {
+            origin: ZoneOrigin::Api,
+            on_missing_type,
+            wildcards,
+            records: self.records(records),
+            ..ZoneSpec::new(self.apex.clone(), self.mode())
+        };
+        Zone::build_leniently(spec, self.row.serial)
+    }
 }

@@ -1,7 +1,8 @@
 //! An account out of all of its rows, on all cores: a start waits for it.
 
 use super::row::{AuthorisationRow, EndpointRow, LineRow, LogRow, RecordRow, RuleRow, ZoneRow};
-use super::{Account, Edit, ZoneEntry};
+use super::{Account, Edit, RecordZone, ZoneEntry};
+use crate::engine::ordered::Ordered;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread;
@@ -41,7 +42,7 @@ impl Account {
         let mut index = Vec::with_capacity(rows.records.len());
         for record in rows.records {
             let Some(&place) = places.get(record.zone.as_str()) else { continue };
-            index.push((record.id, ids[place].clone()));
+            index.push(RecordZone { record: record.id, zone: ids[place].clone() });
             zones[place].1.push(record);
         }
         let reading = account.reading;
@@ -53,8 +54,10 @@ impl Account {
             account.index_name(&entry.row, true);
         }
         account.zones = made.into_iter().flatten().map(|entry| (entry.row.id.clone(), entry)).collect();
-        account.last_record = index.iter().map(|(id, _)| *id).max().unwrap_or(0);
-        account.records = index.into_iter().collect();
+        index.sort_unstable();
+        index.dedup();
+        account.last_record = index.last().map_or(0, |last| last.record);
+        account.records = Ordered::from_sorted(index);
         let numbers = || rows.log.iter().map(|row| row.id);
         account.log_span = numbers().min().zip(numbers().max());
         account.log = rows.log.into_iter().map(|row| (row.id, row)).collect();

@@ -8,6 +8,7 @@
 mod edit;
 mod entry;
 mod load;
+pub mod records;
 pub mod row;
 pub mod value;
 
@@ -20,10 +21,12 @@ pub use load::Rows;
 
 use crate::engine::catalog::{Catalog, GroupKey, Line};
 use crate::engine::name::{self, NameKey};
+use crate::engine::ordered::Ordered;
 use crate::engine::sharded::Sharded;
 use crate::engine::zone::Reading;
 use crate::upstream::ServerAddress;
 use row::{AuthorisationRow, EndpointRow, LineRow, LogRow, RuleRow};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -31,8 +34,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default)]
 pub struct Account {
     zones: Sharded<String, Arc<ZoneEntry>>,
-    /// Record id -> zone id.
-    records: Sharded<u64, Arc<str>>,
+    /// The zones of records.
+    records: Ordered<RecordZone>,
     /// Zone name in lower case -> the zones of that name.
     by_name: Sharded<String, Vec<String>>,
     rules: BTreeMap<String, Arc<RuleRow>>,
@@ -44,6 +47,33 @@ pub struct Account {
     log_span: Option<(u64, u64)>,
     last_record: u64,
     reading: Reading,
+}
+
+/// The zone that a record is in. Ordered by the record's id.
+#[derive(Clone, Debug)]
+struct RecordZone {
+    record: u64,
+    zone: Arc<str>,
+}
+
+impl PartialEq for RecordZone {
+    fn eq(&self, other: &Self) -> bool {
+        self.record == other.record
+    }
+}
+
+impl Eq for RecordZone {}
+
+impl PartialOrd for RecordZone {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for RecordZone {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.record.cmp(&other.record)
+    }
 }
 
 impl Account {
@@ -84,7 +114,8 @@ impl Account {
 
     /// The zone of a record.
     pub fn zone_of_record(&self, record: u64) -> Option<&Arc<ZoneEntry>> {
-        self.zones.get(&**self.records.get(&record)?)
+        let found = self.records.get_by(|other| other.record.cmp(&record))?;
+        self.zones.get(&*found.zone)
     }
 
     /// A number for a record to come: greater than all before, and about the time, so that none comes twice.

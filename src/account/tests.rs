@@ -1,6 +1,8 @@
 //! Tests of the account: what edits come to, one by one or all at once, and how it is published.
 
-use super::row::{AuthorisationRow, Binding, EndpointRow, LineRow, LogRow, RecordRow, RuleRow, ZoneRow};
+use super::row::{
+    AuthorisationRow, Binding, EndpointRow, LineRow, LogRow, RecordRow, RuleRow, Weighted, ZoneRow,
+};
 use super::{Account, Dirty, Edit, MAX_LOG, Rows};
 use crate::config::{self, Instance};
 use crate::engine::catalog::{Catalog, GroupKey};
@@ -64,12 +66,14 @@ pub(crate) fn record(id: u64, zone: u8, rr: u8, value: u8, line: &str, enabled: 
 
 /// Edits as they can come: of few zones and records, so that they meet.
 pub(crate) fn edit() -> impl Strategy<Value = Edit> {
-    let zone_of = (0u8..4, proptest::collection::vec(0u8..3, 0..3));
+    let weighted = proptest::option::of((0u8..3, prop_oneof!["default", "line-0"]));
+    let zone_of = (0u8..4, proptest::collection::vec(0u8..3, 0..3), weighted);
     prop_oneof![
-        4 => zone_of.prop_map(|(number, mut bound)| {
+        4 => zone_of.prop_map(|(number, mut bound, weighted)| {
             bound.sort_unstable();
             bound.dedup();
-            Edit::Zone(zone(number, &bound))
+            let set = |(rr, line)| Weighted { rr: format!("R{rr}"), rtype: "A".into(), line };
+            Edit::Zone(ZoneRow { weighted: weighted.map(set).into_iter().collect(), ..zone(number, &bound) })
         }),
         1 => (0u8..4).prop_map(|number| Edit::DropZone(format!("{number:032x}"))),
         6 => (1u64..24, 0u8..3, any::<u8>(), prop_oneof!["default", "line-0"], any::<bool>()).prop_map(
@@ -139,7 +143,7 @@ fn answers(catalog: &Catalog) -> Vec<String> {
             let key = NameKey::of(&name::parse(&text).unwrap());
             let found = view.zone_of(&key).map(|zone: &std::sync::Arc<Zone>| {
                 match zone.lookup(&key, RecordType::A) {
-                    Lookup::Rrset(set) => format!("{:?} {set}", zone.mode),
+                    Lookup::Rrset(set) => format!("{:?} {set:?}", zone.mode),
                     _ => "nothing".into(),
                 }
             });

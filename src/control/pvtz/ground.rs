@@ -75,7 +75,7 @@ impl Ground<'_> {
 
     /// The zone and the record of a record's id, to be changed.
     pub fn record(&self, id: u64) -> Result<(&Arc<ZoneEntry>, &Arc<RecordRow>), ApiError> {
-        let found = self.account.zone_of_record(id).and_then(|zone| Some((zone, zone.records.get(&id)?)));
+        let found = self.account.zone_of_record(id).and_then(|zone| Some((zone, zone.records.get(id)?)));
         found.ok_or_else(|| match fixed::record(self.catalog, id) {
             Some(_) => read_only(),
             None => ApiError::new("Record.NotExists", "The specified record does not exist."),

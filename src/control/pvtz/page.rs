@@ -21,10 +21,36 @@ impl Page {
         Ok(Self { number, size })
     }
 
+    /// How many items are on the pages before this one.
+    pub fn skipped(self) -> usize {
+        usize::try_from((self.number - 1).saturating_mul(self.size)).unwrap_or(usize::MAX)
+    }
+
+    /// How many items are on a page, at most 100.
+    pub fn size(self) -> usize {
+        self.size as usize
+    }
+
     /// The items on this page; none beyond the end.
     pub fn cut<T>(self, items: Vec<T>) -> impl Iterator<Item = T> {
-        let skip = usize::try_from((self.number - 1).saturating_mul(self.size)).unwrap_or(usize::MAX);
-        items.into_iter().skip(skip).take(self.size as usize)
+        items.into_iter().skip(self.skipped()).take(self.size())
+    }
+
+    /// How many items match, and those on this page in the form in which they are shown.
+    pub fn filtered<T, R>(
+        self,
+        items: impl Iterator<Item = T>,
+        matches: impl Fn(&T) -> bool,
+        show: impl Fn(T) -> R,
+    ) -> (usize, Vec<R>) {
+        let (mut total, mut shown) = (0, Vec::new());
+        for item in items.filter(|item| matches(item)) {
+            if total >= self.skipped() && shown.len() < self.size() {
+                shown.push(show(item));
+            }
+            total += 1;
+        }
+        (total, shown)
     }
 
     /// The fields that go with a page of a list of `total` items.

@@ -70,7 +70,7 @@ pub fn set_status(ground: &Ground, params: &Params) -> Result<Decision, ApiError
         return Ok(Decision::nothing(answer));
     }
     let row = RecordRow { enabled, updated: ground.now(), ..RecordRow::clone(former) };
-    check_conflicts(others(entry), &row)?;
+    check_conflicts(others(entry, &row.rr), &row)?;
     Ok(put(ground, entry, "update", row, answer))
 }
 
@@ -113,7 +113,7 @@ pub fn set_lba_status(ground: &Ground, params: &Params) -> Result<Decision, ApiE
     let is_of_set = |record: &RecordRow| {
         record.rr.eq_ignore_ascii_case(rr) && record.rtype == rtype && record.line == line
     };
-    if open && !entry.records.values().any(|record| is_of_set(record)) {
+    if open && !entry.records.of_host(rr).any(|record| is_of_set(record)) {
         let why = format!("The zone has no {rtype} record {rr} on line {line}.");
         return Err(ApiError::new("Record.NotExists", why));
     }
@@ -152,7 +152,7 @@ fn filled(
     if row.line != DEFAULT_LINE && !ground.account.lines().contains_key(&row.line) {
         return Err(unknown_line());
     }
-    check_conflicts(others(entry), &row)?;
+    check_conflicts(others(entry, &row.rr), &row)?;
     Ok(row)
 }
 
@@ -187,9 +187,9 @@ pub(super) fn unknown_line() -> ApiError {
     ApiError::new("Record.Invalid.Line", "Line is neither `default` nor a custom line that exists.")
 }
 
-/// All records of a zone.
-fn others(entry: &ZoneEntry) -> impl Iterator<Item = &RecordRow> {
-    entry.records.values().map(|row| &**row)
+/// The records of a zone that have a host record.
+fn others<'z>(entry: &'z ZoneEntry, rr: &str) -> impl Iterator<Item = &'z RecordRow> + use<'z> {
+    entry.records.of_host(rr).map(|row| &**row)
 }
 
 /// Whether a record can be one of the zone, its line apart.

@@ -30,13 +30,20 @@ pub fn records(ground: &Ground, params: &Params) -> Answer {
     };
     let id = params.required("ZoneId")?;
     let (total, shown): (usize, Vec<Value>) = match ground.fixed_zone(id) {
-        Some((_, records)) => {
-            let found: Vec<_> = records.iter().filter(|row| matches(row)).collect();
-            (found.len(), page.cut(found).map(shape).collect())
-        }
+        Some((_, records)) => page.filtered(records.iter(), |row| matches(row), shape),
         None => {
-            let found: Vec<_> = ground.zone(id)?.records.values().filter(|row| matches(row)).collect();
-            (found.len(), page.cut(found).map(|row| shape(row)).collect())
+            let records = &ground.zone(id)?.records;
+            match &keyword {
+                // A page of all records costs what is on it, however many others there are.
+                None if !only_synced => {
+                    let shown = records.skip(page.skipped()).take(page.size());
+                    (records.len(), shown.map(|row| shape(row)).collect())
+                }
+                Some(keyword) if exact => {
+                    page.filtered(records.of_host(keyword), |row| matches(row), |row| shape(row))
+                }
+                _ => page.filtered(records.values(), |row| matches(row), |row| shape(row)),
+            }
         }
     };
     let mut answer = page.fields(total);

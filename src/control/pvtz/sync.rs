@@ -135,8 +135,7 @@ pub(super) fn records(ground: &Ground, entry: &ZoneEntry, row: &ZoneRow) -> Vec<
             created: ground.now(),
             updated: ground.now(),
         };
-        let made =
-            entry.records.values().any(|other| !other.synced && other.rr.eq_ignore_ascii_case(&new.rr));
+        let made = entry.records.of_host(&new.rr).any(|other| !other.synced);
         if !made && record::check(row, &new).is_ok() {
             edits.push(Edit::Record(new));
             next += 1;

@@ -62,7 +62,7 @@ pub fn delete(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
         return Err(ApiError::new("Zone.VpcExists", "Zone have vpc bound."));
     }
     let id = entry.row.id.clone();
-    let mut edits: Vec<Edit> = entry.records.keys().map(|record| Edit::DropRecord(*record)).collect();
+    let mut edits: Vec<Edit> = entry.records.values().map(|record| Edit::DropRecord(record.id)).collect();
     edits.push(Edit::DropZone(id.clone()));
     edits.extend(log(ground, "del", &entry.row, format!("with {} records", entry.records.len())));
     Ok(Decision { edits, answer: object(json!({ "ZoneId": id })) })
