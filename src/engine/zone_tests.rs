@@ -143,7 +143,8 @@ fn set_of(values: &[(&str, Option<u8>)]) -> Rrset {
 #[test]
 fn addresses_rotate() {
     let set = set_of(&[("192.0.2.1", None), ("192.0.2.2", None), ("192.0.2.3", None)]);
-    let firsts: Vec<String> = (0..3).map(|turn| record::show_value(set.pick(turn).next().unwrap())).collect();
+    let firsts: Vec<String> =
+        (0..3).map(|turn| record::show_value(&set.pick(turn).next().unwrap())).collect();
     assert_eq!(firsts, ["192.0.2.1", "192.0.2.2", "192.0.2.3"]);
     assert_eq!(set.pick(1).count(), 3);
 }
@@ -153,13 +154,41 @@ fn weights_share_the_answers_exactly_over_a_cycle() {
     let set = set_of(&[("192.0.2.1", Some(10)), ("192.0.2.2", Some(30)), ("192.0.2.3", Some(0))]);
     let mut counts = HashMap::new();
     for turn in 0..400 {
-        let picked: Vec<&RData> = set.pick(turn).collect();
+        let picked: Vec<RData> = set.pick(turn).collect();
         assert_eq!(picked.len(), 1);
-        *counts.entry(record::show_value(picked[0])).or_insert(0) += 1;
+        *counts.entry(record::show_value(&picked[0])).or_insert(0) += 1;
     }
     assert_eq!(counts.get("192.0.2.1"), Some(&100));
     assert_eq!(counts.get("192.0.2.2"), Some(&300));
     assert_eq!(counts.get("192.0.2.3"), None, "weight 0 is not returned");
+}
+
+/// Sets of many values have tables; they answer as sets of few do.
+#[test]
+fn sets_of_many_values_rotate_and_draw_alike() {
+    let addresses: Vec<String> = (0..200).map(|last| format!("192.0.2.{last}")).collect();
+    let values: Vec<_> = addresses.iter().map(|address| (address.as_str(), None)).collect();
+    let shown = |values: Vec<RData>| values.iter().map(record::show_value).collect::<Vec<_>>();
+    let set = set_of(&values);
+    assert_eq!(shown(set.values().collect()), addresses);
+    for turn in [0, 1, 77, 199, 200] {
+        let mut expected = addresses.clone();
+        expected.rotate_left(turn % 200);
+        assert_eq!(shown(set.pick(turn as u64).collect()), expected);
+    }
+    let weighted: Vec<_> =
+        (0u8..).zip(&addresses).map(|(at, value)| (value.as_str(), Some(at % 5))).collect();
+    let set = set_of(&weighted);
+    let total: u64 = weighted.iter().map(|(_, weight)| u64::from(weight.unwrap())).sum();
+    let mut counts = HashMap::new();
+    for turn in 0..total {
+        let picked = shown(set.pick(turn).collect());
+        assert_eq!(picked.len(), 1);
+        *counts.entry(picked[0].clone()).or_insert(0u8) += 1;
+    }
+    for (value, weight) in weighted {
+        assert_eq!(counts.get(value).copied().unwrap_or(0), weight.unwrap(), "{value}");
+    }
 }
 
 #[test]
