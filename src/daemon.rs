@@ -17,10 +17,9 @@ use crate::ops::station::{self, Station};
 use crate::ops::watchdog;
 use crate::serve::activation::Readers;
 use crate::serve::certificate::Certificate;
-use crate::serve::connections::Connections;
 use crate::serve::listen::Listener;
 use crate::serve::secured::{Protocol, Secured};
-use crate::serve::tcp::{self, TcpBounds};
+use crate::serve::tcp::{self, Connections, TcpBounds};
 use crate::serve::udp;
 use crate::state::answers::PreparedAnswers;
 use crate::state::cache::AnswerCache;
@@ -47,9 +46,6 @@ const DRAIN: Duration = Duration::from_millis(4200);
 
 /// The same when our sockets go to who comes after us, who cannot start before we end: others wait meanwhile.
 const SHORT_DRAIN: Duration = Duration::from_millis(500);
-
-/// How often the metadata service is asked before it is given up; the pause doubles from a second.
-const METADATA_TRIES: u32 = 8;
 
 /// How often the files of the certificate are looked at.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(60);
@@ -243,9 +239,13 @@ impl Daemon {
 
     /// Starts threads and tasks for the listeners.
     fn serve(&mut self, listeners: Vec<Listener>, secured: Option<Secured>) -> io::Result<()> {
-        let server = &self.config.server;
-        let bounds = TcpBounds { pipeline: server.tcp_pipeline, idle: server.tcp_idle };
-        let connections = Connections::new(server.max_tcp_connections, server.max_tcp_per_client);
+        let bounds = TcpBounds {
+            connections: self.config.server.max_tcp_connections,
+            per_client: self.config.server.max_tcp_per_client,
+            pipeline: self.config.server.tcp_pipeline,
+            idle: self.config.server.tcp_idle,
+        };
+        let connections = Connections::default();
         for listener in listeners {
             let stop = listener.handed_over.then(|| self.readers.stop.clone());
             for socket in listener.udp {
@@ -388,19 +388,9 @@ impl Daemon {
         self.asked = true;
         let tell = self.told.0.clone();
         tokio::spawn(async move {
-            let mut pause = Duration::from_secs(1);
-            for _ in 0..METADATA_TRIES {
-                match metadata::instance(address).await {
-                    Ok(instance) => {
-                        let _ = tell.send(instance).await; // nobody listens when we are stopping
-                        return;
-                    }
-                    Err(error) => tracing::debug!(%address, %error, "no metadata service"),
-                }
-                sleep(pause).await;
-                pause *= 2;
+            if let Some(instance) = metadata::find(address).await {
+                let _ = tell.send(instance).await; // nobody listens when we are stopping
             }
-            tracing::info!(%address, "no metadata service: not an ECS instance, or it is switched off");
         });
     }
 

@@ -8,11 +8,12 @@ use crate::config::Instance;
 use crate::fetch::fetch;
 use http_body_util::Full;
 use hyper::{Method, Request, StatusCode, header};
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Where the service is, on every instance.
 pub const SERVICE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)), 80);
@@ -22,6 +23,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Seconds for which the token is wanted: for the requests that follow at once.
 const TOKEN_SECONDS: &str = "60";
+
+/// How often silence is asked before the search ends.
+const TRIES: u32 = 8;
+
+/// The pause after the first question; it doubles each time, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 /// Octets of the longest value.
 const LONGEST: usize = 4096;
@@ -59,34 +67,107 @@ impl FromStr for MetadataChoice {
     }
 }
 
+/// Why there is no metadata service.
+#[derive(Debug)]
+pub enum Absent {
+    /// Nothing answers.
+    Silent(io::Error),
+    /// What answers is another thing, such as a proxy or the page of a network that wants a login.
+    Foreign(String),
+}
+
+impl fmt::Display for Absent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silent(error) => error.fmt(f),
+            Self::Foreign(what) => write!(f, "what answers is not the metadata service: {what}"),
+        }
+    }
+}
+
+impl From<io::Error> for Absent {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            // of HTTP: too long, or no HTTP at all
+            io::ErrorKind::Other => Self::Foreign(error.to_string()),
+            _ => Self::Silent(error),
+        }
+    }
+}
+
 /// Asks the service at `address`, [`SERVICE`] on an instance.
 ///
 /// # Errors
-/// Nobody answers there, or not in HTTP.
-pub async fn instance(address: SocketAddr) -> io::Result<Instance> {
-    let token = request(
+/// Nothing answers there, or what answers tells neither a region nor a VPC.
+pub async fn instance(address: SocketAddr) -> Result<Instance, Absent> {
+    let (_, token) = request(
         address,
         Method::PUT,
         "/latest/api/token",
         ("X-aliyun-ecs-metadata-token-ttl-seconds", TOKEN_SECONDS),
     )
     .await?;
-    let item = async |path| {
-        let header = ("X-aliyun-ecs-metadata-token", token.as_deref().unwrap_or(""));
-        request(address, Method::GET, path, header).await
-    };
-    let region = item("/latest/meta-data/region-id").await?.filter(|region| is_id(region));
-    let vpc_id = item("/latest/meta-data/vpc-id").await?.filter(|vpc| is_id(vpc));
+    let token = token.filter(|token| is_token(token)).unwrap_or_default();
+    let item =
+        async |path| request(address, Method::GET, path, ("X-aliyun-ecs-metadata-token", &token)).await;
+    let (status, region) = item("/latest/meta-data/region-id").await?;
+    let region = region.filter(|region| is_region(region));
+    let vpc_id = item("/latest/meta-data/vpc-id").await?.1.filter(|vpc| is_vpc(vpc));
+    if region.is_none() && vpc_id.is_none() {
+        let what = match status {
+            StatusCode::OK => "it tells something else for region and VPC".to_string(),
+            status => format!("it answers {status} for the region and tells no VPC"),
+        };
+        return Err(Absent::Foreign(what));
+    }
     Ok(Instance { region, vpc_id })
 }
 
-/// The body of a good answer; nothing for any other status.
+/// Asks until the service answers. Silence ends the search after a while: this is no instance. Something else that
+/// answers does not: a login may lead to the service yet, a proxy may be told to leave it alone.
+pub async fn find(address: SocketAddr) -> Option<Instance> {
+    search(address, || instance(address)).await
+}
+
+/// [`find`] by a way of asking.
+async fn search<F>(address: SocketAddr, ask: impl Fn() -> F) -> Option<Instance>
+where
+    F: Future<Output = Result<Instance, Absent>>,
+{
+    let mut pause = FIRST_PAUSE;
+    let mut silences = 0;
+    let mut told = String::new();
+    loop {
+        match ask().await {
+            Ok(instance) => return Some(instance),
+            Err(Absent::Silent(error)) => {
+                tracing::debug!(%address, %error, "no metadata service");
+                silences += 1;
+                if silences >= TRIES {
+                    tracing::info!(%address, "no metadata service: not an ECS instance, or it is switched off");
+                    return None;
+                }
+            }
+            Err(Absent::Foreign(what)) => {
+                silences = 0;
+                if told != what {
+                    tracing::warn!(%address, found = what, "not the metadata service; it is asked again later");
+                    told = what;
+                }
+            }
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Status and body of an answer; no body where the status is not good.
 async fn request(
     address: SocketAddr,
     method: Method,
     path: &str,
     (name, value): (&'static str, &str),
-) -> io::Result<Option<String>> {
+) -> io::Result<(StatusCode, Option<String>)> {
     let mut request =
         Request::builder().method(method).uri(path).header(header::HOST, address.ip().to_string());
     if !value.is_empty() {
@@ -96,21 +177,39 @@ async fn request(
     let response = timeout(PATIENCE, fetch(address, request, LONGEST))
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    let good = response.status() == StatusCode::OK;
+    let status = response.status();
     let text = String::from_utf8(response.into_body().to_vec()).ok();
-    Ok(text.map(|text| text.trim().to_string()).filter(|_| good))
+    Ok((status, text.map(|text| text.trim().to_string()).filter(|_| status == StatusCode::OK)))
 }
 
-/// An id as the cloud makes them; whatever else answers at the address says something longer.
-fn is_id(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+/// A token as the service makes them: it goes back in a header.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 1024 && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'<')
+}
+
+/// A region as the cloud names them: an area of two letters, or `rus`, and words of letters and digits behind dashes.
+fn is_region(text: &str) -> bool {
+    let word =
+        |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let Some((area, rest)) = text.split_once('-') else { return false };
+    let is_area = area == "rus" || (area.len() == 2 && area.bytes().all(|b| b.is_ascii_lowercase()));
+    is_area && text.len() <= 64 && rest.split('-').all(word)
+}
+
+/// The id of a VPC as the cloud makes them.
+fn is_vpc(text: &str) -> bool {
+    let id = text.strip_prefix("vpc-").unwrap_or_default();
+    !id.is_empty() && text.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
+    use std::future::ready;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
+    use tokio::time::Instant;
 
     /// A service that answers each request by `answer(request text)` and closes.
     async fn service(answer: fn(&str) -> (u16, &'static str)) -> SocketAddr {
@@ -156,16 +255,74 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_captive_portal_is_no_region() {
-        let address = service(|_| (200, "<html>log in</html>")).await;
-        assert_eq!(instance(address).await.unwrap(), Instance::default());
+    async fn what_tells_neither_a_region_nor_a_vpc_is_not_the_service() {
+        async fn told(answer: fn(&str) -> (u16, &'static str)) -> String {
+            match instance(service(answer).await).await {
+                Err(Absent::Foreign(what)) => what,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(told(|_| (200, "<html>log in</html>")).await.contains("something else"));
+        assert!(told(|_| (403, "denied")).await.contains("403"));
+        assert!(told(|_| (302, "")).await.contains("302"));
+        assert!(told(|_| (200, "ok")).await.contains("something else"));
+        assert!(told(|_| (200, "not-found")).await.contains("something else"));
+        let long: &'static str = "x".repeat(2 * LONGEST).leak();
+        let address = service_of(long).await;
+        assert!(matches!(instance(address).await, Err(Absent::Foreign(_))), "a page that is too long");
+    }
+
+    /// A service whose every answer has this body.
+    async fn service_of(body: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                let _ = stream.write_all(reply.as_bytes()).await;
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn regions_and_vpcs_have_the_form_that_the_cloud_gives_them() {
+        for region in ["cn-hangzhou", "us-west-1", "rus-west-1", "cn-heyuan-acdr-1", "ap-southeast-1"] {
+            assert!(is_region(region), "{region}");
+        }
+        for other in ["", "cn", "cn-", "-cn", "not-found", "CN-hangzhou", "cn-hang zhou", "cn--a", "<html>"] {
+            assert!(!is_region(other), "{other}");
+        }
+        assert!(is_vpc("vpc-bp1abc") && is_vpc("vpc-lab-1"));
+        assert!(!is_vpc("vpc-") && !is_vpc("error") && !is_vpc("vpc-<x>"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_the_search_and_another_thing_does_not() {
+        let asked = Cell::new(0);
+        let begun = Instant::now();
+        let count = || asked.replace(asked.get() + 1);
+        let silent = || {
+            count();
+            ready(Err(Absent::Silent(io::ErrorKind::TimedOut.into())))
+        };
+        assert_eq!(search(SERVICE, silent).await, None);
+        assert_eq!(asked.replace(0), TRIES);
+        let found = Instance { region: Some("cn-hangzhou".into()), vpc_id: None };
+        let portal = || match count() {
+            50 => ready(Ok(found.clone())),
+            _ => ready(Err(Absent::Foreign("a page".into()))),
+        };
+        assert_eq!(search(SERVICE, portal).await, Some(found.clone()));
+        assert!(begun.elapsed() < 50 * LONGEST_PAUSE);
     }
 
     #[tokio::test]
-    async fn nobody_there_is_an_error() {
+    async fn nobody_there_is_silence() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        assert!(instance(address).await.is_err());
+        assert!(matches!(instance(address).await, Err(Absent::Silent(_))));
     }
 }

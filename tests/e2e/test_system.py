@@ -310,6 +310,41 @@ def test_metadata_that_makes_no_sense_is_not_believed(machine):
     service.server_close()
 
 
+def test_what_is_no_metadata_service_is_asked_again_until_it_is_one(machine):
+    """A proxy that refuses, then the page of a network that wants a login, then the service."""
+    machine.resolver()
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            asked.append(self.path)
+            if len(asked) <= 3:
+                status, body = 403, "denied by the proxy"
+            elif len(asked) <= 6:
+                status, body = 200, "<html>" + "log in " * 2000
+            else:
+                status, body = 200, {"/latest/meta-data/region-id": "cn-hangzhou"}.get(self.path, "vpc-bp1stub")
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        do_PUT = do_GET
+
+    machine.namespace.address(METADATA)
+    with machine.namespace.inside():
+        service = ThreadingHTTPServer((METADATA, 80), Handler)
+    threading.Thread(target=service.serve_forever, daemon=True).start()
+    server = machine.pvtzd(f'[upstream]\nservers = ["{RESOLVERS[0]}"]\n', metadata=f"{METADATA}:80")
+    server.logged(r"not the metadata service; it is asked again later .*found=.*403")
+    server.logged(r'the metadata service answered region="cn-hangzhou" vpc="vpc-bp1stub"')
+    service.shutdown()
+    service.server_close()
+
+
 def test_the_defaults_on_an_instance(machine):
     """No option at all but the port: metadata, region and upstream are found."""
     machine.resolver()

@@ -9,7 +9,7 @@ use crate::engine::name::{self, NameKey, show};
 use crate::engine::record::show_rcode;
 use crate::engine::request::Question;
 use crate::engine::zone::{Zone, ZoneOrigin};
-use crate::host::metadata;
+use crate::host::metadata::{self, Absent};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use std::collections::BTreeSet;
@@ -62,7 +62,7 @@ pub(super) async fn instance_or_why(
         return (Instance::default(), vec![Check::skip(STEP, "switched off")]);
     };
     let asked = timeout(METADATA, metadata::instance(service)).await;
-    let found = asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let found = asked.unwrap_or_else(|_| Err(Absent::Silent(io::ErrorKind::TimedOut.into())));
     let unknown = "list the region in [endpoints] regions, so that only its names are mapped";
     match found {
         Ok(instance) => {
@@ -73,7 +73,15 @@ pub(super) async fn instance_or_why(
             };
             (instance, vec![check])
         }
-        Err(error) => {
+        Err(Absent::Foreign(what)) => {
+            let why = format!("what answers at {service} is not the metadata service: {what}");
+            let check = match config.wants_metadata() {
+                true => Check::warn(STEP, why, unknown),
+                false => Check::skip(STEP, why),
+            };
+            (Instance::default(), vec![check])
+        }
+        Err(Absent::Silent(error)) => {
             let why =
                 format!("nobody answers at {service} ({error}): not an ECS instance, or it is switched off");
             let check = match config.wants_metadata() {
