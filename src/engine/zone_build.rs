@@ -250,7 +250,7 @@ fn is_same(rtype: RecordType, one: &[u8], two: &[u8]) -> bool {
 
 /// A value in a form in which equal values are equal octets: names in lower case.
 fn comparable(rtype: RecordType, value: &[u8]) -> Vec<u8> {
-    use RecordType::{CNAME, HTTPS, MX, NS, PTR, SRV, SVCB};
+    use hickory_proto::rr::RecordType::{CNAME, HTTPS, MX, NS, PTR, SRV, SVCB};
     let mut value = value.to_vec();
     let name = match rtype {
         CNAME | NS | PTR => 0,
