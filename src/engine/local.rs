@@ -1,5 +1,6 @@
-//! Special-use names that are answered here instead of being asked in the world: `localhost`, `invalid`,
-//! `onion`, `local` (RFC 6761, 7686, 6762) and the reverse zones of private addresses (RFC 6303).
+//! Special-use names that are answered here instead of being asked in the world: `localhost`, `invalid`, `test`,
+//! `onion`, `local` (RFC 6761, 7686, 6762), `resolver.arpa` (RFC 9462), `home.arpa` (RFC 8375), `service.arpa`
+//! (RFC 9665), `ipv4only.arpa` (RFC 8880), and the reverse zones of private addresses (RFC 6303).
 //!
 //! A private zone or a forwarding rule for such a name comes first; see `decide`.
 
@@ -8,6 +9,13 @@ use super::zone::{self, Rrset};
 use hickory_proto::rr::rdata::{A, AAAA, PTR};
 use hickory_proto::rr::{RData, RecordType};
 use std::net::{Ipv4Addr, Ipv6Addr};
+
+const RESOLVER: &[u8] = b"\x08resolver\x04arpa\0";
+const HOME: &[u8] = b"\x04home\x04arpa\0";
+const SERVICE: &[u8] = b"\x07service\x04arpa\0";
+const IPV4ONLY: &[u8] = b"\x08ipv4only\x04arpa\0";
+/// The last octets of the addresses of `ipv4only.arpa`, in 192.0.0.0/24 (RFC 7050 section 8.2).
+const IPV4ONLY_ADDRESSES: [u8; 2] = [170, 171];
 
 /// Which kinds of special-use names are answered here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,21 +30,63 @@ pub struct LocalNames {
     pub local: bool,
     /// The reverse zones of addresses that mean nothing in public (RFC 6303).
     pub reverse: bool,
+    /// `resolver.arpa` and below: where clients look for the encrypted form of their resolver.
+    pub resolver_arpa: bool,
+    /// `home.arpa` and below: names of a home network.
+    pub home_arpa: bool,
+    /// `service.arpa` and below: services that register themselves.
+    pub service_arpa: bool,
+    /// `ipv4only.arpa`, and the reverse names of its addresses: where clients look for NAT64.
+    pub ipv4only_arpa: bool,
+    /// `test` and below.
+    pub test: bool,
 }
 
 impl Default for LocalNames {
     fn default() -> Self {
-        Self { localhost: true, invalid: true, onion: true, local: true, reverse: true }
+        Self {
+            localhost: true,
+            invalid: true,
+            onion: true,
+            local: true,
+            reverse: true,
+            resolver_arpa: true,
+            home_arpa: true,
+            service_arpa: true,
+            ipv4only_arpa: true,
+            test: false, // networks use it for themselves; RFC 6761 section 6.2 would deny it
+        }
     }
 }
 
 impl LocalNames {
     /// None of them: everything is forwarded.
-    pub const NONE: Self =
-        Self { localhost: false, invalid: false, onion: false, local: false, reverse: false };
+    pub const NONE: Self = Self {
+        localhost: false,
+        invalid: false,
+        onion: false,
+        local: false,
+        reverse: false,
+        resolver_arpa: false,
+        home_arpa: false,
+        service_arpa: false,
+        ipv4only_arpa: false,
+        test: false,
+    };
 
     /// The names of the kinds, as the configuration has them.
-    pub const KINDS: [&str; 5] = ["localhost", "invalid", "onion", "local", "reverse"];
+    pub const KINDS: [&str; 10] = [
+        "localhost",
+        "invalid",
+        "onion",
+        "local",
+        "reverse",
+        "resolver.arpa",
+        "home.arpa",
+        "service.arpa",
+        "ipv4only.arpa",
+        "test",
+    ];
 
     /// Switches one kind on; false when there is no such kind.
     pub fn switch_on(&mut self, kind: &str) -> bool {
@@ -46,6 +96,11 @@ impl LocalNames {
             "onion" => self.onion = true,
             "local" => self.local = true,
             "reverse" => self.reverse = true,
+            "resolver.arpa" => self.resolver_arpa = true,
+            "home.arpa" => self.home_arpa = true,
+            "service.arpa" => self.service_arpa = true,
+            "ipv4only.arpa" => self.ipv4only_arpa = true,
+            "test" => self.test = true,
             _ => return false,
         }
         true
@@ -55,9 +110,27 @@ impl LocalNames {
     pub fn answer(&self, name: &NameKey, rtype: RecordType) -> Option<LocalAnswer> {
         let zone = name.suffixes().find_map(|suffix| self.zone_of(suffix))?;
         let at_apex = *name == zone;
+        let is_delegated = matches!(zone.wire(), HOME | SERVICE);
+        if is_delegated && at_apex && rtype == RecordType::DS {
+            // The parent says that these zones are not signed: who validates needs its word (RFC 8375 section 4).
+            return None;
+        }
+        if zone.wire() == RESOLVER {
+            // For all types: the upstream's designation would lead clients past this server (RFC 9462 section 6.4).
+            return Some(LocalAnswer { zone, outcome: LocalOutcome::NoData });
+        }
         let values = match zone.wire() {
             b"\x09localhost\0" => {
                 Some(vec![RData::A(A(Ipv4Addr::LOCALHOST)), RData::AAAA(AAAA(Ipv6Addr::LOCALHOST))])
+            }
+            IPV4ONLY if at_apex && rtype == RecordType::A => {
+                let [first, second] =
+                    IPV4ONLY_ADDRESSES.map(|last| RData::A(A(Ipv4Addr::new(192, 0, 0, last))));
+                let set = Rrset::unnamed(zone::NEGATIVE_TTL, RecordType::A, &[first, second]);
+                return Some(LocalAnswer { zone, outcome: LocalOutcome::Rrset(set) });
+            }
+            _ if at_apex && self.ipv4only_arpa && is_ipv4only_reverse(name.wire()) => {
+                Some(vec![RData::PTR(PTR(NameKey::of_suffix(IPV4ONLY).to_name()))])
             }
             _ if self.localhost && is_loopback_reverse(name) => {
                 Some(vec![RData::PTR(PTR(zone::localhost()))])
@@ -88,6 +161,12 @@ impl LocalNames {
             b"\x07invalid\0" => self.invalid,
             b"\x05onion\0" => self.onion,
             b"\x05local\0" => self.local,
+            b"\x04test\0" => self.test,
+            RESOLVER => self.resolver_arpa,
+            HOME => self.home_arpa,
+            SERVICE => self.service_arpa,
+            IPV4ONLY => self.ipv4only_arpa,
+            _ if is_ipv4only_reverse(suffix) => self.ipv4only_arpa,
             _ => is_reverse_apex(suffix) && (self.reverse || (self.localhost && is_loopback_apex(suffix))),
         };
         ours.then(|| NameKey::of_suffix(suffix))
@@ -186,6 +265,14 @@ fn is_above_loopback_reverse(name: &NameKey) -> bool {
     matches!(between, Some((false, labels)) if matches!(labels.as_slice(), [b"127", b"0"] | [b"127", b"0", b"0"]))
 }
 
+/// True for the reverse names of the addresses of `ipv4only.arpa`; each is a zone of its own (RFC 8880 section 7.2).
+fn is_ipv4only_reverse(wire: &[u8]) -> bool {
+    matches!(
+        wire,
+        b"\x03170\x010\x010\x03192\x07in-addr\x04arpa\0" | b"\x03171\x010\x010\x03192\x07in-addr\x04arpa\0"
+    )
+}
+
 /// A decimal octet without leading zeros.
 fn octet(label: &[u8]) -> Option<u8> {
     let text = std::str::from_utf8(label).ok()?;
@@ -233,6 +320,27 @@ mod tests {
             ("1.d.f.ip6.arpa", RecordType::PTR, "nxdomain"),
             ("0.8.b.d.0.1.0.0.2.ip6.arpa", RecordType::PTR, "nxdomain"),
             ("1.0.0.2.ip6.arpa", RecordType::PTR, "not ours"),
+            ("resolver.arpa", RecordType::A, "nodata"),
+            ("resolver.arpa", RecordType::SOA, "nodata"),
+            ("_dns.resolver.arpa", RecordType::SVCB, "nodata"),
+            ("a.b.Resolver.ARPA", RecordType::ANY, "nodata"),
+            ("home.arpa", RecordType::SOA, "SOA"),
+            ("home.arpa", RecordType::A, "nodata"),
+            ("home.arpa", RecordType::DS, "not ours"),
+            ("printer.home.arpa", RecordType::A, "nxdomain"),
+            ("printer.home.arpa", RecordType::DS, "nxdomain"),
+            ("service.arpa", RecordType::DS, "not ours"),
+            ("_ssh._tcp.default.service.arpa", RecordType::PTR, "nxdomain"),
+            ("ipv4only.arpa", RecordType::A, "A 192.0.0.170, 192.0.0.171"),
+            ("ipv4only.arpa", RecordType::AAAA, "nodata"),
+            ("ipv4only.arpa", RecordType::SOA, "SOA"),
+            ("x.ipv4only.arpa", RecordType::A, "nxdomain"),
+            ("170.0.0.192.in-addr.arpa", RecordType::PTR, "PTR ipv4only.arpa"),
+            ("171.0.0.192.in-addr.arpa", RecordType::PTR, "PTR ipv4only.arpa"),
+            ("171.0.0.192.in-addr.arpa", RecordType::A, "nodata"),
+            ("172.0.0.192.in-addr.arpa", RecordType::PTR, "not ours"),
+            ("arpa", RecordType::A, "not ours"),
+            ("www.test", RecordType::A, "not ours"),
             ("notlocalhost", RecordType::A, "not ours"),
             ("example", RecordType::A, "not ours"),
         ] {
@@ -248,5 +356,13 @@ mod tests {
         assert!(names.switch_on("reverse"));
         assert!(names.answer(&key, RecordType::PTR).is_some());
         assert!(!names.switch_on("nonsense"));
+        let test = NameKey::of(&parse("www.test").unwrap());
+        assert!(LocalNames::default().answer(&test, RecordType::A).is_none());
+        assert!(LocalNames::KINDS.iter().all(|kind| names.switch_on(kind)));
+        assert_eq!(names, LocalNames { test: true, ..LocalNames::default() });
+        assert!(matches!(
+            names.answer(&test, RecordType::A),
+            Some(LocalAnswer { outcome: LocalOutcome::NxDomain, .. })
+        ));
     }
 }

@@ -149,13 +149,18 @@ pub struct Rrset {
 impl Rrset {
     /// A set of one value, without a name.
     pub fn single(ttl: u32, data: &RData) -> Self {
-        let value = record::to_wire(data);
-        let rtype = data.record_type();
-        let set = Unpacked { rtype, ttl, values: vec![&value], weights: Vec::new() };
+        Self::unnamed(ttl, data.record_type(), std::slice::from_ref(data))
+    }
+
+    /// A set of values of one type, without a name.
+    pub fn unnamed(ttl: u32, rtype: RecordType, values: &[RData]) -> Self {
+        let wires: Vec<Vec<u8>> = values.iter().map(record::to_wire).collect();
+        let set =
+            Unpacked { rtype, ttl, values: wires.iter().map(Vec::as_slice).collect(), weights: Vec::new() };
         let owner = Owner::pack(&[], &[set], &mut Vec::new());
         let end = owner.0.len();
         let start = 2 + HEAD;
-        Self { octets: owner.0, start, end, len: 1, flags: 0, rtype, ttl }
+        Self { octets: owner.0, start, end, len: values.len(), flags: 0, rtype, ttl }
     }
 
     /// The set whose head is at `at`.
