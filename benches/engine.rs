@@ -4,6 +4,8 @@
 //! names they are asked for in a jumbled order, so that each is as cold as a client finds it.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on has nothing to show")]
 
+mod kinds;
+
 use divan::{Bencher, black_box, counter::ItemsCount};
 use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
 use hickory_proto::rr::{Record, RecordType};

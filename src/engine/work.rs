@@ -46,3 +46,7 @@ pub fn written() {
     #[cfg(test)]
     WORK.set(Work { written: WORK.get().written + 1, ..WORK.get() });
 }
+
+#[cfg(test)]
+#[path = "work_tests.rs"]
+mod tests;

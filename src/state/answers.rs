@@ -117,3 +117,74 @@ impl PreparedAnswers {
         self.small.weight() + self.large.weight()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::answer::{Answer, Holding};
+    use crate::engine::cache::Moment;
+    use crate::engine::lane::{Glance, Making};
+    use hickory_proto::op::ResponseCode;
+
+    /// A finished answer of about so many octets, and its key.
+    fn answer(number: u32, octets: usize) -> (LaneKey, Prepared) {
+        let mut message = b"\0\0\x81\x80\0\x01\0\x01\0\0\0\0\x08".to_vec();
+        message.extend(format!("{number:08}").bytes());
+        message.extend(b"\0\0\x10\0\x01");
+        let mut query = message.clone();
+        (query[2], query[3], query[7]) = (1, 0, 0);
+        let mut key = LaneKey::default();
+        assert!(Glance::at(&query, 0, &mut key).is_some());
+        message.extend(b"\xc0\x0c\0\x10\0\x01\0\0\0\x3c");
+        message.extend((octets as u16).to_be_bytes());
+        message.resize(message.len() + octets, 0);
+        let mut answer = Answer::code(ResponseCode::NoError, None);
+        let data = hickory_proto::rr::RData::TXT(hickory_proto::rr::rdata::TXT::new(vec!["x".into()]));
+        answer.answers.push(hickory_proto::rr::Record::from_rdata(hickory_proto::rr::Name::root(), 60, data));
+        answer.holdings = Some(vec![Holding { answers: 1, authority: 0, expires: None, due: None }]);
+        let making = Making { turn: 0, limit: 65_535, generation: 1, now: Moment(0), mark: 0 };
+        let prepared = Prepared::of(&key, &message, &answer, making).unwrap();
+        (key, prepared)
+    }
+
+    #[test]
+    fn large_answers_leave_small_ones_alone_and_all_keep_within_the_bound() {
+        let bound = 8 << 20;
+        let answers = PreparedAnswers::new(bound);
+        let small: Vec<_> = (0..5000).map(|number| answer(number, 100)).collect();
+        small.iter().for_each(|(key, prepared)| answers.insert(key, prepared.clone()));
+        for number in 5000..6000 {
+            let (key, prepared) = answer(number, 60_000);
+            answers.insert(&key, prepared);
+        }
+        assert!(answers.bytes() <= bound, "{}", answers.bytes());
+        assert!(answers.bytes() > bound / 8, "large ones are kept: {}", answers.bytes());
+        let left = small.iter().filter(|(key, _)| answers.get(key).is_some()).count();
+        assert_eq!(left, 5000);
+    }
+
+    #[test]
+    fn the_last_answer_to_a_question_counts_whatever_its_size() {
+        let answers = PreparedAnswers::new(8 << 20);
+        for octets in [100, 50_000, 100, 60_000] {
+            let (key, prepared) = answer(7, octets);
+            answers.insert(&key, prepared.clone());
+            assert_eq!(answers.get(&key).map(|found| found.size()), Some(prepared.size()));
+            assert_eq!(answers.len(), 1);
+        }
+        let (key, _) = answer(7, 100);
+        answers.clear();
+        assert!(answers.get(&key).is_none() && answers.is_empty());
+    }
+
+    #[test]
+    fn what_is_larger_than_a_part_of_the_room_is_not_kept() {
+        let answers = PreparedAnswers::new(64 << 10);
+        let (key, prepared) = answer(7, 20_000);
+        answers.insert(&key, prepared);
+        assert!(answers.get(&key).is_none());
+        let (key, prepared) = answer(7, 1000);
+        answers.insert(&key, prepared);
+        assert!(answers.get(&key).is_some());
+    }
+}

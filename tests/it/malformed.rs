@@ -62,6 +62,9 @@ fn rows() -> Vec<(&'static str, Vec<u8>, Option<u8>)> {
             packet(0x0100, [1, 0, 0, 1], &[QUESTION, b"\0\0\x29\x04\xd0\0\x01\0\0\0\0"]),
             Some(0),
         ),
+        ("another opcode with OPT", packet(0x2100, [1, 0, 0, 1], &[QUESTION, OPT]), Some(4)),
+        ("no question, but OPT", packet(0x0100, [0, 0, 0, 1], &[OPT]), Some(1)),
+        ("two questions and OPT", packet(0x0100, [2, 0, 0, 1], &[QUESTION, QUESTION, OPT]), Some(1)),
         ("IQUERY", packet(0x0900, [1, 0, 0, 0], &[QUESTION]), Some(4)),
         ("STATUS", packet(0x1100, [0; 4], &[]), Some(4)),
         ("NOTIFY", packet(0x2100, [1, 0, 0, 0], &[QUESTION]), Some(4)),
@@ -81,6 +84,14 @@ fn check_reply(what: &str, query: &[u8], reply: &[u8], code: u8) {
     assert_eq!(reply[2] & 0x78, query[2] & 0x78, "{what}: the opcode");
     assert_eq!(reply[3] & 0x0f, code, "{what}: the code");
     assert!(reply.len() <= 512, "{what}");
+    // an OPT record without options at the end of the query, and nothing else of that look
+    if query.len() > 12 && query.ends_with(OPT) {
+        assert_eq!(
+            (reply[11], reply[reply.len() - 11..][..3].to_vec()),
+            (1, b"\0\0\x29".to_vec()),
+            "{what}: OPT"
+        );
+    }
 }
 
 #[test]
@@ -98,6 +109,50 @@ fn malformed_datagrams_get_a_code_or_silence() {
         socket.send_to(&good.packet(), server.address).unwrap();
         let reply = receive(&socket, server.address).unwrap_or_else(|| panic!("no answer after {what}"));
         assert_eq!(good.take(&reply).unwrap().values(), ["10.0.0.1"], "after {what}");
+    }
+}
+
+#[test]
+fn a_question_for_the_cookie_alone_gets_it() {
+    let server = Server::start(CONFIG);
+    let socket = udp(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let ask = |cookie: &[u8]| {
+        let length = [0, cookie.len() as u8 + 4, 0, 10, 0, cookie.len() as u8];
+        let query = packet(0x0100, [0, 0, 0, 1], &[&OPT[..9], &length, cookie]);
+        socket.send_to(&query, server.address).unwrap();
+        receive(&socket, server.address).expect("an answer")
+    };
+    let reply = ask(b"8 octets");
+    // header, OPT with one option: the client's cookie and ours
+    assert_eq!(
+        (reply.len(), &reply[2..12], &reply[23..35]),
+        (12 + 11 + 4 + 24, &b"\x81\x80\0\0\0\0\0\0\0\x01"[..], &b"\0\x0a\0\x188 octets"[..])
+    );
+    let mut cookie = reply[27..].to_vec();
+    assert_eq!(ask(&cookie)[3] & 0x0f, 0);
+    cookie[23] ^= 1;
+    let refused = ask(&cookie);
+    assert_eq!((refused[3] & 0x0f, refused[17]), (7, 1), "BADCOOKIE is 23");
+    assert_eq!(ask(b"7 octet")[3] & 0x0f, 1);
+}
+
+#[test]
+fn queries_with_options_and_without_rd_get_what_others_get() {
+    let server = Server::start(CONFIG);
+    let socket = udp(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let nsid: &[u8] = b"\0\x04\0\x03\0\0";
+    let cookie: &[u8] = b"\0\x0c\0\x0a\0\x088 octets";
+    for _ in 0..2 {
+        for (flags, options) in
+            [(0x0100, &b"\0\0"[..]), (0x0100, nsid), (0x0100, cookie), (0, nsid), (0, &b"\0\0"[..])]
+        {
+            let query = packet(flags, [1, 0, 0, 1], &[QUESTION, &OPT[..9], options]);
+            socket.send_to(&query, server.address).unwrap();
+            let reply = receive(&socket, server.address).expect("an answer");
+            assert_eq!(reply[..12], [0x42, 0x42, 0x84 | (flags >> 8) as u8, 0x80, 0, 1, 0, 1, 0, 0, 0, 1]);
+            let record = [&b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x0a\0\0\x01"[..], &OPT[..9]].concat();
+            assert_eq!(reply[12 + QUESTION.len()..][..record.len()], record);
+        }
     }
 }
 
