@@ -55,6 +55,8 @@ const CERTIFICATE_CHECK: Duration = Duration::from_secs(60);
 pub struct Settings {
     /// The configuration file; nothing for the built-in defaults.
     pub path: Option<PathBuf>,
+    /// Where one may appear later: looked for at each reload while there is none.
+    pub look_for: Option<PathBuf>,
     /// Where to listen.
     pub listen: Vec<SocketAddr>,
     /// Where the metadata service is, if it is to be asked.
@@ -282,24 +284,30 @@ impl Daemon {
         reloaded
     }
 
-    /// Reads the configuration again. With a fault in it nothing changes.
-    fn reread(&mut self) -> Result<String, String> {
-        let loaded = match &self.settings.path {
+    /// The configuration as it is now. A file that was there once has to be there: one that was removed is not the
+    /// wish for the built-in configuration.
+    fn load(&mut self) -> Result<(Config, Vec<config::Fault>), ConfigError> {
+        if let (None, Some(place)) = (&self.settings.path, &self.settings.look_for) {
+            self.settings.path = config::find(place)?;
+        }
+        match &self.settings.path {
             Some(path) => config::load(path),
             None => Ok((Config::default(), Vec::new())),
-        };
-        let config = match loaded {
+        }
+    }
+
+    /// Reads the configuration again. With a fault in it nothing changes.
+    fn reread(&mut self) -> Result<String, String> {
+        let config = match self.load() {
             Ok((config, warnings)) => {
                 for warning in &warnings {
                     eprintln!("{warning}"); // as at start: the log would hold some back
                 }
                 config
             }
-            Err(ConfigError::Io { source: error, .. }) => {
+            Err(error @ ConfigError::Io { .. }) => {
                 tracing::error!(%error, "the configuration cannot be read; the former one stays in force");
-                return Err(format!(
-                    "the configuration cannot be read, the former one stays in force: {error}"
-                ));
+                return Err(format!("the former configuration stays in force: {error}"));
             }
             Err(ConfigError::Faults(faults)) => {
                 for fault in &faults {

@@ -30,6 +30,7 @@ pub mod control;
 pub mod daemon;
 pub mod engine;
 pub mod fetch;
+pub mod file;
 pub mod host;
 pub mod lab;
 pub mod ops;

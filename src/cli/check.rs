@@ -1,13 +1,15 @@
 //! `pvtzd check`: all faults of the configuration at once, and what it expects of itself.
 
 use super::{Common, exit, is_colour_wanted, shown, tell_config_error};
-use crate::config::{Config, ConfigError, Expect, Expected, Fault, Instance, Severity};
+use crate::config::{self, Config, ConfigError, Expect, Expected, Fault, Instance, Severity};
 use crate::engine::chain::{End, Outline, outline};
 use crate::engine::name::show;
 use crate::engine::record::{show_rcode, show_type, show_value};
 use crate::engine::request::Question;
+use crate::host::unit::Unit;
 use hickory_proto::op::ResponseCode;
 use serde::Serialize;
+use std::path::Path;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -17,6 +19,8 @@ struct Report<'a> {
     ok: bool,
     faults: &'a [Fault],
     expectations: Vec<Outcome>,
+    /// What the service would meet that this process does not.
+    service: Vec<String>,
 }
 
 /// What came of an `[[expect]]` row.
@@ -34,22 +38,32 @@ struct Outcome {
 
 /// Carries the command out.
 pub(super) fn run(common: &Common) -> u8 {
-    let path = common.path();
+    let path = match common.path() {
+        Ok(path) => path,
+        Err(error) => {
+            tell_config_error(&error);
+            return exit::CONFIG;
+        }
+    };
     let file = path.as_ref().map(|path| path.display().to_string());
-    let (config, faults) = match common.load() {
+    let (config, faults) = match common.load_from(path.as_deref()) {
         Ok((config, warnings)) => (Some(config), warnings),
         Err(ConfigError::Faults(faults)) => (None, faults),
         Err(error) => {
-            tell_config_error(&error, path.as_deref());
+            tell_config_error(&error);
             return exit::CONFIG;
         }
     };
     let expectations = config.as_ref().map(meet).unwrap_or_default();
+    let service = config.as_ref().map(|config| of_service(path.as_deref(), config)).unwrap_or_default();
     let all_met = expectations.iter().all(|outcome| outcome.met);
     if common.json {
         let ok = config.is_some() && all_met;
-        shown::json(&Report { file, ok, faults: &faults, expectations });
+        shown::json(&Report { file, ok, faults: &faults, expectations, service });
     } else {
+        for doubt in &service {
+            eprintln!("warning: {doubt}\n");
+        }
         print(file.as_deref(), config.as_ref(), &faults, &expectations);
     }
     match (config, all_met) {
@@ -57,6 +71,13 @@ pub(super) fn run(common: &Common) -> u8 {
         (Some(_), false) => exit::FINDINGS,
         (Some(_), true) => exit::OK,
     }
+}
+
+/// What the service would meet: for its own configuration, where its unit is installed.
+fn of_service(path: Option<&Path>, config: &Config) -> Vec<String> {
+    let path = path.filter(|path| *path == Path::new(config::SYSTEM));
+    let unit = path.and_then(|_| Unit::installed(Path::new("/")));
+    path.zip(unit).map(|(path, unit)| unit.doubts(path, config)).unwrap_or_default()
 }
 
 /// Runs the expectations on the engine; nobody is asked.

@@ -94,14 +94,14 @@ fn settings(args: &DoctorArgs, config: &Config) -> Settings {
 /// Without a configuration nothing else can be looked at.
 fn unusable(common: &Common, error: &ConfigError) -> u8 {
     let found = match error {
-        ConfigError::Io { path, source } => format!("{}: {source}", path.display()),
+        ConfigError::Io { .. } => error.to_string(),
         ConfigError::Faults(faults) => format!("{} faults", faults.len()),
     };
     let check = doctor::without_configuration(found);
     if common.json {
         shown::json(&Report { ok: false, checks: vec![check] });
     } else {
-        tell_config_error(error, common.path().as_deref());
+        tell_config_error(error);
         print(&check);
     }
     exit::FINDINGS

@@ -182,7 +182,7 @@ fn configured(path: &std::path::Path) -> Result<Config, u8> {
             Ok(config)
         }
         Err(error) => {
-            tell_config_error(&error, Some(path));
+            tell_config_error(&error);
             Err(exit::CONFIG)
         }
     }

@@ -41,9 +41,6 @@ pub mod exit {
     pub const CONFIG: u8 = 78;
 }
 
-/// The place of the configuration when none is named.
-const SYSTEM_CONFIG: &str = "/etc/pvtzd/pvtzd.toml";
-
 /// What the command's help ends with.
 const AFTER_HELP: &str = "\
 Exit codes: 0 all well, 1 something was found or the answer is an error, 2 wrong usage, 3 cannot listen,
@@ -277,34 +274,36 @@ fn code(result: Result<u8, u8>) -> u8 {
 
 impl Common {
     /// The configuration file: the one named, else the system's if it is there.
-    fn path(&self) -> Option<PathBuf> {
-        self.config.clone().or_else(|| Some(PathBuf::from(SYSTEM_CONFIG)).filter(|path| path.exists()))
+    fn path(&self) -> Result<Option<PathBuf>, ConfigError> {
+        match &self.config {
+            Some(path) => Ok(Some(path.clone())),
+            None => config::find(Path::new(config::SYSTEM)),
+        }
     }
 
     /// The configuration and its warnings.
     fn load(&self) -> Result<(Config, Vec<Fault>), ConfigError> {
-        match self.path() {
-            Some(path) => config::load(&path),
-            None => Ok((Config::default(), Vec::new())),
-        }
+        self.path().and_then(|path| self.load_from(path.as_deref()))
+    }
+
+    /// The configuration in a file, else the built-in one.
+    fn load_from(&self, path: Option<&Path>) -> Result<(Config, Vec<Fault>), ConfigError> {
+        path.map_or_else(|| Ok((Config::default(), Vec::new())), config::load)
     }
 
     /// The configuration for a command that goes by it and does not check it; faults go to standard error.
     fn load_or_tell(&self) -> Result<Config, u8> {
         self.load().map(|(config, _)| config).map_err(|error| {
-            tell_config_error(&error, self.path().as_deref());
+            tell_config_error(&error);
             exit::CONFIG
         })
     }
 }
 
 /// Tells on standard error why there is no configuration.
-fn tell_config_error(error: &ConfigError, path: Option<&Path>) {
+fn tell_config_error(error: &ConfigError) {
     match error {
-        ConfigError::Io { source: cause, .. } => {
-            let path = path.unwrap_or(Path::new(SYSTEM_CONFIG));
-            eprintln!("error: cannot read {}: {cause}", path.display());
-        }
+        ConfigError::Io { .. } => eprintln!("error: {error}"),
         ConfigError::Faults(faults) => {
             for fault in faults {
                 eprintln!("{}", fault.render(is_colour_wanted()));

@@ -1,7 +1,7 @@
 //! `pvtzd run`: from the configuration to a running server, and what happens to it until it stops.
 
 use super::{Common, RunArgs, exit, is_colour_wanted, tell_config_error};
-use crate::config::{Config, ConfigError};
+use crate::config::{self, Config, ConfigError};
 use crate::control::office::{PrepareError, Prepared};
 use crate::daemon::{Daemon, Settings};
 use crate::host::metadata::MetadataChoice;
@@ -29,13 +29,17 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> u8 {
         Some(crate::store::READER) => tracing::debug!(%panic, "the store's file makes no sense"),
         _ => tracing::error!(%panic, "a defect of pvtzd: please report it"),
     }));
-    let path = common.path();
-    let (config, warnings) = match common.load() {
+    let loaded = common.path().and_then(|path| {
+        let loaded = common.load_from(path.as_deref());
+        loaded.map(|(config, warnings)| (path, config, warnings))
+    });
+    let (path, config, warnings) = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {
-            tell_config_error(&error, path.as_deref());
-            if let (ConfigError::Faults(faults), Some(path)) = (&error, &path) {
-                eprintln!("error: {}: {} faults; not started", path.display(), faults.len());
+            tell_config_error(&error);
+            if let ConfigError::Faults(faults) = &error {
+                let file = faults.first().map(|fault| fault.file.display().to_string()).unwrap_or_default();
+                eprintln!("error: {file}: {} faults; not started", faults.len());
             }
             return exit::CONFIG;
         }
@@ -192,7 +196,9 @@ fn settings(path: Option<PathBuf>, args: &RunArgs, config: &Config, supervisor: 
     let listen = if args.listen.is_empty() { config.server.listen.clone() } else { args.listen.clone() };
     let metadata = MetadataChoice::or_default(args.metadata);
     let given = args.state_dir.clone().or_else(|| config.server.state_dir.clone());
-    Settings { path, listen, metadata, state_dir: given.or_else(service_state_dir), supervisor, quiet: false }
+    let state_dir = given.or_else(service_state_dir);
+    let look_for = Some(PathBuf::from(config::SYSTEM));
+    Settings { path, look_for, listen, metadata, state_dir, supervisor, quiet: false }
 }
 
 /// The directory that systemd made for us (`StateDirectory=`); the first, if there are several.

@@ -122,7 +122,16 @@ pub enum ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io { path, source } => write!(f, "cannot read {}: {source}", path.display()),
+            Self::Io { path, .. } if path.as_os_str().is_empty() => {
+                f.write_str("the path of the configuration is empty")
+            }
+            Self::Io { path, source } => {
+                write!(f, "cannot read {}: {source}", path.display())?;
+                match crate::file::obstacle(path) {
+                    Some(obstacle) => write!(f, "; {obstacle}"),
+                    None => Ok(()),
+                }
+            }
             Self::Faults(faults) => {
                 let shown: Vec<String> = faults.iter().map(ToString::to_string).collect();
                 f.write_str(&shown.join("\n\n"))

@@ -48,13 +48,36 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeTable;
 
+/// The place of the configuration when none is named.
+pub const SYSTEM: &str = "/etc/pvtzd/pvtzd.toml";
+
+/// Octets of the largest file that is read.
+const LARGEST: u64 = 64 << 20;
+
+/// What some editors write in front of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The path, if the directory has an entry of that name. Whatever else is in the way is an error: a configuration
+/// that is out of reach must not become the built-in one.
+///
+/// # Errors
+/// It cannot be told whether there is a configuration.
+pub fn find(path: &Path) -> Result<Option<PathBuf>, ConfigError> {
+    match crate::file::has_entry(path) {
+        Ok(found) => Ok(found.then(|| path.into())),
+        Err(source) => Err(ConfigError::Io { path: path.into(), source }),
+    }
+}
+
 /// Reads and decides the configuration in a file; the second part are warnings.
 ///
 /// # Errors
 /// The file cannot be read, or it has faults.
 pub fn load(path: &Path) -> Result<(Config, Vec<Fault>), ConfigError> {
-    let bytes = std::fs::read(path).map_err(|source| ConfigError::Io { path: path.into(), source })?;
-    match std::str::from_utf8(&bytes) {
+    let bytes =
+        crate::file::read(path, LARGEST).map_err(|source| ConfigError::Io { path: path.into(), source })?;
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
+    match std::str::from_utf8(bytes) {
         Ok(text) => parse(text, path).map_err(ConfigError::Faults),
         Err(error) => {
             let text = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);

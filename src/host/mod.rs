@@ -3,3 +3,4 @@
 pub mod doctor;
 pub mod metadata;
 pub mod resolver;
+pub mod unit;

@@ -131,6 +131,7 @@ impl Lab {
         places.dns = listener.address;
         let settings = Settings {
             path: None,
+            look_for: None,
             listen: vec![places.dns],
             metadata: None,
             state_dir: None,

@@ -95,6 +95,14 @@ def test_it_has_given_its_rights_away(service):
     assert any("/var/lib/private/pvtzd" in line.split()[4] and "rw" in line.split()[5] for line in mounts.splitlines())
 
 
+def test_memory_and_threads_are_bounded_and_no_other_program_is_ended_for_it(service):
+    mib = 1 << 20
+    assert int(service.shown("MemoryHigh")) == 128 * mib and int(service.shown("MemoryMax")) == 192 * mib
+    assert int(service.shown("TasksMax")) == 1024
+    assert service.run("cat", f"/proc/{service.main_pid()}/oom_score_adj").stdout.strip() == "0"
+    assert service.run("pvtzd", "check").stderr == "", "the shipped unit fits the configuration"
+
+
 def test_state_is_kept_where_it_alone_may_write(service):
     service.run("systemctl", "restart", "pvtzd.service")
     assert service.run("ls", "/var/lib/private/pvtzd").stdout.split(), "the cache was saved"

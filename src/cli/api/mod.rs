@@ -219,7 +219,8 @@ fn key_of_environment() -> Option<AccessKey> {
 }
 
 fn no_control(common: &Common) -> Failure {
-    let file = common.path().map_or("the built-in configuration".into(), |path| path.display().to_string());
+    let file = common.path().ok().flatten();
+    let file = file.map_or("the built-in configuration".into(), |path| path.display().to_string());
     let message =
         format!("{file} has no [control], so that it tells neither where the API is nor a key to it");
     let hint = "add [control] with [[control.access_key]] and restart pvtzd; or name the configuration by \

@@ -1,0 +1,203 @@
+//! Reading files that a person names: regular files only and not without end, so that a pipe, a device or a file of
+//! many gigabytes is an error with a reason instead of a process that hangs or runs out of memory.
+
+use nix::libc::{O_CLOEXEC, O_NONBLOCK, makedev};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Folders that `ProtectHome=` hides from a service.
+const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
+
+/// Reads a regular file of at most so many octets.
+///
+/// # Errors
+/// The file cannot be read; it is something else than a regular file; it is larger.
+pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    let found = file.metadata()?;
+    if is_null(&found) {
+        return Ok(Vec::new()); // how an empty file is named where there is none
+    }
+    if !found.is_file() {
+        return Err(io::Error::other(format!("it is {}, not a regular file", kind(&found))));
+    }
+    read_at_most(file, most)
+}
+
+/// As [`read`], for text.
+///
+/// # Errors
+/// As for [`read`], and the file is not UTF-8.
+pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    String::from_utf8(read(path, most)?)
+        .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not UTF-8"))
+}
+
+/// Opens for reading, and waits for no writer of a pipe.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_CLOEXEC).open(path)
+}
+
+/// The size that a file says of itself may be wrong, as for those of /proc.
+fn read_at_most(file: File, most: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    file.take(most + 1).read_to_end(&mut content)?;
+    match content.len() as u64 <= most {
+        true => Ok(content),
+        false => Err(io::Error::new(ErrorKind::FileTooLarge, format!("it is larger than {most} octets"))),
+    }
+}
+
+/// True for /dev/null.
+fn is_null(found: &Metadata) -> bool {
+    found.file_type().is_char_device() && found.rdev() == makedev(1, 3)
+}
+
+/// What something is that is no regular file.
+fn kind(found: &Metadata) -> &'static str {
+    let kind = found.file_type();
+    match () {
+        () if kind.is_dir() => "a directory",
+        () if kind.is_fifo() => "a pipe",
+        () if kind.is_socket() => "a socket",
+        () if kind.is_block_device() || kind.is_char_device() => "a device",
+        () => "something else",
+    }
+}
+
+/// True when there is an entry of this name, be it a link that leads nowhere.
+///
+/// # Errors
+/// It cannot be told whether there is: a folder may not be entered, or it is a link that leads nowhere.
+pub fn has_entry(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let links =
+                path.ancestors().skip(1).find(|folder| folder.is_symlink() && fs::metadata(folder).is_err());
+            if links.is_some() { Err(error) } else { Ok(false) }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What on the way to a file keeps this process from it, in words; nothing where that cannot be told.
+pub fn obstacle(path: &Path) -> Option<String> {
+    let mut way: Vec<&Path> = path.ancestors().collect();
+    way.reverse();
+    for place in way {
+        let folder = place.parent();
+        let found = match fs::symlink_metadata(place) {
+            Ok(found) => found,
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return folder
+                    .map(|folder| format!("this user may not enter {}{}", folder.display(), mode(folder)));
+            }
+            Err(_) => return None,
+        };
+        if found.is_symlink() {
+            let Err(error) = fs::metadata(place) else { continue };
+            let target = folder.unwrap_or(Path::new("/")).join(fs::read_link(place).ok()?);
+            let why = match error.kind() {
+                ErrorKind::NotFound => "which does not exist".into(),
+                ErrorKind::PermissionDenied => "which this user may not reach".into(),
+                _ => format!("which cannot be followed: {error}"),
+            };
+            let hidden = if is_in_a_home(&target) { ", or the unit's ProtectHome= hides it" } else { "" };
+            return Some(format!("{} is a link to {}, {why}{hidden}", place.display(), target.display()));
+        }
+    }
+    let unreadable = open(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
+    unreadable.then(|| format!("this user may not read it{}", mode(path)))
+}
+
+/// True for a place that `ProtectHome=` hides from a service.
+pub fn is_in_a_home(path: &Path) -> bool {
+    HOMES.iter().any(|home| path.starts_with(home))
+}
+
+/// Whose it is, for a message.
+fn mode(path: &Path) -> String {
+    fs::metadata(path).map_or(String::new(), |found| {
+        format!(" (mode {:04o}, user {}, group {})", found.mode() & 0o7777, found.uid(), found.gid())
+    })
+}
+
+/// The folders above a path and itself, the topmost first, with all links followed.
+///
+/// # Errors
+/// A part of it is missing or out of reach.
+pub fn way_to(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let path = fs::canonicalize(path)?;
+    let mut way: Vec<PathBuf> = path.ancestors().map(Path::to_path_buf).collect();
+    way.reverse();
+    Ok(way)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn a_regular_file_is_read_up_to_the_bound_and_nothing_else_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("file"), b"12345").unwrap();
+        symlink(at("file"), at("link")).unwrap();
+        assert_eq!(read(&at("file"), 5).unwrap(), b"12345");
+        assert_eq!(read(Path::new("/dev/null"), 5).unwrap(), b"");
+        assert_eq!(read_text(&at("link"), 5).unwrap(), "12345");
+        assert_eq!(read(&at("file"), 4).unwrap_err().to_string(), "it is larger than 4 octets");
+        let made = std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap();
+        assert!(made.success());
+        assert_eq!(obstacle(&at("pipe")), None, "and no writer is waited for");
+        let _socket = UnixListener::bind(at("socket")).unwrap();
+        for (path, kind) in
+            [(at("pipe"), "a pipe"), (folder.path().into(), "a directory"), ("/dev/zero".into(), "a device")]
+        {
+            assert_eq!(
+                read(&path, 100).unwrap_err().to_string(),
+                format!("it is {kind}, not a regular file")
+            );
+        }
+        assert!(read(&at("socket"), 100).is_err());
+        let sparse = File::create(at("sparse")).unwrap();
+        sparse.set_len(10 << 30).unwrap();
+        assert!(read(&at("sparse"), 1 << 20).is_err());
+        fs::write(at("odd"), b"\xff").unwrap();
+        assert_eq!(read_text(&at("odd"), 5).unwrap_err().to_string(), "it is not UTF-8");
+    }
+
+    #[test]
+    fn an_entry_is_there_even_if_it_leads_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        symlink("nowhere", at("link")).unwrap();
+        fs::write(at("file"), b"").unwrap();
+        assert!(has_entry(&at("link")).unwrap());
+        assert!(has_entry(&at("file")).unwrap());
+        assert!(!has_entry(&at("none")).unwrap());
+        assert!(!has_entry(&at("none/none")).unwrap());
+        assert!(has_entry(&at("link/file")).is_err(), "it cannot be told");
+        assert!(has_entry(&at("file/file")).is_err());
+    }
+
+    #[test]
+    fn the_obstacle_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        symlink("nowhere", at("link")).unwrap();
+        symlink("/home/nobody/of/this/name", at("home")).unwrap();
+        fs::write(at("file"), b"").unwrap();
+        let words = format!("is a link to {}, which does not exist", at("nowhere").display());
+        assert!(obstacle(&at("link")).unwrap().ends_with(&words));
+        assert!(obstacle(&at("link/file")).unwrap().ends_with(&words));
+        assert!(obstacle(&at("home")).unwrap().ends_with("ProtectHome= hides it"));
+        assert_eq!(obstacle(&at("file")), None);
+        assert_eq!(obstacle(&at("none")), None);
+    }
+}
