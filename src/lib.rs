@@ -32,6 +32,7 @@ pub mod engine;
 pub mod fetch;
 pub mod file;
 pub mod host;
+pub mod http;
 pub mod lab;
 pub mod ops;
 pub mod serve;

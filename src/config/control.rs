@@ -19,6 +19,8 @@ const PORT: u16 = 5380;
 pub struct Control {
     /// Where it listens.
     pub listen: Vec<SocketAddr>,
+    /// The hosts that requests may name, beside those that always may and the names of the APIs.
+    pub server_names: Vec<String>,
     /// Who may call it; at least one.
     pub keys: Vec<AccessKeySource>,
     /// The hosts that host-name synchronisation finds.
@@ -88,6 +90,7 @@ pub(super) fn control(section: &mut Section) -> (Control, Vec<Located<SocketAddr
         let value = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), PORT);
         vec![Located { value, at: At::default() }]
     });
+    let server_names = parts::server_names(section);
     let has_keys = section.has("access_key");
     let folder = section.reader().folder();
     let keys = parts::read_each(section.reader(), section, "access_key", |key| access_key(key, &folder));
@@ -114,7 +117,8 @@ pub(super) fn control(section: &mut Section) -> (Control, Vec<Located<SocketAddr
     let hosts = parts::read_each(section.reader(), section, "host", host);
     let reading = super::zones::reading(section);
     let keys = keys.into_iter().map(|(id, secret)| AccessKeySource { id: id.value, secret }).collect();
-    (Control { listen: listen.iter().map(|item| item.value).collect(), keys, hosts, reading }, listen)
+    let addresses = listen.iter().map(|item| item.value).collect();
+    (Control { listen: addresses, server_names, keys, hosts, reading }, listen)
 }
 
 /// `listen`: an address or a list of them.

@@ -193,6 +193,30 @@ pub fn public_name(product: &str, region: &str) -> Option<String> {
     Some(format!("{name}.{}", catalogue.suffix))
 }
 
+/// Names of the API that tells endpoints. They are no product's in the catalogue: inside a VPC they have no own name.
+const LOCATION: [&str; 2] = ["location", "location-readonly"];
+
+/// True for a name under which an API of the catalogue is reached, from outside or inside a VPC; in lower case.
+/// Names below such names, which are buckets and projects of anyone, are none.
+pub fn is_api_name(name: &str) -> bool {
+    let catalogue = &*CATALOGUE;
+    let Some(bare) = name.strip_suffix(&catalogue.suffix).and_then(|name| name.strip_suffix('.')) else {
+        return false;
+    };
+    let in_region = |pattern: &str| {
+        let Some((before, behind)) = pattern.split_once("{region}") else { return false };
+        let region = bare.strip_prefix(before).and_then(|rest| rest.strip_suffix(behind));
+        region.is_some_and(|region| catalogue.regions.iter().any(|known| known == region))
+    };
+    let of_product = |product: &Product| {
+        let patterns = product.names.iter().chain(&product.vpc);
+        let central = product.central.iter().chain(&product.vpc_central);
+        patterns.into_iter().any(|pattern| in_region(pattern))
+            || central.into_iter().any(|known| known == bare)
+    };
+    LOCATION.contains(&bare) || in_region("popunify-vpc.{region}") || catalogue.product.iter().any(of_product)
+}
+
 /// The region that an API name belongs to, for all names of the catalogue.
 pub(super) fn region_of(name: &str) -> Option<&'static str> {
     let catalogue = &*CATALOGUE;

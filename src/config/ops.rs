@@ -16,6 +16,8 @@ const PORT: u16 = 9153;
 pub struct Ops {
     /// Where `/metrics`, `/health` and `/ready` are; nowhere by default.
     pub listen: Vec<SocketAddr>,
+    /// The hosts that requests may name, beside those that always may: addresses, names without a dot, this machine's.
+    pub server_names: Vec<String>,
     /// Where the control socket is.
     pub socket: ControlSocket,
 }
@@ -68,6 +70,7 @@ impl Default for Log {
 /// Reads `[ops]`.
 pub(super) fn ops(section: &mut Section) -> Ops {
     let listen = section.take("listen", listen).unwrap_or_default();
+    let server_names = parts::server_names(section);
     let socket = section.take("socket", |value| match value.text()? {
         "off" => Some(ControlSocket::Off),
         text if text.starts_with('/') => Some(ControlSocket::At(text.into())),
@@ -76,7 +79,8 @@ pub(super) fn ops(section: &mut Section) -> Ops {
             "write \"/run/pvtzd/pvtzd.sock\", or \"off\" for none".to_string(),
         ),
     });
-    Ops { listen: listen.iter().map(|item| item.value).collect(), socket: socket.unwrap_or_default() }
+    let listen = listen.iter().map(|item| item.value).collect();
+    Ops { listen, server_names, socket: socket.unwrap_or_default() }
 }
 
 /// `listen`: an address or a list of them.

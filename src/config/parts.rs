@@ -69,6 +69,25 @@ pub(super) fn not_empty(value: &Value) -> Option<String> {
     }
 }
 
+/// `server_names`: the hosts that requests over HTTP may name.
+pub(super) fn server_names(section: &mut Section) -> Vec<String> {
+    let names = section.take("server_names", |value| {
+        value.list(|item| {
+            let text = not_empty(item)?;
+            let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+            match text.chars().all(is_name) && text != "." {
+                true => Some(text),
+                false => item.wrong(
+                    format!("`{text}` is not a host name"),
+                    "write the name alone, such as \"metrics.corp.example\": no scheme, port or *"
+                        .to_string(),
+                ),
+            }
+        })
+    });
+    values(names.unwrap_or_default())
+}
+
 /// A path; one that is not absolute is looked up beside the file.
 pub(super) fn path(section: &mut Section, key: &'static str) -> Option<std::path::PathBuf> {
     let folder = section.reader().folder();

@@ -1,7 +1,7 @@
 //! A client of the API, for pvtzd's own command line: one signed request, one answer.
 //!
-//! It speaks plain HTTP to an address, signs by ACS3 and sends the parameters in a form body, where they may be
-//! long. It does not try again: whether that is harmless depends on the action.
+//! It speaks plain HTTP to an address, signs by ACS3 and sends the parameters in a form body, or beside a JSON document
+//! in the query. It does not try again: whether that is harmless depends on the action.
 
 use super::keys::AccessKey;
 use super::signer::{self, Order, Place};
@@ -53,7 +53,21 @@ impl Client {
         action: &str,
         params: &Params,
     ) -> Result<Map<String, Value>, CallError> {
-        let response = timeout(self.patience, self.send(version, action, params))
+        self.call_with(version, action, params, None).await
+    }
+
+    /// Calls an action with a JSON document as the body.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn call_with(
+        &self,
+        version: &str,
+        action: &str,
+        params: &Params,
+        document: Option<String>,
+    ) -> Result<Map<String, Value>, CallError> {
+        let response = timeout(self.patience, self.send(version, action, params, document))
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|error| CallError::Unreachable(self.address, error))?;
@@ -73,13 +87,24 @@ impl Client {
     }
 
     /// Sends a request; status and body of what comes back.
-    async fn send(&self, version: &str, action: &str, params: &Params) -> io::Result<(u16, Bytes)> {
+    async fn send(
+        &self,
+        version: &str,
+        action: &str,
+        params: &Params,
+        document: Option<String>,
+    ) -> io::Result<(u16, Bytes)> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|error| io::Error::other(error.to_string()))?;
         let nonce = data_encoding::HEXLOWER.encode(&random);
         let order = Order { action, version, params, now: SystemTime::now(), nonce: &nonce };
-        let signed = signer::acs3(&order, Place::Form, &self.key, &self.address.to_string());
-        let mut request = Request::builder().method(signed.method.as_str()).uri("/");
+        let host = self.address.to_string();
+        let signed = match document {
+            None => signer::acs3(&order, Place::Form, &self.key, &host),
+            Some(document) => signer::acs3_document(&order, document, &self.key, &host),
+        };
+        let target = if signed.query.is_empty() { "/".into() } else { format!("/?{}", signed.query) };
+        let mut request = Request::builder().method(signed.method.as_str()).uri(target);
         for (name, value) in &signed.headers {
             request = request.header(name, value.as_slice());
         }

@@ -24,6 +24,18 @@ impl ApiError {
         Self { status: 400, code: code.into(), message: message.into() }
     }
 
+    /// The same with a message of at most so many octets: much of a message may be what the caller sent.
+    pub fn cut_to(mut self, most: usize) -> Self {
+        if self.message.len() > most {
+            let mut end = most;
+            while !self.message.is_char_boundary(end) {
+                end -= 1;
+            }
+            self.message = format!("{}… ({} octets in all)", &self.message[..end], self.message.len()).into();
+        }
+        self
+    }
+
     /// The same with another status.
     pub fn with_status(self, status: u16) -> Self {
         Self { status, ..self }

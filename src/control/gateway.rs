@@ -7,11 +7,14 @@ use super::calls::{Calls, OTHER};
 use super::keys::Keys;
 use super::nonce::{self, NonceFault, Nonces, SKEW};
 use super::reply::{self, Reply};
-use super::request::{Format, HttpRequest, Request};
-use super::{Answer, ApiError, Call, Service, timestamp};
+use super::request::{DIGEST, Format, HttpRequest, Request};
+use super::{Answer, ApiError, Call, Service, sign, timestamp};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
+
+/// Octets of a refusal's message, for a caller whose signature was not found good.
+const LONGEST_MESSAGE: usize = 4 << 10;
 
 /// A service behind its gateway.
 pub struct Gateway<S> {
@@ -47,37 +50,75 @@ impl<S: Service> Gateway<S> {
         self.service.body_limit()
     }
 
-    /// Answers one request. A call that reached the service is carried to its end even if nobody waits for it any
-    /// more: a client that hangs up must not leave half a change.
+    /// Answers one request. A call that reached the service is carried to its end even if its client hangs up: that
+    /// must not leave half a change.
     pub async fn handle(&self, http: &HttpRequest, source: IpAddr, now: SystemTime) -> Reply {
-        let host = http.header("host").unwrap_or_default();
-        let request = match Request::read(http) {
-            Ok(request) => request,
-            Err(error) => {
-                self.calls.count(OTHER, error.status);
-                return reply::refusal(Format::Json, &error, &host);
-            }
+        let admitted = match self.admit(http, source, now) {
+            Ok(admitted) => admitted,
+            Err(reply) => return reply,
         };
-        let format = request.format;
-        let mut known = OTHER;
-        let answer = match self.admit(request, http, source, now) {
-            Ok(call) => {
-                let action = call.action.clone();
-                known = self.service.known_action(&action);
-                self.carry_out(call).await.map(|fields| reply::success(format, &action, fields))
+        match http.has_document() && !http.body.is_empty() {
+            true => self.finish(admitted, http.body.clone()).await,
+            false => self.carry_out(admitted).await,
+        }
+    }
+
+    /// Answers a request that was admitted before its body was read: a JSON document, which becomes the parameter
+    /// `Document`.
+    pub async fn finish(&self, admitted: Admitted, body: Vec<u8>) -> Reply {
+        let digest = admitted.digest.clone();
+        // The digest of 16 MiB takes too long for a thread that serves others as well.
+        let checked = tokio::task::spawn_blocking(move || {
+            if digest.is_some_and(|digest| !digest.eq_ignore_ascii_case(&sign::sha256_hex(&body))) {
+                let message =
+                    "Specified signature is not matched with our calculation: the body has another digest.";
+                return Err(ApiError::new("SignatureDoesNotMatch", message));
             }
-            Err(error) => Err(error),
-        };
-        let reply = answer.unwrap_or_else(|error| {
-            tracing::debug!(%source, code = %error.code, "refused a request of the API");
-            reply::refusal(format, &error, &host)
+            String::from_utf8(body)
+                .map_err(|_| ApiError::new("InvalidParameter", "The JSON body is not UTF-8."))
         });
-        self.calls.count(known, reply.status);
-        reply
+        match checked.await.unwrap_or_else(|_| Err(ApiError::internal())) {
+            Ok(document) => {
+                let mut admitted = admitted;
+                admitted.call.params.insert_absent("Document", document);
+                self.carry_out(admitted).await
+            }
+            Err(error) => self.refused(admitted.format, admitted.known, &error, &admitted.call.host),
+        }
+    }
+
+    /// Settles whether a request may be carried out; its body may follow.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn admit(&self, http: &HttpRequest, source: IpAddr, now: SystemTime) -> Result<Admitted, Reply> {
+        let host = http.header("host").unwrap_or_default();
+        let refuse = |format, error: ApiError| {
+            // Strangers come this far: what they sent is not sent back at length.
+            let error = error.cut_to(LONGEST_MESSAGE);
+            tracing::debug!(%source, code = %error.code, "refused a request of the API");
+            self.refused(format, OTHER, &error, &host)
+        };
+        let request = Request::read(http).map_err(|error| refuse(Format::Json, error))?;
+        let format = request.format;
+        let call = self.check(request, http, source, now).map_err(|error| refuse(format, error))?;
+        let known = self.service.known_action(&call.action);
+        let digest = http.header(DIGEST).filter(|_| http.body_follows);
+        Ok(Admitted { call, format, known, digest })
+    }
+
+    /// The refusal of a request that was admitted, and whose body did not come.
+    pub fn give_up(&self, admitted: Admitted, error: &ApiError) -> Reply {
+        self.refused(admitted.format, admitted.known, error, &admitted.call.host)
+    }
+
+    fn refused(&self, format: Format, known: &'static str, error: &ApiError, host: &str) -> Reply {
+        self.calls.count(known, error.status);
+        reply::refusal(format, error, host)
     }
 
     /// The checks, in their order.
-    fn admit(
+    fn check(
         &self,
         request: Request,
         http: &HttpRequest,
@@ -120,7 +161,7 @@ impl<S: Service> Gateway<S> {
         Ok(Call {
             action: claim.action,
             version: claim.version,
-            params: request.into_params(),
+            params: request.params(http)?,
             access_key: key.id.clone(),
             source,
             host: http.header("host").unwrap_or_default(),
@@ -128,15 +169,34 @@ impl<S: Service> Gateway<S> {
         })
     }
 
-    /// Has the service answer. Its panic is this call's failure and nobody else's.
-    async fn carry_out(&self, call: Call) -> Answer {
-        let (service, action) = (self.service.clone(), call.action.clone());
+    /// Has the service answer. Its panic is this call's failure and no other's.
+    async fn carry_out(&self, admitted: Admitted) -> Reply {
+        let Admitted { call, format, known, .. } = admitted;
+        let (service, action, host) = (self.service.clone(), call.action.clone(), call.host.clone());
         let task = tokio::spawn(async move { service.call(call).await });
-        task.await.unwrap_or_else(|error| {
+        let answer: Answer = task.await.unwrap_or_else(|error| {
             tracing::error!(%action, %error, "a call of the API failed by a defect of pvtzd");
             Err(ApiError::internal())
-        })
+        });
+        match answer {
+            Ok(fields) => {
+                self.calls.count(known, 200);
+                reply::success(format, &action, fields)
+            }
+            Err(error) => self.refused(format, known, &error, &host),
+        }
     }
+}
+
+/// A request whose key, time, signature and nonce are good.
+#[derive(Debug)]
+pub struct Admitted {
+    call: Call,
+    format: Format,
+    /// The name that it is counted under.
+    known: &'static str,
+    /// What its body must have as digest, if the body follows.
+    digest: Option<String>,
 }
 
 #[cfg(test)]

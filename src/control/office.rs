@@ -6,6 +6,7 @@ use super::pvtz::{Keeping, Ledger, PrivateZone};
 use super::{Gateway, Keys};
 use crate::account::Account;
 use crate::config::{self, Host};
+use crate::http::browser::ServerNames;
 use crate::ops;
 use crate::state::publisher::Publisher;
 use crate::store::{self, Store, StoreError};
@@ -21,6 +22,7 @@ pub struct Prepared {
     listeners: Vec<TcpListener>,
     keys: Keys,
     hosts: Vec<Host>,
+    server_names: Arc<ServerNames>,
     account: Account,
     keeping: Keeping,
 }
@@ -80,7 +82,9 @@ impl Prepared {
             None => (Account::default(), Keeping::InMemory),
         };
         account.read_as(control.reading);
-        Ok(Self { listeners, keys, hosts: control.hosts.clone(), account, keeping })
+        let hosts = control.hosts.clone();
+        let server_names = ServerNames::new(&control.server_names).with_host_name().with_api_names();
+        Ok(Self { listeners, keys, hosts, server_names: Arc::new(server_names), account, keeping })
     }
 
     /// What the store held.
@@ -94,10 +98,11 @@ impl Prepared {
     /// A thread cannot be had, or a socket does not go into the runtime.
     pub fn open(self, publisher: Arc<Publisher>) -> io::Result<Office> {
         let durable = matches!(self.keeping, Keeping::Durable(_));
+        let octets = publisher.live().octets.clone();
         let ledger = Ledger::start(self.account, self.hosts, self.keeping, publisher)?;
         let key = self.keys.first().map(|key| key.id.clone()).unwrap_or_default();
         let gateway = Arc::new(Gateway::new(Arc::new(PrivateZone::new(ledger.clone())), self.keys));
-        let limits = Limits::default();
+        let limits = Limits { octets, server_names: self.server_names, ..Limits::default() };
         let mut addresses = Vec::new();
         for listener in self.listeners {
             let listener = tokio::net::TcpListener::from_std(listener)?;

@@ -80,9 +80,9 @@ impl Params {
             .collect()
     }
 
-    /// Takes a parameter out.
-    pub fn remove(&mut self, name: &str) -> Option<String> {
-        self.0.remove(name)
+    /// Adds a parameter that was not sent.
+    pub fn insert_absent(&mut self, name: &str, value: String) {
+        self.0.entry(name.into()).or_insert(value);
     }
 
     /// All names and values, in byte order of the names.

@@ -7,6 +7,12 @@ use super::ApiError;
 use super::request::Format;
 use serde_json::{Map, Value};
 
+/// Octets of a refusal's message, for a caller whose signature was good.
+const LONGEST_MESSAGE: usize = 64 << 10;
+
+/// Octets of a `Host` header that a refusal repeats: a name has no more.
+const LONGEST_HOST: usize = 255;
+
 /// A finished HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -33,11 +39,13 @@ pub fn success(format: Format, action: &str, mut fields: Map<String, Value>) -> 
 /// A refusal. `host` is what the request's `Host` header said.
 pub fn refusal(format: Format, error: &ApiError, host: &str) -> Reply {
     let request_id = request_id();
+    let error = error.clone().cut_to(LONGEST_MESSAGE);
+    let host: String = host.chars().take(LONGEST_HOST).collect();
     let recommend =
         format!("https://api.aliyun.com/troubleshoot?q={}", super::sign::percent_encoded(&error.code));
     let fields = [
         ("RequestId", request_id.as_str()),
-        ("HostId", host),
+        ("HostId", &host),
         ("Code", &error.code),
         ("Message", &error.message),
         ("Recommend", &recommend),

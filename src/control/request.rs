@@ -6,7 +6,7 @@
 
 use super::sign::{self, Scheme};
 use super::{ApiError, Params};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One HTTP request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct HttpRequest {
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body.
     pub body: Vec<u8>,
+    /// The body was not read yet: until then the digest in `x-acs-content-sha256` stands for it.
+    pub body_follows: bool,
 }
 
 impl HttpRequest {
@@ -29,6 +31,25 @@ impl HttpRequest {
         let values = self.headers.iter().filter(|(other, _)| other == name);
         let values: Vec<_> = values.map(|(_, value)| String::from_utf8_lossy(value)).collect();
         (!values.is_empty()).then(|| values.iter().map(|value| value.trim()).collect::<Vec<_>>().join(","))
+    }
+
+    /// The media type of the body, in lower case.
+    fn kind(&self) -> String {
+        let kind = self.header("content-type").unwrap_or_default();
+        kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    }
+
+    /// True when the body is one JSON document, not parameters.
+    pub fn has_document(&self) -> bool {
+        self.kind() == "application/json"
+    }
+
+    /// The body, if it has parameters.
+    fn form(&self) -> &[u8] {
+        match self.kind().as_str() {
+            "" | "application/x-www-form-urlencoded" => &self.body,
+            _ => &[],
+        }
     }
 }
 
@@ -41,15 +62,20 @@ pub enum Format {
     Xml,
 }
 
-/// A request whose parameters were read.
+/// Parameters that a request may have, in query and form together: three times the items of a list, and more.
+const MAX_PAIRS: usize = 4096;
+
+/// Headers that a signature may cover: as many as a request may have.
+const MAX_SIGNED_HEADERS: usize = 100;
+
+/// A request that was looked at as far as its signature can be verified. A stranger costs no more: the other
+/// parameters are read for callers whose key is known and whose time is right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// How the answer is to be written.
     pub format: Format,
-    /// The parameters of query and body; where both have one, the body's.
-    all: BTreeMap<String, String>,
-    /// Those of the query alone, which ACS3 signs apart from the body.
-    query: BTreeMap<String, String>,
+    /// The values of [`COMMON`], of query and form; where both have one, the form's.
+    common: [Option<String>; COMMON.len()],
     /// True for the shape whose signature is in headers.
     is_acs3: bool,
 }
@@ -91,28 +117,50 @@ const COMMON: [&str; 11] = [
 ];
 
 impl Request {
-    /// Reads the parameters.
+    /// Counts the parameters, makes sure that they are text, and takes out those of the signature.
     ///
     /// # Errors
-    /// Another path than `/`, or text that is not UTF-8.
+    /// Another path than `/`, text that is not UTF-8, or too many parameters.
     pub fn read(http: &HttpRequest) -> Result<Self, ApiError> {
         if http.path != "/" {
             return Err(ApiError::unknown_action());
         }
-        let query = pairs(http.query.as_bytes(), "query string")?;
-        let mut all = query.clone();
-        let kind = http.header("content-type").unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        if kind.is_empty() || kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-            all.extend(pairs(&http.body, "form body")?);
+        let mut common = [const { None }; COMMON.len()];
+        let (mut count, mut name, mut value) = (0, Vec::new(), Vec::new());
+        for (octets, what) in [(http.query.as_bytes(), QUERY), (http.form(), FORM)] {
+            for pair in split(octets) {
+                count += 1;
+                if count > MAX_PAIRS {
+                    let message = format!("The request has more than {MAX_PAIRS} parameters.");
+                    return Err(ApiError::new("TooManyParameters", message));
+                }
+                decode(pair.0, &mut name);
+                decode(pair.1, &mut value);
+                let (Ok(name), Ok(value)) = (std::str::from_utf8(&name), std::str::from_utf8(&value)) else {
+                    return Err(not_utf8(what));
+                };
+                if let Some(at) = COMMON.iter().position(|known| *known == name) {
+                    common[at] = Some(value.to_string());
+                }
+            }
         }
-        let is_acs3 = match http.header("authorization") {
-            Some(authorization) => authorization.starts_with("ACS3-") || !all.contains_key("Signature"),
-            None => http.header("x-acs-action").is_some() && !all.contains_key("Signature"),
+        let mut request = Self { format: Format::Xml, common, is_acs3: false };
+        let has_signature = request.common("Signature").is_some();
+        request.is_acs3 = match http.header("authorization") {
+            Some(authorization) => authorization.starts_with("ACS3-") || !has_signature,
+            None => http.header("x-acs-action").is_some() && !has_signature,
         };
-        let asks_for_json = all.get("Format").is_some_and(|format| format.eq_ignore_ascii_case("json"));
-        let format = if is_acs3 || asks_for_json { Format::Json } else { Format::Xml };
-        Ok(Self { format, all, query, is_acs3 })
+        let asks_for_json =
+            request.common("Format").is_some_and(|format| format.eq_ignore_ascii_case("json"));
+        if request.is_acs3 || asks_for_json {
+            request.format = Format::Json;
+        }
+        Ok(request)
+    }
+
+    /// The value of a parameter of [`COMMON`].
+    fn common(&self, name: &str) -> Option<&str> {
+        COMMON.iter().position(|known| *known == name).and_then(|at| self.common[at].as_deref())
     }
 
     /// What it says of its signature.
@@ -123,16 +171,34 @@ impl Request {
         if self.is_acs3 { self.acs3(http) } else { self.v1() }
     }
 
+    /// The parameters for the action.
+    ///
+    /// # Errors
+    /// Text that is not UTF-8, which [`Request::read`] finds before.
+    pub fn params(&self, http: &HttpRequest) -> Result<Params, ApiError> {
+        let (_, all) = all_pairs(http)?;
+        Ok(all.into_iter().filter(|(name, _)| !COMMON.contains(&name.as_str())).collect())
+    }
+
     /// Settles whether the claim is true, for the secret of its key.
     ///
     /// # Errors
     /// `SignatureDoesNotMatch`, with the text that was to be signed behind the only colon: clients compare it with
     /// their own.
     pub fn verify(&self, claim: &Claim, http: &HttpRequest, secret: &str) -> Result<(), ApiError> {
-        let text = self.string_to_sign(claim, http);
+        let digest = http.header(DIGEST).filter(|_| claim.scheme == Scheme::Acs3);
+        if http.body_follows && (digest.is_none() || claim.scheme != Scheme::Acs3) {
+            return Err(incomplete(&format!("a long body needs {DIGEST}, and a signature over it")));
+        }
+        let real = match (&digest, claim.scheme) {
+            (Some(digest), Scheme::Acs3) if http.body_follows => digest.to_ascii_lowercase(),
+            (_, Scheme::Acs3) => sign::sha256_hex(&http.body),
+            (_, Scheme::V1) => String::new(),
+        };
+        let (query, all) = all_pairs(http)?;
+        let text = string_to_sign(claim, http, &query, &all, &real);
         // The text is made of the body that came. What a header says of it must be true as well.
-        let digest = http.header("x-acs-content-sha256").filter(|_| claim.scheme == Scheme::Acs3);
-        let is_true = digest.is_none_or(|digest| digest.eq_ignore_ascii_case(&sign::sha256_hex(&http.body)));
+        let is_true = digest.is_none_or(|digest| digest.eq_ignore_ascii_case(&real));
         if is_true && claim.scheme.verify(secret, &text, &claim.signature) {
             return Ok(());
         }
@@ -140,30 +206,6 @@ impl Request {
             "Specified signature is not matched with our calculation. server string to sign is:{text}"
         );
         Err(ApiError::new("SignatureDoesNotMatch", message))
-    }
-
-    /// The text whose signature the claim's must be.
-    fn string_to_sign(&self, claim: &Claim, http: &HttpRequest) -> String {
-        match claim.scheme {
-            Scheme::V1 => {
-                let signed = self.all.iter().filter(|(name, _)| *name != "Signature");
-                sign::v1_string_to_sign(&http.method, signed)
-            }
-            Scheme::Acs3 => {
-                let headers = claim.signed_headers.iter();
-                let headers: Vec<_> =
-                    headers.map(|name| (name.as_str(), http.header(name).unwrap_or_default())).collect();
-                sign::acs3_string_to_sign(&http.method, &http.path, &self.query, &headers, &http.body)
-            }
-        }
-    }
-
-    /// The parameters for the action.
-    pub fn into_params(mut self) -> Params {
-        for name in COMMON {
-            self.all.remove(name);
-        }
-        self.all.into_iter().collect()
     }
 
     /// The claim of a request signed in headers.
@@ -183,6 +225,11 @@ impl Request {
         let part_of = |name| part(name).ok_or_else(|| incomplete(&format!("Authorization has no {name}")));
         let (key, signature) = (part_of("Credential")?, part_of("Signature")?);
         let signed_headers: Vec<String> = part_of("SignedHeaders")?.split(';').map(str::to_string).collect();
+        // Else a short list that names a long header again and again would make a long text of a short request.
+        let distinct: BTreeSet<&String> = signed_headers.iter().collect();
+        if signed_headers.len() > MAX_SIGNED_HEADERS || distinct.len() < signed_headers.len() {
+            return Err(incomplete("SignedHeaders names a header twice, or too many"));
+        }
         let header = |name: &str| {
             let value = http.header(name).filter(|value| !value.is_empty());
             let value = value.ok_or_else(|| ApiError::missing(name))?;
@@ -192,12 +239,12 @@ impl Request {
                 false => Err(incomplete(&format!("SignedHeaders does not have {name}"))),
             }
         };
-        let parameter_or = |parameter: &str, name: &str| match self.all.get(parameter) {
-            Some(value) if !value.is_empty() => Ok(value.clone()),
+        let parameter_or = |parameter: &str, name: &str| match self.common(parameter) {
+            Some(value) if !value.is_empty() => Ok(value.to_string()),
             _ => header(name),
         };
         // The kind of body decides whether it has parameters, so it must not be changed on the way.
-        if !http.body.is_empty() && http.header("content-type").is_some() {
+        if (http.body_follows || !http.body.is_empty()) && http.header("content-type").is_some() {
             header("content-type")?;
         }
         Ok(Claim {
@@ -214,7 +261,7 @@ impl Request {
 
     /// The claim of a request signed in parameters.
     fn v1(&self) -> Result<Claim, ApiError> {
-        let text = |name: &str| self.all.get(name).filter(|value| !value.is_empty()).cloned();
+        let text = |name: &str| self.common(name).filter(|value| !value.is_empty()).map(str::to_string);
         let required = |name: &str| text(name).ok_or_else(|| ApiError::missing(name));
         let (action, version, key) = (required("Action")?, required("Version")?, required("AccessKeyId")?);
         let (timestamp, nonce) = (required("Timestamp")?, required("SignatureNonce")?);
@@ -236,6 +283,38 @@ impl Request {
     }
 }
 
+/// Parameters by their names.
+type Pairs = BTreeMap<String, String>;
+
+/// The header with the digest of the body.
+pub const DIGEST: &str = "x-acs-content-sha256";
+
+/// Where parameters are, for messages.
+const QUERY: &str = "query string";
+const FORM: &str = "form body";
+
+/// The text whose signature the claim's must be.
+fn string_to_sign(
+    claim: &Claim,
+    http: &HttpRequest,
+    query: &BTreeMap<String, String>,
+    all: &BTreeMap<String, String>,
+    digest: &str,
+) -> String {
+    match claim.scheme {
+        Scheme::V1 => {
+            let signed = all.iter().filter(|(name, _)| *name != "Signature");
+            sign::v1_string_to_sign(&http.method, signed)
+        }
+        Scheme::Acs3 => {
+            let headers = claim.signed_headers.iter();
+            let headers: Vec<_> =
+                headers.map(|name| (name.as_str(), http.header(name).unwrap_or_default())).collect();
+            sign::acs3_string_to_sign(&http.method, &http.path, query, &headers, digest)
+        }
+    }
+}
+
 /// A signature that is not whole.
 fn incomplete(what: &str) -> ApiError {
     let message = format!("The request signature does not conform to Aliyun standards: {what}.");
@@ -251,23 +330,37 @@ fn unsupported(what: &str) -> ApiError {
 }
 
 /// The names and values of a query string or a form. Blanks are kept, of a name that comes twice the later counts.
-fn pairs(bytes: &[u8], what: &str) -> Result<BTreeMap<String, String>, ApiError> {
-    let text = |bytes: &[u8]| {
-        String::from_utf8(decoded(bytes))
-            .map_err(|_| ApiError::new("InvalidParameter", format!("The {what} is not UTF-8.")))
+fn pairs(octets: &[u8], what: &str) -> Result<BTreeMap<String, String>, ApiError> {
+    let text = |octets: &[u8]| {
+        let mut out = Vec::new();
+        decode(octets, &mut out);
+        String::from_utf8(out).map_err(|_| not_utf8(what))
     };
-    let pairs = bytes.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty());
-    let pair = |pair: &[u8]| {
-        let end = pair.iter().position(|&byte| byte == b'=').unwrap_or(pair.len());
-        Ok((text(&pair[..end])?, text(pair.get(end + 1..).unwrap_or_default())?))
-    };
-    pairs.map(pair).collect()
+    split(octets).map(|(name, value)| Ok((text(name)?, text(value)?))).collect()
 }
 
-/// The octets that percent-encoded text stands for; `+` is a blank. What is no escape stands for itself.
-fn decoded(text: &[u8]) -> Vec<u8> {
+/// The parameters of the query, and those of query and form; where both have one, the form's.
+fn all_pairs(http: &HttpRequest) -> Result<(Pairs, Pairs), ApiError> {
+    let query = pairs(http.query.as_bytes(), QUERY)?;
+    let mut all = query.clone();
+    all.extend(pairs(http.form(), FORM)?);
+    Ok((query, all))
+}
+
+/// Names and values as they came.
+fn split(octets: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let pairs = octets.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| {
+        let end = pair.iter().position(|&byte| byte == b'=').unwrap_or(pair.len());
+        (&pair[..end], pair.get(end + 1..).unwrap_or_default())
+    })
+}
+
+/// Writes the octets that percent-encoded text stands for; `+` is a blank. What is no escape stands for itself.
+fn decode(text: &[u8], out: &mut Vec<u8>) {
     let digit = |at: usize| text.get(at).and_then(|&byte| char::from(byte).to_digit(16));
-    let (mut out, mut at) = (Vec::with_capacity(text.len()), 0);
+    out.clear();
+    let mut at = 0;
     while let Some(&byte) = text.get(at) {
         match (byte, digit(at + 1), digit(at + 2)) {
             (b'%', Some(high), Some(low)) => {
@@ -279,7 +372,11 @@ fn decoded(text: &[u8]) -> Vec<u8> {
         }
         at += 1;
     }
-    out
+}
+
+/// Text that cannot be read.
+fn not_utf8(what: &str) -> ApiError {
+    ApiError::new("InvalidParameter", format!("The {what} is not UTF-8."))
 }
 
 #[cfg(test)]

@@ -17,12 +17,14 @@ fn http(text: &str) -> HttpRequest {
             .map(|(name, value)| (name.into(), value.into()))
             .collect(),
         body: body.into(),
+        ..HttpRequest::default()
     }
 }
 
 /// The parameters of a request, as `name=value` in order.
 fn params(text: &str) -> Vec<String> {
-    let params = Request::read(&http(text)).unwrap().into_params();
+    let http = http(text);
+    let params = Request::read(&http).unwrap().params(&http).unwrap();
     params.iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
@@ -159,7 +161,45 @@ fn a_digest_must_be_that_of_the_body() {
     let http = http(&text);
     let request = Request::read(&http).unwrap();
     let mut claim = request.claim(&http).unwrap();
-    claim.signature = claim.scheme.sign("secret", &request.string_to_sign(&claim, &http));
+    let (query, _) = all_pairs(&http).unwrap();
+    let text = string_to_sign(&claim, &http, &query, &query, &sign::sha256_hex(&http.body));
+    claim.signature = claim.scheme.sign("secret", &text);
     let error = request.verify(&claim, &http, "secret").unwrap_err();
     assert_eq!(error.code, "SignatureDoesNotMatch");
+}
+
+#[test]
+fn parameters_are_counted() {
+    let many = |count: usize| format!("POST /?A=1\n\n{}", "a&".repeat(count));
+    assert!(Request::read(&http(&many(MAX_PAIRS - 1))).is_ok());
+    let error = Request::read(&http(&many(MAX_PAIRS))).unwrap_err();
+    assert_eq!((error.status, &*error.code), (400, "TooManyParameters"));
+    assert!(Request::read(&http(&many(3_400_000))).is_err());
+}
+
+#[test]
+fn a_body_that_follows_is_signed_by_its_digest() {
+    let text = ACS3
+        .replace("authorization", "x-acs-content-sha256: 00ff\ncontent-type: application/json\nauthorization")
+        .replace("SignedHeaders=", "SignedHeaders=content-type;x-acs-content-sha256;");
+    let mut http = HttpRequest { body_follows: true, ..http(&text) };
+    let request = Request::read(&http).unwrap();
+    let mut claim = request.claim(&http).unwrap();
+    let (query, _) = all_pairs(&http).unwrap();
+    claim.signature = claim.scheme.sign("secret", &string_to_sign(&claim, &http, &query, &query, "00ff"));
+    assert!(http.has_document());
+    assert_eq!(request.verify(&claim, &http, "secret"), Ok(()));
+    assert_eq!(request.verify(&claim, &http, "other").unwrap_err().code, "SignatureDoesNotMatch");
+    http.headers.retain(|(name, _)| name != DIGEST);
+    assert_eq!(request.verify(&claim, &http, "secret").unwrap_err().code, "IncompleteSignature");
+}
+
+#[test]
+fn a_header_is_signed_once() {
+    for names in ["x-acs-date;".repeat(2), "a;".repeat(2), (0..200).map(|at| format!("h{at};")).collect()] {
+        assert_eq!(
+            refusal(&ACS3.replace("x-acs-date;", &format!("x-acs-date;{names}"))),
+            "IncompleteSignature"
+        );
+    }
 }

@@ -56,21 +56,20 @@ pub fn v1_string_to_sign<'p>(
     format!("{method}&%2F&{}", percent_encoded(&canonical_query(params)))
 }
 
-/// What ACS3 signs. The headers are those of `SignedHeaders`, in its order; the digest is that of the real body,
-/// whatever a header says of it.
+/// What ACS3 signs. The headers are those of `SignedHeaders`, in its order; the digest is the SHA-256 of the body.
 pub fn acs3_string_to_sign(
     method: &str,
     path: &str,
     query: &BTreeMap<String, String>,
     headers: &[(&str, String)],
-    body: &[u8],
+    digest: &str,
 ) -> String {
     let mut request = format!("{method}\n{path}\n{}\n", canonical_query(query));
     for (name, value) in headers {
         let _ = writeln!(request, "{name}:{}", value.trim());
     }
     let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
-    let _ = write!(request, "\n{}\n{}", names.join(";"), sha256_hex(body));
+    let _ = write!(request, "\n{}\n{}", names.join(";"), digest);
     format!("{ACS3}\n{}", sha256_hex(request.as_bytes()))
 }
 

@@ -64,12 +64,34 @@ pub fn acs3(order: &Order, place: Place, key: &AccessKey, host: &str) -> HttpReq
     let mut http = placed(place, host);
     let params = map(order.params);
     fill(&mut http, place, &params);
+    let query = if place == Place::Form { BTreeMap::new() } else { params };
+    signed_by_acs3(http, &query, order, key)
+}
+
+/// A request with a JSON document as its body and the parameters in the query, signed by ACS3-HMAC-SHA256.
+pub fn acs3_document(order: &Order, document: String, key: &AccessKey, host: &str) -> HttpRequest {
+    let mut http = placed(Place::PostQuery, host);
+    http.headers.push(("content-type".into(), "application/json".into()));
+    let params = map(order.params);
+    fill(&mut http, Place::PostQuery, &params);
+    http.body = document.into_bytes();
+    signed_by_acs3(http, &params, order, key)
+}
+
+/// Adds the headers of ACS3 with the signature.
+fn signed_by_acs3(
+    mut http: HttpRequest,
+    query: &BTreeMap<String, String>,
+    order: &Order,
+    key: &AccessKey,
+) -> HttpRequest {
+    let digest = sign::sha256_hex(&http.body);
     for (name, value) in [
         ("x-acs-action", order.action),
         ("x-acs-version", order.version),
         ("x-acs-date", &timestamp::format(order.now)),
         ("x-acs-signature-nonce", order.nonce),
-        ("x-acs-content-sha256", &sign::sha256_hex(&http.body)),
+        ("x-acs-content-sha256", &digest),
     ] {
         http.headers.push((name.into(), value.into()));
     }
@@ -79,8 +101,7 @@ pub fn acs3(order: &Order, place: Place, key: &AccessKey, host: &str) -> HttpReq
         .iter()
         .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value).into_owned()))
         .collect();
-    let query = if place == Place::Form { BTreeMap::new() } else { params };
-    let text = sign::acs3_string_to_sign(&http.method, &http.path, &query, &headers, &http.body);
+    let text = sign::acs3_string_to_sign(&http.method, &http.path, query, &headers, &digest);
     let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
     let authorization = format!(
         "{} Credential={},SignedHeaders={},Signature={}",

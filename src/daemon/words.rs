@@ -110,6 +110,8 @@ impl Daemon {
         let (new, old) = (&config.server, &self.config.server);
         let listens =
             |control: &Option<config::Control>| control.as_ref().map(|control| control.listen.clone());
+        let names =
+            |control: &Option<config::Control>| control.as_ref().map(|control| control.server_names.clone());
         let reading = |control: &Option<config::Control>| control.as_ref().map(|control| control.reading);
         let changed = [
             ("server.listen", new.listen != old.listen),
@@ -129,6 +131,7 @@ impl Daemon {
             ("ops", config.ops != self.config.ops),
             ("log", config.log != self.config.log),
             ("control.listen", listens(&config.control) != listens(&self.config.control)),
+            ("control.server_names", names(&config.control) != names(&self.config.control)),
             (
                 "control.wildcards or control.on_missing_type",
                 reading(&config.control) != reading(&self.config.control),

@@ -43,13 +43,14 @@ impl Service for Apis {
 /// The address cannot be had.
 pub async fn serve(
     gateway: &Arc<Gateway<Apis>>,
+    limits: &http::Limits,
     address: SocketAddr,
     tls: Option<Arc<ServerConfig>>,
     tasks: &mut JoinSet<()>,
 ) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
-    let (gateway, limits) = (gateway.clone(), http::Limits::default());
+    let (gateway, limits) = (gateway.clone(), limits.clone());
     match tls {
         None => tasks.spawn(http::serve(listener, gateway, limits, http::plain)),
         Some(tls) => {

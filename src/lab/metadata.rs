@@ -3,7 +3,11 @@
 //! The plain mode answers any GET, as old images expect. A token (`PUT /latest/api/token`) is always to be had;
 //! in the hardened mode nothing is answered without one.
 
+use crate::control::http::Connections;
 use crate::host::metadata::SERVICE;
+use crate::http::browser::{self, ServerNames};
+use crate::http::stream::{Stream, Waiting};
+use crate::state::octets::{Kind, OF_CONNECTION, Octets};
 use data_encoding::BASE64URL_NOPAD;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -31,6 +35,12 @@ const LONGEST_LIFE: u64 = 21_600;
 
 /// Tokens that are remembered; more are not given out at a time.
 const MOST_TOKENS: usize = 1000;
+
+/// Connections at a time; the one that was idle for longest makes room.
+const CONNECTIONS: usize = 64;
+
+/// Octets of a request's head.
+const HEAD: usize = 16 << 10;
 
 /// A client that does not send its request within this is cut off.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -164,16 +174,26 @@ pub async fn serve(
     let listener = TcpListener::bind(address.unwrap_or(SERVICE)).await?;
     let address = listener.local_addr()?;
     let metadata = Arc::new(metadata);
+    let (connections, octets) = (Connections::new(CONNECTIONS), Octets::default());
     tasks.spawn(async move {
         loop {
-            let Ok((stream, _)) = listener.accept().await else { continue };
+            let Ok((stream, _)) = listener.accept().await else {
+                tokio::time::sleep(Duration::from_millis(100)).await; // out of descriptors, or the like
+                continue;
+            };
+            let Some(place) = connections.admit() else { continue }; // closed by being dropped
+            let waiting = Waiting::new(&octets, Kind::Operations, OF_CONNECTION);
             let metadata = metadata.clone();
             tokio::spawn(async move {
                 let service = service_fn(|request: Request<Incoming>| {
                     let metadata = metadata.clone();
                     async move {
                         let (path, headers) = (request.uri().path(), request.headers());
-                        let (status, text) = metadata.answer(request.method(), path, headers, Instant::now());
+                        let (status, text) =
+                            match browser::check(headers, request.uri(), &ServerNames::default()) {
+                                Ok(()) => metadata.answer(request.method(), path, headers, Instant::now()),
+                                Err(why) => (StatusCode::FORBIDDEN, format!("{why}\n")),
+                            };
                         let mut response = Response::new(Full::new(Bytes::from(text)));
                         *response.status_mut() = status;
                         let plain = hyper::header::HeaderValue::from_static("text/plain");
@@ -182,8 +202,12 @@ pub async fn serve(
                     }
                 });
                 let mut http = hyper::server::conn::http1::Builder::new();
-                http.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-                let _ = http.serve_connection(TokioIo::new(stream), service).await; // its client is gone
+                http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(HEAD);
+                let connection = http.serve_connection(TokioIo::new(Stream::new(stream, waiting)), service);
+                tokio::select! {
+                    _ = connection => {} // how it ended is its client's affair
+                    () = place.taken() => {}
+                }
             });
         }
     });

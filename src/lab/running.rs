@@ -8,9 +8,10 @@ use crate::account::{Account, Dirty};
 use crate::config::ControlSocket;
 use crate::config::{Config, Host, Servers};
 use crate::control::pvtz::{Keeping, Ledger, PrivateZone};
-use crate::control::{AccessKey, Gateway, Keys};
+use crate::control::{AccessKey, Gateway, Keys, http};
 use crate::daemon::{Daemon, Settings};
 use crate::engine::catalog::Vpc;
+use crate::http::browser::ServerNames;
 use crate::ops::notify::Supervisor;
 use crate::ops::station;
 use crate::serve::listen::{self, BindError};
@@ -123,8 +124,10 @@ impl Lab {
             .map_err(place("--world", places.world))?;
         config.upstream.servers = Servers::Listed(vec![places.world.into()]);
         config.server.listen = vec![places.dns];
-        // The API is ours, with our key; of its section only the hosts count.
-        let hosts = config.control.take().map(|control| control.hosts).unwrap_or_default();
+        // The API is ours, with our key; of its section only the hosts and the names count.
+        let control = config.control.take();
+        let (hosts, names) = control.map(|control| (control.hosts, control.server_names)).unwrap_or_default();
+        let names = ServerNames::new(names).with_host_name().with_api_names();
 
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let listener = listen::bind(places.dns, threads).map_err(LabError::Dns)?;
@@ -147,14 +150,17 @@ impl Lab {
         let ledger = ledger(&daemon, hosts, store)?;
         let apis = Apis { private_zone: PrivateZone::new(ledger), stub: Stub };
         let gateway = Arc::new(Gateway::new(Arc::new(apis), Keys::from_iter([key.clone()])));
+        let octets = daemon.publisher().live().octets.clone();
+        let limits = http::Limits { octets, server_names: Arc::new(names), ..http::Limits::default() };
         let https = Some(authority.tls.clone());
         for (option, address, tls) in [
             ("--api", &mut places.api, None),
             ("--http", &mut places.http, None),
             ("--https", &mut places.https, https),
         ] {
-            *address =
-                apis::serve(&gateway, *address, tls, &mut tasks).await.map_err(place(option, *address))?;
+            *address = apis::serve(&gateway, &limits, *address, tls, &mut tasks)
+                .await
+                .map_err(place(option, *address))?;
         }
         Ok(Self { places, authority, key, _daemon: daemon, _tasks: tasks })
     }

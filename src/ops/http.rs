@@ -7,7 +7,10 @@
 
 use super::exposition::CONTENT_TYPE;
 use super::{Subject, metrics, probe};
-use crate::control::http::Connections;
+use crate::control::http::{Connections, Place};
+use crate::http::browser::{self, ServerNames};
+use crate::http::stream::{Stream, Waiting};
+use crate::state::octets::{Kind, OF_CONNECTION};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
@@ -30,8 +33,8 @@ const HEAD: usize = 16 << 10;
 /// How long a connection may be silent, and a request's head may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Accepts connections until it is dropped.
-pub async fn serve(listener: TcpListener, subject: Arc<Subject>) {
+/// Accepts connections until it is dropped. Requests may name the hosts in `served`.
+pub async fn serve(listener: TcpListener, subject: Arc<Subject>, served: Arc<ServerNames>) {
     let connections = Connections::new(CONNECTIONS);
     let mut tasks = JoinSet::new();
     loop {
@@ -49,25 +52,37 @@ pub async fn serve(listener: TcpListener, subject: Arc<Subject>) {
             }
         };
         let Some(place) = connections.admit() else { continue }; // closed by being dropped
-        let subject = subject.clone();
+        let (subject, served) = (subject.clone(), served.clone());
         tasks.spawn(async move {
             let place = Arc::new(place);
-            let busy = place.clone();
+            let waiting = Waiting::new(&subject.live.octets, Kind::Operations, OF_CONNECTION);
+            let exchange = Exchange { subject, served, place: place.clone(), waiting: waiting.clone() };
             tokio::select! {
-                () = converse(stream, subject, busy) => {}
+                () = converse(stream, exchange) => {}
                 () = place.taken() => {}
+                () = waiting.account().ended() => {}
             }
         });
     }
 }
 
+/// What a connection's requests are answered with.
+#[derive(Clone)]
+struct Exchange {
+    subject: Arc<Subject>,
+    served: Arc<ServerNames>,
+    place: Arc<Place>,
+    waiting: Arc<Waiting>,
+}
+
 /// Serves one connection to its end; how that was is its client's affair.
-async fn converse(stream: TcpStream, subject: Arc<Subject>, place: Arc<crate::control::http::Place>) {
+async fn converse(stream: TcpStream, exchange: Exchange) {
+    let stream = Stream::new(stream, exchange.waiting.clone());
     let respond = service_fn(|request: Request<Incoming>| {
-        let (subject, place) = (subject.clone(), place.clone());
+        let exchange = exchange.clone();
         async move {
-            let _busy = place.busy();
-            Ok::<_, Infallible>(respond(&request, &subject).await)
+            let _busy = exchange.place.busy();
+            Ok::<_, Infallible>(exchange.respond(&request).await)
         }
     });
     let _ = http1::Builder::new()
@@ -78,29 +93,39 @@ async fn converse(stream: TcpStream, subject: Arc<Subject>, place: Arc<crate::co
         .await;
 }
 
-/// The response to one request. A body, if there is one, is not read: hyper ends the connection then.
-async fn respond(request: &Request<Incoming>, subject: &Subject) -> Response<Full<Bytes>> {
-    let path = request.uri().path();
-    if !["/metrics", "/health", "/ready"].contains(&path) {
-        return text(StatusCode::NOT_FOUND, "not here: there are /metrics, /health and /ready\n");
-    }
-    if ![Method::GET, Method::HEAD].contains(request.method()) {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
-    }
-    match path {
-        "/metrics" => {
-            let mut response = text(StatusCode::OK, metrics::render(subject));
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
-            response
+impl Exchange {
+    /// The response to one request. A body, if there is one, is not read: hyper ends the connection then.
+    async fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if let Err(why) = browser::check(request.headers(), request.uri(), &self.served) {
+            return text(StatusCode::FORBIDDEN, format!("{why}\n"));
         }
-        "/ready" if subject.condition.is_ready() => text(StatusCode::OK, "ready\n"),
-        "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
-        _ => match health(subject).await {
-            Ok(()) => text(StatusCode::OK, "ok\n"),
-            Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
-        },
+        let path = request.uri().path();
+        if !["/metrics", "/health", "/ready"].contains(&path) {
+            return text(StatusCode::NOT_FOUND, "not here: there are /metrics, /health and /ready\n");
+        }
+        if ![Method::GET, Method::HEAD].contains(request.method()) {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        let subject = &self.subject;
+        match path {
+            "/metrics" => {
+                // Before the page is made: else as many would be there as connections.
+                let mut room = self.waiting.account().reserve(OF_CONNECTION).await;
+                let page = metrics::render(subject).into_bytes();
+                room.shrink_to(page.len());
+                let mut response = text(StatusCode::OK, Waiting::answer(page, room));
+                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+                response
+            }
+            "/ready" if subject.condition.is_ready() => text(StatusCode::OK, "ready\n"),
+            "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            _ => match health(subject).await {
+                Ok(()) => text(StatusCode::OK, "ok\n"),
+                Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+            },
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use super::querylog::QueryLog;
 use super::socket::{self, Bound, Reload};
 use super::{Subject, http};
 use crate::config::{self, ControlSocket, QueryLog as Form};
+use crate::http::browser::ServerNames;
 use crate::state::Live;
 use crate::state::watch::Watcher;
 use std::fmt;
@@ -19,6 +20,7 @@ use tokio::sync::mpsc;
 #[derive(Debug)]
 pub struct Prepared {
     listeners: Vec<TcpListener>,
+    server_names: Arc<ServerNames>,
     watchers: Vec<Box<dyn Watcher>>,
     socket: ControlSocket,
 }
@@ -78,7 +80,8 @@ impl Prepared {
             let identity = log.identity.clone().unwrap_or_else(host_name);
             watchers.push(Box::new(Dnstap::start(socket, &identity).map_err(PrepareError::Thread)?));
         }
-        Ok(Self { listeners, watchers, socket: ops.socket.clone() })
+        let server_names = Arc::new(ServerNames::new(&ops.server_names).with_host_name());
+        Ok(Self { listeners, server_names, watchers, socket: ops.socket.clone() })
     }
 
     /// Begins. Must be called within a tokio runtime.
@@ -91,7 +94,7 @@ impl Prepared {
         for listener in self.listeners {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             addresses.push(listener.local_addr()?);
-            tokio::spawn(http::serve(listener, subject.clone()));
+            tokio::spawn(http::serve(listener, subject.clone(), self.server_names.clone()));
         }
         let bound = match &self.socket {
             ControlSocket::Off => None,

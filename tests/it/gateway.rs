@@ -3,11 +3,13 @@
 use crate::eventually;
 use pvtzd::control::client::{CallError, Client};
 use pvtzd::control::http::{self, Connections, Limits};
+use pvtzd::control::signer::{self, Order};
 use pvtzd::control::{AccessKey, Answer, ApiError, Call, Gateway, Keys, Params, Service};
+use pvtzd::state::octets::{Kind, Octets};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
@@ -122,7 +124,7 @@ fn our_own_client_is_answered() {
     };
     assert_eq!(refused("lab-secret", "Refuse"), (400, "Zone.NotExists".into()));
     assert_eq!(refused("wrong", "AddZone"), (400, "SignatureDoesNotMatch".into()));
-    let long: Params = [("A", "x".repeat(1 << 20))].into_iter().collect();
+    let long: Params = [("A", "x".repeat(256 << 10))].into_iter().collect();
     match server.call("lab-secret", "AddZone", &long) {
         Err(CallError::Refused(error, _)) => assert_eq!(error.status, 413),
         other => panic!("{other:?}"),
@@ -152,7 +154,7 @@ fn a_connection_serves_one_request_after_the_other() {
     let server = Server::start();
     let mut stream = server.connect();
     for _ in 0..3 {
-        stream.write_all(b"GET /?Format=JSON HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        stream.write_all(b"GET /?Format=JSON HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -164,7 +166,7 @@ fn a_connection_serves_one_request_after_the_other() {
         let mut body = vec![0; length.parse().unwrap()];
         stream.read_exact(&mut body).unwrap();
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!((&body["Code"], &body["HostId"]), (&"MissingAction".into(), &"x".into()));
+        assert_eq!((&body["Code"], &body["HostId"]), (&"MissingAction".into(), &"localhost".into()));
     }
 }
 
@@ -172,7 +174,7 @@ fn a_connection_serves_one_request_after_the_other() {
 fn other_methods_are_refused() {
     let server = Server::start();
     for method in ["PUT", "DELETE", "OPTIONS", "PATCH"] {
-        let response = server.exchange(format!("{method} / HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+        let response = server.exchange(format!("{method} / HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
         assert_refused(&response, 405, "InvalidHttpMethod");
         assert!(response.contains("allow: GET, POST\r\n"), "{response}");
         assert!(!response.to_ascii_lowercase().contains("access-control"), "{response}");
@@ -182,7 +184,7 @@ fn other_methods_are_refused() {
 #[test]
 fn text_that_is_not_utf_8_is_refused() {
     let server = Server::start();
-    let head = "HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+    let head = "HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
     let response = server.exchange(format!("GET /?ZoneName=%FF {head}\r\n").as_bytes());
     assert_refused(&response, 400, "InvalidParameter");
     let raw = [format!("POST / {head}Content-Length: 4\r\n\r\nA=").as_bytes(), &[0xff, 0xfe]].concat();
@@ -194,33 +196,181 @@ fn text_that_is_not_utf_8_is_refused() {
 fn a_body_that_is_too_long_is_refused_and_not_kept() {
     let server = Server::start();
     let body = vec![b'a'; 10 << 20];
-    let head = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
     let response = server.exchange(&[head.as_bytes(), &body].concat());
     assert_refused(&response, 413, "RequestEntityTooLarge");
     // in pieces, so that nobody knows before how long it will be
     let piece = [b"10000\r\n".as_slice(), &[b'a'; 0x10000], b"\r\n"].concat();
-    let head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let head = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
     let response = server.exchange(&[head.as_slice(), &piece.repeat(160), b"0\r\n\r\n"].concat());
     assert_refused(&response, 413, "RequestEntityTooLarge");
     // announced, with nothing sent before it is asked for
-    let head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10485760\r\nExpect: 100-continue\r\n\r\n";
+    let head =
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10485760\r\nExpect: 100-continue\r\n\r\n";
     assert_refused(&server.exchange(head), 413, "RequestEntityTooLarge");
     server.assert_alive();
 }
 
+/// A signed request with a document as its body, as octets: head and body.
+fn signed_document(secret: &str, nonce: &str, document: &str) -> (String, Vec<u8>) {
+    let params: Params = [("Mode", "MERGE")].into_iter().collect();
+    let order = Order {
+        action: "PvtzdImport",
+        version: "2018-01-01",
+        params: &params,
+        now: SystemTime::now(),
+        nonce,
+    };
+    let http =
+        signer::acs3_document(&order, document.into(), &AccessKey::new("LTAI-lab", secret), "localhost");
+    let mut head = format!("POST /?{} HTTP/1.1\r\nconnection: close\r\n", http.query);
+    for (name, value) in &http.headers {
+        head += &format!("{name}: {}\r\n", String::from_utf8_lossy(value));
+    }
+    (head, http.body)
+}
+
+/// The head and the body as a request, with the body's length or in chunks.
+fn request(head: &str, body: &[u8], chunked: bool) -> Vec<u8> {
+    match chunked {
+        false => [format!("{head}content-length: {}\r\n\r\n", body.len()).as_bytes(), body].concat(),
+        true => {
+            let chunk = |part: &[u8]| [format!("{:x}\r\n", part.len()).as_bytes(), part, b"\r\n"].concat();
+            let chunks: Vec<u8> = body.chunks(50_000).flat_map(chunk).collect();
+            [format!("{head}transfer-encoding: chunked\r\n\r\n").as_bytes(), &chunks, b"0\r\n\r\n"].concat()
+        }
+    }
+}
+
 #[test]
-fn long_bodies_wait_for_their_turn_and_others_do_not() {
+fn a_long_body_is_a_document_that_was_signed() {
+    let server = Server::start();
     let value = "a".repeat(300 << 10);
     let long: Params = [("ZoneName", value.as_str())].into_iter().collect();
-    let answer = Server::start().call("lab-secret", "AddZone", &long).unwrap();
-    assert_eq!(answer["ZoneName"], value);
-    // all turns are taken
-    let long_bodies = Arc::new(Semaphore::new(0));
-    let server = Server::with(Limits { long_bodies, body: Duration::from_millis(100), ..Limits::default() });
-    let head = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", value.len());
-    let response = server.exchange(&[head.as_bytes(), value.as_bytes()].concat());
-    assert_refused(&response, 408, "RequestTimeout");
+    match server.call("lab-secret", "AddZone", &long) {
+        Err(CallError::Refused(error, _)) => {
+            assert_eq!((error.status, &*error.code), (413, "RequestEntityTooLarge"))
+        }
+        other => panic!("a form: {other:?}"),
+    }
+    let document = format!("{{\"Remark\": \"{value}\"}}");
+    for (at, chunked) in [false, true].into_iter().enumerate() {
+        let (head, body) = signed_document("lab-secret", &format!("good-{at}"), &document);
+        let response = server.exchange(&request(&head, &body, chunked));
+        assert!(response.starts_with("HTTP/1.1 200 ") && response.contains(&value), "{}", response.len());
+        let (head, body) = signed_document("wrong", &format!("wrong-{at}"), &document);
+        let response = server.exchange(&request(&head, &body, chunked));
+        assert_refused(&response, 400, "SignatureDoesNotMatch");
+        let (head, mut body) = signed_document("lab-secret", &format!("other-{at}"), &document);
+        body[20] = b'b';
+        assert_refused(&server.exchange(&request(&head, &body, chunked)), 400, "SignatureDoesNotMatch");
+    }
+    // a signature that is not good is told before the body is sent
+    let (head, _) = signed_document("wrong", "expect", &document);
+    let head = format!("{head}expect: 100-continue\r\ncontent-length: 307211\r\n\r\n");
+    assert_refused(&server.exchange(head.as_bytes()), 400, "SignatureDoesNotMatch");
+    let (head, body) = signed_document("lab-secret", "long", &"a".repeat(2 << 20));
+    for chunked in [false, true] {
+        assert_refused(&server.exchange(&request(&head, &body, chunked)), 413, "RequestEntityTooLarge");
+    }
     server.assert_alive();
+}
+
+#[test]
+fn a_short_document_is_a_parameter() {
+    let server = Server::start();
+    let (head, body) = signed_document("lab-secret", "short", "{}");
+    let response = server.exchange(&request(&head, &body, false));
+    assert!(response.contains(r#""Document":"{}""#) && response.contains(r#""Mode":"MERGE""#), "{response}");
+}
+
+#[test]
+fn long_documents_wait_for_their_turn_and_others_do_not() {
+    let long_bodies = Arc::new(Semaphore::new(0));
+    let server = Server::with(Limits { long_bodies: long_bodies.clone(), ..Limits::default() });
+    let (head, body) = signed_document("lab-secret", "turn", &"a".repeat(300 << 10));
+    let mut waiting = server.connect();
+    waiting.write_all(&request(&head, &body, false)[..100_000]).unwrap();
+    server.assert_alive();
+    long_bodies.add_permits(1);
+    waiting.write_all(&request(&head, &body, false)[100_000..]).unwrap();
+    assert!(until_end(waiting).starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn a_refusal_is_short_whatever_was_sent() {
+    let server = Server::start();
+    let value = "%01".repeat(25_000);
+    let now = pvtzd::control::timestamp::format(SystemTime::now()).replace(':', "%3A");
+    let form = format!(
+        "Action=AddZone&Version=2018-01-01&AccessKeyId=LTAI-lab&Timestamp={now}&SignatureNonce=1&\
+         SignatureMethod=HMAC-SHA1&SignatureVersion=1.0&Signature=AA%3D%3D&Format=JSON&ZoneName={value}"
+    );
+    let head = "POST / HTTP/1.1\r\nHost: localhost\r\nconnection: close\r\n";
+    let response = server.exchange(&request(head, form.as_bytes(), false));
+    assert_refused(&response, 400, "SignatureDoesNotMatch");
+    assert!(response.len() < 8 << 10, "{} octets", response.len());
+    for (name, code, status) in
+        [("SignatureMethod", "InvalidSignatureMethod", 400), ("Timestamp", "InvalidTimeStamp.Format", 400)]
+    {
+        let form = form.replace(&format!("{name}="), &format!("{name}={value}"));
+        let response = server.exchange(&request(head, form.as_bytes(), false));
+        assert_refused(&response, status, code);
+        assert!(response.len() < 32 << 10, "{name}: {} octets", response.len());
+    }
+    let many = "a&".repeat(100_000);
+    assert_refused(&server.exchange(&request(head, many.as_bytes(), false)), 400, "TooManyParameters");
+    server.assert_alive();
+}
+
+#[test]
+fn pages_of_other_sites_are_refused() {
+    let server = Server::start();
+    for (lines, passes) in [
+        ("Host: 127.0.0.1", true),
+        ("Host: localhost:5380", true),
+        ("Host: [::1]:5380", true),
+        ("Host: pvtz.aliyuncs.com", true),
+        ("Host: evil.example", false),
+        ("Host: localhost\r\nOrigin: http://evil.example", false),
+        ("Host: localhost\r\nOrigin: null", false),
+        ("Host: localhost\r\nSec-Fetch-Site: cross-site", false),
+        ("Host: localhost\r\nSec-Fetch-Site: same-site", false),
+        ("Host: localhost\r\nHost: evil.example", false),
+    ] {
+        let response =
+            server.exchange(format!("GET / HTTP/1.1\r\nconnection: close\r\n{lines}\r\n\r\n").as_bytes());
+        match passes {
+            true => assert!(
+                response.starts_with("HTTP/1.1 400 ") && response.contains("MissingAction"),
+                "{lines}: {response}"
+            ),
+            false => assert_refused(&response, 403, "Forbidden.Host"),
+        }
+    }
+}
+
+/// Clients that send long bodies and do not finish, and others that do not read, cost no more than the account.
+#[test]
+fn what_waits_on_all_connections_is_bounded() {
+    let octets = Octets::default();
+    let server = Server::with(Limits { octets: octets.clone(), ..Limits::default() });
+    let head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 260000\r\n\r\n";
+    let body = vec![b'a'; 259_999];
+    let long_head = format!("GET /?{} HTTP/1.1\r\n", "a".repeat(60_000));
+    let mut held = Vec::new();
+    for at in 0..100 {
+        let mut stream = server.connect();
+        stream.set_nonblocking(true).unwrap();
+        let request =
+            if at % 2 == 0 { [head.as_bytes(), &body].concat() } else { long_head.clone().into_bytes() };
+        let _ = stream.write(&request); // as much as goes at once
+        held.push(stream);
+        assert!(octets.waiting(Kind::Api) <= Kind::Api.total() * 3 / 2);
+    }
+    server.assert_alive();
+    drop(held);
+    eventually("the octets to come back", || (octets.waiting(Kind::Api) == 0).then_some(()));
 }
 
 #[test]
@@ -230,9 +380,9 @@ fn slow_senders_are_cut_off() {
     let server = Server::with(limits);
     let begin = Instant::now();
     assert_eq!(until_end(server.connect()), "", "silence");
-    let response = server.exchange(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Le");
+    let response = server.exchange(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Le");
     assert!(!response.contains("200"), "{response}");
-    let response = server.exchange(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc");
+    let response = server.exchange(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc");
     assert_refused(&response, 408, "RequestTimeout");
     assert!(begin.elapsed() < crate::DEADLINE, "by the deadline, not by the test's patience");
     server.assert_alive();
@@ -245,9 +395,9 @@ fn garbage_ends_its_connection_and_nothing_else() {
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(), // TLS
         b"\0\0\0\0\0\0\0\0\0\0\r\n\r\n",
         b"SSH-2.0-OpenSSH_9.6\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost x\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ] {
         let response = server.exchange(garbage);
         assert!(response.is_empty() || response.starts_with("HTTP/1.1 400 "), "{response}");

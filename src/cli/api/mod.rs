@@ -164,8 +164,18 @@ impl Api {
 
     /// Calls an action.
     fn call(&self, action: &str, params: &[(&str, &str)]) -> Result<Map<String, Value>, Failure> {
+        self.call_with(action, params, None)
+    }
+
+    /// Calls an action with a JSON document as the body.
+    fn call_with(
+        &self,
+        action: &str,
+        params: &[(&str, &str)],
+        document: Option<String>,
+    ) -> Result<Map<String, Value>, Failure> {
         let params = params.iter().copied().collect();
-        let answer = self.runtime.block_on(self.client.call(VERSION, action, &params));
+        let answer = self.runtime.block_on(self.client.call_with(VERSION, action, &params, document));
         answer.map_err(|error| match &error {
             CallError::Refused(refusal, _) if refusal.code == "Document.Invalid" => {
                 Failure::finding(refusal.message.clone())

@@ -91,14 +91,10 @@ pub(super) fn import(common: &Common, args: &ImportArgs) -> Result<u8, Failure> 
     let api = Api::new(common, &args.api)?;
     let document = file::read(&args.file)?;
     let document = serde_json::to_string(&document).map_err(|error| Failure::finding(error.to_string()))?;
-    // As a form it is longer: all but letters and digits are escaped.
-    let length: usize = document
-        .bytes()
-        .map(|byte| if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) { 1 } else { 3 })
-        .sum();
-    if length + 1024 > MAX_BODY {
+    let length = document.len();
+    if length > MAX_BODY {
         let message = format!(
-            "the document is too long: {} MiB as it is sent, and the API takes {}",
+            "the document is too long: {} MiB as JSON, and the API takes {}",
             length >> 20,
             MAX_BODY >> 20
         );
@@ -106,7 +102,7 @@ pub(super) fn import(common: &Common, args: &ImportArgs) -> Result<u8, Failure> 
     }
     let mode = if args.replace { "REPLACE" } else { "MERGE" };
     let dry = args.dry_run.to_string();
-    let answer = api.call("PvtzdImport", &[("Document", &document), ("Mode", mode), ("DryRun", &dry)])?;
+    let answer = api.call_with("PvtzdImport", &[("Mode", mode), ("DryRun", &dry)], Some(document))?;
     if api.json {
         return Ok(api.done(answer, ""));
     }

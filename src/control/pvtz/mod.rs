@@ -45,8 +45,8 @@ use token::Tokens;
 /// The version that is served.
 pub const VERSION: &str = "2018-01-01";
 
-/// Octets of a request's body: a document of 10,000 zones with 10 records each, written as a form. The body is
-/// read before its signature can be; how many as long as this are held at a time is the server's to say.
+/// Octets of a document: 10,000 zones with 10 records each. It is read once the signature of its digest was found good;
+/// how many as long as this are held at a time is the server's to say.
 pub const MAX_BODY: usize = 16 << 20;
 
 /// What an action does.

@@ -37,7 +37,7 @@ pub fn export(ground: &Ground, params: &Params) -> Answer {
     Ok(object(json!({ "Document": document })))
 }
 
-/// `PvtzdImport`: `Document` is JSON text, `Mode` is MERGE (the default) or REPLACE; with `DryRun` nothing changes
+/// `PvtzdImport`: `Document` is JSON text, a parameter or the body; `Mode` is MERGE (the default) or REPLACE; with `DryRun` nothing changes
 /// and the answer is the same.
 pub fn import(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
     let mode = match params.text("Mode").map(str::to_ascii_uppercase).as_deref() {

@@ -1,0 +1,7 @@
+//! What all HTTP/1 listeners share: the PrivateZone API, metrics and health, and those of the lab.
+//!
+//! [`browser`] refuses requests that a browser sent for another site's page. [`stream`] bounds the octets that wait
+//! on a connection, in both directions, and ends one whose peer takes nothing.
+
+pub mod browser;
+pub mod stream;
