@@ -8,8 +8,10 @@ use super::catalog::GroupKey;
 use super::name::{self, NameKey};
 use super::{record, work};
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{Name, Record, RecordType};
+use hickory_proto::rr::rdata::{A, AAAA};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::collections::HashSet;
+use std::net::Ipv6Addr;
 
 /// A moment in milliseconds on a clock that never goes back. The shell says where it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -379,7 +381,14 @@ impl PackedRecord<'_> {
     /// The record itself; `asked` is the name that the entry is about.
     pub(super) fn unpack(&self, asked: &Name, ttl: u32) -> Option<Record> {
         work::unpacked();
-        let data = record::from_wire(self.rtype, self.data).ok()?;
+        // addresses are most of what there is, and need no decoder
+        let data = match (self.rtype, self.data) {
+            (RecordType::A, &[a, b, c, d]) => RData::A(A::new(a, b, c, d)),
+            (RecordType::AAAA, octets) if octets.len() == 16 => {
+                RData::AAAA(AAAA(Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?)))
+            }
+            (rtype, octets) => record::from_wire(rtype, octets).ok()?,
+        };
         let name = match self.owner {
             Some(wire) => NameKey::of_suffix(wire).to_name(),
             None => asked.clone(),
