@@ -222,14 +222,22 @@ impl Server {
         self.relayed.fetch_sub(questions, Ordering::Relaxed);
     }
 
-    /// A reply came over UDP now, after `sample`; `usable` says whether its code was NOERROR or NXDOMAIN.
-    pub(super) fn replied_in(&self, sample: Duration, usable: bool, now: Instant) {
+    /// A reply came over UDP now, after `sample`; `usable` says whether its code was NOERROR or NXDOMAIN. `lesson` is
+    /// what it says of how the server wants to be asked.
+    pub(super) fn replied_in(
+        &self,
+        sample: Duration,
+        usable: bool,
+        now: Instant,
+        lesson: impl FnOnce(&mut Memory),
+    ) {
         let counters = &self.counters;
         if usable { &counters.successes } else { &counters.bad_rcodes }.bump();
         self.durations.observe(sample);
         let mut state = self.state();
         state.health.measured(sample);
         state.health.replied(usable, now);
+        lesson(&mut state.memory);
     }
 
     /// A query sent then got no reply in the usual time.
