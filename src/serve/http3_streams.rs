@@ -34,9 +34,9 @@ impl Meter {
     /// Ready when there is room for more octets; an error where they are too many.
     fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<Result<(), StreamErrorIncoming>> {
         let wanted = match self.octets {
-            ..SHORT => return Poll::Ready(Ok(())),
-            ..REQUEST => REQUEST,
-            ..MOST => MOST,
+            octets if octets < SHORT => return Poll::Ready(Ok(())),
+            octets if octets < REQUEST => REQUEST,
+            octets if octets < MOST => MOST,
             _ => return Poll::Ready(Err(too_much())),
         };
         if wanted <= self.held.as_ref().map_or(0, Reserved::octets) {

@@ -3,11 +3,10 @@
 
 use super::connections::{Connections, Writing};
 use super::tcp::{self, Guest, HANDSHAKE_DEADLINE, LONGEST, MESSAGE_DEADLINE, Service, TLS_BUFFER};
-use crate::engine::padding;
+use crate::engine::{padding, wire};
 use crate::state::octets::{OF_CONNECTION, Reserved, WRITE_DEADLINE};
 use data_encoding::BASE64URL_NOPAD;
 use futures_util::FutureExt;
-use hickory_proto::op::Message;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{self, HeaderValue};
@@ -208,7 +207,7 @@ pub(super) async fn respond(
     let Some((mut reply, held)) = tcp::answer(guest, &query).await else {
         return status_only(StatusCode::BAD_REQUEST);
     };
-    let fresh_for = Message::from_vec(&reply).map_or(0, |reply| lifetime(&reply));
+    let fresh_for = lifetime(&reply);
     if padding::is_asked_for(&query) {
         padding::pad(&mut reply, 0);
     }
@@ -275,8 +274,13 @@ impl Body for Reply {
 }
 
 /// How long caches on the way may keep an answer: its lowest TTL (RFC 8484 section 5.1).
-fn lifetime(reply: &Message) -> u32 {
-    reply.answers.iter().chain(&reply.authorities).map(|record| record.ttl).min().unwrap_or(0)
+fn lifetime(reply: &[u8]) -> u32 {
+    let Some((_, places)) = wire::places(reply) else { return 0 };
+    let count = |at: usize| usize::from(u16::from_be_bytes([reply[at], reply[at + 1]]));
+    let ttl =
+        |at: usize| reply.get(at..).and_then(|rest| rest.first_chunk()).map(|ttl| u32::from_be_bytes(*ttl));
+    let counted = places.iter().take(count(6) + count(8)); // those of answer and authority
+    counted.filter_map(|place| ttl(place.ttl)).min().unwrap_or(0)
 }
 
 /// A response without a message.
@@ -284,4 +288,27 @@ fn status_only(status: StatusCode) -> Response<Reply> {
     let mut response = Response::new(Reply { octets: Bytes::new(), writing: None });
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_proto::op::{Edns, Message, Query};
+    use hickory_proto::rr::rdata::A;
+    use hickory_proto::rr::{Name, RData, Record, RecordType};
+
+    #[test]
+    fn an_answer_may_be_kept_for_its_lowest_ttl() {
+        let name = Name::from_ascii("www.example.").unwrap();
+        let mut message = Message::query();
+        message.add_query(Query::query(name.clone(), RecordType::A));
+        message.set_edns(Edns::new());
+        assert_eq!(lifetime(&message.to_vec().unwrap()), 0);
+        let record = |ttl| Record::from_rdata(name.clone(), ttl, RData::A(A::new(192, 0, 2, 1)));
+        message.answers.extend([record(60), record(30)]);
+        assert_eq!(lifetime(&message.to_vec().unwrap()), 30, "the OPT record has none");
+        message.authorities.push(record(7));
+        assert_eq!(lifetime(&message.to_vec().unwrap()), 7);
+        assert_eq!(lifetime(&[0; 3]), 0);
+    }
 }

@@ -136,7 +136,8 @@ pub(super) async fn answer(guest: &Guest, query: &[u8]) -> Option<(Vec<u8>, Rese
         Served::Dropped => None,
         Served::Waits(waiting) => {
             drop(held);
-            Some(handle::in_room(&service.live, *waiting, &guest.account).await)
+            // Boxed, so that the many streams whose answers are at hand need no room for it.
+            Some(Box::pin(handle::in_room(&service.live, *waiting, &guest.account)).await)
         }
     }
 }
