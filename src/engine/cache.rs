@@ -241,6 +241,12 @@ impl Entry {
         !self.is_failure() && self.ttl >= 10 && now >= self.due()
     }
 
+    /// True for YXDOMAIN: the name that a DNAME leads to is too long (RFC 6672 section 2.2). A code that fails, but a
+    /// verdict on the name, which every server would give.
+    pub fn is_too_long(&self) -> bool {
+        self.outcome == Outcome::Failure(FailureCause::Rcode(ResponseCode::YXDomain))
+    }
+
     /// True for a failure.
     pub fn is_failure(&self) -> bool {
         matches!(self.outcome, Outcome::Failure(_))

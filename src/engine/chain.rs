@@ -167,6 +167,9 @@ impl<'v> Chain<'v> {
             Outcome::NxDomain if self.exists => self.finish(ResponseCode::NoError),
             Outcome::NxDomain => self.finish(ResponseCode::NXDomain),
             Outcome::Alias(target) => self.follow(target.clone()),
+            Outcome::Failure(FailureCause::Rcode(ResponseCode::YXDomain)) => {
+                self.finish(ResponseCode::YXDomain);
+            }
             Outcome::Failure(FailureCause::Rcode(rcode)) => {
                 let text = format!("the upstream answered {rcode} for {} a moment ago", self.key);
                 self.fail(ExtendedError::new(ExtendedError::CACHED_ERROR, text));

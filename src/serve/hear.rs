@@ -15,7 +15,7 @@ pub use crate::state::Hops;
 use crate::state::cache::{AnswerCache, Slot};
 use crate::state::{Heard, Live, Published, count};
 use crate::upstream::{Failure, FailureKind, NotJoined, Outgoing};
-use hickory_proto::op::Message;
+use hickory_proto::op::{Message, ResponseCode};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -258,6 +258,11 @@ async fn exchange(live: &Live, published: &Published, client: IpAddr, fetch: &Fe
     let now = live.clock.now();
     let reply = match reply {
         Ok(reply) => reply,
+        Err(failure) if failure.kind == FailureKind::Rcode(ResponseCode::YXDomain) => {
+            let entry = Entry::failure(FailureCause::Rcode(ResponseCode::YXDomain), FAILING_RCODE_TTL, now);
+            let slot = live.cache.insert(fetch.cache_key().clone(), entry, now);
+            return Heard::Said([(fetch.question.key.clone(), slot)].into());
+        }
         Err(failure) => {
             note_failure(&live.cache, fetch, failure.kind, now);
             return Heard::Failed(explain(&failure));

@@ -166,6 +166,7 @@ impl AnswerCache {
     /// Returns the slot, kept or not: what is not worth keeping is still good for the query that brought it.
     pub fn insert(&self, key: CacheKey, entry: Entry, now: Moment) -> Arc<Slot> {
         if entry.is_failure()
+            && !entry.is_too_long()
             && let Some((slot, Worth::Stale | Worth::Fresh(_))) = self.get(&key, now)
             && !slot.entry.is_failure()
         {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use hickory_proto::op::ResponseCode;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::health::{Health, Rtt, Standing};
@@ -287,6 +288,13 @@ impl Server {
         self.state().health.measured(sample);
     }
 
+    /// The right to ask it now what every server knows, when it is down and the time has come.
+    pub(super) fn take_silence_check(self: &Arc<Self>) -> Option<SilenceCheck> {
+        let started = now();
+        let due = self.state().health.take_silence_check(started);
+        due.then(|| SilenceCheck { server: Arc::clone(self), started })
+    }
+
     /// The right to probe it now, when it is not up and the time has come.
     pub(super) fn take_probe(self: &Arc<Self>) -> Option<Probing> {
         let due = self.state().health.take_probe(now(), random::fraction());
@@ -302,6 +310,26 @@ impl Server {
     /// The changing part.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A question under way that every server knows the answer to.
+pub(super) struct SilenceCheck {
+    /// Who is asked.
+    server: Arc<Server>,
+    /// Since when.
+    started: Instant,
+}
+
+impl SilenceCheck {
+    /// Who is asked.
+    pub(super) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Notes whether the server said anything.
+    pub(super) fn ended(self, answered: bool) {
+        self.server.state().health.checked(self.started, answered, now());
     }
 }
 
@@ -342,7 +370,7 @@ impl Try<'_> {
         }
         let mut state = self.server.state();
         match result {
-            Ok(()) => {
+            Ok(()) | Err(Outcome::Rcode(ResponseCode::YXDomain)) => {
                 counters.successes.bump();
                 state.health.replied(true, now());
             }

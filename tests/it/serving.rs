@@ -271,6 +271,50 @@ fn an_expired_answer_is_served_while_the_upstream_is_silent_and_a_new_one_once_i
     eventually("a fresh answer", || server.ask("www.test", "A").ede().is_none().then_some(()));
 }
 
+/// An upstream that swallows questions for names that begin with `mute`, or everything once the switch is on.
+fn swallowing() -> (Upstream, Arc<AtomicBool>) {
+    let silent = Arc::new(AtomicBool::new(false));
+    let switch = silent.clone();
+    let upstream = Upstream::start(move |query| {
+        let name = query.queries[0].name().to_string().to_ascii_lowercase();
+        let mute = name.starts_with("mute") || switch.load(Ordering::Relaxed);
+        (!mute).then(|| upstream::address(query, u32::from(name.starts_with("old")), [192, 0, 2, 1]))
+    });
+    (upstream, silent)
+}
+
+/// Three names that are swallowed, one after the other: the server is down then.
+fn three_swallowed_names(server: &Server) {
+    for name in ["mute1.test", "mute2.test", "mute3.test"] {
+        assert_eq!(server.ask(name, "A").lines()[0], "SERVFAIL");
+    }
+}
+
+#[test]
+fn names_whose_authority_is_silent_make_no_server_silent() {
+    let (upstream, _) = swallowing();
+    let server = Server::start(&("[cache]\nstale_answer_after = \"3s\"\n".to_string() + &upstream.config()));
+    assert_eq!(server.ask("old.test", "A").ede(), None);
+    three_swallowed_names(&server);
+    for _ in 0..3 {
+        assert_eq!(server.ask("old.test", "A").ede(), None, "the server is asked, and answers");
+    }
+}
+
+#[test]
+fn a_server_that_is_silent_to_everything_keeps_nobody_waiting_who_can_have_an_old_answer() {
+    let (upstream, silent) = swallowing();
+    let server = Server::start(&("[cache]\nstale_answer_after = \"3s\"\n".to_string() + &upstream.config()));
+    assert_eq!(server.ask("old.test", "A").ede(), None);
+    silent.store(true, Ordering::Relaxed);
+    three_swallowed_names(&server);
+    eventually("the silence to be known", || {
+        let begin = Instant::now();
+        let reply = server.ask("old.test", "A");
+        (reply.ede() == Some(3) && begin.elapsed() < Duration::from_secs(1)).then_some(())
+    });
+}
+
 #[test]
 fn private_names_and_the_cache_are_not_held_up_by_a_silent_upstream() {
     let upstream = Upstream::start(|query| {

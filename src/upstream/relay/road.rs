@@ -238,7 +238,7 @@ impl<T> Road<T> {
                 server.release_relayed(1);
                 let waited = now.saturating_duration_since(open.at);
                 if is_reply {
-                    let usable = matches!(reply[3] & 0x0f, 0 | 3);
+                    let usable = matches!(reply[3] & 0x0f, 0 | 3 | 6); // YXDOMAIN is about the name
                     server.replied_in(waited, usable, now, |memory| {
                         if is_trusted {
                             memory.confirm(open.sent.has_mixed_case(), reply[10..12] != [0, 0]);
