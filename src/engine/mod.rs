@@ -16,6 +16,7 @@ pub mod cookie;
 pub mod decide;
 pub mod lane;
 pub mod local;
+pub mod master;
 pub mod name;
 pub mod ordered;
 pub mod padding;
