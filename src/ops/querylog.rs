@@ -246,7 +246,7 @@ fn path(mark: Mark, fast: bool) -> String {
 /// One line for people: `name=value`, with quotes where a value has blanks or none at all.
 fn plain(fields: &Map<String, Value>) -> String {
     let shown = fields.iter().map(|(name, value)| match value {
-        Value::String(text) if !text.is_empty() && !text.contains([' ', '"', '\\', '=']) => {
+        Value::String(text) if !text.is_empty() && !text.contains([' ', '"', '=']) => {
             format!("{name}={text}")
         }
         other => format!("{name}={other}"),
@@ -305,6 +305,25 @@ mod tests {
             "{plain}"
         );
         assert!(!plain.contains('\n'));
+    }
+
+    #[test]
+    fn records_of_any_type_are_text_and_do_not_hide_others() {
+        // `a b.example A`: an answer of a type that no library knows, data of HTTPS that are none, and a SOA record
+        let mut reply = b"\0\x07\x81\x80\0\x01\0\x02\0\x01\0\0\x03a b\x07example\0\0\x01\0\x01".to_vec();
+        reply.extend(b"\xc0\x0c\xff\x19\0\x01\0\0\0\x3c\0\x02\x01\x02");
+        reply.extend(b"\xc0\x0c\0\x41\0\x01\0\0\0\x3c\0\x02\0\x01");
+        reply.extend(b"\xc0\x10\0\x06\0\x01\0\0\0\x3c\0\x1a\x01\x1b\xc0\x10\xc0\x10");
+        reply.extend([1_u32, 2, 3, 4, 5].iter().flat_map(|number| number.to_be_bytes()));
+        let fields = fields(&Line { reply: reply.into(), ..line() });
+        let text = |name: &str| fields[name].as_str().unwrap().to_string();
+        assert_eq!(text("query_name"), "a\\032b.example");
+        assert_eq!(
+            text("answer_rrset"),
+            "a\\032b.example 60 IN TYPE65305 \\# 2 0102; a\\032b.example 60 IN HTTPS \\# 2 0001"
+        );
+        assert_eq!(text("authority_rrset"), "example 60 IN SOA \\027.example example 1 2 3 4 5");
+        assert!(plain(&fields).contains(" query_name=a\\032b.example "));
     }
 
     #[test]
