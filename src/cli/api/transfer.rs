@@ -108,7 +108,7 @@ pub(super) fn import(common: &Common, args: &ImportArgs) -> Result<u8, Failure> 
     }
     let answer = Value::Object(answer);
     for change in answer["Changes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        println!("{}", printable(&change));
+        println!("{}", printable(change));
     }
     if answer["ChangesOmitted"].as_u64().is_some_and(|more| more > 0) {
         println!("and {} more", text(&answer, "ChangesOmitted"));

@@ -5,9 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hickory_proto::rr::{Name, RData, RecordType};
+use hickory_proto::rr::{RData, RecordType};
 use tokio::time::Instant;
 
+use crate::engine::name;
 use crate::upstream::{Group, Outcome, Outgoing, ServerAddress, Transport};
 
 /// How long an address that was found is used for further connections.
@@ -76,8 +77,7 @@ impl Named {
         let Some(bootstrap) = &self.bootstrap else {
             return Err(unknown("no `[upstream] bootstrap` is configured"));
         };
-        let mut name = Name::from_ascii(&self.name).map_err(|_| unknown("it is no domain name"))?;
-        name.set_fqdn(true);
+        let name = name::parse(&self.name).map_err(|_| unknown("it is no domain name"))?;
         for rtype in [RecordType::A, RecordType::AAAA] {
             let query = Outgoing { name: name.clone(), rtype, dnssec_ok: false, checking_disabled: false };
             let reply = bootstrap.exchange(&query).await.map_err(|failure| unknown(&failure.to_string()))?;
