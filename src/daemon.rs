@@ -30,6 +30,7 @@ use crate::state::limits::Limits;
 use crate::state::publish::Surroundings;
 use crate::state::publisher::Publisher;
 use crate::state::{Live, snapshot};
+use crate::upstream::ServerAddress;
 use crate::upstream::system::{self, Paths};
 use std::fs;
 use std::io;
@@ -96,6 +97,8 @@ pub struct Daemon {
     station: Option<Station>,
     /// How we are doing.
     condition: Arc<Condition>,
+    /// Where the system's servers come when resolv.conf has changed.
+    looked: (mpsc::Sender<Vec<ServerAddress>>, mpsc::Receiver<Vec<ServerAddress>>),
     /// Reloads that are asked for over the control socket.
     reloads: (mpsc::Sender<Reload>, mpsc::Receiver<Reload>),
 }
@@ -174,6 +177,7 @@ impl Daemon {
             asked: false,
             station,
             condition,
+            looked: mpsc::channel(4),
             reloads,
         };
         daemon.serve(listeners, secured)?;
@@ -212,6 +216,7 @@ impl Daemon {
                 _ = minutes.tick() => self.live.history.end_minute(&self.live.tallies, last_minute()),
                 Some(instance) = self.told.1.recv() => self.learn(instance),
                 () = resolv_conf.changed() => self.look_at_system(),
+                Some(servers) = self.looked.1.recv() => self.take_system(servers),
                 _ = snapshots.tick() => self.save().await,
                 _ = certificates.tick() => self.look_at_certificate(),
             }
@@ -377,8 +382,18 @@ impl Daemon {
         if self.config.upstream.servers != Servers::System {
             return;
         }
-        let servers = system_servers(&self.config, &self.settings, &self.listening);
-        if servers != self.around.system {
+        // Beside the loop: a file system that hangs must not keep a signal waiting.
+        let (config, settings) = (self.config.clone(), self.settings.clone());
+        let (listening, tell) = (self.listening.clone(), self.looked.0.clone());
+        tokio::task::spawn_blocking(move || {
+            let servers = system_servers(&config, &settings, &listening);
+            let _ = tell.blocking_send(servers); // nobody listens when we are stopping
+        });
+    }
+
+    /// What the system asks now.
+    fn take_system(&mut self, servers: Vec<ServerAddress>) {
+        if self.config.upstream.servers == Servers::System && servers != self.around.system {
             let shown: Vec<String> = servers.iter().map(ToString::to_string).collect();
             tracing::info!(servers = shown.join(", "), "the system's upstream servers have changed");
             self.around.system = servers;
@@ -426,11 +441,7 @@ fn last_minute() -> u64 {
 }
 
 /// The system's upstream servers; what was left out is logged.
-fn system_servers(
-    config: &Config,
-    settings: &Settings,
-    listening: &[SocketAddr],
-) -> Vec<crate::upstream::ServerAddress> {
+fn system_servers(config: &Config, settings: &Settings, listening: &[SocketAddr]) -> Vec<ServerAddress> {
     if config.upstream.servers != Servers::System {
         return Vec::new();
     }

@@ -61,7 +61,7 @@ pub(super) fn run(common: &Common, args: &QueryArgs) -> u8 {
         return 2;
     }
     let begun = Instant::now();
-    match ask(server.addr, &message(args, &question), args.tcp) {
+    match ask(server.target().unwrap_or(server.addr), &message(args, &question), args.tcp) {
         Ok((answer, transport)) => {
             let shown = show(&server, transport, begun.elapsed(), &question, &answer);
             if common.json {

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
 use crate::engine::catalog::GroupKey;
+use nix::net::if_::if_nametoindex;
 use ring::digest::{Context, SHA256};
 use tokio_rustls::rustls::pki_types::ServerName;
 
@@ -18,11 +20,16 @@ const HTTPS_PORT: u16 = 443;
 /// The path of DNS over HTTPS where none is written: the one that nearly all servers have.
 const HTTPS_PATH: &str = "/dns-query";
 
+/// Octets of the longest name of an interface: IFNAMSIZ without the NUL.
+const LONGEST_INTERFACE: usize = 15;
+
 /// One upstream server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServerAddress {
     /// Where it listens; the unspecified address where only its name is known, see [`Self::is_named`].
     pub addr: SocketAddr,
+    /// The interface that a link-local address is reached by: its name or number, as written.
+    pub scope: Option<String>,
     /// What it is spoken to by.
     pub transport: Transport,
 }
@@ -56,7 +63,8 @@ impl ServerAddress {
             Transport::Quic(name) => ("quic", Some(name), ""),
         };
         let name = name.map(|name| name.to_str().to_ascii_lowercase()).unwrap_or_default();
-        format!("{scheme} {} {name} {path}", self.addr)
+        let scope = self.scope.as_deref().unwrap_or_default();
+        format!("{scheme} {} {scope} {name} {path}", self.addr)
     }
 
     /// The key of a group of servers, whatever their order: 64 bits of SHA-256. `parts` tell it from other groups of
@@ -73,6 +81,17 @@ impl ServerAddress {
         GroupKey(u64::from_be_bytes(key)).unless(|_| false)
     }
 
+    /// Where to connect to: with the number of its interface, which may be another at any time.
+    ///
+    /// # Errors
+    /// There is no interface of that name.
+    pub fn target(&self) -> io::Result<SocketAddr> {
+        let (Some(scope), SocketAddr::V6(mut addr)) = (&self.scope, self.addr) else { return Ok(self.addr) };
+        let number = scope.parse().or_else(|_| if_nametoindex(scope.as_str()));
+        addr.set_scope_id(number.map_err(io::Error::from)?);
+        Ok(addr.into())
+    }
+
     /// True when its address is not known, but to be found by its name.
     pub fn is_named(&self) -> bool {
         self.addr.ip().is_unspecified()
@@ -81,7 +100,7 @@ impl ServerAddress {
 
 impl From<SocketAddr> for ServerAddress {
     fn from(addr: SocketAddr) -> Self {
-        Self { addr, transport: Transport::Plain }
+        Self { addr, scope: None, transport: Transport::Plain }
     }
 }
 
@@ -94,7 +113,7 @@ impl From<IpAddr> for ServerAddress {
 impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.transport {
-            Transport::Plain => write_address(f, self.addr, DNS_PORT),
+            Transport::Plain => self.write_address(f, DNS_PORT),
             Transport::Tls(name) => self.write_url(f, "tls", TLS_PORT, name, ""),
             Transport::Quic(name) => self.write_url(f, "quic", TLS_PORT, name, ""),
             Transport::Https(name, path) => self.write_url(f, "https", HTTPS_PORT, name, path),
@@ -120,20 +139,21 @@ impl ServerAddress {
             }
             return f.write_str(path);
         }
-        write_address(f, self.addr, usual)?;
+        self.write_address(f, usual)?;
         f.write_str(path)?;
         match name {
             ServerName::IpAddress(_) => Ok(()),
             name => write!(f, "#{}", name.to_str()),
         }
     }
-}
 
-/// Writes an address; the usual port is left out where that leaves no doubt.
-fn write_address(f: &mut fmt::Formatter<'_>, addr: SocketAddr, usual: u16) -> fmt::Result {
-    match addr {
-        SocketAddr::V4(addr) if addr.port() == usual => write!(f, "{}", addr.ip()),
-        addr => write!(f, "{addr}"),
+    /// Writes the address; the usual port is left out where that leaves no doubt.
+    fn write_address(&self, f: &mut fmt::Formatter<'_>, usual: u16) -> fmt::Result {
+        match (self.addr, &self.scope) {
+            (SocketAddr::V4(addr), _) if addr.port() == usual => write!(f, "{}", addr.ip()),
+            (addr, Some(scope)) => write!(f, "[{}%{scope}]:{}", addr.ip(), addr.port()),
+            (addr, None) => write!(f, "{addr}"),
+        }
     }
 }
 
@@ -142,7 +162,7 @@ impl FromStr for ServerAddress {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let parsed = match text.split_once("://") {
-            None => parse(text, DNS_PORT).map(Self::from),
+            None => parse(text, DNS_PORT).map(|(addr, scope)| Self { scope, ..Self::from(addr) }),
             Some((scheme, rest)) => encrypted(&scheme.to_ascii_lowercase(), rest),
         };
         parsed.map_err(|problem| AddressError { text: text.to_owned(), problem })
@@ -169,11 +189,11 @@ fn encrypted(scheme: &str, rest: &str) -> Result<ServerAddress, &'static str> {
     if scheme != "https" && !path.is_empty() {
         return Err("only https:// has a path; write tls://192.0.2.1#dns.example");
     }
-    let (addr, host) = match parse(place, usual) {
-        Ok(addr) => (addr, None),
-        Err(problem) => named(place, usual)
-            .ok_or(problem)
-            .map(|(port, host)| (SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), Some(host)))?,
+    let ((addr, scope), host) = match parse(place, usual) {
+        Ok(found) => (found, None),
+        Err(problem) => named(place, usual).ok_or(problem).map(|(port, host)| {
+            ((SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), None), Some(host))
+        })?,
     };
     let name = match (name, host) {
         (None, Some(host)) => host,
@@ -195,7 +215,7 @@ fn encrypted(scheme: &str, rest: &str) -> Result<ServerAddress, &'static str> {
             Transport::Https(name, if path.is_empty() { HTTPS_PATH } else { path }.to_owned())
         }
     };
-    Ok(ServerAddress { addr, transport })
+    Ok(ServerAddress { addr, scope, transport })
 }
 
 /// The port and the name in `NAME[:PORT]`.
@@ -219,6 +239,13 @@ pub struct AddressError {
     problem: &'static str,
 }
 
+impl AddressError {
+    /// What is wrong, without the text.
+    pub(super) fn problem(&self) -> &'static str {
+        self.problem
+    }
+}
+
 impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` is not an upstream server: {}", self.text, self.problem)
@@ -227,11 +254,29 @@ impl fmt::Display for AddressError {
 
 impl std::error::Error for AddressError {}
 
-/// Reads `IP`, `IP:PORT`, `[v6]` or `[v6]:PORT`; with this port where none is written.
-fn parse(text: &str, port: u16) -> Result<SocketAddr, &'static str> {
-    if text.contains('%') {
-        return Err("addresses with a scope (%interface) are not supported");
+/// Reads `IP`, `IP:PORT`, `[v6]` or `[v6]:PORT`; with this port where none is written. Behind a link-local address
+/// may stand `%` and the interface (RFC 4007 section 11).
+fn parse(text: &str, port: u16) -> Result<(SocketAddr, Option<String>), &'static str> {
+    let Some((before, behind)) = text.split_once('%') else { return plain(text, port).map(|it| (it, None)) };
+    let (scope, rest) = behind.split_at(behind.find(']').unwrap_or(behind.len()));
+    let addr = plain(&format!("{before}{rest}"), port)?;
+    match addr.ip() {
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => {}
+        _ => return Err("only a link-local address, from fe80::/10, has an interface behind a %"),
     }
+    if !(1..=LONGEST_INTERFACE).contains(&scope.len()) || !scope.bytes().all(is_of_interface) {
+        return Err("behind the % goes the name of a network interface, like fe80::1%eth0");
+    }
+    Ok((addr, Some(scope.to_owned())))
+}
+
+/// True for an octet that the name of an interface may have.
+fn is_of_interface(octet: u8) -> bool {
+    octet.is_ascii_graphic() && !matches!(octet, b'/' | b'%' | b'[' | b']' | b'"' | b'\\')
+}
+
+/// The same without an interface.
+fn plain(text: &str, port: u16) -> Result<SocketAddr, &'static str> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     let addr = if let Ok(addr) = text.parse::<SocketAddr>() {
         addr
@@ -291,6 +336,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_link_local_address_has_the_interface_that_leads_to_it() {
+        let rows = [
+            ("fe80::1%lo", "[fe80::1%lo]:53", 53),
+            ("[fe80::1%lo]", "[fe80::1%lo]:53", 53),
+            ("[FE80::1%lo]:5353", "[fe80::1%lo]:5353", 5353),
+            ("tls://[fe80::1%lo]:8853#dns.example", "tls://[fe80::1%lo]:8853#dns.example", 8853),
+        ];
+        let lo = if_nametoindex("lo").unwrap();
+        for (text, shown, port) in rows {
+            let parsed: ServerAddress = text.parse().unwrap();
+            assert_eq!(parsed.to_string(), shown, "{text}");
+            assert_eq!(shown.parse::<ServerAddress>().unwrap(), parsed, "{text}");
+            let SocketAddr::V6(target) = parsed.target().unwrap() else { panic!("{text}") };
+            assert_eq!((target.scope_id(), target.port()), (lo, port), "{text}");
+        }
+        let numbered: ServerAddress = "fe80::1%77".parse().unwrap();
+        assert!(matches!(numbered.target(), Ok(SocketAddr::V6(target)) if target.scope_id() == 77));
+        let gone: ServerAddress = "fe80::1%no-such-link".parse().unwrap();
+        assert!(gone.target().is_err(), "and may be there a moment later");
+        assert_ne!(numbered.identity(), gone.identity());
+    }
+
     #[cfg(not(feature = "encrypted"))]
     #[test]
     fn what_is_not_built_in_says_how_to_build_it() {
@@ -340,7 +408,12 @@ mod tests {
             ("tls://192.0.2.1:0#dns.example", "port 0"),
             ("tls://dns.example:0", "IP address"),
             ("udp://192.0.2.1", "the schemes are"),
-            ("fe80::1%eth0", "scope"),
+            ("2001:db8::1%eth0", "link-local"),
+            ("192.0.2.1%eth0", "link-local"),
+            ("fe80::1%", "name of a network interface"),
+            ("fe80::1%an-interface-name", "name of a network interface"),
+            ("fe80::1%eth0/64", "name of a network interface"),
+            ("[fe80::1%eth0]:0", "port 0"),
             ("dns.example", "IP address"),
             ("", "IP address"),
             ("192.0.2.1#5353", "after a colon"),

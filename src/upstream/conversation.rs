@@ -135,7 +135,8 @@ async fn datagram_round(
     manner: &Manner,
 ) -> Result<Heard, Unheard> {
     let network = |error: io::Error| Unheard::Ended(blame(&error));
-    let mut socket = transport::datagram_socket(server.network(), server.address().addr).map_err(network)?;
+    let target = server.address().target().map_err(network)?;
+    let mut socket = transport::datagram_socket(server.network(), target).map_err(network)?;
     socket.send(&sent.bytes).await.map_err(network)?;
     let sent_at = now();
     let mut listening = true;

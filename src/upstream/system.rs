@@ -14,6 +14,10 @@ use tokio::time::MissedTickBehavior;
 
 use super::ServerAddress;
 use super::address::DNS_PORT;
+use crate::file;
+
+/// Octets of the largest resolv.conf that is read. One that names three servers has a few hundred.
+const LARGEST: u64 = 64 << 10;
 
 /// How often a watched file is looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
@@ -75,6 +79,8 @@ pub struct SystemServers {
 pub struct ResolvConf {
     /// Its nameservers, in order.
     pub nameservers: Vec<IpAddr>,
+    /// The same, with the interfaces that lead to link-local ones.
+    pub servers: Vec<ServerAddress>,
     /// Lines that do not do what their author meant.
     pub warnings: Vec<String>,
 }
@@ -111,12 +117,12 @@ pub fn discover(paths: &Paths, own: &[SocketAddr]) -> SystemServers {
 }
 
 /// Reads one file; what is wrong with it goes to `notes`.
-fn read(path: &Path, notes: &mut Vec<String>) -> Option<Vec<IpAddr>> {
-    match std::fs::read(path) {
+fn read(path: &Path, notes: &mut Vec<String>) -> Option<Vec<ServerAddress>> {
+    match file::read(path, LARGEST) {
         Ok(bytes) => {
             let parsed = parse(&String::from_utf8_lossy(&bytes));
             notes.extend(parsed.warnings.iter().map(|warning| format!("{}: {warning}", path.display())));
-            Some(parsed.nameservers)
+            Some(parsed.servers)
         }
         Err(error) => {
             notes.push(format!("cannot read {}: {error}", path.display()));
@@ -127,22 +133,22 @@ fn read(path: &Path, notes: &mut Vec<String>) -> Option<Vec<IpAddr>> {
 
 /// Takes over the servers that can be used; the others are noted.
 fn take(
-    named: &[IpAddr],
+    named: &[ServerAddress],
     path: &Path,
     own: &[SocketAddr],
     local: &BTreeSet<IpAddr>,
     found: &mut SystemServers,
 ) {
-    for &ip in named {
-        let server = ServerAddress::from(ip);
+    for server in named {
+        let ip = server.addr.ip();
         let reason = if is_stub(ip) {
             "it is the stub of systemd-resolved"
         } else if is_own(ip, own, local) {
             "this server itself listens there"
-        } else if found.servers.contains(&server) {
+        } else if found.servers.contains(server) {
             "it is named twice"
         } else {
-            found.servers.push(server);
+            found.servers.push(server.clone());
             continue;
         };
         found.notes.push(format!("{}: {ip} is left out: {reason}", path.display()));
@@ -171,19 +177,30 @@ pub fn parse(text: &str) -> ResolvConf {
         if words.next().is_some() {
             warn(format!("several words after `nameserver`; only {address} counts, write one line for each"));
         }
-        if address.contains('%') {
-            warn(format!("{address} is left out: addresses with a scope are not supported"));
-            continue;
-        }
-        match address.parse::<IpAddr>() {
-            Ok(IpAddr::V4(ip)) if ip.is_unspecified() => conf.nameservers.push(IpAddr::from([127, 0, 0, 1])),
+        let server = match address.parse::<IpAddr>() {
+            Ok(IpAddr::V4(ip)) if ip.is_unspecified() => ServerAddress::from(IpAddr::from([127, 0, 0, 1])),
             Ok(IpAddr::V6(ip)) if ip.is_unspecified() => {
-                conf.nameservers.push(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST));
+                ServerAddress::from(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST))
             }
-            Ok(ip) if ip.is_multicast() => warn(format!("{address} is left out: it is not one host")),
-            Ok(ip) => conf.nameservers.push(ip),
-            Err(_) => warn(format!("{address} is left out: it is not an IP address")),
-        }
+            Ok(ip) if ip.is_multicast() => {
+                warn(format!("{address} is left out: it is not one host"));
+                continue;
+            }
+            Ok(ip) => ServerAddress::from(ip),
+            Err(_) => match address.parse::<ServerAddress>() {
+                Ok(scoped) if scoped.scope.is_some() && !address.contains(['[', '/']) => scoped,
+                Err(error) if address.contains('%') => {
+                    warn(format!("{address} is left out: {}", error.problem()));
+                    continue;
+                }
+                _ => {
+                    warn(format!("{address} is left out: it is not an IP address"));
+                    continue;
+                }
+            },
+        };
+        conf.nameservers.push(server.addr.ip());
+        conf.servers.push(server);
     }
     conf
 }
@@ -292,8 +309,8 @@ mod tests {
 
     #[test]
     fn resolv_conf_lines() {
-        let rows: [(&str, &[&str], &str); 13] = [
-            ("nameserver 192.0.2.1\nnameserver 2001:db8::1", &["192.0.2.1", "2001:db8::1"], ""),
+        let rows: [(&str, &[&str], &str); 14] = [
+            ("nameserver 192.0.2.1\nnameserver 2001:db8::1", &["192.0.2.1", "[2001:db8::1]:53"], ""),
             ("  nameserver\t192.0.2.1   # the first", &["192.0.2.1"], ""),
             ("# nameserver 192.0.2.1\n; nameserver 192.0.2.2", &[], ""),
             ("search example.com\noptions edns0 ndots:5\ndomain x\nsortlist y", &[], ""),
@@ -302,14 +319,15 @@ mod tests {
             ("\nnameserver dns.example", &[], "line 2: dns.example is left out"),
             ("nameserver 192.0.2.1:53", &[], "not an IP address"),
             ("nameserver", &[], "without an address"),
-            ("nameserver fe80::1%eth0", &[], "scope"),
+            ("nameserver fe80::1%eth0", &["[fe80::1%eth0]:53"], ""),
+            ("nameserver 192.0.2.1%eth0", &[], "link-local"),
             ("NameServer 192.0.2.1", &[], "write `nameserver`"),
-            ("nameserver 0.0.0.0\nnameserver ::", &["127.0.0.1", "::1"], ""),
+            ("nameserver 0.0.0.0\nnameserver ::", &["127.0.0.1", "[::1]:53"], ""),
             ("nameserver 224.0.0.251\r\nnameserver 192.0.2.9\r\n", &["192.0.2.9"], "not one host"),
         ];
         for (text, servers, warning) in rows {
             let parsed = parse(text);
-            let shown: Vec<String> = parsed.nameservers.iter().map(ToString::to_string).collect();
+            let shown: Vec<String> = parsed.servers.iter().map(ToString::to_string).collect();
             assert_eq!(shown, servers, "{text:?}");
             assert_eq!(parsed.warnings.is_empty(), warning.is_empty(), "{text:?}: {:?}", parsed.warnings);
             assert!(parsed.warnings.join("\n").contains(warning), "{text:?}: {:?}", parsed.warnings);
@@ -348,6 +366,20 @@ mod tests {
         };
         let found = discover(&missing, &[]);
         assert!(found.servers.is_empty() && found.notes[0].contains("cannot read /nonexistent/a"));
+    }
+
+    #[test]
+    fn what_is_no_file_or_without_end_is_said_and_not_waited_for() {
+        let (dir, paths) = folder("nameserver 192.0.2.1", "");
+        fs::remove_file(&paths.resolv_conf).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&paths.resolv_conf).status().unwrap().success());
+        let notes = |paths: &Paths| discover(paths, &[]).notes.join("\n");
+        assert!(notes(&paths).contains("not a regular file"));
+        let endless = Paths { resolv_conf: "/dev/zero".into(), ..paths.clone() };
+        assert!(notes(&endless).contains("not a regular file"));
+        let large = Paths { resolv_conf: dir.path().join("large"), ..paths };
+        fs::write(&large.resolv_conf, "nameserver 192.0.2.1\n".repeat(4000)).unwrap();
+        assert!(notes(&large).contains("larger than 65536 octets"));
     }
 
     #[test]

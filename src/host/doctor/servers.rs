@@ -64,17 +64,21 @@ pub(super) async fn alive(server: Option<SocketAddr>) -> (bool, Vec<Check>) {
 /// The servers that pvtzd asks, by the configuration and the system.
 pub(super) fn upstreams(config: &Config, listen: &[SocketAddr]) -> Vec<Upstream> {
     let default: Vec<SocketAddr> = match &config.upstream.servers {
-        Servers::Listed(servers) => servers.iter().map(|server| server.addr).collect(),
+        Servers::Listed(servers) => servers.iter().filter_map(|server| server.target().ok()).collect(),
         Servers::System => {
             let paths = Paths::with_state(config.server.state_dir.as_deref());
-            system::discover(&paths, listen).servers.iter().map(|server| server.addr).collect()
+            system::discover(&paths, listen)
+                .servers
+                .iter()
+                .filter_map(|server| server.target().ok())
+                .collect()
         }
     };
     let mut found: Vec<Upstream> =
         default.into_iter().map(|address| Upstream { address, rule: None }).collect();
     for rule in &config.forwards {
         let name = crate::engine::name::show(&rule.zone);
-        let servers = rule.servers.iter().map(|server| server.addr);
+        let servers = rule.servers.iter().filter_map(|server| server.target().ok());
         found.extend(servers.map(|address| Upstream { address, rule: Some(name.clone()) }));
     }
     found

@@ -207,7 +207,7 @@ impl<T> Road<T> {
 
     /// Opens a socket.
     fn open(&mut self, server: &Server, fresh: bool, now: Instant) -> Option<u32> {
-        let socket = transport::connected(server.address().addr).ok()?;
+        let socket = transport::connected(server.address().target().ok()?).ok()?;
         let number = self.next;
         self.next = self.next.wrapping_add(1);
         self.sockets.insert(number, Socket::new(socket, fresh, now));

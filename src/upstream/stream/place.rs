@@ -9,6 +9,7 @@ use hickory_proto::rr::{RData, RecordType};
 use tokio::time::Instant;
 
 use crate::engine::name;
+use crate::upstream::transport::blame;
 use crate::upstream::{Group, Outcome, Outgoing, ServerAddress, Transport};
 
 /// How long an address that was found is used for further connections.
@@ -18,7 +19,7 @@ const KNOWN_FOR: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug)]
 pub(super) enum Place {
     /// There.
-    At(SocketAddr),
+    At(ServerAddress),
     /// Where its name leads.
     Named(Arc<Named>),
 }
@@ -43,7 +44,7 @@ impl Place {
             {
                 name
             }
-            _ => return Self::At(address.addr),
+            _ => return Self::At(address.clone()),
         };
         let (name, port) = (name.to_str().into_owned(), address.addr.port());
         Self::Named(Arc::new(Named { name, port, bootstrap, known: Mutex::default() }))
@@ -52,7 +53,7 @@ impl Place {
     /// The address to connect to.
     pub(super) async fn address(&self) -> Result<SocketAddr, Outcome> {
         match self {
-            Self::At(address) => Ok(*address),
+            Self::At(address) => address.target().map_err(|error| blame(&error)),
             Self::Named(named) => Ok(SocketAddr::new(named.find().await?, named.port)),
         }
     }
