@@ -17,10 +17,9 @@ use crate::ops::station::{self, Station};
 use crate::ops::watchdog;
 use crate::serve::activation::Readers;
 use crate::serve::certificate::Certificate;
-use crate::serve::connections::Connections;
 use crate::serve::listen::Listener;
 use crate::serve::secured::{Protocol, Secured};
-use crate::serve::tcp::{self, TcpBounds};
+use crate::serve::tcp::{self, Connections, TcpBounds};
 use crate::serve::udp;
 use crate::state::answers::PreparedAnswers;
 use crate::state::cache::AnswerCache;
@@ -247,9 +246,13 @@ impl Daemon {
 
     /// Starts threads and tasks for the listeners.
     fn serve(&mut self, listeners: Vec<Listener>, secured: Option<Secured>) -> io::Result<()> {
-        let server = &self.config.server;
-        let bounds = TcpBounds { pipeline: server.tcp_pipeline, idle: server.tcp_idle };
-        let connections = Connections::new(server.max_tcp_connections, server.max_tcp_per_client);
+        let bounds = TcpBounds {
+            connections: self.config.server.max_tcp_connections,
+            per_client: self.config.server.max_tcp_per_client,
+            pipeline: self.config.server.tcp_pipeline,
+            idle: self.config.server.tcp_idle,
+        };
+        let connections = Connections::default();
         for listener in listeners {
             let stop = listener.handed_over.then(|| self.readers.stop.clone());
             for socket in listener.udp {
@@ -463,6 +466,7 @@ pub fn lifetimes(cache: &Cache) -> Lifetimes {
         stale_retry_ms: u64::try_from(cache.stale_retry.as_millis()).unwrap_or(u64::MAX),
         prefetch: cache.prefetch,
         max_rrset_records: cache.max_rrset_records.into(),
+        nxdomain_cut: cache.nxdomain_cut,
     }
 }
 

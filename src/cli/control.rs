@@ -2,7 +2,6 @@
 
 use super::{Common, FlushArgs, exit, shown};
 use crate::config::ControlSocket;
-use crate::engine::name;
 use crate::ops::flush::{Flush, Flushed};
 use crate::ops::socket::{self, Command, Reply};
 use crate::ops::status::ZoneStatus;
@@ -119,9 +118,7 @@ pub(super) fn zones(common: &Common, named: Option<&Path>) -> Result<u8, u8> {
                 Some(vpcs) => vpcs.join(","),
             };
             let proxy = if zone.recursion_proxy { "on" } else { "off" };
-            let unicode = name::parse(&zone.zone).ok().and_then(|name| name::unicode(&name));
-            let shown = unicode.map_or_else(|| zone.zone.clone(), |text| format!("{} ({text})", zone.zone));
-            vec![shown, proxy.into(), zone.source.clone(), zone.answers.to_string(), seen_by]
+            vec![zone.zone.clone(), proxy.into(), zone.source.clone(), zone.answers.to_string(), seen_by]
         })
         .collect();
     print!("{}", shown::table(&["ZONE", "PROXY", "FROM", "ANSWERS", "SEEN BY"], &rows));

@@ -246,6 +246,7 @@ fn cache(reader: &Reader, section: &mut Section) -> Cache {
         max_rrset_records: section
             .take("max_rrset_records", |value| Some(value.integer(1..=65_535)? as u16))
             .unwrap_or(default.max_rrset_records),
+        nxdomain_cut: section.take("nxdomain_cut", Value::flag).unwrap_or(default.nxdomain_cut),
         snapshot_every: section
             .take("snapshot_every", |value| value.duration(Duration::from_secs(1)..=hour * 24))
             .unwrap_or(default.snapshot_every),

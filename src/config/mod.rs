@@ -21,7 +21,6 @@ mod reader;
 mod section;
 mod server;
 mod value;
-mod zone_file;
 mod zones;
 
 #[cfg(test)]
@@ -114,13 +113,7 @@ pub fn parse(text: &str, file: &Path) -> Result<(Config, Vec<Fault>), Vec<Fault>
 
 /// The decided values of what the file says, with what contradicts itself noted as faults.
 fn join(reader: &Reader, spec: file::Spec) -> Config {
-    let (scopes, built) = checks::contradictions(reader, &spec);
-    // Put together once, and no longer kept record by record.
-    let packed = spec.zones.iter().zip(built).map(|(entry, zone)| {
-        let has_soa = entry.spec.packed.as_ref().is_some_and(|packed| packed.soa.is_some());
-        ZoneSpec { packed: Some(zone.packed(has_soa)), ..entry.spec.without_records() }
-    });
-    let zones: Vec<ZoneSpec> = packed.collect();
+    let scopes = checks::contradictions(reader, &spec);
     let config = Config {
         server: spec.server.clone(),
         endpoints: spec.endpoints.clone(),
@@ -141,7 +134,7 @@ fn join(reader: &Reader, spec: file::Spec) -> Config {
             })
             .collect(),
         vpcs: spec.vpcs.iter().map(|entry| entry.vpc.clone()).collect(),
-        zones: zones.into_iter().zip(scopes.zones).collect(),
+        zones: spec.zones.iter().map(|entry| entry.spec.clone()).zip(scopes.zones).collect(),
         expects: spec.expects.clone(),
     };
     if !reader.has_errors() {
@@ -353,6 +346,8 @@ pub struct Cache {
     pub prefetch: bool,
     /// Records of one RRset of an upstream at most.
     pub max_rrset_records: u16,
+    /// NXDOMAIN denies the names below as well (RFC 8020).
+    pub nxdomain_cut: bool,
     /// How often the cache is written to the state directory.
     pub snapshot_every: Duration,
 }
@@ -371,6 +366,7 @@ impl Default for Cache {
             stale_ttl: 30,
             prefetch: true,
             max_rrset_records: 100,
+            nxdomain_cut: false,
             snapshot_every: Duration::from_secs(300),
         }
     }

@@ -4,14 +4,13 @@
 //! a compact wire form, because there are many of them and few are looked at. The container that holds the
 //! entries, bounds them by bytes and is shared by threads is `state::cache`; this file is pure.
 
-use super::catalog::GroupKey;
+pub use super::cache_key::{CacheKey, KeyRef, QueryFlags};
+
 use super::name::{self, NameKey};
-use super::{record, work};
+use super::{decode, record, work};
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::rdata::{A, AAAA};
-use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::rr::{Name, Record, RecordType};
 use std::collections::HashSet;
-use std::net::Ipv6Addr;
 
 /// A moment in milliseconds on a clock that never goes back. The shell says where it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -48,6 +47,8 @@ pub struct Lifetimes {
     pub prefetch: bool,
     /// No RRset of an upstream has more records.
     pub max_rrset_records: usize,
+    /// NXDOMAIN denies the names below as well (RFC 8020).
+    pub nxdomain_cut: bool,
 }
 
 impl Default for Lifetimes {
@@ -61,6 +62,20 @@ impl Default for Lifetimes {
             stale_retry_ms: 30_000,
             prefetch: true,
             max_rrset_records: 100,
+            nxdomain_cut: false,
+        }
+    }
+}
+
+impl Lifetimes {
+    /// A TTL within the bounds for what it belongs to.
+    pub fn bound(&self, outcome: &Outcome, ttl: u32) -> u32 {
+        match outcome {
+            Outcome::NoData | Outcome::NxDomain => ttl.min(self.negative_max_ttl),
+            Outcome::Failure(_) => ttl.min(FAILURE_MAX_TTL),
+            Outcome::Rrset | Outcome::Alias(_) | Outcome::YxDomain => {
+                ttl.clamp(self.min_ttl.min(self.max_ttl), self.max_ttl)
+            }
         }
     }
 }
@@ -68,65 +83,10 @@ impl Default for Lifetimes {
 /// The longest time for which a failure is kept, in seconds (RFC 2308 section 7.1 allows 300).
 pub const FAILURE_MAX_TTL: u32 = 5;
 
-/// What an entry is kept under: group, type, the flags that change an answer, and the name.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct CacheKey(Box<[u8]>);
-
-impl CacheKey {
-    /// The key of a question to a group.
-    pub fn new(group: GroupKey, name: &NameKey, rtype: RecordType, flags: QueryFlags) -> Self {
-        let mut key = Vec::with_capacity(name.wire().len() + 11);
-        key.extend(group.0.to_be_bytes());
-        key.extend(u16::from(rtype).to_be_bytes());
-        key.push(u8::from(flags.dnssec_ok) | u8::from(flags.checking_disabled) << 1);
-        key.extend_from_slice(name.wire());
-        Self(key.into())
-    }
-
-    /// The bytes of the key; [`CacheKey::from_bytes`] takes them back.
-    pub fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// A key out of its bytes, if they have the form of one.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let wire = bytes.get(11..)?;
-        (name::wire_length(wire)? == wire.len() && bytes[10] < 4).then(|| Self(bytes.into()))
-    }
-
-    /// The group that was asked.
-    pub fn group(&self) -> GroupKey {
-        GroupKey(self.0.first_chunk().map_or(0, |key| u64::from_be_bytes(*key)))
-    }
-
-    /// The name.
-    pub fn name(&self) -> NameKey {
-        NameKey::of_suffix(self.wire())
-    }
-
-    /// The name in lower-case wire form.
-    pub fn wire(&self) -> &[u8] {
-        &self.0[11..]
-    }
-
-    /// The type.
-    pub fn rtype(&self) -> RecordType {
-        RecordType::from(u16::from_be_bytes([self.0[8], self.0[9]]))
-    }
-
-    /// The flags.
-    pub fn flags(&self) -> QueryFlags {
-        QueryFlags { dnssec_ok: self.0[10] & 1 != 0, checking_disabled: self.0[10] & 2 != 0 }
-    }
-}
-
-/// The flags of a query that change its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub struct QueryFlags {
-    /// DO: DNSSEC records are wanted.
-    pub dnssec_ok: bool,
-    /// CD: no validation is wanted.
-    pub checking_disabled: bool,
+/// True for a type that a CNAME does not stand for (RFC 4034 section 2.5, RFC 2535 section 2.3.5): SIG, KEY, NXT,
+/// RRSIG and NSEC lie beside it.
+fn is_beside_alias(rtype: RecordType) -> bool {
+    matches!(u16::from(rtype), 24 | 25 | 30 | 46 | 47)
 }
 
 /// What an entry says.
@@ -140,6 +100,8 @@ pub enum Outcome {
     NoData,
     /// The name does not exist.
     NxDomain,
+    /// The name would be longer than a name can be where a DNAME leads it (RFC 6672 section 2.2).
+    YxDomain,
     /// Nobody could tell, for this reason.
     Failure(FailureCause),
 }
@@ -166,6 +128,8 @@ pub struct Entry {
     pub ttl: u32,
     /// An upstream vouches for it (AD).
     pub authentic: bool,
+    /// It was fetched with DO: its signatures and proofs are in it, if there are any.
+    pub dnssec: bool,
     /// Records of the answer section, packed.
     answers: Packed,
     /// Records of the authority section, packed.
@@ -195,7 +159,7 @@ impl Entry {
         now: Moment,
     ) -> Self {
         let (answers, authority) = (Packed::pack(answers, owner), Packed::pack(authority, owner));
-        Self { outcome, stored: now, ttl, authentic, answers, authority }
+        Self { outcome, stored: now, ttl, authentic, dnssec: false, answers, authority }
     }
 
     /// A failure, kept for `ttl` seconds, at most [`FAILURE_MAX_TTL`].
@@ -205,6 +169,7 @@ impl Entry {
             stored: now,
             ttl: ttl.min(FAILURE_MAX_TTL),
             authentic: false,
+            dnssec: false,
             answers: Packed::default(),
             authority: Packed::default(),
         }
@@ -216,11 +181,34 @@ impl Entry {
         let life = u64::from(self.ttl) * 1000;
         if age < life {
             Worth::Fresh(seconds_left(self.expires(), now))
-        } else if !self.is_failure() && age < life + u64::from(lifetimes.max_stale) * 1000 {
+        } else if self.may_be_stale() && age < life + u64::from(lifetimes.max_stale) * 1000 {
             Worth::Stale
         } else {
             Worth::Dead
         }
+    }
+
+    /// True for what may be served beyond its life: no failure, and no denial that does not say how long it holds.
+    fn may_be_stale(&self) -> bool {
+        match self.outcome {
+            Outcome::Failure(_) => false,
+            Outcome::NoData | Outcome::NxDomain => {
+                self.packed_authority().any(|record| record.rtype == RecordType::SOA)
+            }
+            Outcome::YxDomain => self.packed_answers().next().is_some(),
+            Outcome::Rrset | Outcome::Alias(_) => true,
+        }
+    }
+
+    /// True when it may answer a question for this type: what is kept for a name does not say everything of it.
+    pub fn answers_type(&self, rtype: RecordType) -> bool {
+        !matches!(self.outcome, Outcome::Alias(_)) || !is_beside_alias(rtype)
+    }
+
+    /// True for an NXDOMAIN that may be passed on for the names below it (RFC 8020): none of its records is of the
+    /// name itself.
+    pub fn denies_below(&self) -> bool {
+        self.outcome == Outcome::NxDomain && self.packed_authority().all(|record| record.owner.is_some())
     }
 
     /// When it expires.
@@ -239,12 +227,6 @@ impl Entry {
     /// True when a popular entry should be refreshed.
     pub fn is_due(&self, now: Moment) -> bool {
         !self.is_failure() && self.ttl >= 10 && now >= self.due()
-    }
-
-    /// True for YXDOMAIN: the name that a DNAME leads to is too long (RFC 6672 section 2.2). A code that fails, but a
-    /// verdict on the name, which every server would give.
-    pub fn is_too_long(&self) -> bool {
-        self.outcome == Outcome::Failure(FailureCause::Rcode(ResponseCode::YXDomain))
     }
 
     /// True for a failure.
@@ -317,7 +299,7 @@ impl Entry {
         packed: (impl Into<Box<[u8]>>, impl Into<Box<[u8]>>),
     ) -> Self {
         let (answers, authority) = (Packed(packed.0.into()), Packed(packed.1.into()));
-        Self { outcome, stored, ttl, authentic, answers, authority }
+        Self { outcome, stored, ttl, authentic, dnssec: false, answers, authority }
     }
 
     /// Octets of memory that the entry takes, its allocations counted.
@@ -387,14 +369,7 @@ impl PackedRecord<'_> {
     /// The record itself; `asked` is the name that the entry is about.
     pub(super) fn unpack(&self, asked: &Name, ttl: u32) -> Option<Record> {
         work::unpacked();
-        // addresses are most of what there is, and need no decoder
-        let data = match (self.rtype, self.data) {
-            (RecordType::A, &[a, b, c, d]) => RData::A(A::new(a, b, c, d)),
-            (RecordType::AAAA, octets) if octets.len() == 16 => {
-                RData::AAAA(AAAA(Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?)))
-            }
-            (rtype, octets) => record::from_wire(rtype, octets).ok()?,
-        };
+        let data = decode::data(self.rtype, self.data)?;
         let name = match self.owner {
             Some(wire) => NameKey::of_suffix(wire).to_name(),
             None => asked.clone(),

@@ -145,9 +145,7 @@ impl<'v> Chain<'v> {
             ttl,
             turn: (addresses && entry.outcome == Outcome::Rrset).then_some(self.turn),
         };
-        let inner = |record: &PackedRecord<'_>| {
-            record.unpack(wanted.name, 0).is_some_and(|record| is_inner(&record.data))
-        };
+        let inner = |record: &PackedRecord<'_>| is_inner(record.rtype, record.data);
         // signatures go with the set that they sign
         let cleaned = self.bars_inner_addresses() && entry.packed_answers().any(|record| inner(&record));
         let keep = |record: &PackedRecord<'_>| !cleaned || (record.rtype == wanted.rtype && !inner(record));
@@ -166,10 +164,9 @@ impl<'v> Chain<'v> {
             Outcome::Rrset | Outcome::NoData => self.finish(ResponseCode::NoError),
             Outcome::NxDomain if self.exists => self.finish(ResponseCode::NoError),
             Outcome::NxDomain => self.finish(ResponseCode::NXDomain),
+            Outcome::YxDomain => self.finish(ResponseCode::YXDomain),
+            Outcome::Alias(_) if self.rtype == RecordType::CNAME => self.finish(ResponseCode::NoError),
             Outcome::Alias(target) => self.follow(target.clone()),
-            Outcome::Failure(FailureCause::Rcode(ResponseCode::YXDomain)) => {
-                self.finish(ResponseCode::YXDomain);
-            }
             Outcome::Failure(FailureCause::Rcode(rcode)) => {
                 let text = format!("the upstream answered {rcode} for {} a moment ago", self.key);
                 self.fail(ExtendedError::new(ExtendedError::CACHED_ERROR, text));
@@ -248,7 +245,7 @@ impl<'v> Chain<'v> {
             }
             Decision::Denied(zone, whole_name) => {
                 self.note(Source::Zone(zone.apex().clone()));
-                self.deny(&zone.name.clone(), zone.soa(), zone.negative_ttl(), whole_name);
+                self.deny(&zone.name.clone(), zone.soa(), whole_name);
             }
             Decision::Local(local) => {
                 self.note(Source::Local(local.zone.clone()));
@@ -260,8 +257,8 @@ impl<'v> Chain<'v> {
                         self.add(&set);
                         self.finish(ResponseCode::NoError);
                     }
-                    LocalOutcome::NoData => self.deny(&apex, &soa, soa.ttl, false),
-                    LocalOutcome::NxDomain => self.deny(&apex, &soa, soa.ttl, true),
+                    LocalOutcome::NoData => self.deny(&apex, &soa, false),
+                    LocalOutcome::NxDomain => self.deny(&apex, &soa, true),
                 }
             }
             Decision::Minimal(zone) => {
@@ -324,10 +321,10 @@ impl<'v> Chain<'v> {
     }
 
     /// Ends with a denial and the SOA that goes with it.
-    fn deny(&mut self, apex: &Name, soa: &Rrset, ttl: u32, whole_name: bool) {
+    fn deny(&mut self, apex: &Name, soa: &Rrset, whole_name: bool) {
         self.authentic = false;
         let before = self.sections.lengths();
-        soa.values().for_each(|data| self.sections.authority(apex, ttl, &data));
+        soa.values().for_each(|data| self.sections.authority(apex, soa.ttl, &data));
         self.hold(before, None, None);
         self.finish(if whole_name { ResponseCode::NXDomain } else { ResponseCode::NoError });
     }
@@ -348,7 +345,8 @@ impl<'v> Chain<'v> {
     }
 
     fn answer(&mut self, rcode: ResponseCode, error: Option<ExtendedError>) -> Answer {
-        let answered = matches!(rcode, ResponseCode::NoError | ResponseCode::NXDomain);
+        let answered =
+            matches!(rcode, ResponseCode::NoError | ResponseCode::NXDomain | ResponseCode::YXDomain);
         let first = self.hops.first().map(|hop| &hop.source);
         Answer {
             rcode,

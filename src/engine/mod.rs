@@ -4,19 +4,20 @@
 //!
 //! In reading order: `request` and `screen` admit a question; `decide` says who answers for a name, by the
 //! `catalog` of `zone`s and rules and by `local` names; `chain` follows CNAMEs hop by hop into an `answer`;
-//! `reading` says what is believed of an upstream's message and `cache` what that is worth over time; `reply` is
-//! the way out, by the encoder in `wire`; `lane` keeps finished answers. `name` and `record` are the words, and
-//! `text` is how people write them.
+//! `decode` takes an upstream's message apart, `reading` says what is believed of it and `cache` what that is worth over
+//! time; `reply` is the way out, by the encoder in `wire`; `lane` keeps finished answers. `name` and `record` are the
+//! words, and `text` is how people write them.
 
 pub mod answer;
 pub mod cache;
+pub mod cache_key;
 pub mod catalog;
 pub mod chain;
 pub mod cookie;
 pub mod decide;
+pub mod decode;
 pub mod lane;
 pub mod local;
-pub mod master;
 pub mod name;
 pub mod ordered;
 pub mod padding;

@@ -101,6 +101,11 @@ impl<'a> Iterator for Suffixes<'a> {
     }
 }
 
+/// A name in wire form, its parent, and so on down to the root.
+pub fn suffixes(wire: &[u8]) -> Suffixes<'_> {
+    Suffixes(wire)
+}
+
 /// Octets that the wire-form name at the front of `bytes` takes, its root label counted; nothing when it is cut,
 /// compressed or longer than 255 octets.
 pub fn wire_length(bytes: &[u8]) -> Option<usize> {

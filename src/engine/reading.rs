@@ -5,11 +5,13 @@
 //! that an upstream can say nothing of a private name or of another rule's.
 
 use super::cache::{Entry, Lifetimes, Moment, Outcome, pack_own};
-use super::name::NameKey;
-use super::record;
+use super::decode;
+use super::name::{self, NameKey};
 use super::request::Question;
 use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
+use hickory_proto::rr::rdata::CNAME;
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use hickory_proto::serialize::binary::BinDecodable;
 
 /// Seconds for which a denial without a SOA is kept: it does not say how long (RFC 2308 section 5 would not
 /// keep it at all; asking for each query anew would punish the upstream for it).
@@ -27,7 +29,7 @@ const NSEC3: u16 = 50;
 /// DNAME (RFC 6672).
 const DNAME: u16 = 39;
 
-/// Reads the entries out of a message whose code is NOERROR or NXDOMAIN. `believe` says for each CNAME target
+/// Reads the entries out of a message that [`is_verdict`]. `believe` says for each CNAME target
 /// whether the same group would be asked for it; what lies behind the first that is not believed is left out.
 ///
 /// # Errors
@@ -43,19 +45,23 @@ pub fn entries(
     let mut hops: Vec<(NameKey, Entry)> = Vec::new();
     let mut name = question.key.clone();
     while hops.len() < MAX_HOPS {
-        if let Some(entry) = reader.rrset(&name, question.rtype)? {
+        // a question for CNAME is answered by the alias itself, with the DNAME that it may come from
+        let is_alias = question.rtype == RecordType::CNAME;
+        if !is_alias && let Some(entry) = reader.rrset(&name, question.rtype)? {
             hops.push((name, entry));
             break;
         }
         if let Some((entry, target)) = reader.alias(&name)? {
             hops.push((name, entry));
-            if hops.iter().any(|(seen, _)| *seen == target) || !believe(&target) {
+            if is_alias || hops.iter().any(|(seen, _)| *seen == target) || !believe(&target) {
                 break;
             }
             name = target;
             continue;
         }
-        if let Some(entry) = reader.denial(&name, hops.is_empty())? {
+        if let Some(entry) = reader.too_long(&name)? {
+            hops.push((name, entry));
+        } else if let Some(entry) = reader.denial(&name, hops.is_empty())? {
             hops.push((name, entry));
         }
         break;
@@ -64,7 +70,7 @@ pub fn entries(
 }
 
 /// The entry out of a plain answer, read in place: NOERROR, all answers of the asked-for type at the asked-for
-/// name, of a type without names in its data. Nothing for every other answer, which [`entries`] reads. The caller
+/// name, of a type whose data is copied as it is. Nothing for every other answer, which [`entries`] reads. The caller
 /// has compared id and question.
 pub fn plain(
     reply: &[u8],
@@ -73,7 +79,8 @@ pub fn plain(
     lifetimes: &Lifetimes,
     now: Moment,
 ) -> Option<Entry> {
-    if !matches!(rtype, RecordType::A | RecordType::AAAA | RecordType::TXT) || reply.get(3)? & 0x0f != 0 {
+    let addresses = matches!(rtype, RecordType::A | RecordType::AAAA);
+    if !(addresses || decode::is_opaque(rtype)) || reply.get(3)? & 0x0f != 0 {
         return None;
     }
     let count = u16::from_be_bytes([*reply.get(6)?, *reply.get(7)?]);
@@ -97,7 +104,6 @@ pub fn plain(
         match rtype {
             RecordType::A if length != 4 => return None,
             RecordType::AAAA if length != 16 => return None,
-            RecordType::TXT if record::from_wire(rtype, data).is_err() => return None,
             _ => {}
         }
         pack_own(&mut packed, rtype, data);
@@ -142,9 +148,23 @@ pub fn is_referral(message: &Message) -> bool {
         && !has(RecordType::SOA)
 }
 
+/// True for a message that says something of the name asked for: NOERROR, NXDOMAIN, and YXDOMAIN with the DNAME that it
+/// comes from (RFC 6672 section 2.2). Without one it is a failure of its server.
+pub fn is_verdict(message: &Message) -> bool {
+    match message.response_code {
+        ResponseCode::NoError | ResponseCode::NXDomain => true,
+        ResponseCode::YXDomain => {
+            message.answers.iter().any(|record| u16::from(record.record_type()) == DNAME)
+        }
+        _ => false,
+    }
+}
+
 /// Why a message is no answer to its question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotUsable {
+    /// It answers, but not for the name asked for.
+    Unrelated,
     /// The server points elsewhere: it does not resolve for us.
     Referral,
     /// An RRset has more records than are taken, or all the proofs together have.
@@ -217,25 +237,25 @@ impl Reader<'_> {
         Ok(Some(Entry::new(Outcome::Rrset, name, &records, &proofs, ttl, self.authentic(), self.now)))
     }
 
+    /// The alias of a name: a CNAME, or one made of a DNAME above it (RFC 6672 section 3.1). The entry has the DNAME too.
     fn alias(&self, name: &NameKey) -> Result<Option<(Entry, NameKey)>, NotUsable> {
         let mut records = self.answers_at(name, RecordType::CNAME);
-        let target = records.iter().find_map(|record| match &record.data {
-            RData::CNAME(cname) => Some(cname.0.clone()),
-            _ => None,
-        });
-        let Some(target) = target else { return Ok(None) };
+        let mut all = self.dnames_above(name);
+        let led = |dname: &Record| Some((substitute(name, dname)?.ok()?, dname.ttl));
+        let target = match (records.iter().find_map(target_of), all.iter().find_map(led)) {
+            (Some(target), _) => target,
+            (None, Some((target, ttl))) => {
+                let cname = RData::CNAME(CNAME(target.clone()));
+                records = vec![Record::from_rdata(name.to_name(), ttl, cname)];
+                target
+            }
+            (None, None) => return Ok(None),
+        };
         // more than one CNAME is an error of the zone (RFC 2181 section 10.1): the first counts
         let mut seen = false;
         records.retain(|record| {
             record.record_type() != RecordType::CNAME || !std::mem::replace(&mut seen, true)
         });
-        let dname = RecordType::from(DNAME);
-        let above = self.message.answers.iter().filter(|record| {
-            let dname = record.record_type() == dname || covers(record, dname);
-            let owner = NameKey::of(&record.name);
-            dname && record.dns_class == DNSClass::IN && owner != *name && name.is_within(&owner)
-        });
-        let mut all: Vec<Record> = above.cloned().collect();
         all.append(&mut records);
         let Some(ttl) = lowest_ttl(&all) else { return Ok(None) };
         let (ttl, proofs) = (self.clamp(ttl), self.proofs(false, name));
@@ -243,6 +263,30 @@ impl Reader<'_> {
         let outcome = Outcome::Alias(target.clone());
         let entry = Entry::new(outcome, name, &all, &proofs, ttl, self.authentic(), self.now);
         Ok(Some((entry, NameKey::of(&target))))
+    }
+
+    /// A name that is too long where a DNAME leads it: the server says so, or it is found here.
+    fn too_long(&self, name: &NameKey) -> Result<Option<Entry>, NotUsable> {
+        let dnames = self.dnames_above(name);
+        let found = dnames.iter().any(|dname| substitute(name, dname) == Some(Err(TooLong)));
+        if !found && self.message.response_code != ResponseCode::YXDomain {
+            return Ok(None);
+        }
+        let ttl = lowest_ttl(&dnames).map_or(NO_SOA_TTL, |ttl| self.clamp(ttl));
+        let proofs = self.proofs(false, name);
+        self.bounded(&dnames).and_then(|()| self.bounded(&proofs))?;
+        Ok(Some(Entry::new(Outcome::YxDomain, name, &dnames, &proofs, ttl, self.authentic(), self.now)))
+    }
+
+    /// The DNAMEs above a name in the answer section, with their signatures.
+    fn dnames_above(&self, name: &NameKey) -> Vec<Record> {
+        let dname = RecordType::from(DNAME);
+        let above = self.message.answers.iter().filter(|record| {
+            let dname = record.record_type() == dname || covers(record, dname);
+            let owner = NameKey::of(&record.name);
+            dname && record.dns_class == DNSClass::IN && owner != *name && name.is_within(&owner)
+        });
+        above.cloned().collect()
     }
 
     /// What a message that has nothing (more) for a name says of it; nothing if the chain merely ends here.
@@ -261,6 +305,9 @@ impl Reader<'_> {
             if is_referral(self.message) {
                 return Err(NotUsable::Referral);
             }
+            if !self.message.answers.is_empty() {
+                return Err(NotUsable::Unrelated);
+            }
         }
         let outcome = if nxdomain { Outcome::NxDomain } else { Outcome::NoData };
         let ttl = valid(soa.unwrap_or(NO_SOA_TTL)).min(self.lifetimes.negative_max_ttl);
@@ -278,12 +325,37 @@ impl Reader<'_> {
 
 /// True for a signature over records of this type.
 fn covers(record: &Record, rtype: RecordType) -> bool {
+    octets(record, RRSIG).is_some_and(|data| data.first_chunk() == Some(&u16::from(rtype).to_be_bytes()))
+}
+
+/// The data of a record of this type, if it is kept as octets.
+fn octets(record: &Record, rtype: u16) -> Option<&[u8]> {
     match &record.data {
-        RData::Unknown { code, rdata } if u16::from(*code) == RRSIG => {
-            rdata.anything.first_chunk() == Some(&u16::from(rtype).to_be_bytes())
-        }
-        _ => false,
+        RData::Unknown { code, rdata } if u16::from(*code) == rtype => Some(&rdata.anything),
+        _ => None,
     }
+}
+
+fn target_of(record: &Record) -> Option<Name> {
+    match &record.data {
+        RData::CNAME(cname) => Some(cname.0.clone()),
+        _ => None,
+    }
+}
+
+/// A name would have more than 255 octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct TooLong;
+
+/// Where a DNAME leads a name below it (RFC 6672 section 2.2); nothing for another record.
+fn substitute(name: &NameKey, record: &Record) -> Option<Result<Name, TooLong>> {
+    let target = octets(record, DNAME)?;
+    if name::wire_length(target)? != target.len() {
+        return None;
+    }
+    let kept = name.wire().len().checked_sub(NameKey::of(&record.name).wire().len())?;
+    let wire = [&name.wire()[..kept], target].concat();
+    Some(if wire.len() > 255 { Err(TooLong) } else { Name::from_bytes(&wire).map_err(|_| TooLong) })
 }
 
 /// RFC 2181 section 8: a TTL with its highest bit set means zero.

@@ -44,7 +44,7 @@ pub(super) fn credit(live: &Live, view: &View, hops: &[Hop], share: Share) -> Ma
 pub(super) fn rcode_of(entry: &Entry) -> u8 {
     match entry.outcome {
         Outcome::NxDomain => 3,
-        Outcome::Failure(_) if entry.is_too_long() => 6,
+        Outcome::YxDomain => 6,
         Outcome::Failure(_) => 2,
         _ => 0,
     }

@@ -114,10 +114,16 @@ impl Errands {
         let now = Instant::now();
         // What somebody asks the long way is joined there, and what has come in the meantime is found there.
         let moment = desk.live.clock.at(now);
-        let known = |key: &CacheKey| {
-            desk.live.inflight.contains(key) || hear::is_known(&desk.live, key, moment).is_some()
-        };
         for (server, batch) in servers.into_iter().zip(&mut self.batches) {
+            let known = |key: &CacheKey| {
+                desk.live.inflight.contains(key)
+                    || hear::is_known(&desk.live, key, moment).is_some()
+                    || hear::pair_of(key).is_some_and(|pair| {
+                        // NXDOMAIN for one type answers both
+                        server.is_near()
+                            && (desk.live.asked.contains(&pair) || desk.live.inflight.contains(&pair))
+                    })
+            };
             for refused in self.relay.ask(server, batch, &known, now) {
                 desk.go_the_long_way(refused.visitor);
             }

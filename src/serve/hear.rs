@@ -5,7 +5,7 @@
 //! that the scenarios play it with a clock of their own.
 
 use crate::engine::answer::ExtendedError;
-use crate::engine::cache::{CacheKey, Entry, FailureCause, Moment, Worth};
+use crate::engine::cache::{CacheKey, Entry, FailureCause, Moment, Outcome, QueryFlags, Worth};
 use crate::engine::catalog::View;
 use crate::engine::chain::Fetch;
 use crate::engine::decide::{Decision, decide};
@@ -14,10 +14,12 @@ use crate::engine::reading::{self, NotUsable};
 pub use crate::state::Hops;
 use crate::state::cache::{AnswerCache, Slot};
 use crate::state::{Heard, Live, Published, count};
-use crate::upstream::{Failure, FailureKind, NotJoined, Outgoing};
+use crate::upstream::{Failure, FailureKind, NotJoined, Outgoing, Server};
 use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::RecordType;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Seconds for which an upstream's failing code is remembered for a name (RFC 9520 asks for 1 at least,
@@ -26,6 +28,9 @@ const FAILING_RCODE_TTL: u32 = 5;
 
 /// Seconds for which silence is remembered for a name: short, so that a returned upstream is noticed at once.
 const UNREACHABLE_TTL: u32 = 1;
+
+/// How long AAAA waits for what comes of A.
+const PAIR_PATIENCE: Duration = Duration::from_millis(25);
 
 /// What the cache has to say of a fetch.
 #[derive(Debug)]
@@ -174,19 +179,19 @@ pub(super) fn error_for(fetch: &Fetch, error: ExtendedError) -> ExtendedError {
 }
 
 /// Refreshes an entry without anybody waiting for it, if its client may have one more question under way. The caller
-/// has claimed the refresh.
-fn start(live: &Arc<Live>, published: &Arc<Published>, client: IpAddr, fetch: &Fetch, slot: &Slot) {
+/// has claimed the refresh. What came with DO is asked for with DO again.
+fn start(live: &Arc<Live>, published: &Arc<Published>, client: IpAddr, fetch: &Fetch, slot: &Arc<Slot>) {
     let Some(permit) = live.limits.begin(client) else {
         slot.release_refresh(); // the next who asks may try again
         return;
     };
-    let (live, published, fetch) = (live.clone(), published.clone(), fetch.clone());
+    let (live, published, slot) = (live.clone(), published.clone(), slot.clone());
+    let flags = QueryFlags { dnssec_ok: slot.entry.dnssec, ..fetch.flags };
+    let fetch = Fetch::new(fetch.group, fetch.question.clone(), flags);
     tokio::spawn(async move {
         let _permit = permit;
         let heard = join(&live, &published, client, &fetch, Reason::Refresh).await;
-        if !matches!(heard, Ok(Heard::Said(_)))
-            && let Some((slot, _)) = live.cache.get(fetch.cache_key(), live.clock.now())
-        {
+        if !matches!(heard, Ok(Heard::Said(_))) {
             slot.release_refresh();
         }
     });
@@ -215,6 +220,9 @@ async fn join(
             async move {
                 // What a relay asks comes into the cache.
                 live.asked.ended(fetch.cache_key()).await;
+                if reason == Reason::Missing {
+                    wait_for_pair(&live, &published, &fetch).await;
+                }
                 // Between the look into the cache and now, somebody else's answer may have come.
                 match is_known(&live, fetch.cache_key(), live.clock.now())
                     .filter(|_| reason == Reason::Missing)
@@ -225,6 +233,25 @@ async fn join(
             }
         })
         .await
+}
+
+/// Stub resolvers ask for A and AAAA at the same time, A first. Where the server is near, AAAA waits for what comes of A,
+/// since NXDOMAIN answers both. A never waits for AAAA.
+async fn wait_for_pair(live: &Live, published: &Published, fetch: &Fetch) {
+    let Some(pair) = pair_of(fetch.cache_key()) else { return };
+    let server = published.groups.get(&fetch.group).and_then(|group| group.servers().next());
+    if server.is_some_and(Server::is_near) {
+        let ended = async {
+            live.asked.ended(&pair).await;
+            live.inflight.ended(&pair).await;
+        };
+        let _ = tokio::time::timeout(PAIR_PATIENCE, ended).await;
+    }
+}
+
+/// The question for A that goes with one for AAAA.
+pub(super) fn pair_of(key: &CacheKey) -> Option<CacheKey> {
+    (key.rtype() == RecordType::AAAA).then(|| key.clone().with_type(RecordType::A))
 }
 
 /// What the cache has under a key, if it holds and is no failure.
@@ -259,9 +286,10 @@ async fn exchange(live: &Live, published: &Published, client: IpAddr, fetch: &Fe
     let reply = match reply {
         Ok(reply) => reply,
         Err(failure) if failure.kind == FailureKind::Rcode(ResponseCode::YXDomain) => {
-            let entry = Entry::failure(FailureCause::Rcode(ResponseCode::YXDomain), FAILING_RCODE_TTL, now);
-            let slot = live.cache.insert(fetch.cache_key().clone(), entry, now);
-            return Heard::Said([(fetch.question.key.clone(), slot)].into());
+            // no server has more to say, and the name is what it is about
+            let name = fetch.question.key.clone();
+            let entry = Entry::new(Outcome::YxDomain, &name, &[], &[], FAILING_RCODE_TTL, false, now);
+            return Heard::Said([(name, live.cache.insert(fetch.cache_key().clone(), entry, now))].into());
         }
         Err(failure) => {
             note_failure(&live.cache, fetch, failure.kind, now);
@@ -279,6 +307,10 @@ pub fn not_usable(why: NotUsable) -> ExtendedError {
     match why {
         NotUsable::Referral => {
             let text = "the upstream server does not resolve for us: it answered with a referral";
+            ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, text)
+        }
+        NotUsable::Unrelated => {
+            let text = "the upstream server answered with records of other names only";
             ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, text)
         }
         NotUsable::TooManyRecords => {
@@ -306,7 +338,7 @@ pub fn keep(
     let entries =
         reading::entries(message, &fetch.question, &cache.lifetimes, now, believe).inspect_err(|why| {
             let cause = match why {
-                NotUsable::Referral => FailureCause::Unreachable,
+                NotUsable::Referral | NotUsable::Unrelated => FailureCause::Unreachable,
                 NotUsable::TooManyRecords => FailureCause::TooManyRecords,
             };
             let failure = Entry::failure(cause, FAILING_RCODE_TTL, now);

@@ -4,9 +4,10 @@
 //! through a small probationary part and leaves the names that are asked again alone. What an entry is worth
 //! is decided in `engine::cache`; here is only who holds it.
 
-use crate::engine::cache::{CacheKey, Entry, Lifetimes, Moment, Outcome, Worth};
-use quick_cache::sync::Cache;
-use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
+use crate::engine::cache::{CacheKey, Entry, KeyRef, Lifetimes, Moment, Outcome, Worth};
+use crate::engine::name;
+use quick_cache::sync::{Cache, EntryAction, EntryResult};
+use quick_cache::{DefaultHashBuilder, Equivalent, Lifecycle, OptionsBuilder, Weighter};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -60,6 +61,12 @@ impl Slot {
     fn fail(&self, now: Moment) {
         self.failed.store(now.0 + 1, Ordering::Relaxed);
         self.refreshing.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Equivalent<CacheKey> for KeyRef<'_> {
+    fn equivalent(&self, key: &CacheKey) -> bool {
+        self.is(key)
     }
 }
 
@@ -151,28 +158,69 @@ impl AnswerCache {
         Self { slots, evictions, lifetimes }
     }
 
-    /// What is kept under a key, with its worth; nothing when it is dead.
+    /// What is known of a question, with its worth: what was said of its type, or of its name whatever the type (an
+    /// alias, NXDOMAIN). What holds comes before what does not, an answer before a failure, and of two that are stale
+    /// the newer one. Nothing when all is dead.
     pub fn get(&self, key: &CacheKey, now: Moment) -> Option<(Arc<Slot>, Worth)> {
-        let slot = self.slots.get(key)?;
+        let own = self.look_up(&key.of_type(), key, now);
+        if let Some((slot, Worth::Fresh(_))) = &own
+            && !slot.entry.is_failure()
+        {
+            return own;
+        }
+        let name = self.look_up(&key.of_name(), key, now);
+        if matches!(name, Some((_, Worth::Fresh(_)))) {
+            return name;
+        }
+        if self.lifetimes.nxdomain_cut
+            && let Some(denied) = self.denied_above(key, now)
+        {
+            return Some(denied);
+        }
+        match (own, name) {
+            (Some(own), Some(name)) if own.0.entry.stored >= name.0.entry.stored => Some(own),
+            (own, None) if key.flags().dnssec_ok && own.is_none() => {
+                // a failure is kept for the question as it was asked
+                self.slots.get(key).and_then(|slot| self.worth(slot, now))
+            }
+            (own, name) => name.or(own),
+        }
+    }
+
+    /// What is kept at a place, if it can serve a question.
+    fn look_up(&self, at: &KeyRef<'_>, question: &CacheKey, now: Moment) -> Option<(Arc<Slot>, Worth)> {
+        let slot = self.slots.get(at)?;
+        let has_proofs = slot.entry.dnssec || !question.flags().dnssec_ok;
+        let serves = has_proofs && slot.entry.answers_type(question.rtype());
+        self.worth(slot, now).filter(|_| serves)
+    }
+
+    /// A slot with its worth, unless it is dead.
+    fn worth(&self, slot: Arc<Slot>, now: Moment) -> Option<(Arc<Slot>, Worth)> {
         match slot.entry.worth(now, &self.lifetimes) {
             Worth::Dead => None,
             worth => Some((slot, worth)),
         }
     }
 
-    /// Keeps an entry. A failure never takes the place of something that can still be served stale
-    /// (RFC 8767 section 4): it is noted there instead.
+    /// The NXDOMAIN of a name above, while it holds: below a name that does not exist there are none (RFC 8020).
+    fn denied_above(&self, key: &CacheKey, now: Moment) -> Option<(Arc<Slot>, Worth)> {
+        let above = name::suffixes(key.wire()).skip(1).filter(|suffix| suffix.len() > 1);
+        above
+            .filter_map(|suffix| self.look_up(&key.of_suffix(suffix), key, now))
+            .find(|(slot, worth)| slot.entry.denies_below() && matches!(worth, Worth::Fresh(_)))
+    }
+
+    /// Keeps an entry for a question. A failure never takes the place of something that can still be served, be it stale
+    /// (RFC 8767 section 4): it is noted there instead, in one step with the look whether there is such a thing.
     ///
     /// Returns the slot, kept or not: what is not worth keeping is still good for the query that brought it.
-    pub fn insert(&self, key: CacheKey, entry: Entry, now: Moment) -> Arc<Slot> {
-        if entry.is_failure()
-            && !entry.is_too_long()
-            && let Some((slot, Worth::Stale | Worth::Fresh(_))) = self.get(&key, now)
-            && !slot.entry.is_failure()
-        {
-            slot.fail(now);
-            return slot;
+    pub fn insert(&self, key: CacheKey, mut entry: Entry, now: Moment) -> Arc<Slot> {
+        if entry.is_failure() {
+            return self.insert_failure(key, entry, now);
         }
+        entry.dnssec |= key.flags().dnssec_ok;
+        let key = key.of_entry(&entry.outcome);
         let slot = Arc::new(Slot::new(entry));
         if slot.entry.ttl > 0 {
             self.slots.insert(key, slot.clone());
@@ -180,6 +228,38 @@ impl AnswerCache {
             self.slots.remove(&key); // an older answer must not come back, stale, once a newer one was seen
         }
         slot
+    }
+
+    fn insert_failure(&self, key: CacheKey, failure: Entry, now: Moment) -> Arc<Slot> {
+        if let Some((slot, _)) = self.get(&key, now)
+            && !slot.entry.is_failure()
+        {
+            slot.fail(now);
+            return slot;
+        }
+        self.put_failure(&key, failure, now)
+    }
+
+    /// Keeps a failure, unless an answer is there: another thread may have brought it since it was looked for.
+    fn put_failure(&self, key: &CacheKey, failure: Entry, now: Moment) -> Arc<Slot> {
+        let failure = Arc::new(Slot::new(failure));
+        let kept = self.slots.entry(key, None, |_, present| {
+            if !present.entry.is_failure() && self.worth(present.clone(), now).is_some() {
+                present.fail(now);
+            } else {
+                *present = failure.clone();
+            }
+            EntryAction::Retain(present.clone())
+        });
+        match kept {
+            EntryResult::Retained(slot) => slot,
+            EntryResult::Vacant(place) => {
+                // an answer that was put in since stays
+                let _ = place.insert(failure.clone());
+                failure
+            }
+            _ => failure,
+        }
     }
 
     /// Forgets what `of` takes; how many there were.
@@ -224,79 +304,5 @@ impl AnswerCache {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::cache::{FailureCause, QueryFlags};
-    use crate::engine::catalog::GroupKey;
-    use crate::engine::name::{NameKey, parse};
-    use hickory_proto::rr::RecordType;
-
-    fn key(name: &str) -> CacheKey {
-        CacheKey::new(
-            GroupKey::DEFAULT,
-            &NameKey::of(&parse(name).unwrap()),
-            RecordType::A,
-            QueryFlags::default(),
-        )
-    }
-
-    fn entry(ttl: u32, now: u64) -> Entry {
-        Entry::new(Outcome::NoData, &NameKey::of(&parse("x").unwrap()), &[], &[], ttl, false, Moment(now))
-    }
-
-    #[test]
-    fn a_failure_does_not_replace_what_can_be_served_stale() {
-        let cache = AnswerCache::new(1 << 20, Lifetimes::default());
-        cache.insert(key("a"), entry(60, 0), Moment(0));
-        let later = Moment(120_000);
-        cache.insert(key("a"), Entry::failure(FailureCause::Unreachable, 1, later), later);
-        let (slot, worth) = cache.get(&key("a"), later).unwrap();
-        assert_eq!((worth, slot.failed()), (Worth::Stale, Some(later)));
-        cache.insert(key("b"), Entry::failure(FailureCause::Unreachable, 1, later), later);
-        assert!(cache.get(&key("b"), later).unwrap().0.entry.is_failure());
-    }
-
-    #[test]
-    fn an_answer_that_is_not_to_be_kept_takes_the_older_one_away() {
-        let cache = AnswerCache::new(1 << 20, Lifetimes::default());
-        cache.insert(key("a"), entry(60, 0), Moment(0));
-        cache.insert(key("a"), entry(0, 90_000), Moment(90_000));
-        assert!(cache.get(&key("a"), Moment(90_000)).is_none());
-    }
-
-    #[test]
-    fn the_cache_keeps_within_its_bytes() {
-        let cache = AnswerCache::new(1 << 20, Lifetimes::default());
-        for i in 0..20_000 {
-            cache.insert(key(&format!("n{i}.example")), entry(60, 0), Moment(0));
-        }
-        assert!(cache.bytes() <= 1 << 20);
-        assert!(cache.len() > 2000, "{}", cache.len());
-    }
-
-    #[test]
-    fn a_flood_of_names_leaves_those_asked_again() {
-        let cache = AnswerCache::new(4 << 20, Lifetimes::default());
-        let hot: Vec<CacheKey> = (0..1000).map(|i| key(&format!("hot{i}.example"))).collect();
-        for key in &hot {
-            cache.insert(key.clone(), entry(3600, 0), Moment(0));
-        }
-        for i in 0..200_000 {
-            cache.insert(key(&format!("flood{i}.example")), entry(60, 0), Moment(0));
-            if i % 10 == 0 {
-                cache.get(&hot[(i / 10) % 1000], Moment(0));
-            }
-        }
-        let kept = hot.iter().filter(|key| cache.get(key, Moment(0)).is_some()).count();
-        assert!(kept >= 990, "{kept} of 1000 are left");
-    }
-
-    #[test]
-    fn only_the_first_refreshes() {
-        let slot = Slot::new(entry(60, 0));
-        assert!(slot.claim_refresh());
-        assert!(!slot.claim_refresh());
-        slot.fail(Moment(1));
-        assert!(slot.claim_refresh());
-    }
-}
+#[path = "cache_tests.rs"]
+mod tests;

@@ -2,8 +2,7 @@
 //! the system's monotonic clock but in tests, where it can be moved.
 
 use crate::engine::cache::Moment;
-use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Where the clock starts: far enough from zero that entries of a snapshot can have been stored before it.
 const START_MS: u64 = 1 << 42;
@@ -31,7 +30,7 @@ impl Clock {
     }
 
     /// How long the clock has been running.
-    pub fn uptime(&self) -> Duration {
+    pub fn uptime(&self) -> std::time::Duration {
         instant().saturating_duration_since(self.started)
     }
 }
@@ -39,14 +38,4 @@ impl Clock {
 /// The instant, on the clock that moments are made of.
 pub fn instant() -> Instant {
     tokio::time::Instant::now().into_std()
-}
-
-/// An instant in milliseconds, as a number that an atomic can hold.
-pub fn millis(instant: Instant) -> u64 {
-    /// Before every instant that is asked for, those of a clock that a test moves as well.
-    static ORIGIN: LazyLock<Instant> = LazyLock::new(|| {
-        let now = Instant::now();
-        now.checked_sub(Duration::from_secs(3600)).unwrap_or(now)
-    });
-    instant.saturating_duration_since(*ORIGIN).as_millis() as u64
 }

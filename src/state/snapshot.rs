@@ -92,8 +92,12 @@ pub fn read(cache: &AnswerCache, directory: &Path, now: Moment) -> Result<usize,
     file.take(LARGEST).read_to_end(&mut bytes)?;
     let entries = decode(&bytes, now, unix_millis())?;
     let count = entries.len();
-    for (key, entry) in entries {
-        cache.insert(key, entry, now);
+    for (key, mut entry) in entries {
+        // the bounds may have changed since
+        entry.ttl = cache.lifetimes.bound(&entry.outcome, entry.ttl);
+        if entry.ttl > 0 {
+            cache.insert(key, entry, now);
+        }
     }
     Ok(count)
 }
@@ -128,20 +132,21 @@ pub fn decode(bytes: &[u8], now: Moment, unix_now: u64) -> Result<Vec<(CacheKey,
     Ok(entries)
 }
 
-/// One entry: lengths and key, age in milliseconds, TTL, outcome, packed records.
+/// One entry: lengths and key, age in milliseconds, TTL, bits (AD, fetched with DO), outcome, packed records.
 fn encode(body: &mut Vec<u8>, key: &CacheKey, entry: &Entry, now: Moment) {
     let (code, target) = match &entry.outcome {
         Outcome::Rrset => (0, None),
         Outcome::Alias(target) => (1, Some(target)),
         Outcome::NoData => (2, None),
         Outcome::NxDomain => (3, None),
+        Outcome::YxDomain => (4, None),
         Outcome::Failure(_) => return,
     };
     body.extend((key.bytes().len() as u16).to_be_bytes());
     body.extend(key.bytes());
     body.extend(now.since(entry.stored).to_be_bytes());
     body.extend(entry.ttl.to_be_bytes());
-    body.push(u8::from(entry.authentic));
+    body.push(u8::from(entry.authentic) | u8::from(entry.dnssec) << 1);
     body.push(code);
     if let Some(target) = target {
         body.extend(NameKey::of(target).wire());
@@ -158,7 +163,7 @@ fn entry(reader: &mut Reader<'_>, now: Moment, off: u64) -> Option<(CacheKey, En
     let key = CacheKey::from_bytes(reader.take(length)?)?;
     let age = reader.u64()?.checked_add(off)?;
     let ttl = reader.u32()?;
-    let authentic = reader.take(1)? == [1];
+    let &[bits @ 0..4] = reader.take(1)? else { return None };
     let outcome = match reader.take(1)? {
         [0] => Outcome::Rrset,
         [1] => {
@@ -167,6 +172,7 @@ fn entry(reader: &mut Reader<'_>, now: Moment, off: u64) -> Option<(CacheKey, En
         }
         [2] => Outcome::NoData,
         [3] => Outcome::NxDomain,
+        [4] => Outcome::YxDomain,
         _ => return None,
     };
     let length = reader.u32()? as usize;
@@ -174,7 +180,9 @@ fn entry(reader: &mut Reader<'_>, now: Moment, off: u64) -> Option<(CacheKey, En
     let length = reader.u32()? as usize;
     let authority = reader.take(length)?;
     let stored = Moment(now.0.checked_sub(age)?);
-    Some((key, Entry::restore(outcome, stored, ttl, authentic, (answers, authority))))
+    let mut entry = Entry::restore(outcome, stored, ttl, bits & 1 != 0, (answers, authority));
+    entry.dnssec = bits & 2 != 0;
+    Some((key, entry))
 }
 
 /// Takes octets off the front.

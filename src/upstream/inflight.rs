@@ -98,6 +98,14 @@ where
     K: Hash + Eq + Clone + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
+    /// Waits until no computation for `key` is under way.
+    pub async fn ended(&self, key: &K) {
+        let running = self.lock().get(key).map(|running| running.result.clone());
+        if let Some(result) = running {
+            result.wait().await;
+        }
+    }
+
     /// The result of the computation for `key`: of the one under way, or of the one `start` gives. `start` is
     /// called only when there is none.
     pub async fn join<F, Fut>(self: &Arc<Self>, key: K, start: F) -> Result<V, NotJoined>

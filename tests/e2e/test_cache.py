@@ -1,8 +1,12 @@
 """The cache: lifetimes, denials, stale answers, prefetch, the snapshot over a restart."""
 
+import socket
 import time
 
+import dns.message
+import dns.rcode
 import pytest
+from harness.ask import query
 from harness.fake import address, nxdomain, rcode, silent, soa
 from harness.wait import until
 
@@ -304,3 +308,34 @@ def test_private_answers_are_not_in_the_snapshot(start, fake, tmp_path):
     server.stop()
     octets = (state / "cache.snapshot").read_bytes()
     assert b"www" in octets and b"vault" not in octets and b"secret" not in octets
+
+
+def test_a_and_aaaa_of_a_denied_name_cost_one_question(start, fake):
+    """Both at once, as glibc asks, and one after the other."""
+    upstream = fake(nxdomain())
+    server = start(upstream=[upstream])
+    for number in range(20):
+        name = f"gone{number}.test"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(6)
+            sock.connect(("127.0.0.1", server.port))
+            for rtype in ("A", "AAAA"):
+                sock.send(query(name, rtype).to_wire())
+            codes = [dns.message.from_wire(sock.recv(4096)).rcode() for _ in range(2)]
+        assert codes == [dns.rcode.NXDOMAIN] * 2
+        assert server.ask(name, "HTTPS").rcode == "NXDOMAIN"
+        assert upstream.count(name) == 1, upstream.questions(name)
+
+
+def test_a_and_aaaa_of_a_name_that_exists_are_both_answered(start, fake):
+    def both(asked):
+        return asked.response({"A": "@ 60 IN A 192.0.2.1", "AAAA": "@ 60 IN AAAA 2001:db8::1"}[asked.rtype])
+
+    server = start(upstream=[fake(both)])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(6)
+        sock.connect(("127.0.0.1", server.port))
+        for rtype in ("A", "AAAA"):
+            sock.send(query("www.test", rtype).to_wire())
+        answers = [dns.message.from_wire(sock.recv(4096)).answer[0][0].to_text() for _ in range(2)]
+    assert sorted(answers) == ["192.0.2.1", "2001:db8::1"]

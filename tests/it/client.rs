@@ -167,6 +167,7 @@ pub fn show_rcode(rcode: ResponseCode) -> String {
     match rcode {
         ResponseCode::NoError => "NOERROR".into(),
         ResponseCode::NXDomain => "NXDOMAIN".into(),
+        ResponseCode::YXDomain => "YXDOMAIN".into(),
         ResponseCode::ServFail => "SERVFAIL".into(),
         ResponseCode::Refused => "REFUSED".into(),
         ResponseCode::FormErr => "FORMERR".into(),

@@ -9,7 +9,6 @@ use super::svcb;
 use super::tokens::{Token, tokens};
 use super::types::{mnemonic, parse as parse_type};
 use data_encoding::{BASE32HEX_NOPAD, BASE64, BASE64_NOPAD, HEXUPPER};
-use hickory_proto::rr::Name;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -26,18 +25,6 @@ pub fn has_text_form(code: u16) -> bool {
 /// # Errors
 /// A sentence that says what is wrong with the text.
 pub fn read(code: u16, text: &str) -> Result<Vec<u8>, String> {
-    read_in(code, text, None)
-}
-
-/// The same as in a zone file: names that do not end in a dot are relative to an origin, which is also `@`.
-///
-/// # Errors
-/// A sentence that says what is wrong with the text.
-pub fn read_below(code: u16, text: &str, origin: &Name) -> Result<Vec<u8>, String> {
-    read_in(code, text, Some(origin))
-}
-
-fn read_in(code: u16, text: &str, origin: Option<&Name>) -> Result<Vec<u8>, String> {
     let tokens = tokens(text)?;
     if let Some((first, rest)) = tokens.split_first()
         && first.text == "\\#"
@@ -58,8 +45,8 @@ fn read_in(code: u16, text: &str, origin: Option<&Name>) -> Result<Vec<u8>, Stri
     for &field in fields {
         let (words, behind) = rest.split_at(field.words().unwrap_or(rest.len()));
         match words {
-            [word] if field.words().is_some() => one(&mut data, field, *word, origin)?,
-            words => many(&mut data, code, field, words, origin)?,
+            [word] if field.words().is_some() => one(&mut data, field, *word)?,
+            words => many(&mut data, code, field, words)?,
         }
         rest = behind;
     }
@@ -112,7 +99,7 @@ pub fn strings(text: &str) -> Result<Vec<Vec<u8>>, String> {
 }
 
 /// Appends a field of one word.
-fn one(data: &mut Vec<u8>, field: Field, word: Token<'_>, origin: Option<&Name>) -> Result<(), String> {
+fn one(data: &mut Vec<u8>, field: Field, word: Token<'_>) -> Result<(), String> {
     let text = word.text;
     match field {
         Field::U8(what) => data.push(number(text, what)?),
@@ -122,7 +109,7 @@ fn one(data: &mut Vec<u8>, field: Field, word: Token<'_>, origin: Option<&Name>)
         Field::Rtype => data.extend(rtype(text)?.to_be_bytes()),
         Field::V4 => data.extend(v4(text)?.octets()),
         Field::V6 => data.extend(v6(text)?.octets()),
-        Field::Name => name(data, text, origin)?,
+        Field::Name => name(data, text)?,
         Field::String => counted(data, &word.octets()?)?,
         Field::Text => data.extend(word.octets()?),
         Field::Tag => {
@@ -171,13 +158,7 @@ fn one(data: &mut Vec<u8>, field: Field, word: Token<'_>, origin: Option<&Name>)
 }
 
 /// Appends a field of all words that are left.
-fn many(
-    data: &mut Vec<u8>,
-    code: u16,
-    field: Field,
-    words: &[Token<'_>],
-    origin: Option<&Name>,
-) -> Result<(), String> {
+fn many(data: &mut Vec<u8>, code: u16, field: Field, words: &[Token<'_>]) -> Result<(), String> {
     match field {
         Field::Strings => {
             if words.is_empty() {
@@ -196,20 +177,15 @@ fn many(
         }
         Field::Place => data.extend(forms::read_place(words)?),
         Field::Prefixes => data.extend(forms::read_prefixes(words)?),
-        Field::Gateway => data.extend(forms::read_gateway(words, origin)?),
+        Field::Gateway => data.extend(forms::read_gateway(words)?),
         _ => return Err(format!("a field of {} is missing", mnemonic(code))),
     }
     Ok(())
 }
 
-/// Appends a name in wire form: absolute, or relative to an origin.
-pub(super) fn name(data: &mut Vec<u8>, text: &str, origin: Option<&Name>) -> Result<(), String> {
-    let name = match origin {
-        Some(origin) if text == "@" => origin.clone(),
-        Some(origin) if !labels::is_absolute(text) => labels::parse_below(text, origin)?,
-        _ => labels::parse(text)?,
-    };
-    for label in name.iter() {
+/// Appends a name in wire form.
+pub(super) fn name(data: &mut Vec<u8>, text: &str) -> Result<(), String> {
+    for label in labels::parse(text)?.iter() {
         data.push(label.len() as u8);
         data.extend_from_slice(label);
     }

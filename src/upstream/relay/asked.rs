@@ -34,6 +34,12 @@ impl Asked {
         ended.await;
     }
 
+    /// True while a relay asks this question.
+    pub fn contains(&self, key: &CacheKey) -> bool {
+        let hash = self.hash(key);
+        self.part(hash).contains_key(&hash)
+    }
+
     /// What a question is listed under.
     pub(super) fn hash(&self, key: &CacheKey) -> u64 {
         self.hasher.hash_one(key.bytes())

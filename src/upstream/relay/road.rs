@@ -4,11 +4,11 @@ use super::lookout::Lookout;
 use super::socket::{Arrival, Inbox, Open, Socket};
 use super::{Asked, BATCH, Clerk, Errand, Replied};
 use crate::engine::cache::CacheKey;
+use crate::engine::reading;
 use crate::upstream::policy::hedge_delay;
 use crate::upstream::server::Server;
 use crate::upstream::transport;
 use crate::upstream::wire::{Channel, Verdict};
-use hickory_proto::op::ResponseCode;
 use nix::sys::socket::MultiHeaders;
 use quick_cache::DefaultHashBuilder;
 use std::collections::HashMap;
@@ -222,29 +222,19 @@ impl<T> Road<T> {
             if socket.is_suspicious() {
                 return; // guesses come in bursts: nothing is believed that came with the last of them
             }
-            let arrival = socket.arrived(reply);
-            if let (Arrival::Stranger | Arrival::Doubtful(_), Some(server)) = (&arrival, &server) {
-                server.counters().mismatches.bump();
-            }
-            let is_trusted = matches!(arrival, Arrival::Answer(_) | Arrival::Late(_));
-            let is_reply = is_trusted || matches!(arrival, Arrival::Odd(_));
-            let (open, usable) = match arrival {
+            let (open, usable) = match socket.arrived(reply) {
                 Arrival::Answer(open) => (open, true),
-                Arrival::Odd(open) | Arrival::Late(open) | Arrival::Doubtful(open) => (open, false),
-                Arrival::Stranger => return,
+                Arrival::Odd(open) | Arrival::Late(open) => (open, false),
+                Arrival::Stranger => {
+                    server.iter().for_each(|server| server.counters().mismatches.bump());
+                    return;
+                }
             };
             self.places.remove(&open.hash);
             if let Some(server) = &server {
                 server.release_relayed(1);
                 let waited = now.saturating_duration_since(open.at);
-                if is_reply {
-                    let usable = matches!(reply[3] & 0x0f, 0 | 3 | 6); // YXDOMAIN is about the name
-                    server.replied_in(waited, usable, now, |memory| {
-                        if is_trusted {
-                            memory.confirm(open.sent.has_mixed_case(), reply[10..12] != [0, 0]);
-                        }
-                    });
-                }
+                server.replied_in(waited, matches!(reply[3] & 0x0f, 0 | 3 | 6), now);
             }
             let (hash, waited_for) = (open.hash, !open.waiters.is_empty());
             hand_over(open, reply, usable, clerk);
@@ -341,7 +331,7 @@ fn answer<T>(open: &mut Open<T>, reply: &[u8], clerk: &mut impl Clerk<T>) -> boo
     }
     match open.sent.judge(reply.to_vec(), Channel::Datagram) {
         Verdict::Answer(message, _) => {
-            let usable = matches!(message.response_code, ResponseCode::NoError | ResponseCode::NXDomain);
+            let usable = reading::is_verdict(&message);
             usable && clerk.take(&open.key, Replied::Read(message), &mut open.waiters)
         }
         _ => false,

@@ -7,7 +7,7 @@ use super::judge::judge;
 use crate::client::Ask;
 use crate::server::assert_confined;
 use crate::upstream::question_line;
-use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use pvtzd::account::Account;
 use pvtzd::config;
 use pvtzd::daemon::lifetimes;
@@ -16,6 +16,7 @@ use pvtzd::engine::cache::{Moment, QueryFlags};
 use pvtzd::engine::catalog::GroupKey;
 use pvtzd::engine::chain::{Chain, Fetch, Step as Next};
 use pvtzd::engine::name::NameKey;
+use pvtzd::engine::reading;
 use pvtzd::engine::reply;
 use pvtzd::engine::request::{Admission, Question, Request};
 use pvtzd::engine::screen::{Screening, screen};
@@ -177,7 +178,7 @@ impl World<'_> {
                 None
             });
             match said.map(|message| (message.metadata.response_code, message)) {
-                Some((ResponseCode::NoError | ResponseCode::NXDomain, message)) => {
+                Some((_, message)) if reading::is_verdict(&message) => {
                     self.last_success.insert(fetch.group, self.now);
                     return hear::keep(&self.cache, view, fetch, &message, self.now)
                         .map_err(|why| hear::not_usable(why).code);

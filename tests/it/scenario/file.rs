@@ -195,6 +195,7 @@ fn cue(words: &[&str], from: u64) -> Option<Cue> {
                     "NXDOMAIN" => ResponseCode::NXDomain,
                     "SERVFAIL" => ResponseCode::ServFail,
                     "REFUSED" => ResponseCode::Refused,
+                    "YXDOMAIN" => ResponseCode::YXDomain,
                     _ => return None,
                 };
             }
