@@ -2,6 +2,7 @@
 
 use crate::engine::name;
 use crate::engine::record;
+use crate::engine::text::printable;
 use hickory_proto::rr::{Name, RData, RecordType};
 use std::net::IpAddr;
 
@@ -75,11 +76,25 @@ pub fn data(rtype: &str, value: &str, priority: Option<u16>) -> Result<RData, Va
     if row.rtype == RecordType::CNAME && value.trim().parse::<IpAddr>().is_ok() {
         return Err(bad("a CNAME leads to a name, not to an address".into()));
     }
+    let name = match row.rtype {
+        RecordType::CNAME | RecordType::PTR | RecordType::MX => Some(value.trim()),
+        RecordType::SRV => value.split_whitespace().last(),
+        _ => None,
+    };
+    if let Some(name) = name.filter(|name| !is_host_name(name)) {
+        return Err(bad(format!("`{}` is not a name of letters, digits, - and _", printable(name))));
+    }
     let text = match row.rtype {
         RecordType::MX => &format!("{} {value}", priority.unwrap_or(DEFAULT_PREFERENCE)),
         _ => value,
     };
     record::parse_value(row.rtype, text).map_err(bad)
+}
+
+/// True for names as the product takes them in values. Zone files know more.
+fn is_host_name(text: &str) -> bool {
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '*');
+    text == "." || text.split('.').all(|label| !label.starts_with('-') && label.chars().all(allowed))
 }
 
 /// Record data as type, value and priority: the inverse of [`data`].
@@ -146,5 +161,13 @@ mod tests {
         assert!(matches!(data("NS", "a.example", None), Err(ValueFault::Type(_))));
         assert!(matches!(data("CNAME", "192.0.2.1", None), Err(ValueFault::Value(_))));
         assert!(matches!(data("MX", "5 mail.example", Some(5)), Err(ValueFault::Value(_))));
+        for value in ["a+b", "-a.example", "a\\.b", "a\\032b", "a/b", "a@b", "a..b", ""] {
+            assert!(matches!(data("CNAME", value, None), Err(ValueFault::Value(_))), "{value}");
+            assert!(
+                matches!(data("SRV", &format!("1 2 3 {value}"), None), Err(ValueFault::Value(_))),
+                "{value}"
+            );
+        }
+        assert!(data("CNAME", "_a.例子.example.", None).is_ok());
     }
 }
