@@ -71,7 +71,7 @@ pub(super) fn run(common: &Common, args: &ExplainArgs) -> u8 {
     let screening = Screening { allowed, version_bind: config.server.version_bind };
     if let Some(answer) = screen(&question, screening) {
         let why = answer.error.map(|error| error.text.to_string()).unwrap_or_default();
-        refused(common, args, answer.rcode, why);
+        refused(common, args, &question, answer.rcode, why);
         return exit::OK;
     }
     let view = catalog.view(client);
@@ -96,14 +96,14 @@ pub(super) fn question(name: &str, rtype: &str) -> Result<Question, String> {
     Ok(Question::new(name, rtype))
 }
 
-fn refused(common: &Common, args: &ExplainArgs, rcode: ResponseCode, why: String) {
+fn refused(common: &Common, args: &ExplainArgs, question: &Question, rcode: ResponseCode, why: String) {
     let client = args.client.to_string();
     if common.json {
         let result = show_rcode(rcode, true);
         let hop = ExplainedHop {
-            name: args.name.clone(),
-            unicode: None,
-            rtype: args.rtype.clone(),
+            name: show(&question.name),
+            unicode: unicode(&question.name),
+            rtype: show_type(question.rtype),
             source: "refused",
             matched: None,
             why,

@@ -261,3 +261,21 @@ def test_nothing_from_an_answer_acts_on_the_terminal(fake):
             assert out, err
             for char in set(HOSTILE) - set("[2J31m"):
                 assert char not in out and char not in err, (rtype, words, out, err)
+
+
+def test_the_query_log_has_names_and_records_as_text(start, fake, tmp_path):
+    """Also of a type that has no name."""
+    log = tmp_path / "queries.json"
+    upstream = fake(lambda asked: asked.response(r"@ 60 IN TYPE65280 \# 2 0102", authority=[soa()]))
+    server = start(
+        f'[log]\nqueries = "json"\nfile = "{log}"\n'
+        "[[zone]]\nname = 'z.test'\n[[zone.record]]\nname = 'My\\032Printer'\ntype = 'HTTPS'\nvalue = '1 . alpn=h2'\n",
+        upstream=[upstream],
+    )
+    server.ask(r"my\032printer.z.test.", "HTTPS")
+    server.ask("www.test.", "TYPE65280")
+    server.stop()
+    first, second = [json.loads(line) for line in log.read_text().splitlines()]
+    assert first["query_name"] == r"my\032printer.z.test"
+    assert first["answer_rrset"] == r'my\032printer.z.test 60 IN HTTPS 1 . alpn="h2"'
+    assert (second["query_type"], second["answer_rrset"]) == ("TYPE65280", r"www.test 60 IN TYPE65280 \# 2 0102")
