@@ -1,19 +1,26 @@
-//! The files of the system that say where names are resolved and who is trusted: ours lie over them, in here only.
+//! The files of the system that say where names are resolved and who is trusted. The command has an /etc of its own:
+//! the host's entries bound into a file system of ours, and our files among them. A file laid over one of the host's
+//! would be gone as soon as the host renames another to its name.
 
 use super::{InstanceError, run};
 use crate::lab::ca::Authority;
 use crate::lab::state::StateDir;
-use std::collections::BTreeSet;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+/// The folder that becomes our own.
+const ETC: &str = "/etc";
+
 /// The system's resolver configuration. Timeout and attempts are what instances have.
-const RESOLV_CONF: (&str, &str) =
-    ("/etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:2 attempts:3\n");
+const RESOLV_CONF: (&str, &str) = ("resolv.conf", "nameserver 127.0.0.1\noptions timeout:2 attempts:3\n");
 
 /// Where the C library is told whom to ask.
-const NSSWITCH: &str = "/etc/nsswitch.conf";
+const NSSWITCH: &str = "nsswitch.conf";
 
 /// Services of the host that would resolve names by its own network: they are reached by sockets in here.
 const RESOLVING_SERVICES: [&str; 3] = ["/run/nscd", "/var/run/nscd", "/run/systemd/resolve"];
@@ -27,6 +34,9 @@ const BUNDLES: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 
+/// Files of ours, by their paths below the folder that they are in.
+type Files = BTreeMap<PathBuf, String>;
+
 /// Lays the files. Returns the bundle of trusted CAs: the system's with the lab's.
 pub(super) fn lay(state: &StateDir, authority: &Authority) -> Result<PathBuf, InstanceError> {
     // A file system of our own: nobody outside sees it, and it goes with us.
@@ -39,48 +49,116 @@ pub(super) fn lay(state: &StateDir, authority: &Authority) -> Result<PathBuf, In
         own_file_system(service)?;
     }
 
-    let resolv_conf = write(&folder, "resolv.conf", RESOLV_CONF.1)?;
-    if !lay_over(&resolv_conf, Path::new(RESOLV_CONF.0))?
-        && let Ok(target) = fs::read_link(RESOLV_CONF.0)
-    {
-        // A link that leads nowhere, maybe since its folder is empty now. If it stays so, that is well too: a
-        // system without the file asks 127.0.0.1.
-        let _ = fs::write(Path::new("/etc").join(target), RESOLV_CONF.1);
+    let mut files = Files::from([(RESOLV_CONF.0.into(), RESOLV_CONF.1.into())]);
+    let nsswitch_conf = Path::new(ETC).join(NSSWITCH);
+    if let Ok(text) = fs::read_to_string(nsswitch_conf) {
+        files.insert(NSSWITCH.into(), nsswitch(&text).unwrap_or(text));
     }
-    if let Some(text) = fs::read_to_string(NSSWITCH).ok().and_then(|text| nsswitch(&text)) {
-        lay_over(&write(&folder, "nsswitch.conf", &text)?, Path::new(NSSWITCH))?;
-    }
-
     let system = BUNDLES.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default();
-    let bundle = write(&folder, "ca-bundle.pem", &format!("{system}\n{}", authority.pem))?;
-    let bundles: BTreeSet<PathBuf> = BUNDLES.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
-    for path in bundles {
-        lay_over(&bundle, &path)?;
+    let text = format!("{system}\n{}", authority.pem);
+    let bundle = folder.join("ca-bundle.pem");
+    fs::write(&bundle, &text).map_err(failed)?;
+    let mut elsewhere = BTreeSet::new();
+    for place in BUNDLES.iter().flat_map(|path| places(Path::new(path))) {
+        match place.strip_prefix(ETC) {
+            Ok(below) => drop(files.insert(below.into(), text.clone())),
+            Err(_) => drop(elsewhere.insert(place)),
+        }
+    }
+    own_etc(&folder, &files)?;
+    for place in elsewhere {
+        mount(&["--bind".as_ref(), &bundle, &place])?;
     }
     Ok(bundle)
 }
 
-/// An empty file system over a folder.
-fn own_file_system(folder: &Path) -> Result<(), InstanceError> {
-    let folder = folder.display().to_string();
-    run("mount", "mount", &["-t", "tmpfs", "-o", "mode=0755,size=16m", "tmpfs", &folder], "")
+/// Where a file is, if it is there: its name in its folder, and where a link of that name leads.
+fn places(path: &Path) -> Vec<PathBuf> {
+    let Ok(target) = fs::canonicalize(path) else { return Vec::new() };
+    let folder = path.parent().and_then(|folder| fs::canonicalize(folder).ok());
+    let named = folder.zip(path.file_name()).map(|(folder, name)| folder.join(name));
+    named.into_iter().chain([target]).collect()
 }
 
-fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf, InstanceError> {
-    let path = folder.join(name);
-    fs::write(&path, text).map_err(|error| InstanceError::System("the files of the instance", error))?;
-    Ok(path)
+/// Makes the folder of our own, and puts it in the place of /etc.
+fn own_etc(folder: &Path, files: &Files) -> Result<(), InstanceError> {
+    let (theirs, ours) = (folder.join("etc-of-the-host"), folder.join("etc"));
+    for made in [&theirs, &ours] {
+        fs::create_dir(made).map_err(failed)?;
+    }
+    mount(&["--rbind".as_ref(), Path::new(ETC), &theirs])?;
+    own_file_system(&ours)?;
+    let mut table = String::new();
+    fill(&theirs, &ours, Path::new(""), files, &mut table).map_err(failed)?;
+    for (below, text) in files {
+        let file = ours.join(below);
+        let parent = file.parent().unwrap_or(&ours);
+        fs::create_dir_all(parent).and_then(|()| fs::write(&file, text)).map_err(failed)?;
+    }
+    let list = folder.join("fstab");
+    fs::write(&list, table).map_err(failed)?;
+    mount(&["--all".as_ref(), "--fstab".as_ref(), &list])?;
+    mount(&["--move".as_ref(), &ours, Path::new(ETC)])
 }
 
-/// Lays a file over another; false when the other is not there.
-fn lay_over(file: &Path, other: &Path) -> Result<bool, InstanceError> {
-    match fs::metadata(other) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        _ => {
-            let (file, other) = (file.display().to_string(), other.display().to_string());
-            run("mount", "mount", &["--bind", &file, &other], "").map(|()| true)
+/// Makes for each of their entries one of ours: a link as it is, all others to be bound, as told to `table`. A folder
+/// that has one of our files in it is made and filled in turn.
+fn fill(theirs: &Path, ours: &Path, below: &Path, files: &Files, table: &mut String) -> io::Result<()> {
+    for entry in fs::read_dir(theirs.join(below))? {
+        let entry = entry?;
+        let below = below.join(entry.file_name());
+        let (source, target) = (entry.path(), ours.join(&below));
+        if files.contains_key(&below) {
+            continue;
+        }
+        let kind = entry.file_type()?;
+        if kind.is_symlink() {
+            symlink(fs::read_link(&source)?, &target)?;
+            continue;
+        }
+        if kind.is_dir() {
+            fs::create_dir(&target)?;
+            let is_ours = files.keys().any(|file| file.starts_with(&below));
+            if is_ours && fs::read_dir(&source).is_ok() {
+                fill(theirs, ours, &below, files, table)?;
+                continue;
+            }
+        } else {
+            File::create(&target)?;
+        }
+        // writing to a string does not fail
+        let _ = writeln!(table, "{} {} none rbind 0 0", escaped(&source), escaped(&target));
+    }
+    Ok(())
+}
+
+/// A path as fstab(5) has it.
+fn escaped(path: &Path) -> String {
+    let mut text = Vec::new();
+    for &octet in path.as_os_str().as_bytes() {
+        match octet {
+            b' ' | b'\t' | b'\n' | b'\\' | b'#' | b'"' => text.extend(format!("\\{octet:03o}").bytes()),
+            _ => text.push(octet),
         }
     }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// An empty file system over a folder.
+fn own_file_system(folder: &Path) -> Result<(), InstanceError> {
+    let words = ["-t", "tmpfs", "-o", "mode=0755,size=16m", "tmpfs"].map(Path::new);
+    mount(&[&words[..], &[folder]].concat())
+}
+
+/// Mounts, and leaves no note of it in /run of the host.
+fn mount(words: &[&Path]) -> Result<(), InstanceError> {
+    let words: Vec<String> =
+        [&[Path::new("--no-mtab")], words].concat().iter().map(|word| word.display().to_string()).collect();
+    run("mount", "mount", &words.iter().map(String::as_str).collect::<Vec<_>>(), "")
+}
+
+fn failed(error: io::Error) -> InstanceError {
+    InstanceError::System("the files of the instance", error)
 }
 
 /// The file with `hosts: files dns`; nothing where it asks no more than these.
@@ -109,5 +187,38 @@ mod tests {
         assert_eq!(nsswitch("hosts: files\n").unwrap(), "hosts: files dns\n");
         assert_eq!(nsswitch("hosts:   files dns # as it was\n"), None);
         assert_eq!(nsswitch("passwd: files\n"), None, "the default is good");
+    }
+
+    #[test]
+    fn the_hosts_entries_are_bound_but_for_links_and_our_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let (theirs, ours) = (folder.path().join("theirs"), folder.path().join("our s"));
+        fs::create_dir_all(theirs.join("ssl/certs/deep")).unwrap();
+        fs::create_dir_all(theirs.join("other/folder")).unwrap();
+        fs::create_dir(&ours).unwrap();
+        for name in ["hosts", "ssl/openssl.cnf", "ssl/certs/bundle", "ssl/certs/one.pem"] {
+            fs::write(theirs.join(name), "theirs").unwrap();
+        }
+        symlink("nowhere", theirs.join("resolv.conf")).unwrap();
+        symlink("../usr/lib/os-release", theirs.join("os-release")).unwrap();
+        let files =
+            Files::from(["resolv.conf", "ssl/certs/bundle"].map(|path| (path.into(), "ours".to_string())));
+        let mut table = String::new();
+        fill(&theirs, &ours, Path::new(""), &files, &mut table).unwrap();
+        let mut lines: Vec<&str> = table.lines().collect();
+        lines.sort_unstable();
+        let bound = |name: &str| {
+            format!("{0}/theirs/{name} {0}/our\\040s/{name} none rbind 0 0", folder.path().display())
+        };
+        assert_eq!(
+            lines,
+            ["hosts", "other", "ssl/certs/deep", "ssl/certs/one.pem", "ssl/openssl.cnf"].map(bound)
+        );
+        assert_eq!(fs::read_link(ours.join("os-release")).unwrap(), Path::new("../usr/lib/os-release"));
+        assert!(
+            fs::symlink_metadata(ours.join("resolv.conf")).is_err(),
+            "written later, and by nothing of theirs"
+        );
+        assert!(fs::symlink_metadata(ours.join("ssl/certs/bundle")).is_err());
     }
 }
