@@ -11,9 +11,10 @@ use crate::lab::state::StateDir;
 use crate::lab::walkthrough::{self, Step};
 use crate::ops::log;
 use clap::{Args, Subcommand};
+use ipnet::IpNet;
 use serde_json::json;
 use std::io::{self, IsTerminal};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::time::SystemTime;
 use tokio::runtime::Runtime;
@@ -30,7 +31,10 @@ pub(super) struct LabArgs {
     walkthrough: bool,
     #[command(flatten)]
     places: PlaceArgs,
-    /// The id of the VPC of clients on this machine
+    /// Clients elsewhere that may ask too, as an address or a network such as 172.18.0.0/16; may be repeated
+    #[arg(long, value_name = "NETWORK", value_delimiter = ',', value_parser = network)]
+    clients: Vec<IpNet>,
+    /// The id of the VPC of clients on this machine and of those of --clients
     #[arg(long, value_name = "ID", default_value = "vpc-lab")]
     vpc: String,
     /// Its region
@@ -154,12 +158,10 @@ fn plan(common: &Common, args: &LabArgs) -> Result<Plan, u8> {
         (vpc, region, places) = (walkthrough::VPC, walkthrough::REGION, PlaceArgs::any());
     }
     if config.vpcs.is_empty() {
-        config.vpcs = running::vpcs(vpc, region);
+        config.vpcs = running::vpcs(vpc, region, &args.clients);
     }
-    let inside = match places.http.ip() {
-        IpAddr::V4(address) => address,
-        IpAddr::V6(_) => Ipv4Addr::LOCALHOST,
-    };
+    config.server.allow.extend(&args.clients);
+    let inside = inside(places.http.ip(), &args.clients);
     let failed = |error: &dyn std::fmt::Display| {
         eprintln!("error: {error}");
         exit::SYSTEM
@@ -170,6 +172,34 @@ fn plan(common: &Common, args: &LabArgs) -> Result<Plan, u8> {
     let key = access_key::open(&state, id, secret).map_err(|error| failed(&error))?;
     let store = args.state_dir.as_ref().filter(|_| !args.walkthrough).map(|_| state.path().to_path_buf());
     Ok(Plan { config, places, inside, authority, key, store })
+}
+
+/// The address that names inside the VPC lead to: that of `--http`. An unspecified address is none that a client
+/// reaches: then the one of this machine that the clients see, or the loopback address where all are on this machine.
+fn inside(http: IpAddr, clients: &[IpNet]) -> Ipv4Addr {
+    match http {
+        IpAddr::V4(address) if !address.is_unspecified() => address,
+        _ => clients.iter().find_map(own_address_towards).unwrap_or(Ipv4Addr::LOCALHOST),
+    }
+}
+
+/// This machine's address on the way to a network; nothing is sent.
+fn own_address_towards(network: &IpNet) -> Option<Ipv4Addr> {
+    let first = network.hosts().find(IpAddr::is_ipv4)?;
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((first, 53)).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(own) if !own.is_unspecified() => Some(own),
+        _ => None,
+    }
+}
+
+/// An address or a network.
+fn network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse()
+        .or_else(|_| address())
+        .map_err(|_| "not an address, and not a network such as 172.18.0.0/16".into())
 }
 
 /// The configuration that was named.

@@ -183,15 +183,16 @@ fn ledger(daemon: &Daemon, hosts: Vec<Host>, store: Option<PathBuf>) -> Result<A
     Ledger::start(account, hosts, keeping, publisher).map_err(LabError::System)
 }
 
-/// The VPC of clients on this machine, and another one beside it.
-pub fn vpcs(id: &str, region: &str) -> Vec<Vpc> {
+/// The VPC of clients on this machine and of others, and another one beside it.
+pub fn vpcs(id: &str, region: &str, others: &[IpNet]) -> Vec<Vpc> {
     let loopback: [IpNet; 2] = [
         Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8).into(),
         Ipv6Net::from(Ipv6Addr::LOCALHOST).into(),
     ];
+    let clients = [&loopback, others].concat();
     let vpc = |id: &str, clients: Vec<IpNet>| Vpc { id: id.into(), region: Some(region.into()), clients };
     let other = if id == OTHER_VPC { "vpc-lab-other" } else { OTHER_VPC };
-    vec![vpc(id, loopback.to_vec()), vpc(other, vec![Ipv4Net::new_assert(OTHER_CLIENT, 16).trunc().into()])]
+    vec![vpc(id, clients), vpc(other, vec![Ipv4Net::new_assert(OTHER_CLIENT, 16).trunc().into()])]
 }
 
 /// The id of the other VPC.

@@ -247,7 +247,7 @@ mod tests {
         let state = StateDir::open(Some(folder)).unwrap();
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let plan = Plan {
-            config: Config { vpcs: vpcs(VPC, REGION), ..config },
+            config: Config { vpcs: vpcs(VPC, REGION, &[]), ..config },
             places: Places { dns: any, api: any, http: any, https: any, world: any },
             inside: Ipv4Addr::LOCALHOST,
             authority: Authority::open(&state, SystemTime::now()).unwrap(),
