@@ -17,6 +17,9 @@ pub(super) const QUESTION_POINTER: u16 = 0xc000 | QUESTION;
 /// A compression pointer has 14 bits.
 const FURTHEST: usize = 0x3fff;
 
+/// Octets of the longest name, its root label counted.
+const LONGEST_NAME: usize = 255;
+
 /// So many label positions are remembered for compression; more would make it slow and save little.
 const REMEMBERED: usize = 64;
 
@@ -72,6 +75,9 @@ impl<'m> Writer<'m> {
     /// Record data. Names are compressed in the types of RFC 1035 only (RFC 3597 section 4).
     fn data(&mut self, data: &RData) {
         match data {
+            RData::A(address) => self.message.extend(address.octets()),
+            RData::AAAA(address) => self.message.extend(address.octets()),
+            RData::Unknown { rdata, .. } => self.message.extend_from_slice(&rdata.anything),
             RData::CNAME(CNAME(name)) | RData::NS(NS(name)) | RData::PTR(PTR(name)) => self.name(name),
             RData::MX(mx) => {
                 self.message.extend(mx.preference.to_be_bytes());
@@ -92,13 +98,17 @@ impl<'m> Writer<'m> {
 
     /// A name, from its first label that was written before on as a pointer.
     fn name(&mut self, name: &Name) {
-        let mut wire = Vec::with_capacity(name.len() + 1);
-        for label in name.iter() {
-            wire.push(label.len() as u8);
-            wire.extend_from_slice(label);
-        }
-        wire.push(0);
+        let mut wire = [0; LONGEST_NAME];
         let mut at = 0;
+        for label in name.iter() {
+            let end = at + 1 + label.len();
+            let Some(place) = wire.get_mut(at..end) else { break }; // no name is longer than 255 octets
+            place[0] = label.len() as u8;
+            place[1..].copy_from_slice(label);
+            at = end;
+        }
+        let wire = &wire[..(at + 1).min(LONGEST_NAME)];
+        at = 0;
         while wire[at] != 0 {
             let suffix = &wire[at..];
             let hash = hash(suffix);
