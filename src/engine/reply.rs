@@ -22,8 +22,9 @@ const HEADER: usize = 12;
 /// The option code of an extended DNS error (RFC 8914).
 const EDE: u16 = 15;
 
-/// Octets of the longest text that goes with it: words must not crowd out an answer.
-const LONGEST_TEXT: usize = 200;
+/// Octets of the longest text that goes with it: words must not crowd out an answer. With the longest name and a cookie it
+/// is within 512 octets.
+const LONGEST_TEXT: usize = 190;
 
 /// How large an answer over UDP may be: what the client takes, within what we send.
 pub fn udp_limit(request: &Request, own_payload: u16) -> usize {

@@ -130,6 +130,20 @@ fn authority_records_that_do_not_fit_set_tc() {
 }
 
 #[test]
+fn the_longest_name_cookie_and_words_are_within_512_octets() {
+    let mut asks = request(edns(512));
+    let labels = ["x".repeat(63), "x".repeat(63), "x".repeat(63), "x".repeat(61)].join(".");
+    asks.question = Some(Question::new(parse(&labels).unwrap(), RecordType::A));
+    asks.edns = asks
+        .edns
+        .map(|edns| ClientEdns { cookie: Some(ClientCookie { client: [7; 8], server: None }), ..edns });
+    asks.give_cookie(&[9; 16]);
+    let failure = Answer::code(ResponseCode::ServFail, Some(ExtendedError::new(22, "x".repeat(1000))));
+    let (length, _) = sent(&asks, &failure, 512);
+    assert!((490..=512).contains(&length), "{length}");
+}
+
+#[test]
 fn the_limit_is_the_clients_within_ours() {
     for (client, expected) in [(None, 512), (edns(100), 512), (edns(900), 900), (edns(4096), 1232)] {
         assert_eq!(udp_limit(&request(client), 1232), expected);
