@@ -149,9 +149,9 @@ impl Daemon {
             });
         let live = publisher.live().clone();
         let told = mpsc::channel(1);
-        let office = api.map(|api| api.open(publisher.clone())).transpose()?;
-        let listening_encrypted = secured.iter().flat_map(Secured::addresses).collect();
         let condition = Arc::<Condition>::default();
+        let office = api.map(|api| api.open(publisher.clone(), &condition)).transpose()?;
+        let listening_encrypted = secured.iter().flat_map(Secured::addresses).collect();
         let subject = Arc::new(Subject {
             live: live.clone(),
             listening: listening.clone(),

@@ -96,22 +96,12 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> u8 {
             Some(Err(error)) => {
                 eprintln!("error: {error}");
                 return match error {
-                    PrepareError::Listen(..) => exit::BIND,
                     PrepareError::Keys(_) => exit::CONFIG,
                     PrepareError::Store(_) => exit::SYSTEM,
                 };
             }
         };
-    let operations = match station::Prepared::new(&config.ops, &config.log) {
-        Ok(operations) => operations,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return match error {
-                station::PrepareError::Listen(..) => exit::BIND,
-                _ => exit::SYSTEM,
-            };
-        }
-    };
+    let operations = station::Prepared::new(&config.ops, &config.log);
     let code = runtime.block_on(async {
         match Daemon::start(config, settings, listeners, secured, api, operations) {
             Ok(daemon) => {

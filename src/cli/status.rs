@@ -108,6 +108,14 @@ fn page(status: &Status, before: Option<&Status>) -> String {
     for (watcher, missed) in status.missed.iter().filter(|(_, missed)| **missed > 0) {
         line(format!("missed     {missed} messages by {watcher}"));
     }
+    for service in &status.auxiliary {
+        if let Some(fault) = &service.fault {
+            line(format!(
+                "FAILING    {} at {}: {fault} ({} times)",
+                service.service, service.at, service.failures
+            ));
+        }
+    }
     if queries.panics > 0 {
         line(format!("DEFECTS    {} packets failed by a defect of pvtzd: please report it", queries.panics));
     }

@@ -155,6 +155,16 @@ fn access_key(section: &mut Section, folder: &Path) -> Option<(Located<String>, 
     let keys = ["secret", "secret_file", "secret_credential"];
     let written: Vec<&str> = keys.into_iter().filter(|key| section.has(key)).collect();
     let secret = section.take("secret", word);
+    if secret.is_some() && section.reader().is_open_to_others() {
+        // At the section: the line of the secret itself is not to be shown.
+        section.reader().warning(
+            &section.at,
+            "`secret` stands in a file that others than its owner may read",
+            "write it to a file of mode 0600 and name that by secret_file, or by secret_credential under systemd; or \
+             chmod 600 this file"
+                .to_string(),
+        );
+    }
     let file = section.take("secret_file", parts::not_empty);
     let credential = section.take("secret_credential", |value| {
         let name = word(value)?;

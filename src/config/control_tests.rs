@@ -112,3 +112,24 @@ fn hosts_are_names_with_addresses() {
         ],
     );
 }
+
+#[test]
+fn a_secret_in_a_file_that_others_may_read_is_doubtful() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pvtzd.toml");
+    let warnings = |text: &str, mode| {
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        load(&path).unwrap().1
+    };
+    for mode in [0o644, 0o640, 0o604] {
+        let told = warnings(KEY, mode);
+        assert_eq!(told.len(), 1, "{mode:o}: {told:?}");
+        let shown = told[0].render(false);
+        assert!(shown.contains("chmod 600") && !shown.contains("hush"), "{shown}");
+    }
+    assert_eq!(warnings(KEY, 0o600), []);
+    let elsewhere = "[[control.access_key]]\nid = \"LTAI\"\nsecret_file = \"s\"\n";
+    assert_eq!(warnings(elsewhere, 0o644), []);
+}

@@ -44,6 +44,7 @@ use hickory_proto::rr::{Name, RData, RecordType};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use reader::{At, Reader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeTable;
@@ -78,7 +79,7 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Fault>), ConfigError> {
         crate::file::read(path, LARGEST).map_err(|source| ConfigError::Io { path: path.into(), source })?;
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
     match std::str::from_utf8(bytes) {
-        Ok(text) => parse(text, path).map_err(ConfigError::Faults),
+        Ok(text) => parse_as(text, path, is_open_to_others(path)).map_err(ConfigError::Faults),
         Err(error) => {
             let text = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
             let reader = Reader::new(&text, path);
@@ -95,8 +96,19 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Fault>), ConfigError> {
 /// # Errors
 /// All faults, warnings among them, in the order of the file.
 pub fn parse(text: &str, file: &Path) -> Result<(Config, Vec<Fault>), Vec<Fault>> {
+    parse_as(text, file, false)
+}
+
+/// True when others than its owner may read a file.
+fn is_open_to_others(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o044 != 0)
+}
+
+/// Decides the configuration in the text of a file that others may read, or may not.
+fn parse_as(text: &str, file: &Path, open_to_others: bool) -> Result<(Config, Vec<Fault>), Vec<Fault>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut reader = Reader::new(text, file);
+    reader.set_open_to_others(open_to_others);
     if !errors.is_empty() {
         reader.syntax(&errors);
     }

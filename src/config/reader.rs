@@ -35,6 +35,8 @@ pub(super) struct Reader<'s> {
     lines: Vec<usize>,
     /// What lies behind the first fault of syntax was only guessed at and is not reported on.
     limit: usize,
+    /// Others than the file's owner may read it.
+    open_to_others: bool,
     /// With the byte each begins at.
     faults: RefCell<Vec<(usize, Fault)>>,
     /// The keys that were asked for, by kind of section.
@@ -64,10 +66,21 @@ impl<'s> Reader<'s> {
             text,
             lines: std::iter::once(0).chain(breaks).collect(),
             limit: usize::MAX,
+            open_to_others: false,
             faults: RefCell::default(),
             known: RefCell::default(),
             unknown: RefCell::default(),
         }
+    }
+
+    /// Says that others than the file's owner may read it.
+    pub fn set_open_to_others(&mut self, open: bool) {
+        self.open_to_others = open;
+    }
+
+    /// True when others than the file's owner may read it.
+    pub fn is_open_to_others(&self) -> bool {
+        self.open_to_others
     }
 
     /// Notes faults of syntax. From here on only what lies on the lines before the first of them is reported on.

@@ -102,7 +102,19 @@ impl fmt::Display for KeyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the secret of access key `{}` cannot be had: ", self.id)?;
         match &self.why {
-            SecretFault::Io(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            SecretFault::Io(path, error) => {
+                write!(f, "cannot read {}: {error}", path.display())?;
+                match error.kind() {
+                    io::ErrorKind::PermissionDenied => write!(
+                        f,
+                        "; the user that pvtzd runs as may not read it. Under systemd, LoadCredential=NAME:{} in the \
+                         unit gives the file to the service alone: write secret_credential = \"NAME\" instead of \
+                         secret_file",
+                        path.display()
+                    ),
+                    _ => Ok(()),
+                }
+            }
             SecretFault::NotOneLine(path) => {
                 write!(f, "{} must have the secret in it, on one line, and nothing else", path.display())
             }
@@ -194,6 +206,14 @@ mod tests {
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
         let (_, warnings) = Keys::load(&sources[1..2], None).unwrap();
         assert_eq!(warnings.len(), 1, "{warnings:?}");
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_read_leads_to_the_credential() {
+        let why = SecretFault::Io("/etc/pvtzd/secret".into(), io::ErrorKind::PermissionDenied.into());
+        let told = KeyFault { id: "a".into(), why }.to_string();
+        assert!(told.contains("LoadCredential=NAME:/etc/pvtzd/secret"), "{told}");
+        assert!(told.contains("secret_credential = \"NAME\""), "{told}");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use crate::account::Account;
 use crate::config::{self, Host};
 use crate::http::browser::ServerNames;
 use crate::ops;
+use crate::ops::auxiliary;
+use crate::ops::condition::Condition;
 use crate::state::publisher::Publisher;
 use crate::store::{self, Store, StoreError};
 use std::fmt;
@@ -16,10 +18,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// What the API is called in metrics and status.
+const NAME: &str = "api";
+
 /// What the API needs before it can begin: sockets, keys, and what the store held.
 #[derive(Debug)]
 pub struct Prepared {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(SocketAddr, Option<TcpListener>)>,
     keys: Keys,
     hosts: Vec<Host>,
     server_names: Arc<ServerNames>,
@@ -30,8 +35,6 @@ pub struct Prepared {
 /// Why the API cannot begin.
 #[derive(Debug)]
 pub enum PrepareError {
-    /// An address cannot be listened on.
-    Listen(SocketAddr, io::Error),
     /// Secrets that cannot be had.
     Keys(Vec<KeyFault>),
     /// The store cannot be used.
@@ -41,10 +44,6 @@ pub enum PrepareError {
 impl fmt::Display for PrepareError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listen(address, error) => write!(
-                f,
-                "cannot listen on {address} for the PrivateZone API: {error}; set listen in [control] to another port"
-            ),
             Self::Keys(faults) => {
                 let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
                 f.write_str(&faults.join("\n"))
@@ -57,20 +56,15 @@ impl fmt::Display for PrepareError {
 impl std::error::Error for PrepareError {}
 
 impl Prepared {
-    /// Binds, reads secrets and opens the store of the state directory, if there is one. A damaged store is set
+    /// Binds what can be bound now, reads secrets and opens the store of the state directory, if there is one. A damaged store is set
     /// aside, and the log says so.
     ///
     /// # Errors
     /// [`PrepareError`]
     pub fn new(control: &config::Control, state_dir: Option<&Path>) -> Result<Self, PrepareError> {
         let keys = load_keys(control).map_err(PrepareError::Keys)?;
-        let mut listeners = Vec::new();
-        for address in &control.listen {
-            let at = |error| PrepareError::Listen(*address, error);
-            let listener = TcpListener::bind(address).map_err(at)?;
-            listener.set_nonblocking(true).map_err(at)?;
-            listeners.push(listener);
-        }
+        let bind = |address: &SocketAddr| (*address, auxiliary::bind(*address).ok());
+        let listeners = control.listen.iter().map(bind).collect();
         let (mut account, keeping) = match state_dir {
             Some(directory) => {
                 let opened = Store::open(directory).map_err(PrepareError::Store)?;
@@ -96,7 +90,7 @@ impl Prepared {
     ///
     /// # Errors
     /// A thread cannot be had, or a socket does not go into the runtime.
-    pub fn open(self, publisher: Arc<Publisher>) -> io::Result<Office> {
+    pub fn open(self, publisher: Arc<Publisher>, condition: &Arc<Condition>) -> io::Result<Office> {
         let durable = matches!(self.keeping, Keeping::Durable(_));
         let octets = publisher.live().octets.clone();
         let ledger = Ledger::start(self.account, self.hosts, self.keeping, publisher)?;
@@ -104,10 +98,21 @@ impl Prepared {
         let gateway = Arc::new(Gateway::new(Arc::new(PrivateZone::new(ledger.clone())), self.keys));
         let limits = Limits { octets, server_names: self.server_names, ..Limits::default() };
         let mut addresses = Vec::new();
-        for listener in self.listeners {
+        for (address, listener) in self.listeners {
+            let (gateway, limits, condition) = (gateway.clone(), limits.clone(), condition.clone());
+            let Some(listener) = listener else {
+                tokio::spawn(async move {
+                    let hint = "set listen in [control] to another port";
+                    let listener = condition.auxiliary.listen(NAME, address, hint).await;
+                    tracing::info!(listen = %address, "the PrivateZone API is served");
+                    http::serve(listener, gateway, limits, http::plain).await;
+                });
+                continue;
+            };
             let listener = tokio::net::TcpListener::from_std(listener)?;
+            condition.auxiliary.works(NAME, address);
             addresses.push(listener.local_addr()?);
-            tokio::spawn(http::serve(listener, gateway.clone(), limits.clone(), http::plain));
+            tokio::spawn(http::serve(listener, gateway, limits, http::plain));
         }
         Ok(Office { gateway, ledger, addresses, durable, key })
     }

@@ -142,8 +142,7 @@ impl Lab {
             quiet: true,
         };
         config.ops.socket = ControlSocket::Off; // that place is the machine's own server's
-        let operations = station::Prepared::new(&config.ops, &config.log)
-            .map_err(|error| LabError::System(io::Error::other(error)))?;
+        let operations = station::Prepared::new(&config.ops, &config.log);
         let daemon = Daemon::start(config, settings, vec![listener], None, None, operations)
             .map_err(LabError::System)?;
 

@@ -1,11 +1,14 @@
 //! How the process is doing: whether it is ready, and how its reloads went.
 
+use super::auxiliary::Auxiliary;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The condition of the process.
 #[derive(Debug, Default)]
 pub struct Condition {
+    /// The services beside DNS.
+    pub auxiliary: Auxiliary,
     ready: AtomicBool,
     reloads: AtomicU64,
     failed: AtomicU64,

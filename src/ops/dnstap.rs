@@ -3,19 +3,28 @@
 //! The messages are written by hand: they are two, small, and never change. The receiver may come and go; while it
 //! is away or too slow, messages are missed and counted.
 
+use super::condition::Condition;
 use super::frames::Frames;
 use super::queue::{Note, Queue};
+use crate::state::octets::{Kind, Octets};
 use crate::state::watch::{Caller, Seen, Transport, Watcher};
 use std::io::{self, BufWriter, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// What it is called in metrics and status.
+const NAME: &str = "dnstap";
+
 /// The type of content.
 const CONTENT: &str = "protobuf:dnstap.Dnstap";
+
+/// Octets of a message beside its head and the DNS message.
+const FIELDS: usize = 128;
 
 /// How long the receiver may take for anything.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,19 +46,27 @@ impl Dnstap {
     ///
     /// # Errors
     /// No thread can be had.
-    pub fn start(socket: &Path, identity: &str) -> io::Result<Self> {
+    pub fn start(
+        socket: &Path,
+        identity: &str,
+        octets: &Octets,
+        condition: Arc<Condition>,
+    ) -> io::Result<Self> {
         let mut head = Vec::new();
         bytes(&mut head, 1, identity.as_bytes());
         bytes(&mut head, 2, concat!("pvtzd ", env!("CARGO_PKG_VERSION")).as_bytes());
         let socket = socket.to_path_buf();
-        let queue = Queue::start("dnstap", move |notes, missed| write(&notes, &missed, &socket))?;
+        let queue = Queue::start("dnstap", octets, Kind::Dnstap, move |notes, missed| {
+            write(&notes, &missed, &socket, &condition);
+        })?;
         Ok(Self { queue, head })
     }
 }
 
 impl Watcher for Dnstap {
     fn see(&self, seen: &Seen<'_>) {
-        self.queue.offer(encode(&self.head, seen));
+        let octets = self.head.len() + seen.message.len() + FIELDS;
+        self.queue.offer(octets, || encode(&self.head, seen));
     }
 
     fn missed(&self) -> u64 {
@@ -57,7 +74,7 @@ impl Watcher for Dnstap {
     }
 
     fn name(&self) -> &'static str {
-        "dnstap"
+        NAME
     }
 
     fn renew(&self) {}
@@ -154,24 +171,30 @@ impl Write for Gathered {
 }
 
 /// Sends what comes, for as long as there is somebody to take it; connects anew when there is not.
-fn write(notes: &Receiver<Note<Vec<u8>>>, missed: &AtomicU64, socket: &Path) {
-    let mut pause = PAUSE;
-    let mut told = false;
+fn write(notes: &Receiver<Note<Vec<u8>>>, missed: &AtomicU64, socket: &Path, condition: &Condition) {
+    let (mut pause, at) = (PAUSE, socket.display().to_string());
     loop {
         match connect(socket) {
             Ok(frames) => {
-                tracing::info!(socket = %socket.display(), "dnstap: the receiver is there");
-                (pause, told) = (PAUSE, false);
+                condition.auxiliary.works(NAME, &at);
+                tracing::info!(socket = %at, "dnstap: the receiver is there");
+                pause = PAUSE;
                 match forward(notes, frames) {
                     Ok(()) => return,
-                    Err(error) => tracing::warn!(%error, "dnstap: the receiver has gone"),
+                    Err(error) => condition.auxiliary.failed(
+                        NAME,
+                        &at,
+                        format_args!("dnstap: the receiver has gone: {error}"),
+                    ),
                 }
             }
-            Err(error) if !told => {
-                tracing::warn!(socket = %socket.display(), %error, "dnstap: no receiver; messages are missed");
-                told = true;
+            Err(error) => {
+                condition.auxiliary.failed(
+                    NAME,
+                    &at,
+                    format_args!("dnstap: no receiver, messages are missed: {error}"),
+                );
             }
-            Err(_) => {}
         }
         if ends_within(notes, missed, pause) {
             return;
@@ -190,7 +213,7 @@ fn ends_within(notes: &Receiver<Note<Vec<u8>>>, missed: &AtomicU64, pause: Durat
                 let _ = done.send(());
                 return true;
             }
-            Ok(Note::Item(_)) => {
+            Ok(Note::Item(..)) => {
                 missed.fetch_add(1, Ordering::Relaxed);
             }
             Ok(Note::Renew) => {}
@@ -222,7 +245,7 @@ fn forward(notes: &Receiver<Note<Vec<u8>>>, mut frames: Frames<Gathered>) -> io:
             }
         };
         match note {
-            Note::Item(message) => frames.send(&message)?,
+            Note::Item(message, _room) => frames.send(&message)?,
             Note::Renew => {}
             Note::End(done) => {
                 let finished = frames.finish();

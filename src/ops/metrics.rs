@@ -55,6 +55,8 @@ pub const METRICS: &[Metric] = &[
     gauge("pvtzd_reload_last_success_timestamp_seconds", "", "When a configuration last came into force."),
     counter("pvtzd_api_requests_total", "action, code", "Requests of the PrivateZone API, by action and class of HTTP status."),
     counter("pvtzd_watch_dropped_total", "watcher", "Messages that the query log or dnstap missed because it was too slow."),
+    gauge("pvtzd_auxiliary_up", "service, at", "1 while a service beside DNS works: metrics, api, control_socket, query_log, dnstap."),
+    counter("pvtzd_auxiliary_failures_total", "service, at", "Times that it could not be started or failed, and was tried again."),
     counter("process_cpu_seconds_total", "", "User and system CPU time."),
     gauge("process_resident_memory_bytes", "", "Resident memory."),
     gauge("process_virtual_memory_bytes", "", "Virtual memory."),
@@ -90,6 +92,15 @@ pub fn render(subject: &Subject) -> String {
     page.metric("pvtzd_watch_dropped_total");
     for watcher in subject.live.watch.watchers() {
         page.count(&[("watcher", watcher.name())], watcher.missed());
+    }
+    let auxiliary = subject.condition.auxiliary.read();
+    page.metric("pvtzd_auxiliary_up");
+    for service in &auxiliary {
+        page.count(&[("service", service.name), ("at", &service.at)], u64::from(service.fault.is_none()));
+    }
+    page.metric("pvtzd_auxiliary_failures_total");
+    for service in &auxiliary {
+        page.count(&[("service", service.name), ("at", &service.at)], service.failures);
     }
     process(&mut page);
     page.finish()

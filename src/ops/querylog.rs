@@ -2,11 +2,14 @@
 //!
 //! The path of a query only copies the answer into a queue; a thread reads it and writes the line.
 
+use super::auxiliary::RETRY;
+use super::condition::Condition;
 use super::queue::{Note, Queue};
 use crate::config::QueryLog as Form;
 use crate::engine::catalog::Vpc;
 use crate::engine::name::show;
 use crate::engine::text::{Entry, Sections, mnemonic, read_message};
+use crate::state::octets::{Kind, Octets};
 use crate::state::place::{Mark, Service, Share};
 use crate::state::watch::{Caller, Seen, Transport, Watcher};
 use serde_json::{Map, Value, json};
@@ -15,8 +18,11 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError};
-use std::time::{Duration, SystemTime};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// What it is called in metrics and status.
+const NAME: &str = "query_log";
 
 /// The log, as who serves sees it.
 #[derive(Debug)]
@@ -40,14 +46,21 @@ struct Line {
 }
 
 impl QueryLog {
-    /// Starts the log: into a file, or to standard output.
+    /// Starts the log: into a file, as soon as that can be opened, or to standard output.
     ///
     /// # Errors
-    /// The file cannot be opened.
-    pub fn start(form: Form, sample: u64, file: Option<&Path>) -> io::Result<Self> {
-        let out = open(file)?;
+    /// No thread can be had.
+    pub fn start(
+        form: Form,
+        sample: u64,
+        file: Option<&Path>,
+        octets: &Octets,
+        condition: Arc<Condition>,
+    ) -> io::Result<Self> {
         let file = file.map(Path::to_path_buf);
-        let queue = Queue::start("query-log", move |notes, _| write(&notes, form, file, out))?;
+        let queue = Queue::start("query-log", octets, Kind::QueryLog, move |notes, missed| {
+            Writer { form, file, out: None, opens: Some(Instant::now()), condition, missed }.run(&notes);
+        })?;
         Ok(Self { queue, sample: sample.max(1), seen: AtomicU64::new(0) })
     }
 }
@@ -58,7 +71,7 @@ impl Watcher for QueryLog {
         if !self.seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.sample) {
             return;
         }
-        self.queue.offer(Line {
+        self.queue.offer(seen.message.len(), || Line {
             at: seen.at,
             caller: *seen.caller,
             reply: seen.message.into(),
@@ -74,7 +87,7 @@ impl Watcher for QueryLog {
     }
 
     fn name(&self) -> &'static str {
-        "query_log"
+        NAME
     }
 
     fn renew(&self) {
@@ -97,49 +110,97 @@ fn open(file: Option<&Path>) -> io::Result<Out> {
     Ok(BufWriter::with_capacity(64 << 10, out))
 }
 
-/// Writes lines until it is told to end. What cannot be written is lost; the log says so, not too often.
-fn write(notes: &Receiver<Note<Line>>, form: Form, file: Option<PathBuf>, mut out: Out) {
-    loop {
-        let note = match notes.try_recv() {
-            Ok(note) => note,
-            Err(TryRecvError::Disconnected) => return,
-            Err(TryRecvError::Empty) => {
-                // nobody waits behind: let out what there is
-                tell(out.flush());
-                match notes.recv() {
-                    Ok(note) => note,
-                    Err(_) => return,
-                }
+/// The thread that writes. What cannot be written is missed, and the file is tried again: a log that does not work is
+/// no reason to stop.
+struct Writer {
+    form: Form,
+    file: Option<PathBuf>,
+    out: Option<Out>,
+    /// When to open the file: at the start, after it could not be opened, and after a rotation.
+    opens: Option<Instant>,
+    condition: Arc<Condition>,
+    missed: Arc<AtomicU64>,
+}
+
+impl Writer {
+    /// Writes lines until it is told to end.
+    fn run(mut self, notes: &Receiver<Note<Line>>) {
+        loop {
+            if self.opens.is_some_and(|when| when <= Instant::now()) {
+                self.open();
             }
-        };
-        match note {
-            Note::Item(line) => {
-                let fields = fields(&line);
-                let text =
-                    if form == Form::Json { Value::Object(fields).to_string() } else { plain(&fields) };
-                tell(writeln!(out, "{text}"));
-            }
-            Note::Renew => {
-                tell(out.flush());
-                match open(file.as_deref()) {
-                    Ok(new) => out = new,
-                    Err(error) => {
-                        tracing::error!(%error, "the query log cannot be opened again; the former file stays in use")
+            let note = match notes.try_recv() {
+                Ok(note) => note,
+                Err(TryRecvError::Disconnected) => return,
+                Err(TryRecvError::Empty) => {
+                    self.flush(); // nothing waits behind: let out what there is
+                    let patience = self.opens.map(|when| when.saturating_duration_since(Instant::now()));
+                    match notes.recv_timeout(patience.unwrap_or(Duration::from_secs(3600))) {
+                        Ok(note) => note,
+                        Err(RecvTimeoutError::Timeout) => continue,
+                        Err(RecvTimeoutError::Disconnected) => return,
                     }
                 }
-            }
-            Note::End(done) => {
-                tell(out.flush());
-                let _ = done.send(()); // who waits may have given up
-                return;
+            };
+            match note {
+                Note::Item(line, _room) => self.write(&line),
+                Note::Renew => {
+                    self.flush();
+                    self.open();
+                }
+                Note::End(done) => {
+                    self.flush();
+                    let _ = done.send(()); // who waits may have given up
+                    return;
+                }
             }
         }
     }
-}
 
-fn tell(written: io::Result<()>) {
-    if let Err(error) = written {
-        tracing::warn!(%error, "the query log cannot be written; lines are lost");
+    /// Opens the file. Until that works the former one is written, if there is one.
+    fn open(&mut self) {
+        match open(self.file.as_deref()) {
+            Ok(out) => {
+                (self.out, self.opens) = (Some(out), None);
+                self.condition.auxiliary.works(NAME, self.at());
+            }
+            Err(error) => {
+                self.opens = Some(Instant::now() + RETRY);
+                let hint = "set file in [log] to a place that can be written";
+                self.failed(format_args!("the query log cannot be opened: {error}; {hint}"));
+            }
+        }
+    }
+
+    fn write(&mut self, line: &Line) {
+        let Some(out) = &mut self.out else {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let fields = fields(line);
+        let text = if self.form == Form::Json { Value::Object(fields).to_string() } else { plain(&fields) };
+        if let Err(error) = writeln!(out, "{text}") {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+            self.failed(format_args!("the query log cannot be written: {error}"));
+        }
+    }
+
+    fn flush(&mut self) {
+        match self.out.as_mut().map(Write::flush) {
+            None => {}
+            Some(Ok(())) if self.opens.is_none() => self.condition.auxiliary.works(NAME, self.at()),
+            Some(Ok(())) => {}
+            Some(Err(error)) => self.failed(format_args!("the query log cannot be written: {error}")),
+        }
+    }
+
+    fn failed(&self, fault: impl std::fmt::Display) {
+        self.condition.auxiliary.failed(NAME, self.at(), fault);
+    }
+
+    /// Where lines go, as it is shown.
+    fn at(&self) -> String {
+        self.file.as_ref().map_or("standard output".into(), |file| file.display().to_string())
     }
 }
 

@@ -1,34 +1,37 @@
-//! A bounded way from who serves to a thread that writes. Who serves never waits: what does not fit is missed, and
-//! counted.
+//! A bounded way from the threads that serve to a thread that writes. A thread that serves never waits: an item for
+//! which there is no room is missed, and counted. The bound is in octets, and an item's memory is given back when it
+//! was written.
 
+use crate::state::octets::{Account, Kind, Octets, Reserved};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
-
-/// Items that may wait.
-const ROOM: usize = 8192;
 
 /// How long the writer may take to end.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Octets that an item takes beside its own.
+const OVERHEAD: usize = 512;
+
 /// What the writer is told.
 #[derive(Debug)]
 pub(super) enum Note<T> {
-    /// Write this.
-    Item(T),
+    /// Write this; its room is given back with the second part.
+    Item(T, Reserved),
     /// Begin anew: open the file again.
     Renew,
     /// Write out what there is and end; then say so.
-    End(SyncSender<()>),
+    End(Sender<()>),
 }
 
 /// The way in.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
-    sender: SyncSender<Note<T>>,
+    sender: Sender<Note<T>>,
+    account: Account,
     missed: Arc<AtomicU64>,
 }
 
@@ -39,18 +42,21 @@ impl<T: Send + 'static> Queue<T> {
     /// No thread can be had.
     pub(super) fn start(
         name: &str,
+        octets: &Octets,
+        kind: Kind,
         write: impl FnOnce(Receiver<Note<T>>, Arc<AtomicU64>) + Send + 'static,
     ) -> io::Result<Self> {
-        let (sender, receiver) = sync_channel(ROOM);
+        let (sender, receiver) = channel();
         let missed = Arc::new(AtomicU64::new(0));
         let count = missed.clone();
         thread::Builder::new().name(name.into()).spawn(move || write(receiver, count))?;
-        Ok(Self { sender, missed })
+        Ok(Self { sender, account: octets.account(kind, kind.total()), missed })
     }
 
-    /// Hands an item over, if there is room.
-    pub(super) fn offer(&self, item: T) {
-        if self.sender.try_send(Note::Item(item)).is_err() {
+    /// Hands over an item of so many octets, if there is room.
+    pub(super) fn offer(&self, octets: usize, make: impl FnOnce() -> T) {
+        let room = self.account.try_reserve(octets + OVERHEAD);
+        if !room.is_some_and(|room| self.sender.send(Note::Item(make(), room)).is_ok()) {
             self.missed.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -60,15 +66,15 @@ impl<T: Send + 'static> Queue<T> {
         self.missed.load(Ordering::Relaxed)
     }
 
-    /// Has the writer begin anew. A full queue keeps that from it; then the next time will.
+    /// Has the writer begin anew, behind what waits already.
     pub(super) fn renew(&self) {
-        let _ = self.sender.try_send(Note::Renew);
+        let _ = self.sender.send(Note::Renew); // a writer that has ended has nothing to begin anew
     }
 
     /// Has the writer end, and waits for it a moment.
     pub(super) fn end(&self) {
-        let (done, ended) = sync_channel(1);
-        if self.sender.try_send(Note::End(done)).is_ok() {
+        let (done, ended) = channel();
+        if self.sender.send(Note::End(done)).is_ok() {
             let _ = ended.recv_timeout(PATIENCE); // it may hang on who reads; then the rest is lost
         }
     }
@@ -77,26 +83,38 @@ impl<T: Send + 'static> Queue<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::mpsc::sync_channel;
 
     #[test]
-    fn what_does_not_fit_is_counted_and_nobody_waits() {
+    fn what_does_not_fit_is_counted_and_a_request_to_begin_anew_is_kept() {
         let (go, wait) = sync_channel::<()>(0);
-        let queue = Queue::start("test", move |notes: Receiver<Note<usize>>, _| {
+        let (told, renewed) = sync_channel(1);
+        let octets = Octets::default();
+        let room = Kind::QueryLog.total();
+        let queue = Queue::start("test", &octets, Kind::QueryLog, move |notes: Receiver<Note<usize>>, _| {
             let _ = wait.recv(); // until all was offered
+            let mut items = 0;
             for note in notes {
-                if let Note::End(done) = note {
-                    let _ = done.send(());
-                    return;
+                match note {
+                    Note::Item(..) => items += 1,
+                    Note::Renew => told.send(items).unwrap(),
+                    Note::End(done) => {
+                        let _ = done.send(());
+                        return;
+                    }
                 }
             }
         })
         .unwrap();
-        (0..ROOM + 10).for_each(|item| queue.offer(item));
+        let each = 64 << 10;
+        let fit = room / (each + OVERHEAD);
+        (0..fit + 10).for_each(|item| queue.offer(each, || item));
+        queue.renew();
         assert_eq!(queue.missed(), 10);
+        assert!(octets.waiting(Kind::QueryLog) <= room);
         go.send(()).unwrap();
-        while queue.sender.try_send(Note::Renew).is_err() {
-            thread::yield_now();
-        }
+        assert_eq!(renewed.recv().unwrap(), fit);
         queue.end();
+        assert_eq!(octets.waiting(Kind::QueryLog), 0, "the room came back");
     }
 }

@@ -3,6 +3,8 @@
 
 use super::flush::{self, Flush};
 use super::{Subject, status};
+use crate::http::stream::{Stream, Waiting};
+use crate::state::octets::{Kind, OF_CONNECTION};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs;
@@ -146,7 +148,9 @@ async fn converse(
     subject: &Arc<Subject>,
     reload: &mpsc::Sender<Reload>,
 ) -> io::Result<()> {
-    let (reader, mut writer) = stream.into_split();
+    let waiting = Waiting::new(&subject.live.octets, Kind::Operations, OF_CONNECTION);
+    let (reader, mut writer) = tokio::io::split(Stream::new(stream, waiting.clone()));
+    waiting.head_is_whole(); // commands are counted here
     let mut reader = BufReader::new(reader);
     loop {
         let mut line = String::new();
@@ -157,12 +161,23 @@ async fn converse(
         if !line.ends_with('\n') {
             return Err(io::ErrorKind::InvalidData.into()); // too long, or cut
         }
+        let mut room = None;
         let reply = match serde_json::from_str(&line) {
-            Ok(command) => carry_out(command, subject, reload).await,
+            Ok(command) => {
+                if matches!(command, Command::Status | Command::Zones) {
+                    // Before the answer is made; a peer that does not take it is cut off by the stream.
+                    room = Some(waiting.account().reserve(OF_CONNECTION).await);
+                }
+                carry_out(command, subject, reload).await
+            }
             Err(error) => Reply::Error(format!("this is no command: {error}")),
         };
         let mut text = serde_json::to_string(&reply).map_err(io::Error::other)?;
         text.push('\n');
+        drop(reply);
+        if let Some(room) = &mut room {
+            room.shrink_to(text.len());
+        }
         timeout(PATIENCE, writer.write_all(text.as_bytes())).await??;
     }
 }

@@ -1,5 +1,6 @@
 //! Operations of the running server: prepared before anything is served, opened with the daemon, ended with it.
 
+use super::auxiliary::{self, RETRY};
 use super::dnstap::Dnstap;
 use super::querylog::QueryLog;
 use super::socket::{self, Bound, Reload};
@@ -8,113 +9,134 @@ use crate::config::{self, ControlSocket, QueryLog as Form};
 use crate::http::browser::ServerNames;
 use crate::state::Live;
 use crate::state::watch::Watcher;
-use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
-/// What operations need before they can begin.
+/// What operations need before they can begin. An address that cannot be had is tried again later: DNS does not wait
+/// for it.
 #[derive(Debug)]
 pub struct Prepared {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(SocketAddr, Option<TcpListener>)>,
     server_names: Arc<ServerNames>,
-    watchers: Vec<Box<dyn Watcher>>,
+    log: config::Log,
     socket: ControlSocket,
 }
 
-/// Why operations cannot begin.
-#[derive(Debug)]
-pub enum PrepareError {
-    /// An address cannot be listened on.
-    Listen(SocketAddr, io::Error),
-    /// The query log's file cannot be opened.
-    QueryLog(PathBuf, io::Error),
-    /// A thread cannot be had.
-    Thread(io::Error),
-}
-
-impl fmt::Display for PrepareError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listen(address, error) => write!(
-                f,
-                "cannot listen on {address} for /metrics: {error}; set listen in [ops] to another port"
-            ),
-            Self::QueryLog(path, error) => write!(
-                f,
-                "cannot open the query log {}: {error}; set file in [log] to a place that can be written",
-                path.display()
-            ),
-            Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for PrepareError {}
-
 impl Prepared {
-    /// Binds and opens what the configuration names.
-    ///
-    /// # Errors
-    /// [`PrepareError`]
-    pub fn new(ops: &config::Ops, log: &config::Log) -> Result<Self, PrepareError> {
-        let mut listeners = Vec::new();
-        for address in &ops.listen {
-            let at = |error| PrepareError::Listen(*address, error);
-            let listener = TcpListener::bind(address).map_err(at)?;
-            listener.set_nonblocking(true).map_err(at)?;
-            listeners.push(listener);
+    /// Binds what the configuration names.
+    pub fn new(ops: &config::Ops, log: &config::Log) -> Self {
+        let bind = |address: &SocketAddr| (*address, auxiliary::bind(*address).ok());
+        Self {
+            listeners: ops.listen.iter().map(bind).collect(),
+            server_names: Arc::new(ServerNames::new(&ops.server_names).with_host_name()),
+            log: log.clone(),
+            socket: ops.socket.clone(),
         }
-        let mut watchers: Vec<Box<dyn Watcher>> = Vec::new();
-        if log.queries != Form::Off {
-            let file = log.file.as_deref();
-            let opened = QueryLog::start(log.queries, log.sample, file);
-            let told =
-                |error| PrepareError::QueryLog(file.unwrap_or(Path::new("on standard output")).into(), error);
-            watchers.push(Box::new(opened.map_err(told)?));
-        }
-        if let Some(socket) = &log.dnstap {
-            let identity = log.identity.clone().unwrap_or_else(host_name);
-            watchers.push(Box::new(Dnstap::start(socket, &identity).map_err(PrepareError::Thread)?));
-        }
-        let server_names = Arc::new(ServerNames::new(&ops.server_names).with_host_name());
-        Ok(Self { listeners, server_names, watchers, socket: ops.socket.clone() })
     }
 
     /// Begins. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// A socket does not go into the runtime, or the control socket that the configuration names cannot be had.
+    /// A socket does not go into the runtime.
     pub fn open(self, subject: &Arc<Subject>, reload: mpsc::Sender<Reload>) -> io::Result<Station> {
-        subject.live.watch.admit(self.watchers);
+        subject.live.watch.admit(watchers(&self.log, subject));
         let mut addresses = Vec::new();
-        for listener in self.listeners {
+        for (address, listener) in self.listeners {
+            let (subject, names) = (subject.clone(), self.server_names.clone());
+            let Some(listener) = listener else {
+                tokio::spawn(async move {
+                    let hint = "set listen in [ops] to another port";
+                    let listener = subject.condition.auxiliary.listen(METRICS, address, hint).await;
+                    tracing::info!(listen = %address, "metrics and health are served");
+                    http::serve(listener, subject, names).await;
+                });
+                continue;
+            };
             let listener = tokio::net::TcpListener::from_std(listener)?;
+            subject.condition.auxiliary.works(METRICS, address);
             addresses.push(listener.local_addr()?);
-            tokio::spawn(http::serve(listener, subject.clone(), self.server_names.clone()));
+            tokio::spawn(http::serve(listener, subject, names));
         }
-        let bound = match &self.socket {
-            ControlSocket::Off => None,
-            ControlSocket::At(path) => Some(Bound::new(path).map_err(|error| {
-                let text = format!("the control socket {} cannot be had: {error}", path.display());
-                io::Error::new(error.kind(), text)
-            })?),
+        let place = Arc::<Mutex<Option<socket::Place>>>::default();
+        match self.socket {
+            ControlSocket::Off => {}
+            ControlSocket::At(path) => match Bound::new(&path) {
+                Ok(bound) => {
+                    subject.condition.auxiliary.works(SOCKET, path.display());
+                    keep(&place, bound.serve(subject.clone(), reload));
+                }
+                Err(error) => {
+                    let (subject, place) = (subject.clone(), place.clone());
+                    tokio::spawn(async move { bind_later(&path, error, subject, reload, &place).await });
+                }
+            },
             ControlSocket::Usual => {
                 let path = socket::usual();
-                let bound = Bound::new(&path);
-                if let Err(error) = &bound {
+                match Bound::new(&path) {
+                    Ok(bound) => keep(&place, bound.serve(subject.clone(), reload)),
                     // as for a plain run of a plain user; `pvtzd status` then says that there is none
-                    tracing::debug!(socket = %path.display(), %error, "no control socket");
+                    Err(error) => tracing::debug!(socket = %path.display(), %error, "no control socket"),
                 }
-                bound.ok()
             }
-        };
-        let place = bound.map(|bound| bound.serve(subject.clone(), reload));
+        }
         Ok(Station { addresses, place, live: subject.live.clone() })
     }
+}
+
+/// What services are called in metrics and status.
+const METRICS: &str = "metrics";
+const SOCKET: &str = "control_socket";
+
+/// The query log and dnstap, as far as they are configured.
+fn watchers(log: &config::Log, subject: &Arc<Subject>) -> Vec<Box<dyn Watcher>> {
+    let (octets, condition) = (&subject.live.octets, &subject.condition);
+    let mut watchers: Vec<Box<dyn Watcher>> = Vec::new();
+    let mut add = |name, started: io::Result<Box<dyn Watcher>>| match started {
+        Ok(watcher) => watchers.push(watcher),
+        Err(error) => {
+            condition.auxiliary.failed(name, "a thread", format_args!("no thread can be had: {error}"))
+        }
+    };
+    if log.queries != Form::Off {
+        let file = log.file.as_deref();
+        let started = QueryLog::start(log.queries, log.sample, file, octets, condition.clone());
+        add("query_log", started.map(|log| Box::new(log) as Box<dyn Watcher>));
+    }
+    if let Some(socket) = &log.dnstap {
+        let identity = log.identity.clone().unwrap_or_else(host_name);
+        let started = Dnstap::start(socket, &identity, octets, condition.clone());
+        add("dnstap", started.map(|dnstap| Box::new(dnstap) as Box<dyn Watcher>));
+    }
+    watchers
+}
+
+/// Binds the control socket as soon as that can be done.
+async fn bind_later(
+    path: &Path,
+    mut error: io::Error,
+    subject: Arc<Subject>,
+    reload: mpsc::Sender<Reload>,
+    place: &Mutex<Option<socket::Place>>,
+) {
+    let bound = loop {
+        let fault = format!("the control socket cannot be had: {error}");
+        subject.condition.auxiliary.failed(SOCKET, path.display(), fault);
+        tokio::time::sleep(RETRY).await;
+        match Bound::new(path) {
+            Ok(bound) => break bound,
+            Err(again) => error = again,
+        }
+    };
+    subject.condition.auxiliary.works(SOCKET, path.display());
+    keep(place, bound.serve(subject, reload));
+}
+
+fn keep(place: &Mutex<Option<socket::Place>>, bound: socket::Place) {
+    *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(bound);
 }
 
 /// Operations, open.
@@ -122,14 +144,14 @@ impl Prepared {
 pub struct Station {
     /// Where HTTP is.
     pub addresses: Vec<SocketAddr>,
-    place: Option<socket::Place>,
+    place: Arc<Mutex<Option<socket::Place>>>,
     live: Arc<Live>,
 }
 
 impl Station {
     /// The control socket, if there is one.
-    pub fn socket(&self) -> Option<&Path> {
-        self.place.as_ref().map(|place| place.path.as_path())
+    pub fn socket(&self) -> Option<PathBuf> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|place| place.path.clone())
     }
 
     /// After a reload: files are opened again.
@@ -140,6 +162,7 @@ impl Station {
     /// The end: what watchers still hold is written out, and the control socket is removed.
     pub fn end(self) {
         self.live.watch.watchers().iter().for_each(|watcher| watcher.end());
+        drop(self.place.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 

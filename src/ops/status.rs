@@ -1,6 +1,7 @@
 //! The state of the server as a person wants it: one value, read at once, that goes over the control socket.
 
 use super::Subject;
+use super::auxiliary::Service;
 use super::metrics::{rcode_name, servers};
 use crate::engine::catalog::Scope;
 use crate::engine::name::show;
@@ -48,6 +49,22 @@ pub struct Status {
     pub current: bool,
     /// Messages that watchers missed, by watcher.
     pub missed: BTreeMap<String, u64>,
+    /// Services beside DNS that are configured.
+    #[serde(default)]
+    pub auxiliary: Vec<AuxiliaryStatus>,
+}
+
+/// A service beside DNS.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AuxiliaryStatus {
+    /// `metrics`, `api`, `control_socket`, `query_log` or `dnstap`.
+    pub service: String,
+    /// Its address or file.
+    pub at: String,
+    /// What it failed with; nothing while it works.
+    pub fault: Option<String>,
+    /// How often it failed.
+    pub failures: u64,
 }
 
 /// Queries and answers.
@@ -214,8 +231,20 @@ pub fn read(subject: &Subject) -> Status {
         reloads,
         reloads_failed,
         current: subject.condition.is_current(),
+        auxiliary: auxiliary(subject),
         missed: live.watch.watchers().iter().map(|w| (w.name().to_string(), w.missed())).collect(),
     }
+}
+
+fn auxiliary(subject: &Subject) -> Vec<AuxiliaryStatus> {
+    let services = subject.condition.auxiliary.read().into_iter();
+    let shown = services.map(|Service { name, at, fault, failures }| AuxiliaryStatus {
+        service: name.into(),
+        at,
+        fault,
+        failures,
+    });
+    shown.collect()
 }
 
 fn upstreams(subject: &Subject) -> Vec<UpstreamStatus> {

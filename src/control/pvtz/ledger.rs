@@ -14,7 +14,7 @@ use crate::store::Store;
 use arc_swap::ArcSwap;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use tokio::sync::oneshot;
 
@@ -71,6 +71,21 @@ impl Ledger {
         keeping: Keeping,
         publisher: Arc<Publisher>,
     ) -> io::Result<Arc<Self>> {
+        let publish: Publish = {
+            let publisher = publisher.clone();
+            Box::new(move |account, dirty| publisher.update(account, dirty))
+        };
+        Self::start_with(account, hosts, keeping, publisher, publish)
+    }
+
+    /// Starts the writer with another way to publish.
+    fn start_with(
+        account: Account,
+        hosts: Vec<Host>,
+        keeping: Keeping,
+        publisher: Arc<Publisher>,
+        publish: Publish,
+    ) -> io::Result<Arc<Self>> {
         let (orders, queue) = sync_channel(QUEUE);
         let account = Arc::new(ArcSwap::from_pointee(account));
         let hosts = Arc::new(ArcSwap::from_pointee(hosts));
@@ -80,6 +95,8 @@ impl Ledger {
             hosts: ledger.hosts.clone(),
             keeping,
             publisher: ledger.publisher.clone(),
+            publish,
+            failed: false,
         };
         thread::Builder::new().name("ledger".into()).spawn(move || writer.run(&queue))?;
         Ok(ledger)
@@ -135,11 +152,15 @@ impl Ledger {
     ) -> Answer {
         let (reply, answer) = oneshot::channel();
         let job = Job { caller, decide: Box::new(decide), reply };
-        if self.orders.try_send(Order::Change(job)).is_err() {
-            return Err(unavailable("Too many changes are waiting; try again."));
+        match self.orders.try_send(Order::Change(job)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                return Err(unavailable("Too many changes are waiting; try again."));
+            }
+            Err(TrySendError::Disconnected(_)) => return Err(unavailable(ENDED)),
         }
-        // The writer drops a reply only where the decision itself panicked.
-        answer.await.unwrap_or_else(|_| Err(ApiError::internal()))
+        // The writer drops a reply only when it ends.
+        answer.await.unwrap_or_else(|_| Err(unavailable(ENDED)))
     }
 }
 
@@ -149,11 +170,24 @@ struct Writer {
     hosts: Arc<ArcSwap<Vec<Host>>>,
     keeping: Keeping,
     publisher: Arc<Publisher>,
+    publish: Publish,
+    /// A defect left it unknown what is stored or in force: changes are refused until the next start.
+    failed: bool,
 }
+
+/// Has an account answer queries; the second part is what changed in it.
+type Publish = Box<dyn Fn(&Account, &Dirty) + Send>;
+
+/// Why changes are refused once the store is closed.
+const ENDED: &str = "The writer of changes has ended; pvtzd is stopping, or must be restarted.";
+
+/// Why changes are refused after a defect.
+const FAILED: &str = "Changes are refused since an earlier one failed by a defect of pvtzd; the log of pvtzd tells \
+                      which. Restart pvtzd.";
 
 impl Writer {
     /// Works until the ledger is closed or gone.
-    fn run(self, queue: &Receiver<Order>) {
+    fn run(mut self, queue: &Receiver<Order>) {
         while let Ok(first) = queue.recv() {
             let (mut batch, mut closing) = (Vec::new(), None);
             for order in std::iter::once(first).chain(queue.try_iter()).take(BATCH) {
@@ -174,36 +208,49 @@ impl Writer {
         }
     }
 
-    /// Decides, commits, publishes and answers a batch.
-    fn settle(&self, batch: Vec<Job>) {
-        let mut account = Account::clone(&self.account.load());
-        let (mut edits, mut dirty, mut replies) = (Vec::new(), Dirty::default(), Vec::new());
-        for job in batch {
-            let answer = match self.decide(&account, &job.caller, job.decide) {
-                Ok(decision) => {
-                    let touched = account.apply(&decision.edits);
-                    dirty.zones.extend(touched.zones);
-                    dirty.whole |= touched.whole;
-                    edits.extend(decision.edits);
-                    Ok(decision.answer)
-                }
-                Err(error) => Err(error),
-            };
-            replies.push((job.reply, answer));
+    /// Decides, commits, publishes and answers a batch. A panic is a defect of pvtzd and must not end all changes for
+    /// good: before the commit nothing was changed, after it the change is in force as far as it can be.
+    fn settle(&mut self, batch: Vec<Job>) {
+        let (jobs, replies): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|Job { caller, decide, reply }| ((caller, decide), reply)).unzip();
+        let refuse = |error: ApiError| replies.iter().map(|_| Err(error.clone())).collect();
+        if self.failed {
+            let refused = refuse(unavailable(FAILED));
+            return answer(replies, refused, &Ok(()));
         }
-        let kept = self.keep(&edits);
+        let mut account = Account::clone(&self.account.load());
+        let (mut edits, mut dirty) = (Vec::new(), Dirty::default());
+        let decided = caught("making a change", || {
+            let decided = jobs.into_iter().map(|(caller, decide)| {
+                let decision = caught("a decision", || self.decide(&account, &caller, decide));
+                let decision = decision.unwrap_or_else(|| Err(ApiError::internal()))?;
+                let touched = account.apply(&decision.edits);
+                dirty.zones.extend(touched.zones);
+                dirty.whole |= touched.whole;
+                edits.extend(decision.edits);
+                Ok(decision.answer)
+            });
+            decided.collect::<Vec<Answer>>()
+        });
+        let Some(answers) = decided else {
+            let refused = refuse(ApiError::internal());
+            return answer(replies, refused, &Ok(()));
+        };
+        let kept = caught("storing a change", || self.keep(&edits)).unwrap_or_else(|| {
+            self.failed = true; // what the file holds now is not known
+            Err(unavailable(FAILED))
+        });
         if kept.is_ok() && !edits.is_empty() {
-            self.publisher.update(&account, &dirty);
+            let publish = |dirty: &Dirty| caught("publishing a change", || (self.publish)(&account, dirty));
+            if publish(&dirty).or_else(|| publish(&Dirty { whole: true, ..Dirty::default() })).is_none() {
+                self.failed = true; // the change is durable and counts from the next start
+            }
             self.account.store(Arc::new(account));
         }
-        for (reply, answer) in replies {
-            // What was refused is refused whatever the disk does.
-            let answer = answer.and_then(|answer| kept.clone().map(|()| answer));
-            let _ = reply.send(answer); // the client may have gone; the change stands
-        }
+        answer(replies, answers, &kept);
     }
 
-    /// One decision; a panic in it is a defect of ours and costs this caller alone.
+    /// One decision.
     fn decide(&self, account: &Account, caller: &Caller, decide: Decide) -> Result<Decision, ApiError> {
         let (hosts, published) = (self.hosts.load(), self.publisher.live().published());
         let ground = Ground {
@@ -213,8 +260,7 @@ impl Writer {
             caller,
             counts: Counts::from(&**self.publisher.live()),
         };
-        let decided = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| decide(&ground)));
-        decided.unwrap_or_else(|_| Err(ApiError::internal()))
+        decide(&ground)
     }
 
     /// Makes edits durable.
@@ -233,3 +279,24 @@ impl Writer {
 fn unavailable(why: &'static str) -> ApiError {
     ApiError::new("ServiceUnavailable", why).with_status(503)
 }
+
+/// Answers those who wait. What was refused is refused whatever the disk does.
+fn answer(replies: Vec<oneshot::Sender<Answer>>, answers: Vec<Answer>, kept: &Result<(), ApiError>) {
+    for (reply, answer) in replies.into_iter().zip(answers) {
+        let answer = answer.and_then(|answer| kept.clone().map(|()| answer));
+        let _ = reply.send(answer); // the client may have gone; the change stands
+    }
+}
+
+/// What a step returns; nothing when it panicked, which the log tells.
+fn caught<T>(step: &str, work: impl FnOnce() -> T) -> Option<T> {
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    if done.is_err() {
+        tracing::error!("{step} through the API failed by a defect of pvtzd: please report it");
+    }
+    done.ok()
+}
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;
