@@ -56,7 +56,8 @@ impl<T: Send + 'static> Queue<T> {
     /// Hands over an item of so many octets, if there is room.
     pub(super) fn offer(&self, octets: usize, make: impl FnOnce() -> T) {
         let room = self.account.try_reserve(octets + OVERHEAD);
-        if !room.is_some_and(|room| self.sender.send(Note::Item(make(), room)).is_ok()) {
+        let sent = room.is_some_and(|room| self.sender.send(Note::Item(make(), room)).is_ok());
+        if !sent {
             self.missed.fetch_add(1, Ordering::Relaxed);
         }
     }
