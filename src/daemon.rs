@@ -135,6 +135,7 @@ impl Daemon {
         };
         let account = api.as_ref().map(|api| api.account().clone()).unwrap_or_default();
         let clock = Clock::start();
+        tokio::spawn(clock.clone().watch());
         // What is asked again and again is kept twice: as what upstreams said, and finished for the fast lane.
         let finished = config.cache.size / 3;
         let cache = AnswerCache::new(config.cache.size - finished, lifetimes(&config.cache));

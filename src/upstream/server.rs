@@ -12,6 +12,7 @@ use super::network::Network;
 use super::policy::{View, hedge_delay};
 use super::stream::{Means, Streams};
 use super::{Outcome, ServerAddress, now, random};
+use crate::state::clock::has_slept_since;
 use crate::state::tally::{Durations, Histogram};
 
 /// The usual round trip to a near server, at most.
@@ -243,7 +244,9 @@ impl Server {
     /// A query sent then got no reply in the usual time.
     pub(super) fn missed_since(&self, sent: Instant) {
         self.counters.timeouts.bump();
-        self.state().health.missed(sent, now());
+        if !has_slept_since(sent) {
+            self.state().health.missed(sent, now());
+        }
     }
 
     /// It is up, and not set aside.
@@ -364,7 +367,10 @@ impl Try<'_> {
             }
             Err(Outcome::TimedOut) => {
                 counters.timeouts.bump();
-                state.health.missed(self.started, now());
+                // what was under way when the machine fell asleep is no measure of the server
+                if !has_slept_since(self.started) {
+                    state.health.missed(self.started, now());
+                }
             }
             // Our own trouble says nothing of the server.
             Err(Outcome::Local(_)) => counters.local_errors.bump(),
@@ -380,7 +386,8 @@ impl Drop for Try<'_> {
         }
         let now = now();
         let mut state = self.server.state();
-        if now.saturating_duration_since(self.started) >= hedge_delay(state.health.rtt()) {
+        let late = now.saturating_duration_since(self.started) >= hedge_delay(state.health.rtt());
+        if late && !has_slept_since(self.started) {
             self.server.counters.timeouts.bump();
             state.health.missed(self.started, now);
         }
