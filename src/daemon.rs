@@ -17,9 +17,10 @@ use crate::ops::station::{self, Station};
 use crate::ops::watchdog;
 use crate::serve::activation::Readers;
 use crate::serve::certificate::Certificate;
+use crate::serve::connections::Connections;
 use crate::serve::listen::Listener;
 use crate::serve::secured::{Protocol, Secured};
-use crate::serve::tcp::{self, Connections, TcpBounds};
+use crate::serve::tcp::{self, TcpBounds};
 use crate::serve::udp;
 use crate::state::answers::PreparedAnswers;
 use crate::state::cache::AnswerCache;
@@ -247,13 +248,9 @@ impl Daemon {
 
     /// Starts threads and tasks for the listeners.
     fn serve(&mut self, listeners: Vec<Listener>, secured: Option<Secured>) -> io::Result<()> {
-        let bounds = TcpBounds {
-            connections: self.config.server.max_tcp_connections,
-            per_client: self.config.server.max_tcp_per_client,
-            pipeline: self.config.server.tcp_pipeline,
-            idle: self.config.server.tcp_idle,
-        };
-        let connections = Connections::default();
+        let server = &self.config.server;
+        let bounds = TcpBounds { pipeline: server.tcp_pipeline, idle: server.tcp_idle };
+        let connections = Connections::new(server.max_tcp_connections, server.max_tcp_per_client);
         for listener in listeners {
             let stop = listener.handed_over.then(|| self.readers.stop.clone());
             for socket in listener.udp {

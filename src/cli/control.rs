@@ -2,6 +2,7 @@
 
 use super::{Common, FlushArgs, exit, shown};
 use crate::config::ControlSocket;
+use crate::engine::name;
 use crate::ops::flush::{Flush, Flushed};
 use crate::ops::socket::{self, Command, Reply};
 use crate::ops::status::ZoneStatus;
@@ -118,7 +119,9 @@ pub(super) fn zones(common: &Common, named: Option<&Path>) -> Result<u8, u8> {
                 Some(vpcs) => vpcs.join(","),
             };
             let proxy = if zone.recursion_proxy { "on" } else { "off" };
-            vec![zone.zone.clone(), proxy.into(), zone.source.clone(), zone.answers.to_string(), seen_by]
+            let unicode = name::parse(&zone.zone).ok().and_then(|name| name::unicode(&name));
+            let shown = unicode.map_or_else(|| zone.zone.clone(), |text| format!("{} ({text})", zone.zone));
+            vec![shown, proxy.into(), zone.source.clone(), zone.answers.to_string(), seen_by]
         })
         .collect();
     print!("{}", shown::table(&["ZONE", "PROXY", "FROM", "ANSWERS", "SEEN BY"], &rows));

@@ -7,7 +7,7 @@ use super::reader::{At, Located, Reader, listed};
 use super::zones::ZoneEntry;
 use crate::engine::catalog::{Catalog, CatalogFault, CatalogSpec, GroupKey, Rule, Scope};
 use crate::engine::record;
-use crate::engine::zone::{RecordFaultKind, Zone, ZoneSpec};
+use crate::engine::zone::{RecordFaultKind, Zone};
 use crate::engine::{local::LocalNames, name, rebinding::Rebinding};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ pub(super) struct Scopes {
     pub zones: Vec<Scope>,
 }
 
-/// Notes everything that contradicts itself.
-pub(super) fn contradictions(reader: &Reader, spec: &Spec) -> Scopes {
+/// Notes everything that contradicts itself. The zones come back put together.
+pub(super) fn contradictions(reader: &Reader, spec: &Spec) -> (Scopes, Vec<Arc<Zone>>) {
     listeners(reader, spec);
     let scopes = Scopes {
         forwards: spec.forwards.iter().map(|entry| scope(reader, spec, entry.vpcs.as_deref())).collect(),
@@ -30,7 +30,7 @@ pub(super) fn contradictions(reader: &Reader, spec: &Spec) -> Scopes {
     let zones: Vec<Arc<Zone>> = spec.zones.iter().map(|entry| Arc::new(zone(reader, entry))).collect();
     let catalog = CatalogSpec {
         vpcs: spec.vpcs.iter().map(|entry| entry.vpc.clone()).collect(),
-        zones: zones.into_iter().zip(scopes.zones.iter().cloned()).collect(),
+        zones: zones.iter().cloned().zip(scopes.zones.iter().cloned()).collect(),
         rules: spec.forwards.iter().zip(&scopes.forwards).map(rule).collect(),
         local_names: LocalNames::NONE,
         rebinding: Rebinding::Allowed,
@@ -40,7 +40,7 @@ pub(super) fn contradictions(reader: &Reader, spec: &Spec) -> Scopes {
             catalog_fault(reader, spec, &fault);
         }
     }
-    scopes
+    (scopes, zones)
 }
 
 /// A rule for the catalog's judgement; its group plays no part in that.
@@ -174,7 +174,7 @@ fn zone(reader: &Reader, entry: &ZoneEntry) -> Zone {
         };
         reader.error(here, message, hint);
     }
-    Zone::build_leniently(ZoneSpec { records: Vec::new(), ..entry.spec.clone() }, 0)
+    Zone::build_leniently(entry.spec.without_records(), 0)
 }
 
 /// Gives a catalog's fault its place.

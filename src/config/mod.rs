@@ -21,6 +21,7 @@ mod reader;
 mod section;
 mod server;
 mod value;
+mod zone_file;
 mod zones;
 
 #[cfg(test)]
@@ -125,7 +126,13 @@ fn parse_as(text: &str, file: &Path, open_to_others: bool) -> Result<(Config, Ve
 
 /// The decided values of what the file says, with what contradicts itself noted as faults.
 fn join(reader: &Reader, spec: file::Spec) -> Config {
-    let scopes = checks::contradictions(reader, &spec);
+    let (scopes, built) = checks::contradictions(reader, &spec);
+    // Put together once, and no longer kept record by record.
+    let packed = spec.zones.iter().zip(built).map(|(entry, zone)| {
+        let has_soa = entry.spec.packed.as_ref().is_some_and(|packed| packed.soa.is_some());
+        ZoneSpec { packed: Some(zone.packed(has_soa)), ..entry.spec.without_records() }
+    });
+    let zones: Vec<ZoneSpec> = packed.collect();
     let config = Config {
         server: spec.server.clone(),
         endpoints: spec.endpoints.clone(),
@@ -146,7 +153,7 @@ fn join(reader: &Reader, spec: file::Spec) -> Config {
             })
             .collect(),
         vpcs: spec.vpcs.iter().map(|entry| entry.vpc.clone()).collect(),
-        zones: spec.zones.iter().map(|entry| entry.spec.clone()).zip(scopes.zones).collect(),
+        zones: zones.into_iter().zip(scopes.zones).collect(),
         expects: spec.expects.clone(),
     };
     if !reader.has_errors() {

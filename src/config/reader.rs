@@ -124,6 +124,11 @@ impl<'s> Reader<'s> {
         self.note(Severity::Warning, at, message.into(), hint.into());
     }
 
+    /// Notes a fault of another file, which is named at a place of this one.
+    pub fn foreign(&self, at: &At, fault: Fault) {
+        self.faults.borrow_mut().push((at.span.start, fault));
+    }
+
     /// Notes a key that nobody took; it is told at the end.
     pub fn unknown(&self, unknown: Unknown) {
         self.unknown.borrow_mut().push(unknown);

@@ -6,6 +6,7 @@ use super::parts;
 use super::reader::{At, Located, listed, shortened};
 use super::section::Section;
 use super::value::Value;
+use super::zone_file;
 use crate::engine::name;
 use crate::engine::record;
 use crate::engine::zone::{MissingType, Reading, Wildcards, ZoneMode, ZoneRecord, ZoneSpec};
@@ -42,9 +43,21 @@ pub(super) fn zone<'a>(section: &mut Section<'a>) -> Option<ZoneEntry> {
     let root = Name::root();
     let below = apex.as_ref().map_or(&root, |apex| &apex.value);
     let records = parts::read_each(section.reader(), section, "record", |section| record(section, below));
+    let folder = section.reader().folder();
+    let file = section.take_located("file", parts::not_empty);
+    let file = file.map(|file| Located { value: folder.join(file.value), at: file.at });
     let apex = apex?;
+    let packed = match file {
+        Some(file) if !records.is_empty() => {
+            let hint = "keep the file, or write the records here";
+            section.reader().error(&file.at, "the zone has both a file and records", hint.to_string());
+            None
+        }
+        Some(file) => zone_file::read(section.reader(), &file.at, &file.value, &apex.value),
+        None => None,
+    };
     let (records, records_at) = records.into_iter().flatten().map(|item| (item.value, item.at)).unzip();
-    let spec = ZoneSpec { on_missing_type, wildcards, records, ..ZoneSpec::new(apex.value, mode) };
+    let spec = ZoneSpec { on_missing_type, wildcards, records, packed, ..ZoneSpec::new(apex.value, mode) };
     Some(ZoneEntry { spec, at: apex.at, records_at, vpcs })
 }
 

@@ -167,6 +167,9 @@ impl<'v> Chain<'v> {
             Outcome::YxDomain => self.finish(ResponseCode::YXDomain),
             Outcome::Alias(_) if self.rtype == RecordType::CNAME => self.finish(ResponseCode::NoError),
             Outcome::Alias(target) => self.follow(target.clone()),
+            Outcome::Failure(FailureCause::Rcode(ResponseCode::YXDomain)) => {
+                self.finish(ResponseCode::YXDomain);
+            }
             Outcome::Failure(FailureCause::Rcode(rcode)) => {
                 let text = format!("the upstream answered {rcode} for {} a moment ago", self.key);
                 self.fail(ExtendedError::new(ExtendedError::CACHED_ERROR, text));
@@ -245,7 +248,7 @@ impl<'v> Chain<'v> {
             }
             Decision::Denied(zone, whole_name) => {
                 self.note(Source::Zone(zone.apex().clone()));
-                self.deny(&zone.name.clone(), zone.soa(), whole_name);
+                self.deny(&zone.name.clone(), zone.soa(), zone.negative_ttl(), whole_name);
             }
             Decision::Local(local) => {
                 self.note(Source::Local(local.zone.clone()));
@@ -257,8 +260,8 @@ impl<'v> Chain<'v> {
                         self.add(&set);
                         self.finish(ResponseCode::NoError);
                     }
-                    LocalOutcome::NoData => self.deny(&apex, &soa, false),
-                    LocalOutcome::NxDomain => self.deny(&apex, &soa, true),
+                    LocalOutcome::NoData => self.deny(&apex, &soa, soa.ttl, false),
+                    LocalOutcome::NxDomain => self.deny(&apex, &soa, soa.ttl, true),
                 }
             }
             Decision::Minimal(zone) => {
@@ -321,10 +324,10 @@ impl<'v> Chain<'v> {
     }
 
     /// Ends with a denial and the SOA that goes with it.
-    fn deny(&mut self, apex: &Name, soa: &Rrset, whole_name: bool) {
+    fn deny(&mut self, apex: &Name, soa: &Rrset, ttl: u32, whole_name: bool) {
         self.authentic = false;
         let before = self.sections.lengths();
-        soa.values().for_each(|data| self.sections.authority(apex, soa.ttl, &data));
+        soa.values().for_each(|data| self.sections.authority(apex, ttl, &data));
         self.hold(before, None, None);
         self.finish(if whole_name { ResponseCode::NXDomain } else { ResponseCode::NoError });
     }

@@ -6,7 +6,7 @@
 
 use super::record;
 use hickory_proto::op::Message;
-use hickory_proto::rr::rdata::NULL;
+use hickory_proto::rr::rdata::{A, AAAA, NULL};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::BinDecodable;
 
@@ -109,6 +109,14 @@ pub fn message(bytes: &[u8]) -> Option<Message> {
 
 /// The data of a record, uncompressed, as an entry of the cache keeps it.
 pub(super) fn data(rtype: RecordType, wire: &[u8]) -> Option<RData> {
+    match (rtype, wire) {
+        // addresses are most of what there is, and need no decoder
+        (RecordType::A, &[a, b, c, d]) => return Some(RData::A(A::new(a, b, c, d))),
+        (RecordType::AAAA, octets) if octets.len() == 16 => {
+            return Some(RData::AAAA(AAAA(<[u8; 16]>::try_from(octets).ok()?.into())));
+        }
+        _ => {}
+    }
     match rtype {
         RecordType::A
         | RecordType::AAAA

@@ -18,6 +18,7 @@ pub mod decide;
 pub mod decode;
 pub mod lane;
 pub mod local;
+pub mod master;
 pub mod name;
 pub mod ordered;
 pub mod padding;

@@ -9,7 +9,7 @@ use super::text;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, NULL, TXT};
 use hickory_proto::rr::{RData, RecordType};
-use hickory_proto::serialize::binary::{BinDecoder, BinEncodable, BinEncoder, Restrict};
+use hickory_proto::serialize::binary::{BinDecoder, BinEncodable, BinEncoder, NameEncoding, Restrict};
 
 /// One row of the table.
 #[derive(Debug)]
@@ -138,7 +138,7 @@ fn parse_txt(text: &str) -> Result<RData, String> {
 pub fn to_wire(data: &RData) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = BinEncoder::new(&mut bytes);
-    encoder.set_canonical_form(false);
+    encoder.set_name_encoding(NameEncoding::Uncompressed);
     match data.emit(&mut encoder) {
         Ok(()) => bytes,
         Err(_) => Vec::new(), // nothing that was decoded or built fails to encode without a size limit

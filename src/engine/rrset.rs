@@ -233,6 +233,11 @@ impl Rrset {
         self.values_from(0)
     }
 
+    /// The same in uncompressed wire form.
+    pub fn wire_values(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        self.wire_values_from(0)
+    }
+
     fn values_from(&self, at: usize) -> impl Iterator<Item = RData> + '_ {
         self.wire_values_from(at).filter_map(|value| record::from_wire(self.rtype, value).ok())
     }

@@ -98,6 +98,17 @@ pub struct ZoneSpec {
     pub origin: ZoneOrigin,
     /// Its records, the disabled ones left out.
     pub records: Vec<ZoneRecord>,
+    /// Records that were put together before, in the place of the others.
+    pub packed: Option<PackedZone>,
+}
+
+/// The records of a zone, put together. A copy is cheap.
+#[derive(Clone, Debug)]
+pub struct PackedZone {
+    /// By name.
+    pub owners: Ordered<Owner>,
+    /// The SOA record of its own, if it has one.
+    pub soa: Option<Rrset>,
 }
 
 impl ZoneSpec {
@@ -110,7 +121,21 @@ impl ZoneSpec {
             wildcards: Wildcards::default(),
             origin: ZoneOrigin::default(),
             records: Vec::new(),
+            packed: None,
         }
+    }
+
+    /// The same zone without its records.
+    pub fn without_records(&self) -> Self {
+        let Self { mode, on_missing_type, wildcards, origin, .. } = *self;
+        Self { mode, on_missing_type, wildcards, origin, ..Self::new(self.apex.clone(), mode) }
+    }
+
+    /// How many records it has.
+    pub fn record_count(&self) -> usize {
+        let packed = self.packed.iter().flat_map(|packed| packed.owners.iter());
+        let in_packed: usize = packed.map(|owner| owner.sets().map(|set| set.len()).sum::<usize>()).sum();
+        self.records.len() + in_packed
     }
 }
 
@@ -209,9 +234,16 @@ impl Zone {
     /// The zone without the records that cannot be in it, and these.
     fn build_rest(spec: ZoneSpec, serial: u32) -> (Self, Vec<RecordFault>) {
         let apex = NameKey::of(&spec.apex);
-        let mut builder = ZoneBuilder::new(apex.clone());
-        spec.records.iter().for_each(|record| builder.add(record));
-        let (owners, faults) = builder.finish();
+        let (packed, faults) = match spec.packed {
+            Some(packed) => (packed, Vec::new()),
+            None => {
+                let mut builder = ZoneBuilder::new(apex.clone());
+                spec.records.iter().for_each(|record| builder.add(record));
+                let (owners, faults) = builder.finish();
+                (PackedZone { owners, soa: None }, faults)
+            }
+        };
+        let soa = packed.soa.unwrap_or_else(|| synthesised(&RData::SOA(soa_data(serial))));
         let zone = Self {
             apex,
             name: spec.apex,
@@ -219,8 +251,8 @@ impl Zone {
             on_missing_type: spec.on_missing_type,
             wildcards: spec.wildcards,
             origin: spec.origin,
-            owners,
-            soa: synthesised(&RData::SOA(soa_data(serial))),
+            owners: packed.owners,
+            soa,
             ns: synthesised(&RData::NS(NS(localhost()))),
         };
         (zone, faults)
@@ -255,9 +287,20 @@ impl Zone {
         &self.apex
     }
 
-    /// The SOA record that goes with denials, synthesised.
+    /// The SOA record that goes with denials: the zone's own, or synthesised.
     pub fn soa(&self) -> &Rrset {
         &self.soa
+    }
+
+    /// Seconds for which a denial may be cached: the lesser of the SOA's TTL and its minimum (RFC 2308 section 3).
+    pub fn negative_ttl(&self) -> u32 {
+        let minimum = self.soa.wire_values().next().and_then(|value| value.last_chunk());
+        self.soa.ttl.min(minimum.map_or(NEGATIVE_TTL, |octets| u32::from_be_bytes(*octets)))
+    }
+
+    /// The names and their records, for another zone of the same.
+    pub fn packed(&self, with_soa: bool) -> PackedZone {
+        PackedZone { owners: self.owners.clone(), soa: with_soa.then(|| self.soa.clone()) }
     }
 
     /// How many names have records.

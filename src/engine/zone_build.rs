@@ -28,21 +28,29 @@ pub struct OwnerKey {
 impl OwnerKey {
     /// The key of a name at or below an apex. What comes after the labels of the apex is not looked at.
     pub fn of(name: &NameKey, apex: &NameKey) -> Self {
+        Self::of_wire(name.wire(), apex.wire()).unwrap_or(Self { octets: [0; LONGEST], len: 0 })
+    }
+
+    /// The key of a name in wire form, of whatever case; nothing for one that is not at or below the apex.
+    fn of_wire(name: &[u8], apex: &[u8]) -> Option<Self> {
         let mut key = Self { octets: [0; LONGEST], len: 0 };
         let mut starts = [0u8; 128];
         let (mut at, mut labels) = (0, 0);
-        let below = name.wire().len().saturating_sub(apex.wire().len());
+        let below = name.len().checked_sub(apex.len())?;
         while at < below && labels < starts.len() {
             starts[labels] = at as u8; // names have at most 255 octets
             labels += 1;
-            at += 1 + usize::from(name.wire()[at]);
+            at += 1 + usize::from(name[at]);
+        }
+        if at != below || !name[below..].eq_ignore_ascii_case(apex) {
+            return None;
         }
         for &start in starts[..labels].iter().rev() {
             let start = usize::from(start);
-            let length = usize::from(name.wire()[start]);
-            key.push_label(&name.wire()[start + 1..start + 1 + length]);
+            let length = usize::from(name[start]);
+            key.push_label(&name[start + 1..start + 1 + length]);
         }
-        key
+        Some(key)
     }
 
     /// The key of the wildcard right below a name.
@@ -55,9 +63,9 @@ impl OwnerKey {
 
     fn push_label(&mut self, label: &[u8]) {
         for &octet in label {
-            match octet {
+            match octet.to_ascii_lowercase() {
                 0 | 1 => [1, octet + 1].into_iter().for_each(|octet| self.push(octet)),
-                _ => self.push(octet),
+                octet => self.push(octet),
             }
         }
         self.push(0);
@@ -136,32 +144,24 @@ impl ZoneBuilder {
     pub fn add(&mut self, record: &ZoneRecord) {
         let owner = NameKey::of(&record.owner);
         let (rtype, data) = (record.data.record_type(), record::to_wire(&record.data));
-        self.add_wire(&owner, rtype, record.ttl, &data, record.weight);
+        self.add_wire(owner.wire(), rtype, record.ttl, &data, record.weight);
     }
 
-    /// Adds a record whose data is in uncompressed wire form.
-    pub fn add_wire(
-        &mut self,
-        owner: &NameKey,
-        rtype: RecordType,
-        ttl: u32,
-        data: &[u8],
-        weight: Option<u8>,
-    ) {
+    /// Adds a record whose owner, of whatever case, and data are in uncompressed wire form.
+    pub fn add_wire(&mut self, owner: &[u8], rtype: RecordType, ttl: u32, data: &[u8], weight: Option<u8>) {
         let index = self.given;
         self.given += 1;
-        let fault = match () {
-            () if !owner.is_within(&self.apex) => Some(RecordFaultKind::OutOfZone),
-            () if rtype == RecordType::SOA => Some(RecordFaultKind::SoaNotAllowed),
-            () if ttl > i32::MAX as u32 => Some(RecordFaultKind::Ttl),
-            () => None,
+        let owner = match OwnerKey::of_wire(owner, self.apex.wire()) {
+            _ if rtype == RecordType::SOA => Err(RecordFaultKind::SoaNotAllowed),
+            _ if ttl > i32::MAX as u32 => Err(RecordFaultKind::Ttl),
+            owner => owner.ok_or(RecordFaultKind::OutOfZone),
         };
-        if let Some(kind) = fault {
-            self.faults.push(RecordFault { record: index, kind });
-            return;
-        }
+        let owner = match owner {
+            Ok(owner) => owner,
+            Err(kind) => return self.faults.push(RecordFault { record: index, kind }),
+        };
         let key = self.octets.len();
-        self.octets.extend(OwnerKey::of(owner, &self.apex).octets());
+        self.octets.extend(owner.octets());
         let start = self.octets.len();
         self.octets.extend(data);
         self.pending.push(Pending { key, data: start, end: self.octets.len(), index, rtype, ttl, weight });

@@ -89,7 +89,7 @@ impl From<io::Error> for Absent {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             // of HTTP: too long, or no HTTP at all
-            io::ErrorKind::Other => Self::Foreign(error.to_string()),
+            io::ErrorKind::Other => Self::Foreign(format!("its answer cannot be taken: {error}")),
             _ => Self::Silent(error),
         }
     }

@@ -5,9 +5,9 @@ use super::ca::Authority;
 use crate::control::signer::{self, Order, Place};
 use crate::control::{AccessKey, Params};
 use crate::engine::name;
-use crate::engine::record::{show_type, show_value};
+use crate::engine::text::{Entry, read_message};
 use hickory_proto::op::{Message, Query, ResponseCode};
-use hickory_proto::rr::{RData, RecordType};
+use hickory_proto::rr::RecordType;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::Request;
 use hyper::body::Bytes;
@@ -48,7 +48,7 @@ pub struct Found {
 /// # Errors
 /// No answer comes, or what comes is none.
 pub async fn resolve(server: SocketAddr, client: IpAddr, text: &str) -> io::Result<Found> {
-    let name = name::parse(text).map_err(|error| io::Error::other(format!("{error:?}")))?;
+    let name = name::parse(text).map_err(io::Error::other)?;
     let mut query = Message::query();
     query.metadata.recursion_desired = true;
     query.add_query(Query::query(name, RecordType::A));
@@ -57,22 +57,21 @@ pub async fn resolve(server: SocketAddr, client: IpAddr, text: &str) -> io::Resu
     socket.send(&query.to_vec().map_err(io::Error::other)?).await?;
     let mut buffer = vec![0; 65_535];
     let length = timeout(PATIENCE, socket.recv(&mut buffer)).await??;
-    let answer = Message::from_vec(&buffer[..length]).map_err(io::Error::other)?;
+    let answer =
+        read_message(&buffer[..length]).ok_or_else(|| io::Error::other("what came is no DNS message"))?;
     if answer.id != query.id {
         return Err(io::Error::other("the answer is to another question"));
     }
-    let line = |record: &hickory_proto::rr::Record| {
-        let (name, rtype) = (name::show(&record.name), show_type(record.record_type()));
-        let dot = if record.record_type() == RecordType::CNAME { "." } else { "" };
-        format!("{name}.  {}  IN  {rtype}  {}{dot}", record.ttl, show_value(&record.data))
+    let line = |entry: &Entry| {
+        let (name, rtype) = (entry.owner(), entry.type_name());
+        let dot = if rtype == "CNAME" { "." } else { "" };
+        format!("{name}.  {}  IN  {rtype}  {}{dot}", entry.ttl, entry.value())
     };
-    let addresses = answer.answers.iter().filter_map(|record| match &record.data {
-        RData::A(address) => Some(address.0),
-        _ => None,
-    });
+    let addresses = answer.answers.iter().filter(|entry| RecordType::from(entry.rtype) == RecordType::A);
+    let addresses = addresses.filter_map(|entry| <[u8; 4]>::try_from(entry.data.as_slice()).ok());
     Ok(Found {
-        rcode: answer.response_code,
-        addresses: addresses.collect(),
+        rcode: answer.rcode.into(),
+        addresses: addresses.map(Ipv4Addr::from).collect(),
         lines: answer.answers.iter().map(line).collect(),
     })
 }

@@ -19,6 +19,7 @@ use crate::engine::reply;
 use crate::engine::request::{Admission, Question, Request};
 use crate::engine::screen::{Screening, is_loop_probe, screen};
 use crate::state::cache::Slot;
+use crate::state::octets::{Account, Reserved};
 use crate::state::place::{Mark, Share};
 use crate::state::rate::Pace;
 use crate::state::tally::Tally;
@@ -216,6 +217,29 @@ impl Waiting {
 
 /// Answers a query that has to wait, within [`CLIENT_DEADLINE`].
 pub async fn in_time(live: &Arc<Live>, waiting: Waiting) -> Vec<u8> {
+    compose(live, waiting, None).await.0
+}
+
+/// The same for a client whose answers may have to wait until it takes them: no answer is composed before its account
+/// has room for the longest. With the octets that the answer is counted by.
+pub(super) async fn in_room(live: &Arc<Live>, waiting: Waiting, account: &Account) -> (Vec<u8>, Reserved) {
+    let (mut reply, held) = compose(live, waiting, Some(account)).await;
+    let mut held = match held {
+        Some(held) => held,
+        None => account.reserve(reply.len()).await,
+    };
+    reply.shrink_to_fit();
+    held.shrink_to(reply.len());
+    (reply, held)
+}
+
+/// Answers a query that has to wait.
+async fn compose(
+    live: &Arc<Live>,
+    waiting: Waiting,
+    account: Option<&Account>,
+) -> (Vec<u8>, Option<Reserved>) {
+    let mut held = None;
     let Waiting { request, question, caller, turn, since, .. } = waiting;
     let (client, transport) = (caller.peer.ip(), caller.transport);
     let published = live.published();
@@ -230,6 +254,11 @@ pub async fn in_time(live: &Arc<Live>, waiting: Waiting) -> Vec<u8> {
             Step::Done(answer) => break answer,
             Step::Fetch(fetch) => fetch,
         };
+        if held.is_none()
+            && let Some(account) = account
+        {
+            held = Some(account.reserve(reply::TCP).await);
+        }
         if let Some(slot) = take(&mut heard, &fetch) {
             chain.supply(&slot.entry, slot.entry.ttl, false);
             continue;
@@ -239,7 +268,12 @@ pub async fn in_time(live: &Arc<Live>, waiting: Waiting) -> Vec<u8> {
             Err(stale) => stale,
         };
         purpose = Purpose::Answer;
-        match hear::ask(live, &published, client, &fetch, stale, deadline).await {
+        held = None; // others may have the room meanwhile
+        let said = hear::ask(live, &published, client, &fetch, stale, deadline).await;
+        if let Some(account) = account {
+            held = Some(account.reserve(reply::TCP).await);
+        }
+        match said {
             Ok(Said::Fresh(entries)) => {
                 heard.extend(entries.iter().map(|(name, slot)| (fetch.group, name.clone(), slot.clone())));
                 match take(&mut heard, &fetch) {
@@ -257,7 +291,7 @@ pub async fn in_time(live: &Arc<Live>, waiting: Waiting) -> Vec<u8> {
     let view = published.catalog.view(client);
     let note = (u16::from(answer.rcode) as u8, books::mark(live, view, &answer, true));
     books::settled(live, &published, &live.tallies.tasks, &caller, &reply, note, since.elapsed());
-    reply
+    (reply, held)
 }
 
 /// The answer as far as zones, special names and the cache have it.

@@ -1,22 +1,28 @@
 //! DNS over HTTP/3: the requests and responses of [`https`], on the connections of [`quic`].
 
-use super::https::{self, HEADERS, LONGEST};
+use super::connections::Connections;
+use super::http3_streams::{self, BidiStream};
+use super::https::{self, HEADERS, Wanted};
 use super::quic;
-use super::tcp::{Connections, MESSAGE_DEADLINE, Service};
+use super::tcp::{Guest, LONGEST, MESSAGE_DEADLINE, Service};
+use crate::state::octets::WRITE_DEADLINE;
 use h3::error::StreamError;
 use h3::server::{self, RequestResolver};
 use hyper::StatusCode;
 use hyper::body::{Buf, Bytes};
 use quinn::{Connection, Endpoint};
-use std::net::SocketAddr;
+use std::io;
 use tokio::time::timeout;
 
 /// Streams that only the client writes to: one for control and two for compressed headers (RFC 9114 section 6.2), and
 /// some of kinds that nobody knows, as clients open to see whether that does harm.
 pub(super) const ONE_WAY_STREAMS: u32 = 8;
 
+/// Octets of responses that may be under way to a client. They are copies, which its account does not count.
+pub(super) const SEND_WINDOW: u64 = 16 << 10;
+
 /// A request's stream.
-type Stream = server::RequestStream<h3_quinn::BidiStream<Bytes>, Bytes>;
+type Stream = server::RequestStream<BidiStream<Bytes>, Bytes>;
 
 /// Serves HTTP/3 for the life of the process.
 pub(super) async fn serve(endpoint: Endpoint, service: Service, connections: Connections) {
@@ -24,42 +30,49 @@ pub(super) async fn serve(endpoint: Endpoint, service: Service, connections: Con
 }
 
 /// Answers requests until the client is done.
-async fn converse(connection: Connection, service: Service) {
-    let peer = connection.remote_address();
+async fn converse(connection: Connection, guest: Guest) {
     let mut settings = server::builder();
     settings.max_field_section_size(HEADERS.into());
-    let Ok(mut http) = settings.build(h3_quinn::Connection::new(connection)).await else { return };
+    let connection = http3_streams::Connection::new(connection, guest.account.clone());
+    let Ok(mut http) = settings.build(connection).await else { return };
     while let Ok(Some(request)) = http.accept().await {
-        let service = service.clone();
+        let guest = guest.clone();
         tokio::spawn(async move {
             // how a stream ended is its client's affair
-            let _ = timeout(service.bounds.idle, answer(request, peer, &service)).await;
+            let _ = answer(request, &guest).await;
         });
     }
 }
 
-/// Answers a request.
-async fn answer(
-    request: RequestResolver<h3_quinn::Connection, Bytes>,
-    peer: SocketAddr,
-    service: &Service,
-) -> Result<(), StreamError> {
-    let (request, mut stream) = request.resolve_request().await?;
+/// Answers a request. A stream that ends in an error is reset by being dropped.
+async fn answer(request: RequestResolver<http3_streams::Connection, Bytes>, guest: &Guest) -> io::Result<()> {
+    let (request, mut stream) = timeout(MESSAGE_DEADLINE, request.resolve_request()).await?.map_err(lost)?;
     let (head, ()) = request.into_parts();
+    let wanted = Wanted::of(&head);
+    drop(head); // so that it takes no room while the body is awaited
     let body = match timeout(MESSAGE_DEADLINE, read(&mut stream)).await {
-        Ok(body) => body?,
+        Ok(body) => body.map_err(lost)?,
         Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
     };
-    let (head, body) = https::respond(&head, body, peer, service).await.into_parts();
-    stream.send_response(hyper::Response::from_parts(head, ())).await?;
-    if !body.is_empty() {
-        stream.send_data(body).await?;
+    let (head, mut reply) = https::respond(wanted, body, guest).await.into_parts();
+    timeout(WRITE_DEADLINE, stream.send_response(hyper::Response::from_parts(head, ())))
+        .await?
+        .map_err(lost)?;
+    while let Some(piece) = reply.piece() {
+        timeout(WRITE_DEADLINE, stream.send_data(piece)).await?.map_err(lost)?;
+        guest.account.progress();
     }
-    stream.finish().await
+    timeout(WRITE_DEADLINE, stream.finish()).await?.map_err(lost)?;
+    guest.place.took();
+    Ok(())
 }
 
-/// The body of a request, unless it is too long.
-async fn read(stream: &mut Stream) -> Result<Result<Bytes, StatusCode>, StreamError> {
+fn lost(error: StreamError) -> io::Error {
+    io::Error::other(error)
+}
+
+/// The body of a request, unless it is too long. It is counted where it comes from, in [`http3_streams`].
+async fn read(stream: &mut Stream) -> Result<Result<Vec<u8>, StatusCode>, StreamError> {
     let mut body = Vec::new();
     while let Some(mut part) = stream.recv_data().await? {
         if body.len() + part.remaining() > LONGEST {
@@ -67,5 +80,5 @@ async fn read(stream: &mut Stream) -> Result<Result<Bytes, StatusCode>, StreamEr
         }
         body.extend_from_slice(&part.copy_to_bytes(part.remaining()));
     }
-    Ok(Ok(body.into()))
+    Ok(Ok(body))
 }

@@ -1,12 +1,14 @@
 //! DNS over HTTPS (RFC 8484): the same questions and answers as over TCP, in other clothes. Here over HTTP/2; HTTP/3
 //! has the same requests and responses.
 
-use super::tcp::{self, Connections, HANDSHAKE_DEADLINE, MESSAGE_DEADLINE, Service};
-use crate::engine::padding;
+use super::connections::{Connections, Writing};
+use super::tcp::{self, Guest, HANDSHAKE_DEADLINE, LONGEST, MESSAGE_DEADLINE, Service, TLS_BUFFER};
+use crate::engine::{padding, wire};
+use crate::state::octets::{OF_CONNECTION, Reserved, WRITE_DEADLINE};
 use data_encoding::BASE64URL_NOPAD;
-use hickory_proto::op::Message;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use futures_util::FutureExt;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::server::conn::http2;
@@ -15,10 +17,9 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -30,11 +31,28 @@ const MESSAGE: &str = "application/dns-message";
 /// The only path.
 const PATH: &str = "/dns-query";
 
-/// Octets of a request's headers; a message in the address is among them.
-pub(super) const HEADERS: u32 = 16 << 10;
+/// Octets of a request's headers, by the count of RFC 9113 section 6.5.2; a message in the address is among them.
+pub(super) const HEADERS: u32 = 2 << 10;
 
-/// Octets of the longest body.
-pub(super) const LONGEST: usize = u16::MAX as usize;
+/// Requests on one connection at a time. HTTP/2 as we have it knows no larger number for who behaves, so that this is
+/// one that costs little with every connection; a client that has more requests waits for a round trip.
+const STREAMS: u32 = 16;
+
+/// What a request is counted as while its body is awaited.
+pub(super) const REQUEST: usize = 8 << 10;
+
+/// Octets of a body that are not counted.
+const SHORT: usize = 4 << 10;
+
+/// Octets that the client may send before they are read: of one body, and of all. Bodies that wait for room must not take
+/// the window of those that have it.
+const WINDOW: (u32, u32) = (4 << 10, STREAMS * (4 << 10));
+
+/// Octets of a response that are given to the connection at once.
+const PIECE: usize = 8 << 10;
+
+/// How often a connection is looked at.
+pub(super) const LOOK: Duration = Duration::from_millis(2500);
 
 /// Serves HTTPS for the life of the process.
 pub(super) async fn serve(
@@ -43,79 +61,159 @@ pub(super) async fn serve(
     service: Service,
     connections: Connections,
 ) {
-    tcp::accept(listener, service, connections, |stream, peer, service| {
-        let accepting = acceptor.accept(stream);
-        async move { converse(timeout(HANDSHAKE_DEADLINE, accepting).await??, peer, service).await }
+    tcp::accept(listener, service, connections, OF_CONNECTION, |stream, guest| {
+        let accepting = acceptor.accept_with(stream, |session| session.set_buffer_limit(Some(TLS_BUFFER)));
+        async move { converse(timeout(HANDSHAKE_DEADLINE, accepting).await??, guest).await }
     })
     .await;
 }
 
-/// Answers requests until the client is done, or silent for too long.
-async fn converse(stream: TlsStream<TcpStream>, peer: SocketAddr, service: Service) -> io::Result<()> {
-    let idle = service.bounds.idle;
-    let requests = Arc::new(AtomicUsize::new(0));
-    let seen = requests.clone();
-    let pipeline = u32::try_from(service.bounds.pipeline).unwrap_or(u32::MAX);
+/// Answers requests until the client is done, or asks nothing for too long.
+async fn converse(stream: TlsStream<TcpStream>, guest: Guest) -> io::Result<()> {
+    let patience = guest.service.bounds.idle;
+    let pipeline = u32::try_from(guest.service.bounds.pipeline).unwrap_or(u32::MAX);
+    let answering = guest.clone();
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
-        .max_concurrent_streams(pipeline)
+        .max_concurrent_streams(pipeline.min(STREAMS))
         .max_header_list_size(HEADERS)
+        .initial_stream_window_size(WINDOW.0)
+        .initial_connection_window_size(WINDOW.1)
+        .max_send_buf_size(PIECE)
         .serve_connection(
             TokioIo::new(stream),
             service_fn(move |request| {
-                seen.fetch_add(1, Ordering::Relaxed);
-                let service = service.clone();
-                async move { Ok::<_, Infallible>(answer(request, peer, &service).await) }
+                let guest = answering.clone();
+                async move { Ok::<_, Infallible>(answer(request, &guest).await) }
             }),
         );
     let mut connection = pin!(connection);
-    let mut before = 0;
     loop {
         tokio::select! {
             ended = &mut connection => return ended.map_err(io::Error::other),
-            () = sleep(idle) => {
-                let now = requests.load(Ordering::Relaxed);
-                if now == before {
-                    connection.as_mut().graceful_shutdown();
-                    return timeout(idle, connection).await?.map_err(io::Error::other);
+            () = sleep(guest.next_look()) => {
+                if guest.account.stalled() >= patience.min(WRITE_DEADLINE) {
+                    return Err(io::ErrorKind::TimedOut.into());
                 }
-                before = now;
+                if guest.place.idle().is_some_and(|idle| idle >= patience) {
+                    connection.as_mut().graceful_shutdown();
+                    return timeout(LOOK, connection).await?.map_err(io::Error::other);
+                }
             }
         }
     }
 }
 
+impl Guest {
+    /// When the connection should be looked at: whether its client still asks, and takes what it is sent.
+    pub(super) fn next_look(&self) -> Duration {
+        let patience = self.service.bounds.idle;
+        let left = self.place.idle().map_or(patience, |idle| patience.saturating_sub(idle));
+        left.clamp(Duration::from_millis(1), LOOK)
+    }
+}
+
 /// The response to a request as it comes over HTTP/2.
-async fn answer(request: Request<Incoming>, peer: SocketAddr, service: &Service) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, guest: &Guest) -> Response<Reply> {
     let (head, body) = request.into_parts();
-    // Read even where nothing is made of it: a stream with octets unread is reset, and its client may miss the status.
-    let body = match timeout(MESSAGE_DEADLINE, Limited::new(body, LONGEST).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE),
-        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+    let wanted = Wanted::of(&head);
+    drop(head); // so that it takes no room while the body is awaited
+    let mut reading = pin!(read(body, guest));
+    let body = match reading.as_mut().now_or_never() {
+        Some(body) => body,
+        None => match guest.account.hold(REQUEST) {
+            None => Err(StatusCode::SERVICE_UNAVAILABLE),
+            Some(_held) => match timeout(MESSAGE_DEADLINE, reading).await {
+                Ok(body) => body,
+                Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+            },
+        },
     };
-    respond(&head, body, peer, service).await.map(Full::from)
+    respond(wanted, body, guest).await
+}
+
+/// The body of a request. Read even where nothing is made of it: a stream with octets unread is reset, and its client
+/// may miss the status.
+async fn read(mut body: Incoming, guest: &Guest) -> Result<Vec<u8>, StatusCode> {
+    let mut octets = Vec::new();
+    let mut held = None;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| StatusCode::BAD_REQUEST)?;
+        let Some(data) = frame.data_ref() else { continue };
+        let length = octets.len() + data.len();
+        if length > LONGEST {
+            return Err(StatusCode::PAYLOAD_TOO_LARGE);
+        }
+        if length > SHORT && held.is_none() {
+            held = Some(guest.account.reserve(LONGEST).await); // nothing more is read meanwhile
+            octets.reserve_exact(LONGEST);
+        }
+        octets.extend_from_slice(data);
+    }
+    Ok(octets)
+}
+
+/// What a request's headers ask for.
+#[derive(Debug)]
+pub(super) enum Wanted {
+    /// The answer to this message.
+    Answer(Vec<u8>),
+    /// The answer to the message in the body.
+    AnswerToBody,
+    /// Nothing that there is.
+    Refused(StatusCode),
+}
+
+impl Wanted {
+    /// What the headers of a request ask for.
+    pub(super) fn of(head: &Parts) -> Self {
+        if head.uri.path() != PATH {
+            return Self::Refused(StatusCode::NOT_FOUND);
+        }
+        match head.method {
+            Method::GET => {
+                let query = head.uri.query().unwrap_or_default();
+                let coded = query.split('&').find_map(|part| part.strip_prefix("dns="));
+                match coded.map(|coded| BASE64URL_NOPAD.decode(coded.as_bytes())) {
+                    Some(Ok(message)) => Self::Answer(message),
+                    _ => Self::Refused(StatusCode::BAD_REQUEST),
+                }
+            }
+            Method::POST => {
+                let kind = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+                if kind == Some(MESSAGE.as_bytes()) {
+                    Self::AnswerToBody
+                } else {
+                    Self::Refused(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+                }
+            }
+            _ => Self::Refused(StatusCode::METHOD_NOT_ALLOWED),
+        }
+    }
 }
 
 /// The response to a request whose body was read, or could not be.
 pub(super) async fn respond(
-    head: &Parts,
-    body: Result<Bytes, StatusCode>,
-    peer: SocketAddr,
-    service: &Service,
-) -> Response<Bytes> {
-    let query = match body.and_then(|body| message(head, &body)) {
-        Ok(query) => query,
-        Err(status) => return status_only(status),
+    wanted: Wanted,
+    body: Result<Vec<u8>, StatusCode>,
+    guest: &Guest,
+) -> Response<Reply> {
+    let query = match (wanted, body) {
+        (_, Err(status)) | (Wanted::Refused(status), _) => return status_only(status),
+        (Wanted::Answer(query), _) => query,
+        (Wanted::AnswerToBody, Ok(query)) => query,
     };
-    let Some(mut reply) = tcp::answer(service, &query, peer).await else {
+    let asking = guest.place.asking();
+    let Some((mut reply, held)) = tcp::answer(guest, &query).await else {
         return status_only(StatusCode::BAD_REQUEST);
     };
-    let fresh_for = Message::from_vec(&reply).map_or(0, |reply| lifetime(&reply));
+    let fresh_for = lifetime(&reply);
     if padding::is_asked_for(&query) {
         padding::pad(&mut reply, 0);
     }
-    let mut response = Response::new(Bytes::from(reply));
+    let writing = guest.place.writing();
+    drop(asking);
+    let mut response = Response::new(Reply { octets: counted(reply, held), writing: Some(writing) });
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MESSAGE));
     if let Ok(value) = HeaderValue::from_str(&format!("max-age={fresh_for}")) {
@@ -124,36 +222,93 @@ pub(super) async fn respond(
     response
 }
 
-/// How long caches on the way may keep an answer: its lowest TTL (RFC 8484 section 5.1).
-fn lifetime(reply: &Message) -> u32 {
-    reply.answers.iter().chain(&reply.authorities).map(|record| record.ttl).min().unwrap_or(0)
+/// Octets that are counted as long as any part of them is there.
+pub(super) fn counted(octets: Vec<u8>, held: Reserved) -> Bytes {
+    struct Counted(Vec<u8>, #[expect(dead_code, reason = "given back when dropped")] Reserved);
+    impl AsRef<[u8]> for Counted {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    Bytes::from_owner(Counted(octets, held))
 }
 
-/// The message in a request, or what is wrong with it.
-fn message(head: &Parts, body: &[u8]) -> Result<Vec<u8>, StatusCode> {
-    if head.uri.path() != PATH {
-        return Err(StatusCode::NOT_FOUND);
-    }
-    match head.method {
-        Method::GET => {
-            let query = head.uri.query().unwrap_or_default();
-            let coded = query.split('&').find_map(|part| part.strip_prefix("dns="));
-            let coded = coded.ok_or(StatusCode::BAD_REQUEST)?;
-            BASE64URL_NOPAD.decode(coded.as_bytes()).map_err(|_| StatusCode::BAD_REQUEST)
+/// The body of a response. It goes out piece by piece, so that it shows whether the client takes it.
+#[derive(Debug)]
+pub(super) struct Reply {
+    /// The octets that were not given to the connection yet.
+    pub(super) octets: Bytes,
+    /// The connection has them to send.
+    writing: Option<Writing>,
+}
+
+impl Reply {
+    /// The next piece, and a note that the one before was taken.
+    pub(super) fn piece(&mut self) -> Option<Bytes> {
+        if let Some(writing) = &self.writing {
+            writing.progress();
         }
-        Method::POST => {
-            let kind = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-            (kind == Some(MESSAGE.as_bytes()))
-                .then(|| body.to_vec())
-                .ok_or(StatusCode::UNSUPPORTED_MEDIA_TYPE)
-        }
-        _ => Err(StatusCode::METHOD_NOT_ALLOWED),
+        let length = self.octets.len().min(PIECE);
+        (length > 0).then(|| self.octets.split_to(length))
     }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.piece().map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.octets.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.octets.len() as u64)
+    }
+}
+
+/// How long caches on the way may keep an answer: its lowest TTL (RFC 8484 section 5.1).
+fn lifetime(reply: &[u8]) -> u32 {
+    let Some((_, places)) = wire::places(reply) else { return 0 };
+    let count = |at: usize| usize::from(u16::from_be_bytes([reply[at], reply[at + 1]]));
+    let ttl =
+        |at: usize| reply.get(at..).and_then(|rest| rest.first_chunk()).map(|ttl| u32::from_be_bytes(*ttl));
+    let counted = places.iter().take(count(6) + count(8)); // those of answer and authority
+    counted.filter_map(|place| ttl(place.ttl)).min().unwrap_or(0)
 }
 
 /// A response without a message.
-fn status_only(status: StatusCode) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
+fn status_only(status: StatusCode) -> Response<Reply> {
+    let mut response = Response::new(Reply { octets: Bytes::new(), writing: None });
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_proto::op::{Edns, Message, Query};
+    use hickory_proto::rr::rdata::A;
+    use hickory_proto::rr::{Name, RData, Record, RecordType};
+
+    #[test]
+    fn an_answer_may_be_kept_for_its_lowest_ttl() {
+        let name = Name::from_ascii("www.example.").unwrap();
+        let mut message = Message::query();
+        message.add_query(Query::query(name.clone(), RecordType::A));
+        message.set_edns(Edns::new());
+        assert_eq!(lifetime(&message.to_vec().unwrap()), 0);
+        let record = |ttl| Record::from_rdata(name.clone(), ttl, RData::A(A::new(192, 0, 2, 1)));
+        message.answers.extend([record(60), record(30)]);
+        assert_eq!(lifetime(&message.to_vec().unwrap()), 30, "the OPT record has none");
+        message.authorities.push(record(7));
+        assert_eq!(lifetime(&message.to_vec().unwrap()), 7);
+        assert_eq!(lifetime(&[0; 3]), 0);
+    }
 }

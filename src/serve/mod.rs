@@ -6,6 +6,7 @@
 pub mod activation;
 mod books;
 pub mod certificate;
+pub mod connections;
 mod datagram;
 pub mod errands;
 pub mod handle;
@@ -14,9 +15,12 @@ pub mod holder;
 #[cfg(feature = "encrypted")]
 mod http3;
 #[cfg(feature = "encrypted")]
+mod http3_streams;
+#[cfg(feature = "encrypted")]
 mod https;
 pub mod lane;
 pub mod listen;
+mod pipeline;
 #[cfg(feature = "encrypted")]
 mod quic;
 pub mod secured;

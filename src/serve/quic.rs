@@ -1,28 +1,53 @@
 //! DNS over QUIC (RFC 9250): a stream for each question; and the connections of QUIC, which HTTP/3 uses too. Early data
 //! (0-RTT), which could be replayed, is not taken.
 
-use super::tcp::{self, Connections, HANDSHAKE_DEADLINE, MESSAGE_DEADLINE, Service, TcpBounds};
+use super::connections::Connections;
+use super::https::{REQUEST, counted};
+use super::tcp::{self, Guest, HANDSHAKE_DEADLINE, MESSAGE_DEADLINE, Service, TcpBounds};
 use crate::engine::padding;
-use crate::state::count;
+use crate::state::octets::{OF_CONNECTION, WRITE_DEADLINE};
+use futures_util::FutureExt;
+use hyper::body::Bytes;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
-    Connection, Endpoint, EndpointConfig, IdleTimeout, RecvStream, SendStream, ServerConfig, TokioRuntime,
-    TransportConfig, VarInt,
+    Connection, Endpoint, EndpointConfig, IdleTimeout, ReadExactError, RecvStream, SendStream, ServerConfig,
+    TokioRuntime, TransportConfig, VarInt,
 };
 use std::io;
 use std::net::UdpSocket;
+use std::pin::pin;
 use std::sync::Arc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::rustls;
-
-/// The longest message with its length before it.
-const LONGEST: usize = 65_537;
 
 /// The client has not kept to the protocol (RFC 9250 section 4.3).
 const PROTOCOL_ERROR: VarInt = VarInt::from_u32(2);
 
-/// An endpoint on a socket, for connections on which the client may open so many streams that only it writes to. Must
-/// be called within a tokio runtime.
+/// The connection is closed because others need its place, or its client takes nothing (DOQ_EXCESSIVE_LOAD).
+const EXCESSIVE_LOAD: VarInt = VarInt::from_u32(4);
+
+/// Streams that a new connection may have open. Each time that its client has taken the answers of so many, it may have
+/// so many more, up to `tcp_pipeline`.
+const STREAMS: usize = 16;
+
+/// Octets that a client may send before they are read: on a stream, and on all of a connection. Streams that wait for
+/// room must not take the window of those that have it.
+const WINDOW: (u32, u32) = (4 << 10, STREAMS as u32 * (4 << 10));
+
+/// Octets of answers that may be under way to a client: the longest message and its length.
+pub(super) const SEND_WINDOW: u64 = 66 << 10;
+
+/// Octets of the longest datagram that is taken.
+const DATAGRAM: u16 = 1472;
+
+/// Octets of a question that are read without being counted.
+const SHORT: usize = 2 << 10;
+
+/// Connections, and octets of their first datagrams, that may wait to be looked at.
+const INCOMING: (usize, u64) = (256, 256 << 10);
+
+/// An endpoint on a socket, for connections on which the client may open so many streams that only it writes to, and so
+/// many octets may be under way to it. Must be called within a tokio runtime.
 ///
 /// # Errors
 /// The socket or the certificate is not fit for it.
@@ -30,18 +55,29 @@ pub(super) fn endpoint(
     socket: UdpSocket,
     config: Arc<rustls::ServerConfig>,
     bounds: &TcpBounds,
-    one_way_streams: u32,
+    (one_way_streams, send_window): (u32, u64),
 ) -> io::Result<Endpoint> {
     let crypto = QuicServerConfig::try_from(config).map_err(io::Error::other)?;
     let mut limits = TransportConfig::default();
-    let streams = VarInt::try_from(bounds.pipeline as u64).unwrap_or(VarInt::MAX);
-    limits.max_concurrent_bidi_streams(streams);
+    limits.max_concurrent_bidi_streams(streams(STREAMS.min(bounds.pipeline)));
     limits.max_concurrent_uni_streams(VarInt::from_u32(one_way_streams));
-    limits.stream_receive_window(VarInt::from_u32(LONGEST as u32));
+    limits.stream_receive_window(VarInt::from_u32(WINDOW.0));
+    limits.receive_window(VarInt::from_u32(WINDOW.1));
+    limits.send_window(send_window);
+    limits.datagram_receive_buffer_size(None);
     limits.max_idle_timeout(IdleTimeout::try_from(bounds.idle).ok());
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(Arc::new(limits));
-    Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))
+    config.max_incoming(INCOMING.0);
+    config.incoming_buffer_size(INCOMING.1 / 4);
+    config.incoming_buffer_size_total(INCOMING.1);
+    let mut shared = EndpointConfig::default();
+    shared.max_udp_payload_size(DATAGRAM).map_err(io::Error::other)?;
+    Endpoint::new(shared, Some(config), socket, Arc::new(TokioRuntime))
+}
+
+fn streams(count: usize) -> VarInt {
+    VarInt::try_from(count as u64).unwrap_or(VarInt::MAX)
 }
 
 /// Serves DNS over QUIC for the life of the process.
@@ -54,38 +90,76 @@ pub(super) async fn accept<F>(
     endpoint: Endpoint,
     service: Service,
     connections: Connections,
-    converse: fn(Connection, Service) -> F,
+    converse: fn(Connection, Guest) -> F,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
     while let Some(incoming) = endpoint.accept().await {
+        let peer = incoming.remote_address();
+        if !service.allows(peer) {
+            incoming.ignore(); // the address may be somebody else's
+            continue;
+        }
         // An address that was not proven may be somebody else's: it costs a round trip to have a place in the bounds.
         if !incoming.remote_address_validated() {
             let _ = incoming.retry(); // fails for validated ones alone
             continue;
         }
-        let Some(held) = connections.admit(incoming.remote_address().ip(), &service.bounds) else {
-            count(&service.live.counters.tcp_rejected);
+        let Some(guest) = service.admit(peer, &connections, OF_CONNECTION) else {
             incoming.refuse();
             continue;
         };
-        let service = service.clone();
-        tokio::spawn(async move {
+        let host = guest.clone();
+        host.serve(async move {
             if let Ok(Ok(connection)) = timeout(HANDSHAKE_DEADLINE, incoming).await {
-                converse(connection, service).await;
+                let _closing = Closing(connection.clone());
+                tokio::select! {
+                    () = converse(connection.clone(), guest.clone()) => {}
+                    () = watch(&connection, &guest) => {}
+                }
             }
-            drop(held);
+            Ok(())
         });
     }
 }
 
+/// Closes a connection when its task ends, whatever the tasks of its streams do.
+#[derive(Debug)]
+struct Closing(Connection);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close(EXCESSIVE_LOAD, b""); // says nothing where it is closed already
+    }
+}
+
+/// Returns when the client has asked nothing for too long, or takes no answers. Lets it have more streams while it does.
+async fn watch(connection: &Connection, guest: &Guest) {
+    let bounds = &guest.service.bounds;
+    let mut allowed = STREAMS;
+    loop {
+        sleep(guest.next_look()).await;
+        if guest.account.stalled() >= bounds.idle.min(WRITE_DEADLINE) {
+            return;
+        }
+        if guest.place.idle().is_some_and(|idle| idle >= bounds.idle) {
+            connection.close(VarInt::from_u32(0), b"idle");
+            return;
+        }
+        if allowed < bounds.pipeline && guest.place.taken() >= allowed {
+            allowed = (allowed + STREAMS).min(bounds.pipeline);
+            connection.set_max_concurrent_bi_streams(streams(allowed));
+        }
+    }
+}
+
 /// Answers streams until the client is done.
-async fn converse(connection: Connection, service: Service) {
+async fn converse(connection: Connection, guest: Guest) {
     while let Ok((send, receive)) = connection.accept_bi().await {
-        let (connection, service) = (connection.clone(), service.clone());
+        let (connection, guest) = (connection.clone(), guest.clone());
         tokio::spawn(async move {
             // how a stream ended is its client's affair
-            let _ = timeout(service.bounds.idle, answer(connection, send, receive, &service)).await;
+            let _ = answer(connection, send, receive, &guest).await;
         });
     }
 }
@@ -95,27 +169,91 @@ async fn answer(
     connection: Connection,
     mut send: SendStream,
     mut receive: RecvStream,
-    service: &Service,
+    guest: &Guest,
 ) -> io::Result<()> {
-    let stream = timeout(MESSAGE_DEADLINE, receive.read_to_end(LONGEST)).await?.map_err(io::Error::other)?;
-    let whole = stream.split_first_chunk::<2>();
-    let Some((_, query)) =
-        whole.filter(|(length, rest)| usize::from(u16::from_be_bytes(**length)) == rest.len())
-    else {
-        connection.close(PROTOCOL_ERROR, b"one message in a stream, behind its length");
-        return Ok(());
+    let mut reading = pin!(read(&mut receive, guest));
+    let read = match reading.as_mut().now_or_never() {
+        Some(read) => read,
+        None => {
+            let _held = guest.account.hold(REQUEST).ok_or(io::ErrorKind::OutOfMemory)?;
+            timeout(MESSAGE_DEADLINE, reading).await?
+        }
     };
-    if !query.starts_with(&[0, 0]) {
-        connection.close(PROTOCOL_ERROR, b"the message id must be 0");
-        return Ok(());
-    }
-    let Some(mut reply) = tcp::answer(service, query, connection.remote_address()).await else {
+    let query = match read {
+        Ok(query) => query,
+        Err(Unread::Lost) => return Err(io::ErrorKind::UnexpectedEof.into()),
+        Err(Unread::Wrong(why)) => {
+            connection.close(PROTOCOL_ERROR, why.as_bytes());
+            return Ok(());
+        }
+    };
+    let asking = guest.place.asking();
+    let Some((mut reply, held)) = tcp::answer(guest, &query).await else {
         return Ok(()); // the stream is reset by being dropped
     };
-    if padding::is_asked_for(query) {
+    if padding::is_asked_for(&query) {
         padding::pad(&mut reply, 0);
     }
+    let writing = guest.place.writing();
+    drop(asking);
     let length = u16::try_from(reply.len()).map_err(io::Error::other)?;
-    send.write_all(&[&length.to_be_bytes(), reply.as_slice()].concat()).await?;
-    send.finish().map_err(io::Error::other)
+    let mut pieces = [Bytes::copy_from_slice(&length.to_be_bytes()), counted(reply, held)];
+    let mut rest = pieces.as_mut_slice();
+    while !rest.is_empty() {
+        let written = timeout(WRITE_DEADLINE, send.write_chunks(rest)).await;
+        let Ok(written) = written else {
+            connection.close(EXCESSIVE_LOAD, b"no answers are taken");
+            return Err(io::ErrorKind::TimedOut.into());
+        };
+        rest = &mut rest[written.map_err(io::Error::other)?.chunks..];
+        guest.account.progress();
+        writing.progress();
+    }
+    send.finish().map_err(io::Error::other)?;
+    // What was not acknowledged is still in memory.
+    match timeout(WRITE_DEADLINE, send.stopped()).await {
+        Ok(_) => guest.place.took(),
+        Err(_) => connection.close(EXCESSIVE_LOAD, b"no answers are taken"),
+    }
+    Ok(())
+}
+
+/// Why there is no question.
+#[derive(Debug)]
+enum Unread {
+    /// The client has gone, or there is no room for it.
+    Lost,
+    /// It is not one message behind its length.
+    Wrong(&'static str),
+}
+
+impl From<ReadExactError> for Unread {
+    fn from(error: ReadExactError) -> Self {
+        match error {
+            ReadExactError::FinishedEarly(_) => Self::Wrong("one message in a stream, behind its length"),
+            ReadExactError::ReadError(_) => Self::Lost,
+        }
+    }
+}
+
+/// The message of a stream.
+async fn read(receive: &mut RecvStream, guest: &Guest) -> Result<Vec<u8>, Unread> {
+    let mut length = [0; 2];
+    receive.read_exact(&mut length).await?;
+    let length = usize::from(u16::from_be_bytes(length));
+    let _held = match length {
+        ..=SHORT => None,
+        _ => Some(guest.account.hold(length).ok_or(Unread::Lost)?),
+    };
+    let mut query = vec![0; length];
+    receive.read_exact(&mut query).await?;
+    match receive.read(&mut [0]).await {
+        Ok(None) => {}
+        Ok(Some(_)) => return Err(Unread::Wrong("one message in a stream, behind its length")),
+        Err(_) => return Err(Unread::Lost),
+    }
+    if !query.starts_with(&[0, 0]) {
+        return Err(Unread::Wrong("the message id must be 0"));
+    }
+    Ok(query)
 }

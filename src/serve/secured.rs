@@ -3,12 +3,14 @@
 //! a whole.
 
 use super::certificate::{Certificate, CertificateError};
+use super::connections::Connections;
 use super::listen::{self, BindError};
-use super::tcp::{self, Connections, Service, TcpBounds};
+use super::tcp::{self, Service, TcpBounds};
 #[cfg(feature = "encrypted")]
 use super::{http3, https, quic};
 use crate::config::Server;
 use crate::state::Live;
+use crate::state::octets::Kind;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -29,6 +31,16 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// What octets that wait for its clients are counted as.
+    fn kind(self) -> Kind {
+        match self {
+            Self::Tls => Kind::Tls,
+            Self::Https => Kind::Https,
+            Self::Quic => Kind::Quic,
+            Self::Http3 => Kind::Http3,
+        }
+    }
+
     /// Its name to the other side, by ALPN.
     fn alpn(self) -> &'static [u8] {
         match self {
@@ -138,16 +150,17 @@ impl Secured {
     ) -> io::Result<Arc<Certificate>> {
         let config =
             |protocol: Protocol| self.certificate.server_config(protocol.alpn()).map_err(io::Error::other);
-        let service = |address: SocketAddr| Service {
+        let service = |protocol: Protocol, address: SocketAddr| Service {
             live: live.clone(),
             tally: tcp::tally_of(Ok(address), live),
+            kind: protocol.kind(),
             bounds: bounds.clone(),
             padding: true,
         };
         for (protocol, address, listener) in self.streams {
             let acceptor = TlsAcceptor::from(config(protocol)?);
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            let (service, connections) = (service(address), connections.clone());
+            let (service, connections) = (service(protocol, address), connections.clone());
             match protocol {
                 #[cfg(feature = "encrypted")]
                 Protocol::Https => {
@@ -160,12 +173,14 @@ impl Secured {
         }
         #[cfg(feature = "encrypted")]
         for (protocol, address, socket) in self.quic {
-            let (config, service, connections) = (config(protocol)?, service(address), connections.clone());
+            let (config, service, connections) =
+                (config(protocol)?, service(protocol, address), connections.clone());
             if protocol == Protocol::Http3 {
-                let endpoint = quic::endpoint(socket, config, bounds, http3::ONE_WAY_STREAMS)?;
+                let endpoint =
+                    quic::endpoint(socket, config, bounds, (http3::ONE_WAY_STREAMS, http3::SEND_WINDOW))?;
                 tokio::spawn(http3::serve(endpoint, service, connections));
             } else {
-                let endpoint = quic::endpoint(socket, config, bounds, 0)?;
+                let endpoint = quic::endpoint(socket, config, bounds, (0, quic::SEND_WINDOW))?;
                 tokio::spawn(quic::serve(endpoint, service, connections));
             }
         }

@@ -9,7 +9,7 @@ use nix::time::{ClockId, clock_gettime};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::unix::AsyncFd;
 
@@ -144,6 +144,16 @@ impl Timer {
 /// The instant, on the clock that moments are made of.
 pub fn instant() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// An instant in milliseconds, as a number that an atomic can hold.
+pub fn millis(instant: Instant) -> u64 {
+    /// Before every instant that is asked for, those of a clock that a test moves as well.
+    static ORIGIN: LazyLock<Instant> = LazyLock::new(|| {
+        let now = Instant::now();
+        now.checked_sub(Duration::from_secs(3600)).unwrap_or(now)
+    });
+    instant.saturating_duration_since(*ORIGIN).as_millis() as u64
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 pub mod answers;
 pub mod cache;
 pub mod clock;
+pub mod closer;
 pub mod guard;
 pub mod history;
 pub mod limits;

@@ -4,12 +4,15 @@
 //! made and come back when their reservation is dropped. An account has a bound of its own, and all accounts of a kind
 //! share a total. When the total is used up, the account whose peer has taken nothing for the longest is ended.
 
+use super::clock::{instant, millis};
+use super::closer::Closer;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
+use tokio::time::sleep;
 
 /// Octets that may wait for one connection.
 pub const OF_CONNECTION: usize = 256 << 10;
@@ -63,6 +66,17 @@ impl Kind {
         Self::Relay,
     ];
 
+    /// Octets that a connection of the kind takes while nothing waits on it, rounded up: what it counts as where places
+    /// are given.
+    pub const fn connection(self) -> usize {
+        match self {
+            Self::Tcp => 8 << 10,
+            Self::Tls => 32 << 10,
+            Self::Https | Self::Quic | Self::Http3 => 64 << 10,
+            Self::Api | Self::Operations | Self::QueryLog | Self::Dnstap | Self::Relay => 0,
+        }
+    }
+
     /// Octets that may wait for all accounts of the kind.
     pub const fn total(self) -> usize {
         match self {
@@ -92,7 +106,7 @@ impl Default for Octets {
 struct Total {
     most: usize,
     room: Arc<Semaphore>,
-    /// Octets beyond the total: [`Account::hold`].
+    /// Octets beyond the total, at most half as much again: they were there before they could be counted.
     debt: AtomicUsize,
     /// The accounts by when their peers last took something, as far as was looked.
     accounts: Mutex<BTreeMap<(u64, u64), Arc<State>>>,
@@ -110,7 +124,7 @@ struct State {
     taken: AtomicU64,
     /// The time that the account is listed under; changed under the list's lock.
     listed: AtomicU64,
-    ended: Notify,
+    closer: Closer,
 }
 
 /// The octets of one connection or log.
@@ -158,7 +172,7 @@ impl Octets {
             held: AtomicUsize::new(0),
             taken: AtomicU64::new(now),
             listed: AtomicU64::new(now),
-            ended: Notify::new(),
+            closer: Closer::default(),
         });
         state.total.list().insert((now, number), state.clone());
         Account { state }
@@ -199,13 +213,24 @@ impl Account {
         }
     }
 
-    /// Counts octets that are there already, beyond the bound of the account, which its owner keeps to. Nothing when
-    /// they are too many for the kind: the connection must end.
+    /// Counts octets that are there already, or come without being asked for. Nothing when the account has no room for
+    /// them, or they are too many for the kind: who sends them must be refused.
     pub fn hold(&self, octets: usize) -> Option<Reserved> {
+        let permits = u32::try_from(octets).ok()?;
+        let own = self.state.room.clone().try_acquire_many_owned(permits).ok()?;
+        self.count(octets, Some(own))
+    }
+
+    /// The same for buffers that have a bound of their own beside that of the account.
+    pub fn hold_beside(&self, octets: usize) -> Option<Reserved> {
+        self.count(octets, None)
+    }
+
+    fn count(&self, octets: usize, own: Option<OwnedSemaphorePermit>) -> Option<Reserved> {
         let total = &self.state.total;
         let permits = u32::try_from(octets).ok()?;
         if let Ok(shared) = total.room.clone().try_acquire_many_owned(permits) {
-            return Some(self.reserved(octets, None, Some(shared), false));
+            return Some(self.reserved(octets, own, Some(shared), false));
         }
         // Those that are ended give back as much in a moment.
         let debt = total.debt.fetch_add(octets, Ordering::Relaxed) + octets;
@@ -213,7 +238,7 @@ impl Account {
             total.debt.fetch_sub(octets, Ordering::Relaxed);
             return None;
         }
-        Some(self.reserved(octets, None, None, true))
+        Some(self.reserved(octets, own, None, true))
     }
 
     /// The peer has taken something.
@@ -233,7 +258,12 @@ impl Account {
 
     /// Returns when the account was ended to make room for others.
     pub async fn ended(&self) {
-        self.state.ended.notified().await;
+        self.state.closer.closed().await;
+    }
+
+    /// Has a task aborted when the account is ended.
+    pub fn aborts(&self, task: AbortHandle) {
+        self.state.closer.aborts(task);
     }
 
     fn reserved(
@@ -315,7 +345,7 @@ impl Total {
             let stalled = account.stalled(now);
             if number != except && stalled >= STALLED {
                 freed += account.held.load(Ordering::Relaxed);
-                account.ended.notify_one();
+                account.closer.close();
                 continue;
             }
             let oldest = stalled.is_zero() || number == except;
@@ -334,10 +364,8 @@ impl Total {
     }
 }
 
-/// Milliseconds since some instant of the process.
 fn now() -> u64 {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    START.elapsed().as_millis() as u64
+    millis(instant())
 }
 
 #[cfg(test)]

@@ -76,17 +76,26 @@ async fn the_account_that_is_stalled_longest_makes_room() {
 async fn what_is_there_already_is_counted_beyond_the_total_or_refused() {
     let octets = small();
     let (one, two) = (octets.account(Kind::Tcp, 10), octets.account(Kind::Tcp, 10));
-    let first = one.hold(1000).unwrap();
-    let beyond = two.hold(500).unwrap();
+    let first = one.hold_beside(1000).unwrap();
+    let beyond = two.hold_beside(500).unwrap();
     assert_eq!(octets.waiting(Kind::Tcp), 1500);
-    assert!(two.hold(1).is_none(), "half as much again, and no more");
+    assert!(two.hold_beside(1).is_none(), "half as much again, and no more");
     drop(beyond);
     assert_eq!(octets.waiting(Kind::Tcp), 1000);
     tokio::time::advance(Duration::from_secs(1)).await;
-    assert!(two.hold(800).is_some(), "a stalled one makes room");
+    assert!(two.hold_beside(800).is_some(), "a stalled one makes room");
     assert!(has_ended(&one));
     drop(first);
     assert_eq!(octets.waiting(Kind::Tcp), 0);
+}
+
+#[test]
+fn what_comes_unasked_keeps_to_the_bound_of_the_account() {
+    let account = small().account(Kind::Https, 100);
+    let held = account.hold(100).unwrap();
+    assert!(account.hold(1).is_none());
+    drop(held);
+    assert!(account.hold(1).is_some());
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@
 //! | an answer that matches in everything              | done                                                |
 //! | a cut one (TC)                                    | TCP                                                 |
 //! | one that matches in nothing, or lacks its cookie  | TCP beside the wait on UDP, which goes on           |
+//! | an error without a question                       | the same; without TCP once more over UDP            |
 //! | many of those                                     | TCP alone                                           |
 //! | ours, but the case was folded                     | TCP; without TCP once more over UDP in lower case   |
 //! | BADCOOKIE                                         | once more with the new cookie, then TCP             |
@@ -15,11 +16,12 @@
 
 use std::io;
 
+use crate::engine::name::NameKey;
 use futures_util::FutureExt;
 use futures_util::future::{Fuse, FusedFuture};
 use hickory_proto::op::{Message, ResponseCode};
 
-use super::manner::Manner;
+use super::manner::{Manner, Proof};
 use super::server::Server;
 use super::transport::{self, blame};
 use super::wire::{Chance, Channel, ReplyCookie, Sent, Verdict};
@@ -44,6 +46,8 @@ enum Unheard {
     Ended(Outcome),
     /// The server folds case and cannot be asked over TCP.
     CaseFolded,
+    /// All that came were errors without a question, and the server cannot be asked over TCP.
+    Bare(ResponseCode),
 }
 
 /// Asks `server`, as often as its replies call for.
@@ -53,13 +57,14 @@ pub(super) async fn ask(server: &Server, query: &Outgoing) -> Result<Heard, Outc
     let mut retried_cookie = false;
     let mut dropped_edns = false;
     let mut dropped_case = false;
+    let mut bare = None;
     for _ in 0..MAX_ROUNDS {
         let chance = Chance { id: draw()?, case: draw()? };
         let sent = Sent::new(query, &manner, &chance);
         let heard = if over_tcp {
             stream_round(server, &sent).await.map_err(Unheard::Ended)
         } else {
-            datagram_round(server, &sent, &manner).await
+            datagram_round(server, query, &sent, &manner).await
         };
         let heard = match heard {
             Ok(heard) => heard,
@@ -67,6 +72,16 @@ pub(super) async fn ask(server: &Server, query: &Outgoing) -> Result<Heard, Outc
             Err(Unheard::CaseFolded) => {
                 manner.mix_case = false;
                 dropped_case = true;
+                continue;
+            }
+            // The same again from another port, under another id: nobody guesses that twice.
+            Err(Unheard::Bare(rcode)) if bare == Some(rcode) => return Err(Outcome::Rcode(rcode)),
+            Err(Unheard::Bare(rcode)) => {
+                bare = Some(rcode);
+                if manner.edns && matches!(rcode, ResponseCode::FormErr | ResponseCode::NotImp) {
+                    manner.edns = false;
+                    dropped_edns = true;
+                }
                 continue;
             }
         };
@@ -83,10 +98,11 @@ pub(super) async fn ask(server: &Server, query: &Outgoing) -> Result<Heard, Outc
             }
             rcode => {
                 if dropped_edns && !matches!(rcode, ResponseCode::FormErr | ResponseCode::NotImp) {
-                    server.learn(|memory| memory.rejected_edns(now()));
+                    server.learn(|memory| memory.rejected_edns(&NameKey::of(&query.name), now()));
                 }
                 if dropped_case {
-                    server.learn(|memory| memory.folded_case(now()));
+                    let name = NameKey::of(&query.name);
+                    server.learn(|memory| memory.folded_case(&name, Proof::Datagram, now()));
                 }
                 return Ok(heard);
             }
@@ -112,7 +128,12 @@ fn rejects_edns(rcode: ResponseCode, message: &Message) -> bool {
 }
 
 /// One query over UDP and the wait for its reply, with TCP beside it as soon as something looks wrong.
-async fn datagram_round(server: &Server, sent: &Sent, manner: &Manner) -> Result<Heard, Unheard> {
+async fn datagram_round(
+    server: &Server,
+    query: &Outgoing,
+    sent: &Sent,
+    manner: &Manner,
+) -> Result<Heard, Unheard> {
     let network = |error: io::Error| Unheard::Ended(blame(&error));
     let target = server.address().target().map_err(network)?;
     let mut socket = transport::datagram_socket(server.network(), target).map_err(network)?;
@@ -142,7 +163,7 @@ async fn datagram_round(server: &Server, sent: &Sent, manner: &Manner) -> Result
                         server.measured(now().saturating_duration_since(sent_at));
                         server.learn(|memory| {
                             if let ReplyCookie::Server(cookie) = cookie { memory.learned_cookie(cookie, now()); }
-                            if manner.mix_case { memory.echoed_case(); }
+                            memory.confirm(manner.mix_case, message.edns.is_some());
                         });
                         return Ok(Heard { message: *message, over_tcp: false });
                     }
@@ -152,8 +173,9 @@ async fn datagram_round(server: &Server, sent: &Sent, manner: &Manner) -> Result
                         return stream_round(server, sent).await.map_err(Unheard::Ended);
                     }
                     Verdict::CaseFolded => wrong.folded_case = true,
+                    Verdict::Bare(rcode) => wrong.bare = Some(rcode),
                     Verdict::Stranger => wrong.strangers += 1,
-                    Verdict::Garbled => {}
+                    Verdict::Garbled => wrong.unreadable = true,
                 }
                 wrong.datagrams += 1;
                 server.counters().mismatches.bump();
@@ -168,11 +190,14 @@ async fn datagram_round(server: &Server, sent: &Sent, manner: &Manner) -> Result
             }
             result = &mut stream, if !stream.is_terminated() => match result {
                 Ok(heard) => {
-                    wrong.explain(server, &heard);
+                    wrong.explain(server, query, &heard);
                     return Ok(heard);
                 }
                 // Nothing came but what the server itself said: there is nothing more to listen for.
                 Err(_) if wrong.folded_case && wrong.strangers == 0 => return Err(Unheard::CaseFolded),
+                Err(_) if wrong.strangers == 0 && !wrong.unreadable => {
+                    return Err(wrong.bare.map_or(Unheard::Ended(Outcome::Garbled), Unheard::Bare));
+                }
                 Err(_) if wrong.strangers == 0 => return Err(Unheard::Ended(Outcome::Garbled)),
                 Err(outcome) if !listening => return Err(Unheard::Ended(outcome)),
                 Err(outcome) => stream_error = Some(outcome),
@@ -190,6 +215,10 @@ struct Wrong {
     strangers: u32,
     /// One was ours, with the case folded.
     folded_case: bool,
+    /// One was an error without a question.
+    bare: Option<ResponseCode>,
+    /// One was ours and could not be read.
+    unreadable: bool,
 }
 
 impl Wrong {
@@ -199,9 +228,10 @@ impl Wrong {
     }
 
     /// The true answer has come over TCP: what does that say of the server?
-    fn explain(&self, server: &Server, heard: &Heard) {
-        if self.folded_case && self.strangers == 0 {
-            server.learn(|memory| memory.folded_case(now()));
+    fn explain(&self, server: &Server, query: &Outgoing, heard: &Heard) {
+        if self.folded_case && self.strangers == 0 && self.bare.is_none() {
+            let name = NameKey::of(&query.name);
+            server.learn(|memory| memory.folded_case(&name, Proof::Tcp, now()));
         }
         tracing::debug!(
             server = %server.address(), wrong = self.datagrams, rcode = %heard.message.metadata.response_code,
@@ -220,11 +250,18 @@ async fn stream_round(server: &Server, sent: &Sent) -> Result<Heard, Outcome> {
             if arrived.kept && !server.address().is_plain() {
                 server.measured(now().saturating_duration_since(sent_at));
             }
-            server.learn(|memory| match cookie {
-                ReplyCookie::Server(cookie) => memory.learned_cookie(cookie, now()),
-                // No one else can have written this reply: the server has given up cookies, if it ever had them.
-                ReplyCookie::Absent => memory.gave_up_cookies(),
+            server.learn(|memory| {
+                match cookie {
+                    ReplyCookie::Server(cookie) => memory.learned_cookie(cookie, now()),
+                    // No one else can have written this reply: the server has given up cookies, if it had them.
+                    ReplyCookie::Absent => memory.gave_up_cookies(),
+                }
+                memory.confirm(false, message.edns.is_some());
             });
+            // There is no further way to have the rest: a part of an answer is none.
+            if message.metadata.truncation {
+                return Err(Outcome::Garbled);
+            }
             Ok(Heard { message: *message, over_tcp: true })
         }
         _ => Err(Outcome::Garbled),

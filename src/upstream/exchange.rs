@@ -12,6 +12,7 @@ use crate::engine::reading;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{Name, RecordType};
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
@@ -22,6 +23,10 @@ use super::{Attempt, Failure, Group, Outcome, Outgoing, Reply, Strategy, policy,
 
 /// How long a probe of a server that is down may take: less than the pause between two.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(1100);
+/// How long each try of a check for silence may take, and how many there are: one datagram may be lost.
+const SILENCE_TIMEOUT: Duration = Duration::from_millis(550);
+/// See there.
+const SILENCE_TRIES: usize = 2;
 /// When a server has said no, how long others that are known to be down are still waited for.
 const LAST_RESORT_WAIT: Duration = Duration::from_millis(400);
 
@@ -31,6 +36,7 @@ pub(super) async fn run(group: &Group, query: &Outgoing) -> Result<Reply, Failur
     let strategy = group.options().strategy;
     let mut race = Race::new(group);
     race.probe_the_unhealthy(query);
+    group.shared_servers().iter().for_each(check_silence);
     let mut deadline = start + group.options().deadline;
     let mut hedge_at = start;
     let mut running = FuturesUnordered::new();
@@ -53,7 +59,11 @@ pub(super) async fn run(group: &Group, query: &Outgoing) -> Result<Reply, Failur
                     });
                 }
                 Err(outcome) => {
+                    let is_verdict = outcome == Outcome::Rcode(ResponseCode::YXDomain);
                     race.failed(runner, outcome);
+                    if is_verdict {
+                        break; // on the name: no other server says otherwise
+                    }
                     let next = race.next(!running.is_empty());
                     if let Some(patience) = race.patience() {
                         deadline = deadline.min(Instant::now() + patience);
@@ -69,6 +79,7 @@ pub(super) async fn run(group: &Group, query: &Outgoing) -> Result<Reply, Failur
             hedge_at = Instant::now() + race.pause_after(runner);
         }
     }
+    group.shared_servers().iter().for_each(check_silence);
     Err(race.failure())
 }
 
@@ -243,5 +254,33 @@ pub(super) fn probe(server: &Arc<Server>, query: impl FnOnce() -> Outgoing) {
         let Some(permit) = server.permit() else { return };
         // In time or not, the try itself tells the server's health.
         let _ = tokio::time::timeout(PROBE_TIMEOUT, attempt(server, 0, &query, permit)).await;
+    });
+}
+
+/// Asks a server that is down what every server knows, if it is time to: who does not answer that is silent, and not
+/// just waiting for the authorities of the names that it was asked for. Any reply counts, whatever its code.
+pub(super) fn check_silence(server: &Arc<Server>) {
+    let Some(check) = server.take_silence_check() else { return };
+    // Beside the limit, which the questions that wait in vain may have reached: there is one check at a time.
+    tokio::spawn(async move {
+        let question = Outgoing {
+            name: Name::root(),
+            rtype: RecordType::NS,
+            dnssec_ok: false,
+            checking_disabled: false,
+        };
+        let mut answered = false;
+        for _ in 0..SILENCE_TRIES {
+            let asked = tokio::time::timeout(SILENCE_TIMEOUT, conversation::ask(check.server(), &question));
+            answered = match asked.await {
+                Ok(Ok(_) | Err(Outcome::Rcode(_))) => true,
+                Ok(Err(Outcome::Local(_))) => return check.ended(true), // nothing was asked
+                Ok(Err(_)) | Err(_) => false,
+            };
+            if answered {
+                break;
+            }
+        }
+        check.ended(answered);
     });
 }

@@ -109,7 +109,7 @@ impl Group {
         !self.servers.is_empty() && !self.servers.iter().any(|server| server.is_steady())
     }
 
-    /// It has servers, and none of them replies, as is known from not long ago.
+    /// It has servers, and none of them replies, to what every server knows either, as is known from not long ago.
     pub fn is_silent(&self) -> bool {
         !self.servers.is_empty() && self.servers.iter().all(|server| server.is_silent())
     }
@@ -117,7 +117,10 @@ impl Group {
     /// Asks those of its servers that are not up whether they are back, if it is time to, by a question whose answer
     /// nobody waits for. An exchange does so by itself.
     pub fn probe(&self, question: impl Fn() -> Outgoing) {
-        self.servers.iter().for_each(|server| exchange::probe(server, &question));
+        for server in &self.servers {
+            exchange::probe(server, &question);
+            exchange::check_silence(server);
+        }
     }
 
     /// When any of its servers last gave an answer: later than a failure, it says that asking again is worth it.

@@ -15,6 +15,9 @@ const PROBE_FIRST: Duration = Duration::from_millis(250);
 /// The longest interval: the return of a server is to be noticed within 2 s.
 const PROBE_LONGEST: Duration = Duration::from_millis(1500);
 
+/// How often a server that is down is asked whether it is silent to everything.
+const SILENCE_CHECK: Duration = PROBE_LONGEST;
+
 /// So long a server that was found silent is taken to be so still, if nobody has asked it since.
 const SILENCE_IS_NEWS: Duration = Duration::from_secs(60);
 
@@ -70,6 +73,10 @@ pub(super) struct Health {
     last_miss: Option<Instant>,
     /// The next probe: not before, and the interval after it.
     probe: Option<(Instant, Duration)>,
+    /// When it was last asked something that every server knows.
+    checked: Option<Instant>,
+    /// When it last did not answer that, if it has answered nothing since.
+    silent: Option<Instant>,
 }
 
 impl Health {
@@ -84,10 +91,27 @@ impl Health {
         }
     }
 
-    /// It is down, as somebody who asked has found out not long ago.
+    /// It is down, and did not answer what every server knows either, not long ago. That it is down may be the doing
+    /// of the names that were asked for: their authorities may be silent.
     pub(super) fn is_silent(&self, now: Instant) -> bool {
-        let news = |miss| now.saturating_duration_since(miss) < SILENCE_IS_NEWS;
-        self.standing() == Standing::Down && self.last_miss.is_some_and(news)
+        let news = |found| now.saturating_duration_since(found) < SILENCE_IS_NEWS;
+        self.standing() == Standing::Down && self.silent.is_some_and(news)
+    }
+
+    /// Whether to ask it now what every server knows.
+    pub(super) fn take_silence_check(&mut self, now: Instant) -> bool {
+        let recently = |at| now.saturating_duration_since(at) < SILENCE_CHECK;
+        let is_due = self.standing() == Standing::Down && !self.checked.is_some_and(recently);
+        if is_due {
+            self.checked = Some(now);
+        }
+        is_due
+    }
+
+    /// It was asked at `started` what every server knows: whether anything came of it by now.
+    pub(super) fn checked(&mut self, started: Instant, answered: bool, now: Instant) {
+        let answered = answered || self.last_reply.is_some_and(|at| at >= started);
+        self.silent = (!answered).then_some(now);
     }
 
     /// How fast it replies, if that is known.
@@ -108,6 +132,7 @@ impl Health {
     /// A valid reply came; `usable` says whether its rcode was NOERROR or NXDOMAIN.
     pub(super) fn replied(&mut self, usable: bool, now: Instant) {
         self.last_reply = Some(now);
+        self.silent = None;
         self.misses = 0;
         if usable {
             self.last_answer = Some(now);
@@ -226,12 +251,31 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_old_news_after_a_minute() {
-        let (mut health, last_miss) = down();
-        assert!(health.is_silent(last_miss + 59_999 * MS));
-        assert!(!health.is_silent(last_miss + 60_000 * MS));
-        health.replied(false, last_miss);
-        assert!(!health.is_silent(last_miss));
+    fn down_is_silent_once_it_does_not_answer_what_every_server_knows() {
+        let (mut health, now) = down();
+        assert!(!health.is_silent(now), "that may be the names' doing");
+        assert!(health.take_silence_check(now) && !health.take_silence_check(now + 100 * MS));
+        health.checked(now, true, now + 20 * MS);
+        assert_eq!((health.is_silent(now + 20 * MS), health.standing()), (false, Standing::Down));
+        let again = now + SILENCE_CHECK;
+        assert!(health.take_silence_check(again));
+        let found = again + 1100 * MS;
+        health.checked(again, false, found);
+        assert!(health.is_silent(found + 59_999 * MS), "until then it is news");
+        assert!(!health.is_silent(found + 60_000 * MS));
+        health.replied(false, found);
+        assert!(!health.is_silent(found));
+        assert!(!health.take_silence_check(found + 60_000 * MS), "it is not down");
+    }
+
+    #[test]
+    fn a_reply_to_anything_else_meanwhile_is_no_silence() {
+        let (mut health, now) = down();
+        health.replied(true, now + 10 * MS);
+        (0..3).for_each(|_| health.missed(now + 20 * MS, now + 20 * MS));
+        assert_eq!(health.standing(), Standing::Down);
+        health.checked(now, false, now + 1100 * MS);
+        assert!(!health.is_silent(now + 1100 * MS));
     }
 
     #[test]

@@ -2,7 +2,12 @@
 //! in at our own door.
 //!
 //! A loop is a fault of the configuration around us; it must not take the process down with it. The server is
-//! set aside, loudly and once, and taken back when a later probe no longer comes back.
+//! set aside, loudly and once, and taken back when it answers a later probe that did not come back. A probe that
+//! nobody answers says nothing.
+//!
+//! A name that resolvers answer by themselves would stay with them, in a loop too. So the name is nobody's, and is
+//! asked for rarely: at once for servers that are new, more and more rarely while all is well, soon again after a
+//! server ceased to be well or is well again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -11,13 +16,16 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use hickory_proto::rr::{Name, RecordType};
 
+use super::health::Standing;
 use super::server::Server;
 use super::{Group, Outgoing, conversation, now, random};
 
 /// The label under which probe names lie.
 const SUFFIX: &str = "pvtzd-loop";
-/// How often the servers of a group are probed.
+/// How often a server that leads back to us is probed, and how soon after a change.
 const INTERVAL: Duration = Duration::from_secs(30);
+/// How often a server is probed, at least. The pause doubles up to it.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
 /// How long a probe is waited for.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a probe that comes back late is still recognised. Longer than any query lives.
@@ -69,14 +77,21 @@ impl LoopDetector {
         join_all(group.shared_servers().iter().map(|server| self.check_server(server))).await;
     }
 
-    /// Probes the servers of `group` now and every 30 s, until the group is gone. The listeners should be open.
+    /// Probes the servers of `group` now and then, until the group is gone. The listeners should be open.
     pub async fn watch(self: Arc<Self>, group: Weak<Group>) {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut paces: Vec<Pace> = Vec::new();
         loop {
             ticks.tick().await;
             let Some(group) = group.upgrade() else { return };
-            self.check(&group).await;
+            let servers = group.shared_servers();
+            paces.resize_with(servers.len(), Pace::default);
+            let due = servers.iter().zip(&mut paces).filter_map(|(server, pace)| {
+                let state = (server.is_looping(), server.view().standing);
+                pace.is_due(state, now()).then_some(server)
+            });
+            join_all(due.map(|server| self.check_server(server))).await;
         }
     }
 
@@ -87,9 +102,13 @@ impl LoopDetector {
         self.remember(number, server);
         let query = Outgoing { name, rtype: RecordType::TXT, dnssec_ok: false, checking_disabled: false };
         // What the server says is of no interest, and nothing its health should hear of.
-        let _ = tokio::time::timeout(TIMEOUT, conversation::ask(server, &query)).await;
+        let until = tokio::time::Instant::now() + TIMEOUT;
+        let answered = tokio::time::timeout_at(until, conversation::ask(server, &query)).await;
+        if server.is_looping() {
+            tokio::time::sleep_until(until).await; // it may ask several, and us among them
+        }
         let returned = self.sent().get(&number).is_some_and(|probe| probe.returned);
-        if !returned && server.set_looping(false) {
+        if matches!(answered, Ok(Ok(_))) && !returned && server.set_looping(false) {
             tracing::info!(server = %server.address(), "this upstream server no longer leads back to us");
         }
     }
@@ -105,6 +124,32 @@ impl LoopDetector {
     /// The probes.
     fn sent(&self) -> MutexGuard<'_, HashMap<u64, Probe>> {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// When a server is probed.
+#[derive(Debug, Default)]
+struct Pace {
+    /// The last probe, and the pause after it.
+    last: Option<(Instant, Duration)>,
+    /// Whether the server led back to us then, and how it was doing.
+    state: Option<(bool, Standing)>,
+}
+
+impl Pace {
+    /// Whether to probe a server now that is in this state. If so, the next probe is put off.
+    fn is_due(&mut self, state: (bool, Standing), now: Instant) -> bool {
+        let is_change = self.state.replace(state) != Some(state);
+        let pause = match self.last {
+            Some((_, pause)) if !is_change && !state.0 => (pause * 2).min(LONGEST_INTERVAL),
+            _ => INTERVAL,
+        };
+        let is_due = is_change
+            || self.last.is_none_or(|(at, pause)| now.saturating_duration_since(at) >= pause.mul_f64(0.9));
+        if is_due {
+            self.last = Some((now, pause));
+        }
+        is_due
     }
 }
 
@@ -169,6 +214,31 @@ mod tests {
         looping.store(false, Ordering::Relaxed);
         detector.check(&both).await;
         assert_eq!(both.exchange(&outgoing("a.example.")).await.unwrap().server, server.address());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_nobody_answers_takes_no_server_back() {
+        let detector = Arc::new(LoopDetector::new());
+        let mute = FakeServer::start(|_| vec![]).await;
+        let group = group(&[&mute], Strategy::Failover);
+        group.servers().for_each(|server| _ = server.set_looping(true));
+        detector.check(&group).await;
+        assert!(group.servers().all(Server::is_looping), "no news is no good news");
+    }
+
+    #[test]
+    fn probes_are_rare_while_all_is_well_and_soon_after_a_change() {
+        let start = Instant::now();
+        let probes = |pace: &mut Pace, state, seconds: std::ops::Range<u64>| -> Vec<u64> {
+            let ticks = seconds.step_by(30);
+            ticks.filter(|tick| pace.is_due(state, start + Duration::from_secs(*tick))).collect()
+        };
+        let mut pace = Pace::default();
+        let well = probes(&mut pace, (false, Standing::Up), 0..86_400);
+        assert_eq!(well[..6], [0, 30, 90, 210, 450, 900]);
+        assert!(well.len() < 36, "once an hour: {}", well.len());
+        assert_eq!(probes(&mut pace, (false, Standing::Down), 86_400..86_500), [86_400, 86_430, 86_490]);
+        assert_eq!(probes(&mut pace, (true, Standing::Up), 86_520..86_610), [86_520, 86_550, 86_580]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use hickory_proto::op::ResponseCode;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::health::{Health, Rtt, Standing};
@@ -231,14 +232,22 @@ impl Server {
         self.relayed.fetch_sub(questions, Ordering::Relaxed);
     }
 
-    /// A reply came over UDP now, after `sample`; `usable` says whether its code was NOERROR or NXDOMAIN.
-    pub(super) fn replied_in(&self, sample: Duration, usable: bool, now: Instant) {
+    /// A reply came over UDP now, after `sample`; `usable` says whether its code was NOERROR or NXDOMAIN. `lesson` is
+    /// what it says of how the server wants to be asked.
+    pub(super) fn replied_in(
+        &self,
+        sample: Duration,
+        usable: bool,
+        now: Instant,
+        lesson: impl FnOnce(&mut Memory),
+    ) {
         let counters = &self.counters;
         if usable { &counters.successes } else { &counters.bad_rcodes }.bump();
         self.durations.observe(sample);
         let mut state = self.state();
         state.health.measured(sample);
         state.health.replied(usable, now);
+        lesson(&mut state.memory);
     }
 
     /// A query sent then got no reply in the usual time.
@@ -290,6 +299,13 @@ impl Server {
         self.state().health.measured(sample);
     }
 
+    /// The right to ask it now what every server knows, when it is down and the time has come.
+    pub(super) fn take_silence_check(self: &Arc<Self>) -> Option<SilenceCheck> {
+        let started = now();
+        let due = self.state().health.take_silence_check(started);
+        due.then(|| SilenceCheck { server: Arc::clone(self), started })
+    }
+
     /// The right to probe it now, when it is not up and the time has come.
     pub(super) fn take_probe(self: &Arc<Self>) -> Option<Probing> {
         let due = self.state().health.take_probe(now(), random::fraction());
@@ -305,6 +321,26 @@ impl Server {
     /// The changing part.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A question under way that every server knows the answer to.
+pub(super) struct SilenceCheck {
+    /// Who is asked.
+    server: Arc<Server>,
+    /// Since when.
+    started: Instant,
+}
+
+impl SilenceCheck {
+    /// Who is asked.
+    pub(super) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Notes whether the server said anything.
+    pub(super) fn ended(self, answered: bool) {
+        self.server.state().health.checked(self.started, answered, now());
     }
 }
 
@@ -345,7 +381,7 @@ impl Try<'_> {
         }
         let mut state = self.server.state();
         match result {
-            Ok(()) => {
+            Ok(()) | Err(Outcome::Rcode(ResponseCode::YXDomain)) => {
                 counters.successes.bump();
                 state.health.replied(true, now());
             }

@@ -6,7 +6,7 @@
 use crate::engine::cache::QueryFlags;
 use crate::engine::decode;
 use crate::engine::name::NameKey;
-use hickory_proto::op::Message;
+use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 
@@ -40,6 +40,10 @@ pub(super) struct Sent {
     question_end: usize,
     /// The client cookie in it.
     client_cookie: Option<ClientCookie>,
+    /// Its letters are in random case, and the reply must have them in the same case.
+    mixed_case: bool,
+    /// The server is known to send cookies.
+    expects_cookie: bool,
 }
 
 /// What a query's bytes may not let an outsider guess.
@@ -68,6 +72,8 @@ pub(super) enum Verdict {
     Truncated,
     /// Ours but for the case of the letters: a server that folds case, or a guess.
     CaseFolded,
+    /// An error without a question: right by id and port alone. A server that could not read the query, or a guess.
+    Bare(ResponseCode),
     /// Not an answer to our query: someone else's, late, or forged.
     Stranger,
     /// Answers our query but cannot be read.
@@ -141,12 +147,26 @@ impl Sent {
             let len = (bytes.len() - options - 2) as u16; // below 256
             bytes[options..options + 2].copy_from_slice(&len.to_be_bytes());
         }
-        Self { bytes, question_end, client_cookie }
+        let (mixed_case, expects_cookie) = (manner.mix_case, manner.expects_cookie());
+        Self { bytes, question_end, client_cookie, mixed_case, expects_cookie }
     }
 
     /// Where the question ends.
     pub(super) fn question_end(&self) -> usize {
         self.question_end
+    }
+
+    /// True when a reply shows that the server gives letters back in the case in which they were sent.
+    pub(super) fn has_mixed_case(&self) -> bool {
+        self.mixed_case
+    }
+
+    /// True when a datagram may be what a server has to say that folds case, or cannot read the query.
+    pub(super) fn is_perhaps_answered_by(&self, reply: &[u8]) -> bool {
+        match self.compare_header(reply, Channel::Datagram) {
+            Err(Verdict::CaseFolded) => self.cookie_agrees(reply, self.expects_cookie),
+            other => matches!(other, Err(Verdict::Bare(_))),
+        }
     }
 
     /// True when a datagram has the id and, letter for letter, the question of this query.
@@ -172,6 +192,10 @@ impl Sent {
     pub(super) fn judge(&self, mut reply: Vec<u8>, channel: Channel) -> Verdict {
         match self.compare_header(&reply, channel) {
             Ok(()) => {}
+            // Who folds case must get the rest right.
+            Err(Verdict::CaseFolded) if !self.cookie_agrees(&reply, self.expects_cookie) => {
+                return Verdict::Stranger;
+            }
             Err(verdict) => return verdict,
         }
         if channel == Channel::Datagram && reply[2] & 0x02 != 0 {
@@ -205,9 +229,13 @@ impl Sent {
         }
         match u16_at(reply, 4) {
             Some(1) => {}
-            // An error may come as a bare header: a server that could not read us has no question to repeat.
+            // An error may come as a bare header: a server that could not read us has no question to repeat. Over a
+            // stream it is the server's.
             Some(0) if matches!(reply[3] & 0x0F, 1 | 2 | 4 | 5) && u16_at(reply, 6) == Some(0) => {
-                return Ok(());
+                return match channel {
+                    Channel::Stream => Ok(()),
+                    Channel::Datagram => Err(Verdict::Bare(ResponseCode::from_low(reply[3] & 0x0F))),
+                };
             }
             _ => return Err(Verdict::Stranger),
         }
@@ -222,6 +250,7 @@ impl Sent {
             && theirs[name_len..] == ours[name_len..];
         match (folded, channel) {
             (true, Channel::Stream) => Ok(()),
+            (true, Channel::Datagram) if !self.mixed_case => Ok(()), // no case was agreed on
             (true, Channel::Datagram) => Err(Verdict::CaseFolded),
             (false, _) => Err(Verdict::Stranger),
         }

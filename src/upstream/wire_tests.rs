@@ -167,20 +167,37 @@ fn an_unreadable_body_is_garbled() {
 }
 
 #[test]
-fn a_bare_error_header_counts_and_a_bare_success_does_not() {
+fn a_bare_error_header_counts_over_a_stream_only_and_a_bare_success_nowhere() {
     let sent = sent();
     let mut message = answer(&sent);
     message.queries.clear();
     message.answers.clear();
-    for (rcode, taken) in [
-        (ResponseCode::FormErr, true),
-        (ResponseCode::Refused, true),
-        (ResponseCode::NoError, false),
-        (ResponseCode::NXDomain, false),
-    ] {
+    use ResponseCode as Code;
+    for rcode in [Code::FormErr, Code::ServFail, Code::NotImp, Code::Refused] {
         message.metadata.response_code = rcode;
-        assert_eq!(matches!(judge(&sent, &message), Verdict::Answer(..)), taken, "{rcode}");
+        assert!(matches!(judge(&sent, &message), Verdict::Bare(bare) if bare == rcode), "{rcode}");
+        let over_stream = sent.judge(message.to_vec().unwrap(), Channel::Stream);
+        assert!(matches!(over_stream, Verdict::Answer(..)), "{rcode}");
     }
+    for rcode in [Code::NoError, Code::NXDomain, Code::YXDomain] {
+        message.metadata.response_code = rcode;
+        assert!(matches!(judge(&sent, &message), Verdict::Stranger), "{rcode}");
+    }
+}
+
+#[test]
+fn case_is_compared_where_it_was_mixed_only() {
+    let shouted = |sent: &Sent| {
+        let mut reply = answer(sent).to_vec().unwrap();
+        reply[HEADER_LEN..sent.question_end - 4].make_ascii_uppercase();
+        sent.judge(reply, Channel::Datagram)
+    };
+    assert!(matches!(shouted(&sent()), Verdict::CaseFolded));
+    let plain = Sent::new(&outgoing(), &Manner { mix_case: false, ..manner() }, &CHANCE);
+    assert!(matches!(shouted(&plain), Verdict::Answer(..)));
+    // who folds case gets the cookie right all the same
+    let baked = Manner { server_cookie: Some(vec![9; 8]), ..manner() };
+    assert!(matches!(shouted(&Sent::new(&outgoing(), &baked, &CHANCE)), Verdict::Stranger));
 }
 
 #[test]

@@ -194,3 +194,17 @@ def instance(namespace, tmp_path):
     machine = Instance(namespace, tmp_path)
     yield machine
     machine.close()
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """Makes a certificate that is its own authority: `certificate(name)`; the same files each time."""
+
+    def make(name="dns.example"):
+        words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+        more = ["-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem", "-subj", f"/CN={name}"]
+        extensions = ["-addext", f"subjectAltName=DNS:{name}", "-addext", "basicConstraints=critical,CA:FALSE"]
+        subprocess.run([*words.split(), *more, *extensions], check=True, capture_output=True)
+        return tmp_path / "cert.pem", tmp_path / "key.pem"
+
+    return make

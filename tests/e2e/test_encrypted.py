@@ -9,33 +9,11 @@ import dns.message
 import dns.query
 import pytest
 from harness import servers
+from harness.encrypted import listener, port
 from harness.fake import address
 from harness.http3 import requests
 from harness.private import ZONE
 from harness.process import binary, free_port
-
-
-@pytest.fixture
-def certificate(tmp_path):
-    """Makes a certificate that is its own authority: `certificate(name)`; the same files each time."""
-
-    def make(name="dns.example"):
-        words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-        more = ["-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem", "-subj", f"/CN={name}"]
-        extensions = ["-addext", f"subjectAltName=DNS:{name}", "-addext", "basicConstraints=critical,CA:FALSE"]
-        subprocess.run([*words.split(), *more, *extensions], check=True, capture_output=True)
-        return tmp_path / "cert.pem", tmp_path / "key.pem"
-
-    return make
-
-
-def listener(files, *protocols):
-    keys = "\n".join(f'listen_{protocol} = ["127.0.0.1:0"]' for protocol in protocols)
-    return f'[server]\n{keys}\ncertificate = "{files[0]}"\nkey = "{files[1]}"\n'
-
-
-def port(server, protocol):
-    return int(server.logged(rf"DNS over {protocol} is served listen=[\d.]+:(\d+)").group(1))
 
 
 def kdig(port, ca, *words, name="www.p.example", host="dns.example"):

@@ -323,7 +323,7 @@ def test_what_is_no_metadata_service_is_asked_again_until_it_is_one(machine):
             asked.append(self.path)
             if len(asked) <= 3:
                 status, body = 403, "denied by the proxy"
-            elif len(asked) <= 6:
+            elif len(asked) <= 4:
                 status, body = 200, "<html>" + "log in " * 2000
             else:
                 status, body = 200, {"/latest/meta-data/region-id": "cn-hangzhou"}.get(self.path, "vpc-bp1stub")

@@ -55,7 +55,15 @@ def test_the_next_server_answers_for_one_that_does_not_resolve_for_us(start, fak
     assert server.ask("www.test").values == ["192.0.2.1"]
 
 
-@pytest.mark.parametrize("word", ["FORMERR", "YXDOMAIN", "NOTAUTH"])
+def test_yxdomain_is_a_verdict_on_the_name_and_passes_through(start, fake):
+    first, second = fake(rcode("YXDOMAIN")), fake()
+    server = start(upstream=[first, second])
+    for tcp in (False, True, False):
+        assert server.ask("long.test", tcp=tcp).rcode == "YXDOMAIN"
+    assert (first.count(), second.count()) == (1, 0), "it is kept for a moment"
+
+
+@pytest.mark.parametrize("word", ["FORMERR", "YXRRSET", "NOTAUTH"])
 def test_other_failing_codes_are_failed_over_too(start, fake, word):
     server = start(upstream=[fake(rcode(word)), fake()])
     assert server.ask("www.test").values == ["192.0.2.1"]

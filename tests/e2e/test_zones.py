@@ -1,8 +1,14 @@
 """Private zones: who sees what, what is denied, what is handed on, where chains lead."""
 
 import collections
+import signal
 import textwrap
 
+import dns.message
+import dns.name
+import dns.query
+import dns.rdataclass
+import dns.zone
 import pytest
 from harness.ask import dig
 
@@ -395,3 +401,71 @@ def test_special_names_stay_here(start, fake):
     assert upstream.questions() == []
     switched_off = start("[server]\nlocal_names = []\n", upstream=[upstream])
     assert switched_off.ask("printer.local").values == ["192.0.2.1"]
+
+
+ZONE_FILE = r"""
+$TTL 1h
+@ IN SOA ns1 hostmaster ( 7 ; serial
+    3600 900
+    604800 60 )
+  NS ns1
+  NS ns.other.example.
+ns1 300 A 192.0.2.1
+www A 192.0.2.2
+    AAAA 2001:db8::2
+    HTTPS 1 . alpn="h2,h3" port=8443
+ftp CNAME www
+@ MX 10 mail
+  TXT "v=spf1 -all" "two words; not a comment" \"quoted\"
+  CAA 0 issue "ca.example"
+_sip._udp SRV 1 2 5060 www
+*.dev 60 A 192.0.2.9
+a\.b TXT dot
+\000 TXT nul
+2.0/25 PTR www
+naptr NAPTR 100 10 "u" "E2U+sip" "!^.*$!sip:info@example.com!" .
+loc LOC 52 22 23.000 N 4 53 32.000 E -2.00m 0.00m 10000m 10m
+ds DS 60485 5 1 2BB183AF5F22588179A53B0A98631FAD1A292118
+tlsa TLSA 3 1 1 d2abde240d7cd3ee6b4b28c54df034b97983a1d16e8a410e4561cb106618e971
+odd TYPE65300 \# 3 0a0b0c
+$ORIGIN deep.sub
+x TXT ( "over"
+   "lines" )
+"""
+
+
+def test_a_zone_file_is_served_as_an_independent_reader_has_it(start, tmp_path):
+    (tmp_path / "corp.zone").write_text(ZONE_FILE)
+    file = tmp_path / "corp.zone"
+    server = start(f"[[zone]]\nname = \"corp.example\"\nfile = '{file}'\n")
+    origin = dns.name.from_text("corp.example.")
+    expected = dns.zone.from_text(ZONE_FILE, origin, relativize=False)
+    asked = 0
+    for owner, rdataset in expected.iterate_rdatasets():
+        query = dns.message.make_query(owner, rdataset.rdtype)
+        reply = dns.query.udp(query, server.where[0], port=server.port, timeout=5)
+        rrset = reply.get_rrset(reply.answer, owner, dns.rdataclass.IN, rdataset.rdtype)
+        assert rrset is not None, (owner, rdataset)
+        assert set(rrset) == set(rdataset) and rrset.ttl == rdataset.ttl, (rrset, rdataset)
+        asked += 1
+    assert asked == len(list(expected.iterate_rdatasets())) == 20
+    denied = server.ask("none.corp.example")
+    assert denied.rcode == "NXDOMAIN" and denied.authority == [
+        "corp.example SOA ns1.corp.example. hostmaster.corp.example. 7 3600 900 604800 60"
+    ]
+    assert server.ask("any.dev.corp.example").values == ["192.0.2.9"]
+    assert server.ask("sub.corp.example").is_nodata, "an empty non-terminal"
+
+
+def test_a_faulty_zone_file_changes_nothing(start, tmp_path):
+    file = tmp_path / "corp.zone"
+    file.write_text("www A 192.0.2.1\n")
+    server = start(f"[[zone]]\nname = \"corp.example\"\nfile = '{file}'\n")
+    file.write_text("www A 192.0.2.2\n\nftp A nonsense\n")
+    before = len(server.lines)
+    server.send(signal.SIGHUP)
+    server.logged(r"corp\.zone:3", after=before)
+    assert server.ask("www.corp.example").values == ["192.0.2.1"]
+    file.write_text("www A 192.0.2.3\n")
+    server.reload()
+    assert server.ask("www.corp.example").values == ["192.0.2.3"]

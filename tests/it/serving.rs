@@ -230,9 +230,9 @@ fn a_query_may_come_octet_by_octet_and_others_do_not_wait_for_it() {
 }
 
 #[test]
-fn connections_beyond_the_clients_share_are_closed_and_others_are_not() {
+fn a_new_connection_takes_the_place_of_the_one_that_is_idle_longest() {
     let server =
-        Server::start(&format!("[server]\nmax_tcp_per_client = 3\n[upstream]\nservers = []\n{PRIVATE}"));
+        Server::start(&format!("[server]\nmax_tcp_connections = 3\n[upstream]\nservers = []\n{PRIVATE}"));
     let ask = Ask::new("www.app.example", "A");
     let mut held = Vec::new();
     for _ in 0..3 {
@@ -242,10 +242,12 @@ fn connections_beyond_the_clients_share_are_closed_and_others_are_not() {
         receive_framed(&mut stream).unwrap();
         held.push(stream);
     }
-    assert!(ask.over_tcp(server.address).is_err(), "a fourth is closed");
-    assert_eq!(server.ask("www.app.example", "A").values(), ["10.0.0.1"], "UDP goes on");
-    held.pop();
-    eventually("a place to come free", || ask.over_tcp(server.address).ok());
+    assert!(ask.over_tcp(server.address).is_ok(), "a fourth is served");
+    assert!(receive_framed(&mut held[0]).is_err(), "for the first, which is closed");
+    for stream in &mut held[1..] {
+        send_framed(stream, &ask.packet()).unwrap();
+        receive_framed(stream).unwrap();
+    }
 }
 
 #[test]
@@ -267,6 +269,50 @@ fn an_expired_answer_is_served_while_the_upstream_is_silent_and_a_new_one_once_i
     assert_eq!(stale.lines(), ["NOERROR", "www.test 30 A 192.0.2.1", "ede 3"]);
     silent.store(false, Ordering::Relaxed);
     eventually("a fresh answer", || server.ask("www.test", "A").ede().is_none().then_some(()));
+}
+
+/// An upstream that swallows questions for names that begin with `mute`, or everything once the switch is on.
+fn swallowing() -> (Upstream, Arc<AtomicBool>) {
+    let silent = Arc::new(AtomicBool::new(false));
+    let switch = silent.clone();
+    let upstream = Upstream::start(move |query| {
+        let name = query.queries[0].name().to_string().to_ascii_lowercase();
+        let mute = name.starts_with("mute") || switch.load(Ordering::Relaxed);
+        (!mute).then(|| upstream::address(query, u32::from(name.starts_with("old")), [192, 0, 2, 1]))
+    });
+    (upstream, silent)
+}
+
+/// Three names that are swallowed, one after the other: the server is down then.
+fn three_swallowed_names(server: &Server) {
+    for name in ["mute1.test", "mute2.test", "mute3.test"] {
+        assert_eq!(server.ask(name, "A").lines()[0], "SERVFAIL");
+    }
+}
+
+#[test]
+fn names_whose_authority_is_silent_make_no_server_silent() {
+    let (upstream, _) = swallowing();
+    let server = Server::start(&("[cache]\nstale_answer_after = \"3s\"\n".to_string() + &upstream.config()));
+    assert_eq!(server.ask("old.test", "A").ede(), None);
+    three_swallowed_names(&server);
+    for _ in 0..3 {
+        assert_eq!(server.ask("old.test", "A").ede(), None, "the server is asked, and answers");
+    }
+}
+
+#[test]
+fn a_server_that_is_silent_to_everything_keeps_nobody_waiting_who_can_have_an_old_answer() {
+    let (upstream, silent) = swallowing();
+    let server = Server::start(&("[cache]\nstale_answer_after = \"3s\"\n".to_string() + &upstream.config()));
+    assert_eq!(server.ask("old.test", "A").ede(), None);
+    silent.store(true, Ordering::Relaxed);
+    three_swallowed_names(&server);
+    eventually("the silence to be known", || {
+        let begin = Instant::now();
+        let reply = server.ask("old.test", "A");
+        (reply.ede() == Some(3) && begin.elapsed() < Duration::from_secs(1)).then_some(())
+    });
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Who is asked: servers on loopback that answer by a closure and remember every question.
 
 use hickory_proto::op::{Message, MessageType, ResponseCode};
-use hickory_proto::rr::{RData, Record, rdata::A};
+use hickory_proto::rr::{RData, Record, RecordType, rdata::A};
 use pvtzd::engine::name::show;
 use pvtzd::engine::record::show_type;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -127,7 +127,9 @@ impl Serving {
         let mut reply = if line.contains("pvtzd-loop") {
             empty(&query, ResponseCode::NXDomain)
         } else {
-            self.log.note(line);
+            if !is_silence_check(&query) {
+                self.log.note(line);
+            }
             (self.answer)(&query)?
         };
         reply.metadata.id = query.metadata.id;
@@ -135,6 +137,11 @@ impl Serving {
         reply.queries = query.queries.clone();
         Some(reply.to_vec().unwrap())
     }
+}
+
+/// True for the question by which pvtzd finds out whether a server that is down is silent to everything.
+pub fn is_silence_check(query: &Message) -> bool {
+    query.queries[0].name().is_root() && query.queries[0].query_type() == RecordType::NS
 }
 
 /// `role name type flags`, as scenarios have it.

@@ -5,6 +5,7 @@ use super::read::{base64, name, number, shortened, v4, v6};
 use super::tokens::Token;
 use crate::engine::name::wire_length;
 use data_encoding::BASE64;
+use hickory_proto::rr::Name;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 const DAY: u32 = 86_400;
@@ -271,7 +272,7 @@ pub(super) fn show_gateway(data: &[u8]) -> Option<String> {
 }
 
 /// Kind of gateway, algorithm, gateway and key in wire form.
-pub(super) fn read_gateway(words: &[Token<'_>]) -> Result<Vec<u8>, String> {
+pub(super) fn read_gateway(words: &[Token<'_>], origin: Option<&Name>) -> Result<Vec<u8>, String> {
     let [kind, algorithm, gateway, key @ ..] = words else {
         return Err("kind of gateway, algorithm and gateway must follow the precedence".into());
     };
@@ -282,7 +283,7 @@ pub(super) fn read_gateway(words: &[Token<'_>]) -> Result<Vec<u8>, String> {
         ("0", other) => return Err(format!("`{}` stands where kind 0 has `.`", shortened(other))),
         ("1", address) => data.extend(v4(address)?.octets()),
         ("2", address) => data.extend(v6(address)?.octets()),
-        ("3", text) => name(&mut data, text)?,
+        ("3", text) => name(&mut data, text, origin)?,
         (other, _) => return Err(format!("`{}` is not a kind of gateway", shortened(other))),
     }
     if !key.is_empty() {

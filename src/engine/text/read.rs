@@ -9,6 +9,7 @@ use super::svcb;
 use super::tokens::{Token, tokens};
 use super::types::{mnemonic, parse as parse_type};
 use data_encoding::{BASE32HEX_NOPAD, BASE64, BASE64_NOPAD, HEXUPPER};
+use hickory_proto::rr::Name;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -25,6 +26,18 @@ pub fn has_text_form(code: u16) -> bool {
 /// # Errors
 /// A sentence that says what is wrong with the text.
 pub fn read(code: u16, text: &str) -> Result<Vec<u8>, String> {
+    read_in(code, text, None)
+}
+
+/// The same as in a zone file: names that do not end in a dot are relative to an origin, which is also `@`.
+///
+/// # Errors
+/// A sentence that says what is wrong with the text.
+pub fn read_below(code: u16, text: &str, origin: &Name) -> Result<Vec<u8>, String> {
+    read_in(code, text, Some(origin))
+}
+
+fn read_in(code: u16, text: &str, origin: Option<&Name>) -> Result<Vec<u8>, String> {
     let tokens = tokens(text)?;
     if let Some((first, rest)) = tokens.split_first()
         && first.text == "\\#"
@@ -45,8 +58,8 @@ pub fn read(code: u16, text: &str) -> Result<Vec<u8>, String> {
     for &field in fields {
         let (words, behind) = rest.split_at(field.words().unwrap_or(rest.len()));
         match words {
-            [word] if field.words().is_some() => one(&mut data, field, *word)?,
-            words => many(&mut data, code, field, words)?,
+            [word] if field.words().is_some() => one(&mut data, field, *word, origin)?,
+            words => many(&mut data, code, field, words, origin)?,
         }
         rest = behind;
     }
@@ -99,7 +112,7 @@ pub fn strings(text: &str) -> Result<Vec<Vec<u8>>, String> {
 }
 
 /// Appends a field of one word.
-fn one(data: &mut Vec<u8>, field: Field, word: Token<'_>) -> Result<(), String> {
+fn one(data: &mut Vec<u8>, field: Field, word: Token<'_>, origin: Option<&Name>) -> Result<(), String> {
     let text = word.text;
     match field {
         Field::U8(what) => data.push(number(text, what)?),
@@ -109,7 +122,7 @@ fn one(data: &mut Vec<u8>, field: Field, word: Token<'_>) -> Result<(), String> 
         Field::Rtype => data.extend(rtype(text)?.to_be_bytes()),
         Field::V4 => data.extend(v4(text)?.octets()),
         Field::V6 => data.extend(v6(text)?.octets()),
-        Field::Name => name(data, text)?,
+        Field::Name => name(data, text, origin)?,
         Field::String => counted(data, &word.octets()?)?,
         Field::Text => data.extend(word.octets()?),
         Field::Tag => {
@@ -158,7 +171,13 @@ fn one(data: &mut Vec<u8>, field: Field, word: Token<'_>) -> Result<(), String> 
 }
 
 /// Appends a field of all words that are left.
-fn many(data: &mut Vec<u8>, code: u16, field: Field, words: &[Token<'_>]) -> Result<(), String> {
+fn many(
+    data: &mut Vec<u8>,
+    code: u16,
+    field: Field,
+    words: &[Token<'_>],
+    origin: Option<&Name>,
+) -> Result<(), String> {
     match field {
         Field::Strings => {
             if words.is_empty() {
@@ -177,15 +196,20 @@ fn many(data: &mut Vec<u8>, code: u16, field: Field, words: &[Token<'_>]) -> Res
         }
         Field::Place => data.extend(forms::read_place(words)?),
         Field::Prefixes => data.extend(forms::read_prefixes(words)?),
-        Field::Gateway => data.extend(forms::read_gateway(words)?),
+        Field::Gateway => data.extend(forms::read_gateway(words, origin)?),
         _ => return Err(format!("a field of {} is missing", mnemonic(code))),
     }
     Ok(())
 }
 
-/// Appends a name in wire form.
-pub(super) fn name(data: &mut Vec<u8>, text: &str) -> Result<(), String> {
-    for label in labels::parse(text)?.iter() {
+/// Appends a name in wire form: absolute, or relative to an origin.
+pub(super) fn name(data: &mut Vec<u8>, text: &str, origin: Option<&Name>) -> Result<(), String> {
+    let name = match origin {
+        Some(origin) if text == "@" => origin.clone(),
+        Some(origin) if !labels::is_absolute(text) => labels::parse_below(text, origin)?,
+        _ => labels::parse(text)?,
+    };
+    for label in name.iter() {
         data.push(label.len() as u8);
         data.extend_from_slice(label);
     }

@@ -1,10 +1,10 @@
 //! One question to one server, over UDP or TCP, within a deadline. The doctor's own: it asks as a client would, and
 //! learns nothing about the server.
 
-use crate::engine::record::show_value;
 use crate::engine::request::Question;
-use hickory_proto::op::{Edns, Message, Query};
-use hickory_proto::rr::RData;
+use crate::engine::text::{Entry, Sections, read_message};
+use hickory_proto::op::{Edns, Message, Query, ResponseCode};
+use hickory_proto::rr::RecordType;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -12,11 +12,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
+/// The flag of an answer that was cut.
+const TRUNCATED: u16 = 0x200;
+
 /// What a server said.
 #[derive(Clone, Debug)]
 pub(super) struct Told {
     /// The message.
-    pub(super) message: Message,
+    pub(super) message: Sections,
     /// How long it took.
     pub(super) elapsed: Duration,
 }
@@ -24,21 +27,28 @@ pub(super) struct Told {
 impl Told {
     /// The addresses in the answer.
     pub(super) fn addresses(&self) -> Vec<IpAddr> {
-        let address = |data: &RData| match data {
-            RData::A(a) => Some(IpAddr::V4(a.0)),
-            RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),
+        let address = |entry: &Entry| match RecordType::from(entry.rtype) {
+            RecordType::A => Some(IpAddr::V4(<[u8; 4]>::try_from(entry.data.as_slice()).ok()?.into())),
+            RecordType::AAAA => Some(IpAddr::V6(<[u8; 16]>::try_from(entry.data.as_slice()).ok()?.into())),
             _ => None,
         };
-        self.message.answers.iter().filter_map(|record| address(&record.data)).collect()
+        self.message.answers.iter().filter_map(address).collect()
     }
 
     /// The names that it leads over, in order.
     pub(super) fn aliases(&self) -> Vec<String> {
-        let records = self.message.answers.iter();
-        records
-            .filter(|record| matches!(record.data, RData::CNAME(_)))
-            .map(|record| show_value(&record.data).trim_end_matches('.').to_string())
-            .collect()
+        self.values(RecordType::CNAME).collect()
+    }
+
+    /// The values of a type in the answer, as text.
+    pub(super) fn values(&self, rtype: RecordType) -> impl Iterator<Item = String> {
+        let records = self.message.answers.iter().filter(move |entry| entry.rtype == u16::from(rtype));
+        records.map(Entry::value)
+    }
+
+    /// The code.
+    pub(super) fn rcode(&self) -> ResponseCode {
+        self.message.rcode.into()
     }
 }
 
@@ -48,7 +58,7 @@ impl Told {
 /// No answer within `patience`.
 pub(super) async fn ask(server: SocketAddr, question: &Question, patience: Duration) -> io::Result<Told> {
     let told = over_udp(server, question, patience).await?;
-    match told.message.truncation {
+    match told.message.flags & TRUNCATED != 0 {
         true => over_tcp(server, question, patience).await,
         false => Ok(told),
     }
@@ -87,7 +97,7 @@ pub(super) async fn over_udp(
                 },
                 None => socket.recv(&mut buffer).await?,
             };
-            if let Ok(message) = Message::from_vec(&buffer[..received])
+            if let Some(message) = read_message(&buffer[..received])
                 && message.id == id
             {
                 return Ok(Told { message, elapsed: begun.elapsed() });
@@ -115,7 +125,7 @@ pub(super) async fn over_tcp(
         stream.write_all(&framed).await?;
         let mut answer = vec![0; usize::from(stream.read_u16().await?)];
         stream.read_exact(&mut answer).await?;
-        let message = Message::from_vec(&answer).map_err(io::Error::other)?;
+        let message = read_message(&answer).ok_or_else(|| io::Error::other("what came is no DNS message"))?;
         Ok(Told { message, elapsed: begun.elapsed() })
     };
     timeout(patience, exchange).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?

@@ -159,7 +159,7 @@ pub async fn first_answered(
             }
             return Ok(Some((wanted.clone(), addresses)));
         }
-        problem = match told.message.response_code {
+        problem = match told.rcode() {
             ResponseCode::NoError => format!("{wanted} has no address"),
             code => format!("{wanted} gets {}", show_rcode(code, true)),
         };

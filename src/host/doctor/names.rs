@@ -74,7 +74,7 @@ fn chain(asked: &Asked, told: &Told) -> Check {
         }))
         .collect();
     let path = shown.join(" -> ");
-    let code = told.message.response_code;
+    let code = told.rcode();
     match addresses.first() {
         None => {
             let what = show_rcode(code, true);

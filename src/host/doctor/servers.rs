@@ -4,7 +4,7 @@ use super::Check;
 use super::ask::{Told, ask, over_tcp, over_udp};
 use super::mapped::{PATIENCE, question};
 use crate::config::{Config, Servers};
-use crate::engine::record::{show_rcode, show_value};
+use crate::engine::record::show_rcode;
 use crate::upstream::system::{self, Paths};
 use futures_util::future::{join, join_all};
 use hickory_proto::op::ResponseCode;
@@ -35,9 +35,8 @@ pub(super) async fn alive(server: Option<SocketAddr>) -> (bool, Vec<Check>) {
     // Answered without anybody else, in every configuration but those that switch it off.
     let Ok(local) = question("localhost", RecordType::A) else { return (false, Vec::new()) };
     let (udp, tcp) = join(over_udp(server, &local, PATIENCE), over_tcp(server, &local, PATIENCE)).await;
-    let refused = |told: &io::Result<Told>| {
-        told.as_ref().is_ok_and(|told| told.message.response_code == ResponseCode::Refused)
-    };
+    let refused =
+        |told: &io::Result<Told>| told.as_ref().is_ok_and(|told| told.rcode() == ResponseCode::Refused);
     let check = match (&udp, &tcp) {
         (Ok(_), Ok(_)) if refused(&udp) => Check::fail(
             STEP,
@@ -118,7 +117,7 @@ async fn upstream(upstream: Upstream) -> Check {
             .await;
     match (udp, tcp) {
         (Ok(udp), tcp) => {
-            let code = udp.message.response_code;
+            let code = udp.rcode();
             let rtt = millis(udp.elapsed);
             if !matches!(code, ResponseCode::NoError | ResponseCode::NXDomain) {
                 let advice =
@@ -189,8 +188,7 @@ pub(super) async fn looping(
 
 /// The SOA record of an answer.
 fn soa(told: &Told) -> Option<String> {
-    let mut records = told.message.answers.iter();
-    records.find(|record| record.record_type() == RecordType::SOA).map(|record| show_value(&record.data))
+    told.values(RecordType::SOA).next()
 }
 
 /// A duration for people.

@@ -222,19 +222,29 @@ impl<T> Road<T> {
             if socket.is_suspicious() {
                 return; // guesses come in bursts: nothing is believed that came with the last of them
             }
-            let (open, usable) = match socket.arrived(reply) {
+            let arrival = socket.arrived(reply);
+            if let (Arrival::Stranger | Arrival::Doubtful(_), Some(server)) = (&arrival, &server) {
+                server.counters().mismatches.bump();
+            }
+            let is_trusted = matches!(arrival, Arrival::Answer(_) | Arrival::Late(_));
+            let is_reply = is_trusted || matches!(arrival, Arrival::Odd(_));
+            let (open, usable) = match arrival {
                 Arrival::Answer(open) => (open, true),
-                Arrival::Odd(open) | Arrival::Late(open) => (open, false),
-                Arrival::Stranger => {
-                    server.iter().for_each(|server| server.counters().mismatches.bump());
-                    return;
-                }
+                Arrival::Odd(open) | Arrival::Late(open) | Arrival::Doubtful(open) => (open, false),
+                Arrival::Stranger => return,
             };
             self.places.remove(&open.hash);
             if let Some(server) = &server {
                 server.release_relayed(1);
                 let waited = now.saturating_duration_since(open.at);
-                server.replied_in(waited, matches!(reply[3] & 0x0f, 0 | 3 | 6), now);
+                if is_reply {
+                    let usable = matches!(reply[3] & 0x0f, 0 | 3 | 6); // YXDOMAIN is about the name
+                    server.replied_in(waited, usable, now, |memory| {
+                        if is_trusted {
+                            memory.confirm(open.sent.has_mixed_case(), reply[10..12] != [0, 0]);
+                        }
+                    });
+                }
             }
             let (hash, waited_for) = (open.hash, !open.waiters.is_empty());
             hand_over(open, reply, usable, clerk);

@@ -61,6 +61,9 @@ pub(super) enum Arrival<T> {
     Answer(Open<T>),
     /// The reply to a question, but not one to believe at once: those who wait go the long way.
     Odd(Open<T>),
+    /// Right but for the case of its letters, or an error without a question: believed of nobody, and no sign of a
+    /// guess alone. Those who wait go the long way.
+    Doubtful(Open<T>),
     /// A reply that nobody waits for any more.
     Late(Open<T>),
     /// Nothing we asked for.
@@ -119,7 +122,11 @@ impl<T> Socket<T> {
         let is_answered = |id: &u16| self.open.get(id).is_some_and(|open| open.sent.is_answered_by(reply));
         let Some(open) = id.filter(is_answered).and_then(|id| self.open.remove(&id)) else {
             self.strangers += 1;
-            return Arrival::Stranger;
+            // Perhaps the server folds case, or knows no EDNS: an exchange finds out, and need not wait for that.
+            let is_perhaps =
+                |id: &u16| self.open.get(id).is_some_and(|open| open.sent.is_perhaps_answered_by(reply));
+            let perhaps = id.filter(is_perhaps).and_then(|id| self.open.remove(&id));
+            return perhaps.map_or(Arrival::Stranger, Arrival::Doubtful);
         };
         if open.waiters.is_empty() {
             Arrival::Late(open)

@@ -17,8 +17,8 @@ use crate::upstream::{FailureKind, Group, GroupOptions, Outcome, Standing, Strat
 
 #[tokio::test]
 async fn a_failing_rcode_moves_on_and_is_counted() {
-    use ResponseCode::{FormErr, NotImp, Refused, ServFail, YXDomain};
-    for rcode in [ServFail, Refused, NotImp, FormErr, YXDomain] {
+    use ResponseCode::{FormErr, NotImp, Refused, ServFail, YXRRSet};
+    for rcode in [ServFail, Refused, NotImp, FormErr, YXRRSet] {
         let bad = FakeServer::start(move |asked| reply_rcode(asked, rcode)).await;
         let good = FakeServer::start(|asked| reply_a(asked, 2)).await;
         let group = group(&[&bad, &good], Strategy::Failover);
@@ -39,6 +39,19 @@ async fn nxdomain_and_nodata_are_answers() {
         assert_eq!(second.queries(), (0, 0));
         assert!(group.last_success().is_some());
     }
+}
+
+#[tokio::test]
+async fn yxdomain_is_a_verdict_on_the_name() {
+    let first = FakeServer::start(|asked| reply_rcode(asked, ResponseCode::YXDomain)).await;
+    let second = FakeServer::start(|asked| reply_a(asked, 2)).await;
+    let group = group(&[&first, &second], Strategy::Failover);
+    for _ in 0..6 {
+        let failure = group.exchange(&outgoing("www.example.")).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Rcode(ResponseCode::YXDomain));
+    }
+    assert_eq!(second.queries(), (0, 0));
+    assert!(group.servers().next().unwrap().snapshot().standing == Standing::Up);
 }
 
 #[tokio::test]

@@ -31,6 +31,9 @@ pub fn play(scenario: &Arc<Scenario>) -> Vec<String> {
             let (script, now, unscripted) = (scenario.clone(), now.clone(), unscripted.clone());
             let own = role.clone();
             let answer = move |query: &hickory_proto::op::Message| {
+                if upstream::is_silence_check(query) {
+                    return None; // who is down in a scenario is silent
+                }
                 let at = now.load(Ordering::Relaxed);
                 script.says(&own, query, at).unwrap_or_else(|()| {
                     let line = upstream::question_line(&own, query);

@@ -10,13 +10,10 @@ const NAME: &str = "abcdefghijklmnopqrstuvwxyz.example";
 /// An answer with one thing wrong.
 type Forgery = (&'static str, fn(&Asked) -> Vec<u8>);
 
-const FORGERIES: [Forgery; 8] = [
+const FORGERIES: [Forgery; 7] = [
     ("another id", |asked| forge(asked, |message| message.metadata.id ^= 1)),
     ("another name", |asked| forge(asked, |message| message.queries[0].name = parse("b.example").unwrap())),
     ("another type", |asked| forge(asked, |message| message.queries[0].query_type = RecordType::AAAA)),
-    ("folded case", |asked| {
-        forge(asked, |message| message.queries[0].name = message.queries[0].name.to_lowercase())
-    }),
     ("no question", |asked| forge(asked, |message| message.queries.clear())),
     ("two questions", |asked| forge(asked, |message| message.queries.push(message.queries[0].clone()))),
     ("a query", |asked| asked.message.to_vec().unwrap()),
@@ -40,6 +37,28 @@ fn a_forged_reply_reaches_nobody_and_the_right_one_still_counts() {
         assert_eq!((upstream.counts().mismatches, upstream.counts().successes), (1, 0), "{row}");
         upstream.answer(&heard, 7);
         assert_eq!(world.told(), Told::Plain(1, 7), "{row}");
+    }
+}
+
+#[test]
+fn what_a_server_may_mean_goes_the_long_way_and_is_not_believed() {
+    let folded: Forgery = ("folded case", |asked| {
+        forge(asked, |message| message.queries[0].name = message.queries[0].name.to_lowercase())
+    });
+    let bare: Forgery = ("a bare error", |asked| {
+        let mut reply = reply_rcode(asked, ResponseCode::FormErr).remove(0);
+        reply.truncate(12);
+        reply[5] = 0; // no question
+        reply
+    });
+    for (row, doubtful) in [folded, bare] {
+        let (world, upstream) = (World::new(), Upstream::new());
+        world.ask(&upstream, &[(NAME, 1)]);
+        let heard = upstream.hear();
+        upstream.say(&doubtful(&heard.asked), &heard);
+        world.expect([Told::LongWay(1)]);
+        let counts = upstream.counts();
+        assert_eq!((counts.mismatches, counts.successes, counts.bad_rcodes), (1, 0, 0), "{row}");
     }
 }
 

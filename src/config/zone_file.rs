@@ -1,0 +1,210 @@
+//! `[[zone]] file`: the records of a zone out of a zone file and what it includes, with every fault by file and line.
+
+use super::fault::{Fault, Severity};
+use super::reader::{At, Reader};
+use crate::engine::master::{self, Entry, Sink, State};
+use crate::engine::name::NameKey;
+use crate::engine::record;
+use crate::engine::rrset::Rrset;
+use crate::engine::zone::{PackedZone, RecordFaultKind};
+use crate::engine::zone_build::ZoneBuilder;
+use hickory_proto::rr::{Name, RecordType};
+use std::path::{Path, PathBuf};
+
+/// Faults of one zone that are told; the rest are counted.
+const TOLD: usize = 20;
+
+/// Files that include each other, at most.
+const DEPTH: usize = 16;
+
+/// Octets of a zone file and all that it includes.
+const LONGEST: u64 = 4 << 30;
+
+/// Reads the records of a zone; nothing after a fault, which is noted. `at` is where the file is named.
+pub(super) fn read(reader: &Reader, at: &At, path: &Path, apex: &Name) -> Option<PackedZone> {
+    let mut loading = Loading {
+        apex: NameKey::of(apex),
+        folder: None,
+        builder: ZoneBuilder::new(NameKey::of(apex)),
+        places: Vec::new(),
+        soa: None,
+        files: Vec::new(),
+        open: Vec::new(),
+        octets: 0,
+        faults: Vec::new(),
+        more: 0,
+    };
+    if let Err(why) = loading.file(path, State::new(apex)) {
+        reader.error(at, why, None);
+        return None;
+    }
+    loading.finish(reader, at)
+}
+
+/// A zone that is being read.
+struct Loading {
+    apex: NameKey,
+    /// The folder of the zone file with links resolved; included files lie in it.
+    folder: Option<PathBuf>,
+    builder: ZoneBuilder,
+    /// For each record given to the builder its file and line.
+    places: Vec<(u16, u32)>,
+    soa: Option<Rrset>,
+    /// The files read so far, and what is in them.
+    files: Vec<(PathBuf, String)>,
+    /// Those that are being read, outermost first, by their places in `files`.
+    open: Vec<usize>,
+    octets: u64,
+    faults: Vec<(u16, u32, String)>,
+    /// Faults that are counted only.
+    more: usize,
+}
+
+impl Loading {
+    /// Reads a file.
+    fn file(&mut self, path: &Path, state: State) -> Result<(), String> {
+        let shown = crate::engine::text::printable(&path.display().to_string()).into_owned();
+        let resolved = path.canonicalize().map_err(|error| format!("cannot read {shown}: {error}"))?;
+        let folder = resolved.parent().unwrap_or(Path::new("/"));
+        if !resolved.starts_with(self.folder.get_or_insert_with(|| folder.into())) {
+            return Err(format!("{shown} is not in the folder of the zone file"));
+        }
+        if self.open.iter().any(|&file| self.files[file].0 == resolved) {
+            return Err(format!("{shown} includes itself"));
+        }
+        if self.open.len() == DEPTH || self.files.len() > usize::from(u16::MAX) {
+            return Err(format!("{shown} is included over more than {DEPTH} files"));
+        }
+        let text = self.text(&resolved).map_err(|why| format!("cannot read {shown}: {why}"))?;
+        self.open.push(self.files.len());
+        self.files.push((resolved, String::new()));
+        master::read(&text, state, self);
+        if let Some(file) = self.open.pop()
+            && self.faults.iter().any(|fault| usize::from(fault.0) == file)
+        {
+            self.files[file].1 = text; // for the lines at fault
+        }
+        Ok(())
+    }
+
+    /// What is in a file.
+    fn text(&mut self, path: &Path) -> Result<String, String> {
+        let octets = crate::file::read(path, LONGEST - self.octets).map_err(|error| error.to_string())?;
+        self.octets += octets.len() as u64;
+        String::from_utf8(octets).map_err(|error| {
+            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = valid.iter().filter(|octet| **octet == b'\n').count() + 1;
+            format!("line {line} is not UTF-8; write the octet as \\DDD")
+        })
+    }
+
+    /// Where the record at hand is.
+    fn place(&self, line: usize) -> (u16, u32) {
+        let file = self.open.last().copied().unwrap_or(0);
+        (u16::try_from(file).unwrap_or(u16::MAX), u32::try_from(line).unwrap_or(u32::MAX))
+    }
+
+    /// The zone, if nothing was wrong.
+    fn finish(mut self, reader: &Reader, at: &At) -> Option<PackedZone> {
+        let builder = std::mem::replace(&mut self.builder, ZoneBuilder::new(self.apex.clone()));
+        let (owners, faults) = builder.finish();
+        for fault in faults {
+            let Some(&(file, line)) = self.places.get(fault.record) else { continue };
+            let other = |record: usize| self.places.get(record).map_or(0, |place| place.1);
+            let message = match fault.kind {
+                RecordFaultKind::CnameBesideOther(record) => format!(
+                    "a CNAME stands alone at its name, but there is another record on line {}",
+                    other(record)
+                ),
+                RecordFaultKind::Duplicate(record) => {
+                    format!("the same record is on line {} already", other(record))
+                }
+                RecordFaultKind::OutOfZone => {
+                    let apex = crate::engine::text::show_wire(self.apex.wire());
+                    format!("the name is not in zone `{apex}`; a name that is absolute ends in a dot")
+                }
+                kind => kind.to_string(),
+            };
+            self.note(file, line, message);
+        }
+        if self.faults.is_empty() {
+            return Some(PackedZone { owners, soa: self.soa });
+        }
+        self.tell(reader, at);
+        None
+    }
+
+    fn note(&mut self, file: u16, line: u32, message: String) {
+        if self.faults.len() < TOLD { self.faults.push((file, line, message)) } else { self.more += 1 }
+    }
+
+    /// Notes the faults in the order of files and lines.
+    fn tell(mut self, reader: &Reader, at: &At) {
+        self.faults.sort_by_key(|fault| (fault.0, fault.1));
+        for (file, line, message) in std::mem::take(&mut self.faults) {
+            let (path, text) = &mut self.files[usize::from(file)];
+            if text.is_empty() {
+                // a fault that showed only when the zone was put together
+                *text = crate::file::read_text(path, LONGEST).unwrap_or_default();
+            }
+            let excerpt: String =
+                text.lines().nth(line as usize - 1).unwrap_or_default().chars().take(400).collect();
+            reader.foreign(
+                at,
+                Fault {
+                    severity: Severity::Error,
+                    file: path.clone(),
+                    line: line as usize,
+                    column: 1,
+                    key: at.path.clone(),
+                    message,
+                    hint: None,
+                    width: excerpt.chars().count(),
+                    excerpt,
+                },
+            );
+        }
+        if self.more > 0 {
+            reader.error(at, format!("the zone file has {} more faults", self.more), None);
+        }
+    }
+}
+
+impl Sink for Loading {
+    fn record(&mut self, entry: &Entry<'_>) {
+        let place = self.place(entry.line);
+        if entry.rtype == RecordType::SOA {
+            let owner = NameKey::of_wire(entry.owner);
+            if owner != self.apex {
+                self.note(
+                    place.0,
+                    place.1,
+                    "a SOA record stands at the apex of its zone, nowhere else".into(),
+                );
+            } else if self.soa.is_some() {
+                self.note(place.0, place.1, "a second SOA record".into());
+            } else {
+                self.soa = record::from_wire(entry.rtype, entry.data)
+                    .ok()
+                    .map(|data| Rrset::single(entry.ttl, &data));
+            }
+            return;
+        }
+        self.places.push(place);
+        self.builder.add_wire(entry.owner, entry.rtype, entry.ttl, entry.data, None);
+    }
+
+    fn fault(&mut self, line: usize, message: String) {
+        let (file, line) = self.place(line);
+        self.note(file, line, message);
+    }
+
+    fn include(&mut self, path: &str, state: State) -> Result<(), String> {
+        let from = self.open.last().and_then(|&file| self.files[file].0.parent().map(Path::to_path_buf));
+        self.file(&from.unwrap_or_default().join(path), state)
+    }
+}
+
+#[cfg(test)]
+#[path = "zone_file_tests.rs"]
+mod tests;

@@ -1,0 +1,334 @@
+//! Places for connections of all stream transports, and which connection is closed when places are short.
+//!
+//! The connection that is idle longest makes room for a new one (RFC 7766 section 6.2.3): one of the client that holds
+//! the most, if that is more than its share. A client is an IPv4 address or an IPv6 /64; this machine is one client without a bound of its own,
+//! because many programs share it.
+
+use crate::state::clock::{instant, millis};
+use crate::state::closer::Closer;
+use crate::state::limits::party;
+use crate::state::octets::Kind;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::task::AbortHandle;
+
+/// A connection whose peer has taken nothing for this long may be closed for a new one.
+const STALLED: Duration = Duration::from_secs(1);
+
+/// Connections that are looked at for each one that is to be closed: so many where one was found, or else so many.
+const LOOKS: (usize, usize) = (32, 256);
+
+/// A client that holds more than this part of all places makes room before others do.
+const SHARE: usize = 8;
+
+/// The places, shared by all listeners.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Octets of all connections, and how many one client may have.
+    most: usize,
+    per_client: usize,
+    /// Octets of the connections that are open.
+    octets: AtomicUsize,
+    open: AtomicUsize,
+    table: Mutex<Table>,
+}
+
+/// Connections by when they were last used, as far as was looked, and by number.
+type Seats = BTreeMap<(u64, u64), Arc<Seat>>;
+
+/// The connections that have a place.
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    /// All of them.
+    all: Seats,
+    /// Each client's.
+    clients: HashMap<IpAddr, Seats>,
+    /// The clients by how many connections they have.
+    sizes: BTreeSet<(usize, IpAddr)>,
+}
+
+/// The two lists that a connection is in.
+#[derive(Clone, Copy, Debug)]
+enum List {
+    All,
+    Client,
+}
+
+/// What the table knows of a connection.
+#[derive(Debug)]
+struct Seat {
+    number: u64,
+    client: IpAddr,
+    /// Octets that the connection takes.
+    octets: usize,
+    /// Questions that are being answered.
+    questions: AtomicU32,
+    /// Answers of which octets wait to be sent.
+    writing: AtomicU32,
+    /// Answers that the client has taken.
+    taken: AtomicUsize,
+    /// When it was last used, in milliseconds.
+    used: AtomicU64,
+    /// The times that it is listed under in each [`List`]; changed under the table's lock.
+    listed: [AtomicU64; 2],
+    closer: Closer,
+}
+
+/// A connection's place; given back when dropped.
+#[derive(Debug)]
+pub struct Place {
+    shared: Arc<Shared>,
+    seat: Arc<Seat>,
+}
+
+/// A question that is being answered.
+#[derive(Debug)]
+pub struct Asking(Arc<Seat>);
+
+/// An answer of which octets wait to be sent.
+#[derive(Debug)]
+pub struct Writing(Arc<Seat>);
+
+impl Connections {
+    /// So many places for TCP connections in all, and so many connections of one client that is not this machine.
+    /// Connections that take more memory take more places ([`Kind::connection`]).
+    pub fn new(most: usize, per_client: usize) -> Self {
+        let most = most.saturating_mul(Kind::Tcp.connection());
+        let (octets, open, table) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::default());
+        Self { shared: Arc::new(Shared { most, per_client, octets, open, table }) }
+    }
+
+    /// A place for a connection of a kind; others may be closed for it. Nothing when all are in use.
+    pub fn admit(&self, client: IpAddr, kind: Kind) -> Option<Place> {
+        let shared = &self.shared;
+        let client = match party(client) {
+            local if local.is_loopback() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            other => other,
+        };
+        // One alone has a place, however many octets it takes.
+        let octets = kind.connection().min(shared.most);
+        let mut table = shared.table();
+        let own = table.clients.get(&client).map_or(0, BTreeMap::len);
+        if own >= shared.per_client && !client.is_loopback() {
+            let closed = idle_longest(table.clients.get_mut(&client), List::Client);
+            shared.close(&mut table, closed)?;
+        }
+        while shared.octets.load(Ordering::Relaxed) + octets > shared.most {
+            let largest = table.sizes.last().filter(|(size, _)| *size > (table.all.len() / SHARE).max(1));
+            let largest = largest.map(|(_, client)| *client);
+            let closed = largest
+                .and_then(|client| idle_longest(table.clients.get_mut(&client), List::Client))
+                .or_else(|| idle_longest(Some(&mut table.all), List::All));
+            shared.close(&mut table, closed)?;
+        }
+        table.next += 1;
+        let now = now();
+        let seat = Arc::new(Seat {
+            number: table.next,
+            client,
+            octets,
+            questions: AtomicU32::new(0),
+            writing: AtomicU32::new(0),
+            taken: AtomicUsize::new(0),
+            used: AtomicU64::new(now),
+            listed: [AtomicU64::new(now), AtomicU64::new(now)],
+            closer: Closer::default(),
+        });
+        table.insert(now, seat.clone());
+        shared.octets.fetch_add(octets, Ordering::Relaxed);
+        shared.open.fetch_add(1, Ordering::Relaxed);
+        Some(Place { shared: shared.clone(), seat })
+    }
+
+    /// Connections that are open.
+    pub fn count(&self) -> usize {
+        self.shared.open.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    /// Closes a connection; nothing when there is none to close.
+    fn close(&self, table: &mut Table, seat: Option<Arc<Seat>>) -> Option<()> {
+        let seat = seat?;
+        self.remove(table, &seat);
+        seat.closer.close();
+        Some(())
+    }
+
+    /// Takes a connection out of the table, if it is there.
+    fn remove(&self, table: &mut Table, seat: &Seat) {
+        if table.remove(seat) {
+            self.octets.fetch_sub(seat.octets, Ordering::Relaxed);
+            self.open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// The connection has had a question answered, or its peer has taken octets.
+    pub fn used(&self, at: Instant) {
+        self.seat.used.store(millis(at), Ordering::Relaxed);
+    }
+
+    /// Questions are being answered, or octets wait to be sent.
+    pub fn set_busy(&self, questions: usize, writing: bool) {
+        self.seat.questions.store(questions as u32, Ordering::Relaxed);
+        self.seat.writing.store(writing.into(), Ordering::Relaxed);
+    }
+
+    /// A question is being answered until the guard is dropped.
+    pub fn asking(&self) -> Asking {
+        self.seat.questions.fetch_add(1, Ordering::Relaxed);
+        self.seat.used.store(now(), Ordering::Relaxed);
+        Asking(self.seat.clone())
+    }
+
+    /// Octets of an answer wait to be sent until the guard is dropped.
+    pub fn writing(&self) -> Writing {
+        self.seat.writing.fetch_add(1, Ordering::Relaxed);
+        Writing(self.seat.clone())
+    }
+
+    /// The client has taken an answer.
+    pub fn took(&self) {
+        self.seat.taken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Answers that the client has taken.
+    pub fn taken(&self) -> usize {
+        self.seat.taken.load(Ordering::Relaxed)
+    }
+
+    /// How long the connection has had no question; nothing while one is being answered or its answer sent.
+    pub fn idle(&self) -> Option<Duration> {
+        let idle = now().saturating_sub(self.seat.used.load(Ordering::Relaxed));
+        let busy =
+            self.seat.questions.load(Ordering::Relaxed) > 0 || self.seat.writing.load(Ordering::Relaxed) > 0;
+        (!busy).then(|| Duration::from_millis(idle))
+    }
+
+    /// True when few connections are open, so that each may keep memory for its next questions.
+    pub fn is_among_few(&self) -> bool {
+        self.shared.open.load(Ordering::Relaxed) <= 64
+    }
+
+    /// Returns when the connection was closed for another one.
+    pub async fn closed(&self) {
+        self.seat.closer.closed().await;
+    }
+
+    /// Has a task aborted when the connection is closed for another one.
+    pub fn aborts(&self, task: AbortHandle) {
+        self.seat.closer.aborts(task);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.remove(&mut self.shared.table(), &self.seat);
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.used.store(now(), Ordering::Relaxed);
+        self.0.questions.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Writing {
+    /// The client has taken some of them.
+    pub fn progress(&self) {
+        self.0.used.store(now(), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.progress();
+        self.0.writing.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Seat {
+    /// True when the connection may be closed for another one.
+    fn gives_way(&self, now: u64) -> bool {
+        let unused = now.saturating_sub(self.used.load(Ordering::Relaxed));
+        let writing = self.writing.load(Ordering::Relaxed) > 0;
+        self.questions.load(Ordering::Relaxed) == 0 && (!writing || u128::from(unused) >= STALLED.as_millis())
+    }
+}
+
+/// The connection of a list that is idle longest; nothing when none may be closed.
+fn idle_longest(seats: Option<&mut Seats>, list: List) -> Option<Arc<Seat>> {
+    let (now, seats) = (now(), seats?);
+    let mut longest: Option<(u64, Arc<Seat>)> = None;
+    // The list is in the order of the last look: a connection that was used since is listed anew.
+    for look in 0..LOOKS.1.min(seats.len()) {
+        if look >= LOOKS.0 && longest.is_some() {
+            break;
+        }
+        let Some(((listed, number), seat)) = seats.pop_first() else { break };
+        let used = seat.used.load(Ordering::Relaxed);
+        let gives_way = seat.gives_way(now);
+        let since = if gives_way { used } else { now };
+        seat.listed[list as usize].store(since, Ordering::Relaxed);
+        seats.insert((since, number), seat.clone());
+        if gives_way && longest.as_ref().is_none_or(|(other, _)| used < *other) {
+            longest = Some((used, seat));
+        }
+        if gives_way && used <= listed {
+            break; // all others were used later
+        }
+    }
+    longest.map(|(_, seat)| seat)
+}
+
+impl Table {
+    fn insert(&mut self, listed: u64, seat: Arc<Seat>) {
+        let client = seat.client;
+        self.all.insert((listed, seat.number), seat.clone());
+        let seats = self.clients.entry(client).or_default();
+        self.sizes.remove(&(seats.len(), client));
+        seats.insert((listed, seat.number), seat);
+        self.sizes.insert((seats.len(), client));
+    }
+
+    /// True when it was there.
+    fn remove(&mut self, seat: &Seat) -> bool {
+        let key = |list: List| (seat.listed[list as usize].load(Ordering::Relaxed), seat.number);
+        if self.all.remove(&key(List::All)).is_none() {
+            return false;
+        }
+        let Some(seats) = self.clients.get_mut(&seat.client) else { return true };
+        self.sizes.remove(&(seats.len(), seat.client));
+        seats.remove(&key(List::Client));
+        if seats.is_empty() {
+            self.clients.remove(&seat.client);
+        } else {
+            self.sizes.insert((seats.len(), seat.client));
+        }
+        true
+    }
+}
+
+fn now() -> u64 {
+    millis(instant())
+}
+
+#[cfg(test)]
+#[path = "connections_tests.rs"]
+mod tests;
