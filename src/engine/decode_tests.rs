@@ -5,8 +5,11 @@ use crate::engine::name::parse;
 use hickory_proto::op::{Message, Query, ResponseCode};
 use proptest::prelude::*;
 
-/// A response to `www.test` with sections of records, each an owner, a type and data.
-fn response(sections: [&[(&[u8], u16, &[u8])]; 3]) -> Vec<u8> {
+/// A record: owner, type and data.
+type Raw<'a> = (&'a [u8], u16, &'a [u8]);
+
+/// A response to `www.test` with sections of records.
+fn response(sections: [&[Raw<'_>]; 3]) -> Vec<u8> {
     let mut bytes = vec![0, 1, 0x81, 0x80, 0, 1];
     sections.iter().for_each(|section| bytes.extend((section.len() as u16).to_be_bytes()));
     bytes.extend(b"\x03www\x04test\0\0\x01\0\x01");
@@ -93,7 +96,7 @@ fn a_record_that_cannot_be_used_costs_itself() {
     for (rtype, odd) in
         [(1, &[192, 0, 2][..]), (1, &[]), (28, &[0; 17]), (5, b"\xc0\xff"), (15, b"\0"), (6, b"\0\0")]
     {
-        let good: (&[u8], u16, &[u8]) = (QUESTION, 1, &[192, 0, 2, 1]);
+        let good: Raw<'_> = (QUESTION, 1, &[192, 0, 2, 1]);
         let message =
             message(&response([&[(QUESTION, rtype, odd), good], &[(QUESTION, rtype, odd)], &[]])).unwrap();
         assert_eq!((message.answers.len(), message.authorities.len()), (1, 0), "type {rtype}");
@@ -104,8 +107,8 @@ fn a_record_that_cannot_be_used_costs_itself() {
 
 #[test]
 fn the_additional_section_is_not_decoded() {
-    let opt: (&[u8], u16, &[u8]) = (b"\0", 41, b"");
-    let odd: (&[u8], u16, &[u8]) = (QUESTION, 1, b"\x01");
+    let opt: Raw<'_> = (b"\0", 41, b"");
+    let odd: Raw<'_> = (QUESTION, 1, b"\x01");
     let read = message(&response([&[], &[], &[odd, opt]])).unwrap();
     assert!(read.edns.is_some() && read.additionals.is_empty());
     assert!(message(&response([&[], &[], &[opt, opt]])).is_none(), "RFC 6891 allows one OPT");
