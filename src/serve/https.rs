@@ -118,18 +118,18 @@ async fn answer(request: Request<Incoming>, guest: &Guest) -> Response<Reply> {
     let (head, body) = request.into_parts();
     let wanted = Wanted::of(&head);
     drop(head); // so that it takes no room while the body is awaited
-    let mut reading = pin!(read(body, guest));
-    let body = match reading.as_mut().now_or_never() {
-        Some(body) => body,
-        None => match guest.account.hold(REQUEST) {
-            None => Err(StatusCode::SERVICE_UNAVAILABLE),
-            Some(_held) => match timeout(MESSAGE_DEADLINE, reading).await {
-                Ok(body) => body,
-                Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
-            },
-        },
-    };
+    let body = if body.is_end_stream() { Ok(Vec::new()) } else { Box::pin(awaited(body, guest)).await };
     respond(wanted, body, guest).await
+}
+
+/// The body of a request that has one, within [`MESSAGE_DEADLINE`]. It is counted if it is not there yet.
+async fn awaited(body: Incoming, guest: &Guest) -> Result<Vec<u8>, StatusCode> {
+    let mut reading = pin!(read(body, guest));
+    if let Some(body) = reading.as_mut().now_or_never() {
+        return body;
+    }
+    let _held = guest.account.hold(REQUEST).ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+    timeout(MESSAGE_DEADLINE, reading).await.unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
 }
 
 /// The body of a request. Read even where nothing is made of it: a stream with octets unread is reset, and its client

@@ -66,22 +66,31 @@ impl Kind {
         Self::Relay,
     ];
 
-    /// Octets that a connection of the kind takes while nothing waits on it, rounded up: what it counts as where places
-    /// are given.
+    /// Octets that a connection of the kind takes beside what is counted, with the streams that a new one may have: what
+    /// it counts as where places are given.
     pub const fn connection(self) -> usize {
         match self {
             Self::Tcp => 8 << 10,
             Self::Tls => 32 << 10,
-            Self::Https | Self::Quic | Self::Http3 => 64 << 10,
+            Self::Https | Self::Quic | Self::Http3 => 80 << 10,
             Self::Api | Self::Operations | Self::QueryLog | Self::Dnstap | Self::Relay => 0,
+        }
+    }
+
+    /// Octets beyond the total that may be there already when they are counted.
+    pub const fn debt(self) -> usize {
+        match self {
+            Self::Tcp | Self::Tls | Self::Https | Self::Quic | Self::Http3 => self.total() / 2,
+            Self::Api => 512 << 10,
+            Self::Operations | Self::QueryLog | Self::Dnstap | Self::Relay => 0,
         }
     }
 
     /// Octets that may wait for all accounts of the kind.
     pub const fn total(self) -> usize {
         match self {
-            Self::Tcp => 3 << 20,
-            Self::Tls | Self::Https | Self::Quic | Self::Http3 => 2 << 20,
+            Self::Tcp => 2 << 20,
+            Self::Tls | Self::Https | Self::Quic | Self::Http3 => 1 << 20,
             Self::Api => 3 << 20,
             Self::Operations => 512 << 10,
             Self::QueryLog | Self::Dnstap | Self::Relay => 1 << 20,
@@ -97,7 +106,7 @@ pub struct Octets {
 
 impl Default for Octets {
     fn default() -> Self {
-        Self::with(Kind::total)
+        Self::of(Kind::total, Kind::debt)
     }
 }
 
@@ -105,8 +114,9 @@ impl Default for Octets {
 #[derive(Debug)]
 struct Total {
     most: usize,
+    most_debt: usize,
     room: Arc<Semaphore>,
-    /// Octets beyond the total, at most half as much again: they were there before they could be counted.
+    /// Octets beyond the total; they were there before they could be counted.
     debt: AtomicUsize,
     /// The accounts by when their peers last took something, as far as was looked.
     accounts: Mutex<BTreeMap<(u64, u64), Arc<State>>>,
@@ -144,12 +154,17 @@ pub struct Reserved {
 }
 
 impl Octets {
-    /// Totals of other sizes.
+    /// Totals of other sizes; half as much again may be there when it is counted.
     pub fn with(total: impl Fn(Kind) -> usize) -> Self {
+        Self::of(&total, |kind| total(kind) / 2)
+    }
+
+    fn of(total: impl Fn(Kind) -> usize, debt: impl Fn(Kind) -> usize) -> Self {
         let make = |kind| {
             let most = total(kind);
             Arc::new(Total {
                 most,
+                most_debt: debt(kind),
                 room: Arc::new(Semaphore::new(most)),
                 debt: AtomicUsize::new(0),
                 accounts: Mutex::default(),
@@ -234,7 +249,7 @@ impl Account {
         }
         // Those that are ended give back as much in a moment.
         let debt = total.debt.fetch_add(octets, Ordering::Relaxed) + octets;
-        if total.make_room(octets, self.state.number) < octets && debt > total.most / 2 {
+        if total.make_room(octets, self.state.number) < octets && debt > total.most_debt {
             total.debt.fetch_sub(octets, Ordering::Relaxed);
             return None;
         }

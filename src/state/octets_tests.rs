@@ -115,13 +115,12 @@ async fn an_account_that_holds_nothing_is_not_stalled() {
 fn the_sum_of_all_bounds_keeps_the_promise() {
     const PROMISE: usize = 64 << 20;
     /// Resident memory of a server that does nothing.
-    const AT_REST: usize = 9 << 20;
+    const AT_REST: usize = 8 << 20;
     let config = crate::config::Config::default();
     let cache = usize::try_from(config.cache.size).unwrap();
-    let waiting: usize = Kind::ALL.into_iter().map(Kind::total).sum();
-    // What every connection may have beside: the first buffer, and a short request or answer.
-    let api = crate::control::http::CONNECTIONS * (crate::http::stream::FREE + crate::control::http::FREE);
-    let sum = AT_REST + cache + waiting + api;
+    let places = config.server.max_tcp_connections * Kind::Tcp.connection();
+    let waiting: usize = Kind::ALL.into_iter().map(|kind| kind.total() + kind.debt()).sum();
+    let sum = AT_REST + cache + places + waiting;
     assert!(sum <= PROMISE, "{} KiB", sum >> 10);
     for kind in Kind::ALL {
         assert!(kind.total() >= OF_CONNECTION, "{kind:?} has no room for one connection");
