@@ -273,16 +273,9 @@ impl Entry {
 
     /// True when it has a record twice.
     pub(super) fn repeats_itself(&self) -> bool {
-        let records = || self.packed_answers().map(|record| (record.owner, record.rtype, record.data));
-        match records().count() {
-            0..8 => {
-                records().enumerate().any(|(place, one)| records().skip(place + 1).any(|other| other == one))
-            }
-            _ => {
-                let mut seen = HashSet::new();
-                !records().all(|record| seen.insert(record))
-            }
-        }
+        let mut records = self.packed_answers().map(|record| (record.owner, record.rtype, record.data));
+        let mut seen = HashSet::new();
+        !records.all(|record| seen.insert(record))
     }
 
     /// The packed records, answer and authority, for the snapshot.

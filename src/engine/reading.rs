@@ -113,8 +113,18 @@ pub fn plain(
         return None;
     }
     let ttl = ttl.clamp(lifetimes.min_ttl.min(lifetimes.max_ttl), lifetimes.max_ttl);
+    let addresses = packed.len() / usize::from(count); // of one length
+    let apart = match (count, rtype) {
+        (1, _) => true,
+        (2..=8, RecordType::A | RecordType::AAAA) => {
+            let mut rest = packed.chunks_exact(addresses);
+            std::iter::from_fn(|| rest.next().map(|one| !rest.clone().any(|other| one == other)))
+                .all(|apart| apart)
+        }
+        _ => false,
+    };
     let entry = Entry::restore(Outcome::Rrset, now, ttl, reply[3] & 0x20 != 0, (packed, []));
-    (count == 1 || !entry.repeats_itself()).then_some(entry)
+    (apart || !entry.repeats_itself()).then_some(entry)
 }
 
 /// True when the authority and additional records from `at` on are there, and nothing behind them: a message that

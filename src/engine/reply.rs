@@ -149,6 +149,7 @@ fn append(writer: &mut Writer<'_>, records: &[Record], room: usize) -> usize {
 }
 
 /// Header and question; the counts of the records come later.
+#[inline]
 fn head(message: &mut Vec<u8>, request: &Request, answer: &Answer) {
     // RFC 6840 section 5.8: AD only to those who say that they understand it
     let authentic = answer.authentic && (request.authentic_data || request.dnssec_ok());
@@ -174,6 +175,7 @@ fn head(message: &mut Vec<u8>, request: &Request, answer: &Answer) {
 }
 
 /// Our OPT record (RFC 6891 section 6.1.2); nothing for a client that sent none.
+#[inline]
 fn opt(request: &Request, answer: &Answer, own_payload: u16) -> Vec<u8> {
     let Some(client) = request.edns else { return Vec::new() };
     let mut opt = vec![0, 0, 41];
