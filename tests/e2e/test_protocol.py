@@ -78,10 +78,10 @@ def test_dig_comes_back_over_tcp_and_gets_everything(start):
 def test_a_forwarded_answer_is_cut_for_one_client_and_whole_for_the_next(start, authority):
     server = start(upstream=[authority])
     assert "tc" in server.ask("big.test").flags
-    assert len(server.ask("big.test", tcp=True).records) == 200
+    assert len(server.ask("big.test", tcp=True).records) == 100
     small = server.ask("big.test", edns=False)
     assert "tc" in small.flags
-    assert len(server.ask("big.test", tcp=True, edns=False).records) == 200
+    assert len(server.ask("big.test", tcp=True, edns=False).records) == 100
 
 
 def test_edns_is_answered_with_edns_and_only_then(server):
