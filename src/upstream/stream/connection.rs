@@ -1,7 +1,7 @@
 //! One connection to a server, from its opening to its end: a task that writes questions as they come and hands
 //! replies, by their ids, to who waits for them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -307,7 +307,7 @@ fn next_message(bytes: &[u8]) -> Option<&[u8]> {
 
 /// The questions that wait for their replies, by the ids that they have on this connection.
 #[derive(Default)]
-struct Open(Mutex<HashMap<u16, Asked>>);
+struct Open(Mutex<BTreeMap<u16, Asked>>);
 
 /// One of them.
 struct Asked {
@@ -352,7 +352,7 @@ impl Open {
         open.values().map(|asked| asked.at).min()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u16, Asked>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u16, Asked>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

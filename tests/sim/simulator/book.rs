@@ -1,6 +1,6 @@
 //! What happened in a run: the trace, and all that was ever truly said to us. The invariants are held against it.
 
-use super::plan::Plan;
+use super::plan::{Group, Plan};
 use hickory_proto::rr::{RData, RecordType};
 use std::fmt;
 use std::net::SocketAddr;
@@ -39,6 +39,8 @@ pub enum What {
 pub struct Fact {
     /// Whose truth it is.
     pub universe: u8,
+    /// Which of its servers said it.
+    pub server: u8,
     /// Of which name, in lower case.
     pub name: String,
     /// What.
@@ -162,9 +164,10 @@ impl Book {
         counted.filter(move |((begins, _), ends)| *begins <= to && *ends >= from).map(|((_, plan), _)| plan)
     }
 
-    /// When something was said of a name, and with which TTL.
-    pub fn said(&self, universe: u8, name: &str, what: &What) -> Vec<(u64, u32)> {
-        let of_it = |fact: &&Fact| fact.universe == universe && fact.name == name && fact.what == *what;
+    /// When one of the servers of a group said something of a name, and with which TTL.
+    pub fn said(&self, group: &Group, name: &str, what: &What) -> Vec<(u64, u32)> {
+        let of_group = |fact: &Fact| fact.universe == group.universe && group.servers.contains(&fact.server);
+        let of_it = |fact: &&Fact| of_group(fact) && fact.name == name && fact.what == *what;
         self.facts.iter().filter(of_it).map(|fact| (fact.at, fact.ttl)).collect()
     }
 

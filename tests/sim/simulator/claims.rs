@@ -3,7 +3,7 @@
 
 use super::book::{Book, Broken, What};
 use super::client::Asked;
-use super::plan::{Plan, Verdict};
+use super::plan::{Group, Plan, Verdict};
 use super::servers::plain_name;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{RData, Record, RecordType};
@@ -107,10 +107,10 @@ impl Walk<'_> {
                     }
                     return self.ends(records, &at, code, expected);
                 }
-                Verdict::Forward(universe, exists) => {
-                    let Some(target) = self.forwarded(universe, &at, mine)? else {
+                Verdict::Forward(group, exists) => {
+                    let Some(target) = self.forwarded(group, &at, mine)? else {
                         return match mine {
-                            [] => self.denied(universe, &at, exists, code),
+                            [] => self.denied(group, &at, exists, code),
                             _ => self.ends(rest, &at, code, ResponseCode::NoError),
                         };
                     };
@@ -154,7 +154,7 @@ impl Walk<'_> {
     }
 
     /// Records that were forwarded are what the universe said; the target where it is an alias.
-    fn forwarded(&mut self, universe: u8, at: &str, mine: &[Record]) -> Result<Option<String>, String> {
+    fn forwarded(&mut self, group: &Group, at: &str, mine: &[Record]) -> Result<Option<String>, String> {
         let mut target = None;
         for record in mine {
             let rtype = record.record_type();
@@ -164,7 +164,7 @@ impl Walk<'_> {
             if let RData::CNAME(cname) = &record.data {
                 target = Some(plain_name(&cname.0));
             }
-            self.claim(universe, at, record, &What::Record(lowered(&record.data)))?;
+            self.claim(group, at, record, &What::Record(lowered(&record.data)))?;
         }
         if target.is_some() && mine.len() > 1 {
             return Err(format!("{at} has an alias and more"));
@@ -173,13 +173,13 @@ impl Walk<'_> {
     }
 
     /// A name that a universe was asked for, and for which nothing came.
-    fn denied(&mut self, universe: u8, at: &str, exists: bool, code: ResponseCode) -> Result<(), String> {
+    fn denied(&mut self, group: &Group, at: &str, exists: bool, code: ResponseCode) -> Result<(), String> {
         let rtype = self.asked.rtype;
         // an answer for who resolves the rest by itself
         if !self.asked.recursion && code == ResponseCode::NoError && !self.answer.answers.is_empty() {
             return Ok(());
         }
-        let said = |what: What| self.book.said(universe, at, &what);
+        let said = |what: What| self.book.said(group, at, &what);
         let (no_data, no_name) = (said(What::NoData(rtype)), said(What::NxDomain(rtype)));
         let said = match code {
             ResponseCode::NXDomain if exists => return Err(format!("{at} exists")),
@@ -188,7 +188,7 @@ impl Walk<'_> {
             _ => no_data,
         };
         if said.is_empty() {
-            return Err(format!("{code:?} for {at} {rtype}, which nobody said"));
+            return Err(format!("{code:?} for {at} {rtype}, which none of {group:?} said"));
         }
         let ttl = self.answer.authorities.iter().map(|record| record.ttl).max().unwrap_or(0);
         let (what, may_be_stale) = (format!("{code:?} of {at}"), self.may_be_stale);
@@ -196,10 +196,10 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn claim(&mut self, universe: u8, at: &str, record: &Record, what: &What) -> Result<(), String> {
-        let said = self.book.said(universe, at, what);
+    fn claim(&mut self, group: &Group, at: &str, record: &Record, what: &What) -> Result<(), String> {
+        let said = self.book.said(group, at, what);
         if said.is_empty() {
-            return Err(format!("{record}, which universe {universe} never said"));
+            return Err(format!("{record}, which none of {group:?} ever said"));
         }
         let (what, may_be_stale) = (record.to_string(), self.may_be_stale);
         self.claims.push(Claim { what, ttl: record.ttl, held: Held::Said(said), may_be_stale });

@@ -73,6 +73,9 @@ pub fn nothing_leaves_for_private_names(book: &Book, universe: u8, query: &[u8])
     let Ok(message) = Message::from_vec(query) else { return seen("a query that cannot be read".into()) };
     let [question] = &message.queries[..] else { return seen("a query without its question".into()) };
     let (name, rtype) = (plain_name(question.name()), question.query_type());
+    if (name.as_str(), rtype) == (".", hickory_proto::rr::RecordType::NS) {
+        return Ok(()); // whether a server that is down is silent to everything
+    }
     let (now, since) = (book.now(), book.now().saturating_sub(ECHO));
     let mut views: Vec<Option<u8>> = Vec::new();
     for (at, vpc) in book.asked.iter().rev().take_while(|(at, _)| *at >= since) {
@@ -84,7 +87,7 @@ pub fn nothing_leaves_for_private_names(book: &Book, universe: u8, query: &[u8])
     let may = book.plans_between(since, now).any(|plan| {
         views
             .iter()
-            .any(|vpc| matches!(plan.decide(*vpc, &name, rtype), Verdict::Forward(to, _) if to == universe))
+            .any(|vpc| matches!(plan.decide(*vpc, &name, rtype), Verdict::Forward(to, _) if to.universe == universe))
     });
     if may { Ok(()) } else { seen(format!("{name} {rtype} to universe {universe}")) }
 }

@@ -105,8 +105,10 @@ impl State {
     /// What a server answers now.
     pub fn reply(&mut self, address: SocketAddr, query: &[u8], over_tcp: bool) -> Option<Reply> {
         let (universe, server) = self.server(address);
+        let SocketAddr::V4(place) = address else { return None };
+        let number = place.ip().octets()[3];
         let (at, truth, settings) = (self.book.now(), self.truth, self.settings.clone());
-        let answering = Answering { server: &server, truth, universe, settings: &settings, at };
+        let answering = Answering { server: &server, truth, universe, number, settings: &settings, at };
         answering.reply(query, over_tcp, &mut self.dice)
     }
 
@@ -151,6 +153,10 @@ impl MadeUp for Network {
                 let forgery = state.dice.pick(&FORGERIES);
                 forged.extend(forge(datagram, forgery, &mut state.dice).map(|octets| (forgery, octets)));
             }
+        }
+        for _ in 0..state.dice.below(server.bare + 1) {
+            let octets = forge(datagram, Forgery::Bare, &mut state.dice);
+            forged.extend(octets.map(|octets| (Forgery::Bare, octets)));
         }
         if state.omniscient {
             forged

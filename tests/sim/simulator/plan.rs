@@ -102,8 +102,8 @@ pub enum Verdict<'p> {
     Apex,
     /// A zone denies the type, or (`true`) the name.
     Denied(&'p Zone, bool),
-    /// A universe is asked; `true` when the name exists whatever it says.
-    Forward(u8, bool),
+    /// A group is asked; `true` when the name exists whatever it says.
+    Forward(&'p Group, bool),
 }
 
 impl Plan {
@@ -148,7 +148,7 @@ impl Plan {
                 rules.sort_by_key(|rule| rule.vpc.is_none());
                 rules.first().copied()
             });
-            Verdict::Forward(rule.map_or(0, |rule| rule.group.universe), exists)
+            Verdict::Forward(rule.map_or(&self.default, |rule| &rule.group), exists)
         };
         let Some(zone) = zone else { return outside(above) };
         match zone.look_up(name, rtype) {

@@ -2,7 +2,7 @@
 
 use super::book::{Fact, What};
 use super::dice::Dice;
-use super::world::{Cookies, Says, Server, Settings, Truth};
+use super::world::{Cookies, Folding, Says, Server, Settings, Truth};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, SOA, TXT};
@@ -32,6 +32,8 @@ pub struct Answering<'w> {
     pub truth: Truth,
     /// Whose truth.
     pub universe: u8,
+    /// Its number there.
+    pub number: u8,
     /// How long we keep things.
     pub settings: &'w Settings,
     /// The moment.
@@ -42,7 +44,7 @@ impl Answering<'_> {
     /// What it answers; nothing to what it cannot read.
     pub fn reply(&self, octets: &[u8], over_tcp: bool, dice: &mut Dice) -> Option<Reply> {
         let query = Message::from_vec(octets).ok()?;
-        let mut message = response(&query, self.server.folds_case);
+        let mut message = response(&query, self.server.folding);
         let mut facts = Vec::new();
         if self.server.no_edns && query.edns.is_some() {
             message.metadata.response_code = ResponseCode::FormErr;
@@ -91,7 +93,8 @@ impl Answering<'_> {
         loop {
             let name = plain_name(&owner);
             let mut note = |what, ttl| {
-                facts.push(Fact { universe: self.universe, name: name.clone(), what, ttl, at: 0 });
+                let (universe, server) = (self.universe, self.number);
+                facts.push(Fact { universe, server, name: name.clone(), what, ttl, at: 0 });
             };
             let denied = |message: &mut Message, soa: Option<u32>| {
                 if let Some(ttl) = soa {
@@ -179,15 +182,13 @@ fn valid(ttl: u32) -> u32 {
 }
 
 /// An empty response to a query.
-fn response(query: &Message, folded: bool) -> Message {
+fn response(query: &Message, folding: Folding) -> Message {
     let mut message = Message::response(query.metadata.id, query.metadata.op_code);
     message.metadata.recursion_available = true;
     message.queries.clone_from(&query.queries);
-    if folded {
-        for question in &mut message.queries {
-            let name = question.name().to_lowercase();
-            question.set_name(name);
-        }
+    for question in &mut message.queries {
+        let name = folding.applied(question.name());
+        question.set_name(name);
     }
     message
 }
@@ -221,12 +222,14 @@ pub enum Forgery {
     Garbage,
     /// The port.
     Port,
+    /// The question, which an error need not have.
+    Bare,
     /// Nothing: what must never happen, and what the tests of the invariants do.
     Nothing,
 }
 
 /// All that can be wrong.
-pub const FORGERIES: [Forgery; 9] = [
+pub const FORGERIES: [Forgery; 10] = [
     Forgery::Id,
     Forgery::Name,
     Forgery::Type,
@@ -236,6 +239,7 @@ pub const FORGERIES: [Forgery; 9] = [
     Forgery::Opcode,
     Forgery::Garbage,
     Forgery::Port,
+    Forgery::Bare,
 ];
 
 /// A forged reply to a query; nothing where that kind of forgery would be none.
@@ -244,12 +248,20 @@ pub fn forge(octets: &[u8], forgery: Forgery, dice: &mut Dice) -> Option<Vec<u8>
         let tail = (0..dice.below(60)).map(|_| dice.below(256) as u8);
         return Some(octets[..2].iter().copied().chain([0x81]).chain(tail).collect());
     }
+    if forgery == Forgery::Bare {
+        let rcode = dice.pick(&[1, 2, 4, 5]);
+        return Some([&octets[..2], &[0x81, 0x80 | rcode], &[0; 8]].concat());
+    }
     let query = Message::from_vec(octets).ok()?;
-    let mut message = response(&query, false);
+    let mut message = response(&query, Folding::None);
     let question = query.queries.first()?;
     let mut name = question.name().clone();
     let mut rtype = question.query_type();
     let mut cookie = cookie_of(&query);
+    // Who is known to fold case is asked in lower case, and answers in any: another case is no mistake then.
+    if forgery == Forgery::Case && !name.to_ascii().bytes().any(|octet| octet.is_ascii_uppercase()) {
+        return None;
+    }
     match forgery {
         Forgery::Id => message.metadata.id ^= 1 + dice.below(65_535) as u16,
         Forgery::Name => name = parse("forged.test").unwrap(),

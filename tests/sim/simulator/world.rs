@@ -3,7 +3,7 @@
 
 use super::dice::{Dice, hash};
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::RecordType;
+use hickory_proto::rr::{Name, RecordType};
 
 /// The servers of each universe, by number from 1.
 pub const SERVERS: u8 = 3;
@@ -76,8 +76,10 @@ pub struct Server {
     pub fails: u32,
     /// While it is down: from when to when, in milliseconds, and whether the host then says so.
     pub down: Vec<(u64, u64, bool)>,
-    /// The case of letters is lost there.
-    pub folds_case: bool,
+    /// What becomes of the case of letters there.
+    pub folding: Folding,
+    /// How many forged errors without a question a query draws at most, beside what else is forged.
+    pub bare: u32,
     /// It knows no EDNS and says FORMERR.
     pub no_edns: bool,
     /// Cookies.
@@ -86,6 +88,41 @@ pub struct Server {
     pub cuts: bool,
     /// What it does over TCP.
     pub tcp: Tcp,
+}
+
+/// What becomes of the case of a question's letters in a server's reply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Folding {
+    /// It is as it was sent.
+    #[default]
+    None,
+    /// Lower.
+    Lower,
+    /// Upper.
+    Upper,
+    /// That of whoever asked first.
+    First,
+}
+
+impl Folding {
+    /// A name as it comes back.
+    pub fn applied(self, name: &Name) -> Name {
+        let text = name.to_ascii();
+        let text = match self {
+            Self::None => return name.clone(),
+            Self::Lower => text.to_ascii_lowercase(),
+            Self::Upper => text.to_ascii_uppercase(),
+            Self::First => {
+                let case = hash(&[], &text.to_ascii_lowercase());
+                let letter = |(at, letter): (usize, char)| match case >> (at % 64) & 1 {
+                    0 => letter.to_ascii_lowercase(),
+                    _ => letter.to_ascii_uppercase(),
+                };
+                text.chars().enumerate().map(letter).collect()
+            }
+        };
+        Name::from_ascii(text).unwrap()
+    }
 }
 
 /// What a server does with cookies.
@@ -131,10 +168,12 @@ impl Server {
         server.no_edns = dice.chance(100);
         server.cookies = dice.pick(&[Cookies::None, Cookies::None, Cookies::Gives, Cookies::Demands]);
         server.cuts = dice.chance(80);
+        server.folding =
+            dice.pick(&[Folding::None, Folding::None, Folding::Lower, Folding::Upper, Folding::First]);
+        server.bare = dice.pick(&[0, 0, 3]);
         if settings.calm {
             return server;
         }
-        server.folds_case = dice.chance(150);
         server.loss = dice.pick(&[0, 0, 50, 400]);
         server.doubles = dice.pick(&[0, 100]);
         server.late = dice.pick(&[0, 0, 50]);
