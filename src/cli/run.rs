@@ -60,6 +60,12 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> u8 {
         tracing::warn!(%error, "the supervisor cannot be told how we are: is $NOTIFY_SOCKET right?");
         Supervisor::default()
     });
+    // One for each processor that serves, one for each that does the rest, and some for files.
+    if let Err(error) = try_threads(2 * threads + 2) {
+        eprintln!("error: cannot start threads: {error}");
+        eprintln!("hint: a limit of threads is reached: TasksMax= of the unit, or `ulimit -u`");
+        return exit::SYSTEM;
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("async").build()
     {
         Ok(runtime) => runtime,
@@ -109,7 +115,7 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> u8 {
                 exit::OK
             }
             Err(error) => {
-                eprintln!("error: {error}");
+                eprintln!("error: cannot start to serve: {error}");
                 exit::SYSTEM
             }
         }
@@ -117,6 +123,22 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> u8 {
     // Threads that wait for datagrams end with the process; so do tasks of connections.
     runtime.shutdown_background();
     code
+}
+
+/// Has so many threads at once, for a moment. The runtime panics, and hangs, where it cannot have those that it needs.
+fn try_threads(count: usize) -> std::io::Result<()> {
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let ended = std::sync::Arc::new(std::sync::Mutex::new(ended));
+    let mut threads = Vec::new();
+    let tried = (0..count).try_for_each(|_| {
+        let ended = ended.clone();
+        let wait = move || drop(ended.lock().map(|ended| ended.recv()));
+        threads.push(std::thread::Builder::new().stack_size(16 << 10).spawn(wait)?);
+        Ok(())
+    });
+    drop(end);
+    threads.into_iter().for_each(|thread| drop(thread.join()));
+    tried
 }
 
 /// Binds the addresses, with a UDP socket of each for each thread; says what stands in the way.
