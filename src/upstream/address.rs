@@ -63,8 +63,8 @@ impl ServerAddress {
             Transport::Quic(name) => ("quic", Some(name), ""),
         };
         let name = name.map(|name| name.to_str().to_ascii_lowercase()).unwrap_or_default();
-        let scope = self.scope.as_deref().unwrap_or_default();
-        format!("{scheme} {} {scope} {name} {path}", self.addr)
+        let scope = self.scope.as_ref().map(|scope| format!("%{scope}")).unwrap_or_default();
+        format!("{scheme} {}{scope} {name} {path}", self.addr)
     }
 
     /// The key of a group of servers, whatever their order: 64 bits of SHA-256. `parts` tell it from other groups of
