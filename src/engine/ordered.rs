@@ -392,8 +392,8 @@ mod tests {
             assert_eq!(after.map(|entry| entry.0), map.range(key..).next().map(|(key, _)| *key));
             let from: Vec<u32> = set.starting_at_by(is(key)).take(70).map(|entry| entry.0).collect();
             assert_eq!(from, map.range(key..).take(70).map(|(key, _)| *key).collect::<Vec<_>>());
-            let skipped = set.skip(key as usize).next().map(|entry| (entry.0, entry.1));
-            assert_eq!(skipped, all.get(key as usize).copied());
+            let mut skipped = set.skip(key as usize);
+            assert_eq!(skipped.next().map(|entry| (entry.0, entry.1)), all.get(key as usize).copied());
         }
     }
 

@@ -4,10 +4,15 @@
 //! octets that wait for them ([`crate::state::octets`]).
 
 use super::connections::{Connections, Place};
-use super::handle::{self, Transport};
-use super::lane::{Lane, Served};
 use super::pipeline;
-use crate::state::octets::{Account, Kind, Reserved};
+#[cfg(feature = "encrypted")]
+use super::{
+    handle::{self, Transport},
+    lane::{Lane, Served},
+};
+#[cfg(feature = "encrypted")]
+use crate::state::octets::Reserved;
+use crate::state::octets::{Account, Kind};
 use crate::state::tally::Tally;
 use crate::state::{Live, count};
 use std::io;
@@ -117,6 +122,7 @@ pub(super) fn tally_of(address: io::Result<SocketAddr>, live: &Live) -> Arc<Tall
 }
 
 /// The longest message, for which room is made before an answer is.
+#[cfg(feature = "encrypted")]
 pub(super) const LONGEST: usize = u16::MAX as usize;
 
 /// The answer to one message that came by itself, with the octets it is counted by; nothing if it gets none.

@@ -7,7 +7,7 @@ use pvtzd::config::{Config, Forward, Servers};
 use pvtzd::engine::catalog::{Scope, Vpc};
 use pvtzd::engine::name::parse;
 use pvtzd::engine::record::parse_value;
-use pvtzd::engine::zone::{MissingType, Wildcards, ZoneMode, ZoneRecord, ZoneSpec};
+use pvtzd::engine::zone::{MissingType, Wildcards, Zone, ZoneMode, ZoneRecord, ZoneSpec};
 use pvtzd::upstream::{ServerAddress, Strategy};
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -58,6 +58,9 @@ pub fn config(plan: &Plan, settings: &Settings) -> Config {
                 spec.records.push(ZoneRecord { owner, ttl: set.ttl, data, weight: None });
             }
         }
+        // put together, as a file's zones are once they were read
+        let packed = Zone::build(spec.clone(), 0).unwrap().packed(false);
+        let spec = ZoneSpec { packed: Some(packed), ..spec.without_records() };
         config.zones.push((spec, scope(zone.vpc)));
     }
     config
