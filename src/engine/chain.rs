@@ -167,9 +167,6 @@ impl<'v> Chain<'v> {
             Outcome::YxDomain => self.finish(ResponseCode::YXDomain),
             Outcome::Alias(_) if self.rtype == RecordType::CNAME => self.finish(ResponseCode::NoError),
             Outcome::Alias(target) => self.follow(target.clone()),
-            Outcome::Failure(FailureCause::Rcode(ResponseCode::YXDomain)) => {
-                self.finish(ResponseCode::YXDomain);
-            }
             Outcome::Failure(FailureCause::Rcode(rcode)) => {
                 let text = format!("the upstream answered {rcode} for {} a moment ago", self.key);
                 self.fail(ExtendedError::new(ExtendedError::CACHED_ERROR, text));

@@ -158,16 +158,11 @@ pub fn is_referral(message: &Message) -> bool {
         && !has(RecordType::SOA)
 }
 
-/// True for a message that says something of the name asked for: NOERROR, NXDOMAIN, and YXDOMAIN with the DNAME that it
-/// comes from (RFC 6672 section 2.2). Without one it is a failure of its server.
+/// True for a message that says something of the name asked for: NOERROR, NXDOMAIN, and YXDOMAIN, by which a name that a
+/// DNAME makes too long is answered (RFC 6672 section 2.2).
 pub fn is_verdict(message: &Message) -> bool {
-    match message.response_code {
-        ResponseCode::NoError | ResponseCode::NXDomain => true,
-        ResponseCode::YXDomain => {
-            message.answers.iter().any(|record| u16::from(record.record_type()) == DNAME)
-        }
-        _ => false,
-    }
+    let rcode = message.response_code;
+    matches!(rcode, ResponseCode::NoError | ResponseCode::NXDomain | ResponseCode::YXDomain)
 }
 
 /// Why a message is no answer to its question.

@@ -5,7 +5,7 @@
 //! that the scenarios play it with a clock of their own.
 
 use crate::engine::answer::ExtendedError;
-use crate::engine::cache::{CacheKey, Entry, FailureCause, Moment, Outcome, QueryFlags, Worth};
+use crate::engine::cache::{CacheKey, Entry, FailureCause, Moment, QueryFlags, Worth};
 use crate::engine::catalog::View;
 use crate::engine::chain::Fetch;
 use crate::engine::decide::{Decision, decide};
@@ -15,7 +15,7 @@ pub use crate::state::Hops;
 use crate::state::cache::{AnswerCache, Slot};
 use crate::state::{Heard, Live, Published, count};
 use crate::upstream::{Failure, FailureKind, NotJoined, Outgoing, Server};
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::op::Message;
 use hickory_proto::rr::RecordType;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -285,12 +285,6 @@ async fn exchange(live: &Live, published: &Published, client: IpAddr, fetch: &Fe
     let now = live.clock.now();
     let reply = match reply {
         Ok(reply) => reply,
-        Err(failure) if failure.kind == FailureKind::Rcode(ResponseCode::YXDomain) => {
-            // no server has more to say, and the name is what it is about
-            let name = fetch.question.key.clone();
-            let entry = Entry::new(Outcome::YxDomain, &name, &[], &[], FAILING_RCODE_TTL, false, now);
-            return Heard::Said([(name, live.cache.insert(fetch.cache_key().clone(), entry, now))].into());
-        }
         Err(failure) => {
             note_failure(&live.cache, fetch, failure.kind, now);
             return Heard::Failed(explain(&failure));

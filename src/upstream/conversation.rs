@@ -38,6 +38,8 @@ pub(super) struct Heard {
     pub(super) message: Message,
     /// It came over TCP or TLS.
     pub(super) over_tcp: bool,
+    /// The question was in random case, and the reply has it in another: the server folds case.
+    folded: bool,
 }
 
 /// Why a round ended without a reply.
@@ -165,7 +167,7 @@ async fn datagram_round(
                             if let ReplyCookie::Server(cookie) = cookie { memory.learned_cookie(cookie, now()); }
                             memory.confirm(manner.mix_case, message.edns.is_some());
                         });
-                        return Ok(Heard { message: *message, over_tcp: false });
+                        return Ok(Heard { message: *message, over_tcp: false, folded: false });
                     }
                     Verdict::Truncated => {
                         server.measured(now().saturating_duration_since(sent_at));
@@ -227,9 +229,10 @@ impl Wrong {
         self.datagrams > 0
     }
 
-    /// The true answer has come over TCP: what does that say of the server?
+    /// The true answer has come over TCP: what does that say of the server? Datagrams in another case are no evidence of
+    /// folding, since a forger sends them too; the reply over TCP is.
     fn explain(&self, server: &Server, query: &Outgoing, heard: &Heard) {
-        if self.folded_case && self.strangers == 0 && self.bare.is_none() {
+        if self.folded_case && heard.folded {
             let name = NameKey::of(&query.name);
             server.learn(|memory| memory.folded_case(&name, Proof::Tcp, now()));
         }
@@ -244,6 +247,7 @@ impl Wrong {
 async fn stream_round(server: &Server, sent: &Sent) -> Result<Heard, Outcome> {
     let sent_at = now();
     let arrived = server.streams().ask(&sent.bytes).await?;
+    let folded = sent.has_mixed_case() && !sent.is_echoed_by(&arrived.reply);
     match sent.judge(arrived.reply, Channel::Stream) {
         Verdict::Answer(message, cookie) => {
             // What plain servers need over UDP is measured there; connecting is no part of what a server needs.
@@ -262,7 +266,7 @@ async fn stream_round(server: &Server, sent: &Sent) -> Result<Heard, Outcome> {
             if message.metadata.truncation {
                 return Err(Outcome::Garbled);
             }
-            Ok(Heard { message: *message, over_tcp: true })
+            Ok(Heard { message: *message, over_tcp: true, folded })
         }
         _ => Err(Outcome::Garbled),
     }

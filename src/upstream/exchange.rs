@@ -59,11 +59,7 @@ pub(super) async fn run(group: &Group, query: &Outgoing) -> Result<Reply, Failur
                     });
                 }
                 Err(outcome) => {
-                    let is_verdict = outcome == Outcome::Rcode(ResponseCode::YXDomain);
                     race.failed(runner, outcome);
-                    if is_verdict {
-                        break; // on the name: no other server says otherwise
-                    }
                     let next = race.next(!running.is_empty());
                     if let Some(patience) = race.patience() {
                         deadline = deadline.min(Instant::now() + patience);

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hickory_proto::op::ResponseCode;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::health::{Health, Rtt, Standing};
@@ -381,7 +380,7 @@ impl Try<'_> {
         }
         let mut state = self.server.state();
         match result {
-            Ok(()) | Err(Outcome::Rcode(ResponseCode::YXDomain)) => {
+            Ok(()) => {
                 counters.successes.bump();
                 state.health.replied(true, now());
             }

@@ -161,6 +161,11 @@ impl Sent {
         self.mixed_case
     }
 
+    /// True when a reply has the question letter for letter.
+    pub(super) fn is_echoed_by(&self, reply: &[u8]) -> bool {
+        reply.get(HEADER_LEN..self.question_end) == Some(&self.bytes[HEADER_LEN..self.question_end])
+    }
+
     /// True when a datagram may be what a server has to say that folds case, or cannot read the query.
     pub(super) fn is_perhaps_answered_by(&self, reply: &[u8]) -> bool {
         match self.compare_header(reply, Channel::Datagram) {

@@ -451,7 +451,7 @@ def test_a_zone_file_is_served_as_an_independent_reader_has_it(start, tmp_path):
     assert asked == len(list(expected.iterate_rdatasets())) == 20
     denied = server.ask("none.corp.example")
     assert denied.rcode == "NXDOMAIN" and denied.authority == [
-        "corp.example SOA ns1.corp.example. hostmaster.corp.example. 7 3600 900 604800 60"
+        "corp.example SOA ns1.corp.example hostmaster.corp.example 7 3600 900 604800 60"
     ]
     assert server.ask("any.dev.corp.example").values == ["192.0.2.9"]
     assert server.ask("sub.corp.example").is_nodata, "an empty non-terminal"
