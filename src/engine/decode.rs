@@ -9,6 +9,7 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::rdata::{A, AAAA, NULL};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::BinDecodable;
+use std::ops::Range;
 
 /// Octets of a header (RFC 1035 section 4.1.1).
 const HEADER: usize = 12;
@@ -18,6 +19,14 @@ const OPT: u16 = 41;
 
 /// The most compression pointers that one name may follow.
 const MOST_POINTERS: usize = 127;
+
+/// A message and the compression pointers that may still be followed in it: as many as it has octets, so that the work
+/// grows with its length only. Names of usual messages take one or two pointers, and there is a name in six octets at
+/// most.
+struct Compressed<'m> {
+    bytes: &'m [u8],
+    pointers_left: usize,
+}
 
 /// A field of record data.
 #[derive(Clone, Copy)]
@@ -82,11 +91,15 @@ pub fn message(bytes: &[u8]) -> Option<Message> {
         at = after_name(bytes, at)? + 4;
     }
     let mut small = bytes.get(..at)?.to_vec();
-    let answer_section = section(bytes, &mut at, answers)?;
+    let mut compressed = Compressed { bytes, pointers_left: bytes.len() };
+    let answer_section = compressed.section(&mut at, answers)?;
     if answers > 0 && answer_section.is_empty() {
         return None;
     }
-    let authority_section = section(bytes, &mut at, authorities)?;
+    let authority_section = compressed.section(&mut at, authorities)?;
+    if compressed.pointers_left == 0 {
+        return None; // some data may have been taken for opaque because of it
+    }
     let mut opt = None;
     for _ in 0..additionals {
         let start = at;
@@ -136,94 +149,101 @@ fn opaque(rtype: RecordType, wire: &[u8]) -> RData {
     RData::Unknown { code: rtype, rdata }
 }
 
-/// The records of a section, without those whose data cannot be used; nothing when they do not hold together.
-fn section(bytes: &[u8], at: &mut usize, count: usize) -> Option<Vec<Record>> {
-    let mut records = Vec::with_capacity(count.min(64));
-    for _ in 0..count {
-        let (owner, fixed) = expand(bytes, *at)?;
-        let rtype = RecordType::from(number(bytes, fixed)?);
-        let class = DNSClass::from(number(bytes, fixed + 2)?);
-        let ttl = u32::from_be_bytes(*bytes.get(fixed + 4..)?.first_chunk()?);
-        let start = fixed + 10;
-        let end = start + usize::from(number(bytes, fixed + 8)?);
-        let own = bytes.get(start..end)?;
-        *at = end;
-        let data = match treatment(rtype) {
-            Treatment::Address(length) if own.len() != length => None,
-            Treatment::Strict(fields) => {
-                expand_fields(&bytes[..end], start, fields).and_then(|own| data(rtype, &own))
+impl Compressed<'_> {
+    /// The records of a section, without those whose data cannot be used; nothing when they do not hold together.
+    fn section(&mut self, at: &mut usize, count: usize) -> Option<Vec<Record>> {
+        let bytes = self.bytes;
+        let mut records = Vec::with_capacity(count.min(64));
+        for _ in 0..count {
+            let (owner, fixed) = self.expand(*at)?;
+            let rtype = RecordType::from(number(bytes, fixed)?);
+            let class = DNSClass::from(number(bytes, fixed + 2)?);
+            let ttl = u32::from_be_bytes(*bytes.get(fixed + 4..)?.first_chunk()?);
+            let start = fixed + 10;
+            let end = start + usize::from(number(bytes, fixed + 8)?);
+            let own = bytes.get(start..end)?;
+            *at = end;
+            let data = match treatment(rtype) {
+                Treatment::Address(length) if own.len() != length => None,
+                Treatment::Strict(fields) => {
+                    self.expand_fields(start..end, fields).and_then(|own| data(rtype, &own))
+                }
+                Treatment::Lenient(fields) => match self.expand_fields(start..end, fields) {
+                    Some(own) => data(rtype, &own),
+                    None => data(rtype, own),
+                },
+                Treatment::Address(_) | Treatment::Opaque => data(rtype, own),
+            };
+            if let Some(data) = data {
+                let mut record = Record::from_rdata(owner, ttl, data);
+                record.dns_class = class;
+                records.push(record);
             }
-            Treatment::Lenient(fields) => match expand_fields(&bytes[..end], start, fields) {
-                Some(own) => data(rtype, &own),
-                None => data(rtype, own),
-            },
-            Treatment::Address(_) | Treatment::Opaque => data(rtype, own),
-        };
-        if let Some(data) = data {
-            let mut record = Record::from_rdata(owner, ttl, data);
-            record.dns_class = class;
-            records.push(record);
         }
+        Some(records)
     }
-    Some(records)
-}
 
-/// Data from `at` to the end of `bytes`, its names expanded; nothing when it does not have these fields.
-fn expand_fields(bytes: &[u8], mut at: usize, fields: &[Field]) -> Option<Vec<u8>> {
-    let mut expanded = Vec::with_capacity(bytes.len() - at);
-    for field in fields {
-        let end = match field {
-            Field::Octets(count) => at + count,
-            Field::Text => at + 1 + usize::from(*bytes.get(at)?),
-            Field::Rest => bytes.len(),
-            Field::Name => {
-                at = expand_into(bytes, at, &mut expanded)?;
-                continue;
-            }
-        };
-        expanded.extend_from_slice(bytes.get(at..end)?);
-        at = end;
+    /// This data, its names expanded; nothing when it does not have these fields.
+    fn expand_fields(&mut self, data: Range<usize>, fields: &[Field]) -> Option<Vec<u8>> {
+        let bytes = &self.bytes[..data.end];
+        let mut at = data.start;
+        let mut expanded = Vec::with_capacity(data.len());
+        for field in fields {
+            let end = match field {
+                Field::Octets(count) => at + count,
+                Field::Text => at + 1 + usize::from(*bytes.get(at)?),
+                Field::Rest => bytes.len(),
+                Field::Name => {
+                    at = self.expand_into(at, data.end, &mut expanded)?;
+                    continue;
+                }
+            };
+            expanded.extend_from_slice(bytes.get(at..end)?);
+            at = end;
+        }
+        (at == bytes.len()).then_some(expanded)
     }
-    (at == bytes.len()).then_some(expanded)
-}
 
-/// The name at `at`, and where it ends.
-fn expand(bytes: &[u8], at: usize) -> Option<(Name, usize)> {
-    let mut wire = Vec::with_capacity(32);
-    let end = expand_into(bytes, at, &mut wire)?;
-    Some((Name::from_bytes(&wire).ok()?, end))
-}
+    /// The name at `at`, and where it ends.
+    fn expand(&mut self, at: usize) -> Option<(Name, usize)> {
+        let mut wire = Vec::with_capacity(32);
+        let end = self.expand_into(at, self.bytes.len(), &mut wire)?;
+        Some((Name::from_bytes(&wire).ok()?, end))
+    }
 
-/// Appends the name at `at`, uncompressed; where it ends. Pointers lead backwards.
-fn expand_into(bytes: &[u8], mut at: usize, out: &mut Vec<u8>) -> Option<usize> {
-    let start = out.len();
-    let mut end = None;
-    let mut pointers = 0;
-    loop {
-        let length = *bytes.get(at)?;
-        match length {
-            0 => {
-                out.push(0);
-                return (out.len() - start <= 255).then_some(end.unwrap_or(at + 1));
-            }
-            1..=63 => {
-                let next = at + 1 + usize::from(length);
-                out.extend_from_slice(bytes.get(at..next)?);
-                if out.len() - start > 254 {
-                    return None;
+    /// Appends the name at `at`, uncompressed; where it ends, `limit` at most. Pointers lead backwards.
+    fn expand_into(&mut self, mut at: usize, limit: usize, out: &mut Vec<u8>) -> Option<usize> {
+        let bytes = &self.bytes[..limit];
+        let start = out.len();
+        let mut end = None;
+        let mut pointers = 0;
+        loop {
+            let length = *bytes.get(at)?;
+            match length {
+                0 => {
+                    out.push(0);
+                    return (out.len() - start <= 255).then_some(end.unwrap_or(at + 1));
                 }
-                at = next;
-            }
-            192.. => {
-                let to = usize::from(number(bytes, at)? & 0x3fff);
-                pointers += 1;
-                if to >= at || to < HEADER || pointers > MOST_POINTERS {
-                    return None;
+                1..=63 => {
+                    let next = at + 1 + usize::from(length);
+                    out.extend_from_slice(bytes.get(at..next)?);
+                    if out.len() - start > 254 {
+                        return None;
+                    }
+                    at = next;
                 }
-                end.get_or_insert(at + 2);
-                at = to;
+                192.. => {
+                    let to = usize::from(number(bytes, at)? & 0x3fff);
+                    pointers += 1;
+                    self.pointers_left = self.pointers_left.saturating_sub(1);
+                    if to >= at || to < HEADER || pointers > MOST_POINTERS || self.pointers_left == 0 {
+                        return None;
+                    }
+                    end.get_or_insert(at + 2);
+                    at = to;
+                }
+                _ => return None,
             }
-            _ => return None,
         }
     }
 }

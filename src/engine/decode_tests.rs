@@ -175,3 +175,43 @@ proptest! {
         prop_assert_eq!(ours, theirs);
     }
 }
+
+/// A reply of 64 KiB whose names all follow a ladder of so many pointers down to the root, in the data of `rtype`.
+fn ladder(steps: usize, rtype: u16, names: usize) -> Vec<u8> {
+    let mut rungs = b"\0".to_vec();
+    let first = 12 + 14 + 2 + 10; // header, question, owner and the fixed part of the first record
+    let at = |rung: usize| (0xc000 | if rung == 0 { first } else { first + 1 + 2 * (rung - 1) }) as u16;
+    (0..steps).for_each(|rung| rungs.extend(at(rung).to_be_bytes()));
+    let top = at(steps).to_be_bytes();
+    let data = top.repeat(names);
+    let record: Raw<'_> = (&top, rtype, &data);
+    let room = (65_535 - 26 - 12 - rungs.len()) / (12 + data.len());
+    let records: Vec<Raw<'_>> =
+        std::iter::once((QUESTION, 65_280, &rungs[..])).chain(std::iter::repeat_n(record, room)).collect();
+    response([&records, &[], &[]])
+}
+
+#[test]
+fn the_pointers_that_a_message_has_followed_are_bounded_by_its_length() {
+    // MINFO and RP: two names of two octets each
+    for rtype in [14, 17] {
+        let fair = ladder(3, rtype, 2);
+        assert!(fair.len() > 65_000);
+        let records = message(&fair).expect("names that share four endings").answers.len();
+        assert!(records > 4000, "{records}");
+        for steps in [10, 126] {
+            assert!(message(&ladder(steps, rtype, 2)).is_none(), "type {rtype}, {steps} steps");
+        }
+    }
+    let reply = ladder(126, 14, 2);
+    let mut compressed = Compressed { bytes: &reply, pointers_left: reply.len() };
+    let records = usize::from(number(&reply, 6).unwrap());
+    assert!(compressed.section(&mut 26, records).is_none());
+    assert_eq!(compressed.pointers_left, 0, "it ends when they are used up");
+}
+
+#[test]
+fn a_ladder_in_a_small_message_is_read() {
+    let records: [Raw<'_>; 2] = [(QUESTION, 5, b"\x01a\xc0\x0c"), (b"\xc0\x26", 5, b"\x01b\xc0\x26")];
+    assert_eq!(message(&response([&records, &[], &[]])).unwrap().answers.len(), 2);
+}

@@ -25,6 +25,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 const MAX_STRANGERS: usize = 8;
 /// Octets of questions that are gathered into one write.
 const WRITE_BUFFER: usize = 16 << 10;
+/// Ids of a connection.
+const IDS: usize = 1 << 16;
 /// Length of a header (RFC 1035 section 4.1.1): no message is shorter.
 const HEADER_LEN: usize = 12;
 
@@ -325,9 +327,12 @@ impl Open {
         let (false, Some(id)) = (reply.is_closed(), message.first_chunk().copied()) else { return };
         let Ok(length) = u16::try_from(message.len()) else { return };
         let mut open = self.lock();
+        if open.len() >= IDS {
+            return; // without a search; whoever asks takes another connection
+        }
         let first = u16::from_be_bytes(id);
         let free = (0..=u16::MAX).map(|step| first.wrapping_add(step)).find(|id| !open.contains_key(id));
-        let Some(free) = free else { return }; // a server has fewer permits than there are ids
+        let Some(free) = free else { return };
         message[..2].copy_from_slice(&free.to_be_bytes());
         batch.extend(length.to_be_bytes());
         batch.extend(message);
@@ -356,3 +361,7 @@ impl Open {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;
