@@ -11,7 +11,6 @@ use crate::engine::cache::CacheKey;
 use crate::engine::chain::Fetch;
 use crate::engine::reading;
 use crate::engine::request::Question;
-use crate::state::limits::Permit;
 use crate::state::tally::Tally;
 use crate::state::{Live, count};
 use crate::upstream::Server;
@@ -31,21 +30,13 @@ pub(super) struct Visitor {
     pub(super) local: Local,
 }
 
-/// A client that waits for the relay.
-#[derive(Debug)]
-struct Client {
-    visitor: Visitor,
-    /// Counts the query among those in flight.
-    _permit: Permit,
-}
-
 /// The clients of one socket that wait, and the relay that asks for them. They belong to the socket's thread.
 #[derive(Debug)]
 pub(super) struct Errands {
-    relay: Relay<Client>,
+    relay: Relay<Visitor>,
     desk: Desk,
     /// Room for batches, each for one server; kept because it is dear to come by.
-    batches: Vec<Vec<Errand<Client>>>,
+    batches: Vec<Vec<Errand<Visitor>>>,
 }
 
 impl Errands {
@@ -86,7 +77,7 @@ impl Errands {
         let desk = &self.desk;
         let published = desk.live.published();
         let mut servers: Vec<&Arc<Server>> = Vec::new();
-        for visitor in visitors.drain(..) {
+        for mut visitor in visitors.drain(..) {
             let needs = &visitor.waiting.needs;
             let group = published.groups.get(&needs.fetch.group);
             // With an old answer at hand there is a shorter deadline to keep.
@@ -95,13 +86,17 @@ impl Errands {
                 desk.go_the_long_way(visitor);
                 continue;
             };
-            let Some(permit) = desk.live.limits.begin(visitor.waiting.client()) else {
+            // A question that goes the long way after all takes its permit with it.
+            let waiting = published.waiting(needs.fetch.group);
+            let permit = desk.live.limits.begin(visitor.waiting.client(), waiting).ok();
+            if permit.is_none() {
                 desk.go_the_long_way(visitor); // which knows what to say
                 continue;
-            };
+            }
             count(&desk.live.counters.forwarded);
             let key = needs.fetch.cache_key().clone();
-            let errand = Errand { key, waiter: Client { visitor, _permit: permit } };
+            visitor.waiting.permit = permit;
+            let errand = Errand { key, waiter: visitor };
             let place = servers.iter().position(|other| Arc::ptr_eq(other, server)).unwrap_or_else(|| {
                 servers.push(server);
                 servers.len() - 1
@@ -125,7 +120,7 @@ impl Errands {
                     })
             };
             for refused in self.relay.ask(server, batch, &known, now) {
-                desk.go_the_long_way(refused.visitor);
+                desk.go_the_long_way(refused);
             }
         }
     }
@@ -154,8 +149,8 @@ impl Desk {
     }
 
     /// Answers those who waited.
-    fn settle(&mut self, waiters: &mut Vec<Client>, brought: &Brought<'_>) {
-        for Client { visitor, .. } in waiters.drain(..) {
+    fn settle(&mut self, waiters: &mut Vec<Visitor>, brought: &Brought<'_>) {
+        for visitor in waiters.drain(..) {
             match handle::settle(&self.live, &self.tally, &visitor.waiting, brought) {
                 Some(reply) => self.outbox.push((reply, visitor.peer, visitor.local)),
                 None => self.go_the_long_way(visitor),
@@ -170,8 +165,8 @@ impl Desk {
     }
 }
 
-impl Clerk<Client> for Desk {
-    fn take(&mut self, key: &CacheKey, reply: Replied<'_>, waiters: &mut Vec<Client>) -> bool {
+impl Clerk<Visitor> for Desk {
+    fn take(&mut self, key: &CacheKey, reply: Replied<'_>, waiters: &mut Vec<Visitor>) -> bool {
         let live = self.live.clone();
         let now = live.clock.now();
         match reply {
@@ -186,7 +181,7 @@ impl Clerk<Client> for Desk {
                     return false;
                 };
                 let Some(first) = waiters.first() else { return true };
-                let name = first.visitor.waiting.needs.fetch.question.key.clone();
+                let name = first.waiting.needs.fetch.question.key.clone();
                 let slot = live.cache.insert(key.clone(), entry, now);
                 self.settle(waiters, &Brought::Said(key.group(), &[(name, slot)]));
             }
@@ -198,7 +193,7 @@ impl Clerk<Client> for Desk {
                 if others && reading::is_referral(&message) {
                     return false; // another server may resolve for us
                 }
-                let view = published.catalog.view(first.visitor.waiting.client());
+                let view = published.catalog.view(first.waiting.client());
                 let question = Question::new(key.name().to_name(), key.rtype());
                 let fetch = Fetch::new(key.group(), question, key.flags());
                 match hear::keep(&live.cache, view, &fetch, &message, now) {
@@ -210,7 +205,7 @@ impl Clerk<Client> for Desk {
         true
     }
 
-    fn give_up(&mut self, waiter: Client) {
-        self.go_the_long_way(waiter.visitor);
+    fn give_up(&mut self, waiter: Visitor) {
+        self.go_the_long_way(waiter);
     }
 }

@@ -19,6 +19,7 @@ use crate::engine::reply;
 use crate::engine::request::{Admission, Question, Request};
 use crate::engine::screen::{Screening, is_loop_probe, screen};
 use crate::state::cache::Slot;
+use crate::state::limits::Permit;
 use crate::state::octets::{Account, Reserved};
 use crate::state::place::{Mark, Share};
 use crate::state::rate::Pace;
@@ -48,6 +49,8 @@ pub struct Waiting {
     since: Instant,
     /// What it waits for first.
     pub(super) needs: Needs,
+    /// Its right to wait, once it has one.
+    pub(super) permit: Option<Permit>,
 }
 
 /// What an upstream group must say before a query can be answered.
@@ -133,7 +136,9 @@ pub fn at_once(
         }
         Err(needs) => {
             let (since, generation) = (Instant::now(), published.generation);
-            Outcome::Wait(Box::new(Waiting { request, question, caller, turn, generation, since, needs }))
+            let permit = None;
+            let waiting = Waiting { request, question, caller, turn, generation, since, needs, permit };
+            Outcome::Wait(Box::new(waiting))
         }
     }
 }
@@ -240,7 +245,7 @@ async fn compose(
     account: Option<&Account>,
 ) -> (Vec<u8>, Option<Reserved>) {
     let mut held = None;
-    let Waiting { request, question, caller, turn, since, .. } = waiting;
+    let Waiting { request, question, caller, turn, since, mut permit, .. } = waiting;
     let (client, transport) = (caller.peer.ip(), caller.transport);
     let published = live.published();
     let deadline = since + CLIENT_DEADLINE;
@@ -269,9 +274,13 @@ async fn compose(
         };
         purpose = Purpose::Answer;
         held = None; // others may have the room meanwhile
-        let said = hear::ask(live, &published, client, &fetch, stale, deadline).await;
+        let said = hear::ask(live, &published, client, &fetch, stale, deadline, &mut permit).await;
         if let Some(account) = account {
-            held = Some(account.reserve(reply::TCP).await);
+            held = account.try_reserve(reply::TCP);
+            if held.is_none() {
+                permit = None; // who does not read its answers keeps nobody else waiting
+                held = Some(account.reserve(reply::TCP).await);
+            }
         }
         match said {
             Ok(Said::Fresh(entries)) => {
@@ -287,6 +296,7 @@ async fn compose(
             Err(error) => chain.fail(error),
         }
     };
+    drop(permit);
     let reply = finish(&published, &request, &answer, transport);
     let view = published.catalog.view(client);
     let note = (u16::from(answer.rcode) as u8, books::mark(live, view, &answer, true));

@@ -13,6 +13,7 @@ use crate::engine::name::NameKey;
 use crate::engine::reading::{self, NotUsable};
 pub use crate::state::Hops;
 use crate::state::cache::{AnswerCache, Slot};
+use crate::state::limits::Permit;
 use crate::state::{Heard, Live, Published, count};
 use crate::upstream::{Failure, FailureKind, NotJoined, Outgoing, Server};
 use hickory_proto::op::Message;
@@ -118,7 +119,8 @@ pub fn recall(
 }
 
 /// Asks the group, together with all who ask the same, and waits until `deadline`; with something stale at
-/// hand only as long as [`Live::stale_after`].
+/// hand only as long as [`Live::stale_after`]. A query that has no permit yet gets one if there is one left, and keeps
+/// it for the names that its answer leads to.
 ///
 /// # Errors
 /// Nobody answered in time, and there is nothing stale: why.
@@ -129,17 +131,23 @@ pub async fn ask(
     fetch: &Fetch,
     stale: Option<Arc<Slot>>,
     deadline: Instant,
+    permit: &mut Option<Permit>,
 ) -> Result<Said, ExtendedError> {
     let patience = match stale {
         Some(_) => deadline.min(Instant::now() + live.stale_after),
         None => deadline,
     };
-    let failed = match live.limits.begin(client) {
-        None => {
+    let waiting = published.waiting(fetch.group);
+    let admitted = match permit {
+        Some(permit) => permit.move_to(waiting),
+        None => live.limits.begin(client, waiting).map(|new| *permit = Some(new)),
+    };
+    let failed = match admitted {
+        Err(full) => {
             count(&live.counters.overload);
-            ExtendedError::new(ExtendedError::OTHER, "too many questions are waiting for an upstream")
+            ExtendedError::new(ExtendedError::OTHER, full.to_string())
         }
-        Some(_permit) => {
+        Ok(()) => {
             let joined = join(live, published, client, fetch, Reason::Missing);
             match tokio::time::timeout_at(patience, joined).await {
                 Ok(Ok(Heard::Said(entries))) => return Ok(Said::Fresh(entries)),
@@ -181,7 +189,7 @@ pub(super) fn error_for(fetch: &Fetch, error: ExtendedError) -> ExtendedError {
 /// Refreshes an entry without anybody waiting for it, if its client may have one more question under way. The caller
 /// has claimed the refresh. What came with DO is asked for with DO again.
 fn start(live: &Arc<Live>, published: &Arc<Published>, client: IpAddr, fetch: &Fetch, slot: &Arc<Slot>) {
-    let Some(permit) = live.limits.begin(client) else {
+    let Ok(permit) = live.limits.begin(client, published.waiting(fetch.group)) else {
         slot.release_refresh(); // the next who asks may try again
         return;
     };
@@ -370,3 +378,7 @@ fn explain(failure: &Failure) -> ExtendedError {
         kind => ExtendedError::new(kind.extended_error(), failure.to_string()),
     }
 }
+
+#[cfg(test)]
+#[path = "hear_tests.rs"]
+mod tests;

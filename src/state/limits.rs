@@ -1,12 +1,21 @@
 //! How much may be going on at once: questions that wait for an upstream, in all and for one client.
 //!
 //! Answers from zones and the cache need no permit, so that an overload by misses leaves them alone.
+//!
+//! At a limit the newest question is refused: one that has a permit keeps it until it is answered, over all hops of its
+//! chain and on whatever way it is asked. A group of upstream servers may hold three times as many permits as are free,
+//! where there are other groups: alone it gets three quarters of them, and however many groups are slow at a time, some
+//! are left for the names of the others (dynamic thresholds, as switches share a buffer among their ports).
 
 use quick_cache::DefaultHashBuilder;
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// A group may hold so many times the permits that are free.
+const GROUP_TIMES_FREE: usize = 3;
 
 /// Hands out permits.
 #[derive(Clone, Debug)]
@@ -29,6 +38,29 @@ pub struct Permit {
     shared: Arc<Shared>,
     /// A client that is counted.
     client: Option<IpAddr>,
+    /// The count of the group that is asked, if it is counted.
+    group: Option<Arc<AtomicUsize>>,
+}
+
+/// Why there is no permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// All are taken.
+    All,
+    /// The client has as many as one client may.
+    Client,
+    /// The group has as many as one group may.
+    Group,
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "too many questions are waiting for an upstream",
+            Self::Client => "too many questions of this client are waiting for an upstream",
+            Self::Group => "too many questions are waiting for this group of upstream servers",
+        })
+    }
 }
 
 impl Limits {
@@ -38,26 +70,32 @@ impl Limits {
         Self { shared: Arc::new(Shared { most, most_per_client: (most / 4).max(1), all, by_client }) }
     }
 
-    /// A permit for a question of this client, if there is one left.
-    pub fn begin(&self, client: IpAddr) -> Option<Permit> {
+    /// A permit for a question of this client to a group, whose permits are counted in `group`; nothing there if it
+    /// is the only one.
+    ///
+    /// # Errors
+    /// There is none left.
+    pub fn begin(&self, client: IpAddr, group: Option<&Arc<AtomicUsize>>) -> Result<Permit, Full> {
         let shared = self.shared.clone();
-        if shared.all.fetch_add(1, Ordering::Relaxed) >= shared.most {
-            shared.all.fetch_sub(1, Ordering::Relaxed);
-            return None;
+        let before = shared.all.fetch_add(1, Ordering::Relaxed);
+        let mut permit = Permit { shared, client: None, group: None };
+        let free = self.shared.most.saturating_sub(before);
+        if free == 0 {
+            return Err(Full::All);
         }
-        let mut permit = Permit { shared, client: None };
+        permit.enter(group, free)?;
         let client = party(client);
         if client.is_loopback() {
-            return Some(permit);
+            return Ok(permit);
         }
         let mut by_client = self.shared.by_client.lock().unwrap_or_else(PoisonError::into_inner);
         let own = by_client.entry(client).or_insert(0);
         if *own >= self.shared.most_per_client {
-            return None; // it has some, so that its place in the map is not a new one
+            return Err(Full::Client); // it has some, so that its place in the map is not a new one
         }
         *own += 1;
         permit.client = Some(client);
-        Some(permit)
+        Ok(permit)
     }
 
     /// How many questions are in flight.
@@ -66,8 +104,52 @@ impl Limits {
     }
 }
 
+impl Permit {
+    /// The question goes on to another group, or to the same.
+    ///
+    /// # Errors
+    /// That group has as many permits as it may have. This one stays with the group that it is counted for.
+    pub fn move_to(&mut self, group: Option<&Arc<AtomicUsize>>) -> Result<(), Full> {
+        let is_same = match (&self.group, group) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (own, other) => own.is_none() && other.is_none(),
+        };
+        if is_same {
+            return Ok(());
+        }
+        // its own permit is free for the group that it goes to
+        let free = (self.shared.most + 1).saturating_sub(self.shared.all.load(Ordering::Relaxed));
+        let old = self.group.take();
+        match self.enter(group, free) {
+            Ok(()) => {
+                old.iter().for_each(|old| leave(old));
+                Ok(())
+            }
+            Err(full) => {
+                self.group.iter().for_each(|group| leave(group));
+                self.group = old;
+                Err(full)
+            }
+        }
+    }
+
+    /// Counts it for a group, in any case; an error when that has too many.
+    fn enter(&mut self, group: Option<&Arc<AtomicUsize>>, free: usize) -> Result<(), Full> {
+        let Some(group) = group else { return Ok(()) };
+        let own = group.fetch_add(1, Ordering::Relaxed);
+        self.group = Some(group.clone());
+        if own < free.saturating_mul(GROUP_TIMES_FREE) { Ok(()) } else { Err(Full::Group) }
+    }
+}
+
+/// One permit less for a group.
+fn leave(group: &AtomicUsize) {
+    group.fetch_sub(1, Ordering::Relaxed);
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
+        self.group.iter().for_each(|group| leave(group));
         self.shared.all.fetch_sub(1, Ordering::Relaxed);
         let Some(client) = self.client else { return };
         let mut by_client = self.shared.by_client.lock().unwrap_or_else(PoisonError::into_inner);
@@ -92,30 +174,5 @@ pub fn party(client: IpAddr) -> IpAddr {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn permits_are_bounded_in_all_and_by_client_and_come_back() {
-        let limits = Limits::new(8);
-        let far: IpAddr = "192.0.2.1".parse().unwrap();
-        let here: IpAddr = "127.0.0.1".parse().unwrap();
-        let held: Vec<Permit> = std::iter::from_fn(|| limits.begin(far)).collect();
-        assert_eq!(held.len(), 2, "a quarter for one client");
-        let local: Vec<Permit> = std::iter::from_fn(|| limits.begin(here)).collect();
-        assert_eq!(local.len(), 6, "this machine may take what is left");
-        drop(held);
-        assert_eq!(limits.in_flight(), 6);
-        drop(local);
-        assert_eq!(limits.in_flight(), 0);
-        assert!(limits.begin(far).is_some());
-    }
-
-    #[test]
-    fn the_addresses_of_one_64_are_one_client() {
-        let limits = Limits::new(4);
-        let _one = limits.begin("2001:db8::1".parse().unwrap()).unwrap();
-        assert!(limits.begin("2001:db8::2".parse().unwrap()).is_none());
-        assert!(limits.begin("2001:db8:0:1::2".parse().unwrap()).is_some());
-    }
-}
+#[path = "limits_tests.rs"]
+mod tests;

@@ -39,7 +39,7 @@ use place::Places;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tally::Tallies;
 use watch::Watch;
@@ -78,6 +78,14 @@ impl Published {
     pub fn allows(&self, client: IpAddr) -> bool {
         let client = client.to_canonical();
         self.allow.iter().any(|net| net.contains(&client))
+    }
+
+    /// Where the questions that wait for a group are counted; nowhere if there is no other one to leave room for.
+    pub fn waiting(&self, group: GroupKey) -> Option<&Arc<AtomicUsize>> {
+        if self.groups.len() < 2 {
+            return None;
+        }
+        Some(self.groups.get(&group)?.waiting())
     }
 }
 

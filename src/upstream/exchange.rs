@@ -130,6 +130,15 @@ struct Runner {
     outcome: Option<Outcome>,
     /// Not to be asked (again): it has said no.
     out: bool,
+    /// Not to be asked (again): its limit was met. What it was asked before is still listened to.
+    full: bool,
+}
+
+impl Runner {
+    /// Whether it may be asked (again).
+    fn may_be_asked(&self) -> bool {
+        !self.out && !self.full
+    }
 }
 
 impl<'a> Race<'a> {
@@ -169,12 +178,12 @@ impl<'a> Race<'a> {
             let ahead = (0..candidates)
                 .map(|offset| self.step + offset)
                 .take_while(|&step| !fresh || step < candidates)
-                .find(|&step| !self.runners[self.order[step % candidates]].out)?;
+                .find(|&step| self.runners[self.order[step % candidates]].may_be_asked())?;
             self.step = ahead + 1;
             let index = self.order[ahead % candidates];
             let runner = &mut self.runners[index];
             let Some(permit) = servers[index].permit() else {
-                runner.out = true;
+                runner.full = true;
                 runner.outcome.get_or_insert(Outcome::AtLimit);
                 continue;
             };
@@ -189,7 +198,7 @@ impl<'a> Race<'a> {
 
     /// Whether there is anyone left to ask.
     fn may_go_on(&self) -> bool {
-        self.tries_left > 0 && self.order.iter().any(|&index| !self.runners[index].out)
+        self.tries_left > 0 && self.order.iter().any(|&index| self.runners[index].may_be_asked())
     }
 
     /// How long to wait, after asking this server, before asking the next.
@@ -280,3 +289,7 @@ pub(super) fn check_silence(server: &Arc<Server>) {
         check.ended(answered);
     });
 }
+
+#[cfg(test)]
+#[path = "exchange_tests.rs"]
+mod tests;

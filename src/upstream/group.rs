@@ -1,6 +1,7 @@
 //! A group of upstream servers: what the configuration names, alive.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use super::network::Network;
@@ -47,6 +48,8 @@ pub struct Group {
     servers: Vec<Arc<Server>>,
     /// How it behaves.
     options: GroupOptions,
+    /// The clients' questions that wait for it.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Group {
@@ -66,7 +69,8 @@ impl Group {
             });
         let means = Means { trust: options.trust.clone(), bootstrap, network: options.network.clone() };
         let live = |address| Arc::new(Server::with(means.clone(), address, options.max_in_flight));
-        Self { name, servers: distinct.into_iter().map(live).collect(), options }
+        let servers = distinct.into_iter().map(live).collect();
+        Self { name, servers, options, waiting: Arc::default() }
     }
 
     /// What the configuration calls it.
@@ -77,6 +81,11 @@ impl Group {
     /// How it behaves.
     pub fn options(&self) -> &GroupOptions {
         &self.options
+    }
+
+    /// The count of the clients' questions that wait for it.
+    pub fn waiting(&self) -> &Arc<AtomicUsize> {
+        &self.waiting
     }
 
     /// Its servers, in the order written.

@@ -468,3 +468,23 @@ def test_a_flood_of_names_beyond_the_limit_fails_at_once_and_hits_go_on(start, f
         gate.set()
     codes = collections.Counter(one.result().rcode for one in flood)
     assert set(codes) <= {"SERVFAIL", "NOERROR"} and codes["SERVFAIL"] >= 30
+
+
+def test_a_slow_group_leaves_places_for_the_names_of_another(start, fake):
+    gate = threading.Event()
+
+    def slow(asked):
+        gate.wait(20)
+        return asked.response("@ 60 IN A 192.0.2.2")
+
+    well, other = fake(lambda asked: asked.response("@ 60 IN A 192.0.2.1")), fake(slow)
+    rule = f'[[forward]]\nzone = "slow.test"\nservers = ["{other.address}"]\n'
+    server = start(f"[server]\nmax_in_flight = 12\n{ZONE}{rule}", upstream=[well])
+    with ThreadPoolExecutor(40) as pool:
+        flood = [pool.submit(server.ask, f"n{number}.slow.test") for number in range(40)]
+        until(lambda: sum(one.done() for one in flood) >= 31, "those beyond the share are turned away")
+        turned = [one.result() for one in flood if one.done()][:31]
+        assert all(answer.rcode == "SERVFAIL" and answer.elapsed < 2 for answer in turned)
+        for number in range(20):
+            assert server.ask(f"new{number}.test").values == ["192.0.2.1"]
+        gate.set()

@@ -127,7 +127,7 @@ impl Stage {
             (dice.between(3, 16), [Asked::draw(dice), Asked::draw(dice)])
         };
         if matches!(self.sabotage, Sabotage::Leak) {
-            std::mem::forget(self.live.limits.begin([10, 0, 0, 1].into()));
+            std::mem::forget(self.live.limits.begin([10, 0, 0, 1].into(), None));
         }
         for _ in 0..steps {
             let (gap, reloads, crowd) = {
