@@ -8,7 +8,12 @@ const HEADER: &str = "\
 # pvtzd answers for this machine; `pvtzd resolver give-back` restores what was here.
 ";
 
-/// The text with one nameserver, `address`, and without the option `rotate`; all else stays as it is.
+/// The keywords of resolv.conf that are kept; `nameserver` is replaced.
+const KEPT: [&str; 4] = ["domain", "search", "sortlist", "options"];
+
+/// The text with one nameserver, `address`, and without the option `rotate`. Lines with the other keywords of
+/// resolv.conf stay as they are; what else was behind that path, comments included, is not copied: everybody may read
+/// the new file, and a manager is known by its comment.
 pub fn lead_to(text: &str, address: IpAddr) -> String {
     let mut lines = Vec::new();
     let mut place = None;
@@ -25,7 +30,8 @@ pub fn lead_to(text: &str, address: IpAddr) -> String {
                     lines.push(format!("options {}", rest.join(" ")));
                 }
             }
-            _ => lines.push(line.to_string()),
+            Some(word) if KEPT.contains(&word) => lines.push(line.to_string()),
+            _ => {}
         }
     }
     let place = place.unwrap_or(lines.len());
@@ -80,13 +86,14 @@ mod tests {
             ("", "nameserver 127.0.0.1\n"),
             (
                 "# mine\nsearch a.example b.example\nnameserver 100.100.2.136\nnameserver 100.100.2.138\noptions timeout:2 attempts:3 rotate ndots:1\n",
-                "# mine\nsearch a.example b.example\nnameserver 127.0.0.1\noptions timeout:2 attempts:3 ndots:1\n",
+                "search a.example b.example\nnameserver 127.0.0.1\noptions timeout:2 attempts:3 ndots:1\n",
             ),
             ("options rotate\nnameserver 192.0.2.1", "nameserver 127.0.0.1\n"),
             (
                 "options edns0  trust-ad\nsortlist 10.0.0.0",
                 "options edns0  trust-ad\nsortlist 10.0.0.0\nnameserver 127.0.0.1\n",
             ),
+            ("root:x:0:0\n<html>\nsearchx\n; hello\nsearch a\n\n", "search a\nnameserver 127.0.0.1\n"),
             ("domain x\r\nnameserver 192.0.2.1\r\n", "domain x\nnameserver 127.0.0.1\n"),
         ];
         for (text, expected) in rows {

@@ -74,7 +74,7 @@ pub fn look(machine: &Machine, own: IpAddr) -> Result<Finding, Trouble> {
             finding.directories.insert(path.to_string());
         }
     }
-    finding.resolv_conf = machine.read(RESOLV_CONF);
+    finding.resolv_conf = machine.read(RESOLV_CONF)?;
     finding.resolv_conf_target = machine.target(RESOLV_CONF);
     for (service, program) in SERVICES {
         let is_active = machine.run(&["systemctl", "is-active", "--quiet", service]);

@@ -2,7 +2,9 @@
 
 use super::content::{Content, Octets};
 use super::trouble::Trouble;
+use crate::file;
 use nix::errno::Errno;
+use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -17,8 +19,11 @@ const MOST_LINKS: usize = 40;
 /// How long a program may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Octets of the largest file that is read: all that belongs here is far smaller.
+/// Octets of the largest file that is read. One that is larger is an error: half of it must not be put back.
 const LARGEST: u64 = 4 << 20;
+
+/// The same for a resolv.conf, by whatever name: one that names three servers has a few hundred.
+const LARGEST_RESOLV_CONF: u64 = 64 << 10;
 
 /// What a program did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,10 +105,10 @@ impl Machine {
             return Ok(Content::Link { target: Octets(target.into_os_string().into_vec()) });
         }
         if !metadata.is_file() {
-            return Err(failed(io::Error::other("it is no file")));
+            return Err(failed(io::Error::other("it is not a regular file")));
         }
-        let mut octets = Vec::new();
-        File::open(&at).and_then(|file| file.take(LARGEST).read_to_end(&mut octets)).map_err(failed)?;
+        let most = if path.ends_with("/resolv.conf") { LARGEST_RESOLV_CONF } else { LARGEST };
+        let octets = file::read(&at, most).map_err(failed)?;
         let mode = metadata.mode() & 0o7777;
         Ok(Content::File { octets: Octets(octets), mode, uid: metadata.uid(), gid: metadata.gid() })
     }
@@ -120,9 +125,21 @@ impl Machine {
         path
     }
 
-    /// The text that a program reads at a path, over all links.
-    pub fn read(&self, path: &str) -> Option<String> {
-        self.content(&self.target(path)).ok()?.text()
+    /// The text that a program reads in a resolv.conf, over all links; nothing if there is no file.
+    ///
+    /// # Errors
+    /// What the links lead to cannot be read, or is not a regular file.
+    pub fn read(&self, path: &str) -> Result<Option<String>, Trouble> {
+        let target = self.target(path);
+        match self.content(&target)? {
+            Content::File { octets, .. } if octets.0.len() as u64 > LARGEST_RESOLV_CONF => {
+                Err(Trouble::io("read", path)(io::Error::from(io::ErrorKind::FileTooLarge)))
+            }
+            Content::Link { .. } => {
+                Err(Trouble::io("read", path)(io::Error::from_raw_os_error(Errno::ELOOP as i32)))
+            }
+            content => Ok(content.text()),
+        }
     }
 
     /// Makes a folder.
@@ -212,9 +229,9 @@ fn write_new(at: &Path, octets: &[u8], mode: u32, uid: u32, gid: u32) -> io::Res
 /// between is recognised ([`Content::is_torn`]).
 fn write_over(at: &Path, octets: &[u8]) -> io::Result<()> {
     let mut former = Vec::new();
-    File::open(at)?.take(LARGEST).read_to_end(&mut former)?;
+    open(File::options().read(true), at)?.take(LARGEST).read_to_end(&mut former)?;
     let write = |octets: &[u8]| {
-        let mut file = OpenOptions::new().write(true).open(at)?;
+        let mut file = open(OpenOptions::new().write(true), at)?;
         file.write_all(octets)?;
         file.set_len(octets.len() as u64)?;
         file.sync_all()
@@ -222,6 +239,11 @@ fn write_over(at: &Path, octets: &[u8]) -> io::Result<()> {
     write(octets).inspect_err(|_| {
         let _ = write(&former); // it had room for these a moment ago
     })
+}
+
+/// Opens what is there, follows no link, and waits for no other end of a pipe.
+fn open(options: &mut OpenOptions, at: &Path) -> io::Result<File> {
+    options.custom_flags(O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC).open(at)
 }
 
 /// The place where a new file is prepared.

@@ -34,10 +34,32 @@ fn links_are_followed_below_the_root() {
     symlink("../run/a/../b", at("etc/resolv.conf")).unwrap();
     symlink("/run/a/conf", at("run/b")).unwrap();
     assert_eq!(machine.target("/etc/resolv.conf"), "/run/a/conf");
-    assert_eq!(machine.read("/etc/resolv.conf").as_deref(), Some("text"));
+    assert_eq!(machine.read("/etc/resolv.conf").unwrap().as_deref(), Some("text"));
     symlink("loop", at("etc/loop")).unwrap();
-    assert_eq!(machine.read("/etc/loop"), None);
+    assert!(machine.read("/etc/loop").is_err());
+    symlink("nowhere", at("etc/dangling")).unwrap();
+    assert_eq!(machine.read("/etc/dangling").unwrap(), None);
     assert!(machine.content("/etc").is_err(), "a folder is no file");
+}
+
+#[test]
+fn only_regular_files_of_a_bounded_size_are_read() {
+    let (folder, machine) = machine();
+    let at = |path: &str| folder.path().join(path);
+    let made = std::process::Command::new("mkfifo").arg(at("etc/pipe")).status().unwrap();
+    assert!(made.success());
+    symlink("pipe", at("etc/resolv.conf")).unwrap();
+    let said = machine.read("/etc/resolv.conf").unwrap_err().to_string();
+    assert!(said.contains("not a regular file"), "{said}");
+    let large = vec![b'x'; (64 << 10) + 1];
+    fs::create_dir_all(at("run")).unwrap();
+    fs::write(at("run/resolv.conf"), &large).unwrap();
+    let said = machine.content("/run/resolv.conf").unwrap_err().to_string();
+    assert!(said.contains("larger than 65536 octets"), "{said}");
+    fs::write(at("run/other"), &large).unwrap();
+    assert!(machine.content("/run/other").is_ok() && machine.read("/run/other").is_err());
+    fs::write(at("run/resolv.conf"), &large[1..]).unwrap();
+    assert!(machine.read("/run/resolv.conf").unwrap().is_some());
 }
 
 #[test]

@@ -10,6 +10,7 @@ use super::trouble::Trouble;
 use super::{Names, look};
 use crate::upstream::system;
 use serde::Serialize;
+use std::io;
 use std::net::IpAddr;
 
 /// How things stand.
@@ -51,13 +52,19 @@ pub struct TakenStanding {
 /// # Errors
 /// The machine or the record cannot be read.
 pub fn standing(machine: &Machine, store: &Store, address: IpAddr) -> Result<Standing, Trouble> {
-    let record = store.read()?;
+    let mut notes = Vec::new();
+    let record = match store.read() {
+        Err(Trouble::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            notes.push("only root can see what was taken: run this as root".to_string());
+            None
+        }
+        read => read?,
+    };
     let address = record.as_ref().map_or(address, |record| record.address);
     let finding = look(machine, address)?;
     let leads = where_it_leads(&finding, address);
     let taken = record.map(|record| taken(machine, record, leads)).transpose()?;
     let text = finding.resolv_conf.as_deref().unwrap_or_default();
-    let mut notes = Vec::new();
     if finding.dangles() {
         notes.push(format!(
             "/etc/resolv.conf is a link to {}, which is not there",

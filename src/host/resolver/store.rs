@@ -7,11 +7,12 @@ use super::finding::Manager;
 use super::trouble::Trouble;
 use super::{Names, Step};
 use crate::upstream::system;
+use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The folder. Not the daemon's own: what root writes back must not lie where a service without rights can write.
@@ -22,6 +23,15 @@ const RECORD: &str = "resolver.json";
 
 /// The former servers, for the daemon.
 const UPSTREAM: &str = system::REMEMBERED;
+
+/// Octets of the largest record: what was in a few files, as numbers where it is no text.
+const LARGEST: u64 = 64 << 20;
+
+/// Permission bits of the record: what was in files that only root reads may be in it.
+const PRIVATE: u32 = 0o600;
+
+/// Permission bits of what the daemon, which has no rights, reads.
+const PUBLIC: u32 = 0o644;
 
 /// The version of the record's form.
 const VERSION: u32 = 1;
@@ -43,6 +53,9 @@ pub struct Record {
     pub upstream: Vec<IpAddr>,
     /// What was to be done, in this order. After a crash only a part of it may have been.
     pub steps: Vec<Step>,
+    /// All of it was done, and worked.
+    #[serde(default)]
+    pub complete: bool,
 }
 
 /// Where the record is kept.
@@ -82,7 +95,9 @@ impl Store {
         if !self.directory.is_dir() {
             make().map_err(Trouble::io("make the folder", show(&self.directory)))?;
         }
-        let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let mut options = File::options();
+        options.write(true).create(true).truncate(false).mode(PRIVATE).custom_flags(O_NOFOLLOW | O_NONBLOCK);
+        let file = options.open(&path);
         let file = file.map_err(Trouble::io("write", show(&path)))?;
         match file.try_lock() {
             Ok(()) => Ok(Lock { _file: file }),
@@ -91,18 +106,31 @@ impl Store {
         }
     }
 
-    /// What was remembered.
+    /// What was remembered. `give-back` writes it to any path as root, so only a file that nobody but root or the
+    /// caller can have written is believed.
     ///
     /// # Errors
-    /// It is there and cannot be read or understood.
+    /// It is there and cannot be read or understood, or others may have written it.
     pub fn read(&self) -> Result<Option<Record>, Trouble> {
         let path = self.path();
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
+        let odd = |problem: String| Trouble::Record { path: show(&path), problem };
+        let options =
+            File::options().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC).open(&path);
+        let file = match options {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(_) if path.is_symlink() => return Err(odd("it is a symbolic link".into())),
             Err(error) => return Err(Trouble::io("read", show(&path))(error)),
         };
-        let odd = |problem: String| Trouble::Record { path: show(&path), problem };
+        let found = file.metadata().map_err(Trouble::io("read", show(&path)))?;
+        if let Some(problem) = distrust(found.is_file(), found.uid(), found.mode(), caller()) {
+            return Err(odd(problem));
+        }
+        let mut bytes = Vec::new();
+        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(Trouble::io("read", show(&path)))?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(odd(format!("it is larger than {LARGEST} octets")));
+        }
         let record: Record = serde_json::from_slice(&bytes).map_err(|error| odd(error.to_string()))?;
         match record.version {
             VERSION => Ok(Some(record)),
@@ -119,8 +147,8 @@ impl Store {
             .map_err(|error| Trouble::io("write", show(&self.path()))(io::Error::other(error)))?;
         text.push('\n');
         // The servers first: without a record they are read by nobody but a pvtzd that has none to ask.
-        self.replace(UPSTREAM, &servers(&record.upstream))?;
-        self.replace(RECORD, &text)
+        self.replace(UPSTREAM, &servers(&record.upstream), PUBLIC)?;
+        self.replace(RECORD, &text, PRIVATE)
     }
 
     /// Forgets: all was given back.
@@ -148,12 +176,13 @@ impl Store {
     }
 
     /// Writes a file beside its place and renames it into it.
-    fn replace(&self, name: &str, text: &str) -> Result<(), Trouble> {
+    fn replace(&self, name: &str, text: &str, mode: u32) -> Result<(), Trouble> {
         let (path, beside) = (self.directory.join(name), self.directory.join(format!("{name}.new")));
         let write = || {
-            let mut file = File::create(&beside)?;
+            let _ = fs::remove_file(&beside); // left by a crash; a link there must not be followed
+            let mut file = File::options().write(true).create_new(true).mode(PRIVATE).open(&beside)?;
             file.write_all(text.as_bytes())?;
-            file.set_permissions(fs::Permissions::from_mode(0o644))?; // the daemon has no rights and reads it
+            file.set_permissions(fs::Permissions::from_mode(mode))?; // whatever the umask
             file.sync_all()?;
             fs::rename(&beside, &path)?;
             File::open(&self.directory)?.sync_all()
@@ -165,6 +194,24 @@ impl Store {
     }
 }
 
+/// Why a record is not believed; nothing if it is.
+fn distrust(is_file: bool, owner: u32, mode: u32, caller: u32) -> Option<String> {
+    if !is_file {
+        Some("it is not a regular file".into())
+    } else if owner != 0 && owner != caller {
+        Some(format!("it belongs to user {owner}, not to root or to who runs this"))
+    } else if mode & 0o022 != 0 {
+        Some(format!("others may write it (mode {:04o})", mode & 0o7777))
+    } else {
+        None
+    }
+}
+
+/// The effective user of this process; root where the kernel does not tell.
+fn caller() -> u32 {
+    fs::metadata("/proc/self").map_or(0, |process| process.uid())
+}
+
 /// The servers as a resolv.conf.
 fn servers(upstream: &[IpAddr]) -> String {
     let lines: String = upstream.iter().map(|server| format!("nameserver {server}\n")).collect();
@@ -174,4 +221,28 @@ fn servers(upstream: &[IpAddr]) -> String {
 /// A path in a message.
 fn show(path: &Path) -> String {
     path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_root_or_the_caller_wrote_is_believed() {
+        let rows = [
+            (true, 0, 0o600, 5, None),
+            (true, 5, 0o644, 5, None),
+            (true, 0, 0o644, 0, None),
+            (true, 5, 0o600, 0, Some("belongs to user 5")),
+            (true, 6, 0o600, 5, Some("belongs to user 6")),
+            (true, 0, 0o620, 0, Some("others may write it")),
+            (true, 0, 0o602, 0, Some("mode 0602")),
+            (false, 0, 0o600, 0, Some("not a regular file")),
+        ];
+        for (is_file, owner, mode, caller, expected) in rows {
+            let why = distrust(is_file, owner, mode, caller);
+            assert_eq!(why.is_some(), expected.is_some(), "{why:?}");
+            assert!(why.unwrap_or_default().contains(expected.unwrap_or_default()));
+        }
+    }
 }

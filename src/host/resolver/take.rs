@@ -100,7 +100,7 @@ fn begin(
 ) -> Result<Taken, Trouble> {
     let finding = look(machine, wish.address)?;
     let plan = plan(&finding, wish).map_err(Trouble::Refused)?;
-    let record = Record {
+    let mut record = Record {
         version: 1,
         taken_at,
         manager: plan.manager,
@@ -108,6 +108,7 @@ fn begin(
         scope: wish.scope.clone(),
         upstream: finding.upstream.clone(),
         steps: plan.steps.clone(),
+        complete: false,
     };
     if let Err(trouble) = store.write(&record) {
         store.forget()?;
@@ -124,6 +125,8 @@ fn begin(
         store.forget()?;
         return Err(trouble);
     }
+    record.complete = true;
+    let _ = store.write(&record); // without it, `status` cannot tell a crash from a later change
     Ok(Taken::Now(plan))
 }
 

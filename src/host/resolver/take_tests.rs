@@ -409,3 +409,54 @@ fn mode_and_owner_stay() {
     world.give_back(false).unwrap();
     assert_eq!(mode(&world.at("/etc/resolv.conf")), 0o640);
 }
+
+#[test]
+fn the_record_is_private_and_what_others_can_write_is_not_believed() {
+    let world = World::new(&[("/etc/resolv.conf", PLAIN)], &[]);
+    world.take(&wish()).unwrap();
+    let (record, mode) =
+        (world.store().path(), |path: &Path| fs::metadata(path).unwrap().permissions().mode());
+    assert_eq!(mode(&record) & 0o7777, 0o600);
+    let servers = world.at("/var/lib/pvtzd-resolver/resolver-upstream.conf");
+    assert_eq!(mode(&servers) & 0o7777, 0o644, "the daemon reads it");
+    let refused = |why: &str| {
+        let trouble = unless_forked(|| give_back(&world.machine(), &world.store(), true)).unwrap_err();
+        assert!(trouble.to_string().contains(why), "{trouble}");
+        assert!(world.read("/etc/resolv.conf").contains("127.0.0.1"), "nothing was changed");
+    };
+    fs::set_permissions(&record, fs::Permissions::from_mode(0o666)).unwrap();
+    refused("others may write it (mode 0666)");
+    fs::set_permissions(&record, fs::Permissions::from_mode(0o600)).unwrap();
+    let elsewhere = world.at("/etc/forged.json");
+    fs::rename(&record, &elsewhere).unwrap();
+    symlink(&elsewhere, &record).unwrap();
+    refused("it is a symbolic link");
+    fs::remove_file(&record).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg("-m600").arg(&record).status().unwrap().success());
+    refused("not a regular file");
+    fs::remove_file(&record).unwrap();
+    fs::rename(&elsewhere, &record).unwrap();
+    world.give_back(false).unwrap();
+    assert_eq!(world.read("/etc/resolv.conf"), PLAIN);
+}
+
+#[test]
+fn links_beside_the_record_and_behind_resolv_conf_are_not_written_through() {
+    let world = World::new(
+        &[
+            ("/etc/resolv.conf", "-> ../run/made/resolv.conf"),
+            ("/etc/victim", "precious\n"),
+            ("/var/lib/pvtzd-resolver/resolver.json.new", "-> /etc/victim"),
+            ("/run/made/other", ""),
+        ],
+        &[],
+    );
+    fs::remove_file(world.at("/var/lib/pvtzd-resolver/resolver.json.new")).unwrap();
+    symlink(world.at("/etc/victim"), world.at("/var/lib/pvtzd-resolver/resolver.json.new")).unwrap();
+    world.take(&wish()).unwrap();
+    assert_eq!(world.read("/etc/victim"), "precious\n");
+    assert!(!world.at("/run/made/resolv.conf").exists());
+    world.give_back(false).unwrap();
+    assert!(!world.at("/run/made/resolv.conf").exists());
+    assert!(world.at("/etc/resolv.conf").is_symlink());
+}
