@@ -1,9 +1,12 @@
-//! Which questions relays ask right now, all relays together: so that one is out for each name, whoever asks.
+//! Which questions relays ask right now, all relays together: so that one is out for each name, whoever asks, and so
+//! that the octets that they take have one bound, however many servers there are.
 
 use crate::engine::cache::CacheKey;
+use crate::state::octets::Kind;
 use quick_cache::DefaultHashBuilder;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -15,13 +18,49 @@ const PARTS: usize = 16;
 type Part = HashMap<u64, Option<Arc<Notify>>, DefaultHashBuilder>;
 
 /// The list of the questions that relays ask.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Asked {
     hasher: DefaultHashBuilder,
     parts: [Mutex<Part>; PARTS],
+    /// Octets of the open questions, those included of which only a late reply is expected.
+    held: AtomicUsize,
+    /// Beyond so many octets no more questions are opened.
+    most: usize,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Self::with_most(Kind::Relay.total())
+    }
 }
 
 impl Asked {
+    /// A list whose questions may take so many octets.
+    pub(super) fn with_most(most: usize) -> Self {
+        let (hasher, parts) = (DefaultHashBuilder::default(), Default::default());
+        Self { hasher, parts, held: AtomicUsize::new(0), most }
+    }
+
+    /// Octets that open questions take.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Whether another question may be opened. Relays that look at the same time may go beyond by one each.
+    pub(super) fn has_room(&self) -> bool {
+        self.held() < self.most
+    }
+
+    /// A question of so many octets was opened.
+    pub(super) fn hold(&self, octets: usize) {
+        self.held.fetch_add(octets, Ordering::Relaxed);
+    }
+
+    /// Questions of so many octets are no longer open.
+    pub(super) fn release(&self, octets: usize) {
+        self.held.fetch_sub(octets, Ordering::Relaxed);
+    }
+
     /// Waits until no relay asks this question any more; what it brought is in the cache then.
     pub async fn ended(&self, key: &CacheKey) {
         let hash = self.hash(key);

@@ -153,6 +153,11 @@ impl<T> Road<T> {
                 refused.push(waiter); // another relay has just brought it
                 continue;
             }
+            if !self.asked.has_room() {
+                self.asked.end(hash);
+                refused.push(waiter);
+                continue;
+            }
             if !server.admit_relayed() {
                 server.counters().at_limit.bump();
                 self.asked.end(hash);
@@ -160,7 +165,8 @@ impl<T> Road<T> {
                 continue;
             }
             match socket.open(key, hash, waiter, &manner, now) {
-                Ok(id) => {
+                Ok((id, octets)) => {
+                    self.asked.hold(octets);
                     self.places.insert(hash, (number, id));
                     ids.push(id);
                     server.counters().queries.bump();
@@ -234,6 +240,7 @@ impl<T> Road<T> {
                 Arrival::Stranger => return,
             };
             self.places.remove(&open.hash);
+            self.asked.release(open.octets());
             if let Some(server) = &server {
                 server.release_relayed(1);
                 let waited = now.saturating_duration_since(open.at);
@@ -269,6 +276,7 @@ impl<T> Road<T> {
         self.release(socket.open.len());
         let mut waiters = Vec::new();
         for open in socket.open.into_values() {
+            self.asked.release(open.octets());
             self.places.remove(&open.hash);
             if !open.waiters.is_empty() {
                 self.asked.end(open.hash);
@@ -294,6 +302,7 @@ impl<T> Road<T> {
                 }
                 let stays = !open.waiters.is_empty() || now < open.at + REST;
                 if !stays {
+                    self.asked.release(open.octets());
                     self.places.remove(&open.hash);
                     forgotten += 1;
                 }
@@ -320,8 +329,12 @@ impl<T> Road<T> {
 impl<T> Drop for Road<T> {
     fn drop(&mut self) {
         self.release(self.places.len());
-        let open = self.sockets.values().flat_map(|socket| socket.open.values());
-        open.filter(|open| !open.waiters.is_empty()).for_each(|open| self.asked.end(open.hash));
+        for open in self.sockets.values().flat_map(|socket| socket.open.values()) {
+            self.asked.release(open.octets());
+            if !open.waiters.is_empty() {
+                self.asked.end(open.hash);
+            }
+        }
     }
 }
 

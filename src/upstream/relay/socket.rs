@@ -70,6 +70,13 @@ pub(super) enum Arrival<T> {
     Stranger,
 }
 
+impl<T> Open<T> {
+    /// The octets that it takes, without those who wait.
+    pub(super) fn octets(&self) -> usize {
+        size_of::<Self>() + self.key.bytes().len() + self.sent.bytes.capacity()
+    }
+}
+
 impl<T> Socket<T> {
     /// A socket that begins to serve.
     pub(super) fn new(socket: UdpSocket, fresh: bool, now: Instant) -> Self {
@@ -87,7 +94,7 @@ impl<T> Socket<T> {
         self.socket.as_raw_fd()
     }
 
-    /// Opens a question under an id that is free here; the id.
+    /// Opens a question under an id that is free here; the id, and the octets that it takes.
     ///
     /// # Errors
     /// There is no randomness, or no free id: who waits.
@@ -98,7 +105,7 @@ impl<T> Socket<T> {
         waiter: T,
         manner: &Manner,
         now: Instant,
-    ) -> Result<u16, T> {
+    ) -> Result<(u16, usize), T> {
         let mut id = None;
         for _ in 0..8 {
             let Ok(drawn) = random::bytes::<2>() else { return Err(waiter) };
@@ -111,9 +118,9 @@ impl<T> Socket<T> {
         let sent = Sent::of_wire(key.wire(), key.rtype(), key.flags(), manner, &Chance { id, case });
         let expects_cookie = manner.expects_cookie();
         let open = Open { key, hash, sent, waiters: vec![waiter], at: now, expects_cookie };
-        let id = u16::from_be_bytes(id);
+        let (id, octets) = (u16::from_be_bytes(id), open.octets());
         self.open.insert(id, open);
-        Ok(id)
+        Ok((id, octets))
     }
 
     /// Says what a datagram is, and takes its question out.

@@ -167,3 +167,32 @@ fn the_road_of_a_server_that_no_group_has_any_more_is_forgotten_with_its_sockets
     assert!(world.relay.borrow().roads.is_empty());
     assert_eq!(world.sockets(), 0, "a socket that is left open is never closed");
 }
+
+#[test]
+fn the_octets_of_open_questions_are_bounded_over_all_servers_and_come_back() {
+    const MOST: usize = 4000;
+    let list = Arc::new(List::with_most(MOST));
+    let (world, other) = (World::beside(list.clone()), World::beside(list.clone()));
+    let (one, two) = (Upstream::new(), Upstream::new());
+    let ask = |world: &World, upstream: &Upstream, number: u32| {
+        world.ask(upstream, &[(&format!("n{number}.example"), number)]).is_empty()
+    };
+    let taken = (0..100).take_while(|&number| ask(&world, &one, number)).count() as u32;
+    assert!((5..40).contains(&taken), "{taken}");
+    let most_of_one = list.held() / taken as usize + 16;
+    assert!((MOST..MOST + most_of_one).contains(&list.held()), "{}", list.held());
+    assert!(!ask(&other, &two, 100), "another server has no room either");
+    assert!(world.ask(&one, &[("n0.example", 101)]).is_empty(), "who asks the same may wait for it");
+    let heard = one.hear();
+    one.answer(&heard, 7);
+    world.told();
+    assert!(ask(&other, &two, 102), "an answer makes room");
+    // overdue, they still take their octets, until no late reply is expected
+    let later = world.now + REST;
+    let mut relay = world.relay.borrow_mut();
+    relay.look_after(later, &mut *world.notes.borrow_mut());
+    relay.look_after(later + REST, &mut *world.notes.borrow_mut());
+    drop(relay);
+    drop(other);
+    assert_eq!(list.held(), 0);
+}
