@@ -2,6 +2,7 @@
 
 mod encrypted;
 mod failover;
+mod hostile;
 mod spoofing;
 mod talk;
 
