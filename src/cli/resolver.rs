@@ -2,7 +2,7 @@
 
 use super::{Common, exit, shown};
 use crate::config::Config;
-use crate::host::doctor::mapped;
+use crate::host::doctor::{mapped, public};
 use crate::host::metadata::MetadataChoice;
 use crate::host::resolver::machine::{Machine, NoCommands};
 use crate::host::resolver::store::{self, Store};
@@ -159,6 +159,24 @@ fn take_over(common: &Common, args: &TakeArgs) -> Result<u8, u8> {
         true => runtime.block_on(answered(SocketAddr::new(address, 53), &names))?,
         false => None,
     };
+    // With all names led to pvtzd, those that it does not know must be resolved too, if they were until now.
+    let former = match trying && wish.scope == Names::All {
+        true => former_servers(&machine, &store, address).map_err(tell)?,
+        false => Vec::new(),
+    };
+    let resolves = || match former.is_empty() {
+        true => Ok(()),
+        false => runtime.block_on(public::resolved(SocketAddr::new(address, 53), &former)),
+    };
+    if let Err(problem) = resolves() {
+        let servers = former.iter().map(|server| server.ip().to_string()).collect::<Vec<_>>().join(", ");
+        eprintln!("error: pvtzd at {address} does not resolve public names: {problem}");
+        eprintln!(
+            "hint: list {servers}, which this machine asks now, in [upstream] servers (`pvtzd doctor` tells which \
+             step fails); --force takes over all the same; nothing was changed"
+        );
+        return Err(exit::FINDINGS);
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let taken = take(&machine, &store, &wish, now, |finding| {
         if !trying {
@@ -168,10 +186,10 @@ fn take_over(common: &Common, args: &TakeArgs) -> Result<u8, u8> {
         if !matches!(leads, Leads::Us | Leads::Mapped) {
             return Err(format!("{}, not to pvtzd at {address} alone", words(leads)));
         }
-        match &expected {
-            Some((name, addresses)) => verify::agrees(name, addresses, PATIENCE),
-            None => Ok(()),
+        if let Some((name, addresses)) = &expected {
+            verify::agrees(name, addresses, PATIENCE)?;
         }
+        resolves().map_err(|problem| format!("pvtzd no longer resolves public names: {problem}"))
     })
     .map_err(tell)?;
     match taken {
@@ -247,6 +265,15 @@ async fn answered(server: SocketAddr, names: &[String]) -> Result<Option<(String
             Err(exit::FINDINGS)
         }
     }
+}
+
+/// The servers that this machine asks, or asked before it was taken over.
+fn former_servers(machine: &Machine, store: &Store, address: IpAddr) -> Result<Vec<SocketAddr>, Trouble> {
+    let mut servers = crate::host::resolver::look(machine, address)?.upstream;
+    if servers.is_empty() {
+        servers = store.read()?.map(|record| record.upstream).unwrap_or_default();
+    }
+    Ok(servers.into_iter().map(|server| SocketAddr::new(server, 53)).collect())
 }
 
 /// Tells what went wrong, and what to do; the exit code.

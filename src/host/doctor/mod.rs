@@ -9,6 +9,7 @@ mod listeners;
 mod machine;
 pub mod mapped;
 mod names;
+pub mod public;
 mod reach;
 mod servers;
 mod tls;

@@ -1,0 +1,131 @@
+//! Whether pvtzd resolves names that are not its own, for a machine that resolved them until now.
+
+use super::ask::ask;
+use super::mapped::{PATIENCE, question};
+use crate::engine::record::show_rcode;
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RecordType;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// What is asked, the first that says something: every resolver that recurses knows the root.
+const ASKED: [(&str, RecordType); 2] = [(".", RecordType::NS), ("aliyun.com", RecordType::A)];
+
+/// How long one of the former servers may take.
+const FORMER: Duration = Duration::from_millis(1500);
+
+/// How many of the former servers are asked.
+const MOST: usize = 3;
+
+/// What became of a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// The name is resolved: it exists, or is known not to.
+    Resolved,
+    /// The server answers, and does not resolve it.
+    Failed(String),
+    /// No answer.
+    Silent(String),
+}
+
+/// Checks that the server at `server` resolves a public name. It need not do so where a server that was asked until
+/// now, one of `former`, answers and does not resolve it either.
+///
+/// # Errors
+/// It does not: what it says instead.
+pub async fn resolved(server: SocketAddr, former: &[SocketAddr]) -> Result<(), String> {
+    let mut failed = Vec::new();
+    for (name, rtype) in ASKED {
+        match outcome(server, name, rtype, PATIENCE).await? {
+            Outcome::Resolved => return Ok(()),
+            Outcome::Failed(what) | Outcome::Silent(what) => failed.push((name, rtype, what)),
+        }
+    }
+    let mut before = Vec::new();
+    for (name, rtype, _) in &failed {
+        for former in former.iter().take(MOST) {
+            before.push(outcome(*former, name, *rtype, FORMER).await?);
+            if before.last() == Some(&Outcome::Resolved) {
+                break;
+            }
+        }
+    }
+    let (name, rtype, what) = failed.swap_remove(0);
+    match nothing_is_lost(&before) {
+        true => Ok(()),
+        false => Err(format!("{name} {rtype} gets {what}")),
+    }
+}
+
+/// True when the machine does not resolve such names now either: its servers say so. Silent ones may come back.
+fn nothing_is_lost(before: &[Outcome]) -> bool {
+    let refused = before.iter().any(|outcome| matches!(outcome, Outcome::Failed(_)));
+    refused && !before.contains(&Outcome::Resolved)
+}
+
+/// Asks one server.
+async fn outcome(
+    server: SocketAddr,
+    name: &str,
+    rtype: RecordType,
+    patience: Duration,
+) -> Result<Outcome, String> {
+    let question = question(name, rtype)?;
+    Ok(match ask(server, &question, patience).await {
+        Err(error) => Outcome::Silent(format!("no answer ({error})")),
+        Ok(told) => match told.rcode() {
+            ResponseCode::NoError | ResponseCode::NXDomain => Outcome::Resolved,
+            code => Outcome::Failed(show_rcode(code, true).to_string()),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::UdpSocket;
+
+    /// A server that answers every question with this code.
+    async fn server(rcode: u8) -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut packet = [0; 512];
+            while let Ok((length, from)) = socket.recv_from(&mut packet).await {
+                packet[2] |= 0x80;
+                packet[3] = 0x80 | rcode;
+                packet[10..12].fill(0); // no OPT
+                let end = 12 + packet[12..length].windows(5).position(|w| w[0] == 0).unwrap() + 5;
+                socket.send_to(&packet[..end], from).await.unwrap();
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_resolved_public_names_must_go_on_doing_so() {
+        let (good, denies, fails, refuses) =
+            (server(0).await, server(3).await, server(2).await, server(5).await);
+        for (ours, former, expected) in [
+            (good, vec![refuses], None),
+            (denies, vec![good], None),
+            (fails, vec![good], Some(". NS gets SERVFAIL")),
+            (refuses, vec![denies], Some(". NS gets REFUSED")),
+            (refuses, vec![refuses, good], Some("REFUSED")),
+            (refuses, vec![refuses], None),
+            (refuses, vec![], Some("REFUSED")),
+        ] {
+            let said = resolved(ours, &former).await;
+            assert_eq!(said.is_err(), expected.is_some(), "{said:?}");
+            assert!(expected.is_none_or(|words| said.unwrap_err().contains(words)));
+        }
+    }
+
+    #[test]
+    fn silent_servers_may_come_back() {
+        let (failed, silent) = (Outcome::Failed("REFUSED".into()), Outcome::Silent("no answer".into()));
+        assert!(!nothing_is_lost(&[silent.clone(), silent.clone()]));
+        assert!(nothing_is_lost(&[silent, failed.clone()]));
+        assert!(!nothing_is_lost(&[failed, Outcome::Resolved]));
+    }
+}
