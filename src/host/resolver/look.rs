@@ -4,6 +4,7 @@ use super::RESOLV_CONF;
 use super::content::Content;
 use super::finding::{Finding, Program};
 use super::machine::Machine;
+use super::others;
 use super::resolvectl::Links;
 use super::trouble::Trouble;
 use crate::upstream::system::{self, Paths};
@@ -43,13 +44,17 @@ const SERVICES: [(&str, Program); 3] = [
     ("NetworkManager", Program::NetworkManager),
 ];
 
+/// Programs that are known by the names of their processes.
+const PROCESSES: [(&str, Program); 3] =
+    [("dhclient", Program::Dhclient), ("dhcpcd", Program::Dhcpcd), ("udhcpc", Program::Udhcpc)];
+
 /// Looks at the machine. `own` is where pvtzd answers.
 ///
 /// # Errors
 /// A file that matters is there and cannot be read.
 pub fn look(machine: &Machine, own: IpAddr) -> Result<Finding, Trouble> {
     let mut finding = Finding::default();
-    let mut paths: Vec<String> = FILES.iter().map(ToString::to_string).collect();
+    let mut paths: Vec<String> = FILES.iter().chain(&others::FILES).map(ToString::to_string).collect();
     for (folder, ending) in FOLDERS {
         let Ok(entries) = fs::read_dir(machine.at(folder)) else { continue };
         finding.directories.insert(folder.to_string());
@@ -82,8 +87,10 @@ pub fn look(machine: &Machine, own: IpAddr) -> Result<Finding, Trouble> {
             finding.running.insert(program);
         }
     }
-    if runs(machine, "dhclient") {
-        finding.running.insert(Program::Dhclient);
+    for (name, program) in PROCESSES {
+        if runs(machine, name) {
+            finding.running.insert(program);
+        }
     }
     if finding.running.contains(&Program::Resolved) {
         finding.links = links(machine);

@@ -21,6 +21,7 @@ mod dhclient;
 pub mod diff;
 mod look;
 mod network_manager;
+mod others;
 mod plain;
 mod resolvectl;
 mod resolved;
@@ -135,14 +136,13 @@ pub fn plan(finding: &Finding, wish: &Wish) -> Result<Plan, Refusal> {
         Manager::NetworkManager => network_manager::plan(&mut draft, wish),
         Manager::Dhclient => dhclient::plan(&mut draft, wish),
         Manager::CloudInit | Manager::Plain => plain::plan(&mut draft, wish),
-        Manager::Resolvconf => {
-            return Err(Refusal::new(
-                "resolvconf writes /etc/resolv.conf here, and pvtzd does not know how to change that",
-                "put `nameserver 127.0.0.1` alone into /etc/resolvconf/resolv.conf.d/head (Debian) or set \
-                 `name_servers=127.0.0.1` in /etc/resolvconf.conf (openresolv), list the former servers in \
-                 [upstream] servers, and run `resolvconf -u`",
-            ));
-        }
+        Manager::Resolvconf
+        | Manager::Dhcpcd
+        | Manager::Udhcpc
+        | Manager::Wsl
+        | Manager::Pve
+        | Manager::Connman
+        | Manager::Netconfig => return Err(others::refusal(finding, manager, wish.address)),
     }
     cloud_init::plan(&mut draft);
     if finding.selinux {

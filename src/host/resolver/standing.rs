@@ -7,7 +7,7 @@ use super::resolved::DROP_IN;
 use super::store::{Record, Store};
 use super::take::{Place, State, places};
 use super::trouble::Trouble;
-use super::{Names, look};
+use super::{Names, RESOLV_CONF, look, others};
 use crate::upstream::system;
 use serde::Serialize;
 use std::io;
@@ -43,6 +43,8 @@ pub struct TakenStanding {
     pub upstream: Vec<IpAddr>,
     /// What is at each path that was changed.
     pub places: Vec<Place>,
+    /// The take got to its end.
+    pub complete: bool,
     /// All of it is there still, and programs reach pvtzd alone.
     pub in_force: bool,
 }
@@ -108,6 +110,7 @@ fn taken(machine: &Machine, record: Record, leads: Leads) -> Result<TakenStandin
         address: record.address,
         scope: record.scope,
         upstream: record.upstream,
+        complete: record.complete,
         in_force: whole && matches!(leads, Leads::Us | Leads::Mapped),
         places,
     })
@@ -120,7 +123,25 @@ fn what_became(finding: &Finding, taken: &TakenStanding) -> String {
         places.map(|place| place.path.as_str()).collect()
     };
     let (foreign, torn, former) = (of(State::Foreign), of(State::Torn), of(State::Former));
-    if !foreign.is_empty() {
+    // Our resolv.conf has no comment of a manager's: one that is there again was written since.
+    let author = others::author(finding.resolv_conf.as_deref().unwrap_or_default());
+    let written_again = |paths: &[&str]| paths.contains(&RESOLV_CONF);
+    let again = written_again(&foreign) || (taken.complete && written_again(&former));
+    if let (true, Some(author)) = (again, author) {
+        let hint = match finding.manager() {
+            Manager::Plain | Manager::CloudInit | Manager::Dhclient | Manager::NetworkManager => {
+                "`pvtzd resolver take` takes over again".to_string()
+            }
+            manager => others::refusal(finding, manager, taken.address).hint,
+        };
+        format!("/etc/resolv.conf was written again by {} after the take: {hint}", author.title())
+    } else if taken.complete && foreign.is_empty() && torn.is_empty() && !former.is_empty() {
+        format!(
+            "{} is again as it was before the take: somebody has put it back since; `pvtzd resolver take` takes over \
+             again, `pvtzd resolver give-back` undoes the rest",
+            former.join(" and ")
+        )
+    } else if !foreign.is_empty() {
         let who = match finding.manager() {
             Manager::Plain => "somebody".to_string(),
             manager => format!("somebody, perhaps {},", manager.title()),
