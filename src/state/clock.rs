@@ -90,13 +90,18 @@ fn woke() {
     *WOKE.lock().unwrap_or_else(PoisonError::into_inner) = Some(instant());
 }
 
+/// When the machine woke up last, if it has slept since the start.
+pub fn last_wake() -> Option<Instant> {
+    *WOKE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// True when the machine has slept since then, so that what was under way then says nothing of whoever did not answer.
 pub fn has_slept_since(then: Instant) -> bool {
-    is_interrupted(then, *WOKE.lock().unwrap_or_else(PoisonError::into_inner))
+    is_interrupted(then, last_wake())
 }
 
 /// True when the machine woke up after that instant.
-fn is_interrupted(then: Instant, woke: Option<Instant>) -> bool {
+pub fn is_interrupted(then: Instant, woke: Option<Instant>) -> bool {
     woke.is_some_and(|woke| woke >= then)
 }
 

@@ -93,6 +93,33 @@ fn a_stale_answer_beyond_its_cap_is_noticed() {
 }
 
 #[test]
+fn an_answer_that_did_not_age_while_the_machine_slept_is_noticed() {
+    breaks("TTLs never grow", Sabotage::LostSleep);
+}
+
+#[test]
+fn a_failure_while_an_answer_holds_is_noticed() {
+    let fail = |answer: &mut Message| {
+        if answer.metadata.id % 2 == 1 {
+            answer.metadata.response_code = ResponseCode::ServFail;
+            answer.answers.clear();
+            answer.authorities.clear();
+        }
+    };
+    breaks("what holds is answered at once", Sabotage::Answers(fail));
+}
+
+#[test]
+fn a_denied_name_that_has_another_type_is_noticed() {
+    let exist = |answer: &mut Message| {
+        if answer.metadata.response_code == ResponseCode::NXDomain && answer.metadata.id % 2 == 1 {
+            answer.metadata.response_code = ResponseCode::NoError;
+        }
+    };
+    breaks("what holds is answered at once", Sabotage::Answers(exist));
+}
+
+#[test]
 fn an_answer_that_is_late_is_noticed() {
     breaks("nobody waits beyond four seconds", Sabotage::Slowness);
 }

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::Target;
+use crate::state::clock;
 use crate::upstream::{Outcome, Transport, tls, transport};
 
 /// How often silence is thought about.
@@ -37,6 +38,8 @@ pub(super) struct Connection {
     queue: mpsc::UnboundedSender<Question>,
     /// What its task says of it.
     state: Arc<State>,
+    /// When it was opened.
+    opened: std::time::Instant,
 }
 
 /// What is known of a connection.
@@ -66,12 +69,13 @@ impl Connection {
         let (queue, questions) = mpsc::unbounded_channel();
         let state = Arc::new(State::default());
         tokio::spawn(run(target, questions, state.clone()));
-        Arc::new(Self { queue, state })
+        Arc::new(Self { queue, state, opened: clock::instant() })
     }
 
-    /// Takes new questions.
-    pub(super) fn is_usable(&self) -> bool {
-        !self.state.closing.load(Ordering::Acquire)
+    /// Takes new questions. One that was open while the machine slept does not: the server may have closed it, and
+    /// middleboxes may have forgotten it, without a word that would have come.
+    pub(super) fn is_usable(&self, last_wake: Option<std::time::Instant>) -> bool {
+        !self.state.closing.load(Ordering::Acquire) && !clock::is_interrupted(self.opened, last_wake)
     }
 
     /// Has brought a reply.

@@ -12,12 +12,14 @@ mod place;
 mod quic;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use self::connection::Connection;
 use self::place::Place;
 use super::network::Network;
 use super::tls::Trust;
 use super::{Group, Outcome, ServerAddress, Transport};
+use crate::state::clock::last_wake;
 
 /// Questions that wait on one connection before another is opened: servers limit how many they work on.
 const PIPELINE: usize = 100;
@@ -84,7 +86,7 @@ impl Streams {
         loop {
             tries += 1;
             let connection =
-                if tries < TRIES { self.shared() } else { Connection::open(self.target.clone()) };
+                if tries < TRIES { self.shared(last_wake()) } else { Connection::open(self.target.clone()) };
             let kept = connection.has_answered();
             match connection.ask(message).await {
                 Ok(reply) => return Ok(Arrived { reply, kept }),
@@ -95,10 +97,11 @@ impl Streams {
         }
     }
 
-    /// A connection to share: the least busy, or a new one.
-    fn shared(&self) -> Arc<Connection> {
+    /// A connection to share: the least busy, or a new one. Connections that take no new questions are let go: they
+    /// close when the last who waits on them has gone.
+    fn shared(&self, last_wake: Option<Instant>) -> Arc<Connection> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|connection| connection.is_usable());
+        open.retain(|connection| connection.is_usable(last_wake));
         let least = open.iter().min_by_key(|connection| connection.waiting());
         match least {
             Some(least) if least.waiting() < PIPELINE || open.len() >= CONNECTIONS => least.clone(),
@@ -108,5 +111,33 @@ impl Streams {
                 connection
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::clock::instant;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_connection_that_slept_takes_no_new_question_and_is_closed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = ServerAddress::from(listener.local_addr().unwrap());
+        let streams = Streams::new(&address, Means::default());
+        let before = streams.shared(None);
+        let (mut peer, _) = listener.accept().await.unwrap();
+        assert!(Arc::ptr_eq(&before, &streams.shared(None)), "it is kept");
+        let woke = instant();
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_millis(1)).await;
+        let after = streams.shared(Some(woke));
+        assert!(!Arc::ptr_eq(&before, &after));
+        assert!(Arc::ptr_eq(&after, &streams.shared(Some(woke))), "one sleep costs one connection");
+        tokio::time::resume();
+        drop(before);
+        let mut octets = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut peer, &mut octets).await.unwrap();
+        assert!(octets.is_empty(), "closed, and nothing was asked over it");
     }
 }

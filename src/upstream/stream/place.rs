@@ -9,6 +9,7 @@ use hickory_proto::rr::{RData, RecordType};
 use tokio::time::Instant;
 
 use crate::engine::name;
+use crate::state::clock::{is_interrupted, last_wake};
 use crate::upstream::transport::blame;
 use crate::upstream::{Group, Outcome, Outgoing, ServerAddress, Transport};
 
@@ -70,7 +71,7 @@ impl Named {
     /// The address of the name: IPv4 first, as every network has it.
     async fn find(&self) -> Result<IpAddr, Outcome> {
         let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((ip, _)) = known.filter(|(_, found)| found.elapsed() < KNOWN_FOR) {
+        if let Some((ip, _)) = known.filter(|(_, found)| is_good(*found, last_wake())) {
             return Ok(ip);
         }
         let unknown =
@@ -97,5 +98,29 @@ impl Named {
 
     fn note(&self, found: Option<(IpAddr, Instant)>) {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = found;
+    }
+}
+
+/// True for an address that may be used without asking again: found lately, and not before a sleep of the machine, whose
+/// length the monotonic clock does not count.
+fn is_good(found: Instant, last_wake: Option<std::time::Instant>) -> bool {
+    found.elapsed() < KNOWN_FOR && !is_interrupted(found.into_std(), last_wake)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_found_before_a_sleep_is_looked_up_again() {
+        let found = Instant::now();
+        assert!(is_good(found, None));
+        assert!(!is_good(found, Some(Instant::now().into_std())));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        let woke = Instant::now().into_std();
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(is_good(Instant::now(), Some(woke)));
+        tokio::time::advance(KNOWN_FOR).await;
+        assert!(!is_good(found, None));
     }
 }

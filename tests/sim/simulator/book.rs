@@ -1,5 +1,6 @@
 //! What happened in a run: the trace, and all that was ever truly said to us. The invariants are held against it.
 
+use super::held::Given;
 use super::plan::{Group, Plan};
 use hickory_proto::rr::{RData, RecordType};
 use std::fmt;
@@ -30,8 +31,8 @@ pub enum What {
     Record(RData),
     /// Nothing of this type.
     NoData(RecordType),
-    /// No such name, to a question for this type.
-    NxDomain(RecordType),
+    /// No such name, whatever the type.
+    NxDomain,
 }
 
 /// Something that a server truly said.
@@ -56,6 +57,8 @@ pub struct Fact {
 pub enum Event {
     /// A configuration was published.
     Published(usize),
+    /// The machine slept for so many milliseconds.
+    Slept(u64),
     /// A client asked.
     Asked(usize, Vec<u8>),
     /// It was answered.
@@ -70,6 +73,7 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Published(number) => write!(f, "configuration {number} is published"),
+            Self::Slept(length) => write!(f, "the machine slept for {length} ms"),
             Self::Asked(number, packet) => write!(f, "query {number}: {}", Shown(packet)),
             Self::Answered(number, packet) => write!(f, "answer {number}: {}", Shown(packet)),
             Self::Sent(0, server, packet) => write!(f, "over TCP to {server}: {}", Shown(packet)),
@@ -122,6 +126,10 @@ pub struct Book {
     pub plans: Vec<(u64, Arc<Plan>)>,
     /// Which VPC a client of asked, and when.
     pub asked: Vec<(u64, Option<u8>)>,
+    /// What was given to clients.
+    pub given: Vec<Given>,
+    /// Milliseconds for which the machine slept.
+    pub asleep: u64,
     /// What broke first.
     pub broken: Option<Broken>,
 }
@@ -135,13 +143,15 @@ impl Book {
             facts: Vec::new(),
             plans: Vec::new(),
             asked: Vec::new(),
+            given: Vec::new(),
+            asleep: 0,
             broken: None,
         }
     }
 
-    /// Milliseconds since the run began.
+    /// Milliseconds since the run began, those asleep among them.
     pub fn now(&self) -> u64 {
-        self.start.elapsed().as_millis() as u64
+        self.start.elapsed().as_millis() as u64 + self.asleep
     }
 
     /// Writes down what happens.

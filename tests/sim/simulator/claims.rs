@@ -180,7 +180,7 @@ impl Walk<'_> {
             return Ok(());
         }
         let said = |what: What| self.book.said(group, at, &what);
-        let (no_data, no_name) = (said(What::NoData(rtype)), said(What::NxDomain(rtype)));
+        let (no_data, no_name) = (said(What::NoData(rtype)), said(What::NxDomain));
         let said = match code {
             ResponseCode::NXDomain if exists => return Err(format!("{at} exists")),
             ResponseCode::NXDomain => no_name,

@@ -1,7 +1,7 @@
 //! What must hold, whatever happens. Each invariant is a function that says what it saw instead; `tests/sim/broken.rs`
 //! shows of each that it can.
 
-use super::book::{Book, Broken};
+use super::book::{Book, Broken, Fact, What};
 use super::claims::{Claim, Held};
 use super::client::Asked;
 use super::plan::Verdict;
@@ -144,6 +144,26 @@ pub fn stale_only_within_its_cap(claims: &[Claim], asked: &Asked, settings: &Set
         }
     }
     Ok(())
+}
+
+/// What holds is answered at once and well: a denial for all types of its name (RFC 2308 section 5), what came with DO
+/// for clients without, and nothing of it is lost to a later failure.
+pub fn what_holds_is_answered_at_once(book: &Book, asked: &Asked, answer: &Message) -> Result<(), Broken> {
+    let code = answer.metadata.response_code;
+    let waited = book.now() - asked.at;
+    let Some(given) = book.given.iter().rev().find(|given| given.answers(book, asked)) else { return Ok(()) };
+    let refused = !asked.recursion && code == ResponseCode::Refused;
+    // what was said of this type before the name went holds for its own time
+    let older = || {
+        let holds = |fact: &Fact| fact.what != What::NxDomain && asked.left(fact.at, fact.ttl).is_some();
+        book.facts.iter().any(|fact| fact.name == asked.name && holds(fact))
+    };
+    let as_denied = !given.denied || code == ResponseCode::NXDomain || refused || older();
+    if waited == 0 && code != ResponseCode::ServFail && as_denied {
+        return Ok(());
+    }
+    let why = format!("{code:?} after {waited} ms for {asked:?}, although {given:?}");
+    Err(Broken::new("what holds is answered at once", why))
 }
 
 /// Nobody waits until glibc gives up.

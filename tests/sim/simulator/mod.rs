@@ -15,6 +15,7 @@ mod book;
 mod claims;
 mod client;
 pub mod dice;
+mod held;
 mod invariants;
 mod network;
 mod plan;

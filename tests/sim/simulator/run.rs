@@ -4,6 +4,7 @@ use super::book::{Book, Broken, Event};
 use super::claims;
 use super::client::Asked;
 use super::dice::Dice;
+use super::held::Given;
 use super::invariants as must;
 use super::network::Network;
 use super::plan::Plan;
@@ -18,6 +19,7 @@ use pvtzd::upstream::{Counts, network, random};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 /// After so long nothing of a run is under way any more: exchanges, probes, connections without questions.
@@ -43,6 +45,8 @@ pub enum Sabotage {
     LongStale,
     /// Answers are late.
     Slowness,
+    /// The clock of the cache does not count the time asleep.
+    LostSleep,
     /// More may be under way than may be.
     NoLimits,
     /// A permit is never given back.
@@ -121,7 +125,8 @@ impl Stage {
 
     /// Plays the run to its end, and waits until nothing is under way.
     async fn perform(self: &Arc<Self>) {
-        let mut clients = Vec::new();
+        let mut clients: Vec<JoinHandle<()>> = Vec::new();
+        let mut asked_so_far = 0;
         let (steps, favourites) = {
             let dice = &mut self.network.state().dice;
             (dice.between(3, 16), [Asked::draw(dice), Asked::draw(dice)])
@@ -130,17 +135,24 @@ impl Stage {
             std::mem::forget(self.live.limits.begin([10, 0, 0, 1].into(), None));
         }
         for _ in 0..steps {
-            let (gap, reloads, crowd) = {
+            let (gap, reloads, sleeps, crowd) = {
                 let dice = &mut self.network.state().dice;
                 let most = self.span as u32 / steps * 2;
                 // at once, within one exchange, around the ends of usual lives, or anywhere
                 let gap = dice.pick(&[0, 1, 30, 700, 5000, 12_000, 57_000, 61_000, most]);
                 let gap = if dice.chance(500) { gap } else { dice.below(gap + 1) };
-                (gap, dice.chance(150), dice.pick(&[1, 1, 1, 2, 6]))
+                (gap, dice.chance(150), dice.chance(40), dice.pick(&[1, 1, 1, 2, 6]))
             };
             sleep(Duration::from_millis(u64::from(gap))).await;
             if reloads {
                 self.reload();
+            }
+            if sleeps {
+                for client in clients.drain(..) {
+                    client.await.unwrap();
+                }
+                sleep(AFTERMATH).await;
+                self.fall_asleep();
             }
             for _ in 0..crowd {
                 let asked = {
@@ -154,7 +166,8 @@ impl Stage {
                     state.book.asked.push((asked.at, asked.vpc));
                     asked
                 };
-                clients.push(tokio::spawn(self.clone().serve(clients.len(), asked)));
+                asked_so_far += 1;
+                clients.push(tokio::spawn(self.clone().serve(asked_so_far - 1, asked)));
             }
             self.look_at_bounds();
             if self.network.state().book.broken.is_some() {
@@ -166,6 +179,17 @@ impl Stage {
         }
         sleep(AFTERMATH).await;
         self.look_at_the_end();
+    }
+
+    /// The machine sleeps for a while: the monotonic clock stands still, and servers live on.
+    fn fall_asleep(&self) {
+        let state = &mut *self.network.state();
+        let length = state.dice.pick(&[3_000_u64, 1_000, 30_000, 600_000, 90_000_000]);
+        state.book.asleep += length;
+        if !matches!(self.sabotage, Sabotage::LostSleep) {
+            self.live.clock.slept(Duration::from_millis(state.book.asleep));
+        }
+        state.book.note(Event::Slept(length));
     }
 
     /// Publishes another configuration.
@@ -213,6 +237,9 @@ impl Stage {
         state.book.note(Event::Answered(number, answer.clone()));
         let outcome = self.judge(&state.book, &asked, &answer);
         state.book.hold(outcome);
+        let now = state.book.now();
+        let given = Message::from_vec(&answer).ok().and_then(|answer| Given::of(&asked, &answer, now));
+        state.book.given.extend(given);
     }
 
     /// Holds an answer against everything that an answer must be.
@@ -231,6 +258,7 @@ impl Stage {
         must::no_private_answer_crosses_a_view(asked, &answer)?;
         must::private_answers_are_not_authentic(&answer)?;
         must::nothing_fails_without_cause(&answer, &self.settings)?;
+        must::what_holds_is_answered_at_once(book, asked, &answer)?;
         // An answer is made by one configuration: any of those that counted while it was waited for.
         let mut outcome = Ok(());
         for plan in book.plans_between(asked.at, book.now()) {
@@ -297,6 +325,7 @@ impl Stage {
         let sum = |what: fn(&Counts) -> u64| counts.iter().map(what).sum();
         vec![
             ("configurations", of(|event| matches!(event, Event::Published(_)))),
+            ("sleeps", of(|event| matches!(event, Event::Slept(_)))),
             ("answers", of(|event| matches!(event, Event::Answered(..)))),
             ("answers that are cut", answers([2, 0], [2, 0])),
             ("authoritative answers", answers([4, 0], [4, 0])),

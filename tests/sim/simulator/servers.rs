@@ -131,7 +131,7 @@ impl Answering<'_> {
                 Says::NxDomain(soa) => {
                     message.metadata.response_code = ResponseCode::NXDomain;
                     let ttl = denied(message, soa);
-                    note(What::NxDomain(rtype), ttl);
+                    note(What::NxDomain, ttl);
                 }
                 Says::Fails(rcode) => {
                     message.metadata.response_code = rcode;
