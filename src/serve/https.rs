@@ -311,4 +311,20 @@ mod tests {
         assert_eq!(lifetime(&message.to_vec().unwrap()), 7);
         assert_eq!(lifetime(&[0; 3]), 0);
     }
+
+    #[test]
+    fn data_that_the_message_library_cannot_decode_have_a_lifetime_too() {
+        let question = [1, b'x', 0];
+        let mut reply = vec![0, 0, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
+        reply.extend(question);
+        reply.extend([3, 0xe8, 0, 1]);
+        reply.extend([0xc0, 12, 3, 0xe8, 0, 1, 0, 0, 0, 60, 0, 0]); // TYPE1000 without data
+        assert_eq!(lifetime(&reply), 60);
+        // CSYNC with flags that are not assigned
+        let csync = [0xc0, 12, 0, 62, 0, 1, 0, 0, 0, 30, 0, 6, 0, 0, 0, 0, 0xff, 0xff];
+        reply.extend(csync);
+        reply[7] = 2;
+        assert!(Message::from_vec(&reply).is_err(), "else this shows nothing");
+        assert_eq!(lifetime(&reply), 30);
+    }
 }

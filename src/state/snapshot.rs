@@ -267,6 +267,24 @@ mod tests {
     }
 
     #[test]
+    fn ttls_are_brought_into_the_bounds_of_today() {
+        let directory = tempfile::tempdir().unwrap();
+        write(&filled(), directory.path(), NOW).unwrap();
+        let lifetimes = Lifetimes { max_ttl: 20, negative_max_ttl: 7, ..Lifetimes::default() };
+        let cache = AnswerCache::new(1 << 20, lifetimes);
+        assert_eq!(read(&cache, directory.path(), NOW).unwrap(), 3);
+        for (name, most) in [("www.example", 20), ("alias.example", 20), ("nx.example", 7)] {
+            let (slot, _) = cache.get(&key(name), NOW).unwrap();
+            assert_eq!(slot.entry.ttl, most, "{name}");
+        }
+        // what is not to be kept any more is not taken in
+        let cache = AnswerCache::new(1 << 20, Lifetimes { negative_max_ttl: 0, ..Lifetimes::default() });
+        read(&cache, directory.path(), NOW).unwrap();
+        assert!(cache.get(&key("nx.example"), NOW).is_none());
+        assert!(cache.get(&key("www.example"), NOW).is_some());
+    }
+
+    #[test]
     fn no_file_is_an_empty_snapshot() {
         let directory = tempfile::tempdir().unwrap();
         let cache = AnswerCache::new(1 << 20, Lifetimes::default());
