@@ -27,6 +27,8 @@ pub struct Finding {
     pub immutable: BTreeSet<String>,
     /// What systemd-resolved says of itself, if it does.
     pub links: Option<Links>,
+    /// The version of systemd-resolved, if it runs and tells.
+    pub systemd: Option<u32>,
     /// SELinux labels count here.
     pub selinux: bool,
     /// The servers that were asked until now, without ourselves.

@@ -5,7 +5,7 @@ use super::content::Content;
 use super::finding::{Finding, Program};
 use super::machine::Machine;
 use super::others;
-use super::resolvectl::Links;
+use super::resolvectl::{self, Links};
 use super::trouble::Trouble;
 use crate::upstream::system::{self, Paths};
 use std::fs;
@@ -24,7 +24,8 @@ const FILES: [&str; 8] = [
 ];
 
 /// Folders of whose files plans read those that end so.
-const FOLDERS: [(&str, &str); 6] = [
+const FOLDERS: [(&str, &str); 7] = [
+    ("/etc/systemd/dns-delegate.d", ".dns-delegate"),
     ("/etc/systemd/resolved.conf.d", ".conf"),
     ("/run/systemd/resolved.conf.d", ".conf"),
     ("/usr/lib/systemd/resolved.conf.d", ".conf"),
@@ -94,6 +95,8 @@ pub fn look(machine: &Machine, own: IpAddr) -> Result<Finding, Trouble> {
     }
     if finding.running.contains(&Program::Resolved) {
         finding.links = links(machine);
+        let ran = machine.run(&["resolvectl", "--version"]).ok().filter(|ran| ran.success);
+        finding.systemd = ran.and_then(|ran| resolvectl::version(&ran.stdout));
     }
     finding.immutable = finding.files.keys().filter(|path| is_immutable(machine, path)).cloned().collect();
     finding.selinux = machine.at("/sys/fs/selinux/enforce").exists();

@@ -123,9 +123,28 @@ fn resolved_can_lead_some_zones_only() {
     let planned = plan(&resolved(), &only(&zones)).unwrap();
     let (_, text) = &edits(&planned)[0];
     assert!(text.contains("Domains=~ecs.cn-hangzhou.aliyuncs.com ~sts.cn-hangzhou.aliyuncs.com\n"), "{text}");
+    assert!(planned.notes[0].contains("to pvtzd as well"), "{:?}", planned.notes);
+    for (version, delegates) in [(252, false), (257, false), (258, true), (261, true)] {
+        let finding = Finding { systemd: Some(version), ..resolved() };
+        let planned = plan(&finding, &only(&zones)).unwrap();
+        let (path, text) = &edits(&planned)[0];
+        assert_eq!(path == "/etc/systemd/dns-delegate.d/pvtzd.dns-delegate", delegates, "{version}");
+        assert_eq!(planned.notes.is_empty(), delegates, "{version}: {:?}", planned.notes);
+        if delegates {
+            assert!(
+                text.ends_with(
+                    "[Delegate]\nDNS=127.0.0.1\nDomains=~ecs.cn-hangzhou.aliyuncs.com ~sts.cn-hangzhou.aliyuncs.com\n"
+                ),
+                "{text}"
+            );
+            assert_eq!(commands(&planned)[0], "systemctl restart systemd-resolved");
+        }
+        let all = plan(&finding, &wish()).unwrap();
+        assert!(edits(&all)[0].0.ends_with("resolved.conf.d/zz-pvtzd.conf") && all.notes.is_empty());
+    }
     let mut alone = resolved();
     alone.links = Some(Links::parse("Global: 192.0.2.1\nLink 2 (eth0):\n", ""));
-    assert!(plan(&alone, &only(&zones)).unwrap().notes[0].contains("all names to pvtzd"));
+    assert!(plan(&alone, &only(&zones)).unwrap().notes[1].contains("all names to pvtzd"));
     let mut claimed = resolved();
     claimed.links = Some(Links::parse("Link 3 (tun0): 192.0.2.1\n", "Link 3 (tun0): ~.\n"));
     assert!(plan(&claimed, &wish()).unwrap().notes[0].contains("tun0 claims all names"));

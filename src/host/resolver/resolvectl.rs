@@ -12,6 +12,8 @@ pub struct Links {
     pub domains: Vec<String>,
     /// By the name of the interface: servers and domains.
     pub links: BTreeMap<String, (Vec<IpAddr>, Vec<String>)>,
+    /// By the name of the delegate (systemd 258 and later): servers and domains.
+    pub delegates: BTreeMap<String, (Vec<IpAddr>, Vec<String>)>,
 }
 
 impl Links {
@@ -21,14 +23,16 @@ impl Links {
         for (link, words) in rows(dns) {
             let servers: Vec<IpAddr> = words.iter().filter_map(|word| server(word)).collect();
             match link {
-                None => found.servers.extend(servers),
-                Some(link) => found.links.entry(link).or_default().0.extend(servers),
+                Of::Global => found.servers.extend(servers),
+                Of::Link(link) => found.links.entry(link).or_default().0.extend(servers),
+                Of::Delegate(name) => found.delegates.entry(name).or_default().0.extend(servers),
             }
         }
         for (link, words) in rows(domain) {
             match link {
-                None => found.domains.extend(words),
-                Some(link) => found.links.entry(link).or_default().1.extend(words),
+                Of::Global => found.domains.extend(words),
+                Of::Link(link) => found.links.entry(link).or_default().1.extend(words),
+                Of::Delegate(name) => found.delegates.entry(name).or_default().1.extend(words),
             }
         }
         found
@@ -41,17 +45,39 @@ impl Links {
     }
 }
 
-/// The lines, those that begin with space joined to the one before: the interface (nothing for `Global`), words.
-fn rows(text: &str) -> Vec<(Option<String>, Vec<String>)> {
-    let mut rows: Vec<(Option<String>, Vec<String>)> = Vec::new();
+/// The version in the output of `resolvectl --version`, such as `systemd 257 (257.9-1~deb13u1)`.
+pub fn version(text: &str) -> Option<u32> {
+    let word = text.split_whitespace().nth(1)?;
+    word.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// What a line is about.
+enum Of {
+    /// systemd-resolved itself.
+    Global,
+    /// An interface.
+    Link(String),
+    /// A delegate.
+    Delegate(String),
+}
+
+/// The lines, those that begin with space joined to the one before.
+fn rows(text: &str) -> Vec<(Of, Vec<String>)> {
+    let mut rows: Vec<(Of, Vec<String>)> = Vec::new();
     for line in text.lines() {
         let (title, rest) = match line.split_once(": ").or_else(|| Some((line.strip_suffix(':')?, ""))) {
-            Some((title, rest)) if title == "Global" || title.starts_with("Link ") => (Some(title), rest),
+            Some((title, rest)) if title == "Global" => (Some(Of::Global), rest),
+            Some((title, rest)) if title.starts_with("Link ") => {
+                let name = title.split_once('(').and_then(|(_, name)| name.strip_suffix(')'));
+                (name.map(|name| Of::Link(name.to_string())), rest)
+            }
+            Some((title, rest)) if title.starts_with("Delegate ") => {
+                (title.split_once(' ').map(|(_, name)| Of::Delegate(name.to_string())), rest)
+            }
             _ => (None, line),
         };
         if let Some(title) = title {
-            let link = title.split_once('(').and_then(|(_, name)| name.strip_suffix(')')).map(str::to_string);
-            rows.push((link, Vec::new()));
+            rows.push((title, Vec::new()));
         }
         if let Some((_, words)) = rows.last_mut() {
             words.extend(rest.split_whitespace().map(str::to_string));
@@ -80,5 +106,19 @@ mod tests {
         assert_eq!(links.links["eth0"].1, ["corp.example"]);
         assert_eq!(links.claiming_all(), ["tun0"]);
         assert_eq!(Links::parse("", "garbage\n"), Links::default());
+        let links = Links::parse(
+            "Link 2 (eth0): 192.0.2.1\nDelegate pvtzd: 127.0.0.1\n",
+            "Delegate pvtzd: ~a.example\n",
+        );
+        assert_eq!(links.links["eth0"].0, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(links.delegates["pvtzd"], (vec!["127.0.0.1".parse().unwrap()], vec!["~a.example".into()]));
+        for (text, expected) in [
+            ("systemd 257 (257.9-1~deb13u1)\n+PAM", Some(257)),
+            ("systemd 258~rc1 (258~rc1)", Some(258)),
+            ("systemd", None),
+            ("", None),
+        ] {
+            assert_eq!(version(text), expected, "{text}");
+        }
     }
 }

@@ -7,6 +7,17 @@ use super::{Draft, Names, RESOLV_CONF, Refusal, Wish};
 /// Our drop-in. The last by name counts last.
 pub(super) const DROP_IN: &str = "/etc/systemd/resolved.conf.d/zz-pvtzd.conf";
 
+/// Our delegate, where systemd-resolved has them.
+pub(super) const DELEGATE: &str = "/etc/systemd/dns-delegate.d/pvtzd.dns-delegate";
+
+/// The first version of systemd with delegates.
+const WITH_DELEGATES: u32 = 258;
+
+/// What `--only-mapped` comes to without a delegate: a global server has a part in every name that no routing domain
+/// matches.
+pub(super) const ASKED_TOO: &str = "mapped names come to pvtzd alone, the others go to the other servers and, while it \
+                                    runs, to pvtzd as well: only systemd 258 and later can keep them away from it";
+
 /// The stub's resolv.conf, as the link of the usual installation has it.
 const STUB_LINK: &str = "../run/systemd/resolve/stub-resolv.conf";
 
@@ -34,7 +45,21 @@ pub(super) fn plan(draft: &mut Draft<'_>, wish: &Wish) -> Result<(), Refusal> {
          DNS={}\nDomains=\nDomains={domains}{search}\n",
         wish.address
     );
-    draft.edit(DROP_IN, Content::file(text));
+    let delegates = draft.finding.systemd.is_some_and(|version| version >= WITH_DELEGATES);
+    let only = wish.scope != Names::All;
+    if only && delegates {
+        let text = format!(
+            "# pvtzd answers for some zones; `pvtzd resolver give-back` removes this file.\n[Delegate]\nDNS={}\n\
+             Domains={domains}\n",
+            wish.address
+        );
+        draft.edit(DELEGATE, Content::file(text));
+    } else {
+        draft.edit(DROP_IN, Content::file(text));
+    }
+    if only && !delegates {
+        draft.note(ASKED_TOO);
+    }
     if !draft.finding.asks_stub() {
         // Programs read the servers themselves: ours beside those of the interfaces.
         let was = draft.finding.resolv_conf_target.clone();
@@ -45,7 +70,9 @@ pub(super) fn plan(draft: &mut Draft<'_>, wish: &Wish) -> Result<(), Refusal> {
             );
         }
     }
-    draft.command(&["systemctl", "reload-or-restart", "systemd-resolved"], true);
+    // A reload need not read delegates again.
+    let verb = if only && delegates { "restart" } else { "reload-or-restart" };
+    draft.command(&["systemctl", verb, "systemd-resolved"], true);
     draft.command(&["resolvectl", "flush-caches"], false);
     let Some(links) = &draft.finding.links else { return Ok(()) };
     for link in links.claiming_all() {
@@ -54,7 +81,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wish: &Wish) -> Result<(), Refusal> {
              first answer counts; take `~.` from it"
         ));
     }
-    if wish.scope != Names::All && links.links.values().all(|(servers, _)| servers.is_empty()) {
+    if only && !delegates && links.links.values().all(|(servers, _)| servers.is_empty()) {
         draft.note("no interface has servers of its own: systemd-resolved will send all names to pvtzd");
     }
     Ok(())

@@ -3,7 +3,7 @@
 use super::conf::{Leads, leads, leads_among};
 use super::finding::{Finding, Manager, Program};
 use super::machine::Machine;
-use super::resolved::DROP_IN;
+use super::resolved::{ASKED_TOO, DELEGATE, DROP_IN};
 use super::store::{Record, Store};
 use super::take::{Place, State, places};
 use super::trouble::Trouble;
@@ -81,6 +81,10 @@ pub fn standing(machine: &Machine, store: &Store, address: IpAddr) -> Result<Sta
                 "interface {link} claims all names for its own servers (`~.`): they are asked beside pvtzd"
             )
         }));
+    }
+    let by_drop_in = finding.files.contains_key(DROP_IN);
+    if leads == Leads::Mapped && by_drop_in {
+        notes.push(ASKED_TOO.to_string());
     }
     if leads == Leads::Both {
         notes.push(format!(
@@ -169,8 +173,12 @@ pub fn where_it_leads(finding: &Finding, address: IpAddr) -> Leads {
     if !through_resolved {
         return leads(finding.resolv_conf.as_deref().unwrap_or_default(), address);
     }
+    let delegate = finding.text(DELEGATE).contains(&format!("DNS={address}\n"));
     let Some(links) = &finding.links else {
         // It cannot be asked: what it was told is all there is to see.
+        if delegate {
+            return Leads::Mapped;
+        }
         let drop_in = finding.text(DROP_IN);
         return match (drop_in.contains(&format!("DNS={address}\n")), drop_in.contains("Domains=~.\n")) {
             (false, _) => Leads::Elsewhere,
@@ -178,6 +186,11 @@ pub fn where_it_leads(finding: &Finding, address: IpAddr) -> Leads {
             (true, false) if drop_in.contains("Domains=~. ") => Leads::Us,
             (true, false) => Leads::Mapped,
         };
+    };
+    // An older `resolvectl` does not show delegates; the file does.
+    let delegate = match links.delegates.values().find(|(servers, _)| servers.contains(&address)) {
+        Some((_, domains)) => domains.iter().any(|domain| domain != "~."),
+        None => delegate && links.delegates.is_empty(),
     };
     let of_links: Vec<IpAddr> = links.links.values().flat_map(|(servers, _)| servers.clone()).collect();
     let all = links.domains.iter().any(|domain| domain == "~.");
@@ -187,6 +200,7 @@ pub fn where_it_leads(finding: &Finding, address: IpAddr) -> Leads {
         Leads::Us if (!all && !of_links.is_empty()) || (all && !links.claiming_all().is_empty()) => {
             Leads::Both
         }
+        Leads::Elsewhere | Leads::Nobody if delegate => Leads::Mapped,
         Leads::Nobody if !of_links.is_empty() => leads_among(&of_links, address),
         other => other,
     }

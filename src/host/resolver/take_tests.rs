@@ -491,3 +491,28 @@ fn who_wrote_the_old_file_again_is_told() {
     let notes = plain.standing().notes.join("\n");
     assert!(notes.contains("did not get to its end"), "a crash: {notes}");
 }
+
+#[test]
+fn some_zones_are_delegated_where_systemd_can_and_told_where_it_cannot() {
+    for (version, delegates) in [("systemd 257 (257.9-1)\n", false), ("systemd 258 (258-1)\n", true)] {
+        let (_, world) = worlds().into_iter().find(|(name, _)| *name == "resolved").unwrap();
+        world
+            .commands
+            .says
+            .lock()
+            .unwrap()
+            .extend([("resolvectl --version", Ok(version)), ("systemctl restart systemd-resolved", Ok(""))]);
+        let before = world.picture();
+        let only = Wish { scope: Names::Only(vec!["a.example".into()]), ..wish() };
+        world.take(&only).unwrap();
+        assert_eq!(world.at("/etc/systemd/dns-delegate.d/pvtzd.dns-delegate").exists(), delegates);
+        assert_eq!(world.at("/etc/systemd/resolved.conf.d/zz-pvtzd.conf").exists(), !delegates);
+        let standing = world.standing();
+        assert_eq!((standing.leads, standing.taken.unwrap().in_force), (Leads::Mapped, true), "{version}");
+        let told = standing.notes.iter().any(|note| note.contains("to pvtzd as well"));
+        assert_eq!(told, !delegates, "{:?}", standing.notes);
+        assert!(matches!(world.take(&only).unwrap(), Taken::Already(_)));
+        world.give_back(false).unwrap();
+        assert_eq!(world.picture(), before, "{version}");
+    }
+}
