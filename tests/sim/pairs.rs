@@ -39,7 +39,11 @@ struct OneServer(Arc<Mutex<Wire>>);
 impl MadeUp for OneServer {
     fn open(&self, port: u16, _: SocketAddr) -> io::Result<Arrivals> {
         let (arrivals, socket) = mpsc::unbounded_channel();
-        self.0.lock().unwrap().sockets.insert(port, arrivals);
+        let sockets = &mut self.0.lock().unwrap().sockets;
+        if sockets.get(&port).is_some_and(|open| !open.is_closed()) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        sockets.insert(port, arrivals);
         Ok(socket)
     }
 
