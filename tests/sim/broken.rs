@@ -145,3 +145,13 @@ fn a_private_answer_that_is_vouched_for_is_noticed() {
     let vouch = |answer: &mut Message| answer.metadata.authentic_data = true;
     breaks("private answers are not authentic", Sabotage::Answers(vouch));
 }
+
+#[test]
+fn a_server_that_is_taken_for_silent_is_noticed() {
+    breaks("a server that answers is not silent", Sabotage::Deafness);
+}
+
+#[test]
+fn a_part_of_an_answer_that_is_believed_is_noticed() {
+    breaks("the code is that of the last hop", Sabotage::UnmarkedCuts);
+}

@@ -34,7 +34,7 @@ enum Bad {
     /// A bare header, with another code each time.
     Bare,
     /// BADCOOKIE with another cookie each time.
-    BadCookie,
+    Cookies,
     /// Replies with another id, by the dozen.
     WrongId,
     /// Replies to another question, by the dozen.
@@ -60,7 +60,7 @@ const ALL: [Bad; 15] = [
     Bad::Fails,
     Bad::Formerr,
     Bad::Bare,
-    Bad::BadCookie,
+    Bad::Cookies,
     Bad::WrongId,
     Bad::Lies,
     Bad::Cuts,
@@ -123,7 +123,7 @@ impl Hostile {
                 let rcode = [1, 2, 4, 5][count % 4];
                 vec![[&query[..2], &[0x81, 0x80 | rcode], &[0; 8]].concat()]
             }
-            Bad::BadCookie => {
+            Bad::Cookies => {
                 let cookie = crate::upstream::fake::Asked { message: asked, over_tcp, number: 1 }.cookie();
                 let mut cookie = cookie.unwrap_or_default();
                 cookie.truncate(8);

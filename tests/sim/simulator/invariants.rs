@@ -178,6 +178,19 @@ pub fn nobody_waits_beyond_four_seconds(asked: &Asked, answered_at: u64) -> Resu
     Ok(())
 }
 
+/// Silence to some names is not the server's: who answers what every server knows is not known to be silent.
+pub fn a_server_that_answers_is_not_silent(
+    group: &str,
+    is_silent: bool,
+    some_are_well: bool,
+) -> Result<(), Broken> {
+    if is_silent && some_are_well {
+        let why = format!("{group} has a server that answers `. NS`");
+        return Err(Broken::new("a server that answers is not silent", why));
+    }
+    Ok(())
+}
+
 /// Whatever is counted has a bound.
 pub fn bounds_hold(what: &str, found: usize, most: usize) -> Result<(), Broken> {
     if found > most {

@@ -3,9 +3,10 @@
 use super::book::{Book, Event, Fact};
 use super::dice::Dice;
 use super::invariants;
-use super::servers::{Answering, FORGERIES, Forgery, Reply, forge};
+use super::servers::{Answering, FORGERIES, Forgery, Reply, forge, plain_name};
 use super::streams;
 use super::world::{SERVERS, Server, Settings, Tcp, Truth, UNIVERSES};
+use hickory_proto::op::Message;
 use pvtzd::upstream::network::{Arrivals, Connecting, MadeUp};
 use std::collections::BTreeMap;
 use std::io;
@@ -40,6 +41,8 @@ pub struct State {
     sockets: BTreeMap<(u16, SocketAddr), mpsc::UnboundedSender<io::Result<Vec<u8>>>>,
     /// Connections whose server has not gone.
     pub streams: usize,
+    /// Questions that a server swallowed for their names.
+    pub swallowed: u64,
     /// Somebody sends datagrams that are right in everything: what no invariant can survive.
     pub omniscient: bool,
 }
@@ -56,6 +59,7 @@ impl Network {
             servers,
             sockets: BTreeMap::new(),
             streams: 0,
+            swallowed: 0,
             omniscient: false,
         })))
     }
@@ -105,6 +109,12 @@ impl State {
     /// What a server answers now.
     pub fn reply(&mut self, address: SocketAddr, query: &[u8], over_tcp: bool) -> Option<Reply> {
         let (universe, server) = self.server(address);
+        let name =
+            Message::from_vec(query).ok().and_then(|query| Some(plain_name(query.queries.first()?.name())));
+        if name.is_some_and(|name| server.swallows_name(&name)) {
+            self.swallowed += 1;
+            return None;
+        }
         let SocketAddr::V4(place) = address else { return None };
         let number = place.ip().octets()[3];
         let (at, truth, settings) = (self.book.now(), self.truth, self.settings.clone());

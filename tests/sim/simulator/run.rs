@@ -9,7 +9,7 @@ use super::invariants as must;
 use super::network::Network;
 use super::plan::Plan;
 use super::program;
-use super::world::{SERVERS, Server, Settings, Truth, UNIVERSES};
+use super::world::{SERVERS, Server, Settings, Tcp, Truth, UNIVERSES};
 use super::written;
 use hickory_proto::op::Message;
 use pvtzd::config::Config;
@@ -51,6 +51,10 @@ pub enum Sabotage {
     NoLimits,
     /// A permit is never given back.
     Leak,
+    /// All servers swallow all questions, that for the root's servers too.
+    Deafness,
+    /// What servers cut over TCP has no TC.
+    UnmarkedCuts,
 }
 
 /// What came of a run.
@@ -86,7 +90,7 @@ pub fn play(mut dice: Dice, sabotage: Sabotage) -> Outcome {
             Some(_) => stage.told(&state.book),
             None => String::new(),
         };
-        let met = stage.met(&state.book);
+        let met = stage.met(&state.book, state.swallowed);
         Outcome { trace: std::mem::take(&mut state.book.trace), broken, met, told }
     })
 }
@@ -111,7 +115,8 @@ impl Stage {
         let span = dice.pick(&[20_000, 2_000, 400_000, 90_000_000]);
         let period = dice.pick(&[u64::MAX, span / 3, 20_000.max(span / 60)]);
         let truth = Truth { seed: dice.seed(), period, calm: settings.calm };
-        let servers = (0..UNIVERSES * SERVERS).map(|_| Server::draw(&mut dice, &settings, span)).collect();
+        let draw = |_| sabotaged(Server::draw(&mut dice, &settings, span), sabotage);
+        let servers = (0..UNIVERSES * SERVERS).map(draw).collect();
         let plan = Plan::draw(&mut dice, &settings);
         let mut book = Book::begin();
         let config = configuration(&plan, &settings, sabotage);
@@ -279,6 +284,15 @@ impl Stage {
         let in_flight = self.live.limits.in_flight();
         let cached = (self.live.cache.bytes() + self.live.answers.bytes()) as usize;
         let published = self.live.published();
+        for group in published.groups.values() {
+            let is_well = |server: &pvtzd::upstream::Server| {
+                self.network.state().server(server.address().addr).1.is_well()
+            };
+            let some_are_well = group.servers().any(is_well);
+            let outcome =
+                must::a_server_that_answers_is_not_silent(group.name(), group.is_silent(), some_are_well);
+            self.network.state().book.hold(outcome);
+        }
         let servers = published.groups.values().flat_map(|group| group.servers());
         let busiest = servers.map(|server| server.snapshot().in_flight).max().unwrap_or(0);
         let book = &mut self.network.state().book;
@@ -308,7 +322,7 @@ impl Stage {
     }
 
     /// How often what was met.
-    fn met(&self, book: &Book) -> Vec<(&'static str, u64)> {
+    fn met(&self, book: &Book, swallowed: u64) -> Vec<(&'static str, u64)> {
         let counters = &self.live.counters;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let of = |kind: fn(&Event) -> bool| book.trace.iter().filter(|(_, event)| kind(event)).count() as u64;
@@ -337,6 +351,7 @@ impl Stage {
             ("hosts that say no", of(|event| matches!(event, Event::Came(_, _, "refused", _)))),
             ("questions over TCP", of(|event| matches!(event, Event::Sent(0, ..)))),
             ("replies over TCP", of(|event| matches!(event, Event::Came(0, ..)))),
+            ("replies cut over TCP", of(|event| matches!(event, Event::Came(_, _, "cut over TCP", _)))),
             ("hits of the cache", read(&counters.fresh)),
             ("stale answers", read(&counters.stale)),
             ("questions for upstreams", read(&counters.forwarded)),
@@ -349,6 +364,7 @@ impl Stage {
             ("moves to TCP", sum(|counts| counts.tcp_fallbacks)),
             ("servers at their limit", sum(|counts| counts.at_limit)),
             ("unreadable replies", sum(|counts| counts.garbled)),
+            ("questions that are swallowed", swallowed),
         ]
     }
 
@@ -360,6 +376,17 @@ impl Stage {
                 &format!("configuration {number}, from {at} ms:\n{}\n", written::file(plan, &self.settings));
         }
         told + &format!("settings: {:#?}\n\n", self.settings) + &book.told()
+    }
+}
+
+/// A server as a sabotage makes it.
+fn sabotaged(server: Server, sabotage: Sabotage) -> Server {
+    match sabotage {
+        Sabotage::Deafness => Server { latency: 5, swallows: 1000, deaf: true, ..Server::default() },
+        Sabotage::UnmarkedCuts => {
+            Server { latency: 5, cuts: true, tcp: Tcp::Cuts, unmarked: true, ..Server::default() }
+        }
+        _ => server,
     }
 }
 

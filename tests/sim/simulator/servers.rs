@@ -2,7 +2,7 @@
 
 use super::book::{Fact, What};
 use super::dice::Dice;
-use super::world::{Cookies, Folding, Says, Server, Settings, Truth};
+use super::world::{Cookies, Folding, Says, Server, Settings, Tcp, Truth};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, SOA, TXT};
@@ -73,6 +73,12 @@ impl Answering<'_> {
             message.metadata.response_code = dice.pick(&[ResponseCode::ServFail, ResponseCode::Refused]);
         } else {
             self.fill(&mut message, &query.queries[0], &mut facts, dice);
+        }
+        if over_tcp && self.server.tcp == Tcp::Cuts {
+            message.answers.truncate(1);
+            message.authorities.clear();
+            message.metadata.truncation = !self.server.unmarked;
+            return Some(Reply { octets: message.to_vec().unwrap(), facts: Vec::new() });
         }
         let octets = message.to_vec().unwrap();
         let room = query.edns.as_ref().map_or(512, |edns| usize::from(edns.max_payload()));

@@ -65,7 +65,8 @@ async fn talk(network: &Network, address: SocketAddr, mut stream: DuplexStream) 
             {
                 let mut state = network.state();
                 state.learn(reply.facts);
-                state.book.note(Event::Came(0, address, "over TCP", reply.octets));
+                let kind = if server.tcp == Tcp::Cuts { "cut over TCP" } else { "over TCP" };
+                state.book.note(Event::Came(0, address, kind, reply.octets));
             }
             stream.write_all(&framed).await?;
             if server.tcp == Tcp::ClosesAfterOne {

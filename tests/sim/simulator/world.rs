@@ -88,6 +88,12 @@ pub struct Server {
     pub cuts: bool,
     /// What it does over TCP.
     pub tcp: Tcp,
+    /// Names, in a thousand, whose authorities are silent: it never answers questions for them.
+    pub swallows: u32,
+    /// It does not answer what every server knows either: what only the tests of the invariants do.
+    pub deaf: bool,
+    /// What it cuts over TCP has no TC: what only the tests of the invariants do.
+    pub unmarked: bool,
 }
 
 /// What becomes of the case of a question's letters in a server's reply.
@@ -159,6 +165,8 @@ pub enum Tcp {
     Babbles,
     /// It collects two questions and answers the later one first.
     Reorders,
+    /// It sends one record and TC.
+    Cuts,
 }
 
 impl Server {
@@ -174,6 +182,10 @@ impl Server {
         if settings.calm {
             return server;
         }
+        if dice.chance(150) {
+            // nothing is wrong with it but its names
+            return Self { swallows: dice.pick(&[300, 700, 1000]), cuts: false, bare: 0, ..server };
+        }
         server.loss = dice.pick(&[0, 0, 50, 400]);
         server.doubles = dice.pick(&[0, 100]);
         server.late = dice.pick(&[0, 0, 50]);
@@ -186,7 +198,9 @@ impl Server {
             let length = dice.pick(&[2_000, 500, 20_000, 4_000_000]);
             server.down.push((from, from + length, dice.chance(500)));
         }
-        use Tcp::{Babbles, Breaks, ClosesAfterOne, HalfCloses, Mute, Refuses, Reorders, Serves, Silent};
+        use Tcp::{
+            Babbles, Breaks, ClosesAfterOne, Cuts, HalfCloses, Mute, Refuses, Reorders, Serves, Silent,
+        };
         server.tcp = dice.pick(&[
             Serves,
             Serves,
@@ -199,8 +213,23 @@ impl Server {
             Breaks,
             Babbles,
             Reorders,
+            Cuts,
         ]);
         server
+    }
+
+    /// Whether it never answers questions for a name.
+    pub fn swallows_name(&self, name: &str) -> bool {
+        match name {
+            "." => self.deaf,
+            name => hash(&[], name) % 1000 < u64::from(self.swallows),
+        }
+    }
+
+    /// Whether it surely answers, in good time, what every server knows.
+    pub fn is_well(&self) -> bool {
+        let loses = self.loss + self.late + self.damage + self.forger + self.bare > 0;
+        !loses && self.jitter <= 50 && !self.cuts && self.down.is_empty()
     }
 
     /// Whether it is down, and whether its host says so.
