@@ -1,7 +1,7 @@
 //! `pvtzd resolver take|status|give-back`: whom this machine's programs ask.
 
 use super::{Common, exit, shown};
-use crate::config::Config;
+use crate::config::{Config, Instance};
 use crate::host::doctor::{mapped, public};
 use crate::host::metadata::MetadataChoice;
 use crate::host::resolver::machine::{Machine, NoCommands};
@@ -115,7 +115,9 @@ fn status(common: &Common, place: &ResolverPlace) -> Result<u8, u8> {
     // How things stand is told whatever the configuration is like.
     let config = common.load().map(|(config, _)| config).unwrap_or_default();
     let address = place.address(&config).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let standing = standing(&machine, &store, address).map_err(tell)?;
+    // What the region decides is left out: status waits for no metadata service.
+    let zones = mapped::zones(&config, &Instance::default());
+    let standing = standing(&machine, &store, address, &zones).map_err(tell)?;
     if common.json {
         shown::json(&standing);
     } else {
@@ -144,11 +146,12 @@ fn take_over(common: &Common, args: &TakeArgs) -> Result<u8, u8> {
     let instance = runtime.block_on(mapped::instance(&config, MetadataChoice::or_default(args.metadata)));
     let instance = instance.unwrap_or_default();
     let names = mapped::names(&config, &instance);
+    let zones = mapped::zones(&config, &instance);
     let scope = match args.only_mapped {
-        true => Names::Only(mapped::zones(&config, &instance)),
+        true => Names::Only(zones.clone()),
         false => Names::All,
     };
-    let wish = Wish { address, scope };
+    let wish = Wish { address, scope, zones };
     if args.dry_run {
         let (plan, taken) = rehearse(&machine, &store, &wish).map_err(tell)?;
         print_plan(common, &plan, taken);

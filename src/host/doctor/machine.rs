@@ -106,7 +106,7 @@ fn has_ipv6() -> bool {
 }
 
 /// Whom this machine's programs ask.
-pub(super) fn resolver(listen: &[SocketAddr], store: &Store) -> Vec<Check> {
+pub(super) fn resolver(listen: &[SocketAddr], store: &Store, zones: &[String]) -> Vec<Check> {
     const STEP: &str = "resolver";
     let own = listen.iter().find(|listen| listen.port() == 53);
     let Some(own) = own else {
@@ -117,7 +117,7 @@ pub(super) fn resolver(listen: &[SocketAddr], store: &Store) -> Vec<Check> {
         }];
     };
     let address = if own.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { own.ip() };
-    let standing = match standing(&Machine::this(), store, address) {
+    let standing = match standing(&Machine::this(), store, address, zones) {
         Ok(standing) => standing,
         Err(trouble) => return vec![cannot_look(&trouble)],
     };
@@ -148,6 +148,8 @@ pub(super) fn resolver(listen: &[SocketAddr], store: &Store) -> Vec<Check> {
             )
         }
     });
+    let conflict = |found: &String| Check::warn(STEP, found.clone(), "see docs/troubleshooting.md");
+    checks.extend(standing.conflicts.iter().map(conflict));
     if taken.is_some_and(|taken| !taken.in_force) {
         let found = standing.notes.last().cloned().unwrap_or_default();
         checks.push(Check::fail(STEP, found, "see `pvtzd resolver status`"));

@@ -109,8 +109,8 @@ pub async fn examine(config: Config, warnings: usize, settings: Settings, mut te
     }));
     let alive = start(servers::alive(server));
     let resolver = start(blocking("resolver", {
-        let settings = settings.clone();
-        move || machine::resolver(&settings.listen, &Store::new(&settings.store))
+        let (settings, zones) = (settings.clone(), mapped::zones(&config, &Instance::default()));
+        move || machine::resolver(&settings.listen, &Store::new(&settings.store), &zones)
     }));
     let upstreams = servers::upstreams(&config, &settings.listen);
     let reachable = start(servers::reachable(upstreams.clone()));

@@ -29,6 +29,8 @@ pub struct Finding {
     pub links: Option<Links>,
     /// The version of systemd-resolved, if it runs and tells.
     pub systemd: Option<u32>,
+    /// A program that makes containers, which take over resolv.conf.
+    pub containers: Option<&'static str>,
     /// SELinux labels count here.
     pub selinux: bool,
     /// The servers that were asked until now, without ourselves.

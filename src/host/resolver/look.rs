@@ -45,6 +45,13 @@ const SERVICES: [(&str, Program); 3] = [
     ("NetworkManager", Program::NetworkManager),
 ];
 
+/// Programs that make containers, and what shows that they are here.
+const CONTAINERS: [(&str, &[&str]); 3] = [
+    ("kubelet", &["/var/lib/kubelet", "/etc/kubernetes", "/etc/rancher"]),
+    ("Docker", &["/etc/docker", "/run/docker.sock", "/var/run/docker.sock"]),
+    ("containerd", &["/run/containerd/containerd.sock", "/etc/containerd"]),
+];
+
 /// Programs that are known by the names of their processes.
 const PROCESSES: [(&str, Program); 3] =
     [("dhclient", Program::Dhclient), ("dhcpcd", Program::Dhcpcd), ("udhcpc", Program::Udhcpc)];
@@ -99,6 +106,8 @@ pub fn look(machine: &Machine, own: IpAddr) -> Result<Finding, Trouble> {
         finding.systemd = ran.and_then(|ran| resolvectl::version(&ran.stdout));
     }
     finding.immutable = finding.files.keys().filter(|path| is_immutable(machine, path)).cloned().collect();
+    let is_there = |(_, paths): &&(&str, &[&str])| paths.iter().any(|path| machine.at(path).exists());
+    finding.containers = CONTAINERS.iter().find(is_there).map(|(program, _)| *program);
     finding.selinux = machine.at("/sys/fs/selinux/enforce").exists();
     finding.upstream = upstream(machine, own);
     Ok(finding)

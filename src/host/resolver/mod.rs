@@ -34,6 +34,8 @@ mod machine_tests;
 #[cfg(test)]
 mod plan_tests;
 #[cfg(test)]
+mod standing_tests;
+#[cfg(test)]
 mod take_tests;
 
 pub use conf::Leads;
@@ -56,6 +58,8 @@ pub struct Wish {
     pub address: IpAddr,
     /// Which names are to come to us.
     pub scope: Names,
+    /// The zones that pvtzd answers for.
+    pub zones: Vec<String>,
 }
 
 /// Which names are to come to pvtzd.
@@ -145,6 +149,12 @@ pub fn plan(finding: &Finding, wish: &Wish) -> Result<Plan, Refusal> {
         | Manager::Netconfig => return Err(others::refusal(finding, manager, wish.address)),
     }
     cloud_init::plan(&mut draft);
+    if wish.address.is_loopback()
+        && let Some(program) = draft.finding.containers
+        && wish.scope == Names::All
+    {
+        draft.note(in_containers(program, wish.address));
+    }
     if finding.selinux {
         // A new file has the label of its folder; confined programs may read resolv.conf by its own label only.
         draft.command(&["restorecon", RESOLV_CONF], false);
@@ -161,6 +171,16 @@ pub fn plan(finding: &Finding, wish: &Wish) -> Result<Plan, Refusal> {
         }
     }
     Ok(Plan { manager, steps, notes })
+}
+
+/// What a loopback address in resolv.conf does to containers.
+fn in_containers(program: &str, address: IpAddr) -> String {
+    format!(
+        "{program} is here, and {address} in /etc/resolv.conf does not reach this machine from a container: Docker \
+         gives containers public servers (8.8.8.8) instead, and CoreDNS under kubelet asks itself in a loop. Let pvtzd \
+         listen on an address that containers reach too, add their network to `allow`, and `pvtzd resolver take \
+         --address ADDRESS`; or give it to Docker (`dns` in daemon.json) and to kubelet (`resolvConf`)"
+    )
 }
 
 /// A plan in the making.

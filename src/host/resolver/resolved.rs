@@ -1,7 +1,8 @@
 //! systemd-resolved: a drop-in makes pvtzd its own server, for all names or for some zones; its stub stays.
 
 use super::content::Content;
-use super::finding::RESOLVED_RUN;
+use super::finding::{Finding, RESOLVED_RUN};
+use super::resolvectl::Links;
 use super::{Draft, Names, RESOLV_CONF, Refusal, Wish};
 
 /// Our drop-in. The last by name counts last.
@@ -23,7 +24,7 @@ const STUB_LINK: &str = "../run/systemd/resolve/stub-resolv.conf";
 
 /// Plans a drop-in, the stub for programs that went past it, and a reload.
 pub(super) fn plan(draft: &mut Draft<'_>, wish: &Wish) -> Result<(), Refusal> {
-    if setting(draft, "DNSStubListener")
+    if setting(draft.finding, "DNSStubListener")
         .is_some_and(|value| ["no", "false", "0", "off"].contains(&value.as_str()))
         && !draft.finding.nss_resolve()
     {
@@ -74,7 +75,9 @@ pub(super) fn plan(draft: &mut Draft<'_>, wish: &Wish) -> Result<(), Refusal> {
     let verb = if only && delegates { "restart" } else { "reload-or-restart" };
     draft.command(&["systemctl", verb, "systemd-resolved"], true);
     draft.command(&["resolvectl", "flush-caches"], false);
+    draft.notes.extend(obstacles(draft.finding));
     let Some(links) = &draft.finding.links else { return Ok(()) };
+    draft.notes.extend(claimed(links, &wish.zones, only));
     for link in links.claiming_all() {
         draft.notes.push(format!(
             "interface {link} claims all names for its own servers (`~.`): they are asked beside pvtzd, and the \
@@ -87,10 +90,53 @@ pub(super) fn plan(draft: &mut Draft<'_>, wish: &Wish) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Settings of systemd-resolved that keep answers of pvtzd's from programs, each a sentence.
+pub(super) fn obstacles(finding: &Finding) -> Vec<String> {
+    const YES: [&str; 4] = ["yes", "true", "1", "on"];
+    let is = |key, values: &[&str]| setting(finding, key).filter(|value| values.contains(&value.as_str()));
+    let mut found = Vec::new();
+    if let Some(value) = is("DNSOverTLS", &YES) {
+        found.push(format!(
+            "resolved.conf has DNSOverTLS={value}: systemd-resolved asks pvtzd over TLS, on port 853, and not otherwise; \
+             set `DNSOverTLS=no` or `opportunistic`"
+        ));
+    }
+    if let Some(value) = is("DNSSEC", &[&YES[..], &["allow-downgrade"]].concat()) {
+        found.push(format!(
+            "resolved.conf has DNSSEC={value}: systemd-resolved rejects private zones, which are not signed, below a \
+             signed domain; set `DNSSEC=no`"
+        ));
+    }
+    found
+}
+
+/// Domains of interfaces that lead names of these zones to other servers, each a sentence. The longest domain that
+/// matches a name counts: with `only`, the zones themselves are domains of ours.
+pub(super) fn claimed(links: &Links, zones: &[String], only: bool) -> Vec<String> {
+    let tidy = |name: &str| name.trim_start_matches('~').trim_matches('.').to_ascii_lowercase();
+    let below = |name: &str, parent: &str| name.strip_suffix(parent).is_some_and(|rest| rest.ends_with('.'));
+    let mut found = Vec::new();
+    for (link, (servers, domains)) in &links.links {
+        for domain in domains.iter().filter(|domain| !servers.is_empty() && !tidy(domain).is_empty()) {
+            let ours = zones.iter().find(|zone| {
+                let (zone, domain) = (tidy(zone), tidy(domain));
+                zone == domain || below(&domain, &zone) || (!only && below(&zone, &domain))
+            });
+            if let Some(zone) = ours {
+                found.push(format!(
+                    "interface {link} has the domain {domain}: systemd-resolved asks its servers for names of the \
+                     zone {zone}; take the domain from it (`resolvectl domain {link}`)"
+                ));
+            }
+        }
+    }
+    found
+}
+
 /// The search domains of systemd-resolved's own configuration, each after a space.
 fn search_domains(draft: &Draft<'_>) -> String {
     let mut domains: Vec<String> = Vec::new();
-    for (key, value) in settings(draft) {
+    for (key, value) in settings(draft.finding) {
         match key.as_str() {
             "Domains" if value.is_empty() => domains.clear(),
             "Domains" => {
@@ -103,8 +149,8 @@ fn search_domains(draft: &Draft<'_>) -> String {
 }
 
 /// The last value of a key.
-fn setting(draft: &Draft<'_>, key: &str) -> Option<String> {
-    settings(draft)
+fn setting(finding: &Finding, key: &str) -> Option<String> {
+    settings(finding)
         .into_iter()
         .rev()
         .find(|(name, _)| name == key)
@@ -113,11 +159,11 @@ fn setting(draft: &Draft<'_>, key: &str) -> Option<String> {
 
 /// Keys and values of systemd-resolved's configuration, ours left out: the file, then drop-ins by their names,
 /// whatever folder they are in.
-fn settings(draft: &Draft<'_>) -> Vec<(String, String)> {
-    let mut texts = vec![(String::new(), draft.finding.text("/etc/systemd/resolved.conf"))];
+fn settings(finding: &Finding) -> Vec<(String, String)> {
+    let mut texts = vec![(String::new(), finding.text("/etc/systemd/resolved.conf"))];
     for folder in ["/usr/lib", "/run", "/etc"] {
         let folder = format!("{folder}/systemd/resolved.conf.d/");
-        let below = draft.finding.files_below(&folder).filter(|(path, _)| *path != DROP_IN);
+        let below = finding.files_below(&folder).filter(|(path, _)| *path != DROP_IN);
         texts.extend(
             below.map(|(path, text)| (path.rsplit('/').next().unwrap_or_default().to_string(), text)),
         );

@@ -7,7 +7,7 @@ use super::resolved::{ASKED_TOO, DELEGATE, DROP_IN};
 use super::store::{Record, Store};
 use super::take::{Place, State, places};
 use super::trouble::Trouble;
-use super::{Names, RESOLV_CONF, look, others};
+use super::{Names, RESOLV_CONF, look, others, resolved};
 use crate::upstream::system;
 use serde::Serialize;
 use std::io;
@@ -28,6 +28,9 @@ pub struct Standing {
     pub taken: Option<TakenStanding>,
     /// What a person should know, each a sentence.
     pub notes: Vec<String>,
+    /// Those of the notes that tell of settings of systemd-resolved, or of an interface, that work against pvtzd.
+    #[serde(skip)]
+    pub conflicts: Vec<String>,
 }
 
 /// What became of a take.
@@ -49,11 +52,16 @@ pub struct TakenStanding {
     pub in_force: bool,
 }
 
-/// Looks how things stand. `address` is where pvtzd answers, if nothing was taken that says so.
+/// Looks how things stand. `address` is where pvtzd answers, if nothing was taken that says so; it has these zones.
 ///
 /// # Errors
 /// The machine or the record cannot be read.
-pub fn standing(machine: &Machine, store: &Store, address: IpAddr) -> Result<Standing, Trouble> {
+pub fn standing(
+    machine: &Machine,
+    store: &Store,
+    address: IpAddr,
+    zones: &[String],
+) -> Result<Standing, Trouble> {
     let mut notes = Vec::new();
     let record = match store.read() {
         Err(Trouble::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
@@ -82,6 +90,13 @@ pub fn standing(machine: &Machine, store: &Store, address: IpAddr) -> Result<Sta
             )
         }));
     }
+    let mut conflicts = Vec::new();
+    if leads != Leads::Elsewhere && finding.manager() == Manager::Resolved {
+        conflicts.extend(resolved::obstacles(&finding));
+        let links = finding.links.iter();
+        conflicts.extend(links.flat_map(|links| resolved::claimed(links, zones, leads == Leads::Mapped)));
+    }
+    notes.extend(conflicts.iter().cloned());
     let by_drop_in = finding.files.contains_key(DROP_IN);
     if leads == Leads::Mapped && by_drop_in {
         notes.push(ASKED_TOO.to_string());
@@ -102,6 +117,7 @@ pub fn standing(machine: &Machine, store: &Store, address: IpAddr) -> Result<Sta
         leads,
         taken,
         notes,
+        conflicts,
     })
 }
 

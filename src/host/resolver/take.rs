@@ -2,11 +2,11 @@
 //! undone from there, also by another process after a crash.
 
 use super::content::Content;
-use super::finding::Finding;
+use super::finding::{Finding, Manager};
 use super::machine::Machine;
 use super::store::{Record, Store};
 use super::trouble::Trouble;
-use super::{Edit, Leads, Plan, Step, Wish, look, plan, where_it_leads};
+use super::{Edit, Leads, Plan, Step, Wish, look, plan, resolved, where_it_leads};
 use serde::Serialize;
 
 /// What a take did.
@@ -117,7 +117,13 @@ fn begin(
     let done = plan.steps.iter().try_for_each(|step| carry_out(machine, step));
     let checked = done.and_then(|()| {
         let finding = look(machine, wish.address)?;
-        check(&finding).map_err(Trouble::Check)
+        check(&finding).map_err(|problem| {
+            let causes = match plan.manager {
+                Manager::Resolved => resolved::obstacles(&finding),
+                _ => Vec::new(),
+            };
+            Trouble::Check([vec![problem], causes].concat().join("; "))
+        })
     });
     if let Err(trouble) = checked {
         // Should this fail too, the record stays, and `give-back` can be tried again.

@@ -14,10 +14,10 @@ use std::sync::{Arc, Mutex};
 
 /// Programs that only say what they are told to say, and keep what they were asked.
 #[derive(Clone, Default)]
-struct Recorded {
+pub(super) struct Recorded {
     asked: Arc<Mutex<Vec<String>>>,
     /// What these say; a name that begins so succeeds.
-    says: Arc<Mutex<BTreeMap<&'static str, Result<&'static str, &'static str>>>>,
+    pub(super) says: Arc<Mutex<BTreeMap<&'static str, Result<&'static str, &'static str>>>>,
 }
 
 impl Commands for Recorded {
@@ -35,7 +35,7 @@ impl Commands for Recorded {
 }
 
 /// A child that another test has forked holds our lock until it has become its program.
-fn unless_forked<T>(attempt: impl Fn() -> Result<T, Trouble>) -> Result<T, Trouble> {
+pub(super) fn unless_forked<T>(attempt: impl Fn() -> Result<T, Trouble>) -> Result<T, Trouble> {
     let begun = std::time::Instant::now();
     loop {
         match attempt() {
@@ -46,14 +46,17 @@ fn unless_forked<T>(attempt: impl Fn() -> Result<T, Trouble>) -> Result<T, Troub
 }
 
 /// A machine in a folder.
-struct World {
+pub(super) struct World {
     folder: tempfile::TempDir,
-    commands: Recorded,
+    pub(super) commands: Recorded,
 }
 
 impl World {
     /// With these files (`-> x` is a link) and programs.
-    fn new(files: &[(&str, &str)], says: &[(&'static str, Result<&'static str, &'static str>)]) -> Self {
+    pub(super) fn new(
+        files: &[(&str, &str)],
+        says: &[(&'static str, Result<&'static str, &'static str>)],
+    ) -> Self {
         let commands = Recorded::default();
         commands.says.lock().unwrap().extend(says.iter().copied());
         let world = Self { folder: tempfile::tempdir().unwrap(), commands };
@@ -64,11 +67,11 @@ impl World {
         world
     }
 
-    fn at(&self, path: &str) -> std::path::PathBuf {
+    pub(super) fn at(&self, path: &str) -> std::path::PathBuf {
         self.folder.path().join(path.trim_start_matches('/'))
     }
 
-    fn put(&self, path: &str, text: &str) {
+    pub(super) fn put(&self, path: &str, text: &str) {
         let at = self.at(path);
         fs::create_dir_all(at.parent().unwrap()).unwrap();
         let _ = fs::remove_file(&at);
@@ -78,33 +81,33 @@ impl World {
         }
     }
 
-    fn read(&self, path: &str) -> String {
+    pub(super) fn read(&self, path: &str) -> String {
         fs::read_to_string(self.at(path)).unwrap()
     }
 
-    fn machine(&self) -> Machine {
+    pub(super) fn machine(&self) -> Machine {
         Machine::new(self.folder.path(), self.commands.clone())
     }
 
-    fn store(&self) -> Store {
+    pub(super) fn store(&self) -> Store {
         Store::new(self.at("/var/lib/pvtzd-resolver"))
     }
 
-    fn take(&self, wish: &Wish) -> Result<Taken, Trouble> {
+    pub(super) fn take(&self, wish: &Wish) -> Result<Taken, Trouble> {
         let attempt = || take(&self.machine(), &self.store(), wish, 1, |_| Ok(()));
         unless_forked(attempt)
     }
 
-    fn give_back(&self, force: bool) -> Option<take::Returned> {
+    pub(super) fn give_back(&self, force: bool) -> Option<take::Returned> {
         unless_forked(|| give_back(&self.machine(), &self.store(), force)).unwrap()
     }
 
-    fn standing(&self) -> Standing {
-        standing(&self.machine(), &self.store(), "127.0.0.1".parse().unwrap()).unwrap()
+    pub(super) fn standing(&self) -> Standing {
+        standing(&self.machine(), &self.store(), "127.0.0.1".parse().unwrap(), &[]).unwrap()
     }
 
     /// Everything below the folder: links, octets and modes.
-    fn picture(&self) -> BTreeMap<String, String> {
+    pub(super) fn picture(&self) -> BTreeMap<String, String> {
         let (mut found, mut open) = (BTreeMap::new(), vec![self.folder.path().to_path_buf()]);
         while let Some(at) = open.pop() {
             let metadata = fs::symlink_metadata(&at).unwrap();
@@ -126,15 +129,15 @@ impl World {
     }
 }
 
-fn wish() -> Wish {
-    Wish { address: "127.0.0.1".parse().unwrap(), scope: Names::All }
+pub(super) fn wish() -> Wish {
+    Wish { address: "127.0.0.1".parse().unwrap(), scope: Names::All, zones: Vec::new() }
 }
 
-const PLAIN: &str =
+pub(super) const PLAIN: &str =
     "# mine\nsearch a.example\nnameserver 100.100.2.136\nnameserver 100.100.2.138\noptions rotate\n";
 
 /// A machine of each manager.
-fn worlds() -> Vec<(&'static str, World)> {
+pub(super) fn worlds() -> Vec<(&'static str, World)> {
     let stub = "nameserver 127.0.0.53\noptions edns0\n";
     let behind = "nameserver 100.100.2.136\nnameserver 100.100.2.138\n";
     let resolved: &[(&str, Result<&str, &str>)] = &[
@@ -408,111 +411,4 @@ fn mode_and_owner_stay() {
     assert_eq!(mode(&world.at("/etc/resolv.conf")), 0o640);
     world.give_back(false).unwrap();
     assert_eq!(mode(&world.at("/etc/resolv.conf")), 0o640);
-}
-
-#[test]
-fn the_record_is_private_and_what_others_can_write_is_not_believed() {
-    let world = World::new(&[("/etc/resolv.conf", PLAIN)], &[]);
-    world.take(&wish()).unwrap();
-    let (record, mode) =
-        (world.store().path(), |path: &Path| fs::metadata(path).unwrap().permissions().mode());
-    assert_eq!(mode(&record) & 0o7777, 0o600);
-    let servers = world.at("/var/lib/pvtzd-resolver/resolver-upstream.conf");
-    assert_eq!(mode(&servers) & 0o7777, 0o644, "the daemon reads it");
-    let refused = |why: &str| {
-        let trouble = unless_forked(|| give_back(&world.machine(), &world.store(), true)).unwrap_err();
-        assert!(trouble.to_string().contains(why), "{trouble}");
-        assert!(world.read("/etc/resolv.conf").contains("127.0.0.1"), "nothing was changed");
-    };
-    fs::set_permissions(&record, fs::Permissions::from_mode(0o666)).unwrap();
-    refused("others may write it (mode 0666)");
-    fs::set_permissions(&record, fs::Permissions::from_mode(0o600)).unwrap();
-    let elsewhere = world.at("/etc/forged.json");
-    fs::rename(&record, &elsewhere).unwrap();
-    symlink(&elsewhere, &record).unwrap();
-    refused("it is a symbolic link");
-    fs::remove_file(&record).unwrap();
-    assert!(std::process::Command::new("mkfifo").arg("-m600").arg(&record).status().unwrap().success());
-    refused("not a regular file");
-    fs::remove_file(&record).unwrap();
-    fs::rename(&elsewhere, &record).unwrap();
-    world.give_back(false).unwrap();
-    assert_eq!(world.read("/etc/resolv.conf"), PLAIN);
-}
-
-#[test]
-fn links_beside_the_record_and_behind_resolv_conf_are_not_written_through() {
-    let world = World::new(
-        &[
-            ("/etc/resolv.conf", "-> ../run/made/resolv.conf"),
-            ("/etc/victim", "precious\n"),
-            ("/var/lib/pvtzd-resolver/resolver.json.new", "-> /etc/victim"),
-            ("/run/made/other", ""),
-        ],
-        &[],
-    );
-    fs::remove_file(world.at("/var/lib/pvtzd-resolver/resolver.json.new")).unwrap();
-    symlink(world.at("/etc/victim"), world.at("/var/lib/pvtzd-resolver/resolver.json.new")).unwrap();
-    world.take(&wish()).unwrap();
-    assert_eq!(world.read("/etc/victim"), "precious\n");
-    assert!(!world.at("/run/made/resolv.conf").exists());
-    world.give_back(false).unwrap();
-    assert!(!world.at("/run/made/resolv.conf").exists());
-    assert!(world.at("/etc/resolv.conf").is_symlink());
-}
-
-#[test]
-fn who_wrote_the_old_file_again_is_told() {
-    let generated = "; generated by /usr/sbin/dhclient-script\nnameserver 100.100.2.136\n";
-    let world = World::new(
-        &[
-            ("/etc/resolv.conf", generated),
-            ("/etc/dhcp/dhclient.conf", "timeout 300;\n"),
-            ("/proc/7/comm", "dhclient\n"),
-        ],
-        &[],
-    );
-    world.take(&wish()).unwrap();
-    world.put("/etc/resolv.conf", generated);
-    let notes = world.standing().notes.join("\n");
-    assert!(notes.contains("written again by dhclient"), "{notes}");
-    assert!(!notes.contains("did not get to its end"), "{notes}");
-    world.put("/etc/resolv.conf", "# Generated by dhcpcd\nnameserver 100.100.2.138\n");
-    let notes = world.standing().notes.join("\n");
-    assert!(notes.contains("written again by dhcpcd"), "{notes}");
-    let plain = World::new(&[("/etc/resolv.conf", PLAIN)], &[]);
-    plain.take(&wish()).unwrap();
-    plain.put("/etc/resolv.conf", PLAIN);
-    let notes = plain.standing().notes.join("\n");
-    assert!(notes.contains("again as it was before the take"), "{notes}");
-    let mut record = plain.store().read().unwrap().unwrap();
-    record.complete = false;
-    plain.store().write(&record).unwrap();
-    let notes = plain.standing().notes.join("\n");
-    assert!(notes.contains("did not get to its end"), "a crash: {notes}");
-}
-
-#[test]
-fn some_zones_are_delegated_where_systemd_can_and_told_where_it_cannot() {
-    for (version, delegates) in [("systemd 257 (257.9-1)\n", false), ("systemd 258 (258-1)\n", true)] {
-        let (_, world) = worlds().into_iter().find(|(name, _)| *name == "resolved").unwrap();
-        world
-            .commands
-            .says
-            .lock()
-            .unwrap()
-            .extend([("resolvectl --version", Ok(version)), ("systemctl restart systemd-resolved", Ok(""))]);
-        let before = world.picture();
-        let only = Wish { scope: Names::Only(vec!["a.example".into()]), ..wish() };
-        world.take(&only).unwrap();
-        assert_eq!(world.at("/etc/systemd/dns-delegate.d/pvtzd.dns-delegate").exists(), delegates);
-        assert_eq!(world.at("/etc/systemd/resolved.conf.d/zz-pvtzd.conf").exists(), !delegates);
-        let standing = world.standing();
-        assert_eq!((standing.leads, standing.taken.unwrap().in_force), (Leads::Mapped, true), "{version}");
-        let told = standing.notes.iter().any(|note| note.contains("to pvtzd as well"));
-        assert_eq!(told, !delegates, "{:?}", standing.notes);
-        assert!(matches!(world.take(&only).unwrap(), Taken::Already(_)));
-        world.give_back(false).unwrap();
-        assert_eq!(world.picture(), before, "{version}");
-    }
 }
