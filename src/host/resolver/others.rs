@@ -81,11 +81,10 @@ fn leaves_it(finding: &Finding, manager: Manager) -> bool {
     };
     // `KEY=value` with any space around the sign; the last one counts.
     let value = |path: &str, key: &str| {
-        let found = lines(path).into_iter().rev().find_map(|line| {
+        lines(path).into_iter().rev().find_map(|line| {
             let (name, value) = line.split_once('=')?;
             name.trim().eq_ignore_ascii_case(key).then(|| value.trim().to_ascii_lowercase())
-        });
-        found
+        })
     };
     match manager {
         Manager::Wsl => value("/etc/wsl.conf", "generateResolvConf").is_some_and(|value| value == "false"),

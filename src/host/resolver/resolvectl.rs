@@ -66,7 +66,7 @@ fn rows(text: &str) -> Vec<(Of, Vec<String>)> {
     let mut rows: Vec<(Of, Vec<String>)> = Vec::new();
     for line in text.lines() {
         let (title, rest) = match line.split_once(": ").or_else(|| Some((line.strip_suffix(':')?, ""))) {
-            Some((title, rest)) if title == "Global" => (Some(Of::Global), rest),
+            Some(("Global", rest)) => (Some(Of::Global), rest),
             Some((title, rest)) if title.starts_with("Link ") => {
                 let name = title.split_once('(').and_then(|(_, name)| name.strip_suffix(')'));
                 (name.map(|name| Of::Link(name.to_string())), rest)
