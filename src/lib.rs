@@ -16,7 +16,7 @@
 //!
 //! [`engine`] decides and does nothing else; [`serve`], [`upstream`], [`control`], [`host`] and [`ops`] do; [`state`]
 //! holds what is live; [`config`] is the border to the file, [`cli`] the border to people; [`daemon`] is the running server,
-//! [`print`] writes to standard output and standard error.
+//! [`mod@print`] writes to standard output and standard error.
 #![forbid(unsafe_code)]
 
 // First: its macros are known to the modules that follow.

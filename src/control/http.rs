@@ -3,7 +3,7 @@
 //! Whatever is refused here is refused in JSON, for clients that cannot read anything else. Requests that a browser
 //! sent for another site's page are refused, and there are no CORS headers.
 //!
-//! Strangers have at most [`ORDINARY_BODY`] octets read, as far as there is room for them in the account of all
+//! Strangers have at most `ORDINARY_BODY` octets read, as far as there is room for them in the account of all
 //! connections. A longer body is a document whose digest was signed, and is read once the signature was found good.
 
 use super::gateway::Gateway;

@@ -1,6 +1,6 @@
 //! An ordered set that is cheap to copy and cheap to change a copy of: a B+ tree whose nodes are shared.
 //!
-//! A copy shares all nodes. A change copies the path from the root to one leaf, at most [`FANOUT`] entries on each
+//! A copy shares all nodes. A change copies the path from the root to one leaf, at most `FANOUT` entries on each
 //! level, so that it costs the same in a zone of ten records and of a million. Entries are ordered, and told apart, by
 //! their `Ord`, which goes by a key that is part of them; look-ups say how an entry compares with the key sought, as
 //! `slice::binary_search_by` does. Entries are meant to be cheap to clone, such as an `Arc`.
