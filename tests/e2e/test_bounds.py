@@ -261,9 +261,11 @@ def reset(sock):
 
 
 @pytest.fixture
-def slow(start, fake, certificate):
+def slow(start, fake, certificate, monkeypatch):
     """A server with all listeners, whose upstream answers nothing below slow.test for a while."""
     files = certificate()
+    if ENCRYPTED:
+        monkeypatch.setenv("PVTZD", os.environ["PVTZD_ENCRYPTED"])
     secured = listener(files, "tls", "https", "quic", "http3") if ENCRYPTED else listener(files, "tls")
 
     def script(asked):

@@ -6,7 +6,7 @@ import signal
 import subprocess
 
 import pytest
-from harness.process import binary, free_port
+from harness.process import ROOT, binary, free_port
 
 CONFIGURATION = """
 [upstream]
@@ -106,7 +106,7 @@ def test_check_says_what_the_service_may_not_read(machine):
     """As root, who may read everything, beside the unit that is shipped."""
     units = "/etc/systemd/system"
     machine.run("mkdir", "-p", units)
-    machine.run("cp", binary().parents[2] / "systemd/pvtzd.service", units)
+    machine.run("cp", ROOT / "systemd/pvtzd.service", units)
 
     def warnings(script="true"):
         machine.run("sh", "-e", "-c", script)

@@ -158,6 +158,7 @@ def test_connections_are_bounded_in_all(start):
     server = start(f"[server]\nmax_tcp_connections = 20\n{ZONE}")
     with contextlib.ExitStack() as stack:
         many = [stack.enter_context(connection(server.where, source=f"127.0.1.{n + 1}")) for n in range(30)]
+        assert open_count(many[-1:]) == 1, "now all have come in"
         assert open_count(many) == 20
     assert server.ask("www.p.example").values == ["10.0.0.1"], "UDP is not affected"
 
