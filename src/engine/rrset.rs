@@ -92,16 +92,6 @@ impl Owner {
             Some(set)
         })
     }
-
-    /// The RRset of a type.
-    pub fn set(&self, rtype: RecordType) -> Option<Rrset> {
-        self.sets().find(|set| set.rtype == rtype)
-    }
-
-    /// Octets that it takes, the counts of its `Arc` apart.
-    pub fn octets(&self) -> usize {
-        self.0.len()
-    }
 }
 
 impl PartialEq for Owner {

@@ -303,11 +303,6 @@ impl Zone {
         PackedZone { owners: self.owners.clone(), soa: with_soa.then(|| self.soa.clone()) }
     }
 
-    /// How many names have records.
-    pub fn owner_count(&self) -> usize {
-        self.owners.len()
-    }
-
     /// Every RRset that was configured, with its owner; the apex first, and each name before those below it.
     pub fn rrsets(&self) -> impl Iterator<Item = (NameKey, Rrset)> {
         self.owners.iter().flat_map(|owner| {
