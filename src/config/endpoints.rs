@@ -7,7 +7,7 @@ use crate::engine::zone::{ZoneMode, ZoneOrigin, ZoneRecord, ZoneSpec};
 use hickory_proto::rr::RData;
 use hickory_proto::rr::rdata::CNAME;
 use serde::Deserialize;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::LazyLock;
 
 /// The text of the catalogue.
@@ -28,6 +28,8 @@ struct Catalogue {
     regions: Vec<String>,
     /// All products.
     product: Vec<Product>,
+    /// The letters of the availability zones of a region.
+    availability_zones: BTreeMap<String, String>,
 }
 
 /// One product.
@@ -103,6 +105,13 @@ pub fn api_names() -> ApiNames {
 /// All region ids.
 pub fn regions() -> Vec<String> {
     CATALOGUE.regions.clone()
+}
+
+/// The ids of a region's availability zones; for a region whose zones are not known, two by the usual pattern.
+pub fn availability_zones(region: &str) -> Vec<String> {
+    let letters = CATALOGUE.availability_zones.get(region).map_or("ab", String::as_str);
+    let dash = if region.ends_with(|last: char| last.is_ascii_digit()) { "" } else { "-" };
+    letters.chars().map(|letter| format!("{region}{dash}{letter}")).collect()
 }
 
 /// All products.
@@ -187,7 +196,9 @@ pub(super) fn gaps(endpoints: &Endpoints, region: &str) -> Vec<(String, String)>
 /// The public name of a product in a region, if the catalogue has the product.
 pub fn public_name(product: &str, region: &str) -> Option<String> {
     let catalogue = &*CATALOGUE;
-    let found = catalogue.product.iter().find(|known| known.name == product)?;
+    let is_it =
+        |known: &&Product| known.name == product || known.aliases.iter().any(|alias| alias == product);
+    let found = catalogue.product.iter().find(is_it)?;
     let name =
         found.names.first().map(|name| filled(name, region)).or_else(|| found.central.first().cloned())?;
     Some(format!("{name}.{}", catalogue.suffix))

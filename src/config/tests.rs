@@ -399,3 +399,13 @@ fn the_metadata_service_is_asked_only_where_it_matters() {
         assert_eq!(good(&text).wants_metadata(), expected, "{text}");
     }
 }
+
+#[test]
+fn the_availability_zones_are_those_of_a_region_of_the_catalogue() {
+    let zones = endpoints::availability_zones;
+    assert!(zones("cn-hangzhou").len() >= 4 && zones("cn-hangzhou").contains(&"cn-hangzhou-k".to_string()));
+    assert_eq!(zones("eu-central-1"), ["eu-central-1a", "eu-central-1b", "eu-central-1c"]);
+    assert_eq!(zones("cn-fuzhou"), ["cn-fuzhou-a"]);
+    assert_eq!(zones("cn-elsewhere"), ["cn-elsewhere-a", "cn-elsewhere-b"]);
+    assert!(endpoints::regions().iter().all(|region| !zones(region).is_empty()));
+}

@@ -7,8 +7,8 @@ use super::calls::{Calls, OTHER};
 use super::keys::Keys;
 use super::nonce::{self, NonceFault, Nonces, SKEW};
 use super::reply::{self, Reply};
-use super::request::{DIGEST, Format, HttpRequest, Request};
-use super::{Answer, ApiError, Call, Service, sign, timestamp};
+use super::request::{Claim, DIGEST, Format, HttpRequest, Request};
+use super::{Answer, ApiError, Call, Service, sign, temporary, timestamp};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -125,6 +125,14 @@ impl<S: Service> Gateway<S> {
         source: IpAddr,
         now: SystemTime,
     ) -> Result<Call, ApiError> {
+        if let Some((version, action)) = request.unsigned(http)
+            && self.service.is_unsigned(&version, &action)
+        {
+            let params = request.params(http)?;
+            let host = http.header("host").unwrap_or_default();
+            let (access_key, security_token) = (String::new(), None);
+            return Ok(Call { action, version, params, access_key, security_token, source, host, now });
+        }
         let claim = request.claim(http)?;
         let sent = timestamp::parse(&claim.timestamp).ok_or_else(|| {
             ApiError::new(
@@ -139,14 +147,15 @@ impl<S: Service> Gateway<S> {
                 "Specified time stamp or date value is expired.",
             ));
         }
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let key = keys.find(&claim.key).ok_or_else(|| {
-            ApiError::new("InvalidAccessKeyId.NotFound", "Specified access key is not found.")
-                .with_status(404)
-        })?;
-        request.verify(&claim, http, key.secret())?;
+        let (secret, security_token) = self.secret(&request, &claim, http, now)?;
+        request.verify(&claim, http, &secret)?;
+        // Temporary keys come and go: their nonces are bounded for all of them together.
+        let (share, nonce) = match &security_token {
+            None => (claim.key.as_str(), claim.nonce.clone()),
+            Some(_) => (temporary::PREFIX, format!("{}\0{}", claim.key, claim.nonce)),
+        };
         let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
-        nonces.admit(&key.id, &claim.nonce, sent, now).map_err(|fault| match fault {
+        nonces.admit(share, &nonce, sent, now).map_err(|fault| match fault {
             NonceFault::Used => {
                 ApiError::new("SignatureNonceUsed", "Specified signature nonce was used already.")
             }
@@ -162,11 +171,34 @@ impl<S: Service> Gateway<S> {
             action: claim.action,
             version: claim.version,
             params: request.params(http)?,
-            access_key: key.id.clone(),
+            access_key: claim.key,
+            security_token,
             source,
             host: http.header("host").unwrap_or_default(),
             now,
         })
+    }
+
+    /// The secret of the key that a request names; and its security token, if the key is a temporary one.
+    fn secret(
+        &self,
+        request: &Request,
+        claim: &Claim,
+        http: &HttpRequest,
+        now: SystemTime,
+    ) -> Result<(String, Option<String>), ApiError> {
+        if let Some(temporary) = self.service.temporary_keys() {
+            let token = request.security_token(claim, http)?;
+            if let Some(secret) = temporary.secret(&claim.key, token.as_deref(), now)? {
+                return Ok((secret, token));
+            }
+        }
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let key = keys.find(&claim.key).ok_or_else(|| {
+            ApiError::new("InvalidAccessKeyId.NotFound", "Specified access key is not found.")
+                .with_status(404)
+        })?;
+        Ok((key.secret().to_string(), None))
     }
 
     /// Has the service answer. Its panic is this call's failure and no other's.

@@ -1,7 +1,7 @@
 //! Access keys: who may call. Where a secret is kept in a file, it is read here, once.
 //!
 //! A look-up compares ids plainly: the gateway tells whether an id is known anyway, by the documented code. Secrets
-//! are compared by [`super::sign`], and never shown. No key is built in. pvtzd issues no temporary credentials:
+//! are compared by [`super::sign`], and never shown. No key is built in. The sidecar issues no temporary credentials:
 //! a security token that comes with a request is part of what is signed, and is not looked at beyond that.
 
 use crate::config::{AccessKeySource, SecretSource};

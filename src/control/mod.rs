@@ -23,6 +23,7 @@ mod reply;
 pub mod request;
 pub mod sign;
 pub mod signer;
+pub mod temporary;
 pub mod timestamp;
 
 pub use error::ApiError;
@@ -44,8 +45,10 @@ pub struct Call {
     pub version: String,
     /// The parameters of query and body, those of the signature left out.
     pub params: Params,
-    /// The id of the access key that signed.
+    /// The id of the access key that signed; empty for a request without a signature, see [`Service::is_unsigned`].
     pub access_key: String,
+    /// The security token of a temporary access key; it was found good.
+    pub security_token: Option<String>,
     /// Where it came from.
     pub source: IpAddr,
     /// The `Host` header, an opaque string.
@@ -65,6 +68,16 @@ pub trait Service: Send + Sync + 'static {
     /// The name of an action as it is documented, to be counted under; [`calls::OTHER`] for what is none.
     fn known_action(&self, _: &str) -> &'static str {
         calls::OTHER
+    }
+
+    /// The temporary access keys that count beside the configured ones.
+    fn temporary_keys(&self) -> Option<&dyn temporary::TemporaryKeys> {
+        None
+    }
+
+    /// True for an action that is called without an access key and a signature.
+    fn is_unsigned(&self, _version: &str, _action: &str) -> bool {
+        false
     }
 
     /// Octets that a request's body may have.

@@ -171,6 +171,32 @@ impl Request {
         if self.is_acs3 { self.acs3(http) } else { self.v1() }
     }
 
+    /// Version and action of a request without an access key and a signature.
+    pub fn unsigned(&self, http: &HttpRequest) -> Option<(String, String)> {
+        let is_signed = self.common("AccessKeyId").is_some() || self.common("Signature").is_some();
+        if is_signed || http.header("authorization").is_some() || http.body_follows {
+            return None;
+        }
+        let value = |parameter: &str, header: &str| {
+            let parameter = self.common(parameter).filter(|value| !value.is_empty());
+            parameter.map(str::to_string).or_else(|| http.header(header))
+        };
+        Some((value("Version", "x-acs-version")?, value("Action", "x-acs-action")?))
+    }
+
+    /// The security token: a header or a parameter, which the signature covers. An empty one is none.
+    ///
+    /// # Errors
+    /// The signature does not cover the header.
+    pub fn security_token(&self, claim: &Claim, http: &HttpRequest) -> Result<Option<String>, ApiError> {
+        let header = http.header(TOKEN).filter(|token| claim.scheme == Scheme::Acs3 && !token.is_empty());
+        if header.is_some() && !claim.signed_headers.iter().any(|signed| signed == TOKEN) {
+            return Err(incomplete(&format!("SignedHeaders does not have {TOKEN}")));
+        }
+        let parameter = || self.common("SecurityToken").filter(|token| !token.is_empty());
+        Ok(header.or_else(|| parameter().map(str::to_string)))
+    }
+
     /// The parameters for the action.
     ///
     /// # Errors
@@ -288,6 +314,9 @@ type Pairs = BTreeMap<String, String>;
 
 /// The header with the digest of the body.
 pub const DIGEST: &str = "x-acs-content-sha256";
+
+/// The header with the security token of a temporary access key.
+const TOKEN: &str = "x-acs-security-token";
 
 /// Where parameters are, for messages.
 const QUERY: &str = "query string";

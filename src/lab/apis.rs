@@ -1,7 +1,10 @@
 //! The APIs of the lab behind one gateway, as the cloud's are: the version of a request says whose action it is.
 
 use super::ecs::Stub;
+use super::location;
+use super::sts::{self, Sts};
 use crate::control::pvtz::PrivateZone;
+use crate::control::temporary::TemporaryKeys;
 use crate::control::{Answer, Call, Gateway, Service, http};
 use std::io;
 use std::net::SocketAddr;
@@ -16,13 +19,25 @@ use tokio_rustls::rustls::ServerConfig;
 pub struct Apis {
     /// PrivateZone.
     pub private_zone: PrivateZone,
-    /// ECS, STS, the location service.
+    /// ECS.
     pub stub: Stub,
+    /// STS, whose temporary access keys count for all.
+    pub sts: Sts,
 }
 
 impl Service for Apis {
     fn serves_version(&self, version: &str) -> bool {
-        self.private_zone.serves_version(version) || self.stub.serves_version(version)
+        [sts::VERSION, location::VERSION].contains(&version)
+            || self.private_zone.serves_version(version)
+            || self.stub.serves_version(version)
+    }
+
+    fn temporary_keys(&self) -> Option<&dyn TemporaryKeys> {
+        Some(&*self.sts.issuer)
+    }
+
+    fn is_unsigned(&self, version: &str, action: &str) -> bool {
+        sts::is_unsigned(version, action)
     }
 
     fn body_limit(&self) -> usize {
@@ -30,9 +45,11 @@ impl Service for Apis {
     }
 
     async fn call(&self, call: Call) -> Answer {
-        match self.stub.serves_version(&call.version) {
-            true => self.stub.call(call).await,
-            false => self.private_zone.call(call).await,
+        match call.version.as_str() {
+            sts::VERSION => self.sts.call(&call),
+            location::VERSION => location::call(&call),
+            version if self.stub.serves_version(version) => self.stub.call(call).await,
+            _ => self.private_zone.call(call).await,
         }
     }
 }

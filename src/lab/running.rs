@@ -2,7 +2,10 @@
 
 use super::apis::{self, Apis};
 use super::ca::Authority;
+use super::credentials::Issuer;
 use super::ecs::Stub;
+use super::location;
+use super::sts::Sts;
 use super::world::{self, World};
 use crate::account::{Account, Dirty};
 use crate::config::ControlSocket;
@@ -127,6 +130,7 @@ impl Lab {
         // The API is ours, with our key; of its section only the hosts and the names count.
         let control = config.control.take();
         let (hosts, names) = control.map(|control| (control.hosts, control.server_names)).unwrap_or_default();
+        let names = names.into_iter().chain(location::names().map(String::from));
         let names = ServerNames::new(names).with_host_name().with_api_names();
 
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -147,7 +151,8 @@ impl Lab {
             .map_err(LabError::System)?;
 
         let ledger = ledger(&daemon, hosts, store)?;
-        let apis = Apis { private_zone: PrivateZone::new(ledger), stub: Stub };
+        let sts = Sts { issuer: Arc::new(Issuer::new(&key)) };
+        let apis = Apis { private_zone: PrivateZone::new(ledger), stub: Stub, sts };
         let gateway = Arc::new(Gateway::new(Arc::new(apis), Keys::from_iter([key.clone()])));
         let octets = daemon.publisher().live().octets.clone();
         let limits = http::Limits { octets, server_names: Arc::new(names), ..http::Limits::default() };

@@ -4,6 +4,7 @@
 //! a name that no private zone has must really fall through, and another VPC must see the public answer. Knows the
 //! names of the catalogue and nothing else: all others do not exist.
 
+use super::location;
 use crate::config::endpoints;
 use crate::engine::name::{self, NameKey};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, ResponseCode};
@@ -31,9 +32,6 @@ const LONGEST: usize = 4096;
 /// A connection without a query ends after this.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Public names that are not in the catalogue, since no name inside a VPC is known for them.
-const LOCATION: [&str; 2] = ["location.aliyuncs.com", "location-readonly.aliyuncs.com"];
-
 /// The label of a public name below each API name of ECS.
 pub const BELOW: &str = "sub";
 
@@ -50,13 +48,10 @@ impl World {
     pub fn new(inside: Ipv4Addr) -> Self {
         let names = endpoints::api_names();
         // Names below an API name, so that a recursion proxy has something to go through to.
-        let below: Vec<String> = names
-            .public
-            .iter()
-            .filter(|name| name.starts_with("ecs."))
-            .map(|name| format!("{BELOW}.{name}"))
-            .collect();
-        let public = names.public.iter().chain(&below).map(String::as_str).chain(LOCATION);
+        let below = names.public.iter().filter(|name| name.starts_with("ecs."));
+        let below = below.map(|name| format!("{BELOW}.{name}"));
+        let more: Vec<String> = below.chain(location::names().map(String::from)).collect();
+        let public = names.public.iter().chain(&more).map(String::as_str);
         let all =
             public.map(|name| (name, PUBLIC)).chain(names.inside.iter().map(|name| (name.as_str(), inside)));
         let addresses: HashMap<NameKey, Ipv4Addr> = all
@@ -194,6 +189,11 @@ mod tests {
             "sub.ecs.cn-hangzhou.aliyuncs.com",
             "ECS-cn-hangzhou.aliyuncs.com",
             "ecs.aliyuncs.com",
+            "vpc.cn-beijing.aliyuncs.com",
+            "location-readonly.aliyuncs.com",
+            "resourcemanager.aliyuncs.com",
+            "business.aliyuncs.com",
+            "alidns.aliyuncs.com",
         ] {
             assert_eq!(ask(name, A), public, "{name}");
         }

@@ -6,6 +6,7 @@ use super::page::{Page, object};
 use super::text;
 use crate::account::Edit;
 use crate::account::row::{EndpointIp, EndpointRow};
+use crate::config::endpoints;
 use crate::control::{Answer, ApiError, Params};
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
@@ -83,13 +84,12 @@ pub fn list(ground: &Ground, params: &Params) -> Answer {
     Ok(answer)
 }
 
-/// `DescribeResolverAvailableZones`: made up by the usual pattern, so that clients that choose one can.
+/// `DescribeResolverAvailableZones`: the zones of the catalogue, all of them open.
 pub fn available_zones(_: &Ground, params: &Params) -> Answer {
     let region = params.required("ResolverRegionId")?;
     let wanted = params.text("AzId");
-    let zones: Vec<Value> = ["a", "b"]
-        .iter()
-        .map(|letter| format!("{region}-{letter}"))
+    let zones: Vec<Value> = endpoints::availability_zones(region)
+        .into_iter()
         .filter(|zone| wanted.is_none_or(|wanted| zone == wanted))
         .map(|zone| json!({ "AzId": zone, "Status": "NORMAL" }))
         .collect();
