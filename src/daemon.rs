@@ -5,8 +5,8 @@
 
 mod words;
 
+use crate::api::office::{Office, Prepared};
 use crate::config::{self, Cache, Config, ConfigError, Instance, Servers};
-use crate::control::office::{Office, Prepared};
 use crate::engine::cache::Lifetimes;
 use crate::host::metadata;
 use crate::ops::Subject;

@@ -24,9 +24,10 @@
 pub mod print;
 
 pub mod account;
+pub mod api;
+pub mod base;
 pub mod cli;
 pub mod config;
-pub mod control;
 pub mod daemon;
 pub mod engine;
 pub mod fetch;

@@ -5,8 +5,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pvtzd::control::request::{HttpRequest, Request};
-use pvtzd::control::timestamp;
+use pvtzd::api::request::{HttpRequest, Request};
+use pvtzd::base::timestamp;
 
 const SECRET: &str = "lab-secret";
 

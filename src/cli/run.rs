@@ -1,8 +1,8 @@
 //! `pvtzd run`: from the configuration to a running server, and what happens to it until it stops.
 
 use super::{Common, RunArgs, exit, is_colour_wanted, tell_config_error};
+use crate::api::office::{PrepareError, Prepared};
 use crate::config::{self, Config, ConfigError};
-use crate::control::office::{PrepareError, Prepared};
 use crate::daemon::{Daemon, Settings};
 use crate::host::metadata::MetadataChoice;
 use crate::ops::notify::Supervisor;

@@ -4,4 +4,5 @@
 //! on a connection, in both directions, and ends one whose peer takes nothing.
 
 pub mod browser;
+pub mod connections;
 pub mod stream;

@@ -1,7 +1,7 @@
 //! The lab's access key: made at the first start and kept with the lab's state. Outside the lab there is none.
 
 use super::state::StateDir;
-use crate::control::AccessKey;
+use crate::api::AccessKey;
 use data_encoding::BASE32_NOPAD;
 use serde::{Deserialize, Serialize};
 use std::io;

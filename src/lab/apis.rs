@@ -3,9 +3,9 @@
 use super::ecs::Stub;
 use super::location;
 use super::sts::{self, Sts};
-use crate::control::pvtz::PrivateZone;
-use crate::control::temporary::TemporaryKeys;
-use crate::control::{Answer, Call, Gateway, Service, http};
+use crate::api::actions::PrivateZone;
+use crate::api::temporary::TemporaryKeys;
+use crate::api::{Answer, Call, Gateway, Service, http};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -2,8 +2,9 @@
 //! back, as an SDK would.
 
 use super::ca::Authority;
-use crate::control::signer::{self, Order, Place};
-use crate::control::{AccessKey, Params};
+use crate::api::signer;
+use crate::api::signer::{Order, Place};
+use crate::api::{AccessKey, Params};
 use crate::engine::name;
 use crate::engine::text::{Entry, read_message};
 use hickory_proto::op::{Message, Query, ResponseCode};

@@ -4,8 +4,9 @@
 //! is kept for a token that was issued, however many there are, and a token that has ended is known as such for ever.
 //! The keys of the MACs are made of the lab's access key: labs with the same access key take each other's tokens.
 
-use crate::control::temporary::{self, TemporaryKeys};
-use crate::control::{AccessKey, ApiError};
+use crate::api::temporary;
+use crate::api::temporary::TemporaryKeys;
+use crate::api::{AccessKey, ApiError};
 use data_encoding::{BASE32_NOPAD, BASE64};
 use ring::{digest, hmac};
 use std::io;

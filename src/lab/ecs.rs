@@ -4,7 +4,7 @@
 //! Keys, times and signatures are the gateway's business, as with PrivateZone's own API.
 
 use super::regions;
-use crate::control::{Answer, ApiError, Call, Service};
+use crate::api::{Answer, ApiError, Call, Service};
 use serde_json::{Map, Value, json};
 
 /// The version of ECS.
@@ -59,8 +59,8 @@ fn fields(value: Value) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Params;
     use crate::config::endpoints;
-    use crate::control::Params;
     use std::net::{IpAddr, Ipv4Addr};
     use std::time::UNIX_EPOCH;
 

@@ -1,7 +1,7 @@
 //! The location service 2015-06-12: in which region a product's API has which name.
 
+use crate::api::{Answer, ApiError, Call};
 use crate::config::endpoints;
-use crate::control::{Answer, ApiError, Call};
 use serde_json::{Map, Value, json};
 
 /// The version.
@@ -66,7 +66,7 @@ fn describe_endpoints(call: &Call) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::Params;
+    use crate::api::Params;
     use std::net::{IpAddr, Ipv4Addr};
     use std::time::UNIX_EPOCH;
 

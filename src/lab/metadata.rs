@@ -3,7 +3,7 @@
 //! The plain mode answers any GET, as old images expect. A token (`PUT /latest/api/token`) is always to be had;
 //! in the hardened mode nothing is answered without one.
 
-use crate::control::http::Connections;
+use crate::api::http::Connections;
 use crate::host::metadata::SERVICE;
 use crate::http::browser::{self, ServerNames};
 use crate::http::stream::{Stream, Waiting};

@@ -5,7 +5,8 @@
 
 use super::credentials::Issuer;
 use super::ecs::ACCOUNT;
-use crate::control::{Answer, ApiError, Call, Params, timestamp};
+use crate::api::{Answer, ApiError, Call, Params};
+use crate::base::timestamp;
 use data_encoding::BASE64URL_NOPAD;
 use ring::digest;
 use serde_json::{Map, Value, json};

@@ -1,7 +1,7 @@
 //! What STS answers and refuses.
 
 use super::*;
-use crate::control::AccessKey;
+use crate::api::AccessKey;
 use std::net::{IpAddr, Ipv4Addr};
 
 const ROLE: &str = "acs:ram::1000000000000000:role/app";

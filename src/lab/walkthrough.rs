@@ -6,9 +6,9 @@
 use super::ask::{self, Found};
 use super::running::{Lab, OTHER_CLIENT};
 use super::world::{BELOW, PUBLIC};
-use crate::control::Params;
-use crate::control::client::Client;
-use crate::control::pvtz;
+use crate::api::Params;
+use crate::api::actions;
+use crate::api::client::Client;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::io;
@@ -117,7 +117,7 @@ impl<T: FnMut(&Step)> Walk<'_, T> {
         let told: Vec<String> = params.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let request = format!("{action} {}", told.join(" "));
         let params: Params = params.iter().copied().collect();
-        let fields = match self.client.call(pvtz::VERSION, action, &params).await {
+        let fields = match self.client.call(actions::VERSION, action, &params).await {
             Ok(fields) => fields,
             Err(error) => {
                 self.step(title, request, Vec::new(), Err(error.to_string()))?;

@@ -7,7 +7,7 @@
 
 use super::exposition::CONTENT_TYPE;
 use super::{Subject, metrics, probe};
-use crate::control::http::{Connections, Place};
+use crate::api::http::{Connections, Place};
 use crate::http::browser::{self, ServerNames};
 use crate::http::stream::{Stream, Waiting};
 use crate::state::octets::{Kind, OF_CONNECTION};

@@ -28,8 +28,8 @@ pub mod station;
 pub mod status;
 pub mod watchdog;
 
-use crate::control::calls::Calls;
-use crate::control::pvtz::Ledger;
+use crate::api::actions::Ledger;
+use crate::api::calls::Calls;
 use crate::state::Live;
 use condition::Condition;
 use std::net::SocketAddr;

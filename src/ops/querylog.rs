@@ -219,7 +219,7 @@ fn fields(line: &Line) -> Map<String, Value> {
     let header = line.reply.get(3).map_or(2, |flags| u16::from(flags & 15));
     let rcode = usize::from(message.as_ref().map_or(header, |message| message.rcode));
     let fields = json!({
-        "time": format!("{}.{:03}", crate::control::timestamp::format(line.at).trim_end_matches('Z'), seconds.subsec_millis()) + "Z",
+        "time": format!("{}.{:03}", crate::base::timestamp::format(line.at).trim_end_matches('Z'), seconds.subsec_millis()) + "Z",
         "user_id": "",
         "region_id": vpc.as_ref().and_then(|vpc| vpc.region.clone()).unwrap_or_default(),
         "vpc_id": vpc.as_ref().map_or("", |vpc| vpc.id.as_str()),

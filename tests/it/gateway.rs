@@ -1,10 +1,12 @@
 //! The API's gateway over real connections: what it takes, and what it withstands.
 
 use crate::eventually;
-use pvtzd::control::client::{CallError, Client};
-use pvtzd::control::http::{self, Connections, Limits};
-use pvtzd::control::signer::{self, Order};
-use pvtzd::control::{AccessKey, Answer, ApiError, Call, Gateway, Keys, Params, Service};
+use pvtzd::api::client::{CallError, Client};
+use pvtzd::api::http;
+use pvtzd::api::http::{Connections, Limits};
+use pvtzd::api::signer;
+use pvtzd::api::signer::Order;
+use pvtzd::api::{AccessKey, Answer, ApiError, Call, Gateway, Keys, Params, Service};
 use pvtzd::state::octets::{Kind, Octets};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -301,7 +303,7 @@ fn long_documents_wait_for_their_turn_and_others_do_not() {
 fn a_refusal_is_short_whatever_was_sent() {
     let server = Server::start();
     let value = "%01".repeat(25_000);
-    let now = pvtzd::control::timestamp::format(SystemTime::now()).replace(':', "%3A");
+    let now = pvtzd::base::timestamp::format(SystemTime::now()).replace(':', "%3A");
     let form = format!(
         "Action=AddZone&Version=2018-01-01&AccessKeyId=LTAI-lab&Timestamp={now}&SignatureNonce=1&\
          SignatureMethod=HMAC-SHA1&SignatureVersion=1.0&Signature=AA%3D%3D&Format=JSON&ZoneName={value}"

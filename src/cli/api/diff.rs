@@ -5,8 +5,8 @@
 
 use super::{Api, ApiArgs, Failure, exit, file, shown, transfer};
 use crate::account::value;
+use crate::api::document::{Document, Handle, Record, Rule, Vpc, Zone};
 use crate::cli::Common;
-use crate::control::pvtz::document::{Document, Handle, Record, Rule, Vpc, Zone};
 use crate::engine::text::printable;
 use clap::Args;
 use serde::Serialize;

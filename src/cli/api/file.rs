@@ -1,7 +1,7 @@
 //! Documents in files: TOML or JSON, with PrivateZone's own field names.
 
 use super::{Failure, exit};
-use crate::control::pvtz::document::Document;
+use crate::api::document::Document;
 use clap::ValueEnum;
 use std::io::Read;
 use std::path::Path;

@@ -17,10 +17,10 @@ pub(super) use transfer::{ExportArgs, ImportArgs};
 pub(super) use zone::ZoneArgs;
 
 use super::{Common, exit, query, shown};
+use crate::api::actions::VERSION;
+use crate::api::client::{CallError, Client};
+use crate::api::{AccessKey, Keys};
 use crate::config::Config;
-use crate::control::client::{CallError, Client};
-use crate::control::pvtz::VERSION;
-use crate::control::{AccessKey, Keys};
 use clap::Args;
 use serde_json::{Map, Value};
 use std::net::SocketAddr;

@@ -2,9 +2,9 @@
 
 use super::file::{self, Format};
 use super::{Api, ApiArgs, Failure, borrowed, counted, exit, text};
+use crate::api::actions::MAX_BODY;
+use crate::api::document::Document;
 use crate::cli::Common;
-use crate::control::pvtz::MAX_BODY;
-use crate::control::pvtz::document::Document;
 use crate::engine::text::printable;
 use crate::print::{self, Output};
 use clap::Args;

@@ -212,7 +212,7 @@ fn recipe(region: &str) -> Endpoints {
 }
 
 /// What is kept.
-fn open(args: &InstanceArgs) -> Result<(StateDir, Authority, crate::control::AccessKey), u8> {
+fn open(args: &InstanceArgs) -> Result<(StateDir, Authority, crate::api::AccessKey), u8> {
     let failed = |error: &dyn std::fmt::Display| {
         eprintln!("error: {error}");
         exit::SYSTEM

@@ -22,8 +22,8 @@ pub use outside::{Caller, Namespaces, start};
 
 use super::ca::Authority;
 use super::state::StateDir;
+use crate::api::AccessKey;
 use crate::config::Config;
-use crate::control::AccessKey;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;

@@ -1,0 +1,170 @@
+//! Outbound endpoints: the addresses from which the product sends forwarded queries. Here queries leave by the
+//! machine's own addresses; an endpoint is kept as told, and it is ready at once.
+
+use super::ground::{Decision, Entry, Ground};
+use super::page::{Page, object};
+use super::text;
+use crate::account::Edit;
+use crate::account::row::{EndpointIp, EndpointRow};
+use crate::api::{Answer, ApiError, Params};
+use crate::config::endpoints;
+use serde_json::{Value, json};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+/// Characters of a name.
+const MAX_NAME: usize = 20;
+
+/// `AddResolverEndpoint`
+pub fn add(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
+    let row = EndpointRow {
+        id: ground.new_id(0),
+        name: name(params.required("Name")?)?,
+        vpc: params.required("VpcId")?.into(),
+        region: params.required("VpcRegionId")?.into(),
+        security_group: params.required("SecurityGroupId")?.into(),
+        ips: ips(params)?.ok_or_else(|| ApiError::missing("IpConfig"))?,
+        created: ground.now(),
+        updated: ground.now(),
+    };
+    let mut edits = log(ground, "add", &row);
+    let answer = object(json!({ "EndpointId": row.id }));
+    edits.push(Edit::Endpoint(row));
+    Ok(Decision { edits, answer })
+}
+
+/// `UpdateResolverEndpoint`
+pub fn update(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
+    let former = find(ground, params.required("EndpointId")?)?;
+    let row = EndpointRow {
+        name: params.text("Name").map_or(Ok(former.name.clone()), name)?,
+        ips: ips(params)?.unwrap_or_else(|| former.ips.clone()),
+        updated: ground.now(),
+        ..EndpointRow::clone(former)
+    };
+    let mut edits = log(ground, "update", &row);
+    edits.push(Edit::Endpoint(row));
+    Ok(Decision { edits, ..Decision::default() })
+}
+
+/// `DeleteResolverEndpoint`: not while a rule goes by it.
+pub fn delete(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
+    let row = find(ground, params.required("EndpointId")?)?;
+    if ground.account.rules().values().any(|rule| rule.endpoint == row.id) {
+        let why = "A forwarding rule uses the endpoint; delete the rule first.";
+        return Err(ApiError::new("ResolverEndpoint.RuleExists", why));
+    }
+    let mut edits = log(ground, "del", row);
+    edits.push(Edit::DropEndpoint(row.id.clone()));
+    Ok(Decision { edits, ..Decision::default() })
+}
+
+/// `DescribeResolverEndpoint`
+pub fn describe(ground: &Ground, params: &Params) -> Answer {
+    Ok(object(shape(find(ground, params.required("EndpointId")?)?)))
+}
+
+/// `DescribeResolverEndpoints`
+pub fn list(ground: &Ground, params: &Params) -> Answer {
+    let page = Page::of(params)?;
+    let keyword = params.text("Keyword").map(str::to_lowercase);
+    let region = params.text("VpcRegionId");
+    let ready = params.text("Status").is_none_or(|status| status.eq_ignore_ascii_case("SUCCESS"));
+    let mut found: Vec<_> = ground
+        .account
+        .endpoints()
+        .values()
+        .filter(|row| keyword.as_ref().is_none_or(|word| row.name.to_lowercase().contains(word.as_str())))
+        .filter(|row| ready && region.is_none_or(|region| row.region == region))
+        .collect();
+    found.sort_by_key(|row| row.created);
+    let mut answer = page.fields(found.len());
+    let shown: Vec<Value> = page.cut(found).map(shape).collect();
+    answer.insert("Endpoints".into(), Value::Array(shown));
+    Ok(answer)
+}
+
+/// `DescribeResolverAvailableZones`: the zones of the catalogue, all of them open.
+pub fn available_zones(_: &Ground, params: &Params) -> Answer {
+    let region = params.required("ResolverRegionId")?;
+    let wanted = params.text("AzId");
+    let zones: Vec<Value> = endpoints::availability_zones(region)
+        .into_iter()
+        .filter(|zone| wanted.is_none_or(|wanted| zone == wanted))
+        .map(|zone| json!({ "AzId": zone, "Status": "NORMAL" }))
+        .collect();
+    Ok(object(json!({ "AvailableZones": zones })))
+}
+
+/// The endpoint of an id.
+pub(super) fn find<'g>(ground: &'g Ground, id: &str) -> Result<&'g Arc<EndpointRow>, ApiError> {
+    let found = ground.account.endpoints().get(id);
+    found.ok_or_else(|| ApiError::new("ResolverEndpoint.NotExists", "The endpoint does not exist."))
+}
+
+fn shape(row: &Arc<EndpointRow>) -> Value {
+    let ips: Vec<Value> = row
+        .ips
+        .iter()
+        .map(|ip| json!({ "AzId": ip.az, "CidrBlock": ip.cidr, "VSwitchId": ip.vswitch, "Ip": ip.ip }))
+        .collect();
+    json!({
+        "Id": row.id,
+        "Name": row.name,
+        "Status": "SUCCESS",
+        "VpcId": row.vpc,
+        "VpcName": row.vpc,
+        "VpcRegionId": row.region,
+        "VpcRegionName": row.region,
+        "SecurityGroupId": row.security_group,
+        "IpConfigs": ips,
+        "CreateTime": text::minute(row.created),
+        "CreateTimestamp": row.created,
+        "UpdateTime": text::minute(row.updated),
+        "UpdateTimestamp": row.updated,
+    })
+}
+
+fn log(ground: &Ground, action: &str, row: &EndpointRow) -> Vec<Edit> {
+    let content = format!("{} in {}", row.name, row.vpc);
+    ground.log(Entry {
+        kind: "RESOLVER_ENDPOINT",
+        action,
+        entity: &row.id,
+        name: &row.name,
+        zone: "",
+        content,
+    })
+}
+
+pub(super) fn name(text: &str) -> Result<String, ApiError> {
+    match (1..=MAX_NAME).contains(&text.chars().count()) {
+        true => Ok(text.into()),
+        false => Err(ApiError::invalid("Name", format!("it has 1 to {MAX_NAME} characters"))),
+    }
+}
+
+fn ips(params: &Params) -> Result<Option<Vec<EndpointIp>>, ApiError> {
+    let items = params.items("IpConfig");
+    if items.is_empty() {
+        return Ok(None);
+    }
+    if !(2..=6).contains(&items.len()) {
+        return Err(ApiError::invalid("IpConfig", "an endpoint has 2 to 6 addresses"));
+    }
+    let ip = |item: &Params| {
+        let owned = |name: &str| item.text(name).unwrap_or_default().to_string();
+        if let Some(ip) = item.text("Ip")
+            && ip.parse::<Ipv4Addr>().is_err()
+        {
+            return Err(ApiError::invalid("IpConfig", format!("{ip} is not an IPv4 address")));
+        }
+        Ok(EndpointIp {
+            az: owned("AzId"),
+            cidr: owned("CidrBlock"),
+            vswitch: owned("VSwitchId"),
+            ip: owned("Ip"),
+        })
+    };
+    items.iter().map(ip).collect::<Result<Vec<_>, _>>().map(Some)
+}

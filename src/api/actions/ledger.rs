@@ -1,0 +1,302 @@
+//! The one writer: decisions one after another, each on what the one before left; durable, then published, then
+//! answered.
+//!
+//! Writers that come at once are decided one by one and committed together: one flush of the disk serves all.
+
+use super::ground::Counts;
+use super::{Caller, Decision, Ground, sync};
+use crate::account::{Account, Dirty, Edit};
+use crate::api::{Answer, ApiError};
+use crate::config::Host;
+use crate::state::Live;
+use crate::state::publisher::Publisher;
+use crate::store::Store;
+use arc_swap::ArcSwap;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use tokio::sync::oneshot;
+
+/// Writers that may wait. More are told to come back.
+const QUEUE: usize = 1024;
+
+/// Decisions in one transaction: enough to share a flush, few enough that nobody waits long.
+const BATCH: usize = 128;
+
+/// Whether changes survive.
+#[derive(Debug)]
+pub enum Keeping {
+    /// In the store.
+    Durable(Store),
+    /// Until the process ends.
+    InMemory,
+}
+
+/// The account as it is now, and the way to change it.
+#[derive(Debug)]
+pub struct Ledger {
+    account: Arc<ArcSwap<Account>>,
+    hosts: Arc<ArcSwap<Vec<Host>>>,
+    publisher: Arc<Publisher>,
+    orders: SyncSender<Order>,
+}
+
+/// A decision to take.
+type Decide = Box<dyn FnOnce(&Ground) -> Result<Decision, ApiError> + Send>;
+
+/// What the thread is told.
+enum Order {
+    /// To take a decision.
+    Change(Job),
+    /// To close the store and end; it says when that is done.
+    Close(oneshot::Sender<()>),
+}
+
+/// A writer that waits.
+struct Job {
+    caller: Caller,
+    decide: Decide,
+    reply: oneshot::Sender<Answer>,
+}
+
+impl Ledger {
+    /// Starts the writer. `account` is what the publisher has published already.
+    ///
+    /// # Errors
+    /// No thread can be had.
+    pub fn start(
+        account: Account,
+        hosts: Vec<Host>,
+        keeping: Keeping,
+        publisher: Arc<Publisher>,
+    ) -> io::Result<Arc<Self>> {
+        let publish: Publish = {
+            let publisher = publisher.clone();
+            Box::new(move |account, dirty| publisher.update(account, dirty))
+        };
+        Self::start_with(account, hosts, keeping, publisher, publish)
+    }
+
+    /// Starts the writer with another way to publish.
+    fn start_with(
+        account: Account,
+        hosts: Vec<Host>,
+        keeping: Keeping,
+        publisher: Arc<Publisher>,
+        publish: Publish,
+    ) -> io::Result<Arc<Self>> {
+        let (orders, queue) = sync_channel(QUEUE);
+        let account = Arc::new(ArcSwap::from_pointee(account));
+        let hosts = Arc::new(ArcSwap::from_pointee(hosts));
+        let ledger = Arc::new(Self { account, hosts, publisher, orders });
+        let writer = Writer {
+            account: ledger.account.clone(),
+            hosts: ledger.hosts.clone(),
+            keeping,
+            publisher: ledger.publisher.clone(),
+            publish,
+            failed: false,
+        };
+        thread::Builder::new().name("ledger".into()).spawn(move || writer.run(&queue))?;
+        Ok(ledger)
+    }
+
+    /// Closes the store, in order. Changes that come later are refused.
+    pub async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.orders.try_send(Order::Close(done)).is_ok() {
+            let _ = closed.await; // nobody says so where the thread is gone already
+        }
+    }
+
+    /// The account now.
+    pub fn account(&self) -> Arc<Account> {
+        self.account.load_full()
+    }
+
+    /// The hosts for host-name tasks.
+    pub fn hosts(&self) -> Arc<Vec<Host>> {
+        self.hosts.load_full()
+    }
+
+    /// Other hosts, after a reload: the zones with a task for host names follow.
+    pub async fn set_hosts(&self, hosts: Vec<Host>) {
+        if *self.hosts.load_full() == hosts {
+            return;
+        }
+        self.hosts.store(Arc::new(hosts));
+        match Caller::ourselves() {
+            Ok(caller) => {
+                if let Err(error) = self.write(caller, |ground| Ok(sync::refresh(ground))).await {
+                    tracing::error!(%error, "the zones with host names could not follow the configuration");
+                }
+            }
+            Err(error) => tracing::error!(%error, "no random octets"),
+        }
+    }
+
+    /// What is published into.
+    pub fn live(&self) -> &Arc<Live> {
+        self.publisher.live()
+    }
+
+    /// Takes a decision and waits until it is durable and in force.
+    ///
+    /// # Errors
+    /// What the decision says; `ServiceUnavailable` when too many wait or the disk fails.
+    pub async fn write(
+        &self,
+        caller: Caller,
+        decide: impl FnOnce(&Ground) -> Result<Decision, ApiError> + Send + 'static,
+    ) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        let job = Job { caller, decide: Box::new(decide), reply };
+        match self.orders.try_send(Order::Change(job)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                return Err(unavailable("Too many changes are waiting; try again."));
+            }
+            Err(TrySendError::Disconnected(_)) => return Err(unavailable(ENDED)),
+        }
+        // The writer drops a reply only when it ends.
+        answer.await.unwrap_or_else(|_| Err(unavailable(ENDED)))
+    }
+}
+
+/// The thread behind a [`Ledger`].
+struct Writer {
+    account: Arc<ArcSwap<Account>>,
+    hosts: Arc<ArcSwap<Vec<Host>>>,
+    keeping: Keeping,
+    publisher: Arc<Publisher>,
+    publish: Publish,
+    /// A defect left it unknown what is stored or in force: changes are refused until the next start.
+    failed: bool,
+}
+
+/// Has an account answer queries; the second part is what changed in it.
+type Publish = Box<dyn Fn(&Account, &Dirty) + Send>;
+
+/// Why changes are refused once the store is closed.
+const ENDED: &str = "The writer of changes has ended; pvtzd is stopping, or must be restarted.";
+
+/// Why changes are refused after a defect.
+const FAILED: &str = "Changes are refused since an earlier one failed by a defect of pvtzd; the log of pvtzd tells \
+                      which. Restart pvtzd.";
+
+impl Writer {
+    /// Works until the ledger is closed or gone.
+    fn run(mut self, queue: &Receiver<Order>) {
+        while let Ok(first) = queue.recv() {
+            let (mut batch, mut closing) = (Vec::new(), None);
+            for order in std::iter::once(first).chain(queue.try_iter()).take(BATCH) {
+                match order {
+                    Order::Change(job) => batch.push(job),
+                    Order::Close(done) => {
+                        closing = Some(done);
+                        break;
+                    }
+                }
+            }
+            self.settle(batch);
+            if let Some(done) = closing {
+                drop(self);
+                let _ = done.send(()); // whoever waited may have gone
+                return;
+            }
+        }
+    }
+
+    /// Decides, commits, publishes and answers a batch. A panic is a defect of pvtzd and must not end all changes for
+    /// good: before the commit nothing was changed, after it the change is in force as far as it can be.
+    fn settle(&mut self, batch: Vec<Job>) {
+        let (jobs, replies): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|Job { caller, decide, reply }| ((caller, decide), reply)).unzip();
+        let refuse = |error: ApiError| replies.iter().map(|_| Err(error.clone())).collect();
+        if self.failed {
+            let refused = refuse(unavailable(FAILED));
+            return answer(replies, refused, &Ok(()));
+        }
+        let mut account = Account::clone(&self.account.load());
+        let (mut edits, mut dirty) = (Vec::new(), Dirty::default());
+        let decided = caught("making a change", || {
+            let decided = jobs.into_iter().map(|(caller, decide)| {
+                let decision = caught("a decision", || self.decide(&account, &caller, decide));
+                let decision = decision.unwrap_or_else(|| Err(ApiError::internal()))?;
+                let touched = account.apply(&decision.edits);
+                dirty.zones.extend(touched.zones);
+                dirty.whole |= touched.whole;
+                edits.extend(decision.edits);
+                Ok(decision.answer)
+            });
+            decided.collect::<Vec<Answer>>()
+        });
+        let Some(answers) = decided else {
+            let refused = refuse(ApiError::internal());
+            return answer(replies, refused, &Ok(()));
+        };
+        let kept = caught("storing a change", || self.keep(&edits)).unwrap_or_else(|| {
+            self.failed = true; // what the file holds now is not known
+            Err(unavailable(FAILED))
+        });
+        if kept.is_ok() && !edits.is_empty() {
+            let publish = |dirty: &Dirty| caught("publishing a change", || (self.publish)(&account, dirty));
+            if publish(&dirty).or_else(|| publish(&Dirty { whole: true, ..Dirty::default() })).is_none() {
+                self.failed = true; // the change is durable and counts from the next start
+            }
+            self.account.store(Arc::new(account));
+        }
+        answer(replies, answers, &kept);
+    }
+
+    /// One decision.
+    fn decide(&self, account: &Account, caller: &Caller, decide: Decide) -> Result<Decision, ApiError> {
+        let (hosts, published) = (self.hosts.load(), self.publisher.live().published());
+        let ground = Ground {
+            account,
+            catalog: &published.catalog,
+            hosts: &hosts,
+            caller,
+            counts: Counts::from(&**self.publisher.live()),
+        };
+        decide(&ground)
+    }
+
+    /// Makes edits durable.
+    fn keep(&self, edits: &[Edit]) -> Result<(), ApiError> {
+        let Keeping::Durable(store) = &self.keeping else { return Ok(()) };
+        if edits.is_empty() {
+            return Ok(());
+        }
+        store.commit(edits).map_err(|error| {
+            tracing::error!(%error, "a change through the API was refused");
+            unavailable("The change could not be stored and was not made; the log of pvtzd tells why.")
+        })
+    }
+}
+
+fn unavailable(why: &'static str) -> ApiError {
+    ApiError::new("ServiceUnavailable", why).with_status(503)
+}
+
+/// Answers those who wait. What was refused is refused whatever the disk does.
+fn answer(replies: Vec<oneshot::Sender<Answer>>, answers: Vec<Answer>, kept: &Result<(), ApiError>) {
+    for (reply, answer) in replies.into_iter().zip(answers) {
+        let answer = answer.and_then(|answer| kept.clone().map(|()| answer));
+        let _ = reply.send(answer); // the client may have gone; the change stands
+    }
+}
+
+/// What a step returns; nothing when it panicked, which the log tells.
+fn caught<T>(step: &str, work: impl FnOnce() -> T) -> Option<T> {
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    if done.is_err() {
+        tracing::error!("{step} through the API failed by a defect of pvtzd: please report it");
+    }
+    done.ok()
+}
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

@@ -1,0 +1,226 @@
+//! The actions of PrivateZone's API, version 2018-01-01: `pvtz`.
+//!
+//! An action that reads is a plain function of a snapshot; one that writes is a plain function to a list of
+//! edits, which the [`Ledger`] makes durable and publishes before the answer goes out. A new action is a new row
+//! in `ACTIONS`. The product's words (`ZONE`, `RECORD`, `ENABLE`) end in this folder.
+
+mod authorisation;
+mod changelog;
+mod endpoint;
+mod fixed;
+mod ground;
+mod ledger;
+mod line;
+mod page;
+pub mod plan;
+mod plan_zone;
+mod record;
+mod record_list;
+mod rule;
+mod statistics;
+pub(super) mod sync;
+mod tag;
+mod text;
+mod token;
+mod transfer;
+mod vpc;
+mod zone;
+mod zone_list;
+
+#[cfg(test)]
+mod tests;
+
+pub use ground::{Counts, Decision, Ground};
+pub use ledger::{Keeping, Ledger};
+
+use super::calls::OTHER;
+use super::{Answer, ApiError, Call, Params, Service};
+use crate::state::Live;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use token::Tokens;
+
+/// The version that is served.
+pub const VERSION: &str = "2018-01-01";
+
+/// Octets of a document: 10,000 zones with 10 records each. It is read once the signature of its digest was found good;
+/// how many as long as this are held at a time is the server's to say.
+pub const MAX_BODY: usize = 16 << 20;
+
+/// What an action does.
+#[derive(Clone, Copy)]
+enum Deed {
+    /// Looks.
+    Read(fn(&Ground, &Params) -> Answer),
+    /// Changes.
+    Write(fn(&Ground, &Params) -> Result<Decision, ApiError>),
+}
+
+use Deed::{Read, Write};
+
+/// All actions, by the names of the product's own documentation; then two of our own.
+const ACTIONS: &[(&str, Deed)] = &[
+    ("AddZone", Write(zone::add)),
+    ("DeleteZone", Write(zone::delete)),
+    ("SetProxyPattern", Write(zone::set_proxy_pattern)),
+    ("UpdateZoneRemark", Write(zone::update_remark)),
+    ("ChangeZoneDnsGroup", Write(zone::change_dns_group)),
+    ("MoveResourceGroup", Write(zone::move_resource_group)),
+    ("CheckZoneName", Read(zone::check_name)),
+    ("DescribeZones", Read(zone_list::zones)),
+    ("DescribeZoneInfo", Read(zone_list::info)),
+    ("DescribeZoneVpcTree", Read(zone_list::vpc_tree)),
+    ("AddZoneRecord", Write(record::add)),
+    ("UpdateZoneRecord", Write(record::update)),
+    ("SetZoneRecordStatus", Write(record::set_status)),
+    ("DeleteZoneRecord", Write(record::delete)),
+    ("UpdateRecordRemark", Write(record::update_remark)),
+    ("UpdateZoneRecordWeight", Write(record::update_weight)),
+    ("SetZoneLbaStatus", Write(record::set_lba_status)),
+    ("DescribeZoneRecords", Read(record_list::records)),
+    ("DescribeZoneRecord", Read(record_list::record)),
+    ("BindZoneVpc", Write(vpc::bind)),
+    ("DescribeRegions", Read(vpc::regions)),
+    ("DescribeIntranetUserCanAnalysisVpcs", Read(vpc::analysable)),
+    ("DescribeSyncEcsHostTask", Read(sync::describe)),
+    ("UpdateSyncEcsHostTask", Write(sync::update)),
+    ("ListTagResources", Read(tag::list)),
+    ("TagResources", Write(tag::tag)),
+    ("UntagResources", Write(tag::untag)),
+    ("DescribeTags", Read(tag::describe)),
+    ("AddResolverEndpoint", Write(endpoint::add)),
+    ("UpdateResolverEndpoint", Write(endpoint::update)),
+    ("DeleteResolverEndpoint", Write(endpoint::delete)),
+    ("DescribeResolverEndpoint", Read(endpoint::describe)),
+    ("DescribeResolverEndpoints", Read(endpoint::list)),
+    ("DescribeResolverAvailableZones", Read(endpoint::available_zones)),
+    ("AddResolverRule", Write(rule::add)),
+    ("UpdateResolverRule", Write(rule::update)),
+    ("DeleteResolverRule", Write(rule::delete)),
+    ("DescribeResolverRule", Read(rule::describe)),
+    ("DescribeResolverRules", Read(rule::list)),
+    ("BindResolverRuleVpc", Write(rule::bind)),
+    ("AddUserVpcAuthorization", Write(authorisation::add)),
+    ("DescribeUserVpcAuthorizations", Read(authorisation::list)),
+    ("DeleteUserVpcAuthorization", Write(authorisation::delete)),
+    ("DescribeUserServiceStatus", Read(authorisation::service_status)),
+    ("DescribeChangeLogs", Read(changelog::list)),
+    ("AddCustomLine", Write(line::add)),
+    ("UpdateCustomLine", Write(line::update)),
+    ("DeleteCustomLine", Write(line::delete)),
+    ("DescribeCustomLineInfo", Read(line::info)),
+    ("DescribeCustomLines", Read(line::list)),
+    ("SearchCustomLines", Read(line::search)),
+    ("PvtzdExport", Read(transfer::export)),
+    ("PvtzdImport", Write(transfer::import)),
+    ("DescribeStatisticSummary", Read(statistics::summary)),
+    ("DescribeRequestGraph", Read(statistics::graph)),
+    ("DescribePvtzStatisticsGlobalOverview", Read(statistics::global_overview)),
+    ("DescribePvtzStatisticsZoneOverview", Read(statistics::zone_overview)),
+    ("DescribePvtzStatisticsSummary", Read(statistics::top)),
+    ("DescribePvtzStatisticsHistory", Read(statistics::history)),
+];
+
+/// The product's API.
+#[derive(Debug)]
+pub struct PrivateZone {
+    live: Arc<Live>,
+    ledger: Arc<Ledger>,
+    tokens: Tokens,
+}
+
+impl PrivateZone {
+    /// The API over a ledger.
+    pub fn new(ledger: Arc<Ledger>) -> Self {
+        Self { live: ledger.live().clone(), ledger, tokens: Tokens::default() }
+    }
+}
+
+impl Service for PrivateZone {
+    fn serves_version(&self, version: &str) -> bool {
+        version == VERSION
+    }
+
+    fn body_limit(&self) -> usize {
+        MAX_BODY
+    }
+
+    fn known_action(&self, action: &str) -> &'static str {
+        let found = ACTIONS.iter().find(|(name, _)| name.eq_ignore_ascii_case(action));
+        found.map_or(OTHER, |(name, _)| name)
+    }
+
+    async fn call(&self, call: Call) -> Answer {
+        let action = ACTIONS.iter().find(|(name, _)| name.eq_ignore_ascii_case(&call.action));
+        let Some((name, deed)) = action else { return Err(ApiError::unknown_action()) };
+        let caller = Caller::new(call.access_key, call.source, call.now)?;
+        match *deed {
+            Read(read) => {
+                let account = self.ledger.account();
+                let hosts = self.ledger.hosts();
+                let published = self.live.published();
+                read(
+                    &Ground {
+                        account: &account,
+                        catalog: &published.catalog,
+                        hosts: &hosts,
+                        caller: &caller,
+                        counts: Counts::from(&*self.live),
+                    },
+                    &call.params,
+                )
+            }
+            Write(write) => {
+                let token = self.tokens.key(name, &caller.access_key, &call.params);
+                let _turn = match &token {
+                    Some(token) => Some(self.tokens.turn(token).await),
+                    None => None,
+                };
+                if let Some(answer) = token.as_ref().and_then(|token| self.tokens.answer(token)) {
+                    return Ok(answer);
+                }
+                let params = call.params;
+                let answer = self.ledger.write(caller, move |ground| write(ground, &params)).await;
+                if let (Some(token), Ok(answer)) = (token, &answer) {
+                    self.tokens.keep(token, answer.clone());
+                }
+                answer
+            }
+        }
+    }
+}
+
+/// Who calls, and when.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The access key.
+    pub access_key: String,
+    /// From where.
+    pub source: IpAddr,
+    /// Milliseconds since 1970.
+    pub now: u64,
+    /// Random octets, out of which ids are made.
+    pub dice: [u8; 16],
+}
+
+impl Caller {
+    /// Somebody at some time.
+    ///
+    /// # Errors
+    /// The system has no random octets.
+    pub fn new(access_key: String, source: IpAddr, now: SystemTime) -> Result<Self, ApiError> {
+        let mut dice = [0; 16];
+        getrandom::fill(&mut dice).map_err(|_| ApiError::internal())?;
+        let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        Ok(Self { access_key, source, now, dice })
+    }
+
+    /// pvtzd itself, now.
+    ///
+    /// # Errors
+    /// The system has no random octets.
+    pub fn ourselves() -> Result<Self, ApiError> {
+        Self::new("pvtzd".into(), IpAddr::V4(Ipv4Addr::LOCALHOST), SystemTime::now())
+    }
+}

@@ -1,0 +1,87 @@
+//! Records as they are shown.
+
+use super::ground::Ground;
+use super::page::{Page, object};
+use super::{fixed, record, text};
+use crate::account::row::RecordRow;
+use crate::api::{Answer, ApiError, Params};
+use serde_json::{Value, json};
+
+/// `DescribeZoneRecords`, in the order in which they were made.
+pub fn records(ground: &Ground, params: &Params) -> Answer {
+    let page = Page::of(params)?;
+    let exact = match params.text("SearchMode").map(str::to_ascii_uppercase).as_deref() {
+        None | Some("EXACT") => true,
+        Some("LIKE") => false,
+        Some(_) => return Err(ApiError::invalid("SearchMode", "it must be LIKE or EXACT")),
+    };
+    let only_synced = match params.text("Tag") {
+        None => false,
+        Some(tag) if tag.eq_ignore_ascii_case("ecs") => true,
+        Some(_) => return Err(ApiError::invalid("Tag", "it must be ecs")),
+    };
+    let keyword = params.text("Keyword").map(str::to_lowercase);
+    let matches = |row: &RecordRow| {
+        let named = keyword.as_ref().is_none_or(|keyword| {
+            let rr = row.rr.to_lowercase();
+            if exact { rr == *keyword } else { rr.contains(keyword.as_str()) }
+        });
+        named && (!only_synced || row.synced)
+    };
+    let id = params.required("ZoneId")?;
+    let (total, shown): (usize, Vec<Value>) = match ground.fixed_zone(id) {
+        Some((_, records)) => page.filtered(records.iter(), |row| matches(row), shape),
+        None => {
+            let records = &ground.zone(id)?.records;
+            match &keyword {
+                // A page of all records costs what is on it, however many others there are.
+                None if !only_synced => {
+                    let shown = records.skip(page.skipped()).take(page.size());
+                    (records.len(), shown.map(|row| shape(row)).collect())
+                }
+                Some(keyword) if exact => {
+                    page.filtered(records.of_host(keyword), |row| matches(row), |row| shape(row))
+                }
+                _ => page.filtered(records.values(), |row| matches(row), |row| shape(row)),
+            }
+        }
+    };
+    let mut answer = page.fields(total);
+    answer.insert("Records".into(), json!({ "Record": shown }));
+    Ok(answer)
+}
+
+/// `DescribeZoneRecord`
+pub fn record(ground: &Ground, params: &Params) -> Answer {
+    let id = record::id(params)?;
+    if ground.account.zone_of_record(id).is_none()
+        && let Some((_, row)) = fixed::record(ground.catalog, id)
+    {
+        return Ok(object(shape(&row)));
+    }
+    let (_, row) = ground.record(id)?;
+    Ok(object(shape(row)))
+}
+
+fn shape(row: &RecordRow) -> Value {
+    let mut fields = json!({
+        "RecordId": row.id,
+        "ZoneId": row.zone,
+        "Rr": row.rr,
+        "Type": row.rtype,
+        "Value": row.value,
+        "Ttl": row.ttl,
+        "Line": row.line,
+        "Weight": row.weight,
+        "Status": if row.enabled { "ENABLE" } else { "DISABLE" },
+        "Remark": row.remark,
+        "CreateTime": text::minute(row.created),
+        "CreateTimestamp": row.created,
+        "UpdateTime": text::minute(row.updated),
+        "UpdateTimestamp": row.updated,
+    });
+    if let Some(priority) = row.priority {
+        fields["Priority"] = json!(priority);
+    }
+    fields
+}

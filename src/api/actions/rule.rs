@@ -1,0 +1,234 @@
+//! Forwarding rules: names at or below a zone name are asked of the rule's targets, in the VPCs it is bound to.
+
+use super::ground::{Decision, Entry, Ground};
+use super::page::{Page, object};
+use super::{endpoint, text, vpc, zone};
+use crate::account::Edit;
+use crate::account::row::{Binding, RuleRow};
+use crate::api::{Answer, ApiError, Params};
+use crate::engine::name::{self, NameKey};
+use serde_json::{Value, json};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// Targets of a rule.
+const MAX_TARGETS: usize = 6;
+
+/// `AddResolverRule`
+pub fn add(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
+    let row = RuleRow {
+        endpoint: endpoint_of(ground, params)?.unwrap_or_default(),
+        bindings: vpc::bindings(ground, &params.items("Vpcs"))?,
+        ..read(ground, ground.new_id(0), params)?
+    };
+    check_names(ground, others(ground), &row, &row.bindings)?;
+    let answer = object(json!({ "RuleId": row.id }));
+    Ok(put(ground, "add", row, answer))
+}
+
+/// A rule to be made, as a request describes it, endpoint and VPCs apart.
+pub(super) fn read(ground: &Ground, id: String, params: &Params) -> Result<RuleRow, ApiError> {
+    let zone = match params.required("ZoneName")? {
+        "." => ".".to_string(),
+        name => zone::zone_name(name)?,
+    };
+    match params.text("Type").map(str::to_ascii_uppercase).as_deref() {
+        None | Some("OUTBOUND") => {}
+        Some(_) => return Err(ApiError::invalid("Type", "it must be OUTBOUND")),
+    }
+    Ok(RuleRow {
+        id,
+        name: params.text("Name").unwrap_or(&zone).into(),
+        endpoint: String::new(),
+        targets: targets(params)?.ok_or_else(|| ApiError::missing("ForwardIp"))?,
+        bindings: Vec::new(),
+        zone,
+        created: ground.now(),
+        updated: ground.now(),
+    })
+}
+
+/// All rules that there are.
+fn others<'g>(ground: &'g Ground) -> impl Iterator<Item = &'g RuleRow> {
+    ground.account.rules().values().map(|row| &**row)
+}
+
+/// `UpdateResolverRule`: what is not given stays; zone name and type cannot be changed.
+pub fn update(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
+    let former = find(ground, params)?;
+    if !params.items("PriorityForwardConfigs").is_empty() {
+        return Err(ApiError::invalid(
+            "PriorityForwardConfigs",
+            "pvtzd asks the addresses of ForwardIp only",
+        ));
+    }
+    let row = RuleRow {
+        name: params.text("Name").unwrap_or(&former.name).into(),
+        endpoint: endpoint_of(ground, params)?.unwrap_or_else(|| former.endpoint.clone()),
+        targets: targets(params)?.unwrap_or_else(|| former.targets.clone()),
+        updated: ground.now(),
+        ..RuleRow::clone(former)
+    };
+    Ok(put(ground, "update", row, object(json!({}))))
+}
+
+/// `DeleteResolverRule`
+pub fn delete(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
+    let row = find(ground, params)?;
+    let mut edits = log(ground, "del", row);
+    edits.push(Edit::DropRule(row.id.clone()));
+    Ok(Decision { edits, ..Decision::default() })
+}
+
+/// `BindResolverRuleVpc`: the list given is the list from now on. See [`vpc::wanted`].
+pub fn bind(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
+    let former = find(ground, params)?;
+    let bindings = vpc::wanted(ground, &former.bindings, params, "Vpc")?;
+    check_names(ground, others(ground), former, &bindings)?;
+    let action = if bindings.is_empty() { "unbind" } else { "bind" };
+    let row = RuleRow { bindings, updated: ground.now(), ..RuleRow::clone(former) };
+    Ok(put(ground, action, row, object(json!({}))))
+}
+
+/// `DescribeResolverRule`
+pub fn describe(ground: &Ground, params: &Params) -> Answer {
+    let mut answer = object(shape(ground, find(ground, params)?));
+    answer.insert("BindEdgeDnsClusters".into(), json!([]));
+    Ok(answer)
+}
+
+/// `DescribeResolverRules`
+pub fn list(ground: &Ground, params: &Params) -> Answer {
+    let page = Page::of(params)?;
+    let keyword = params.text("Keyword").map(str::to_lowercase);
+    let endpoint = params.text("EndpointId");
+    let mut found: Vec<_> = ground
+        .account
+        .rules()
+        .values()
+        .filter(|row| endpoint.is_none_or(|endpoint| row.endpoint == endpoint))
+        .filter(|row| {
+            let has = |text: &str, word: &str| text.to_lowercase().contains(word);
+            keyword.as_ref().is_none_or(|word| has(&row.name, word) || has(&row.zone, word))
+        })
+        .collect();
+    found.sort_by_key(|row| row.created);
+    let mut answer = page.fields(found.len());
+    let shown = page.cut(found).map(|row| {
+        let mut fields = shape(ground, row);
+        fields["BindEdgeDnsClusters"] = json!([]);
+        fields["PriorityForwardConfigs"] = json!([]);
+        fields
+    });
+    let shown: Vec<Value> = shown.collect();
+    answer.insert("Rules".into(), Value::Array(shown));
+    Ok(answer)
+}
+
+fn find<'g>(ground: &'g Ground, params: &Params) -> Result<&'g Arc<RuleRow>, ApiError> {
+    let found = ground.account.rules().get(params.required("RuleId")?);
+    found.ok_or_else(|| ApiError::new("ResolverRule.NotExists", "The forwarding rule does not exist."))
+}
+
+fn shape(ground: &Ground, row: &RuleRow) -> Value {
+    let bound: Vec<Value> =
+        row.bindings.iter().map(|binding| vpc::shape(binding, Some(json!("1")))).collect();
+    let targets: Vec<Value> = row
+        .targets
+        .iter()
+        .map(|target| json!({ "Ip": target.ip().to_string(), "Port": target.port() }))
+        .collect();
+    let endpoint = ground.account.endpoints().get(&row.endpoint);
+    json!({
+        "Id": row.id,
+        "Name": row.name,
+        "Type": "OUTBOUND",
+        "ZoneName": row.zone,
+        "EndpointId": row.endpoint,
+        "EndpointName": endpoint.map_or("", |endpoint| &endpoint.name),
+        "ForwardIps": targets,
+        "BindVpcs": bound,
+        "CreateTime": text::minute(row.created),
+        "CreateTimestamp": row.created,
+        "UpdateTime": text::minute(row.updated),
+        "UpdateTimestamp": row.updated,
+    })
+}
+
+fn put(ground: &Ground, action: &str, row: RuleRow, answer: serde_json::Map<String, Value>) -> Decision {
+    let mut edits = log(ground, action, &row);
+    edits.push(Edit::Rule(row));
+    Decision { edits, answer }
+}
+
+fn log(ground: &Ground, action: &str, row: &RuleRow) -> Vec<Edit> {
+    let targets: Vec<String> = row.targets.iter().map(ToString::to_string).collect();
+    let vpcs: Vec<&str> = row.bindings.iter().map(|binding| binding.vpc.as_str()).collect();
+    let content = format!("{} -> {} for {}", row.zone, targets.join(", "), vpcs.join(", "));
+    ground.log(Entry { kind: "RESOLVER_RULE", action, entity: &row.id, name: &row.zone, zone: "", content })
+}
+
+/// The endpoint that a request names, which must be there.
+fn endpoint_of(ground: &Ground, params: &Params) -> Result<Option<String>, ApiError> {
+    params.text("EndpointId").map(|id| endpoint::find(ground, id).map(|row| row.id.clone())).transpose()
+}
+
+/// The targets that a request names.
+fn targets(params: &Params) -> Result<Option<Vec<SocketAddr>>, ApiError> {
+    let items = params.items("ForwardIp");
+    if items.is_empty() {
+        return Ok(None);
+    }
+    if items.len() > MAX_TARGETS {
+        return Err(ApiError::invalid("ForwardIp", format!("a rule has at most {MAX_TARGETS} targets")));
+    }
+    let mut targets = Vec::new();
+    for item in items {
+        let text = item.required("Ip").map_err(|_| ApiError::missing("ForwardIp.Ip"))?;
+        let ip: IpAddr =
+            text.parse().map_err(|_| ApiError::invalid("ForwardIp", format!("{text} is not an address")))?;
+        let port = item.integer("Port", 1..=65_535)?.unwrap_or(53) as u16;
+        if is_vpc_resolver(ip) {
+            let why = format!("{ip} belongs to the VPC's own resolvers, which the product does not take");
+            return Err(ApiError::invalid("ForwardIp", why));
+        }
+        if ip.is_unspecified() || ip.is_multicast() {
+            return Err(ApiError::invalid("ForwardIp", format!("{ip} is nobody's address")));
+        }
+        let target = SocketAddr::new(ip, port);
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    }
+    Ok(Some(targets))
+}
+
+/// 100.100.2.116 to .118 and .136 to .138: documented as no targets.
+fn is_vpc_resolver(ip: IpAddr) -> bool {
+    let IpAddr::V4(ip) = ip.to_canonical() else { return false };
+    let [a, b, c, d] = ip.octets();
+    [a, b, c] == [100, 100, 2] && matches!(d, 116..=118 | 136..=138)
+}
+
+/// One VPC goes by one rule of a name.
+pub(super) fn check_names<'r>(
+    ground: &Ground,
+    others: impl Iterator<Item = &'r RuleRow>,
+    rule: &RuleRow,
+    bindings: &[Binding],
+) -> Result<(), ApiError> {
+    let key = |text: &str| name::parse(text).ok().map(|name| NameKey::of(&name));
+    let suffix = key(&rule.zone);
+    let same: Vec<&RuleRow> =
+        others.filter(|other| other.id != rule.id && key(&other.zone) == suffix).collect();
+    for binding in bindings {
+        let taken = same.iter().any(|other| other.bindings.iter().any(|has| has.vpc == binding.vpc));
+        let configured =
+            suffix.as_ref().is_some_and(|suffix| ground.catalog.has_configured_rule(&binding.vpc, suffix));
+        if taken || configured {
+            let why = format!("The VPC {} is bound to another rule of the same zone name.", binding.vpc);
+            return Err(ApiError::new("ResolverRuleVpc.Zone.Repeated", why));
+        }
+    }
+    Ok(())
+}

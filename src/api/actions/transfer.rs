@@ -1,0 +1,217 @@
+//! Two actions of our own, beside the product's: everything out as one document, and a document in, as one
+//! change.
+//!
+//! `PvtzdExport` leaves out the zones of the configuration file unless `All` is set; `PvtzdImport` never touches
+//! them.
+
+use super::ground::{Decision, Ground};
+use super::page::object;
+use super::plan::{Deed, Fault, Kind, Mode, Summary, plan};
+use super::{fixed, line, zone};
+use crate::account::row::{Binding, RecordRow, ZoneRow};
+use crate::account::value::DEFAULT_LINE;
+use crate::api::document::{
+    CustomLine, Document, ForwardIp, Record, Rule, SyncRegion, SyncTask, Tag, Vpc, WeightedSet, Zone,
+};
+use crate::api::{Answer, ApiError, Params};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+
+/// Faults that are told; of more, the number.
+const MAX_FAULTS: usize = 200;
+
+/// `PvtzdExport`: with `ZoneName.1`, … these zones and the lines that they use, and no rules; with none, everything.
+pub fn export(ground: &Ground, params: &Params) -> Answer {
+    let names: BTreeSet<String> = params
+        .values("ZoneName")
+        .into_iter()
+        .map(|name| name.strip_suffix('.').unwrap_or(name).to_lowercase())
+        .collect();
+    let all = params.boolean("All")?.unwrap_or(false);
+    let document = document(ground, &names, all);
+    let found: BTreeSet<&str> = document.zones.iter().map(|zone| zone.zone_name.as_str()).collect();
+    if let Some(name) = names.iter().find(|name| !found.iter().any(|has| has.eq_ignore_ascii_case(name))) {
+        return Err(ApiError::new("Zone.NotExists", format!("There is no zone {name}.")));
+    }
+    let document = serde_json::to_value(&document).map_err(|_| ApiError::internal())?;
+    Ok(object(json!({ "Document": document })))
+}
+
+/// `PvtzdImport`: `Document` is JSON text, a parameter or the body; `Mode` is MERGE (the default) or REPLACE; with `DryRun` nothing changes
+/// and the answer is the same.
+pub fn import(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
+    let mode = match params.text("Mode").map(str::to_ascii_uppercase).as_deref() {
+        None | Some("MERGE") => Mode::Merge,
+        Some("REPLACE") => Mode::Replace,
+        Some(_) => return Err(ApiError::invalid("Mode", "it must be MERGE or REPLACE")),
+    };
+    let dry = params.boolean("DryRun")?.unwrap_or(false);
+    let document: Document = serde_json::from_str(params.required("Document")?)
+        .map_err(|error| ApiError::invalid("Document", error))?;
+    let (edits, summary) = plan(ground, &document, mode).map_err(|faults| refusal(&faults))?;
+    let answer = shape(&summary, dry);
+    Ok(if dry { Decision::nothing(answer) } else { Decision { edits, answer } })
+}
+
+/// Every fault, one a line.
+fn refusal(faults: &[Fault]) -> ApiError {
+    let things = if faults.len() == 1 { "1 fault".to_string() } else { format!("{} faults", faults.len()) };
+    let mut lines = vec![format!("The document has {things}; nothing was changed.")];
+    lines.extend(faults.iter().take(MAX_FAULTS).map(ToString::to_string));
+    if faults.len() > MAX_FAULTS {
+        lines.push(format!("and {} more", faults.len() - MAX_FAULTS));
+    }
+    ApiError::new("Document.Invalid", lines.join("\n"))
+}
+
+fn shape(summary: &Summary, dry: bool) -> Map<String, Value> {
+    let counts = |deed: Deed| {
+        let kinds = [Kind::Zones, Kind::Records, Kind::Rules, Kind::CustomLines];
+        let fields = kinds.map(|kind| (format!("{kind:?}"), json!(summary.count(deed, kind))));
+        Value::Object(fields.into_iter().collect())
+    };
+    object(json!({
+        "DryRun": dry,
+        "Added": counts(Deed::Added),
+        "Changed": counts(Deed::Changed),
+        "Removed": counts(Deed::Removed),
+        "Changes": summary.changes,
+        "ChangesOmitted": summary.omitted,
+    }))
+}
+
+/// The account as a document, in an order that depends on what is in it and not on when it came.
+pub(super) fn document(ground: &Ground, names: &BTreeSet<String>, all: bool) -> Document {
+    let is_meant = |row: &ZoneRow| names.is_empty() || names.contains(&row.name.to_lowercase());
+    let made = ground.account.zones().filter(|entry| is_meant(&entry.row));
+    let mut zones: Vec<(ZoneRow, Vec<RecordRow>)> = made
+        .map(|entry| (entry.row.clone(), entry.records.values().map(|row| RecordRow::clone(row)).collect()))
+        .collect();
+    if all {
+        let fixed = fixed::zones(ground.catalog).filter(|(row, _)| is_meant(row));
+        zones.extend(fixed.filter_map(|(row, _)| fixed::zone(ground.catalog, &row.id)));
+    }
+    let first = |row: &ZoneRow| row.bindings.iter().map(|binding| binding.vpc.clone()).min();
+    zones.sort_by_cached_key(|(row, _)| (row.name.to_lowercase(), first(row), row.created, row.id.clone()));
+    let used: BTreeSet<String> = zones
+        .iter()
+        .flat_map(|(row, records)| {
+            records.iter().map(|record| &record.line).chain(row.weighted.iter().map(|set| &set.line))
+        })
+        .cloned()
+        .collect();
+    let whole = names.is_empty();
+    let mut lines: Vec<CustomLine> = ground
+        .account
+        .lines()
+        .values()
+        .filter(|row| whole || used.contains(&row.id))
+        .map(|row| CustomLine {
+            name: row.name.clone(),
+            dns_category: Some(row.category.clone()),
+            ipv4s: line::shown_ranges(row),
+        })
+        .collect();
+    lines.sort_by(|a, b| a.name.cmp(&b.name));
+    Document {
+        zones: zones.iter().map(|(row, records)| zone_of(ground, row, records)).collect(),
+        rules: if whole { rules(ground) } else { Vec::new() },
+        custom_lines: lines,
+    }
+}
+
+fn zone_of(ground: &Ground, row: &ZoneRow, records: &[RecordRow]) -> Zone {
+    let mut records: Vec<&RecordRow> = records.iter().filter(|record| !record.synced).collect();
+    let place = |record: &&RecordRow| {
+        (record.rr != "@", record.rr.to_lowercase(), record.rtype.clone(), record.line.clone(), record.id)
+    };
+    records.sort_by_cached_key(place);
+    let mut sets: Vec<WeightedSet> = row
+        .weighted
+        .iter()
+        .map(|set| WeightedSet {
+            rr: set.rr.clone(),
+            rtype: set.rtype.clone(),
+            line: line_word(ground, &set.line),
+        })
+        .collect();
+    sets.sort();
+    Zone {
+        zone_name: row.name.clone(),
+        proxy_pattern: Some(zone::pattern(row.proxy).into()),
+        dns_group: Some(row.dns_group.clone()),
+        remark: filled(&row.remark),
+        zone_tag: filled(&row.zone_tag),
+        resource_group_id: filled(&row.resource_group),
+        sync_ecs_host_task: row.sync.as_ref().map(|task| SyncTask {
+            status: if task.on { "ON" } else { "OFF" }.into(),
+            regions: task
+                .regions
+                .iter()
+                .map(|(region, owner)| SyncRegion { region_id: region.clone(), user_id: Some(*owner) })
+                .collect(),
+        }),
+        bind_vpcs: vpcs(&row.bindings),
+        tags: row.tags.iter().map(|(key, value)| Tag { key: key.clone(), value: value.clone() }).collect(),
+        lba_status: sets,
+        records: records.into_iter().map(|record| record_of(ground, record)).collect(),
+    }
+}
+
+fn record_of(ground: &Ground, row: &RecordRow) -> Record {
+    Record {
+        rr: row.rr.clone(),
+        rtype: row.rtype.clone(),
+        value: row.value.clone(),
+        ttl: Some(i64::from(row.ttl)),
+        priority: row.priority.map(i64::from),
+        weight: Some(i64::from(row.weight)).filter(|weight| *weight != 1),
+        line: line_word(ground, &row.line),
+        remark: filled(&row.remark),
+        status: (!row.enabled).then(|| "DISABLE".into()),
+    }
+}
+
+/// Forwarding rules by the names that they are for.
+fn rules(ground: &Ground) -> Vec<Rule> {
+    let mut rows: Vec<_> = ground.account.rules().values().collect();
+    rows.sort_by_key(|row| {
+        (&row.zone, &row.name, row.bindings.iter().map(|has| &has.vpc).min(), row.created)
+    });
+    let target = |target: &std::net::SocketAddr| ForwardIp {
+        ip: target.ip().to_string(),
+        port: Some(i64::from(target.port())),
+    };
+    rows.into_iter()
+        .map(|row| Rule {
+            name: Some(row.name.clone()),
+            zone_name: row.zone.clone(),
+            rtype: Some("OUTBOUND".into()),
+            forward_ips: row.targets.iter().map(target).collect(),
+            bind_vpcs: vpcs(&row.bindings),
+        })
+        .collect()
+}
+
+/// A line by its name: ids are others in another account.
+fn line_word(ground: &Ground, id: &str) -> Option<String> {
+    if id == DEFAULT_LINE {
+        return None;
+    }
+    Some(ground.account.lines().get(id).map_or(id, |row| &row.name).to_string())
+}
+
+fn vpcs(bindings: &[Binding]) -> Vec<Vpc> {
+    let vpc = |binding: &Binding| Vpc {
+        vpc_id: binding.vpc.clone(),
+        region_id: filled(&binding.region),
+        vpc_type: filled(&binding.kind).filter(|kind| kind != "STANDARD"),
+    };
+    let mut vpcs: Vec<Vpc> = bindings.iter().map(vpc).collect();
+    vpcs.sort_by(|a, b| a.vpc_id.cmp(&b.vpc_id));
+    vpcs
+}
+
+fn filled(text: &str) -> Option<String> {
+    Some(text.to_string()).filter(|text| !text.is_empty())
+}

@@ -1,0 +1,170 @@
+//! Zones as they are shown.
+
+use super::ground::Ground;
+use super::page::{Page, object};
+use super::{fixed, text, vpc, zone};
+use crate::account::ZoneEntry;
+use crate::account::row::ZoneRow;
+use crate::api::{Answer, ApiError, Params};
+use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+use std::cmp::Reverse;
+
+/// `DescribeZones`
+pub fn zones(ground: &Ground, params: &Params) -> Answer {
+    let page = Page::of(params)?;
+    let matches = filter(params)?;
+    let found: Vec<_> = all(ground).into_iter().filter(|shown| matches(&shown.row)).collect();
+    let total = found.len();
+    let shown: Vec<Value> = page.cut(found).map(|shown| Value::Object(summary(&shown))).collect();
+    let mut answer = page.fields(total);
+    answer.insert("Zones".into(), json!({ "Zone": shown }));
+    Ok(answer)
+}
+
+/// `DescribeZoneInfo`
+pub fn info(ground: &Ground, params: &Params) -> Answer {
+    let id = params.required("ZoneId")?;
+    let shown = match ground.fixed_zone(id) {
+        Some((row, records)) => Shown::fixed(row, records.len()),
+        None => Shown::made(ground.zone(id)?),
+    };
+    let mut answer = common(&shown);
+    let bound: Vec<Value> =
+        shown.row.bindings.iter().map(|binding| vpc::shape(binding, Some(json!(1)))).collect();
+    let rest = json!({
+        "BindVpcs": { "Vpc": bound },
+        "BindEdgeDnsClusters": { "EdgeDnsCluster": [] },
+        "CreatorType": "USER",
+        "SlaveDns": false,
+    });
+    answer.extend(object(rest));
+    Ok(answer)
+}
+
+/// `DescribeZoneVpcTree`
+pub fn vpc_tree(ground: &Ground, _: &Params) -> Answer {
+    let zones: Vec<Value> = all(ground)
+        .into_iter()
+        .map(|shown| {
+            let vpcs: Vec<Value> =
+                shown.row.bindings.iter().map(|binding| vpc::shape(binding, None)).collect();
+            let mut fields = common(&shown);
+            fields.remove("ProxyPattern");
+            fields.remove("ResourceGroupId");
+            fields.insert("CreatorType".into(), json!("USER"));
+            fields.insert("Vpcs".into(), json!({ "Vpc": vpcs }));
+            Value::Object(fields)
+        })
+        .collect();
+    Ok(object(json!({ "Zones": { "Zone": zones } })))
+}
+
+/// A zone to be shown.
+struct Shown<'g> {
+    row: Cow<'g, ZoneRow>,
+    records: usize,
+    fixed: bool,
+}
+
+impl<'g> Shown<'g> {
+    /// One of the API.
+    fn made(entry: &'g ZoneEntry) -> Self {
+        Self { row: Cow::Borrowed(&entry.row), records: entry.records.len(), fixed: false }
+    }
+
+    /// One of the configuration file.
+    fn fixed(row: ZoneRow, records: usize) -> Self {
+        Self { row: Cow::Owned(row), records, fixed: true }
+    }
+}
+
+/// Zones of the API, the newest first, then those of the file. There may be many: nothing of the API's is copied.
+fn all<'g>(ground: &'g Ground) -> Vec<Shown<'g>> {
+    let mut made: Vec<_> = ground.account.zones().collect();
+    made.sort_unstable_by(|one, other| {
+        let key = |entry: &'g ZoneEntry| (Reverse(entry.row.created), &entry.row.id);
+        key(one).cmp(&key(other))
+    });
+    let made = made.into_iter().map(|entry| Shown::made(entry));
+    let fixed = fixed::zones(ground.catalog)
+        .map(|(row, zone)| Shown::fixed(row, zone.rrsets().map(|(_, set)| set.len()).sum()));
+    made.chain(fixed).collect()
+}
+
+/// What a zone must be like to be listed.
+fn filter(params: &Params) -> Result<impl Fn(&ZoneRow) -> bool, ApiError> {
+    let exact = match params.text("SearchMode").map(str::to_ascii_uppercase).as_deref() {
+        None | Some("LIKE") => false,
+        Some("EXACT") => true,
+        Some(_) => return Err(ApiError::invalid("SearchMode", "it must be LIKE or EXACT")),
+    };
+    let lower = |name: &str| params.text(name).map(str::to_lowercase);
+    let owned = |name: &str| params.text(name).map(str::to_string);
+    let keyword = lower("Keyword");
+    let (vpc, region, group, kind) =
+        (owned("QueryVpcId"), owned("QueryRegionId"), owned("ResourceGroupId"), owned("ZoneType"));
+    let zone_tags: Vec<String> = params.values("ZoneTag").into_iter().map(String::from).collect();
+    let tags: Vec<(String, Option<String>)> = params
+        .items("ResourceTag")
+        .iter()
+        .filter_map(|tag| Some((tag.text("Key")?.to_string(), tag.text("Value").map(String::from))))
+        .collect();
+    Ok(move |row: &ZoneRow| {
+        let named = keyword.as_ref().is_none_or(|keyword| {
+            let name = row.name.to_lowercase();
+            if exact { name == *keyword } else { name.contains(keyword.as_str()) }
+        });
+        let bound = (vpc.is_none() && region.is_none())
+            || row.bindings.iter().any(|binding| {
+                let at = &binding.region;
+                vpc.as_ref().is_none_or(|vpc| binding.vpc == *vpc)
+                    && region.as_ref().is_none_or(|region| at.is_empty() || at == region)
+            });
+        let tagged = tags.iter().all(|(key, value)| {
+            row.tags.get(key).is_some_and(|has| value.as_ref().is_none_or(|value| value == has))
+        });
+        named
+            && bound
+            && tagged
+            && group.as_ref().is_none_or(|group| row.resource_group == *group)
+            && kind.as_ref().is_none_or(|kind| row.zone_type == *kind)
+            && (zone_tags.is_empty() || zone_tags.contains(&row.zone_tag))
+    })
+}
+
+/// A zone in a list of zones.
+fn summary(shown: &Shown) -> Map<String, Value> {
+    let tags: Vec<Value> =
+        shown.row.tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
+    let mut fields = common(shown);
+    fields.extend(object(json!({
+        "CreatorSubType": "",
+        "ResourceTags": { "ResourceTag": tags },
+        "SlaveDnsStatus": "CLOSE",
+    })));
+    fields
+}
+
+/// What every list and look-up shows.
+fn common(shown: &Shown) -> Map<String, Value> {
+    let row = &shown.row;
+    object(json!({
+        "ZoneId": row.id,
+        "ZoneName": row.name,
+        "ZoneTag": row.zone_tag,
+        "ZoneType": row.zone_type,
+        "ProxyPattern": zone::pattern(row.proxy),
+        "DnsGroup": row.dns_group,
+        "DnsGroupChanging": false,
+        "RecordCount": shown.records,
+        "Remark": row.remark,
+        "ResourceGroupId": row.resource_group,
+        "IsPtr": row.name.ends_with(".in-addr.arpa") || row.name.ends_with(".ip6.arpa"),
+        "Creator": if shown.fixed { fixed::CREATOR } else { "1" },
+        "CreateTime": text::minute(row.created),
+        "CreateTimestamp": row.created,
+        "UpdateTime": text::minute(row.updated),
+        "UpdateTimestamp": row.updated,
+    }))
+}

@@ -1,0 +1,407 @@
+//! The gateway over HTTP/1: sockets, deadlines and limits. What a request means is not looked at here.
+//!
+//! Whatever is refused here is refused in JSON, for clients that cannot read anything else. Requests that a browser
+//! sent for another site's page are refused, and there are no CORS headers.
+//!
+//! Strangers have at most `ORDINARY_BODY` octets read, as far as there is room for them in the account of all
+//! connections. A longer body is a document whose digest was signed, and is read once the signature was found good.
+
+use super::gateway::Gateway;
+use super::reply::{self, Reply};
+use super::request::{Format, HttpRequest};
+use super::{ApiError, Service};
+use crate::http::browser::{self, ServerNames};
+use crate::http::stream::{Stream, Waiting};
+use crate::state::octets::{Kind, OF_CONNECTION, Octets, Reserved};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::{self, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+pub use crate::http::connections::{Connections, Place};
+
+/// Octets of a request's head. Everything may be in the query; 150 VPCs take about 20 KiB there.
+const HEAD: usize = 64 << 10;
+
+/// Octets of a body beyond the limit that are read and thrown away, so that its sender gets to read the refusal
+/// instead of a broken connection.
+const THROWN_AWAY: usize = 64 << 20;
+
+/// Octets of a body that are read before its signature is verified. A longer one must be a JSON document that is
+/// signed by its digest.
+const ORDINARY_BODY: usize = 256 << 10;
+
+/// Octets of a request or an answer that every connection may have: whoever asks for little waits for no room.
+pub const FREE: usize = 16 << 10;
+
+/// A body is counted in steps of so many octets.
+const STEP: usize = 16 << 10;
+
+/// Connections at a time.
+pub const CONNECTIONS: usize = 128;
+
+/// Octets that may wait on a connection: a request as it is read, or an answer as it is written.
+const WAITING: usize = OF_CONNECTION + 2 * HEAD;
+
+/// How long a long document waits for others to be imported.
+const TURN: Duration = Duration::from_secs(60);
+
+/// What a server allows.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections at a time; listeners that share it share the places.
+    pub connections: Connections,
+    /// How long a connection may be silent, and how long a request's head may take.
+    pub head: Duration,
+    /// How long a request's body may take.
+    pub body: Duration,
+    /// A permit for each document or answer beyond 256 KiB that is held at a time.
+    pub long_bodies: Arc<Semaphore>,
+    /// Octets that wait, those of others among them.
+    pub octets: Octets,
+    /// The hosts that requests may name.
+    pub server_names: Arc<ServerNames>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: Connections::new(CONNECTIONS),
+            head: Duration::from_secs(30),
+            body: Duration::from_secs(10),
+            long_bodies: Arc::new(Semaphore::new(2)),
+            octets: Octets::default(),
+            server_names: Arc::new(ServerNames::default().with_api_names()),
+        }
+    }
+}
+
+/// Accepts connections until it is dropped; they end with it. `wrap` is what lies between TCP and HTTP: TLS, or
+/// for plain HTTP [`plain`].
+pub async fn serve<S, W, F, T>(listener: TcpListener, gateway: Arc<Gateway<S>>, limits: Limits, wrap: W)
+where
+    S: Service,
+    W: Fn(TcpStream) -> F,
+    F: Future<Output = io::Result<T>> + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut tasks = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = tasks.join_next() => continue,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // EMFILE and the like last: without a pause this would eat a core
+                tracing::warn!(%error, "accepting a connection to the API failed");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Some(place) = limits.connections.admit() else { continue }; // closed by being dropped
+        let place = Arc::new(place);
+        let _ = stream.set_nodelay(true); // slower without, no worse
+        let (gateway, limits, wrapped) = (gateway.clone(), limits.clone(), wrap(stream));
+        tasks.spawn(async move {
+            let wrapped = tokio::select! {
+                wrapped = timeout(limits.head, wrapped) => wrapped,
+                () = place.taken() => return,
+            };
+            if let Ok(Ok(stream)) = wrapped {
+                converse(stream, peer.ip(), gateway, &limits, place).await;
+            }
+        });
+    }
+}
+
+/// Nothing between TCP and HTTP.
+pub async fn plain(stream: TcpStream) -> io::Result<TcpStream> {
+    Ok(stream)
+}
+
+/// Serves one connection to its end.
+async fn converse<S: Service>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: IpAddr,
+    gateway: Arc<Gateway<S>>,
+    limits: &Limits,
+    place: Arc<Place>,
+) {
+    let waiting = Waiting::new(&limits.octets, Kind::Api, WAITING);
+    let respond = service_fn(|request| {
+        let (gateway, place, waiting) = (gateway.clone(), place.clone(), waiting.clone());
+        async move {
+            let busy = place.busy();
+            let mut response =
+                Exchange { peer, gateway: &gateway, limits, waiting: &waiting }.respond(request).await;
+            if busy.is_none() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            waiting.head_may_come();
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_buf_size(HEAD)
+        .serve_connection(TokioIo::new(Stream::new(stream, waiting.clone())), respond);
+    tokio::select! {
+        // How a connection ended is its client's affair.
+        _ = connection => {}
+        () = place.taken() => {}
+        () = waiting.account().ended() => {}
+    }
+}
+
+/// A request and its response.
+struct Exchange<'e, S> {
+    peer: IpAddr,
+    gateway: &'e Gateway<S>,
+    limits: &'e Limits,
+    waiting: &'e Waiting,
+}
+
+impl<S: Service> Exchange<'_, S> {
+    /// The response to a request.
+    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        let foreign = browser::check(&head.headers, &head.uri, &self.limits.server_names);
+        let target = head.uri.query().unwrap_or_default();
+        let values = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64);
+        let head_size = target.len() + values.sum::<usize>();
+        let mut room = Vec::new();
+        if head_size > FREE {
+            room.push(self.waiting.account().reserve(head_size).await);
+        }
+        let mut http = HttpRequest {
+            method: head.method.as_str().into(),
+            path: head.uri.path().chars().take(2).collect(), // one path is served
+            query: target.into(),
+            headers: head
+                .headers
+                .iter()
+                .map(|(name, value)| (name.as_str().into(), value.as_bytes().into()))
+                .collect(),
+            ..HttpRequest::default()
+        };
+        let waits_for_word = head.headers.contains_key(header::EXPECT);
+        drop(head);
+        self.waiting.head_is_whole();
+        if let Err(why) = foreign {
+            return self.refused(ApiError::new("Forbidden.Host", why).with_status(403), &http, room).await;
+        }
+        if !["GET", "POST"].contains(&http.method.as_str()) {
+            let error = ApiError::new("InvalidHttpMethod", "Only the methods GET and POST are supported.");
+            let mut response = self.refused(error.with_status(405), &http, room).await;
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
+            return response;
+        }
+        let mut reader = Reader { body, kept: Vec::new() };
+        let ordinary = ORDINARY_BODY.min(self.gateway.body_limit());
+        let announced = reader.body.size_hint().lower();
+        let read = async {
+            if announced > ordinary as u64 {
+                return Ok(false);
+            }
+            let account = self.waiting.account();
+            let mut counted = FREE.saturating_sub(head_size);
+            while let Some(data) = reader.next().await? {
+                if reader.kept.len() + data.len() > ordinary {
+                    reader.kept.extend_from_slice(&data); // at most a buffer more
+                    return Ok(false);
+                }
+                account.progress();
+                // In steps: a body may come octet by octet.
+                if reader.kept.len() + data.len() > counted {
+                    let step = data.len().max(STEP);
+                    room.push(account.reserve(step).await);
+                    reader.kept.reserve_exact(step);
+                    counted += step;
+                }
+                reader.kept.extend_from_slice(&data);
+            }
+            Ok(true)
+        };
+        match timeout(self.limits.body, read).await {
+            Err(_) => return self.refused(self.too_slow(), &http, room).await,
+            Ok(Err(error)) => return self.refused(error, &http, room).await,
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => return self.long(http, reader, announced, waits_for_word, room).await,
+        }
+        http.body = reader.kept;
+        let reply = self.gateway.handle(&http, self.peer, SystemTime::now()).await;
+        drop((http, room));
+        self.finished(reply).await
+    }
+
+    /// The response to a request with a body that is too long to be read before its signature is verified.
+    async fn long(
+        &self,
+        mut http: HttpRequest,
+        mut reader: Reader,
+        announced: u64,
+        waits_for_word: bool,
+        room: Vec<Reserved>,
+    ) -> Response<Full<Bytes>> {
+        let limit = self.gateway.body_limit();
+        let error = if !http.has_document() {
+            let message = format!(
+                "A body of more than {} octets must be one JSON document, with the other parameters in the query.",
+                ORDINARY_BODY.min(limit)
+            );
+            Some(ApiError::new("RequestEntityTooLarge", message).with_status(413))
+        } else {
+            (announced > limit as u64).then(|| too_long(limit))
+        };
+        let admitted = match error {
+            Some(error) => {
+                Err(reply::refusal(Format::Json, &error, &http.header("host").unwrap_or_default()))
+            }
+            None => {
+                http.body_follows = true;
+                self.gateway.admit(&http, self.peer, SystemTime::now())
+            }
+        };
+        drop(http);
+        let admitted = match admitted {
+            Ok(admitted) => admitted,
+            Err(reply) => {
+                reader.kept = Vec::new();
+                drop(room);
+                if !waits_for_word {
+                    let _ = timeout(self.limits.body, reader.throw_away()).await; // enough was done for its sender
+                }
+                return closing(self.finished(reply).await);
+            }
+        };
+        let Ok(Ok(permit)) = timeout(TURN, self.limits.long_bodies.clone().acquire_owned()).await else {
+            let error =
+                ApiError::new("ServiceUnavailable", "Other long documents are being imported; try again.");
+            let reply = self.gateway.give_up(admitted, &error.with_status(503));
+            drop(room);
+            return closing(self.finished(reply).await);
+        };
+        let read = async {
+            while let Some(data) = reader.next().await? {
+                if reader.kept.len() + data.len() > limit {
+                    reader.kept = Vec::new();
+                    reader.throw_away().await;
+                    return Err(too_long(limit));
+                }
+                reader.kept.extend_from_slice(&data);
+            }
+            Ok(())
+        };
+        let read = timeout(self.limits.body, read).await.unwrap_or_else(|_| Err(self.too_slow()));
+        drop(room);
+        let reply = match read {
+            Ok(()) => self.gateway.finish(admitted, reader.kept).await,
+            Err(error) => {
+                let reply = self.gateway.give_up(admitted, &error);
+                return closing(self.finished(reply).await);
+            }
+        };
+        drop(permit);
+        self.finished(reply).await
+    }
+
+    /// A refusal before the gateway. What is left of the request may be unread, so the connection ends.
+    async fn refused(
+        &self,
+        error: ApiError,
+        http: &HttpRequest,
+        room: Vec<Reserved>,
+    ) -> Response<Full<Bytes>> {
+        let host = http.header("host").unwrap_or_default();
+        let reply = reply::refusal(Format::Json, &error, &host);
+        drop(room);
+        closing(self.finished(reply).await)
+    }
+
+    /// A body that does not come.
+    fn too_slow(&self) -> ApiError {
+        let message = format!("The body did not come within {} seconds.", self.limits.body.as_secs_f32());
+        ApiError::new("RequestTimeout", message).with_status(408)
+    }
+
+    /// A reply as hyper has it. It is counted until its last octet is written.
+    async fn finished(&self, reply: Reply) -> Response<Full<Bytes>> {
+        let room = match reply.body.len() > FREE {
+            true => Some(self.waiting.account().reserve(reply.body.len()).await),
+            false => None,
+        };
+        let long = match reply.body.len() > OF_CONNECTION {
+            true => self.limits.long_bodies.clone().acquire_owned().await.ok(),
+            false => None,
+        };
+        let mut response = Response::new(Full::new(Waiting::answer(reply.body, (room, long))));
+        *response.status_mut() =
+            StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
+        if let Ok(id) = HeaderValue::from_str(&reply.request_id) {
+            headers.insert("x-acs-request-id", id);
+        }
+        response
+    }
+}
+
+/// A body and what was kept of it.
+struct Reader {
+    body: Incoming,
+    kept: Vec<u8>,
+}
+
+impl Reader {
+    /// The octets that come next; nothing at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
+        while let Some(frame) = self.body.frame().await {
+            let Ok(frame) = frame else {
+                return Err(ApiError::new("IncompleteBody", "The body ended before it was whole."));
+            };
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads on, and keeps nothing.
+    async fn throw_away(&mut self) {
+        let mut length = 0;
+        while let Ok(Some(data)) = self.next().await {
+            length += data.len();
+            if length > THROWN_AWAY {
+                return;
+            }
+        }
+    }
+}
+
+/// A body beyond what the service takes.
+fn too_long(limit: usize) -> ApiError {
+    let message = format!("The body is longer than {limit} octets.");
+    ApiError::new("RequestEntityTooLarge", message).with_status(413)
+}
+
+/// The same response, after which the connection ends.
+fn closing(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}

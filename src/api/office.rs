@@ -1,0 +1,189 @@
+//! The running API: prepared before anything is served, opened once the daemon publishes.
+
+use super::actions::{Keeping, Ledger, PrivateZone};
+use super::http::{self, Limits};
+use super::keys::KeyFault;
+use super::{Gateway, Keys};
+use crate::account::Account;
+use crate::config::{self, Host};
+use crate::http::browser::ServerNames;
+use crate::ops;
+use crate::ops::auxiliary;
+use crate::ops::condition::Condition;
+use crate::state::publisher::Publisher;
+use crate::store::{self, Store, StoreError};
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What the API is called in metrics and status.
+const NAME: &str = "api";
+
+/// What the API needs before it can begin: sockets, keys, and what the store held.
+#[derive(Debug)]
+pub struct Prepared {
+    listeners: Vec<(SocketAddr, Option<TcpListener>)>,
+    keys: Keys,
+    hosts: Vec<Host>,
+    server_names: Arc<ServerNames>,
+    account: Account,
+    keeping: Keeping,
+}
+
+/// Why the API cannot begin.
+#[derive(Debug)]
+pub enum PrepareError {
+    /// Secrets that cannot be had.
+    Keys(Vec<KeyFault>),
+    /// The store cannot be used.
+    Store(StoreError),
+}
+
+impl fmt::Display for PrepareError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Keys(faults) => {
+                let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                f.write_str(&faults.join("\n"))
+            }
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for PrepareError {}
+
+impl Prepared {
+    /// Binds what can be bound now, reads secrets and opens the store of the state directory, if there is one. A damaged store is set
+    /// aside, and the log says so.
+    ///
+    /// # Errors
+    /// [`PrepareError`]
+    pub fn new(control: &config::Control, state_dir: Option<&Path>) -> Result<Self, PrepareError> {
+        let keys = load_keys(control).map_err(PrepareError::Keys)?;
+        let bind = |address: &SocketAddr| (*address, auxiliary::bind(*address).ok());
+        let listeners = control.listen.iter().map(bind).collect();
+        let (mut account, keeping) = match state_dir {
+            Some(directory) => {
+                let opened = Store::open(directory).map_err(PrepareError::Store)?;
+                if let Some((aside, why)) = &opened.set_aside {
+                    tell_of_damage(directory, aside, why);
+                }
+                (opened.account, Keeping::Durable(opened.store))
+            }
+            None => (Account::default(), Keeping::InMemory),
+        };
+        account.read_as(control.reading);
+        let hosts = control.hosts.clone();
+        let server_names = ServerNames::new(&control.server_names).with_host_name().with_api_names();
+        Ok(Self { listeners, keys, hosts, server_names: Arc::new(server_names), account, keeping })
+    }
+
+    /// What the store held.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Begins to serve. `publisher` has published [`Prepared::account`]. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// A thread cannot be had, or a socket does not go into the runtime.
+    pub fn open(self, publisher: Arc<Publisher>, condition: &Arc<Condition>) -> io::Result<Office> {
+        let durable = matches!(self.keeping, Keeping::Durable(_));
+        let octets = publisher.live().octets.clone();
+        let ledger = Ledger::start(self.account, self.hosts, self.keeping, publisher)?;
+        let key = self.keys.first().map(|key| key.id.clone()).unwrap_or_default();
+        let gateway = Arc::new(Gateway::new(Arc::new(PrivateZone::new(ledger.clone())), self.keys));
+        let limits = Limits { octets, server_names: self.server_names, ..Limits::default() };
+        let mut addresses = Vec::new();
+        for (address, listener) in self.listeners {
+            let (gateway, limits, condition) = (gateway.clone(), limits.clone(), condition.clone());
+            let Some(listener) = listener else {
+                tokio::spawn(async move {
+                    let hint = "set listen in [control] to another port";
+                    let listener = condition.auxiliary.listen(NAME, address, hint).await;
+                    tracing::info!(listen = %address, "the PrivateZone API is served");
+                    http::serve(listener, gateway, limits, http::plain).await;
+                });
+                continue;
+            };
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            condition.auxiliary.works(NAME, address);
+            addresses.push(listener.local_addr()?);
+            tokio::spawn(http::serve(listener, gateway, limits, http::plain));
+        }
+        Ok(Office { gateway, ledger, addresses, durable, key })
+    }
+}
+
+/// The API, open.
+pub struct Office {
+    gateway: Arc<Gateway<PrivateZone>>,
+    ledger: Arc<Ledger>,
+    /// Where it listens.
+    pub addresses: Vec<SocketAddr>,
+    /// What is made through it survives.
+    pub durable: bool,
+    /// The first access key's id.
+    pub key: String,
+}
+
+impl fmt::Debug for Office {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Office").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+impl Office {
+    /// What operations look at.
+    pub fn observed(&self) -> ops::Api {
+        let (ledger, calls) = (self.ledger.clone(), self.gateway.calls().clone());
+        ops::Api { ledger, calls, addresses: self.addresses.clone() }
+    }
+
+    /// The account as it is now.
+    pub fn account(&self) -> Arc<Account> {
+        self.ledger.account()
+    }
+
+    /// Closes the store, in order: the process is about to end.
+    pub async fn close(&self) {
+        self.ledger.close().await;
+    }
+
+    /// Other keys and hosts, after a reload. Where a secret cannot be had the former keys stay.
+    pub fn reload(&self, control: &config::Control) {
+        match load_keys(control) {
+            Ok(keys) => self.gateway.replace_keys(keys),
+            Err(faults) => {
+                for fault in faults {
+                    tracing::error!("{fault}; the former access keys stay in force");
+                }
+            }
+        }
+        let (ledger, hosts) = (self.ledger.clone(), control.hosts.clone());
+        tokio::spawn(async move { ledger.set_hosts(hosts).await });
+    }
+}
+
+/// The keys with their secrets; what is doubtful about them goes to the log.
+fn load_keys(control: &config::Control) -> Result<Keys, Vec<KeyFault>> {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let (keys, warnings) = Keys::load(&control.keys, credentials.as_deref())?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(keys)
+}
+
+fn tell_of_damage(directory: &Path, aside: &Path, why: &str) {
+    tracing::error!(
+        why,
+        set_aside = %aside.display(),
+        "{} is damaged and was set aside; the zones made through the API are gone from the answers. \
+         Put a backup in its place and restart, or make them again (`pvtzd import`)",
+        directory.join(store::FILE).display()
+    );
+}

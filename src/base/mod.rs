@@ -1,0 +1,3 @@
+//! What everything else is built on and what knows nothing of DNS policy: clock, files, output, times of day.
+
+pub mod timestamp;
