@@ -5,16 +5,17 @@
 
 mod words;
 
+use crate::admin::Subject;
+use crate::admin::notify::Supervisor;
+use crate::admin::socket::Reload;
+use crate::admin::station;
+use crate::admin::station::Station;
+use crate::admin::watchdog;
 use crate::api::office::{Office, Prepared};
+use crate::base::condition::Condition;
 use crate::config::{self, Cache, Config, ConfigError, Instance, Servers};
 use crate::engine::cache::Lifetimes;
 use crate::host::metadata;
-use crate::ops::Subject;
-use crate::ops::condition::Condition;
-use crate::ops::notify::Supervisor;
-use crate::ops::socket::Reload;
-use crate::ops::station::{self, Station};
-use crate::ops::watchdog;
 use crate::serve::activation::Readers;
 use crate::serve::certificate::Certificate;
 use crate::serve::connections::Connections;

@@ -24,6 +24,7 @@
 pub mod print;
 
 pub mod account;
+pub mod admin;
 pub mod api;
 pub mod base;
 pub mod cli;
@@ -35,7 +36,6 @@ pub mod file;
 pub mod host;
 pub mod http;
 pub mod lab;
-pub mod ops;
 pub mod serve;
 pub mod state;
 pub mod store;

@@ -5,11 +5,11 @@ use super::http::{self, Limits};
 use super::keys::KeyFault;
 use super::{Gateway, Keys};
 use crate::account::Account;
+use crate::admin;
+use crate::base::auxiliary;
+use crate::base::condition::Condition;
 use crate::config::{self, Host};
 use crate::http::browser::ServerNames;
-use crate::ops;
-use crate::ops::auxiliary;
-use crate::ops::condition::Condition;
 use crate::state::publisher::Publisher;
 use crate::store::{self, Store, StoreError};
 use std::fmt;
@@ -138,9 +138,9 @@ impl fmt::Debug for Office {
 
 impl Office {
     /// What operations look at.
-    pub fn observed(&self) -> ops::Api {
+    pub fn observed(&self) -> admin::Api {
         let (ledger, calls) = (self.ledger.clone(), self.gateway.calls().clone());
-        ops::Api { ledger, calls, addresses: self.addresses.clone() }
+        admin::Api { ledger, calls, addresses: self.addresses.clone() }
     }
 
     /// The account as it is now.

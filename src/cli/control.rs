@@ -1,11 +1,12 @@
 //! Talking to the running server over its control socket; `pvtzd zones`, `flush` and `reload`.
 
 use super::{Common, FlushArgs, exit, shown};
+use crate::admin::flush::{Flush, Flushed};
+use crate::admin::socket;
+use crate::admin::socket::{Command, Reply};
+use crate::admin::status::ZoneStatus;
 use crate::config::ControlSocket;
 use crate::engine::name;
-use crate::ops::flush::{Flush, Flushed};
-use crate::ops::socket::{self, Command, Reply};
-use crate::ops::status::ZoneStatus;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::io::{self, BufRead, BufReader, Write};

@@ -3,13 +3,13 @@
 mod instance;
 
 use super::{Common, exit, is_colour_wanted, shown, tell_config_error};
+use crate::admin::log;
 use crate::config::{self, Config};
 use crate::lab::access_key;
 use crate::lab::ca::Authority;
 use crate::lab::running::{self, Lab, LabError, OTHER_CLIENT, Places, Plan};
 use crate::lab::state::StateDir;
 use crate::lab::walkthrough::{self, Step};
-use crate::ops::log;
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
 use serde_json::json;

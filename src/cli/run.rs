@@ -1,12 +1,12 @@
 //! `pvtzd run`: from the configuration to a running server, and what happens to it until it stops.
 
 use super::{Common, RunArgs, exit, is_colour_wanted, tell_config_error};
+use crate::admin::notify::Supervisor;
+use crate::admin::{log, station};
 use crate::api::office::{PrepareError, Prepared};
 use crate::config::{self, Config, ConfigError};
 use crate::daemon::{Daemon, Settings};
 use crate::host::metadata::MetadataChoice;
-use crate::ops::notify::Supervisor;
-use crate::ops::{log, station};
 use crate::serve::activation;
 use crate::serve::listen::{self, Listener};
 use crate::serve::secured::{Secured, SecuredError};

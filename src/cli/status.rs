@@ -2,8 +2,8 @@
 
 use super::control::{Line, read};
 use super::{Common, StatusArgs, exit, shown};
-use crate::ops::socket::Command;
-use crate::ops::status::{Status, quantile};
+use crate::admin::socket::Command;
+use crate::admin::status::{Status, quantile};
 use crate::print::{self, Output};
 use std::fmt::Write as _;
 use std::io::IsTerminal;

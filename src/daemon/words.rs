@@ -1,9 +1,9 @@
 //! What the daemon says: at start, to its supervisor, and of changes that have to wait for the next start.
 
 use super::Daemon;
+use crate::admin::station::Station;
 use crate::config::{self, Config, Servers};
 use crate::engine::name::show;
-use crate::ops::station::Station;
 use crate::store;
 use std::io::IsTerminal;
 

@@ -2,12 +2,12 @@
 
 use super::super::{Common, exit};
 use super::{KeyArgs, configured, runtime};
+use crate::admin::log;
 use crate::config::{self, Config, Endpoints, Regions, Target, endpoints};
 use crate::lab::access_key;
 use crate::lab::ca::Authority;
 use crate::lab::instance::{self, Caller, InstanceError, Namespaces, Plan, RunAs};
 use crate::lab::state::StateDir;
-use crate::ops::log;
 use clap::Args;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};

@@ -2,9 +2,9 @@
 //!
 //! The path of a query only copies the answer into a queue; a thread reads it and writes the line.
 
-use super::auxiliary::RETRY;
-use super::condition::Condition;
 use super::queue::{Note, Queue};
+use crate::base::auxiliary::RETRY;
+use crate::base::condition::Condition;
 use crate::config::QueryLog as Form;
 use crate::engine::catalog::Vpc;
 use crate::engine::name::show;

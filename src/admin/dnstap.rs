@@ -3,9 +3,9 @@
 //! The messages are written by hand: they are two, small, and never change. The receiver may come and go; while it
 //! is away or too slow, messages are missed and counted.
 
-use super::condition::Condition;
 use super::frames::Frames;
 use super::queue::{Note, Queue};
+use crate::base::condition::Condition;
 use crate::state::octets::{Kind, Octets};
 use crate::state::watch::{Caller, Seen, Transport, Watcher};
 use std::io::{self, BufWriter, Read, Write};

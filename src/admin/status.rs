@@ -1,8 +1,8 @@
 //! The state of the server as a person wants it: one value, read at once, that goes over the control socket.
 
 use super::Subject;
-use super::auxiliary::Service;
 use super::metrics::{rcode_name, servers};
+use crate::base::auxiliary::Service;
 use crate::engine::catalog::Scope;
 use crate::engine::name::show;
 use crate::engine::zone::{ZoneMode, ZoneOrigin};

@@ -1,10 +1,11 @@
 //! Operations of the running server: prepared before anything is served, opened with the daemon, ended with it.
 
-use super::auxiliary::{self, RETRY};
 use super::dnstap::Dnstap;
 use super::querylog::QueryLog;
 use super::socket::{self, Bound, Reload};
 use super::{Subject, http};
+use crate::base::auxiliary;
+use crate::base::auxiliary::RETRY;
 use crate::config::{self, ControlSocket, QueryLog as Form};
 use crate::http::browser::ServerNames;
 use crate::state::Live;

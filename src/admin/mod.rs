@@ -9,8 +9,6 @@
 //! Nothing here is on the way of a query. A new metric: a row in [`metrics::METRICS`], a line where it is written
 //! there, a line in `docs/metrics.md`.
 
-pub mod auxiliary;
-pub mod condition;
 pub mod dnstap;
 mod exposition;
 pub mod flush;
@@ -30,8 +28,8 @@ pub mod watchdog;
 
 use crate::api::actions::Ledger;
 use crate::api::calls::Calls;
+use crate::base::condition::Condition;
 use crate::state::Live;
-use condition::Condition;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
