@@ -18,21 +18,17 @@
 //! holds what is live; [`config`] is the border to the file, [`cli`] the border to people; [`daemon`] is the running server,
 //! [`mod@print`] writes to standard output and standard error.
 #![forbid(unsafe_code)]
-
 // First: its macros are known to the modules that follow.
 #[macro_use]
-pub mod print;
+pub mod base;
 
 pub mod account;
 pub mod admin;
 pub mod api;
-pub mod base;
 pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod engine;
-pub mod fetch;
-pub mod file;
 pub mod host;
 pub mod http;
 pub mod lab;

@@ -8,9 +8,9 @@
 use super::exposition::CONTENT_TYPE;
 use super::{Subject, metrics, probe};
 use crate::api::http::{Connections, Place};
+use crate::base::octets::{Kind, OF_CONNECTION};
 use crate::http::browser::{self, ServerNames};
 use crate::http::stream::{Stream, Waiting};
-use crate::state::octets::{Kind, OF_CONNECTION};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderValue};

@@ -5,11 +5,11 @@
 use super::queue::{Note, Queue};
 use crate::base::auxiliary::RETRY;
 use crate::base::condition::Condition;
+use crate::base::octets::{Kind, Octets};
 use crate::config::QueryLog as Form;
 use crate::engine::catalog::Vpc;
 use crate::engine::name::show;
 use crate::engine::text::{Entry, Sections, mnemonic, read_message};
-use crate::state::octets::{Kind, Octets};
 use crate::state::place::{Mark, Service, Share};
 use crate::state::watch::{Caller, Seen, Transport, Watcher};
 use serde_json::{Map, Value, json};

@@ -2,7 +2,7 @@
 //! which there is no room is missed, and counted. The bound is in octets, and an item's memory is given back when it
 //! was written.
 
-use crate::state::octets::{Account, Kind, Octets, Reserved};
+use crate::base::octets::{Account, Kind, Octets, Reserved};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -3,8 +3,8 @@
 
 use super::flush::{self, Flush};
 use super::{Subject, status};
+use crate::base::octets::{Kind, OF_CONNECTION};
 use crate::http::stream::{Stream, Waiting};
-use crate::state::octets::{Kind, OF_CONNECTION};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs;

@@ -6,7 +6,7 @@
 use super::keys::AccessKey;
 use super::signer::{self, Order, Place};
 use super::{ApiError, Params};
-use crate::fetch::fetch;
+use crate::http::client::fetch;
 use http_body_util::Full;
 use hyper::Request;
 use hyper::body::Bytes;

@@ -1,5 +1,11 @@
 //! What everything else is built on and what knows nothing of DNS policy: clock, files, output, times of day.
 
+#[macro_use]
+pub mod print;
 pub mod auxiliary;
+pub mod clock;
+pub mod closer;
 pub mod condition;
+pub mod file;
+pub mod octets;
 pub mod timestamp;

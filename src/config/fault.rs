@@ -127,7 +127,7 @@ impl fmt::Display for ConfigError {
             }
             Self::Io { path, source } => {
                 write!(f, "cannot read {}: {source}", path.display())?;
-                match crate::file::obstacle(path) {
+                match crate::base::file::obstacle(path) {
                     Some(obstacle) => write!(f, "; {obstacle}"),
                     None => Ok(()),
                 }

@@ -65,7 +65,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// # Errors
 /// It cannot be told whether there is a configuration.
 pub fn find(path: &Path) -> Result<Option<PathBuf>, ConfigError> {
-    match crate::file::has_entry(path) {
+    match crate::base::file::has_entry(path) {
         Ok(found) => Ok(found.then(|| path.into())),
         Err(source) => Err(ConfigError::Io { path: path.into(), source }),
     }
@@ -76,8 +76,8 @@ pub fn find(path: &Path) -> Result<Option<PathBuf>, ConfigError> {
 /// # Errors
 /// The file cannot be read, or it has faults.
 pub fn load(path: &Path) -> Result<(Config, Vec<Fault>), ConfigError> {
-    let bytes =
-        crate::file::read(path, LARGEST).map_err(|source| ConfigError::Io { path: path.into(), source })?;
+    let bytes = crate::base::file::read(path, LARGEST)
+        .map_err(|source| ConfigError::Io { path: path.into(), source })?;
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
     match std::str::from_utf8(bytes) {
         Ok(text) => parse_as(text, path, is_open_to_others(path)).map_err(ConfigError::Faults),

@@ -89,7 +89,8 @@ impl Loading {
 
     /// What is in a file.
     fn text(&mut self, path: &Path) -> Result<String, String> {
-        let octets = crate::file::read(path, LONGEST - self.octets).map_err(|error| error.to_string())?;
+        let octets =
+            crate::base::file::read(path, LONGEST - self.octets).map_err(|error| error.to_string())?;
         self.octets += octets.len() as u64;
         String::from_utf8(octets).map_err(|error| {
             let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
@@ -145,7 +146,7 @@ impl Loading {
             let (path, text) = &mut self.files[usize::from(file)];
             if text.is_empty() {
                 // a fault that showed only when the zone was put together
-                *text = crate::file::read_text(path, LONGEST).unwrap_or_default();
+                *text = crate::base::file::read_text(path, LONGEST).unwrap_or_default();
             }
             let excerpt: String =
                 text.lines().nth(line as usize - 1).unwrap_or_default().chars().take(400).collect();

@@ -5,7 +5,7 @@
 //! fault: everything works without it.
 
 use crate::config::Instance;
-use crate::fetch::fetch;
+use crate::http::client::fetch;
 use http_body_util::Full;
 use hyper::{Method, Request, StatusCode, header};
 use std::fmt;

@@ -1,8 +1,8 @@
 //! The systemd unit of pvtzd as it is installed here, and what its restrictions mean for a configuration: whether the
 //! service may read the files, and whether the cache fits into the memory that it may use.
 
+use crate::base::file;
 use crate::config::{Config, SecretSource};
-use crate::file;
 use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;

@@ -4,5 +4,6 @@
 //! on a connection, in both directions, and ends one whose peer takes nothing.
 
 pub mod browser;
+pub mod client;
 pub mod connections;
 pub mod stream;

@@ -3,7 +3,7 @@
 //! The head of a request is counted while it comes, an answer until its last octet is written. A write of which
 //! nothing is taken for [`WRITE_DEADLINE`] fails, and with it the connection.
 
-use crate::state::octets::{Account, Kind, Octets, Reserved, WRITE_DEADLINE};
+use crate::base::octets::{Account, Kind, Octets, Reserved, WRITE_DEADLINE};
 use hyper::body::Bytes;
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -4,10 +4,10 @@
 //! in the hardened mode nothing is answered without one.
 
 use crate::api::http::Connections;
+use crate::base::octets::{Kind, OF_CONNECTION, Octets};
 use crate::host::metadata::SERVICE;
 use crate::http::browser::{self, ServerNames};
 use crate::http::stream::{Stream, Waiting};
-use crate::state::octets::{Kind, OF_CONNECTION, Octets};
 use data_encoding::BASE64URL_NOPAD;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};

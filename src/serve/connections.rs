@@ -4,10 +4,10 @@
 //! the most, if that is more than its share. A client is an IPv4 address or an IPv6 /64; this machine is one client without a bound of its own,
 //! because many programs share it.
 
-use crate::state::clock::{instant, millis};
-use crate::state::closer::Closer;
+use crate::base::clock::{instant, millis};
+use crate::base::closer::Closer;
+use crate::base::octets::Kind;
 use crate::state::limits::party;
-use crate::state::octets::Kind;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};

@@ -9,6 +9,7 @@
 
 use super::books;
 use super::hear::{self, Cached, Purpose, Said};
+use crate::base::octets::{Account, Reserved};
 use crate::engine::answer::{Answer, ExtendedError};
 use crate::engine::cache::{CacheKey, QueryFlags};
 use crate::engine::catalog::GroupKey;
@@ -20,7 +21,6 @@ use crate::engine::request::{Admission, Question, Request};
 use crate::engine::screen::{Screening, is_loop_probe, screen};
 use crate::state::cache::Slot;
 use crate::state::limits::Permit;
-use crate::state::octets::{Account, Reserved};
 use crate::state::place::{Mark, Share};
 use crate::state::rate::Pace;
 use crate::state::tally::Tally;

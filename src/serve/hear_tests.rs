@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::account::Account;
+use crate::base::clock::Clock;
 use crate::serve::handle::{self, Caller, Outcome as Handled, Transport, Waiting};
 use crate::state::answers::PreparedAnswers;
-use crate::state::clock::Clock;
 use crate::state::guard::Guard;
 use crate::state::limits::Limits;
 use crate::state::publish::{self, Surroundings};

@@ -5,7 +5,7 @@ use super::http3_streams::{self, BidiStream};
 use super::https::{self, HEADERS, Wanted};
 use super::quic;
 use super::tcp::{Guest, LONGEST, MESSAGE_DEADLINE, Service};
-use crate::state::octets::WRITE_DEADLINE;
+use crate::base::octets::WRITE_DEADLINE;
 use h3::error::StreamError;
 use h3::server::{self, RequestResolver};
 use hyper::StatusCode;

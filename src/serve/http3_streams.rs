@@ -3,7 +3,7 @@
 
 use super::https::REQUEST;
 use super::tcp::LONGEST;
-use crate::state::octets::{Account, Reserved};
+use crate::base::octets::{Account, Reserved};
 use h3::error::Code;
 use h3::quic::{self, ConnectionErrorIncoming, StreamErrorIncoming, StreamId, WriteBuf};
 use hyper::body::{Buf, Bytes};

@@ -3,8 +3,8 @@
 
 use super::connections::{Connections, Writing};
 use super::tcp::{self, Guest, HANDSHAKE_DEADLINE, LONGEST, MESSAGE_DEADLINE, Service, TLS_BUFFER};
+use crate::base::octets::{OF_CONNECTION, Reserved, WRITE_DEADLINE};
 use crate::engine::{padding, wire};
-use crate::state::octets::{OF_CONNECTION, Reserved, WRITE_DEADLINE};
 use data_encoding::BASE64URL_NOPAD;
 use futures_util::FutureExt;
 use http_body_util::BodyExt;

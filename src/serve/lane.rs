@@ -2,10 +2,10 @@
 //! [`handle::at_once`]. What comes of it is counted here, and shown to who watches.
 
 use super::handle::{self, Outcome, Waiting};
+use crate::base::clock::instant;
 use crate::engine::cache::Moment;
 use crate::engine::lane::{Glance, LaneKey};
 use crate::engine::reply;
-use crate::state::clock::instant;
 use crate::state::place::Mark;
 use crate::state::rate::Pace;
 use crate::state::tally::{Arrival, Tally};

@@ -3,13 +3,13 @@
 //!
 //! One task reads questions, answers them and writes. Answers that are there at once go into one buffer; the rest become
 //! tasks, so many at most for a connection. While answers wait to be sent, nothing is read; what waits is counted in the
-//! connection's account ([`crate::state::octets`]).
+//! connection's account ([`crate::base::octets`]).
 
 use super::handle;
 use super::lane::{Lane, Served};
 use super::tcp::{Guest, MESSAGE_DEADLINE, TLS_BUFFER};
+use crate::base::octets::{Kind, Reserved, WRITE_DEADLINE};
 use crate::engine::padding;
-use crate::state::octets::{Kind, Reserved, WRITE_DEADLINE};
 use crate::state::watch::Transport;
 use std::cell::RefCell;
 use std::future::poll_fn;

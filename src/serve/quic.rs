@@ -4,8 +4,8 @@
 use super::connections::Connections;
 use super::https::{REQUEST, counted};
 use super::tcp::{self, Guest, HANDSHAKE_DEADLINE, MESSAGE_DEADLINE, Service, TcpBounds};
+use crate::base::octets::{OF_CONNECTION, WRITE_DEADLINE};
 use crate::engine::padding;
-use crate::state::octets::{OF_CONNECTION, WRITE_DEADLINE};
 use futures_util::FutureExt;
 use hyper::body::Bytes;
 use quinn::crypto::rustls::QuicServerConfig;

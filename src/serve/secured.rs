@@ -8,9 +8,9 @@ use super::listen::{self, BindError};
 use super::tcp::{self, Service, TcpBounds};
 #[cfg(feature = "encrypted")]
 use super::{http3, https, quic};
+use crate::base::octets::Kind;
 use crate::config::Server;
 use crate::state::Live;
-use crate::state::octets::Kind;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -1,7 +1,7 @@
 //! TCP connections, and what the other stream transports share with them: who is let in, and what serves a connection.
 //!
 //! Clients outside `allow` are closed at once. The others have a place ([`super::connections`]) and an account of the
-//! octets that wait for them ([`crate::state::octets`]).
+//! octets that wait for them ([`crate::base::octets`]).
 
 use super::connections::{Connections, Place};
 use super::pipeline;
@@ -11,8 +11,8 @@ use super::{
     lane::{Lane, Served},
 };
 #[cfg(feature = "encrypted")]
-use crate::state::octets::Reserved;
-use crate::state::octets::{Account, Kind};
+use crate::base::octets::Reserved;
+use crate::base::octets::{Account, Kind};
 use crate::state::tally::Tally;
 use crate::state::{Live, count};
 use std::io;

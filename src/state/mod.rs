@@ -6,12 +6,9 @@
 
 pub mod answers;
 pub mod cache;
-pub mod clock;
-pub mod closer;
 pub mod guard;
 pub mod history;
 pub mod limits;
-pub mod octets;
 pub mod place;
 pub mod publish;
 pub mod publisher;
@@ -20,6 +17,8 @@ pub mod snapshot;
 pub mod tally;
 pub mod watch;
 
+use crate::base::clock::Clock;
+use crate::base::octets::Octets;
 use crate::engine::answer::ExtendedError;
 use crate::engine::cache::CacheKey;
 use crate::engine::catalog::{Catalog, GroupKey};
@@ -29,12 +28,10 @@ use crate::upstream::{Group, Inflight, LoopDetector};
 use answers::PreparedAnswers;
 use arc_swap::ArcSwap;
 use cache::{AnswerCache, Slot};
-use clock::Clock;
 use guard::Guard;
 use history::History;
 use ipnet::IpNet;
 use limits::Limits;
-use octets::Octets;
 use place::Places;
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -46,7 +46,7 @@ mod tests;
 
 use std::time::Duration;
 
-use crate::state::clock::instant as now;
+use crate::base::clock::instant as now;
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RecordType};
 

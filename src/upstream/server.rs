@@ -12,7 +12,7 @@ use super::network::Network;
 use super::policy::{View, hedge_delay};
 use super::stream::{Means, Streams};
 use super::{Outcome, ServerAddress, now, random};
-use crate::state::clock::has_slept_since;
+use crate::base::clock::has_slept_since;
 use crate::state::tally::{Durations, Histogram};
 
 /// The usual round trip to a near server, at most.

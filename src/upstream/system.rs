@@ -14,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::ServerAddress;
 use super::address::DNS_PORT;
-use crate::file;
+use crate::base::file;
 
 /// Octets of the largest resolv.conf that is read. One that names three servers has a few hundred.
 const LARGEST: u64 = 64 << 10;

@@ -7,7 +7,7 @@ use pvtzd::api::http::{Connections, Limits};
 use pvtzd::api::signer;
 use pvtzd::api::signer::Order;
 use pvtzd::api::{AccessKey, Answer, ApiError, Call, Gateway, Keys, Params, Service};
-use pvtzd::state::octets::{Kind, Octets};
+use pvtzd::base::octets::{Kind, Octets};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;

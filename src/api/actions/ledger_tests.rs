@@ -3,10 +3,10 @@
 use super::super::zone;
 use super::*;
 use crate::api::Params;
+use crate::base::clock::Clock;
 use crate::config::Config;
 use crate::state::answers::PreparedAnswers;
 use crate::state::cache::AnswerCache;
-use crate::state::clock::Clock;
 use crate::state::guard::Guard;
 use crate::state::limits::Limits;
 use crate::state::publish::Surroundings;

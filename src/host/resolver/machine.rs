@@ -2,7 +2,7 @@
 
 use super::content::{Content, Octets};
 use super::trouble::Trouble;
-use crate::file;
+use crate::base::file;
 use nix::errno::Errno;
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
 use std::fs::{self, File, OpenOptions, Permissions};

@@ -1,8 +1,8 @@
 //! Which questions relays ask right now, all relays together: so that one is out for each name, whoever asks, and so
 //! that the octets that they take have one bound, however many servers there are.
 
+use crate::base::octets::Kind;
 use crate::engine::cache::CacheKey;
-use crate::state::octets::Kind;
 use quick_cache::DefaultHashBuilder;
 use std::collections::HashMap;
 use std::hash::BuildHasher;

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::Target;
-use crate::state::clock;
+use crate::base::clock;
 use crate::upstream::{Outcome, Transport, tls, transport};
 
 /// How often silence is thought about.

@@ -19,7 +19,7 @@ use self::place::Place;
 use super::network::Network;
 use super::tls::Trust;
 use super::{Group, Outcome, ServerAddress, Transport};
-use crate::state::clock::last_wake;
+use crate::base::clock::last_wake;
 
 /// Questions that wait on one connection before another is opened: servers limit how many they work on.
 const PIPELINE: usize = 100;
@@ -117,7 +117,7 @@ impl Streams {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::clock::instant;
+    use crate::base::clock::instant;
     use std::time::Duration;
 
     #[tokio::test]

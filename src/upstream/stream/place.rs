@@ -8,8 +8,8 @@ use std::time::Duration;
 use hickory_proto::rr::{RData, RecordType};
 use tokio::time::Instant;
 
+use crate::base::clock::{is_interrupted, last_wake};
 use crate::engine::name;
-use crate::state::clock::{is_interrupted, last_wake};
 use crate::upstream::transport::blame;
 use crate::upstream::{Group, Outcome, Outgoing, ServerAddress, Transport};
 

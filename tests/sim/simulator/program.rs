@@ -1,13 +1,13 @@
 //! The program as it runs, but for its sockets.
 
 use pvtzd::account::Account;
+use pvtzd::base::clock::Clock;
 use pvtzd::config::Config;
 use pvtzd::daemon::lifetimes;
 use pvtzd::serve::handle::{self, Transport};
 use pvtzd::serve::lane::{Lane, Served};
 use pvtzd::state::answers::PreparedAnswers;
 use pvtzd::state::cache::AnswerCache;
-use pvtzd::state::clock::Clock;
 use pvtzd::state::guard::Guard;
 use pvtzd::state::limits::Limits;
 use pvtzd::state::publish::{self, Surroundings};

@@ -64,17 +64,17 @@ fn note(written: io::Result<()>) {
 
 /// As the standard library's, without its panic.
 macro_rules! print {
-    ($($text:tt)*) => { $crate::print::output(::std::format_args!($($text)*)) };
+    ($($text:tt)*) => { $crate::base::print::output(::std::format_args!($($text)*)) };
 }
 
 /// As the standard library's, without its panic.
 macro_rules! println {
-    () => { $crate::print::output(::std::format_args!("\n")) };
-    ($($text:tt)*) => { $crate::print::output(::std::format_args!("{}\n", ::std::format_args!($($text)*))) };
+    () => { $crate::base::print::output(::std::format_args!("\n")) };
+    ($($text:tt)*) => { $crate::base::print::output(::std::format_args!("{}\n", ::std::format_args!($($text)*))) };
 }
 
 /// As the standard library's, without its panic.
 macro_rules! eprintln {
-    () => { $crate::print::error(::std::format_args!("\n")) };
-    ($($text:tt)*) => { $crate::print::error(::std::format_args!("{}\n", ::std::format_args!($($text)*))) };
+    () => { $crate::base::print::error(::std::format_args!("\n")) };
+    ($($text:tt)*) => { $crate::base::print::error(::std::format_args!("{}\n", ::std::format_args!($($text)*))) };
 }
