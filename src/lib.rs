@@ -34,5 +34,6 @@ pub mod http;
 pub mod lab;
 pub mod serve;
 pub mod state;
+pub mod stats;
 pub mod store;
 pub mod upstream;

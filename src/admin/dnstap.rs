@@ -7,7 +7,7 @@ use super::frames::Frames;
 use super::queue::{Note, Queue};
 use crate::base::condition::Condition;
 use crate::base::octets::{Kind, Octets};
-use crate::state::watch::{Caller, Seen, Transport, Watcher};
+use crate::stats::watch::{Caller, Seen, Transport, Watcher};
 use std::io::{self, BufWriter, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixStream;

@@ -10,8 +10,8 @@ use crate::config::QueryLog as Form;
 use crate::engine::catalog::Vpc;
 use crate::engine::name::show;
 use crate::engine::text::{Entry, Sections, mnemonic, read_message};
-use crate::state::place::{Mark, Service, Share};
-use crate::state::watch::{Caller, Seen, Transport, Watcher};
+use crate::stats::place::{Mark, Service, Share};
+use crate::stats::watch::{Caller, Seen, Transport, Watcher};
 use serde_json::{Map, Value, json};
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
@@ -232,7 +232,7 @@ fn fields(line: &Line) -> Map<String, Value> {
         "dns_msg_flags": flags(&line.reply),
         "query_name": question.map(|(name, _)| show(name)).unwrap_or_default(),
         "query_type": question.map(|(_, rtype)| mnemonic(*rtype)).unwrap_or_default(),
-        "rcode": super::metrics::rcode_name(rcode.min(crate::state::tally::RCODES - 1)),
+        "rcode": super::metrics::rcode_name(rcode.min(crate::stats::tally::RCODES - 1)),
         "answer_rrset": of(|message| &message.answers),
         "authority_rrset": of(|message| &message.authorities),
         "additional_rrset": of(|message| &message.additionals),

@@ -9,7 +9,7 @@ use crate::base::auxiliary::RETRY;
 use crate::config::{self, ControlSocket, QueryLog as Form};
 use crate::http::browser::ServerNames;
 use crate::state::Live;
-use crate::state::watch::Watcher;
+use crate::stats::watch::Watcher;
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};

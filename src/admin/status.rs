@@ -6,8 +6,8 @@ use crate::base::auxiliary::Service;
 use crate::engine::catalog::Scope;
 use crate::engine::name::show;
 use crate::engine::zone::{ZoneMode, ZoneOrigin};
-use crate::state::place::Share;
-use crate::state::tally::BUCKETS;
+use crate::stats::place::Share;
+use crate::stats::tally::BUCKETS;
 use crate::upstream::Standing;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -329,7 +329,7 @@ pub fn quantile(durations: &[u64], share: f64) -> Option<f64> {
     for (at, count) in durations.iter().enumerate().take(BUCKETS) {
         below += count;
         if all > 0 && below as f64 >= all as f64 * share {
-            return Some(crate::state::tally::bound(at) * 1e3);
+            return Some(crate::stats::tally::bound(at) * 1e3);
         }
     }
     None

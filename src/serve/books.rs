@@ -3,10 +3,10 @@
 use crate::engine::answer::{Answer, ExtendedError, Hop, Source};
 use crate::engine::cache::{Entry, Outcome};
 use crate::engine::catalog::View;
-use crate::state::place::{Mark, Service, Share};
-use crate::state::tally::{Arrival, Tally};
-use crate::state::watch::{Answered, Caller, Transport};
 use crate::state::{Live, Published};
+use crate::stats::place::{Mark, Service, Share};
+use crate::stats::tally::{Arrival, Tally};
+use crate::stats::watch::{Answered, Caller, Transport};
 use hickory_proto::op::ResponseCode;
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use super::lane::{Lane, Served};
 use super::tcp::{Guest, MESSAGE_DEADLINE, TLS_BUFFER};
 use crate::base::octets::{Kind, Reserved, WRITE_DEADLINE};
 use crate::engine::padding;
-use crate::state::watch::Transport;
+use crate::stats::watch::Transport;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;

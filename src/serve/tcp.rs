@@ -13,8 +13,8 @@ use super::{
 #[cfg(feature = "encrypted")]
 use crate::base::octets::Reserved;
 use crate::base::octets::{Account, Kind};
-use crate::state::tally::Tally;
 use crate::state::{Live, count};
+use crate::stats::tally::Tally;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -7,15 +7,11 @@
 pub mod answers;
 pub mod cache;
 pub mod guard;
-pub mod history;
 pub mod limits;
-pub mod place;
 pub mod publish;
 pub mod publisher;
 pub mod rate;
 pub mod snapshot;
-pub mod tally;
-pub mod watch;
 
 use crate::base::clock::Clock;
 use crate::base::octets::Octets;
@@ -23,23 +19,23 @@ use crate::engine::answer::ExtendedError;
 use crate::engine::cache::CacheKey;
 use crate::engine::catalog::{Catalog, GroupKey};
 use crate::engine::name::NameKey;
+use crate::stats::history::History;
+use crate::stats::place::Places;
+use crate::stats::tally::Tallies;
+use crate::stats::watch::Watch;
 use crate::upstream::relay::Asked;
 use crate::upstream::{Group, Inflight, LoopDetector};
 use answers::PreparedAnswers;
 use arc_swap::ArcSwap;
 use cache::{AnswerCache, Slot};
 use guard::Guard;
-use history::History;
 use ipnet::IpNet;
 use limits::Limits;
-use place::Places;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
-use tally::Tallies;
-use watch::Watch;
 
 /// What a group said: entries along the chain, the asked-for name first. Shared by all who waited.
 pub type Hops = Arc<[(NameKey, Arc<Slot>)]>;

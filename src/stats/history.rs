@@ -117,7 +117,7 @@ impl Totals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::place::{Mark, Service, Share};
+    use crate::stats::place::{Mark, Service, Share};
 
     #[test]
     fn a_minute_is_what_came_in_it() {
