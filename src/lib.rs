@@ -11,7 +11,7 @@
 //!                                                                                   │
 //!                                    upstream: relay (the usual case), exchange (all others)
 //!
-//!  config, metadata, resolv.conf ─▶ state::publish ─▶ one immutable Published, swapped whole by the daemon
+//!  config, metadata, resolv.conf ─▶ publish::build ─▶ one immutable Published, swapped whole by the daemon
 //! ```
 //!
 //! [`engine`] decides and does nothing else; [`serve`], [`upstream`], [`control`], [`host`] and [`ops`] do; [`state`]
@@ -32,6 +32,7 @@ pub mod engine;
 pub mod host;
 pub mod http;
 pub mod lab;
+pub mod publish;
 pub mod serve;
 pub mod state;
 pub mod stats;

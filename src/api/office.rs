@@ -10,7 +10,7 @@ use crate::base::auxiliary;
 use crate::base::condition::Condition;
 use crate::config::{self, Host};
 use crate::http::browser::ServerNames;
-use crate::state::publisher::Publisher;
+use crate::publish::publisher::Publisher;
 use crate::store::{self, Store, StoreError};
 use std::fmt;
 use std::io;

@@ -3,11 +3,12 @@
 use super::*;
 use crate::account::Account;
 use crate::base::clock::Clock;
+use crate::publish::build;
+use crate::publish::build::Surroundings;
 use crate::serve::handle::{self, Caller, Outcome as Handled, Transport, Waiting};
 use crate::state::answers::PreparedAnswers;
 use crate::state::guard::Guard;
 use crate::state::limits::Limits;
-use crate::state::publish::{self, Surroundings};
 use crate::state::rate::Pace;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -16,7 +17,7 @@ use std::sync::atomic::Ordering;
 fn live(most: usize) -> Arc<Live> {
     let text = "[upstream]\nservers = []\n[[forward]]\nzone = \"slow.example\"\nservers = [\"192.0.2.2\"]\n";
     let config = crate::config::parse(text, Path::new("test.toml")).unwrap().0;
-    let published = publish::build(&config, &Surroundings::default(), &Account::default(), None, 1);
+    let published = build::build(&config, &Surroundings::default(), &Account::default(), None, 1);
     let cache = AnswerCache::new(1 << 20, Default::default());
     let answers = PreparedAnswers::new(1 << 20);
     let (limits, guard) = (Limits::new(most), Guard::default());

@@ -8,8 +8,6 @@ pub mod answers;
 pub mod cache;
 pub mod guard;
 pub mod limits;
-pub mod publish;
-pub mod publisher;
 pub mod rate;
 pub mod snapshot;
 

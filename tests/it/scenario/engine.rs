@@ -20,10 +20,11 @@ use pvtzd::engine::reading;
 use pvtzd::engine::reply;
 use pvtzd::engine::request::{Admission, Question, Request};
 use pvtzd::engine::screen::{Screening, screen};
+use pvtzd::publish::build;
+use pvtzd::publish::build::Surroundings;
 use pvtzd::serve::hear::{self, Cached, Hops};
 use pvtzd::state::Published;
 use pvtzd::state::cache::{AnswerCache, Slot};
-use pvtzd::state::publish::{self, Surroundings};
 use pvtzd::upstream::FailureKind;
 use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -42,7 +43,7 @@ pub fn play(scenario: &Scenario) -> Vec<String> {
     let (config, _) = config::parse(&text, Path::new(&scenario.name)).unwrap();
     let mut world = World {
         scenario,
-        published: publish::build(&config, &Surroundings::default(), &Account::default(), None, 1),
+        published: build::build(&config, &Surroundings::default(), &Account::default(), None, 1),
         cache: AnswerCache::new(config.cache.size, lifetimes(&config.cache)),
         stale_ttl: config.cache.stale_ttl,
         last_success: HashMap::new(),

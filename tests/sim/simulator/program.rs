@@ -4,13 +4,14 @@ use pvtzd::account::Account;
 use pvtzd::base::clock::Clock;
 use pvtzd::config::Config;
 use pvtzd::daemon::lifetimes;
+use pvtzd::publish::build;
+use pvtzd::publish::build::Surroundings;
 use pvtzd::serve::handle::{self, Transport};
 use pvtzd::serve::lane::{Lane, Served};
 use pvtzd::state::answers::PreparedAnswers;
 use pvtzd::state::cache::AnswerCache;
 use pvtzd::state::guard::Guard;
 use pvtzd::state::limits::Limits;
-use pvtzd::state::publish::{self, Surroundings};
 use pvtzd::state::{Live, Published};
 use pvtzd::upstream::network::Network;
 use std::net::SocketAddr;
@@ -34,7 +35,7 @@ pub fn start(config: &Config, network: &Network) -> Arc<Live> {
 /// What is published of a configuration; `previous` is what was before.
 pub fn published(config: &Config, network: &Network, previous: Option<&Published>, serial: u32) -> Published {
     let around = Surroundings { network: network.clone(), ..Surroundings::default() };
-    publish::build(config, &around, &Account::default(), previous, serial)
+    build::build(config, &around, &Account::default(), previous, serial)
 }
 
 /// Answers a packet, by whichever lane; nothing where none is to be sent.

@@ -1,9 +1,9 @@
 //! From a configuration to what is published.
 
-use super::Published;
 use crate::account::{Account, Dirty};
 use crate::config::{Config, Instance, Servers};
 use crate::engine::catalog::GroupKey;
+use crate::state::Published;
 use crate::upstream::network::Network;
 use crate::upstream::{Group, GroupOptions, ServerAddress, Strategy, Trust};
 use std::collections::HashMap;

@@ -1,10 +1,11 @@
 //! The one place that publishes: the daemon when configuration or surroundings change, the API when the account
 //! does. They take turns, so that neither undoes what the other did.
 
-use super::publish::{self, Surroundings};
-use super::{Live, Published};
+use super::build;
+use super::build::Surroundings;
 use crate::account::{Account, Dirty};
 use crate::config::Config;
+use crate::state::{Live, Published};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
@@ -28,7 +29,7 @@ struct Sources {
 }
 
 impl Publisher {
-    /// Builds what is first published, by [`publish::build`], and hands it to `live`.
+    /// Builds what is first published, by [`build::build`], and hands it to `live`.
     pub fn start(
         config: Config,
         around: Surroundings,
@@ -37,7 +38,7 @@ impl Publisher {
         live: impl FnOnce(Published) -> Arc<Live>,
     ) -> Arc<Self> {
         let serial = next_serial(0);
-        let live = live(publish::build(&config, &around, &account, None, serial));
+        let live = live(build::build(&config, &around, &account, None, serial));
         let sources = Mutex::new(Sources { config, around, account, serial });
         let publisher = Arc::new(Self { live, runtime, sources });
         publisher.watch_for_loops(None);
@@ -66,7 +67,7 @@ impl Publisher {
         } else if !dirty.zones.is_empty() {
             sources.serial = next_serial(sources.serial);
             let previous = self.live.published();
-            self.live.publish(publish::amend(&previous, &before, account, dirty, sources.serial));
+            self.live.publish(build::amend(&previous, &before, account, dirty, sources.serial));
         }
     }
 
@@ -75,7 +76,7 @@ impl Publisher {
         sources.serial = next_serial(sources.serial);
         let previous = self.live.published();
         let Sources { config, around, account, serial } = sources;
-        self.live.publish(publish::build(config, around, account, Some(&previous), *serial));
+        self.live.publish(build::build(config, around, account, Some(&previous), *serial));
         self.watch_for_loops(Some(&previous));
     }
 
