@@ -21,8 +21,8 @@ use pvtzd::engine::record::parse_value;
 use pvtzd::engine::reply::{TCP, finish};
 use pvtzd::engine::request::{Admission, Question, Request};
 use pvtzd::engine::zone::{Zone, ZoneMode, ZoneRecord, ZoneSpec};
-use pvtzd::state::answers::PreparedAnswers;
-use pvtzd::state::cache::AnswerCache;
+use pvtzd::resolve::answers::PreparedAnswers;
+use pvtzd::resolve::cache::AnswerCache;
 use std::sync::Arc;
 
 const NOW: Moment = Moment(1_000_000);

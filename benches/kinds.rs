@@ -14,8 +14,8 @@ use pvtzd::engine::record::{parse_type, parse_value};
 use pvtzd::engine::reply::{TCP, finish};
 use pvtzd::engine::request::{Admission, Request};
 use pvtzd::engine::zone::{Zone, ZoneMode, ZoneRecord, ZoneSpec};
-use pvtzd::state::answers::PreparedAnswers;
-use pvtzd::state::cache::AnswerCache;
+use pvtzd::resolve::answers::PreparedAnswers;
+use pvtzd::resolve::cache::AnswerCache;
 use std::sync::Arc;
 
 /// The kinds, the cheapest first. "private" ones are configured here, the others came from an upstream.

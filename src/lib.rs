@@ -1,10 +1,10 @@
 //! pvtzd: a local DNS sidecar that does what Alibaba Cloud PrivateZone does.
 //!
 //! ```text
-//!  packet ─▶ serve::lane: is its answer finished already? ── yes ─▶ patch id, case, TTL ─▶ packet
+//!  packet ─▶ resolve::lane: is its answer finished already? ── yes ─▶ patch id, case, TTL ─▶ packet
 //!                 │ no
 //!                 ▼
-//!  serve::handle: Request::parse ─▶ screen ─▶ chain: decide ──┬─ zone, special name ────────────┐
+//!  resolve::handle: Request::parse ─▶ screen ─▶ chain: decide ──┬─ zone, special name ────────────┐
 //!                                              ▲              └─ forward ─▶ cache ─┬─ fresh ────┤
 //!                                              │                                   ├─ stale ─┐  ▼
 //!                                              └── a CNAME: from the top ◀─ keep ◀─ ask ◀────┘ finish ─▶ packet
@@ -33,8 +33,8 @@ pub mod host;
 pub mod http;
 pub mod lab;
 pub mod publish;
+pub mod resolve;
 pub mod serve;
-pub mod state;
 pub mod stats;
 pub mod store;
 pub mod upstream;

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use pvtzd::engine::cache::{Lifetimes, Moment};
-use pvtzd::state::snapshot::decode;
+use pvtzd::resolve::snapshot::decode;
 
 const NOW: Moment = Moment(1 << 42);
 

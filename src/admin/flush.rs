@@ -2,7 +2,7 @@
 //! not affected.
 
 use crate::engine::name::{self, NameKey};
-use crate::state::Live;
+use crate::resolve::shared::Live;
 use serde::{Deserialize, Serialize};
 
 /// What is to be forgotten.

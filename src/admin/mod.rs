@@ -29,7 +29,7 @@ pub mod watchdog;
 use crate::api::actions::Ledger;
 use crate::api::calls::Calls;
 use crate::base::condition::Condition;
-use crate::state::Live;
+use crate::resolve::shared::Live;
 use std::net::SocketAddr;
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@ use crate::base::auxiliary;
 use crate::base::auxiliary::RETRY;
 use crate::config::{self, ControlSocket, QueryLog as Form};
 use crate::http::browser::ServerNames;
-use crate::state::Live;
+use crate::resolve::shared::Live;
 use crate::stats::watch::Watcher;
 use std::fs;
 use std::io;

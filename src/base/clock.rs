@@ -167,7 +167,7 @@ mod tests {
     use crate::engine::cache::{CacheKey, Entry, Lifetimes, Outcome, QueryFlags, Worth};
     use crate::engine::catalog::GroupKey;
     use crate::engine::name::{NameKey, parse};
-    use crate::state::cache::AnswerCache;
+    use crate::resolve::cache::AnswerCache;
     use hickory_proto::rr::RecordType;
 
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 //!
 //! An entry is what one upstream group said of one name and type: one hop of a chain. It keeps its records in
 //! a compact wire form, because there are many of them and few are looked at. The container that holds the
-//! entries, bounds them by bytes and is shared by threads is `state::cache`; this file is pure.
+//! entries, bounds them by bytes and is shared by threads is `resolve::cache`; this file is pure.
 
 pub use super::cache_key::{CacheKey, KeyRef, QueryFlags};
 

@@ -3,7 +3,7 @@
 use crate::account::{Account, Dirty};
 use crate::config::{Config, Instance, Servers};
 use crate::engine::catalog::GroupKey;
-use crate::state::Published;
+use crate::resolve::shared::Published;
 use crate::upstream::network::Network;
 use crate::upstream::{Group, GroupOptions, ServerAddress, Strategy, Trust};
 use std::collections::HashMap;

@@ -5,7 +5,7 @@ use super::build;
 use super::build::Surroundings;
 use crate::account::{Account, Dirty};
 use crate::config::Config;
-use crate::state::{Live, Published};
+use crate::resolve::shared::{Live, Published};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;

@@ -7,7 +7,7 @@
 use crate::base::clock::{instant, millis};
 use crate::base::closer::Closer;
 use crate::base::octets::Kind;
-use crate::state::limits::party;
+use crate::resolve::limits::party;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};

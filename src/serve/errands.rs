@@ -5,13 +5,14 @@
 //! [`handle::in_time`].
 
 use super::datagram::{self, BATCH, Local};
-use super::handle::{self, Brought, Waiting};
-use super::hear;
 use crate::engine::cache::CacheKey;
 use crate::engine::chain::Fetch;
 use crate::engine::reading;
 use crate::engine::request::Question;
-use crate::state::{Live, count};
+use crate::resolve::handle;
+use crate::resolve::handle::{Brought, Waiting};
+use crate::resolve::hear;
+use crate::resolve::shared::{Live, count};
 use crate::stats::tally::Tally;
 use crate::upstream::Server;
 use crate::upstream::relay::{Clerk, Errand, Relay, Replied};

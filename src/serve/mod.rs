@@ -4,13 +4,10 @@
 //! `handle` is the story of a query; `hear` is where it meets the cache and the upstream groups.
 
 pub mod activation;
-mod books;
 pub mod certificate;
 pub mod connections;
 mod datagram;
 pub mod errands;
-pub mod handle;
-pub mod hear;
 pub mod holder;
 #[cfg(feature = "encrypted")]
 mod http3;
@@ -18,7 +15,6 @@ mod http3;
 mod http3_streams;
 #[cfg(feature = "encrypted")]
 mod https;
-pub mod lane;
 pub mod listen;
 mod pipeline;
 #[cfg(feature = "encrypted")]

@@ -5,11 +5,11 @@
 //! tasks, so many at most for a connection. While answers wait to be sent, nothing is read; what waits is counted in the
 //! connection's account ([`crate::base::octets`]).
 
-use super::handle;
-use super::lane::{Lane, Served};
 use super::tcp::{Guest, MESSAGE_DEADLINE, TLS_BUFFER};
 use crate::base::octets::{Kind, Reserved, WRITE_DEADLINE};
 use crate::engine::padding;
+use crate::resolve::handle;
+use crate::resolve::lane::{Lane, Served};
 use crate::stats::watch::Transport;
 use std::cell::RefCell;
 use std::future::poll_fn;

@@ -10,7 +10,7 @@ use super::tcp::{self, Service, TcpBounds};
 use super::{http3, https, quic};
 use crate::base::octets::Kind;
 use crate::config::Server;
-use crate::state::Live;
+use crate::resolve::shared::Live;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};

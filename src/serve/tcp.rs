@@ -6,14 +6,15 @@
 use super::connections::{Connections, Place};
 use super::pipeline;
 #[cfg(feature = "encrypted")]
-use super::{
-    handle::{self, Transport},
-    lane::{Lane, Served},
-};
-#[cfg(feature = "encrypted")]
 use crate::base::octets::Reserved;
 use crate::base::octets::{Account, Kind};
-use crate::state::{Live, count};
+#[cfg(feature = "encrypted")]
+use crate::resolve::handle;
+#[cfg(feature = "encrypted")]
+use crate::resolve::handle::Transport;
+#[cfg(feature = "encrypted")]
+use crate::resolve::lane::{Lane, Served};
+use crate::resolve::shared::{Live, count};
 use crate::stats::tally::Tally;
 use std::io;
 use std::net::SocketAddr;

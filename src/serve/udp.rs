@@ -8,10 +8,10 @@
 
 use super::datagram::{BATCH, Crowd, Local, send, send_batch};
 use super::errands::{Errands, Visitor};
-use super::handle::Transport;
-use super::lane::{Lane, Served};
 use crate::engine::reply::PLAIN_UDP;
-use crate::state::{Live, count};
+use crate::resolve::handle::Transport;
+use crate::resolve::lane::{Lane, Served};
+use crate::resolve::shared::{Live, count};
 use crate::stats::tally::Tally;
 use nix::errno::Errno;
 use nix::libc;

@@ -6,7 +6,7 @@ use crate::account::{Account, Edit, MAX_LOG, ZoneEntry};
 use crate::api::ApiError;
 use crate::config::Host;
 use crate::engine::catalog::Catalog;
-use crate::state::Live;
+use crate::resolve::shared::Live;
 use crate::stats::history::History;
 use crate::stats::place::Places;
 use crate::stats::tally::Tallies;

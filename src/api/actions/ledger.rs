@@ -9,7 +9,7 @@ use crate::account::{Account, Dirty, Edit};
 use crate::api::{Answer, ApiError};
 use crate::config::Host;
 use crate::publish::publisher::Publisher;
-use crate::state::Live;
+use crate::resolve::shared::Live;
 use crate::store::Store;
 use arc_swap::ArcSwap;
 use std::io;

@@ -35,7 +35,7 @@ pub use ledger::{Keeping, Ledger};
 
 use super::calls::OTHER;
 use super::{Answer, ApiError, Call, Params, Service};
-use crate::state::Live;
+use crate::resolve::shared::Live;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};

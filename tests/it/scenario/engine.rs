@@ -1,6 +1,6 @@
 //! Plays a scenario on the engine: no sockets, no threads, and time is a number.
 //!
-//! The loop is that of `serve::handle`; everything it decides by is the library's own.
+//! The loop is that of `resolve::handle`; everything it decides by is the library's own.
 
 use super::file::{Scenario, Step};
 use super::judge::judge;
@@ -22,9 +22,10 @@ use pvtzd::engine::request::{Admission, Question, Request};
 use pvtzd::engine::screen::{Screening, screen};
 use pvtzd::publish::build;
 use pvtzd::publish::build::Surroundings;
-use pvtzd::serve::hear::{self, Cached, Hops};
-use pvtzd::state::Published;
-use pvtzd::state::cache::{AnswerCache, Slot};
+use pvtzd::resolve::cache::{AnswerCache, Slot};
+use pvtzd::resolve::hear;
+use pvtzd::resolve::hear::{Cached, Hops};
+use pvtzd::resolve::shared::Published;
 use pvtzd::upstream::FailureKind;
 use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -84,7 +85,7 @@ impl World<'_> {
         judge(self.scenario, step, &found, &asked, 0)
     }
 
-    /// From packet to packet, as `serve::handle` does it.
+    /// From packet to packet, as `resolve::handle` does it.
     fn serve(&mut self, ask: &Ask, over_tcp: bool) -> Option<Vec<u8>> {
         let finish = |request: &Request, answer: &Answer, own: u16| {
             let limit = if over_tcp { reply::TCP } else { reply::udp_limit(request, own) };

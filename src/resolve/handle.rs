@@ -19,10 +19,10 @@ use crate::engine::name::NameKey;
 use crate::engine::reply;
 use crate::engine::request::{Admission, Question, Request};
 use crate::engine::screen::{Screening, is_loop_probe, screen};
-use crate::state::cache::Slot;
-use crate::state::limits::Permit;
-use crate::state::rate::Pace;
-use crate::state::{Live, Published, count};
+use crate::resolve::cache::Slot;
+use crate::resolve::limits::Permit;
+use crate::resolve::rate::Pace;
+use crate::resolve::shared::{Live, Published, count};
 use crate::stats::place::{Mark, Share};
 use crate::stats::tally::Tally;
 pub use crate::stats::watch::{Caller, Transport};
@@ -48,18 +48,18 @@ pub struct Waiting {
     /// When it came.
     since: Instant,
     /// What it waits for first.
-    pub(super) needs: Needs,
+    pub(crate) needs: Needs,
     /// Its right to wait, once it has one.
-    pub(super) permit: Option<Permit>,
+    pub(crate) permit: Option<Permit>,
 }
 
 /// What an upstream group must say before a query can be answered.
 #[derive(Debug)]
-pub(super) struct Needs {
+pub(crate) struct Needs {
     /// The question for the group.
-    pub(super) fetch: Fetch,
+    pub(crate) fetch: Fetch,
     /// There is an answer beyond its life, for the case that nothing comes.
-    pub(super) has_stale: bool,
+    pub(crate) has_stale: bool,
     /// What the answer will be counted for.
     credit: Mark,
 }
@@ -165,7 +165,7 @@ fn hold_back(published: &Published, request: &Request, pace: Pace) -> Outcome {
 
 /// What came for a query that waited.
 #[derive(Debug)]
-pub(super) enum Brought<'b> {
+pub(crate) enum Brought<'b> {
     /// A group said this; it may be too short-lived for the cache.
     Said(GroupKey, &'b [(NameKey, Arc<Slot>)]),
     /// A group could not tell.
@@ -173,7 +173,7 @@ pub(super) enum Brought<'b> {
 }
 
 /// Answers a query that waited with what was brought; nothing when an upstream must be heard once more.
-pub(super) fn settle(
+pub(crate) fn settle(
     live: &Arc<Live>,
     tally: &Tally,
     waiting: &Waiting,
@@ -215,7 +215,7 @@ fn settle_simply(published: &Published, waiting: &Waiting, brought: &Brought<'_>
 
 impl Waiting {
     /// Who asks.
-    pub(super) fn client(&self) -> IpAddr {
+    pub(crate) fn client(&self) -> IpAddr {
         self.caller.peer.ip()
     }
 }
@@ -227,7 +227,7 @@ pub async fn in_time(live: &Arc<Live>, waiting: Waiting) -> Vec<u8> {
 
 /// The same for a client whose answers may have to wait until it takes them: no answer is composed before its account
 /// has room for the longest. With the octets that the answer is counted by.
-pub(super) async fn in_room(live: &Arc<Live>, waiting: Waiting, account: &Account) -> (Vec<u8>, Reserved) {
+pub(crate) async fn in_room(live: &Arc<Live>, waiting: Waiting, account: &Account) -> (Vec<u8>, Reserved) {
     let (mut reply, held) = compose(live, waiting, Some(account)).await;
     let mut held = match held {
         Some(held) => held,

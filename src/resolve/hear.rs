@@ -11,10 +11,10 @@ use crate::engine::chain::Fetch;
 use crate::engine::decide::{Decision, decide};
 use crate::engine::name::NameKey;
 use crate::engine::reading::{self, NotUsable};
-pub use crate::state::Hops;
-use crate::state::cache::{AnswerCache, Slot};
-use crate::state::limits::Permit;
-use crate::state::{Heard, Live, Published, count};
+use crate::resolve::cache::{AnswerCache, Slot};
+use crate::resolve::limits::Permit;
+pub use crate::resolve::shared::Hops;
+use crate::resolve::shared::{Heard, Live, Published, count};
 use crate::upstream::{Failure, FailureKind, NotJoined, Outgoing, Server};
 use hickory_proto::op::Message;
 use hickory_proto::rr::RecordType;
@@ -181,7 +181,7 @@ pub enum Said {
 }
 
 /// Puts the name before the reason.
-pub(super) fn error_for(fetch: &Fetch, error: ExtendedError) -> ExtendedError {
+pub(crate) fn error_for(fetch: &Fetch, error: ExtendedError) -> ExtendedError {
     let name = &fetch.question.key;
     ExtendedError { text: format!("{name}: {}", error.text).into(), ..error }
 }
@@ -258,12 +258,12 @@ async fn wait_for_pair(live: &Live, published: &Published, fetch: &Fetch) {
 }
 
 /// The question for A that goes with one for AAAA.
-pub(super) fn pair_of(key: &CacheKey) -> Option<CacheKey> {
+pub(crate) fn pair_of(key: &CacheKey) -> Option<CacheKey> {
     (key.rtype() == RecordType::AAAA).then(|| key.clone().with_type(RecordType::A))
 }
 
 /// What the cache has under a key, if it holds and is no failure.
-pub(super) fn is_known(live: &Live, key: &CacheKey, now: Moment) -> Option<Arc<Slot>> {
+pub(crate) fn is_known(live: &Live, key: &CacheKey, now: Moment) -> Option<Arc<Slot>> {
     match live.cache.get(key, now) {
         Some((slot, Worth::Fresh(_))) if !slot.entry.is_failure() => Some(slot),
         _ => None,

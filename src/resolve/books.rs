@@ -3,7 +3,7 @@
 use crate::engine::answer::{Answer, ExtendedError, Hop, Source};
 use crate::engine::cache::{Entry, Outcome};
 use crate::engine::catalog::View;
-use crate::state::{Live, Published};
+use crate::resolve::shared::{Live, Published};
 use crate::stats::place::{Mark, Service, Share};
 use crate::stats::tally::{Arrival, Tally};
 use crate::stats::watch::{Answered, Caller, Transport};
@@ -11,7 +11,7 @@ use hickory_proto::op::ResponseCode;
 use std::time::Duration;
 
 /// The mark of an answer that was composed. `asked` says that an upstream was asked for it.
-pub(super) fn mark(live: &Live, view: &View, answer: &Answer, asked: bool) -> Mark {
+pub(crate) fn mark(live: &Live, view: &View, answer: &Answer, asked: bool) -> Mark {
     let forwarded = answer.hops.iter().any(|hop| matches!(hop.source, Source::Forwarded { .. }));
     let error = answer.error.as_ref().map(|error| error.code);
     let share = match (forwarded, error) {
@@ -26,7 +26,7 @@ pub(super) fn mark(live: &Live, view: &View, answer: &Answer, asked: bool) -> Ma
 }
 
 /// What an answer is counted for: the zone or rule that the first name belongs to.
-pub(super) fn credit(live: &Live, view: &View, hops: &[Hop], share: Share) -> Mark {
+pub(crate) fn credit(live: &Live, view: &View, hops: &[Hop], share: Share) -> Mark {
     let vpc = || view.vpc.as_ref().map(|vpc| vpc.id.as_str());
     match hops.first().map(|hop| &hop.source) {
         Some(Source::Zone(apex) | Source::Forwarded { through: Some(apex), .. }) => {
@@ -41,7 +41,7 @@ pub(super) fn credit(live: &Live, view: &View, hops: &[Hop], share: Share) -> Ma
 }
 
 /// The code of a packed outcome.
-pub(super) fn rcode_of(entry: &Entry) -> u8 {
+pub(crate) fn rcode_of(entry: &Entry) -> u8 {
     match entry.outcome {
         Outcome::NxDomain => 3,
         Outcome::YxDomain => 6,
@@ -51,12 +51,12 @@ pub(super) fn rcode_of(entry: &Entry) -> u8 {
 }
 
 /// A query was read.
-pub(super) fn asked(tally: &Tally, rtype: u16, caller: &Caller) {
+pub(crate) fn asked(tally: &Tally, rtype: u16, caller: &Caller) {
     tally.asked(rtype, Arrival::new(caller.transport == Transport::Tcp, caller.peer.ip()));
 }
 
 /// An answer to a query that waited is made.
-pub(super) fn settled(
+pub(crate) fn settled(
     live: &Live,
     published: &Published,
     tally: &Tally,

@@ -4,31 +4,24 @@
 //! start to end. What must survive a reload stands beside it: the cache, the queries in flight, the health of
 //! upstream groups that mean the same as before.
 
-pub mod answers;
-pub mod cache;
-pub mod guard;
-pub mod limits;
-pub mod rate;
-pub mod snapshot;
-
 use crate::base::clock::Clock;
 use crate::base::octets::Octets;
 use crate::engine::answer::ExtendedError;
 use crate::engine::cache::CacheKey;
 use crate::engine::catalog::{Catalog, GroupKey};
 use crate::engine::name::NameKey;
+use crate::resolve::answers::PreparedAnswers;
+use crate::resolve::cache::{AnswerCache, Slot};
+use crate::resolve::guard::Guard;
+use crate::resolve::limits::Limits;
 use crate::stats::history::History;
 use crate::stats::place::Places;
 use crate::stats::tally::Tallies;
 use crate::stats::watch::Watch;
 use crate::upstream::relay::Asked;
 use crate::upstream::{Group, Inflight, LoopDetector};
-use answers::PreparedAnswers;
 use arc_swap::ArcSwap;
-use cache::{AnswerCache, Slot};
-use guard::Guard;
 use ipnet::IpNet;
-use limits::Limits;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -5,11 +5,12 @@ use crate::account::Account;
 use crate::base::clock::Clock;
 use crate::publish::build;
 use crate::publish::build::Surroundings;
-use crate::serve::handle::{self, Caller, Outcome as Handled, Transport, Waiting};
-use crate::state::answers::PreparedAnswers;
-use crate::state::guard::Guard;
-use crate::state::limits::Limits;
-use crate::state::rate::Pace;
+use crate::resolve::answers::PreparedAnswers;
+use crate::resolve::guard::Guard;
+use crate::resolve::handle;
+use crate::resolve::handle::{Caller, Outcome as Handled, Transport, Waiting};
+use crate::resolve::limits::Limits;
+use crate::resolve::rate::Pace;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 

@@ -82,11 +82,11 @@ impl Weighter<CacheKey, Arc<Slot>> for BySize {
 
 /// Counts what had to make room.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Evictions(Arc<AtomicU64>);
+pub(crate) struct Evictions(Arc<AtomicU64>);
 
 impl Evictions {
     /// How many there were.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -100,10 +100,10 @@ impl<K, V> Lifecycle<K, V> for Evictions {
 }
 
 /// A container that is bounded, with the count of what had to make room.
-pub(super) type Bounded<K, V, W> = (Cache<K, V, W, DefaultHashBuilder, Evictions>, Evictions);
+pub(crate) type Bounded<K, V, W> = (Cache<K, V, W, DefaultHashBuilder, Evictions>, Evictions);
 
 /// A container of at most `bytes` octets by weight.
-pub(super) fn bounded<K, V, W>(bytes: u64, weighter: W) -> Bounded<K, V, W>
+pub(crate) fn bounded<K, V, W>(bytes: u64, weighter: W) -> Bounded<K, V, W>
 where
     K: Eq + Hash + Clone,
     V: Clone,
@@ -116,7 +116,7 @@ where
 }
 
 /// The same for few and large things, which shards of their own could not hold.
-pub(super) fn bounded_in_one<K, V, W>(bytes: u64, weighter: W) -> Bounded<K, V, W>
+pub(crate) fn bounded_in_one<K, V, W>(bytes: u64, weighter: W) -> Bounded<K, V, W>
 where
     K: Eq + Hash + Clone,
     V: Clone,
