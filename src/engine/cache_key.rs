@@ -7,7 +7,7 @@ use hickory_proto::rr::RecordType;
 use std::hash::{Hash, Hasher};
 
 /// What is asked of a group, and what the answer is kept under: group, type, flags and name.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct CacheKey(Box<[u8]>);
 
 /// Octets of a key before its name: group, type, flags.
@@ -23,8 +23,8 @@ impl CacheKey {
     /// The key of a question to a group.
     pub fn new(group: GroupKey, name: &NameKey, rtype: RecordType, flags: QueryFlags) -> Self {
         let mut key = Vec::with_capacity(name.wire().len() + KEY_HEAD);
-        key.extend(group.0.to_be_bytes());
-        key.extend(u16::from(rtype).to_be_bytes());
+        key.extend_from_slice(&group.0.to_be_bytes());
+        key.extend_from_slice(&u16::from(rtype).to_be_bytes());
         key.push(u8::from(flags.dnssec_ok) | u8::from(flags.checking_disabled) << 1);
         key.extend_from_slice(name.wire());
         Self(key.into())
@@ -53,7 +53,7 @@ impl CacheKey {
 
     /// The name in lower-case wire form.
     pub fn wire(&self) -> &[u8] {
-        &self.0[KEY_HEAD..]
+        self.0.get(KEY_HEAD..).unwrap_or_default()
     }
 
     /// The type.

@@ -49,6 +49,11 @@ impl Fetch {
     pub fn cache_key(&self) -> &CacheKey {
         &self.key
     }
+
+    /// Gives the key away: the fetch is carried out, and only group and question are looked at from now on.
+    pub fn take_key(&mut self) -> CacheKey {
+        std::mem::take(&mut self.key)
+    }
 }
 
 /// What comes next.
@@ -107,7 +112,7 @@ impl<'v> Chain<'v> {
     /// Brings no more records than a message of `limit` octets can hold; the answer says whether some were left out.
     pub fn within(mut self, limit: usize) -> Self {
         let (header, type_and_class) = (12, 4);
-        self.sections = Sections::new(limit.saturating_sub(header + self.key.wire().len() + type_and_class));
+        self.sections.set_room(limit.saturating_sub(header + self.key.wire().len() + type_and_class));
         self
     }
 

@@ -7,7 +7,7 @@
 
 use super::answer::{Answer, Holding};
 use super::cache::{Moment, seconds_left};
-use super::name::wire_length;
+use super::name::{lower, wire_length};
 use super::request::{ClientEdns, Question, Request};
 use super::wire;
 use hickory_proto::op::ResponseCode;
@@ -85,10 +85,9 @@ impl LaneKey {
     /// long.
     fn take_name(&mut self, wire: &[u8]) -> Option<usize> {
         let length = wire_length(wire)?;
-        let lower = self.bytes.get_mut(NAME..NAME + length)?;
-        lower.copy_from_slice(&wire[..length]);
-        // Length octets are below 64 and thereby no letters: the whole name can be lowered at once.
-        lower.make_ascii_lowercase();
+        let name = self.bytes.get_mut(NAME..NAME + length)?;
+        name.copy_from_slice(&wire[..length]);
+        lower(name);
         self.length = NAME + length;
         Some(length)
     }
@@ -431,8 +430,16 @@ impl Prepared {
         self.0.len()
     }
 
+    /// What comes before the key.
+    #[inline]
+    fn fixed(&self) -> &[u8; FIXED] {
+        self.0.first_chunk().unwrap_or(&[0; FIXED]) // none is shorter
+    }
+
+    #[inline]
     fn u16(&self, at: usize) -> u16 {
-        u16::from_be_bytes([self.0[at], self.0[at + 1]])
+        let fixed = self.fixed();
+        u16::from_be_bytes([fixed[at], fixed[at + 1]])
     }
 
     /// Where the octets behind the question begin.

@@ -29,8 +29,7 @@ impl NameKey {
     /// The key of a name in wire form, of whatever case; `wire` ends with the root label.
     pub fn of_wire(wire: &[u8]) -> Self {
         let mut key: Arc<[u8]> = wire.into();
-        // Length octets are below 64 and thereby no letters: the whole name can be lowered at once.
-        Arc::make_mut(&mut key).make_ascii_lowercase();
+        lower(Arc::make_mut(&mut key));
         Self(key)
     }
 
@@ -83,6 +82,32 @@ impl fmt::Debug for NameKey {
 impl fmt::Display for NameKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&show_wire(&self.0))
+    }
+}
+
+/// Marks letters in eight octets: the highest bit of each octet that is from `first` to `last`, both ASCII.
+pub fn letters(word: u64, first: u8, last: u8) -> u64 {
+    const LOW_BITS: u64 = u64::from_ne_bytes([0x7f; 8]);
+    let low = word & LOW_BITS;
+    let from_first = low + u64::from_ne_bytes([0x80 - first; 8]);
+    let beyond_last = low + u64::from_ne_bytes([0x7f - last; 8]);
+    from_first & !beyond_last & !word & !LOW_BITS
+}
+
+/// Lowers the letters of a name in wire form. Length octets are below 64 and thereby no letters. Eight octets at a time:
+/// this is done for every query.
+pub fn lower(wire: &mut [u8]) {
+    let lowered = |word: [u8; 8]| {
+        let word = u64::from_le_bytes(word);
+        (word | letters(word, b'A', b'Z') >> 2).to_le_bytes() // 0x20
+    };
+    match wire.len().checked_sub(8) {
+        Some(last) => {
+            wire.as_chunks_mut::<8>().0.iter_mut().for_each(|word| *word = lowered(*word));
+            // once more for some of them: it changes nothing
+            wire[last..].first_chunk_mut::<8>().into_iter().for_each(|word| *word = lowered(*word));
+        }
+        None => wire.make_ascii_lowercase(),
     }
 }
 
@@ -162,6 +187,18 @@ mod tests {
         assert!(!key("notexample").is_within(&key("example")));
         assert!(!key("example").is_within(&key("x.example")));
         assert!(key("anything").is_within(&key(".")));
+    }
+
+    #[test]
+    fn names_are_lowered_whatever_their_length_and_octets() {
+        let octets: Vec<u8> = (0..=255).chain(0..=255).collect();
+        for length in 0..40 {
+            for at in 0..=255 {
+                let mut lowered = octets[at..at + length].to_vec();
+                lower(&mut lowered);
+                assert_eq!(lowered, octets[at..at + length].to_ascii_lowercase());
+            }
+        }
     }
 
     #[test]

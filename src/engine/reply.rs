@@ -160,17 +160,18 @@ fn head(message: &mut Vec<u8>, request: &Request, answer: &Answer) {
         | u16::from(authentic) << 5
         | u16::from(request.checking_disabled) << 4
         | u16::from(answer.rcode.low());
-    message.extend(request.id.to_be_bytes());
-    message.extend(flags.to_be_bytes());
-    message.extend([0, u8::from(request.question.is_some()), 0, 0, 0, 0, 0, 0]);
+    let [id_high, id_low] = request.id.to_be_bytes();
+    let [flags_high, flags_low] = flags.to_be_bytes();
+    let questions = u8::from(request.question.is_some());
+    message.extend_from_slice(&[id_high, id_low, flags_high, flags_low, 0, questions, 0, 0, 0, 0, 0, 0]);
     if let Some(question) = &request.question {
         for label in question.name.iter() {
             message.push(label.len() as u8); // at most 63: it was read from a packet
             message.extend_from_slice(label);
         }
-        message.push(0);
-        message.extend(u16::from(question.rtype).to_be_bytes());
-        message.extend(u16::from(question.class).to_be_bytes());
+        let [type_high, type_low] = u16::from(question.rtype).to_be_bytes();
+        let [class_high, class_low] = u16::from(question.class).to_be_bytes();
+        message.extend_from_slice(&[0, type_high, type_low, class_high, class_low]);
     }
 }
 
@@ -178,11 +179,10 @@ fn head(message: &mut Vec<u8>, request: &Request, answer: &Answer) {
 #[inline]
 fn opt(request: &Request, answer: &Answer, own_payload: u16) -> Vec<u8> {
     let Some(client) = request.edns else { return Vec::new() };
-    let mut opt = vec![0, 0, 41];
-    opt.extend(own_payload.to_be_bytes());
-    opt.extend([answer.rcode.high(), 0, u8::from(client.dnssec_ok) << 7, 0]);
-    let length_at = opt.len();
-    opt.extend([0, 0]);
+    let [payload_high, payload_low] = own_payload.to_be_bytes();
+    let dnssec_ok = u8::from(client.dnssec_ok) << 7;
+    let mut opt = vec![0, 0, 41, payload_high, payload_low, answer.rcode.high(), 0, dnssec_ok, 0, 0, 0];
+    let length_at = opt.len() - 2;
     if let Some(cookie) = &request.cookie_back {
         for number in [COOKIE, cookie.len() as u16] {
             opt.extend(number.to_be_bytes());

@@ -49,6 +49,11 @@ impl Sections {
         Self { answers: Vec::new(), authority: Vec::new(), room, left_out: false, seen: None }
     }
 
+    /// Sets the octets that records can take; for sections that are empty.
+    pub(super) fn set_room(&mut self, room: usize) {
+        self.room = room;
+    }
+
     /// Records in both sections.
     pub(super) fn lengths(&self) -> (usize, usize) {
         (self.answers.len(), self.authority.len())

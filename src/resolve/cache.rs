@@ -147,6 +147,8 @@ where
 pub struct AnswerCache {
     slots: Cache<CacheKey, Arc<Slot>, BySize, DefaultHashBuilder, Evictions>,
     evictions: Evictions,
+    /// How many entries were put in, failures and what is not worth keeping included.
+    insertions: AtomicU64,
     /// How long things are kept.
     pub lifetimes: Lifetimes,
 }
@@ -155,7 +157,7 @@ impl AnswerCache {
     /// An empty cache of at most `bytes` octets.
     pub fn new(bytes: u64, lifetimes: Lifetimes) -> Self {
         let (slots, evictions) = bounded(bytes, BySize);
-        Self { slots, evictions, lifetimes }
+        Self { slots, evictions, insertions: AtomicU64::new(0), lifetimes }
     }
 
     /// What is known of a question, with its worth: what was said of its type, or of its name whatever the type (an
@@ -215,7 +217,13 @@ impl AnswerCache {
     /// (RFC 8767 section 4): it is noted there instead, in one step with the look whether there is such a thing.
     ///
     /// Returns the slot, kept or not: what is not worth keeping is still good for the query that brought it.
-    pub fn insert(&self, key: CacheKey, mut entry: Entry, now: Moment) -> Arc<Slot> {
+    pub fn insert(&self, key: CacheKey, entry: Entry, now: Moment) -> Arc<Slot> {
+        let slot = self.put(key, entry, now);
+        self.insertions.fetch_add(1, Ordering::Release); // now that it can be found
+        slot
+    }
+
+    fn put(&self, key: CacheKey, mut entry: Entry, now: Moment) -> Arc<Slot> {
         if entry.is_failure() {
             return self.insert_failure(key, entry, now);
         }
@@ -260,6 +268,11 @@ impl AnswerCache {
             }
             _ => failure,
         }
+    }
+
+    /// How many entries were put in so far. While it is the same, what was not there is not there.
+    pub fn insertions(&self) -> u64 {
+        self.insertions.load(Ordering::Acquire)
     }
 
     /// Forgets what `of` takes; how many there were.

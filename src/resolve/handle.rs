@@ -11,7 +11,7 @@ use super::books;
 use super::hear::{self, Cached, Purpose, Said};
 use crate::base::octets::{Account, Reserved};
 use crate::engine::answer::{Answer, ExtendedError};
-use crate::engine::cache::{CacheKey, QueryFlags};
+use crate::engine::cache::{CacheKey, Moment, QueryFlags};
 use crate::engine::catalog::GroupKey;
 use crate::engine::chain::{Chain, Fetch, Step};
 use crate::engine::lane::{LaneKey, Making, Prepared};
@@ -45,6 +45,8 @@ pub struct Waiting {
     turn: u64,
     /// What was published when it came.
     generation: u32,
+    /// What the cache's count of insertions was before it was looked into.
+    pub(crate) insertions: u64,
     /// When it came.
     since: Instant,
     /// What it waits for first.
@@ -62,6 +64,17 @@ pub(crate) struct Needs {
     pub(crate) has_stale: bool,
     /// What the answer will be counted for.
     credit: Mark,
+}
+
+/// Who sent a packet, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Came {
+    /// Who sent it.
+    pub caller: Caller,
+    /// When its batch was received.
+    pub at: std::time::Instant,
+    /// The same as a moment.
+    pub now: Moment,
 }
 
 /// What [`at_once`] makes of a packet.
@@ -83,10 +96,11 @@ pub fn at_once(
     live: &Arc<Live>,
     tally: &Tally,
     packet: &[u8],
-    caller: Caller,
+    came: Came,
     pace: Pace,
     looked: bool,
 ) -> Outcome {
+    let Came { caller, at, now } = came;
     let (client, transport) = (caller.peer.ip(), caller.transport);
     let published = live.published();
     let (mut request, question) = match Request::parse(packet) {
@@ -113,6 +127,7 @@ pub fn at_once(
     books::asked(tally, question.rtype.into(), &caller);
     let screening = Screening { allowed: published.allows(client), version_bind: published.version_bind };
     let turn = live.turn();
+    let insertions = live.cache.insertions();
     let answer = match screen(&question, screening).or_else(|| recognise_probe(live, &question)) {
         Some(answer) => Ok(answer),
         None => {
@@ -123,7 +138,7 @@ pub fn at_once(
                 tally.answered(reply.get(3).map_or(0, |flags| flags & 0x0f), mark);
                 return Outcome::Reply(reply, mark);
             }
-            resolve_at_once(live, &published, &request, &question, &caller, turn, None)
+            resolve_at_once(live, &published, &request, &question, &caller, turn, now, None)
         }
     };
     match answer {
@@ -135,10 +150,18 @@ pub fn at_once(
             Outcome::Reply(reply, mark)
         }
         Err(needs) => {
-            let (since, generation) = (Instant::now(), published.generation);
-            let permit = None;
-            let waiting = Waiting { request, question, caller, turn, generation, since, needs, permit };
-            Outcome::Wait(Box::new(waiting))
+            let (since, generation, permit) = (at.into(), published.generation, None);
+            Outcome::Wait(Box::new(Waiting {
+                request,
+                question,
+                caller,
+                turn,
+                generation,
+                insertions,
+                since,
+                needs,
+                permit,
+            }))
         }
     }
 }
@@ -178,6 +201,7 @@ pub(crate) fn settle(
     tally: &Tally,
     waiting: &Waiting,
     brought: &Brought<'_>,
+    now: Instant,
 ) -> Option<Vec<u8>> {
     let Waiting { request, question, caller, turn, since, needs, .. } = waiting;
     let (client, transport) = (caller.peer.ip(), caller.transport);
@@ -185,13 +209,14 @@ pub(crate) fn settle(
     let (reply, note) = match settle_simply(&published, waiting, brought) {
         Some((reply, rcode)) => (reply, (rcode, needs.credit)),
         None => {
-            let brought = Some(brought);
-            let answer = resolve_at_once(live, &published, request, question, caller, *turn, brought).ok()?;
+            let (brought, moment) = (Some(brought), live.clock.at(now.into_std()));
+            let answer =
+                resolve_at_once(live, &published, request, question, caller, *turn, moment, brought).ok()?;
             let mark = books::mark(live, published.catalog.view(client), &answer, true);
             (finish(&published, request, &answer, transport), (u16::from(answer.rcode) as u8, mark))
         }
     };
-    books::settled(live, &published, tally, caller, &reply, note, since.elapsed());
+    books::settled(live, &published, tally, caller, &reply, note, now.saturating_duration_since(*since));
     Some(reply)
 }
 
@@ -268,7 +293,8 @@ async fn compose(
             chain.supply(&slot.entry, slot.entry.ttl, false);
             continue;
         }
-        let stale = match use_cached(live, &published, client, &fetch, &mut chain, purpose) {
+        let now = live.clock.now();
+        let stale = match use_cached(live, &published, client, &fetch, &mut chain, purpose, now) {
             Ok(()) => continue,
             Err(stale) => stale,
         };
@@ -310,7 +336,8 @@ async fn compose(
 /// What an upstream must say first.
 #[expect(
     clippy::result_large_err,
-    reason = "it is as usual as the other, and boxed with the rest of what waits"
+    clippy::too_many_arguments,
+    reason = "the error is as usual as the other, and boxed with the rest of what waits; the arguments are of one query"
 )]
 fn resolve_at_once(
     live: &Arc<Live>,
@@ -319,6 +346,7 @@ fn resolve_at_once(
     question: &Question,
     caller: &Caller,
     turn: u64,
+    now: Moment,
     brought: Option<&Brought<'_>>,
 ) -> Result<Answer, Needs> {
     let client = caller.peer.ip();
@@ -347,7 +375,7 @@ fn resolve_at_once(
             }
             _ => {}
         }
-        match use_cached(live, published, client, &fetch, &mut chain, purpose) {
+        match use_cached(live, published, client, &fetch, &mut chain, purpose, now) {
             Ok(()) => {}
             // Nothing is forwarded for a client that does not ask for recursion.
             Err(_) if !request.recursion_desired => chain.refuse_recursion(),
@@ -371,8 +399,9 @@ fn use_cached(
     fetch: &Fetch,
     chain: &mut Chain<'_>,
     purpose: Purpose,
+    now: Moment,
 ) -> Result<(), Option<Arc<Slot>>> {
-    match hear::cached(live, published, client, fetch, live.clock.now(), purpose) {
+    match hear::cached(live, published, client, fetch, now, purpose) {
         Cached::Use(slot, ttl) => chain.supply(&slot.entry, ttl, false),
         Cached::UseStale(slot) => chain.supply(&slot.entry, live.cache.lifetimes.stale_ttl, true),
         Cached::Ask(stale) => return Err(stale),
@@ -475,7 +504,7 @@ fn whole(
             }
             Step::Fetch(fetch) => fetch,
         };
-        use_cached(live, published, client, &fetch, &mut chain, Purpose::Repeat).ok()?;
+        use_cached(live, published, client, &fetch, &mut chain, Purpose::Repeat, making.now).ok()?;
     }
 }
 

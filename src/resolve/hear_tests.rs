@@ -35,7 +35,9 @@ fn waiting(live: &Arc<Live>, name: &str) -> Waiting {
     let peer = "127.0.0.1:4000".parse().unwrap();
     let caller = Caller { peer, local: None, transport: Transport::Udp };
     let packet = query.to_vec().unwrap();
-    match handle::at_once(live, &live.tallies.tasks, &packet, caller, Pace::Within, false) {
+    let at = std::time::Instant::now();
+    let came = handle::Came { caller, at, now: live.clock.at(at) };
+    match handle::at_once(live, &live.tallies.tasks, &packet, came, Pace::Within, false) {
         Handled::Wait(waiting) => *waiting,
         other => panic!("{other:?}"),
     }

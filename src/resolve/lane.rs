@@ -1,7 +1,7 @@
 //! Where packets are taken: the fast lane looks the answer up and writes it; what it does not know goes through
 //! [`handle::at_once`]. What comes of it is counted here, and shown to who watches.
 
-use super::handle::{self, Outcome, Waiting};
+use super::handle::{self, Came, Outcome, Waiting};
 use crate::base::clock::instant;
 use crate::engine::cache::Moment;
 use crate::engine::lane::{Glance, LaneKey};
@@ -94,7 +94,8 @@ impl<'l> Lane<'l> {
             return Served::Answered;
         }
         let looked = std::mem::take(&mut self.looked);
-        match handle::at_once(self.live, self.tally, packet, self.caller(peer, local), pace, looked) {
+        let came = Came { caller: self.caller(peer, local), at: self.begun, now: self.now };
+        match handle::at_once(self.live, self.tally, packet, came, pace, looked) {
             Outcome::Drop => Served::Dropped,
             Outcome::Wait(waiting) => Served::Waits(waiting),
             Outcome::Reply(reply, mark) => {

@@ -78,9 +78,14 @@ impl Errands {
         let desk = &self.desk;
         let published = desk.live.published();
         let mut servers: Vec<&Arc<Server>> = Vec::new();
+        let mut last = None; // most queries of a batch are for one group
         for mut visitor in visitors.drain(..) {
-            let needs = &visitor.waiting.needs;
-            let group = published.groups.get(&needs.fetch.group);
+            let needs = &mut visitor.waiting.needs;
+            let group = match last {
+                Some((key, group)) if key == needs.fetch.group => group,
+                _ => published.groups.get(&needs.fetch.group),
+            };
+            last = Some((needs.fetch.group, group));
             // With an old answer at hand there is a shorter deadline to keep.
             let server = group.filter(|_| !needs.has_stale).and_then(|group| group.steady());
             let Some(server) = server else {
@@ -88,6 +93,7 @@ impl Errands {
                 continue;
             };
             // A question that goes the long way after all takes its permit with it.
+            let key = needs.fetch.take_key();
             let waiting = published.waiting(needs.fetch.group);
             let permit = desk.live.limits.begin(visitor.waiting.client(), waiting).ok();
             if permit.is_none() {
@@ -95,7 +101,6 @@ impl Errands {
                 continue;
             }
             count(&desk.live.counters.forwarded);
-            let key = needs.fetch.cache_key().clone();
             visitor.waiting.permit = permit;
             let errand = Errand { key, waiter: visitor };
             let place = servers.iter().position(|other| Arc::ptr_eq(other, server)).unwrap_or_else(|| {
@@ -111,9 +116,10 @@ impl Errands {
         // What somebody asks the long way is joined there, and what has come in the meantime is found there.
         let moment = desk.live.clock.at(now);
         for (server, batch) in servers.into_iter().zip(&mut self.batches) {
-            let known = |key: &CacheKey| {
+            let known = |key: &CacheKey, visitor: &Visitor| {
                 desk.live.inflight.contains(key)
-                    || hear::is_known(&desk.live, key, moment).is_some()
+                    || (desk.live.cache.insertions() != visitor.waiting.insertions
+                        && hear::is_known(&desk.live, key, moment).is_some())
                     || hear::pair_of(key).is_some_and(|pair| {
                         // NXDOMAIN for one type answers both
                         server.is_near()
@@ -150,9 +156,9 @@ impl Desk {
     }
 
     /// Answers those who waited.
-    fn settle(&mut self, waiters: &mut Vec<Visitor>, brought: &Brought<'_>) {
+    fn settle(&mut self, waiters: &mut Vec<Visitor>, brought: &Brought<'_>, now: Instant) {
         for visitor in waiters.drain(..) {
-            match handle::settle(&self.live, &self.tally, &visitor.waiting, brought) {
+            match handle::settle(&self.live, &self.tally, &visitor.waiting, brought, now.into()) {
                 Some(reply) => self.outbox.push((reply, visitor.peer, visitor.local)),
                 None => self.go_the_long_way(visitor),
             }
@@ -167,9 +173,15 @@ impl Desk {
 }
 
 impl Clerk<Visitor> for Desk {
-    fn take(&mut self, key: &CacheKey, reply: Replied<'_>, waiters: &mut Vec<Visitor>) -> bool {
+    fn take(
+        &mut self,
+        key: &CacheKey,
+        reply: Replied<'_>,
+        waiters: &mut Vec<Visitor>,
+        came: Instant,
+    ) -> bool {
         let live = self.live.clone();
-        let now = live.clock.now();
+        let now = live.clock.at(came);
         match reply {
             Replied::Unread(reply, question_end) => {
                 // with DO there may be proofs, which only a full reading keeps
@@ -184,7 +196,7 @@ impl Clerk<Visitor> for Desk {
                 let Some(first) = waiters.first() else { return true };
                 let name = first.waiting.needs.fetch.question.key.clone();
                 let slot = live.cache.insert(key.clone(), entry, now);
-                self.settle(waiters, &Brought::Said(key.group(), &[(name, slot)]));
+                self.settle(waiters, &Brought::Said(key.group(), &[(name, slot)]), came);
             }
             Replied::Read(message) => {
                 let Some(first) = waiters.first() else { return true };
@@ -198,8 +210,8 @@ impl Clerk<Visitor> for Desk {
                 let question = Question::new(key.name().to_name(), key.rtype());
                 let fetch = Fetch::new(key.group(), question, key.flags());
                 match hear::keep(&live.cache, view, &fetch, &message, now) {
-                    Ok(hops) => self.settle(waiters, &Brought::Said(key.group(), &hops)),
-                    Err(why) => self.settle(waiters, &Brought::Failed(key, hear::not_usable(why))),
+                    Ok(hops) => self.settle(waiters, &Brought::Said(key.group(), &hops), came),
+                    Err(why) => self.settle(waiters, &Brought::Failed(key, hear::not_usable(why)), came),
                 }
             }
         }

@@ -5,7 +5,7 @@
 
 use crate::engine::cache::QueryFlags;
 use crate::engine::decode;
-use crate::engine::name::NameKey;
+use crate::engine::name::{NameKey, letters};
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
@@ -15,6 +15,8 @@ use super::manner::{CLIENT_COOKIE_LEN, ClientCookie, Manner};
 
 /// Length of the header (RFC 1035 section 4.1.1).
 const HEADER_LEN: usize = 12;
+/// RD, in the third octet of a header.
+const RD: u8 = 0x01;
 /// Our EDNS payload size: small enough that no reply is fragmented (RFC 9715).
 const PAYLOAD_SIZE: u16 = 1232;
 /// Record type OPT (RFC 6891).
@@ -89,6 +91,27 @@ pub(super) enum ReplyCookie {
     Server(Vec<u8>),
 }
 
+/// Makes letters of a name upper case, each by its bit of `case`; a long name goes through the bits again. Lengths of
+/// labels are no letters. Eight octets at a time: this is done for every query.
+fn mix_case(name: &mut [u8], case: [u8; 8]) {
+    const LOW_BITS: u64 = u64::from_ne_bytes([0x7f; 8]);
+    let mut rest = case.into_iter().cycle();
+    let mut mix = |word: u64| {
+        let bits = u64::from(rest.next().unwrap_or(0));
+        // the octet of each bit has something in it where the bit is set
+        let chosen = bits.wrapping_mul(u64::from_ne_bytes([1; 8])) & 0x8040_2010_0804_0201;
+        let chosen = ((chosen & LOW_BITS) + LOW_BITS) | chosen;
+        word ^ ((letters(word, b'a', b'z') & chosen) >> 2) // 0x20
+    };
+    let (words, last) = name.as_chunks_mut::<8>();
+    for word in words {
+        *word = mix(u64::from_le_bytes(*word)).to_le_bytes();
+    }
+    let mut word = [0; 8];
+    word[..last.len()].copy_from_slice(last);
+    last.copy_from_slice(&mix(u64::from_le_bytes(word)).to_le_bytes()[..last.len()]);
+}
+
 impl Sent {
     /// Writes the query: RD and AD set (AD so that the server reports it, RFC 6840 section 5.7).
     pub(super) fn new(query: &Outgoing, manner: &Manner, chance: &Chance) -> Self {
@@ -105,37 +128,44 @@ impl Sent {
         chance: &Chance,
     ) -> Self {
         let mut bytes = Vec::with_capacity(HEADER_LEN + name.len() + 32);
-        bytes.extend(chance.id);
-        bytes.push(0x01); // RD
-        bytes.push(0x20 | if query.checking_disabled { 0x10 } else { 0 }); // AD, CD
-        bytes.extend([0, 1, 0, 0, 0, 0, 0, u8::from(manner.edns)]);
+        let flags = 0x20 | if query.checking_disabled { 0x10 } else { 0 }; // AD, CD
+        let [id_high, id_low] = chance.id;
+        let additionals = u8::from(manner.edns);
+        bytes.extend_from_slice(&[id_high, id_low, RD, flags, 0, 1, 0, 0, 0, 0, 0, additionals]);
         bytes.extend_from_slice(name);
         if manner.mix_case {
-            for (at, octet) in bytes[HEADER_LEN..].iter_mut().enumerate() {
-                // lengths of labels are no letters
-                if chance.case[at / 8 % 8] >> (at % 8) & 1 == 1 {
-                    octet.make_ascii_uppercase();
-                }
-            }
+            mix_case(&mut bytes[HEADER_LEN..], chance.case);
         }
-        bytes.extend(u16::from(rtype).to_be_bytes());
-        bytes.extend([0, 1]); // class IN
+        let [type_high, type_low] = u16::from(rtype).to_be_bytes();
+        bytes.extend_from_slice(&[type_high, type_low, 0, 1]); // class IN
         let question_end = bytes.len();
         let client_cookie = manner.client_cookie.filter(|_| manner.edns);
         if manner.edns {
-            bytes.push(0); // the root
-            bytes.extend(TYPE_OPT.to_be_bytes());
-            bytes.extend(PAYLOAD_SIZE.to_be_bytes());
-            bytes.extend([0, 0, if query.dnssec_ok { 0x80 } else { 0 }, 0]);
-            let options = bytes.len();
-            bytes.extend([0, 0]); // their length, once it is known
+            let [opt_high, opt_low] = TYPE_OPT.to_be_bytes();
+            let [payload_high, payload_low] = PAYLOAD_SIZE.to_be_bytes();
+            let dnssec_ok = if query.dnssec_ok { 0x80 } else { 0 };
+            // the root, and at the end the length of the options, once it is known
+            bytes.extend_from_slice(&[
+                0,
+                opt_high,
+                opt_low,
+                payload_high,
+                payload_low,
+                0,
+                0,
+                dnssec_ok,
+                0,
+                0,
+                0,
+            ]);
+            let options = bytes.len() - 2;
             if let Some(client) = client_cookie {
                 let server = manner.server_cookie.as_deref().unwrap_or_default();
                 let len = (client.len() + server.len()) as u16; // at most 40
-                bytes.extend(OPTION_COOKIE.to_be_bytes());
-                bytes.extend(len.to_be_bytes());
-                bytes.extend(client);
-                bytes.extend(server);
+                bytes.extend_from_slice(&OPTION_COOKIE.to_be_bytes());
+                bytes.extend_from_slice(&len.to_be_bytes());
+                bytes.extend_from_slice(&client);
+                bytes.extend_from_slice(server);
             }
             if manner.padded {
                 let unpadded = bytes.len() + 4;

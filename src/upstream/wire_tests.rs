@@ -238,3 +238,19 @@ proptest::proptest! {
         sent.judge(reply, Channel::Stream);
     }
 }
+
+#[test]
+fn each_letter_is_upper_case_by_its_bit() {
+    let name: Vec<u8> = (0..=255).collect();
+    for length in [0, 1, 7, 8, 9, 63, 64, 65, 255, 256] {
+        for case in [[0; 8], [255; 8], [1, 2, 4, 8, 16, 32, 64, 128], [0b1010_0110; 8]] {
+            let mut mixed = name[..length].to_vec();
+            mix_case(&mut mixed, case);
+            for (at, octet) in mixed.into_iter().enumerate() {
+                let upper = case[at / 8 % 8] >> (at % 8) & 1 == 1;
+                let expected = if upper { name[at].to_ascii_uppercase() } else { name[at] };
+                assert_eq!(octet, expected, "{at} of {length}");
+            }
+        }
+    }
+}

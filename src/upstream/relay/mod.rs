@@ -56,7 +56,8 @@ pub enum Replied<'r> {
 /// Who is told what became of questions.
 pub trait Clerk<T> {
     /// An answer that can be used as it is, without being read by the message library. False sends it that way.
-    fn take(&mut self, key: &CacheKey, reply: Replied<'_>, waiters: &mut Vec<T>) -> bool;
+    /// It came at `now`.
+    fn take(&mut self, key: &CacheKey, reply: Replied<'_>, waiters: &mut Vec<T>, now: Instant) -> bool;
 
     /// The question has to go the long way for this waiter.
     fn give_up(&mut self, waiter: T);
@@ -91,7 +92,7 @@ impl<T> Relay<T> {
         &mut self,
         server: &Arc<Server>,
         errands: &mut Vec<Errand<T>>,
-        known: &impl Fn(&CacheKey) -> bool,
+        known: &impl Fn(&CacheKey, &T) -> bool,
         now: Instant,
     ) -> Vec<T> {
         let place = self.roads.iter().position(|road| road.leads_to(server)).unwrap_or_else(|| {

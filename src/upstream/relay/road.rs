@@ -121,7 +121,7 @@ impl<T> Road<T> {
         &mut self,
         server: &Server,
         errands: &mut Vec<Errand<T>>,
-        known: &impl Fn(&CacheKey) -> bool,
+        known: &impl Fn(&CacheKey, &T) -> bool,
         now: Instant,
     ) -> Vec<T> {
         let manner = server.manner();
@@ -148,7 +148,7 @@ impl<T> Road<T> {
                 refused.push(waiter); // the long way waits for what another relay brings
                 continue;
             }
-            if known(&key) {
+            if known(&key, &waiter) {
                 self.asked.end(hash);
                 refused.push(waiter); // another relay has just brought it
                 continue;
@@ -254,7 +254,7 @@ impl<T> Road<T> {
                 }
             }
             let (hash, waited_for) = (open.hash, !open.waiters.is_empty());
-            hand_over(open, reply, usable, clerk);
+            hand_over(open, reply, usable, now, clerk);
             if waited_for {
                 self.asked.end(hash); // only now: what came is in the cache
             }
@@ -339,23 +339,25 @@ impl<T> Drop for Road<T> {
 }
 
 /// Hands a reply over; who is not served by it goes the long way. A panic costs this answer only.
-fn hand_over<T>(mut open: Open<T>, reply: &[u8], usable: bool, clerk: &mut impl Clerk<T>) {
-    let taken = usable && catch_unwind(AssertUnwindSafe(|| answer(&mut open, reply, clerk))).unwrap_or(false);
+fn hand_over<T>(mut open: Open<T>, reply: &[u8], usable: bool, now: Instant, clerk: &mut impl Clerk<T>) {
+    let taken =
+        usable && catch_unwind(AssertUnwindSafe(|| answer(&mut open, reply, now, clerk))).unwrap_or(false);
     if !taken {
         open.waiters.drain(..).for_each(|waiter| clerk.give_up(waiter));
     }
 }
 
 /// Hands an answer over; false if it has to go the long way after all.
-fn answer<T>(open: &mut Open<T>, reply: &[u8], clerk: &mut impl Clerk<T>) -> bool {
+fn answer<T>(open: &mut Open<T>, reply: &[u8], now: Instant, clerk: &mut impl Clerk<T>) -> bool {
     let plain = reply[3] & 0x0f == 0;
-    if plain && clerk.take(&open.key, Replied::Unread(reply, open.sent.question_end()), &mut open.waiters) {
+    let unread = Replied::Unread(reply, open.sent.question_end());
+    if plain && clerk.take(&open.key, unread, &mut open.waiters, now) {
         return true;
     }
     match open.sent.judge(reply.to_vec(), Channel::Datagram) {
         Verdict::Answer(message, _) => {
             let usable = reading::is_verdict(&message);
-            usable && clerk.take(&open.key, Replied::Read(message), &mut open.waiters)
+            usable && clerk.take(&open.key, Replied::Read(message), &mut open.waiters, now)
         }
         _ => false,
     }

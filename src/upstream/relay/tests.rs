@@ -49,7 +49,7 @@ struct Notes(VecDeque<Told>);
 
 impl Clerk<u32> for Notes {
     /// `odd.…` has to be read first, `panic.…` panics with the first waiter served.
-    fn take(&mut self, key: &CacheKey, reply: Replied<'_>, waiters: &mut Vec<u32>) -> bool {
+    fn take(&mut self, key: &CacheKey, reply: Replied<'_>, waiters: &mut Vec<u32>, _: Instant) -> bool {
         let name = key.name().to_string();
         let begins = |with: &str| name.starts_with(with);
         if begins("odd.") && matches!(reply, Replied::Unread(..)) {
@@ -110,7 +110,7 @@ impl World {
 
     fn ask_at(&self, upstream: &Upstream, questions: &[(&str, u32)], now: Instant) -> Vec<u32> {
         let mut errands = questions.iter().map(|&(name, waiter)| errand(name, waiter)).collect();
-        self.relay.borrow_mut().ask(&upstream.server, &mut errands, &|_| false, now)
+        self.relay.borrow_mut().ask(&upstream.server, &mut errands, &|_, _| false, now)
     }
 
     /// One turn; true when the clients' socket can be read.

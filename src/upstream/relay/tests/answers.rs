@@ -81,7 +81,7 @@ fn other_flags_are_another_question() {
     let plain = errand("www.example", 1);
     let key = CacheKey::new(GroupKey(0), &plain.key.name(), RecordType::A, flags);
     let flagged = Errand { key, waiter: 2 };
-    world.relay.borrow_mut().ask(&upstream.server, &mut vec![plain, flagged], &|_| false, world.now);
+    world.relay.borrow_mut().ask(&upstream.server, &mut vec![plain, flagged], &|_, _| false, world.now);
     let (first, second) = (upstream.hear().asked.message, upstream.hear().asked.message);
     assert!(!first.checking_disabled && second.checking_disabled);
     assert!(second.edns.is_some_and(|edns| edns.flags().dnssec_ok));
@@ -135,7 +135,7 @@ async fn what_came_since_the_caller_looked_is_not_asked_again() {
     let mut errands = vec![errand("www.example", 1), errand("new.example", 2)];
     let came = errands[0].key.clone();
     let refused =
-        world.relay.borrow_mut().ask(&upstream.server, &mut errands, &|key| *key == came, world.now);
+        world.relay.borrow_mut().ask(&upstream.server, &mut errands, &|key, _| *key == came, world.now);
     assert_eq!(refused, [1]);
     asked.ended(&came).await; // nobody is made to wait for it
     upstream.answer(&upstream.hear(), 7);

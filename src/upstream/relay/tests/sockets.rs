@@ -121,7 +121,7 @@ fn a_server_that_is_dead_gives_its_waiters_up_at_once() {
     let errands = ["a.example", "b.example", "c.example"].into_iter().zip(1..);
     let mut errands = errands.map(|(name, waiter)| errand(name, waiter)).collect();
     // ahead of time: nothing here is overdue
-    assert!(world.relay.borrow_mut().ask(&server, &mut errands, &|_| false, world.now).is_empty());
+    assert!(world.relay.borrow_mut().ask(&server, &mut errands, &|_, _| false, world.now).is_empty());
     let mut told: Vec<u32> = Vec::new();
     for _ in 0..3 {
         match world.told() {
@@ -141,7 +141,9 @@ fn the_news_of_a_closed_port_is_not_lost_when_a_sender_gets_it() {
     let server = Arc::new(Server::new(dead_address(), 1000));
     for waiter in 0..=POOL as u32 {
         let errand = errand(&format!("n{waiter}.example"), waiter);
-        assert!(world.relay.borrow_mut().ask(&server, &mut vec![errand], &|_| false, world.now).is_empty());
+        assert!(
+            world.relay.borrow_mut().ask(&server, &mut vec![errand], &|_, _| false, world.now).is_empty()
+        );
     }
     let mut told: Vec<String> = (0..=POOL).map(|_| format!("{:?}", world.told())).collect();
     told.sort();
