@@ -17,6 +17,8 @@ use crate::base::condition::Condition;
 use crate::config::{self, Cache, Config, ConfigError, Instance, Servers};
 use crate::engine::cache::Lifetimes;
 use crate::host::metadata;
+use crate::host::resolv_conf;
+use crate::host::resolv_conf::Paths;
 use crate::publish::build::Surroundings;
 use crate::publish::publisher::Publisher;
 use crate::resolve::answers::PreparedAnswers;
@@ -25,15 +27,15 @@ use crate::resolve::guard::Guard;
 use crate::resolve::limits::Limits;
 use crate::resolve::shared::Live;
 use crate::resolve::snapshot;
-use crate::serve::activation::Readers;
-use crate::serve::certificate::Certificate;
-use crate::serve::connections::Connections;
-use crate::serve::listen::Listener;
-use crate::serve::secured::{Protocol, Secured};
-use crate::serve::tcp::{self, TcpBounds};
-use crate::serve::udp;
+use crate::server::activation::Readers;
+use crate::server::certificate::Certificate;
+use crate::server::connections::Connections;
+use crate::server::listen::Listener;
+use crate::server::secured::{Protocol, Secured};
+use crate::server::tcp;
+use crate::server::tcp::TcpBounds;
+use crate::server::udp;
 use crate::upstream::ServerAddress;
-use crate::upstream::system::{self, Paths};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -448,7 +450,7 @@ fn system_servers(config: &Config, settings: &Settings, listening: &[SocketAddr]
     if config.upstream.servers != Servers::System {
         return Vec::new();
     }
-    let found = system::discover(&Paths::with_state(settings.state_dir.as_deref()), listening);
+    let found = resolv_conf::discover(&Paths::with_state(settings.state_dir.as_deref()), listening);
     for note in &found.notes {
         tracing::warn!("{note}");
     }

@@ -34,7 +34,7 @@ pub mod http;
 pub mod lab;
 pub mod publish;
 pub mod resolve;
-pub mod serve;
+pub mod server;
 pub mod stats;
 pub mod store;
 pub mod upstream;

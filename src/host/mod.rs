@@ -2,5 +2,6 @@
 
 pub mod doctor;
 pub mod metadata;
+pub mod resolv_conf;
 pub mod resolver;
 pub mod unit;

@@ -12,7 +12,7 @@ use ring::digest::{Context, SHA256};
 use tokio_rustls::rustls::pki_types::ServerName;
 
 /// The port of DNS over UDP and TCP.
-pub(super) const DNS_PORT: u16 = 53;
+pub const DNS_PORT: u16 = 53;
 /// The port of DNS over TLS and over QUIC (RFC 7858 section 3.1, RFC 9250 section 4.1.1).
 const TLS_PORT: u16 = 853;
 /// The port of HTTPS.
@@ -241,7 +241,7 @@ pub struct AddressError {
 
 impl AddressError {
     /// What is wrong, without the text.
-    pub(super) fn problem(&self) -> &'static str {
+    pub fn problem(&self) -> &'static str {
         self.problem
     }
 }

@@ -19,7 +19,7 @@
 //!
 //! This module neither caches nor decides what a client gets to see.
 
-mod address;
+pub mod address;
 mod conversation;
 mod exchange;
 mod failure;
@@ -34,7 +34,6 @@ pub mod random;
 pub mod relay;
 mod server;
 mod stream;
-pub mod system;
 mod tls;
 mod transport;
 mod wire;

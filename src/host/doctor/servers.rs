@@ -5,7 +5,8 @@ use super::ask::{Told, ask, over_tcp, over_udp};
 use super::mapped::{PATIENCE, question};
 use crate::config::{Config, Servers};
 use crate::engine::record::show_rcode;
-use crate::upstream::system::{self, Paths};
+use crate::host::resolv_conf;
+use crate::host::resolv_conf::Paths;
 use futures_util::future::{join, join_all};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
@@ -67,7 +68,7 @@ pub(super) fn upstreams(config: &Config, listen: &[SocketAddr]) -> Vec<Upstream>
         Servers::Listed(servers) => servers.iter().filter_map(|server| server.target().ok()).collect(),
         Servers::System => {
             let paths = Paths::with_state(config.server.state_dir.as_deref());
-            system::discover(&paths, listen)
+            resolv_conf::discover(&paths, listen)
                 .servers
                 .iter()
                 .filter_map(|server| server.target().ok())

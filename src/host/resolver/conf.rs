@@ -1,6 +1,6 @@
 //! The text of resolv.conf, rewritten so that it leads to pvtzd alone. Text in, text out.
 
-use crate::upstream::system;
+use crate::host::resolv_conf;
 use std::net::IpAddr;
 
 /// What our resolv.conf begins with.
@@ -58,7 +58,7 @@ pub enum Leads {
 /// Where a resolv.conf leads, as glibc reads it: three nameservers at most.
 pub fn leads(text: &str, address: IpAddr) -> Leads {
     const MAXNS: usize = 3; // resolv.h
-    let servers = system::parse(text).nameservers;
+    let servers = resolv_conf::parse(text).nameservers;
     leads_among(&servers[..servers.len().min(MAXNS)], address)
 }
 

@@ -5,7 +5,7 @@ use super::RESOLV_CONF;
 use super::content::Content;
 use super::others;
 use super::resolvectl::Links;
-use crate::upstream::system;
+use crate::host::resolv_conf;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -166,7 +166,7 @@ impl Finding {
 
     /// True when programs that read resolv.conf ask systemd-resolved's stub and nobody else.
     pub fn asks_stub(&self) -> bool {
-        let servers = system::parse(self.resolv_conf.as_deref().unwrap_or_default()).nameservers;
+        let servers = resolv_conf::parse(self.resolv_conf.as_deref().unwrap_or_default()).nameservers;
         !servers.is_empty() && servers.iter().all(|server| *server == STUB)
     }
 

@@ -7,7 +7,8 @@ use super::machine::Machine;
 use super::others;
 use super::resolvectl::{self, Links};
 use super::trouble::Trouble;
-use crate::upstream::system::{self, Paths};
+use crate::host::resolv_conf;
+use crate::host::resolv_conf::Paths;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 
@@ -126,7 +127,7 @@ fn upstream(machine: &Machine, own: IpAddr) -> Vec<IpAddr> {
         behind_stub: machine.at("/run/systemd/resolve/resolv.conf"),
         remembered: Vec::new(),
     };
-    let found = system::discover(&paths, &[SocketAddr::new(own, 53)]);
+    let found = resolv_conf::discover(&paths, &[SocketAddr::new(own, 53)]);
     found.servers.iter().map(|server| server.addr.ip()).collect()
 }
 

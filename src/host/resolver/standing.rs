@@ -8,7 +8,7 @@ use super::store::{Record, Store};
 use super::take::{Place, State, places};
 use super::trouble::Trouble;
 use super::{Names, RESOLV_CONF, look, others, resolved};
-use crate::upstream::system;
+use crate::host::resolv_conf;
 use serde::Serialize;
 use std::io;
 use std::net::IpAddr;
@@ -113,7 +113,7 @@ pub fn standing(
     Ok(Standing {
         manager: finding.manager(),
         running: finding.running.iter().copied().collect(),
-        nameservers: system::parse(text).nameservers,
+        nameservers: resolv_conf::parse(text).nameservers,
         leads,
         taken,
         notes,

@@ -6,7 +6,7 @@
 use super::finding::Manager;
 use super::trouble::Trouble;
 use super::{Names, Step};
-use crate::upstream::system;
+use crate::host::resolv_conf;
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -16,13 +16,13 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The folder. Not the daemon's own: what root writes back must not lie where a service without rights can write.
-pub const DIRECTORY: &str = system::REMEMBERED_IN;
+pub const DIRECTORY: &str = resolv_conf::REMEMBERED_IN;
 
 /// What give-back needs.
 const RECORD: &str = "resolver.json";
 
 /// The former servers, for the daemon.
-const UPSTREAM: &str = system::REMEMBERED;
+const UPSTREAM: &str = resolv_conf::REMEMBERED;
 
 /// Octets of the largest record: what was in a few files, as numbers where it is no text.
 const LARGEST: u64 = 64 << 20;

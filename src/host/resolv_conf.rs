@@ -12,9 +12,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::MissedTickBehavior;
 
-use super::ServerAddress;
-use super::address::DNS_PORT;
 use crate::base::file;
+use crate::upstream::ServerAddress;
+use crate::upstream::address::DNS_PORT;
 
 /// Octets of the largest resolv.conf that is read. One that names three servers has a few hundred.
 const LARGEST: u64 = 64 << 10;
