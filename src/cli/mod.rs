@@ -8,6 +8,7 @@ mod control;
 mod doctor;
 mod explain;
 mod lab;
+pub mod manual;
 mod query;
 mod resolver;
 mod run;
@@ -107,6 +108,10 @@ enum Command {
     Flush(FlushArgs),
     /// Have the running server read its configuration again
     Reload(SocketArgs),
+    /// Write the completions of a shell to standard output
+    Completions(manual::CompletionsArgs),
+    /// Write the manual page to standard output, as roff
+    Man,
 }
 
 /// Options of `run`.
@@ -264,6 +269,8 @@ fn carry_out(cli: Cli) -> u8 {
         Some(Command::Zones(args)) => code(control::zones(&cli.common, args.socket.as_deref())),
         Some(Command::Flush(args)) => code(control::flush(&cli.common, &args)),
         Some(Command::Reload(args)) => code(control::reload(&cli.common, args.socket.as_deref())),
+        Some(Command::Completions(args)) => manual::completions(&args),
+        Some(Command::Man) => manual::man(),
     }
 }
 
@@ -350,9 +357,15 @@ mod tests {
 
     #[test]
     fn whatever_is_no_server_is_left_to_the_whole_command_line() {
-        for words in
-            ["pvtzd check", "pvtzd --help", "pvtzd run --version", "pvtzd --nonsense", "pvtzd run run"]
-        {
+        for words in [
+            "pvtzd check",
+            "pvtzd man",
+            "pvtzd completions zsh",
+            "pvtzd --help",
+            "pvtzd run --version",
+            "pvtzd --nonsense",
+            "pvtzd run run",
+        ] {
             assert!(both(words).is_none(), "{words}");
         }
     }

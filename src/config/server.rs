@@ -25,9 +25,11 @@ pub(super) fn server(section: &mut Section) -> (Server, [Vec<Located<SocketAddr>
     });
     let listen_tls =
         section.take("listen_tls", |value| value.list(|item| item.address(853))).unwrap_or_default();
-    let listen_https = section.take("listen_https", |value| feature_listener(value, 443)).unwrap_or_default();
-    let listen_quic = section.take("listen_quic", |value| feature_listener(value, 853)).unwrap_or_default();
-    let listen_http3 = section.take("listen_http3", |value| feature_listener(value, 443)).unwrap_or_default();
+    let listen_https =
+        section.take("listen_https", |value| value.list(|item| item.address(443))).unwrap_or_default();
+    let listen_quic =
+        section.take("listen_quic", |value| value.list(|item| item.address(853))).unwrap_or_default();
+    let listen_http3 = section.take("listen_http3", http3_listener).unwrap_or_default();
     let certificate = parts::path(section, "certificate");
     let key = parts::path(section, "key");
     let addresses = |items: &[Located<SocketAddr>]| items.iter().map(|item| item.value).collect::<Vec<_>>();
@@ -79,13 +81,13 @@ pub(super) fn server(section: &mut Section) -> (Server, [Vec<Located<SocketAddr>
     (server, [listen, streams, listen_quic.into_iter().chain(listen_http3).collect()])
 }
 
-/// Addresses of a listener that not every build has.
-fn feature_listener(value: &Value, port: u16) -> Option<Vec<Located<SocketAddr>>> {
-    let listed = value.list(|item| item.address(port))?;
-    if !listed.is_empty() && !cfg!(feature = "encrypted") {
+/// `listen_http3`, which is in builds with that feature only.
+fn http3_listener(value: &Value) -> Option<Vec<Located<SocketAddr>>> {
+    let listed = value.list(|item| item.address(443))?;
+    if !listed.is_empty() && !cfg!(feature = "http3") {
         return value.wrong(
-            "this build has no DoH/DoQ",
-            "build with --features encrypted, or use `listen_tls`".to_string(),
+            "this build has no HTTP/3",
+            "build with --features http3, or use `listen_https` or `listen_quic`".to_string(),
         );
     }
     Some(listed)

@@ -154,7 +154,6 @@ pub fn bind_stream(
 ///
 /// # Errors
 /// As for [`bind`].
-#[cfg(feature = "encrypted")]
 pub fn bind_quic(address: SocketAddr, setting: &'static str) -> Result<(SocketAddr, UdpSocket), BindError> {
     let bound = udp(address, false).and_then(|socket| Ok((socket.local_addr()?, socket)));
     bound.map_err(|cause| failed("UDP", address, cause, setting))

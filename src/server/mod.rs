@@ -9,15 +9,13 @@ pub mod connections;
 mod datagram;
 pub mod errands;
 pub mod holder;
-#[cfg(feature = "encrypted")]
+#[cfg(feature = "http3")]
 mod http3;
-#[cfg(feature = "encrypted")]
+#[cfg(feature = "http3")]
 mod http3_streams;
-#[cfg(feature = "encrypted")]
 mod https;
 pub mod listen;
 mod pipeline;
-#[cfg(feature = "encrypted")]
 mod quic;
 pub mod secured;
 pub mod tcp;

@@ -4,10 +4,11 @@
 
 use super::certificate::{Certificate, CertificateError};
 use super::connections::Connections;
+#[cfg(feature = "http3")]
+use super::http3;
 use super::listen::{self, BindError};
 use super::tcp::{self, Service, TcpBounds};
-#[cfg(feature = "encrypted")]
-use super::{http3, https, quic};
+use super::{https, quic};
 use crate::base::octets::Kind;
 use crate::config::Server;
 use crate::resolve::shared::Live;
@@ -68,7 +69,6 @@ impl fmt::Display for Protocol {
 pub struct Secured {
     certificate: Arc<Certificate>,
     streams: Vec<(Protocol, SocketAddr, TcpListener)>,
-    #[cfg(feature = "encrypted")]
     quic: Vec<(Protocol, SocketAddr, std::net::UdpSocket)>,
 }
 
@@ -111,29 +111,19 @@ impl Secured {
         let tls = server.listen_tls.iter().map(|at| bind(Protocol::Tls, at, "`[server] listen_tls`"));
         let https = server.listen_https.iter().map(|at| bind(Protocol::Https, at, "`[server] listen_https`"));
         let streams = tls.chain(https).collect::<Result<_, _>>()?;
-        #[cfg(feature = "encrypted")]
-        let quic = {
-            let bind = |protocol, address: &SocketAddr, setting| {
-                let (address, socket) = listen::bind_quic(*address, setting).map_err(SecuredError::Bind)?;
-                Ok((protocol, address, socket))
-            };
-            let quic = server.listen_quic.iter().map(|at| bind(Protocol::Quic, at, "`[server] listen_quic`"));
-            let http3 =
-                server.listen_http3.iter().map(|at| bind(Protocol::Http3, at, "`[server] listen_http3`"));
-            quic.chain(http3).collect::<Result<_, _>>()?
+        let bind = |protocol, address: &SocketAddr, setting| {
+            let (address, socket) = listen::bind_quic(*address, setting).map_err(SecuredError::Bind)?;
+            Ok((protocol, address, socket))
         };
-        Ok(Some(Self {
-            certificate,
-            streams,
-            #[cfg(feature = "encrypted")]
-            quic,
-        }))
+        let quic = server.listen_quic.iter().map(|at| bind(Protocol::Quic, at, "`[server] listen_quic`"));
+        let http3 = server.listen_http3.iter().map(|at| bind(Protocol::Http3, at, "`[server] listen_http3`"));
+        let quic = quic.chain(http3).collect::<Result<_, _>>()?;
+        Ok(Some(Self { certificate, streams, quic }))
     }
 
     /// What is listened to, and where.
     pub fn addresses(&self) -> Vec<(Protocol, SocketAddr)> {
         let all = self.streams.iter().map(|(protocol, address, _)| (*protocol, *address));
-        #[cfg(feature = "encrypted")]
         let all = all.chain(self.quic.iter().map(|(protocol, address, _)| (*protocol, *address)));
         all.collect()
     }
@@ -162,7 +152,6 @@ impl Secured {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             let (service, connections) = (service(protocol, address), connections.clone());
             match protocol {
-                #[cfg(feature = "encrypted")]
                 Protocol::Https => {
                     tokio::spawn(https::serve(listener, acceptor, service, connections));
                 }
@@ -171,17 +160,20 @@ impl Secured {
                 }
             }
         }
-        #[cfg(feature = "encrypted")]
         for (protocol, address, socket) in self.quic {
             let (config, service, connections) =
                 (config(protocol)?, service(protocol, address), connections.clone());
-            if protocol == Protocol::Http3 {
-                let endpoint =
-                    quic::endpoint(socket, config, bounds, (http3::ONE_WAY_STREAMS, http3::SEND_WINDOW))?;
-                tokio::spawn(http3::serve(endpoint, service, connections));
-            } else {
-                let endpoint = quic::endpoint(socket, config, bounds, (0, quic::SEND_WINDOW))?;
-                tokio::spawn(quic::serve(endpoint, service, connections));
+            match protocol {
+                #[cfg(feature = "http3")]
+                Protocol::Http3 => {
+                    let endpoint =
+                        quic::endpoint(socket, config, bounds, (http3::ONE_WAY_STREAMS, http3::SEND_WINDOW))?;
+                    tokio::spawn(http3::serve(endpoint, service, connections));
+                }
+                _ => {
+                    let endpoint = quic::endpoint(socket, config, bounds, (0, quic::SEND_WINDOW))?;
+                    tokio::spawn(quic::serve(endpoint, service, connections));
+                }
             }
         }
         Ok(self.certificate)

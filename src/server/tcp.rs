@@ -5,14 +5,10 @@
 
 use super::connections::{Connections, Place};
 use super::pipeline;
-#[cfg(feature = "encrypted")]
 use crate::base::octets::Reserved;
 use crate::base::octets::{Account, Kind};
-#[cfg(feature = "encrypted")]
 use crate::resolve::handle;
-#[cfg(feature = "encrypted")]
 use crate::resolve::handle::Transport;
-#[cfg(feature = "encrypted")]
 use crate::resolve::lane::{Lane, Served};
 use crate::resolve::shared::{Live, count};
 use crate::stats::tally::Tally;
@@ -123,11 +119,9 @@ pub(super) fn tally_of(address: io::Result<SocketAddr>, live: &Live) -> Arc<Tall
 }
 
 /// The longest message, for which room is made before an answer is.
-#[cfg(feature = "encrypted")]
 pub(super) const LONGEST: usize = u16::MAX as usize;
 
 /// The answer to one message that came by itself, with the octets it is counted by; nothing if it gets none.
-#[cfg(feature = "encrypted")]
 pub(super) async fn answer(guest: &Guest, query: &[u8]) -> Option<(Vec<u8>, Reserved)> {
     let service = &guest.service;
     let mut held = guest.account.reserve(LONGEST).await;

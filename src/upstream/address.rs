@@ -173,9 +173,6 @@ impl FromStr for ServerAddress {
 fn encrypted(scheme: &str, rest: &str) -> Result<ServerAddress, &'static str> {
     let usual = match scheme {
         "tls" => TLS_PORT,
-        "quic" | "https" if !cfg!(feature = "encrypted") => {
-            return Err("this build has no DoH/DoQ; build with --features encrypted");
-        }
         "quic" => TLS_PORT,
         "https" => HTTPS_PORT,
         _ => {
@@ -359,16 +356,6 @@ mod tests {
         assert_ne!(numbered.identity(), gone.identity());
     }
 
-    #[cfg(not(feature = "encrypted"))]
-    #[test]
-    fn what_is_not_built_in_says_how_to_build_it() {
-        for text in ["https://dns.example/dns-query", "QUIC://192.0.2.1"] {
-            let error = text.parse::<ServerAddress>().unwrap_err().to_string();
-            assert!(error.contains("this build has no DoH/DoQ; build with --features encrypted"), "{error}");
-        }
-    }
-
-    #[cfg(feature = "encrypted")]
     #[test]
     fn addresses_of_doh_and_doq_parse_and_print() {
         let rows = [

@@ -7,7 +7,7 @@ import subprocess
 import textwrap
 
 import pytest
-from harness import native, servers, world
+from harness import native, process, servers, world
 from harness.badnet import BadNet
 from harness.fake import Fake, address
 from harness.group import Group
@@ -45,10 +45,10 @@ def note(request):
 
 @pytest.fixture
 def other_build(monkeypatch):
-    """The program under test is the one of the other build: with DoH and DoQ, and linked to libraries of the system."""
-    program = os.environ.get("PVTZD_ENCRYPTED")
+    """The program under test is the one of the other build: with HTTP/3, and linked to libraries of the system."""
+    program = process.http3_build()
     if not program:
-        pytest.skip("no program with DoH and DoQ: PVTZD_ENCRYPTED")
+        pytest.skip("no program with HTTP/3: PVTZD_HTTP3")
     monkeypatch.setenv("PVTZD", program)
 
 

@@ -18,6 +18,7 @@ from harness import http2, quic
 from harness.ask import ask, connection, frame, query, receive
 from harness.encrypted import listener, port
 from harness.private import ZONE
+from harness.process import http3_build
 from harness.wait import until
 
 MEBIBYTE = 1 << 20
@@ -26,7 +27,8 @@ LONG = ", ".join(f'"{number:03}{"x" * 250}"' for number in range(240))  # 64,000
 BIG = f'{ZONE}\n[[zone.record]]\nname = "big"\ntype = "TXT"\nvalue = [{LONG}]\n'
 
 
-ENCRYPTED = bool(os.environ.get("PVTZD_ENCRYPTED"))
+HTTP3 = http3_build()
+http3_only = pytest.param("HTTP/3", marks=pytest.mark.skipif(not HTTP3, reason="no program with HTTP/3: PVTZD_HTTP3"))
 STATES = {
     "nothing": b"",
     "half a length": b"\0",
@@ -154,7 +156,7 @@ def test_clients_that_read_nothing_over_tls(start, certificate):
     hold(server, attack)
 
 
-def test_requests_without_a_body_over_https(other_build, start, certificate):
+def test_requests_without_a_body_over_https(start, certificate):
     files = certificate()
     server = start(listener(files, "https") + ZONE)
     # one entry of the header table, then 480 references to it
@@ -171,7 +173,7 @@ def test_requests_without_a_body_over_https(other_build, start, certificate):
     hold(server, attack)
 
 
-def test_windows_of_nothing_over_https(other_build, start, certificate):
+def test_windows_of_nothing_over_https(start, certificate):
     files = certificate()
     server = start(listener(files, "https") + BIG)
     message = query("big.p.example", "TXT").to_wire()
@@ -218,7 +220,7 @@ def test_pings_keep_no_quic_connection(other_build, start, certificate, protocol
     assert quic.closed_while_pinging(port(server, protocol), files[0], "h3" if protocol == "HTTP/3" else "doq")
 
 
-def test_pings_keep_no_https_connection(other_build, start, certificate):
+def test_pings_keep_no_https_connection(start, certificate):
     files = certificate()
     server = start('[server]\ntcp_idle = "1s"\n' + listener(files, "https").removeprefix("[server]\n") + ZONE)
     with http2.connection(port(server, "HTTPS"), files[0], patience=0.3) as sock:
@@ -264,9 +266,9 @@ def reset(sock):
 def slow(start, fake, certificate, monkeypatch):
     """A server with all listeners, whose upstream answers nothing below slow.test for a while."""
     files = certificate()
-    if ENCRYPTED:
-        monkeypatch.setenv("PVTZD", os.environ["PVTZD_ENCRYPTED"])
-    secured = listener(files, "tls", "https", "quic", "http3") if ENCRYPTED else listener(files, "tls")
+    if HTTP3:
+        monkeypatch.setenv("PVTZD", HTTP3)
+    secured = listener(files, "tls", "https", "quic", *(["http3"] if HTTP3 else []))
 
     def script(asked):
         gate.wait(1)
@@ -297,7 +299,6 @@ def test_clients_that_go_in_each_state_over_tcp_and_tls(slow, ends):
     places_come_back(slow)
 
 
-@pytest.mark.skipif(not ENCRYPTED, reason="a build with HTTPS and QUIC")
 def test_clients_that_go_in_each_state_over_https(slow):
     www, late, big = (query(*words).to_wire() for words in (("www.p.example",), ("slow.test",), ("big.p.example", "TXT")))
     post = http2.post(1)
@@ -321,8 +322,7 @@ def test_clients_that_go_in_each_state_over_https(slow):
     places_come_back(slow)
 
 
-@pytest.mark.skipif(not ENCRYPTED, reason="a build with HTTPS and QUIC")
-@pytest.mark.parametrize("protocol", ["QUIC", "HTTP/3"])
+@pytest.mark.parametrize("protocol", ["QUIC", http3_only])
 def test_clients_that_go_in_each_state_over_quic(slow, protocol):
     messages = [query(*words).to_wire()[2:] for words in (("www.p.example",), ("slow.test",), ("big.p.example", "TXT"))]
     quic.leave_in_each_state(port(slow, protocol), slow.files[0], [bytes(2) + rest for rest in messages], protocol)
@@ -330,7 +330,6 @@ def test_clients_that_go_in_each_state_over_quic(slow, protocol):
     assert slow.ask("www.p.example", tcp=True).values == ["10.0.0.1"]
 
 
-@pytest.mark.skipif(not ENCRYPTED, reason="a build with HTTPS and QUIC")
 def test_strangers_have_no_place_on_any_transport(slow):
     slow.reload(slow.config_file.read_text().replace("[server]\n", '[server]\nallow = ["127.0.0.2"]\n'))
     many = [socket.create_connection(slow.where, 6) for _ in range(200)]

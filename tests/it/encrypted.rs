@@ -240,13 +240,11 @@ fn assert_asked_over(scheme: &str, listener: &str, greeting: &str) {
     assert!(bad.ede_text().contains("TLS: "), "{scheme}: {}", bad.ede_text());
 }
 
-#[cfg(feature = "encrypted")]
 #[test]
 fn one_server_asks_another_over_https() {
     assert_asked_over("https", "listen_https", "DNS over HTTPS is served");
 }
 
-#[cfg(feature = "encrypted")]
 #[test]
 fn one_server_asks_another_over_quic() {
     assert_asked_over("quic", "listen_quic", "DNS over QUIC is served");

@@ -1,16 +1,21 @@
 //! The manual page and the completions: that they have every command and option, and none that is hidden.
 
-#[path = "../../examples/manual/page.rs"]
-mod page;
-
+use crate::server::command;
 use clap::{Command, CommandFactory};
-use clap_complete::Shell;
-use pvtzd::cli::Cli;
+use pvtzd::cli::{Cli, manual as page};
+
+/// What a command writes to standard output.
+fn written(words: &[&str]) -> String {
+    let ended = command().args(words).output().unwrap();
+    let complaints = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success() && complaints.is_empty(), "{words:?}: {complaints}");
+    String::from_utf8(ended.stdout).unwrap()
+}
 
 /// The page without roff's escapes.
 fn manual() -> String {
-    let page = page::page(&Cli::command()).unwrap();
-    page.replace("\\-", "-")
+    written(&["man"])
+        .replace("\\-", "-")
         .replace("\\fB", "")
         .replace("\\fI", "")
         .replace("\\fR", "")
@@ -75,17 +80,18 @@ fn the_manual_has_what_the_definition_does_not_know() {
 
 #[test]
 fn the_completions_have_every_option_and_no_hidden_command() {
-    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut page::visible(&Cli::command()), "pvtzd", &mut script);
-        let script = String::from_utf8(script).unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = written(&["completions", shell]);
         for (command, option) in options() {
             let written = match shell {
-                Shell::Fish => format!("-l {}", option.trim_start_matches('-')),
+                "fish" => format!("-l {}", option.trim_start_matches('-')),
                 _ => option,
             };
             assert!(script.contains(&written), "{shell}: {command} {written}");
         }
         assert!(script.contains("give-back") && !script.contains("inside"), "{shell}");
     }
+    let other = command().args(["completions", "tcsh"]).output().unwrap();
+    assert_eq!(other.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("bash, zsh, fish"));
 }

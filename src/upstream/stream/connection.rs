@@ -116,7 +116,6 @@ impl Drop for Waiting<'_> {
 }
 
 /// Waits for what a stream of its own brings. A connection on which that takes long gets no new questions.
-#[cfg(feature = "encrypted")]
 pub(super) async fn watched<T>(
     state: &State,
     exchange: impl Future<Output = Result<T, Outcome>>,
@@ -157,7 +156,6 @@ async fn connect_and_talk(
         Err(outcome) => return outcome,
     };
     let ended = match &target.transport {
-        #[cfg(feature = "encrypted")]
         Transport::Quic(name) => match &target.trust {
             Some(trust) => super::quic::talk(address, name, trust, questions, state).await,
             None => untrusted(),
@@ -192,7 +190,6 @@ async fn talk_over(
         Err(outcome) => return outcome,
     };
     match transport {
-        #[cfg(feature = "encrypted")]
         Transport::Https(name, path) => super::http::talk(stream, name, path, questions, state).await,
         _ => talk(stream, questions, state, &|error| tls::explain(error, name)).await,
     }

@@ -5,10 +5,8 @@
 //! order. A kept connection that turns out to be dead costs a new one and nothing else.
 
 mod connection;
-#[cfg(feature = "encrypted")]
 mod http;
 mod place;
-#[cfg(feature = "encrypted")]
 mod quic;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -20,6 +20,11 @@ def binary():
     return Path(named) if named else ROOT / "target" / "release" / "pvtzd"
 
 
+def http3_build():
+    """The program with HTTP/3, if there is one: `$PVTZD_HTTP3`, which tests/run sets, or the name from before."""
+    return os.environ.get("PVTZD_HTTP3") or os.environ.get("PVTZD_ENCRYPTED")
+
+
 def free_port(address="127.0.0.1"):
     """A port that is free for UDP and TCP, for servers that cannot choose one themselves."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET

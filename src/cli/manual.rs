@@ -1,7 +1,9 @@
-//! The manual page, out of the command line's definition: one page with every command, and below them what the
-//! definition does not know, such as files and signals. Nothing is written here; see `main.rs`.
+//! `pvtzd man` and `pvtzd completions`: the manual page and the completions of shells, made from the definition of the
+//! command line. The page has every command, and below them what the definition does not know, such as files and signals.
 
-use clap::Command;
+use super::{Cli, exit};
+use clap::{Args, Command, CommandFactory, ValueEnum};
+use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
 use std::io;
@@ -13,7 +15,7 @@ const DESCRIPTION: [&str; 3] = [
      are there. It is not a recursive resolver.",
     "Without a command it serves. With the packages it does so as a service, pvtzd.service, on 127.0.0.1:53.",
     "Data goes to standard output, talk and logs to standard error. --config and --json may be given with every \
-     command; --json means nothing to run, lab exec and lab shell.",
+     command; --json means nothing to run, lab exec, lab shell, completions and man.",
 ];
 
 /// Sections after the commands: a title, and in each of its rows what it is about and what is to be said.
@@ -101,6 +103,53 @@ const SECTIONS: [(&str, &[(&str, &str)]); 5] = [
     ),
 ];
 
+/// Options of `completions`.
+#[derive(Args, Debug)]
+pub(super) struct CompletionsArgs {
+    /// The shell
+    shell: KnownShell,
+}
+
+/// Shells that completions are made for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum KnownShell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// `pvtzd completions`: the script for a shell, on standard output.
+pub(super) fn completions(args: &CompletionsArgs) -> u8 {
+    let shell = match args.shell {
+        KnownShell::Bash => Shell::Bash,
+        KnownShell::Zsh => Shell::Zsh,
+        KnownShell::Fish => Shell::Fish,
+    };
+    print!("{}", script(shell));
+    exit::OK
+}
+
+/// `pvtzd man`: the page in roff, on standard output.
+pub(super) fn man() -> u8 {
+    match page(&Cli::command()) {
+        Ok(page) => {
+            print!("{page}");
+            exit::OK
+        }
+        Err(error) => {
+            eprintln!("error: cannot make the manual page: {error}");
+            exit::SYSTEM
+        }
+    }
+}
+
+/// The completions for a shell.
+pub fn script(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut visible(&Cli::command()), "pvtzd", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
 /// The whole page.
 ///
 /// # Errors
@@ -135,7 +184,7 @@ pub fn page(command: &Command) -> io::Result<String> {
 }
 
 /// The definition without what is not meant for people: a copy of all that may be seen.
-pub fn visible(command: &Command) -> Command {
+fn visible(command: &Command) -> Command {
     let mut copy = without_subcommands(command);
     for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
         copy = copy.subcommand(visible(sub));
