@@ -171,7 +171,7 @@ fn plan(common: &Common, args: &LabArgs) -> Result<Plan, u8> {
     let (id, secret) = (args.key.access_key_id.as_deref(), args.key.access_key_secret.as_deref());
     let key = access_key::open(&state, id, secret).map_err(|error| failed(&error))?;
     let store = args.state_dir.as_ref().filter(|_| !args.walkthrough).map(|_| state.path().to_path_buf());
-    Ok(Plan { config, places, inside, authority, key, store })
+    Ok(Plan { config, places, inside, authority, key, store, public: None, watcher: None })
 }
 
 /// The address that names inside the VPC lead to: that of `--http`. An unspecified address is none that a client
@@ -303,6 +303,7 @@ fn ready(lab: &Lab) -> String {
         "access_key_id": lab.key.id,
         "access_key_secret": lab.key.secret(),
         "ca": lab.authority.path,
+        "java_truststore": lab.authority.java_store,
     })
     .to_string()
 }
@@ -326,6 +327,8 @@ fn greet(lab: &Lab) {
     println!("  export ALIBABA_CLOUD_ACCESS_KEY_SECRET={}", key.secret());
     println!("  export REQUESTS_CA_BUNDLE={ca} SSL_CERT_FILE={ca}   # Python, Go");
     println!("  export NODE_EXTRA_CA_CERTS={ca}   # Node");
+    let store = lab.authority.java_store.display();
+    println!("  export JAVA_TOOL_OPTIONS=-Djavax.net.ssl.trustStore={store}   # Java");
     println!("  export CURL_CA_BUNDLE={ca}   # curl\n");
     println!(
         "`pvtzd lab --walkthrough` shows the recipe; `pvtzd lab exec -- COMMAND` runs a command inside it."

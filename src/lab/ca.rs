@@ -5,6 +5,7 @@
 //! certificate is made at each start and never written.
 
 use super::state::StateDir;
+use super::trust;
 use crate::config::endpoints;
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
@@ -45,6 +46,9 @@ const KEPT: &str = "ca-and-key.pem";
 /// The file with the certificate.
 const PUBLIC: &str = "ca.pem";
 
+/// The file with the certificate and the system's, for Java.
+const JAVA_STORE: &str = "truststore.p12";
+
 /// What comes before the moment at which the CA ends, in the text above its certificate.
 const END_MARK: &str = "It ends at (seconds since 1970): ";
 
@@ -58,6 +62,8 @@ pub struct Authority {
     pub pem: String,
     /// Where it is, for those who are to trust it.
     pub path: PathBuf,
+    /// A store for Java: the system's CAs and this one.
+    pub java_store: PathBuf,
     /// What the stub answers TLS with.
     pub tls: Arc<ServerConfig>,
 }
@@ -70,7 +76,8 @@ impl Authority {
     pub fn open(state: &StateDir, now: SystemTime) -> io::Result<Self> {
         let authority = |text: &str| read(text, now);
         let (pem, leaf, key) = state.keep(KEPT, "the lab's CA", authority, || make(now))?;
-        let path = state.publish(PUBLIC, &pem)?;
+        let path = state.publish(PUBLIC, pem.as_bytes())?;
+        let java_store = state.publish(JAVA_STORE, &trust::java_store(&trust::bundle(&pem)))?;
         let provider = Arc::new(ring::default_provider());
         let tls = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -78,7 +85,7 @@ impl Authority {
             .with_no_client_auth()
             .with_single_cert(vec![leaf], key)
             .map_err(io::Error::other)?;
-        Ok(Self { pem, path, tls: Arc::new(tls) })
+        Ok(Self { pem, path, java_store, tls: Arc::new(tls) })
     }
 }
 

@@ -119,7 +119,7 @@ impl StateDir {
 
     /// Writes a file that was not there; where it is there by now, it stays as it is.
     fn put_first(&self, path: &Path, text: &str) -> io::Result<()> {
-        let draft = self.draft(text, 0o600)?;
+        let draft = self.draft(text.as_bytes(), 0o600)?;
         let linked = match fs::hard_link(&draft, path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => Ok(()),
@@ -132,21 +132,21 @@ impl StateDir {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn publish(&self, name: &str, text: &str) -> io::Result<PathBuf> {
+    pub fn publish(&self, name: &str, octets: &[u8]) -> io::Result<PathBuf> {
         let path = self.0.join(name);
-        if fs::read(&path).ok().as_deref() != Some(text.as_bytes()) {
-            fs::rename(self.draft(text, 0o644)?, &path)?;
+        if fs::read(&path).ok().as_deref() != Some(octets) {
+            fs::rename(self.draft(octets, 0o644)?, &path)?;
         }
         Ok(path)
     }
 
     /// A file of a name that is nobody else's.
-    fn draft(&self, text: &str, mode: u32) -> io::Result<PathBuf> {
+    fn draft(&self, octets: &[u8], mode: u32) -> io::Result<PathBuf> {
         let mut number = [0; 8];
         getrandom::fill(&mut number).map_err(io::Error::other)?;
         let draft = self.0.join(format!(".draft-{:016x}", u64::from_ne_bytes(number)));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
-        file.write_all(text.as_bytes())?;
+        file.write_all(octets)?;
         Ok(draft)
     }
 }

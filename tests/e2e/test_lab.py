@@ -81,7 +81,8 @@ def test_key_and_ca_stay_and_two_labs_share_them(lab):
     assert first.said["access_key_id"].startswith("LAB")
     kept = Path(first.said["ca"]).parent
     modes = {path.name: path.stat().st_mode & 0o777 for path in kept.iterdir() if path.is_file()}
-    assert modes == {"access-key.json": 0o600, "ca-and-key.pem": 0o600, "ca.pem": 0o644}
+    public = {"ca.pem": 0o644, "truststore.p12": 0o644}
+    assert modes == {"access-key.json": 0o600, "ca-and-key.pem": 0o600, **public}
 
 
 def test_a_taken_port_is_told(lab, tmp_path):

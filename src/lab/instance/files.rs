@@ -2,9 +2,10 @@
 //! the host's entries bound into a file system of ours, and our files among them. A file laid over one of the host's
 //! would be gone as soon as the host renames another to its name.
 
-use super::{InstanceError, run};
+use super::{InstanceError, java, run};
 use crate::lab::ca::Authority;
 use crate::lab::state::StateDir;
+use crate::lab::trust;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -25,17 +26,8 @@ const NSSWITCH: &str = "nsswitch.conf";
 /// Services of the host that would resolve names by its own network: they are reached by sockets in here.
 const RESOLVING_SERVICES: [&str; 3] = ["/run/nscd", "/var/run/nscd", "/run/systemd/resolve"];
 
-/// The bundles of trusted CAs, by distribution; the first that is there is the system's.
-const BUNDLES: [&str; 5] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-
 /// Files of ours, by their paths below the folder that they are in.
-type Files = BTreeMap<PathBuf, String>;
+type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 /// Lays the files. Returns the bundle of trusted CAs: the system's with the lab's.
 pub(super) fn lay(state: &StateDir, authority: &Authority) -> Result<PathBuf, InstanceError> {
@@ -52,22 +44,25 @@ pub(super) fn lay(state: &StateDir, authority: &Authority) -> Result<PathBuf, In
     let mut files = Files::from([(RESOLV_CONF.0.into(), RESOLV_CONF.1.into())]);
     let nsswitch_conf = Path::new(ETC).join(NSSWITCH);
     if let Ok(text) = fs::read_to_string(nsswitch_conf) {
-        files.insert(NSSWITCH.into(), nsswitch(&text).unwrap_or(text));
+        files.insert(NSSWITCH.into(), nsswitch(&text).unwrap_or(text).into_bytes());
     }
-    let system = BUNDLES.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default();
-    let text = format!("{system}\n{}", authority.pem);
-    let bundle = folder.join("ca-bundle.pem");
-    fs::write(&bundle, &text).map_err(failed)?;
-    let mut elsewhere = BTreeSet::new();
-    for place in BUNDLES.iter().flat_map(|path| places(Path::new(path))) {
+    let text = trust::bundle(&authority.pem);
+    let (bundle, java_store) = (folder.join("ca-bundle.pem"), folder.join("truststore.p12"));
+    let octets = fs::read(&authority.java_store).map_err(failed)?;
+    fs::write(&bundle, &text).and_then(|()| fs::write(&java_store, &octets)).map_err(failed)?;
+    let bundles = trust::BUNDLES.iter().flat_map(|path| places(Path::new(path)));
+    let bundles = bundles.map(|place| (place, (&bundle, text.as_bytes())));
+    let java_stores = java::stores().into_iter().map(|place| (place, (&java_store, octets.as_slice())));
+    let mut elsewhere = BTreeMap::new();
+    for (place, (source, content)) in bundles.chain(java_stores) {
         match place.strip_prefix(ETC) {
-            Ok(below) => drop(files.insert(below.into(), text.clone())),
-            Err(_) => drop(elsewhere.insert(place)),
+            Ok(below) => drop(files.insert(below.into(), content.to_vec())),
+            Err(_) => drop(elsewhere.insert(place, source)),
         }
     }
     own_etc(&folder, &files)?;
-    for place in elsewhere {
-        mount(&["--bind".as_ref(), &bundle, &place])?;
+    for (place, source) in elsewhere {
+        mount(&["--bind".as_ref(), source, &place])?;
     }
     Ok(bundle)
 }
@@ -202,7 +197,7 @@ mod tests {
         symlink("nowhere", theirs.join("resolv.conf")).unwrap();
         symlink("../usr/lib/os-release", theirs.join("os-release")).unwrap();
         let files =
-            Files::from(["resolv.conf", "ssl/certs/bundle"].map(|path| (path.into(), "ours".to_string())));
+            Files::from(["resolv.conf", "ssl/certs/bundle"].map(|path| (path.into(), b"ours".to_vec())));
         let mut table = String::new();
         fill(&theirs, &ours, Path::new(""), &files, &mut table).unwrap();
         let mut lines: Vec<&str> = table.lines().collect();
