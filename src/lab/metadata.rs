@@ -1,7 +1,14 @@
 //! The metadata service of the instance that `pvtzd lab exec` plays: what it says, and its token mode.
 //!
+//! Versions `2016-01-01` and `latest`, with the same items.
+//!
 //! The plain mode answers any GET, as old images expect. A token (`PUT /latest/api/token`) is always to be had;
 //! in the hardened mode nothing is answered without one.
+
+pub mod items;
+mod role;
+
+pub use role::Role;
 
 use crate::api::http::Connections;
 use crate::base::octets::{Kind, OF_CONNECTION, Octets};
@@ -20,12 +27,18 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// Where all items are.
-const ITEMS: &str = "/latest/meta-data/";
+/// The versions.
+const VERSIONS: [&str; 2] = ["2016-01-01", "latest"];
+
+/// Where the name of the role is, and below it its credentials.
+const ROLES: &str = "meta-data/ram/security-credentials";
+
+/// Where the user data is.
+const USER_DATA: &str = "user-data";
 
 /// Where a token is to be had.
 const TOKEN: &str = "/latest/api/token";
@@ -56,105 +69,103 @@ pub struct Instance {
     pub address: Ipv4Addr,
     /// Nothing is told without a token.
     pub hardened: bool,
+    /// Its user data, if it has any.
+    pub user_data: Option<Vec<u8>>,
 }
 
 /// The service.
 #[derive(Debug)]
 pub struct Metadata {
-    items: BTreeMap<&'static str, String>,
+    items: items::Items,
+    user_data: Option<Bytes>,
+    role: Option<Role>,
     hardened: bool,
     /// Tokens and when they end.
     tokens: Mutex<BTreeMap<String, Instant>>,
 }
 
+/// Status and body of a response.
+type Answer = (StatusCode, Bytes);
+
 impl Metadata {
-    /// What the service says of an instance.
-    pub fn new(instance: &Instance) -> Self {
-        let Instance { region, vpc, address, hardened } = instance;
-        let [.., third, fourth] = address.octets();
-        let mac = format!("00:16:3e:00:{third:02x}:{fourth:02x}");
-        let items = [
-            ("dns-conf/nameservers", "100.100.2.136\n100.100.2.138".to_string()),
-            ("hostname", "pvtzd-lab".into()),
-            ("image-id", "pvtzd-lab".into()),
-            ("instance-id", "i-pvtzdlab000000000000".into()),
-            ("instance/instance-name", "pvtzd-lab".into()),
-            ("instance/instance-type", "ecs.t6-c1m1.large".into()),
-            ("mac", mac),
-            ("network-type", "vpc".into()),
-            ("owner-account-id", super::ecs::ACCOUNT.into()),
-            ("private-ipv4", address.to_string()),
-            ("region-id", region.clone()),
-            ("vpc-cidr-block", "172.16.0.0/12".into()),
-            ("vpc-id", vpc.clone()),
-            ("vswitch-id", "vsw-pvtzdlab000000000000".into()),
-            ("zone-id", format!("{region}-a")),
-        ];
-        Self { items: items.into(), hardened: *hardened, tokens: Mutex::default() }
+    /// What the service says of an instance with this role.
+    pub fn new(instance: &Instance, role: Option<Role>) -> Self {
+        let mut items = items::of(instance);
+        // For their folders: what they say is asked elsewhere.
+        items.extend(role.as_ref().map(|role| (format!("{ROLES}/{}", role.name), String::new())));
+        items.extend(instance.user_data.as_ref().map(|_| (USER_DATA.to_string(), String::new())));
+        Self {
+            items,
+            user_data: instance.user_data.clone().map(Bytes::from),
+            role,
+            hardened: instance.hardened,
+            tokens: Mutex::default(),
+        }
     }
 
-    /// Answers a request at a moment.
-    fn answer(&self, method: &Method, path: &str, headers: &HeaderMap, now: Instant) -> (StatusCode, String) {
+    /// Answers a request at a moment, by the monotonic and the wall clock.
+    fn answer(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        (now, wall): (Instant, SystemTime),
+    ) -> Answer {
         if path == TOKEN && *method == Method::PUT {
             return self.token(headers, now);
         }
         if *method != Method::GET && *method != Method::HEAD {
-            return (StatusCode::METHOD_NOT_ALLOWED, String::new());
+            return (StatusCode::METHOD_NOT_ALLOWED, Bytes::new());
         }
         let token = headers.get("x-aliyun-ecs-metadata-token").and_then(|value| value.to_str().ok());
         let is_good = |token: &str| self.tokens().get(token).is_some_and(|end| now < *end);
         match token.filter(|token| !token.is_empty()) {
             Some(token) if !is_good(token) => {
-                return (StatusCode::FORBIDDEN, "the token is not known\n".into());
+                return (StatusCode::FORBIDDEN, Bytes::from("the token is not known\n"));
             }
-            None if self.hardened => return (StatusCode::FORBIDDEN, "a token is needed\n".into()),
+            None if self.hardened => return (StatusCode::FORBIDDEN, Bytes::from("a token is needed\n")),
             _ => {}
         }
-        let item = match path {
-            "/" => Some("latest/".to_string()),
-            "/latest" | "/latest/" => Some("dynamic/\nmeta-data/\n".to_string()),
-            _ => path
-                .strip_prefix(ITEMS)
-                .or((format!("{path}/") == ITEMS).then_some(""))
-                .and_then(|at| self.item(at)),
-        };
-        item.map_or((StatusCode::NOT_FOUND, String::new()), |item| (StatusCode::OK, item))
+        self.at(path, wall).map_or((StatusCode::NOT_FOUND, Bytes::new()), |body| (StatusCode::OK, body))
     }
 
-    /// An item, or what there is below a folder.
-    fn item(&self, path: &str) -> Option<String> {
-        let path = path.trim_end_matches('/');
-        if let Some(value) = self.items.get(path) {
-            return Some(value.clone());
+    /// What is at a path.
+    fn at(&self, path: &str, wall: SystemTime) -> Option<Bytes> {
+        let path = path.strip_prefix('/')?;
+        if path.is_empty() {
+            return Some(Bytes::from(VERSIONS.map(|version| format!("{version}/")).join("\n")));
         }
-        let folder = if path.is_empty() { String::new() } else { format!("{path}/") };
-        let below = self.items.keys().filter_map(|key| key.strip_prefix(folder.as_str()));
-        let mut lines: Vec<String> = below
-            .map(|rest| rest.split_once('/').map_or(rest.to_string(), |(first, _)| format!("{first}/")))
-            .collect();
-        lines.dedup();
-        (!lines.is_empty()).then(|| lines.join("\n"))
+        let (version, path) = path.split_once('/').unwrap_or((path, ""));
+        if !VERSIONS.contains(&version) {
+            return None;
+        }
+        let role = || path.strip_prefix(ROLES)?.strip_prefix('/');
+        match (path.trim_end_matches('/'), &self.role) {
+            (USER_DATA, _) => self.user_data.clone(),
+            (_, Some(known)) if role() == Some(&known.name) => known.tell(wall).map(Bytes::from),
+            (path, _) => items::find(&self.items, path).map(Bytes::from),
+        }
     }
 
     /// Gives a token out.
-    fn token(&self, headers: &HeaderMap, now: Instant) -> (StatusCode, String) {
+    fn token(&self, headers: &HeaderMap, now: Instant) -> Answer {
         let seconds = headers.get("x-aliyun-ecs-metadata-token-ttl-seconds");
         let seconds = seconds.and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
         let Some(seconds) = seconds.filter(|seconds| (1..=LONGEST_LIFE).contains(seconds)) else {
-            return (StatusCode::BAD_REQUEST, String::new());
+            return (StatusCode::BAD_REQUEST, Bytes::new());
         };
         let mut random = [0; 33];
         if getrandom::fill(&mut random).is_err() {
-            return (StatusCode::INTERNAL_SERVER_ERROR, String::new());
+            return (StatusCode::INTERNAL_SERVER_ERROR, Bytes::new());
         }
         let token = BASE64URL_NOPAD.encode(&random);
         let mut tokens = self.tokens();
         tokens.retain(|_, end| now < *end);
         if tokens.len() >= MOST_TOKENS {
-            return (StatusCode::TOO_MANY_REQUESTS, String::new());
+            return (StatusCode::TOO_MANY_REQUESTS, Bytes::new());
         }
         tokens.insert(token.clone(), now + Duration::from_secs(seconds));
-        (StatusCode::OK, token)
+        (StatusCode::OK, Bytes::from(token))
     }
 
     fn tokens(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Instant>> {
@@ -189,12 +200,13 @@ pub async fn serve(
                     let metadata = metadata.clone();
                     async move {
                         let (path, headers) = (request.uri().path(), request.headers());
-                        let (status, text) =
+                        let now = (Instant::now(), SystemTime::now());
+                        let (status, body) =
                             match browser::check(headers, request.uri(), &ServerNames::default()) {
-                                Ok(()) => metadata.answer(request.method(), path, headers, Instant::now()),
-                                Err(why) => (StatusCode::FORBIDDEN, format!("{why}\n")),
+                                Ok(()) => metadata.answer(request.method(), path, headers, now),
+                                Err(why) => (StatusCode::FORBIDDEN, Bytes::from(format!("{why}\n"))),
                             };
-                        let mut response = Response::new(Full::new(Bytes::from(text)));
+                        let mut response = Response::new(Full::new(body));
                         *response.status_mut() = status;
                         let plain = hyper::header::HeaderValue::from_static("text/plain");
                         response.headers_mut().insert(CONTENT_TYPE, plain);
@@ -215,70 +227,5 @@ pub async fn serve(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config;
-    use crate::host::metadata::instance;
-
-    fn metadata(hardened: bool) -> Metadata {
-        let address = Ipv4Addr::new(172, 16, 0, 10);
-        Metadata::new(&Instance { region: "cn-hangzhou".into(), vpc: "vpc-lab".into(), address, hardened })
-    }
-
-    fn request(
-        metadata: &Metadata,
-        method: Method,
-        path: &str,
-        header: &[(&'static str, &str)],
-        at: Instant,
-    ) -> (u16, String) {
-        let headers =
-            header.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        let (status, text) = metadata.answer(&method, path, &headers, at);
-        (status.as_u16(), text)
-    }
-
-    #[test]
-    fn items_and_folders_are_told() {
-        let (metadata, now) = (metadata(false), Instant::now());
-        let get = |path: &str| request(&metadata, Method::GET, path, &[], now);
-        assert_eq!(get("/latest/meta-data/vpc-id"), (200, "vpc-lab".into()));
-        assert_eq!(get("/latest/meta-data/private-ipv4").1, "172.16.0.10");
-        assert_eq!(get("/latest/meta-data/instance/").1, "instance-name\ninstance-type");
-        assert!(get("/latest/meta-data/").1.contains("\ninstance/\n"));
-        assert_eq!(get("/latest/meta-data").1, get("/latest/meta-data/").1);
-        assert_eq!(get("/latest/meta-data/eipv4").0, 404);
-        assert_eq!(request(&metadata, Method::POST, "/latest/meta-data/vpc-id", &[], now).0, 405);
-    }
-
-    #[test]
-    fn a_token_counts_until_it_ends() {
-        let (metadata, now) = (metadata(true), Instant::now());
-        let life = "x-aliyun-ecs-metadata-token-ttl-seconds";
-        let put = |value| request(&metadata, Method::PUT, "/latest/api/token", &[(life, value)], now);
-        assert_eq!(put("0").0, 400);
-        assert_eq!(put("21601").0, 400);
-        let (status, token) = put("60");
-        assert_eq!(status, 200);
-        let get = |token: &str, at| {
-            let header = [("x-aliyun-ecs-metadata-token", token)];
-            request(&metadata, Method::GET, "/latest/meta-data/region-id", &header, at).0
-        };
-        assert_eq!(get(&token, now), 200);
-        assert_eq!(get("another", now), 403);
-        assert_eq!(get("", now), 403);
-        assert_eq!(get(&token, now + Duration::from_secs(60)), 403);
-    }
-
-    #[tokio::test]
-    async fn the_sidecar_learns_from_it_where_it_is() {
-        let expected =
-            config::Instance { region: Some("cn-hangzhou".into()), vpc_id: Some("vpc-lab".into()) };
-        for hardened in [false, true] {
-            let mut tasks = JoinSet::new();
-            let any = Some("127.0.0.1:0".parse().unwrap());
-            let address = serve(metadata(hardened), any, &mut tasks).await.unwrap();
-            assert_eq!(instance(address).await.unwrap(), expected);
-        }
-    }
-}
+#[path = "metadata_tests.rs"]
+mod tests;
