@@ -25,6 +25,7 @@ pub struct Prepared {
     server_names: Arc<ServerNames>,
     log: config::Log,
     socket: ControlSocket,
+    watchers: Vec<Box<dyn Watcher>>,
 }
 
 impl Prepared {
@@ -36,7 +37,14 @@ impl Prepared {
             server_names: Arc::new(ServerNames::new(&ops.server_names).with_host_name()),
             log: log.clone(),
             socket: ops.socket.clone(),
+            watchers: Vec::new(),
         }
+    }
+
+    /// With one more that is shown each query and each answer.
+    pub fn with_watcher(mut self, watcher: Box<dyn Watcher>) -> Self {
+        self.watchers.push(watcher);
+        self
     }
 
     /// Begins. Must be called within a tokio runtime.
@@ -44,7 +52,9 @@ impl Prepared {
     /// # Errors
     /// A socket does not go into the runtime.
     pub fn open(self, subject: &Arc<Subject>, reload: mpsc::Sender<Reload>) -> io::Result<Station> {
-        subject.live.watch.admit(watchers(&self.log, subject));
+        let mut all = watchers(&self.log, subject);
+        all.extend(self.watchers);
+        subject.live.watch.admit(all);
         let mut addresses = Vec::new();
         for (address, listener) in self.listeners {
             let (subject, names) = (subject.clone(), self.server_names.clone());

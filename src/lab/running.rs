@@ -19,6 +19,7 @@ use crate::engine::catalog::Vpc;
 use crate::http::browser::ServerNames;
 use crate::server::listen;
 use crate::server::listen::BindError;
+use crate::stats::watch::Watcher;
 use crate::store::{Store, StoreError};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::fmt;
@@ -43,6 +44,10 @@ pub struct Plan {
     pub key: AccessKey,
     /// Where zones of the API are kept; without it they live as long as the lab.
     pub store: Option<PathBuf>,
+    /// The address that public API names lead to, where the stub answers there too.
+    pub public: Option<Ipv4Addr>,
+    /// What is shown each query and each answer.
+    pub watcher: Option<Box<dyn Watcher>>,
 }
 
 /// Where the parts of a lab listen.
@@ -120,7 +125,7 @@ impl Lab {
     /// # Errors
     /// See [`LabError`].
     pub async fn start(plan: Plan) -> Result<Self, LabError> {
-        let Plan { mut config, mut places, inside, authority, key, store } = plan;
+        let Plan { mut config, mut places, inside, authority, key, store, public, watcher } = plan;
         let mut tasks = JoinSet::new();
         let place = |option, address| move |error| LabError::Place(option, address, error);
         places.world = world::serve(World::new(inside), places.world, &mut tasks)
@@ -147,7 +152,10 @@ impl Lab {
             quiet: true,
         };
         config.ops.socket = ControlSocket::Off; // that place is the machine's own server's
-        let operations = station::Prepared::new(&config.ops, &config.log);
+        let mut operations = station::Prepared::new(&config.ops, &config.log);
+        if let Some(watcher) = watcher {
+            operations = operations.with_watcher(watcher);
+        }
         let daemon = Daemon::start(config, settings, vec![listener], None, None, operations)
             .map_err(LabError::System)?;
 
@@ -158,6 +166,13 @@ impl Lab {
         let octets = daemon.publisher().live().octets.clone();
         let limits = http::Limits { octets, server_names: Arc::new(names), ..http::Limits::default() };
         let https = Some(authority.tls.clone());
+        if let Some(address) = public {
+            for (port, tls) in [(80, None), (443, https.clone())] {
+                let address = SocketAddr::from((address, port));
+                let served = apis::serve(&gateway, &limits, address, tls, &mut tasks).await;
+                served.map_err(place("--public", address))?;
+            }
+        }
         for (option, address, tls) in [
             ("--api", &mut places.api, None),
             ("--http", &mut places.http, None),

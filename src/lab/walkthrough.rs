@@ -253,6 +253,8 @@ mod tests {
             authority: Authority::open(&state, SystemTime::now()).unwrap(),
             key: crate::lab::access_key::open(&state, None, None).unwrap(),
             store: None,
+            public: None,
+            watcher: None,
         };
         Lab::start(plan).await.unwrap()
     }

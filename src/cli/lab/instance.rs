@@ -3,19 +3,27 @@
 use super::super::{Common, exit};
 use super::{KeyArgs, configured, runtime};
 use crate::admin::log;
+use crate::base::file;
 use crate::config::{self, Config, Endpoints, Regions, Target, endpoints};
 use crate::lab::access_key;
 use crate::lab::ca::Authority;
 use crate::lab::instance::{self, Caller, InstanceError, Namespaces, Plan, RunAs};
 use crate::lab::state::StateDir;
+use crate::lab::sts;
 use clap::Args;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// The products whose names lead to the stub: those that it has, and PrivateZone's own API.
-const PRODUCTS: [&str; 3] = ["ecs", "sts", "pvtz"];
+const PRODUCTS: [&str; 4] = ["ecs", "vpc", "sts", "pvtz"];
+
+/// What `--role` has for an instance without a role.
+const NO_ROLE: &str = "none";
+
+/// Octets of the longest user data, as on an instance.
+const MAX_USER_DATA: u64 = 32 << 10;
 
 /// What the instance is.
 #[derive(Args, Debug)]
@@ -29,9 +37,27 @@ struct InstanceArgs {
     /// Without the recipe's zones: API names lead out of the VPC, where nobody answers
     #[arg(long)]
     without_privatezone: bool,
+    /// With a public network: public API names lead to the stub too
+    #[arg(long)]
+    public: bool,
     /// The metadata service tells nothing without a token
     #[arg(long)]
     hardened: bool,
+    /// The role whose credentials the metadata service hands out, or `none`
+    #[arg(long, value_name = "NAME", default_value = "pvtzd-lab", value_parser = role)]
+    role: String,
+    /// How long these credentials live, from 5s to 12h; there are new ones after half of it
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = credential_ttl)]
+    credential_ttl: Duration,
+    /// Leave the access key out of the environment, so that clients take the role's credentials
+    #[arg(long)]
+    no_key: bool,
+    /// The instance's user data
+    #[arg(long, value_name = "FILE")]
+    user_data: Option<PathBuf>,
+    /// Do not tell at the end which API names were asked for in vain
+    #[arg(long)]
+    quiet: bool,
     #[command(flatten)]
     key: KeyArgs,
     /// Keep CA and access key here [default: ~/.local/state/pvtzd/lab]
@@ -101,7 +127,7 @@ fn begin(common: &Common, args: &InstanceArgs, command: &[OsString]) -> u8 {
         return exit::USAGE;
     }
     // Faults of the configuration and of the state directory are told here, where they are the caller's.
-    let state = match config(common, args).and_then(|_| open(args)) {
+    let state = match config(common, args).and_then(|_| user_data(args)).and_then(|_| open(args)) {
         Ok((state, ..)) => state,
         Err(code) => return code,
     };
@@ -125,6 +151,11 @@ fn words(
     option("--vpc", args.vpc.clone().into());
     option("--state-dir", state.path().into());
     option("--log", args.log.clone().into());
+    option("--role", args.role.clone().into());
+    option("--credential-ttl", format!("{}s", args.credential_ttl.as_secs()).into());
+    if let Some(path) = &args.user_data {
+        option("--user-data", path.into());
+    }
     if let Some(path) = &common.config {
         option("--config", path.into());
     }
@@ -135,7 +166,13 @@ fn words(
         option("--run-as", uid.to_string().into());
         words.push(gid.to_string().into());
     }
-    let flags = [("--without-privatezone", args.without_privatezone), ("--hardened", args.hardened)];
+    let flags = [
+        ("--without-privatezone", args.without_privatezone),
+        ("--public", args.public),
+        ("--hardened", args.hardened),
+        ("--no-key", args.no_key),
+        ("--quiet", args.quiet),
+    ];
     words.extend(flags.iter().filter(|(_, set)| *set).map(|(name, _)| OsString::from(name)));
     words.push("--".into());
     words.extend(command.iter().cloned());
@@ -174,12 +211,54 @@ fn plan(common: &Common, args: &InsideArgs) -> Result<Plan, u8> {
         region: args.instance.region.clone(),
         vpc: args.instance.vpc.clone(),
         hardened: args.instance.hardened,
+        role: Some(args.instance.role.clone()).filter(|role| role != NO_ROLE),
+        credential_life: args.instance.credential_ttl,
+        user_data: user_data(&args.instance)?,
+        public: args.instance.public,
+        without_key: args.instance.no_key,
+        quiet: args.instance.quiet,
         state,
         authority,
         key,
         caller: Caller { run_as, namespaces },
         command: args.command.clone(),
     })
+}
+
+/// The user data, if there is any.
+fn user_data(args: &InstanceArgs) -> Result<Option<Vec<u8>>, u8> {
+    let Some(path) = &args.user_data else { return Ok(None) };
+    let octets = file::read(path, MAX_USER_DATA).map_err(|error| {
+        eprintln!("error: --user-data {}: {error}", path.display());
+        eprintln!("hint: user data is a file of at most {} KiB", MAX_USER_DATA >> 10);
+        exit::USAGE
+    })?;
+    Ok(Some(octets))
+}
+
+/// A role's name, or that there is none.
+fn role(text: &str) -> Result<String, String> {
+    match sts::is_role_name(text) {
+        true => Ok(text.into()),
+        false => Err("a role's name is 1 to 64 letters, digits, `.`, `-` and `_`; `none` for no role".into()),
+    }
+}
+
+/// How long credentials live.
+fn credential_ttl(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match &text[digits.len()..] {
+        "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3600),
+        _ => None,
+    };
+    let number = digits.parse::<u64>().ok().filter(|_| digits.bytes().all(|octet| octet.is_ascii_digit()));
+    let seconds = number.zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
+    match seconds.filter(|seconds| (5..=43_200).contains(seconds)) {
+        Some(seconds) => Ok(Duration::from_secs(seconds)),
+        None => Err("a time from 5s to 12h, such as 15m".into()),
+    }
 }
 
 /// The sidecar's configuration: the one named; else the recipe's zones for the region.
@@ -232,6 +311,20 @@ fn tell(error: &InstanceError) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_life_of_credentials_is_a_number_and_a_unit() {
+        let seconds = |text| credential_ttl(text).ok().map(|life| life.as_secs());
+        assert_eq!(
+            ["15m", "5s", "12h", "43200s"].map(seconds),
+            [Some(900), Some(5), Some(43_200), Some(43_200)]
+        );
+        for bad in
+            ["", "15", "4s", "43201s", "13h", "-5m", "+5m", "1.5h", "5 m", "m", "99999999999999999999h"]
+        {
+            assert_eq!(seconds(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn every_region_has_its_names_mapped() {

@@ -33,12 +33,13 @@ const UNSET: [&str; 14] = [
     "SSL_CERT_DIR",
 ];
 
-/// Starts the command and waits for its end. Must be called on the thread that ends last, within a tokio runtime:
+/// Starts the command and waits for its end. Variables of `unset` that are not in `environment` are taken away. Must be called on the thread that ends last, within a tokio runtime:
 /// when the thread ends, so does the command.
 pub(super) async fn run(
     command: &[OsString],
     run_as: Option<RunAs>,
     environment: &[(&str, String)],
+    unset: &[&str],
 ) -> Result<u8, InstanceError> {
     let failed = |error: io::Error| InstanceError::System("the command cannot be started", error);
     // Handlers first: a signal between start and handler would end us and not the command.
@@ -50,10 +51,11 @@ pub(super) async fn run(
     }
     let mut words = prefix(run_as).into_iter().chain(command.iter().cloned());
     let mut child = Command::new(words.next().unwrap_or_default());
-    child.args(words).envs(environment.iter().map(|(name, value)| (*name, value.as_str())));
-    for name in UNSET {
+    child.args(words);
+    for name in UNSET.iter().chain(unset) {
         child.env_remove(name);
     }
+    child.envs(environment.iter().map(|(name, value)| (*name, value.as_str())));
     let child = match child.spawn() {
         Ok(child) => child,
         Err(error) => {
@@ -136,10 +138,10 @@ mod tests {
     async fn the_command_has_its_environment_and_its_status() {
         let words = ["sh", "-c", "test \"$PVTZD_TEST\" = yes && exit 3"].map(OsString::from);
         let environment = [("PVTZD_TEST", "yes".to_string())];
-        assert_eq!(run(&words, None, &environment).await.unwrap(), 3);
+        assert_eq!(run(&words, None, &environment, &[]).await.unwrap(), 3);
         let killed = ["sh", "-c", "kill -9 $$"].map(OsString::from);
-        assert_eq!(run(&killed, None, &[]).await.unwrap(), 137);
+        assert_eq!(run(&killed, None, &[], &[]).await.unwrap(), 137);
         let missing = ["/nowhere/at/all"].map(OsString::from);
-        assert_eq!(run(&missing, None, &[]).await.unwrap(), 127);
+        assert_eq!(run(&missing, None, &[], &[]).await.unwrap(), 127);
     }
 }

@@ -2,12 +2,15 @@
 
 use super::{
     ADDRESS, Caller, INSIDE, InstanceError, METADATA, Namespaces, Plan, RESOLVERS, command, files, network,
+    unreached::Unreached,
 };
 use crate::config::Servers;
 use crate::engine::catalog::Vpc;
-use crate::lab::metadata::{self, Metadata};
+use crate::lab::credentials::Issuer;
+use crate::lab::metadata::{self, Metadata, Role};
 use crate::lab::running::{self, Lab, Places};
 use crate::lab::world::{self, World};
+use crate::stats::watch::Watcher;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -19,9 +22,10 @@ use tokio::task::JoinSet;
 /// # Errors
 /// See [`InstanceError`].
 pub async fn enter(plan: Plan) -> Result<u8, InstanceError> {
-    let Plan { mut config, region, vpc, hardened, state, authority, key, caller, command } = plan;
+    let Plan { mut config, region, vpc, hardened, state, authority, key, caller, command, .. } = plan;
     refuse_the_callers_namespaces(&caller)?;
-    network::bring_up()?;
+    let public = plan.public.then_some(world::PUBLIC);
+    network::bring_up(public)?;
     let bundle = files::lay(&state, &authority)?;
 
     let mut tasks = JoinSet::new();
@@ -29,10 +33,16 @@ pub async fn enter(plan: Plan) -> Result<u8, InstanceError> {
     let system = |what| move |error| InstanceError::System(what, error);
     let second = SocketAddr::from((second, 53));
     world::serve(World::new(INSIDE), second, &mut tasks).await.map_err(system("the VPC's resolver"))?;
-    let instance =
-        metadata::Instance { region: region.clone(), vpc: vpc.clone(), address: ADDRESS, hardened };
+    let instance = metadata::Instance {
+        region: region.clone(),
+        vpc: vpc.clone(),
+        address: ADDRESS,
+        hardened,
+        user_data: plan.user_data,
+    };
+    let role = plan.role.map(|name| Role::new(name, Issuer::new(&key), plan.credential_life));
     let at = Some(SocketAddr::from((METADATA, 80)));
-    metadata::serve(Metadata::new(&instance), at, &mut tasks)
+    metadata::serve(Metadata::new(&instance, role), at, &mut tasks)
         .await
         .map_err(system("the metadata service"))?;
 
@@ -44,10 +54,26 @@ pub async fn enter(plan: Plan) -> Result<u8, InstanceError> {
         config.vpcs = vec![Vpc { id: vpc, region: Some(region.clone()), clients: all.to_vec() }];
     }
     config.upstream.servers = Servers::Listed(Vec::new()); // the lab puts its own there
-    let lab =
-        Lab::start(running::Plan { config, places: places(), inside: INSIDE, authority, key, store: None });
+    let unreached = (public.is_none() && !plan.quiet).then(Unreached::default);
+    let lab = Lab::start(running::Plan {
+        config,
+        places: places(),
+        inside: INSIDE,
+        authority,
+        key,
+        store: None,
+        public,
+        watcher: unreached.clone().map(|unreached| Box::new(unreached) as Box<dyn Watcher>),
+    });
     let lab = lab.await.map_err(InstanceError::Lab)?;
-    let code = command::run(&command, caller.run_as, &environment(&lab, &region, &bundle)).await?;
+    let mut environment = environment(&lab, &region, &bundle);
+    if plan.without_key {
+        environment.retain(|(name, _)| !KEY.contains(name));
+    }
+    let code = command::run(&command, caller.run_as, &environment, &KEY).await?;
+    if let Some(report) = unreached.and_then(|unreached| unreached.report()) {
+        eprint!("{report}");
+    }
     drop((lab, tasks));
     Ok(code)
 }
@@ -76,6 +102,14 @@ fn places() -> Places {
     }
 }
 
+/// The variables that an access key is in.
+const KEY: [&str; 4] = [
+    "ALIBABA_CLOUD_ACCESS_KEY_ID",
+    "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+    "ALICLOUD_ACCESS_KEY",
+    "ALICLOUD_SECRET_KEY",
+];
+
 /// What clients go by.
 fn environment(lab: &Lab, region: &str, bundle: &Path) -> Vec<(&'static str, String)> {
     let bundle = bundle.display().to_string();
@@ -84,9 +118,10 @@ fn environment(lab: &Lab, region: &str, bundle: &Path) -> Vec<(&'static str, Str
             .map(|name| (name, bundle.clone()))
             .to_vec();
     variables.push(("NODE_EXTRA_CA_CERTS", lab.authority.path.display().to_string()));
+    let [id, secret, terraform_id, terraform_secret] = KEY;
     for (names, value) in [
-        (["ALIBABA_CLOUD_ACCESS_KEY_ID", "ALICLOUD_ACCESS_KEY"], lab.key.id.as_str()),
-        (["ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALICLOUD_SECRET_KEY"], lab.key.secret()),
+        ([id, terraform_id], lab.key.id.as_str()),
+        ([secret, terraform_secret], lab.key.secret()),
         (["ALIBABA_CLOUD_REGION_ID", "ALICLOUD_REGION"], region),
     ] {
         variables.extend(names.map(|name| (name, value.to_string())));

@@ -14,8 +14,10 @@ mod allowed;
 mod command;
 mod files;
 mod inside;
+mod java;
 mod network;
 mod outside;
+mod unreached;
 
 pub use inside::enter;
 pub use outside::{Caller, Namespaces, start};
@@ -29,6 +31,7 @@ use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// The instance's own address.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 10);
@@ -62,6 +65,18 @@ pub struct Plan {
     pub vpc: String,
     /// The metadata service tells nothing without a token.
     pub hardened: bool,
+    /// The role of the instance, if it has one.
+    pub role: Option<String>,
+    /// How long credentials of the role live.
+    pub credential_life: Duration,
+    /// The user data.
+    pub user_data: Option<Vec<u8>>,
+    /// The instance has a public network: public API names lead to the stub.
+    pub public: bool,
+    /// The access key is not in the command's environment.
+    pub without_key: bool,
+    /// Nothing is said of names that were asked for in vain.
+    pub quiet: bool,
     /// What is kept from start to start.
     pub state: StateDir,
     /// The CA.
