@@ -25,6 +25,8 @@ const LONGEST: usize = 256 << 20;
 pub struct Client {
     /// Where it listens.
     pub address: SocketAddr,
+    /// What requests call it: its name, or the address.
+    pub host: String,
     /// What requests are signed with.
     pub key: AccessKey,
     /// How long a call may take.
@@ -98,10 +100,9 @@ impl Client {
         getrandom::fill(&mut random).map_err(|error| io::Error::other(error.to_string()))?;
         let nonce = data_encoding::HEXLOWER.encode(&random);
         let order = Order { action, version, params, now: SystemTime::now(), nonce: &nonce };
-        let host = self.address.to_string();
         let signed = match document {
-            None => signer::acs3(&order, Place::Form, &self.key, &host),
-            Some(document) => signer::acs3_document(&order, document, &self.key, &host),
+            None => signer::acs3(&order, Place::Form, &self.key, &self.host),
+            Some(document) => signer::acs3_document(&order, document, &self.key, &self.host),
         };
         let target = if signed.query.is_empty() { "/".into() } else { format!("/?{}", signed.query) };
         let mut request = Request::builder().method(signed.method.as_str()).uri(target);

@@ -4,6 +4,7 @@
 
 mod api;
 mod check;
+mod compare;
 mod control;
 mod doctor;
 mod explain;
@@ -81,6 +82,8 @@ enum Command {
     Explain(ExplainArgs),
     /// Ask a server, this one unless another is named
     Query(QueryArgs),
+    /// Ask pvtzd and another server the same questions, and show in what they differ
+    Compare(Box<compare::CompareArgs>),
     /// Find out, step by step, what works and what does not, and what to do
     Doctor(doctor::DoctorArgs),
     /// Lead this machine's programs to pvtzd, or back
@@ -256,6 +259,7 @@ fn carry_out(cli: Cli) -> u8 {
         Some(Command::Check) => check::run(&cli.common),
         Some(Command::Explain(args)) => explain::run(&cli.common, &args),
         Some(Command::Query(args)) => query::run(&cli.common, &args),
+        Some(Command::Compare(args)) => compare::run(&cli.common, &args),
         Some(Command::Zone(args)) => api::zone(&cli.common, &args),
         Some(Command::Record(args)) => api::record(&cli.common, &args),
         Some(Command::Rule(args)) => api::rule(&cli.common, &args),

@@ -90,17 +90,27 @@ pub(super) fn reachable(listen: SocketAddr) -> ServerAddress {
 }
 
 fn message(args: &QueryArgs, question: &Question) -> Message {
-    let mut message = Message::query();
+    let mut message = plain_query(question);
     message.metadata.recursion_desired = !args.no_recursion;
+    if let Some(edns) = &mut message.edns {
+        edns.set_dnssec_ok(args.dnssec);
+    }
+    message
+}
+
+/// A query with RD and EDNS.
+pub(super) fn plain_query(question: &Question) -> Message {
+    let mut message = Message::query();
+    message.metadata.recursion_desired = true;
     message.add_query(Query::query(question.name.clone(), question.rtype));
     let mut edns = Edns::new();
-    edns.set_max_payload(1232).set_version(0).set_dnssec_ok(args.dnssec);
+    edns.set_max_payload(1232).set_version(0);
     message.set_edns(edns);
     message
 }
 
 /// Asks over UDP, and over TCP if the answer was cut or TCP was asked for.
-fn ask(server: SocketAddr, query: &Message, tcp: bool) -> io::Result<(Sections, &'static str)> {
+pub(super) fn ask(server: SocketAddr, query: &Message, tcp: bool) -> io::Result<(Sections, &'static str)> {
     let bytes = query.to_vec().map_err(io::Error::other)?;
     if !tcp {
         let answer = over_udp(server, &bytes, query.id)?;

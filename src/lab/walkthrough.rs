@@ -50,7 +50,9 @@ pub struct Step {
 
 /// Performs the steps until one fails; `tell` hears of each. True if all are as they should be.
 pub async fn perform(lab: &Lab, tell: impl FnMut(&Step)) -> bool {
-    let client = Client { address: lab.places.api, key: lab.key.clone(), patience: Duration::from_secs(5) };
+    let host = lab.places.api.to_string();
+    let client =
+        Client { address: lab.places.api, host, key: lab.key.clone(), patience: Duration::from_secs(5) };
     let mut walk = Walk { lab, client, tell, is_well: true };
     walk.all().await;
     walk.is_well

@@ -76,7 +76,8 @@ impl Server {
         params: &Params,
     ) -> Result<serde_json::Map<String, serde_json::Value>, CallError> {
         let key = AccessKey::new("LTAI-lab", secret);
-        let client = Client { address: self.address, key, patience: crate::DEADLINE };
+        let host = self.address.to_string();
+        let client = Client { address: self.address, host, key, patience: crate::DEADLINE };
         self.runtime.block_on(client.call("2018-01-01", action, params))
     }
 
@@ -138,7 +139,7 @@ fn our_own_client_says_who_does_not_answer() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let key = AccessKey::new("LTAI-lab", "lab-secret");
-    let client = Client { address, key, patience: crate::DEADLINE };
+    let client = Client { address, host: address.to_string(), key, patience: crate::DEADLINE };
     let runtime = Runtime::new().unwrap();
     let other = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();

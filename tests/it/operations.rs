@@ -348,6 +348,7 @@ fn statistics_are_the_numbers_of_the_server() {
     }
     let client = Client {
         address: ([127, 0, 0, 1], port).into(),
+        host: format!("127.0.0.1:{port}"),
         key: AccessKey::new("key", "secret"),
         patience: Duration::from_secs(10),
     };

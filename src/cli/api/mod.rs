@@ -21,10 +21,12 @@ use crate::api::actions::VERSION;
 use crate::api::client::{CallError, Client};
 use crate::api::{AccessKey, Keys};
 use crate::config::Config;
+use crate::engine::text::printable;
 use clap::Args;
 use serde_json::{Map, Value};
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
@@ -39,7 +41,34 @@ const PAGE: usize = 100;
 pub(super) struct ApiArgs {
     /// The API [default: the first listen address of `[control]` in the configuration]
     #[arg(long, global = true, value_name = "ADDRESS:PORT", env = "PVTZD_ENDPOINT")]
-    endpoint: Option<SocketAddr>,
+    endpoint: Option<Endpoint>,
+}
+
+/// Where the API is: an address and a port, or a host name, which the system resolves. Port 80 where none is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Endpoint {
+    /// As the request names it.
+    host: String,
+    /// Where it goes.
+    address: SocketAddr,
+}
+
+impl FromStr for Endpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(address) = text.parse() {
+            return Ok(Self { host: text.to_string(), address });
+        }
+        let is_port = |text: &str| text.parse::<u16>().is_ok();
+        let found = match text.rsplit_once(':').filter(|(_, port)| is_port(port)) {
+            Some(_) => text.to_socket_addrs(),
+            None => (text, 80).to_socket_addrs(),
+        };
+        let mut found = found.map_err(|error| format!("`{}` has no address: {error}", printable(text)))?;
+        let address = found.next().ok_or_else(|| format!("`{}` has no address", printable(text)))?;
+        Ok(Self { host: text.to_string(), address })
+    }
 }
 
 /// Why a command did not do what it was to do.
@@ -52,7 +81,7 @@ pub(super) struct Failure {
 
 impl Failure {
     /// The command worked, and what it was to find is not there.
-    fn finding(message: impl Into<String>) -> Self {
+    pub(super) fn finding(message: impl Into<String>) -> Self {
         Self { code: exit::FINDINGS, message: message.into(), hint: None }
     }
 
@@ -61,8 +90,18 @@ impl Failure {
         Self { code: 2, message: message.into(), hint: None }
     }
 
+    /// Why, in a sentence.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Tells it on standard error; the exit code.
+    pub(super) fn tell(self) -> u8 {
+        ended(Err(self))
+    }
+
     /// The same with what can be done.
-    fn hint(self, hint: impl Into<String>) -> Self {
+    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
 }
@@ -97,6 +136,25 @@ pub(super) fn diff(common: &Common, args: &DiffArgs) -> u8 {
     ended(diff::run(common, args))
 }
 
+/// Names and types that a document lists, with a name and a type that it does not have beside each.
+pub(super) fn document_names(path: &Path) -> Result<Vec<(String, String)>, Failure> {
+    let mut names = Vec::new();
+    for zone in file::read(path)?.zones {
+        names.push((zone.zone_name.clone(), "SOA".to_string()));
+        names.push((format!("pvtzd-absent.{}", zone.zone_name), "A".to_string()));
+        for record in zone.records {
+            let name = match record.rr.as_str() {
+                "@" => zone.zone_name.clone(),
+                rr => format!("{}.{}", rr.replacen('*', "pvtzd-any", 1), zone.zone_name),
+            };
+            let missing = if record.rtype == "TXT" { "MX" } else { "TXT" };
+            names.push((name.clone(), record.rtype));
+            names.push((name, missing.to_string()));
+        }
+    }
+    Ok(names)
+}
+
 /// Tells how a command ended, and makes an exit code of it.
 fn ended(result: Result<u8, Failure>) -> u8 {
     result.unwrap_or_else(|failure| {
@@ -120,9 +178,9 @@ pub(super) struct Api {
 
 impl Api {
     /// Finds out where it is and what to sign with; asks nobody yet.
-    fn new(common: &Common, args: &ApiArgs) -> Result<Self, Failure> {
+    pub(super) fn new(common: &Common, args: &ApiArgs) -> Result<Self, Failure> {
         let key = key_of_environment();
-        let config = match (args.endpoint, &key) {
+        let config = match (&args.endpoint, &key) {
             (Some(_), Some(_)) => Config::default(),
             // What is wrong with the configuration was told already.
             _ => {
@@ -130,9 +188,12 @@ impl Api {
             }
         };
         let control = config.control.as_ref();
-        let address = match (args.endpoint, control.and_then(|control| control.listen.first())) {
-            (Some(endpoint), _) => endpoint,
-            (None, Some(listen)) => query::reachable(*listen).addr,
+        let endpoint = match (&args.endpoint, control.and_then(|control| control.listen.first())) {
+            (Some(endpoint), _) => endpoint.clone(),
+            (None, Some(listen)) => {
+                let address = query::reachable(*listen).addr;
+                Endpoint { host: address.to_string(), address }
+            }
             (None, None) => return Err(no_control(common)),
         };
         let key = match (key, control) {
@@ -159,11 +220,12 @@ impl Api {
                 message: format!("cannot start: {error}"),
                 hint: None,
             })?;
-        Ok(Self { client: Client { address, key, patience: PATIENCE }, runtime, json: common.json })
+        let Endpoint { host, address } = endpoint;
+        Ok(Self { client: Client { address, host, key, patience: PATIENCE }, runtime, json: common.json })
     }
 
     /// Calls an action.
-    fn call(&self, action: &str, params: &[(&str, &str)]) -> Result<Map<String, Value>, Failure> {
+    pub(super) fn call(&self, action: &str, params: &[(&str, &str)]) -> Result<Map<String, Value>, Failure> {
         self.call_with(action, params, None)
     }
 
@@ -192,7 +254,12 @@ impl Api {
     }
 
     /// All pages of a list. `list` is the path to it, such as `["Zones", "Zone"]`.
-    fn pages(&self, action: &str, params: &[(&str, &str)], list: &[&str]) -> Result<Vec<Value>, Failure> {
+    pub(super) fn pages(
+        &self,
+        action: &str,
+        params: &[(&str, &str)],
+        list: &[&str],
+    ) -> Result<Vec<Value>, Failure> {
         let (mut items, size) = (Vec::new(), PAGE.to_string());
         for number in 1_usize.. {
             let number = number.to_string();
@@ -240,7 +307,7 @@ fn no_control(common: &Common) -> Failure {
 }
 
 /// A field as text: numbers as they are written, nothing as nothing.
-fn text(value: &Value, field: &str) -> String {
+pub(super) fn text(value: &Value, field: &str) -> String {
     match &value[field] {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
@@ -254,7 +321,7 @@ fn counted(number: u64, thing: &str) -> String {
 }
 
 /// VPCs as people write them, `ID` or `ID@REGION`, as parameters of a list.
-fn vpc_params(list: &str, vpcs: &[String]) -> Vec<(String, String)> {
+pub(super) fn vpc_params(list: &str, vpcs: &[String]) -> Vec<(String, String)> {
     let mut params = Vec::new();
     for (at, vpc) in (1..).zip(vpcs) {
         let (id, region) = vpc.split_once('@').unwrap_or((vpc, ""));
@@ -265,6 +332,6 @@ fn vpc_params(list: &str, vpcs: &[String]) -> Vec<(String, String)> {
 }
 
 /// Borrowed as [`Api::call`] takes them.
-fn borrowed(params: &[(String, String)]) -> Vec<(&str, &str)> {
+pub(super) fn borrowed(params: &[(String, String)]) -> Vec<(&str, &str)> {
     params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }

@@ -126,7 +126,12 @@ pub(super) async fn without_us(resolvers: Vec<SocketAddr>, names: Vec<Asked>) ->
         count if count == told.len() => Check::warn(
             STEP,
             format!("the VPC's resolvers lead {} into the VPC themselves", known.join(", ")),
-            "PrivateZone is at work here: pvtzd is not needed for these names",
+            format!(
+                "PrivateZone is at work here; `pvtzd compare --with {} {}` tells whether it answers as pvtzd does: if \
+                 so, give back",
+                resolvers[0].ip(),
+                known.join(" ")
+            ),
         ),
         _ => Check::warn(
             STEP,

@@ -1,0 +1,289 @@
+//! `pvtzd compare`: asks two servers the same questions and shows in what they differ.
+//!
+//! One is this pvtzd, the other a resolver of a VPC, of the lab, or any other. With `--scratch` the questions are about
+//! zones made for the purpose, and the report names the settings that answer as the other server does.
+
+mod answer;
+mod report;
+mod scratch;
+mod service;
+
+use super::api::{ApiArgs, document_names};
+use super::explain::question;
+use super::{Common, exit, query, shown};
+use crate::config::endpoints;
+use crate::engine::request::Question;
+use crate::engine::text::printable;
+use crate::upstream::ServerAddress;
+use answer::Answer;
+use clap::Args;
+use report::{Compared, Judged, Report};
+use scratch::Verdict;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Questions that are out at the same time, for each of the two servers.
+const AT_ONCE: usize = 8;
+
+/// Questions of one run.
+const MAX_QUESTIONS: usize = 20_000;
+
+/// How long scratch zones may take until they are served after they were made.
+const PUBLISHED: Duration = Duration::from_secs(60);
+
+/// Options of `compare`.
+#[derive(Args, Debug)]
+pub(super) struct CompareArgs {
+    /// The server to compare with, such as a resolver of the VPC: 100.100.2.136
+    #[arg(long, value_name = "ADDRESS[:PORT]", required_unless_present = "scratch")]
+    with: Option<ServerAddress>,
+    /// This pvtzd [default: the first listen address of the configuration]
+    #[arg(long, value_name = "ADDRESS[:PORT]")]
+    server: Option<ServerAddress>,
+    /// Names to ask for, as NAME or NAME/TYPE; A and AAAA where no type is named
+    #[arg(value_name = "NAME[/TYPE]", allow_hyphen_values = true)]
+    names: Vec<String>,
+    /// Ask for every record of a document, as `pvtzd export` writes it, and for names beside them
+    #[arg(long, value_name = "FILE")]
+    document: Option<PathBuf>,
+    /// Ask for the API names of a region
+    #[arg(long, value_name = "REGION")]
+    recipe: Option<String>,
+    /// Ask about zones below this name, made to tell readings apart; without --with their records are printed
+    #[arg(long, value_name = "ZONE", conflicts_with_all = ["names", "document", "recipe", "server"])]
+    scratch: Option<String>,
+    /// Make the scratch zones through the API first, and remove them afterwards
+    #[arg(long, requires_all = ["scratch", "with", "vpc"])]
+    apply: bool,
+    /// Bind the scratch zones to this VPC, whose resolver --with is; may be repeated
+    #[arg(long, value_name = "VPC[@REGION]", requires = "apply")]
+    vpc: Vec<String>,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+/// Carries the command out.
+pub(super) fn run(common: &Common, args: &CompareArgs) -> u8 {
+    let carried_out = match (&args.scratch, &args.with) {
+        (Some(scratch), with) => scratch_zones(common, args, scratch, with.as_ref()),
+        (None, Some(with)) => answers(common, args, with),
+        (None, None) => Err(exit::USAGE), // clap requires one of them
+    };
+    carried_out.unwrap_or_else(|code| code)
+}
+
+/// A usage error, told.
+fn wrong(message: &str, hint: &str) -> u8 {
+    eprintln!("error: {}", printable(message));
+    eprintln!("hint: {hint}");
+    exit::USAGE
+}
+
+/// Compares the answers of two servers.
+fn answers(common: &Common, args: &CompareArgs, with: &ServerAddress) -> Result<u8, u8> {
+    let questions = questions(args)?;
+    let ours = match &args.server {
+        Some(server) => plain(server)?,
+        None => {
+            let config = common.load_or_tell()?;
+            let listen = config.server.listen.first();
+            listen.map_or((Ipv4Addr::LOCALHOST, 53).into(), |listen| query::reachable(*listen).addr)
+        }
+    };
+    let theirs = plain(with)?;
+    let (here, there) = (ask_all(ours, &questions), ask_all(theirs, &questions));
+    let rows: Vec<Compared> = questions
+        .iter()
+        .zip(here.into_iter().zip(there))
+        .map(|(question, (here, there))| Compared::new(question, here, there))
+        .collect();
+    let report = Report::of_answers(ours, theirs, rows);
+    report.print(common.json);
+    Ok(report.code())
+}
+
+/// Asks about the scratch zones, or prints their records.
+fn scratch_zones(
+    common: &Common,
+    args: &CompareArgs,
+    scratch: &str,
+    with: Option<&ServerAddress>,
+) -> Result<u8, u8> {
+    let scratch = scratch.strip_suffix('.').unwrap_or(scratch).to_ascii_lowercase();
+    let points =
+        scratch::points(&scratch).map_err(|why| wrong(&why, "write --scratch compare.example.com"))?;
+    let Some(with) = with else {
+        print_records(common, &scratch);
+        return Ok(exit::OK);
+    };
+    let theirs = plain(with)?;
+    let made = match args.apply {
+        true => Some(
+            service::Made::new(common, &args.api, &scratch, &args.vpc).map_err(|failure| failure.tell())?,
+        ),
+        false => None,
+    };
+    let first = Question::new(points[0].question.name.clone(), hickory_proto::rr::RecordType::A);
+    await_published(theirs, &first, made.is_some());
+    let questions: Vec<Question> = points.iter().map(|point| point.question.clone()).collect();
+    let seen = ask_all(theirs, &questions);
+    drop(made);
+    let rows = points.iter().zip(seen).map(|(point, seen)| {
+        let verdict = seen.as_ref().map(|answer| point.judge(answer, &scratch)).unwrap_or(Verdict::Other);
+        Judged::new(point, seen, &verdict)
+    });
+    let report = Report::of_points(theirs, &scratch, rows.collect());
+    report.print(common.json);
+    Ok(report.code())
+}
+
+/// Waits until the scratch zones are served, as long as they were made just now; a denial of before may be cached.
+fn await_published(server: SocketAddr, question: &Question, is_new: bool) {
+    let begun = Instant::now();
+    let is_there = || matches!(ask(server, question), Ok(answer) if !answer.chain.is_empty());
+    while is_new && !is_there() {
+        if begun.elapsed() > PUBLISHED {
+            eprintln!("warning: {server} does not serve the scratch zones after {} s", PUBLISHED.as_secs());
+            eprintln!("hint: is {server} a resolver of the VPC that --vpc names?");
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(250));
+    }
+}
+
+fn print_records(common: &Common, scratch: &str) {
+    let records = scratch::records(scratch);
+    if common.json {
+        return shown::json(&records);
+    }
+    for (zone, proxy) in scratch::zones(scratch) {
+        println!("zone {zone}: recursion proxy {}", if proxy { "on" } else { "off" });
+    }
+    println!();
+    let rows = records.into_iter().map(|record| {
+        vec![record.zone, record.rr.into(), record.rtype.into(), record.value, record.ttl.to_string()]
+    });
+    shown::print_table(&["ZONE", "RR", "TYPE", "VALUE", "TTL"], &rows.collect::<Vec<_>>());
+    eprintln!(
+        "hint: make these, or have --apply make them; then `pvtzd compare --scratch {scratch} --with ADDRESS`"
+    );
+}
+
+/// The questions that the arguments name, each once.
+fn questions(args: &CompareArgs) -> Result<Vec<Question>, u8> {
+    let mut names: Vec<(String, String)> = Vec::new();
+    for name in &args.names {
+        match name.rsplit_once('/').filter(|(_, rtype)| crate::engine::record::parse_type(rtype).is_some()) {
+            Some((name, rtype)) => names.push((name.to_string(), rtype.to_string())),
+            None => names.extend(["A", "AAAA"].map(|rtype| (name.clone(), rtype.to_string()))),
+        }
+    }
+    if let Some(file) = &args.document {
+        names.extend(document_names(file).map_err(|failure| failure.tell())?);
+    }
+    if let Some(region) = &args.recipe {
+        if !endpoints::regions().contains(region) {
+            let hint = format!("there are {}", endpoints::regions().join(", "));
+            return Err(wrong(&format!("`{region}` is not a region of the catalogue"), &hint));
+        }
+        names.extend(recipe(region));
+    }
+    if names.is_empty() {
+        let hint = "write NAME or NAME/TYPE, --document FILE, --recipe REGION or --scratch ZONE";
+        return Err(wrong("no names to ask for", hint));
+    }
+    let mut questions: Vec<Question> = Vec::new();
+    let mut known = std::collections::HashSet::new();
+    for (name, rtype) in names {
+        let question = question(&name, &rtype).map_err(|error| wrong(&error, "write NAME or NAME/TYPE"))?;
+        if known.insert((question.name.to_lowercase(), question.rtype)) {
+            questions.push(question);
+        }
+    }
+    match questions.len() {
+        ..=MAX_QUESTIONS => Ok(questions),
+        many => {
+            Err(wrong(&format!("{many} questions are more than {MAX_QUESTIONS}"), "compare zone by zone"))
+        }
+    }
+}
+
+/// The API names of a region: those that clients ask for, their target, and names beside them.
+fn recipe(region: &str) -> Vec<(String, String)> {
+    let names = [
+        format!("ecs.{region}.aliyuncs.com"),
+        format!("ecs-{region}.aliyuncs.com"),
+        "ecs.aliyuncs.com".to_string(),
+        format!("ecs-vpc.{region}.aliyuncs.com"),
+        format!("popunify-vpc.{region}.aliyuncs.com"),
+        format!("sub.ecs.{region}.aliyuncs.com"),
+        format!("sts.{region}.aliyuncs.com"),
+    ];
+    let types = ["A", "AAAA", "CNAME", "TXT"];
+    names.iter().flat_map(|name| types.map(|rtype| (name.clone(), rtype.to_string()))).collect()
+}
+
+/// Where a server takes plain DNS.
+fn plain(server: &ServerAddress) -> Result<SocketAddr, u8> {
+    if server.is_plain() {
+        return Ok(server.target().unwrap_or(server.addr));
+    }
+    let hint = format!("name the server by its address, such as {}:53", server.addr.ip());
+    Err(wrong(&format!("`compare` speaks plain DNS: {server} is encrypted"), &hint))
+}
+
+fn ask(server: SocketAddr, question: &Question) -> Result<Answer, String> {
+    let message = query::plain_query(question);
+    query::ask(server, &message, false)
+        .map(|(sections, _)| Answer::of(&sections))
+        .map_err(|error| error.to_string())
+}
+
+/// Asks a server all questions, some at a time; the answers in the order of the questions.
+fn ask_all(server: SocketAddr, questions: &[Question]) -> Vec<Result<Answer, String>> {
+    let next = AtomicUsize::new(0);
+    let answers = Mutex::new(vec![Err(String::new()); questions.len()]);
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE.min(questions.len()) {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(question) = questions.get(at) else { break };
+                    let answer = ask(server, question);
+                    answers.lock().unwrap_or_else(PoisonError::into_inner)[at] = answer;
+                }
+            });
+        }
+    });
+    answers.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: CompareArgs,
+    }
+
+    fn asked(words: &str) -> Result<Vec<String>, u8> {
+        let args = Command::try_parse_from(format!("compare --with 192.0.2.1 {words}").split_whitespace());
+        let questions = questions(&args.unwrap().args)?;
+        Ok(questions.iter().map(|q| format!("{} {}", crate::engine::text::show(&q.name), q.rtype)).collect())
+    }
+
+    #[test]
+    fn a_name_may_name_its_type_and_is_asked_once() {
+        assert_eq!(asked("a.test b.test/TXT A.test/A").unwrap(), ["a.test A", "a.test AAAA", "b.test TXT"]);
+        assert_eq!(asked("0/25.2.0.192.in-addr.arpa/PTR").unwrap(), ["0/25.2.0.192.in-addr.arpa PTR"]);
+        assert_eq!(asked("").unwrap_err(), exit::USAGE);
+        assert_eq!(asked("--recipe nowhere").unwrap_err(), exit::USAGE);
+        assert!(asked("--recipe cn-hangzhou").unwrap().contains(&"ecs.cn-hangzhou.aliyuncs.com A".into()));
+    }
+}
