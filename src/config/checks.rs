@@ -1,13 +1,11 @@
-//! The parts of a file held against each other: what contradicts itself. Records in their zones and zones and
-//! rules in the catalog are judged by the engine itself; here its verdicts get their places in the file.
+//! The parts of a file held against each other: what contradicts itself. Zones and rules in the catalog are judged by the
+//! engine itself; here its verdicts get their places in the file.
 
 use super::file::{ForwardEntry, Spec};
 use super::nearest;
 use super::reader::{At, Located, Reader, listed};
-use super::zones::ZoneEntry;
 use crate::engine::catalog::{Catalog, CatalogFault, CatalogSpec, GroupKey, Rule, Scope};
-use crate::engine::record;
-use crate::engine::zone::{RecordFaultKind, Zone};
+use crate::engine::zone::Zone;
 use crate::engine::{local::LocalNames, name, rebinding::Rebinding};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,17 +18,18 @@ pub(super) struct Scopes {
     pub zones: Vec<Scope>,
 }
 
-/// Notes everything that contradicts itself. The zones come back put together.
-pub(super) fn contradictions(reader: &Reader, spec: &Spec) -> (Scopes, Vec<Arc<Zone>>) {
+/// Notes everything that contradicts itself, records of one zone apart.
+pub(super) fn contradictions(reader: &Reader, spec: &Spec) -> Scopes {
     listeners(reader, spec);
     let scopes = Scopes {
         forwards: spec.forwards.iter().map(|entry| scope(reader, spec, entry.vpcs.as_deref())).collect(),
         zones: spec.zones.iter().map(|entry| scope(reader, spec, entry.vpcs.as_deref())).collect(),
     };
-    let zones: Vec<Arc<Zone>> = spec.zones.iter().map(|entry| Arc::new(zone(reader, entry))).collect();
+    // The serial number plays no part here.
+    let zones = spec.zones.iter().map(|entry| Arc::new(Zone::build_leniently(entry.spec.clone(), 0)));
     let catalog = CatalogSpec {
         vpcs: spec.vpcs.iter().map(|entry| entry.vpc.clone()).collect(),
-        zones: zones.iter().cloned().zip(scopes.zones.iter().cloned()).collect(),
+        zones: zones.zip(scopes.zones.iter().cloned()).collect(),
         rules: spec.forwards.iter().zip(&scopes.forwards).map(rule).collect(),
         local_names: LocalNames::NONE,
         rebinding: Rebinding::Allowed,
@@ -40,7 +39,7 @@ pub(super) fn contradictions(reader: &Reader, spec: &Spec) -> (Scopes, Vec<Arc<Z
             catalog_fault(reader, spec, &fault);
         }
     }
-    (scopes, zones)
+    scopes
 }
 
 /// A rule for the catalog's judgement; its group plays no part in that.
@@ -128,53 +127,6 @@ fn scope(reader: &Reader, spec: &Spec, vpcs: Option<&[Located<String>]>) -> Scop
         }
     }
     Scope::Vpcs(known)
-}
-
-/// The zone; an empty one of its name when its records contradict each other.
-fn zone(reader: &Reader, entry: &ZoneEntry) -> Zone {
-    // The serial number plays no part here.
-    let faults = match Zone::build(entry.spec.clone(), 0) {
-        Ok(zone) => return zone,
-        Err(faults) => faults,
-    };
-    for fault in faults {
-        let here = &entry.records_at[fault.record];
-        let record = &entry.spec.records[fault.record];
-        let owner = name::show(&record.owner);
-        let line = |other: usize| reader.line_of(&entry.records_at[other]);
-        let (message, hint) = match fault.kind {
-            RecordFaultKind::CnameBesideOther(other) => {
-                let theirs = &entry.spec.records[other];
-                let message = format!(
-                    "{} beside {} of `{owner}` on line {}: a CNAME stands alone at its name",
-                    record::show_type(record.data.record_type()),
-                    record::show_type(theirs.data.record_type()),
-                    line(other),
-                );
-                (
-                    message,
-                    "keep the CNAME, or keep the other records, or set enabled = false on one".to_string(),
-                )
-            }
-            RecordFaultKind::Duplicate(other) => {
-                let value = record::show_value(&record.data);
-                (
-                    format!("`{owner}` has this value already ({value}), see line {}", line(other)),
-                    "leave one out".into(),
-                )
-            }
-            RecordFaultKind::WeightBesideNone(other) => {
-                let message = format!(
-                    "of the values of `{owner}`, some have a weight and some have none (line {})",
-                    line(other)
-                );
-                (message, "give all of them a weight, or none".into())
-            }
-            kind => (format!("`{owner}`: {kind}"), "change or remove this record".into()),
-        };
-        reader.error(here, message, hint);
-    }
-    Zone::build_leniently(entry.spec.without_records(), 0)
 }
 
 /// Gives a catalog's fault its place.

@@ -2,6 +2,7 @@
 
 use super::endpoints;
 use super::file::Spec;
+use super::key_path::KeyPath;
 use super::reader::Reader;
 use super::{Config, Instance, Regions};
 use crate::engine::catalog::Scope;
@@ -102,25 +103,19 @@ fn target(value: &RData) -> Option<NameKey> {
 /// CNAMEs of the file that lead back to themselves, through whichever zones. Each circle is told once.
 fn loops(reader: &Reader, spec: &Spec, sights: &[Sight]) {
     let mut told: HashSet<BTreeSet<NameKey>> = HashSet::new();
-    for entry in &spec.zones {
+    for (number, entry) in spec.zones.iter().enumerate() {
         let scope = scope_of(entry.vpcs.as_deref());
-        for (record, at) in entry.spec.records.iter().zip(&entry.records_at) {
-            if record.data.record_type() != RecordType::CNAME {
-                continue;
-            }
-            let owner = NameKey::of(&record.owner);
+        let path = KeyPath::default().key("zone").item(number);
+        for (owner, place) in &entry.cnames {
             let circle =
-                sights.iter().filter(|sight| sees(sight.vpc, &scope)).find_map(|sight| sight.circle(&owner));
+                sights.iter().filter(|sight| sees(sight.vpc, &scope)).find_map(|sight| sight.circle(owner));
             let Some(circle) = circle else { continue };
             if told.insert(circle.iter().cloned().collect()) {
                 let mut names: Vec<String> = circle.iter().map(ToString::to_string).collect();
                 names.push(owner.to_string());
                 let message = format!("CNAMEs lead in a circle: {}", names.join(" -> "));
-                reader.warning(
-                    at,
-                    message,
-                    "let one of them lead out, to a name that has an address".to_string(),
-                );
+                let hint = "let one of them lead out, to a name that has an address";
+                reader.warning(&place.at(path), message, hint.to_string());
             }
         }
     }

@@ -5,11 +5,12 @@ use super::control::{self, Control};
 use super::nearest;
 use super::ops::{self, Log, Ops};
 use super::parts::{not_empty, path, read_each, read_one, values, vpc_ids};
-use super::reader::{At, Located, Reader};
+use super::reader::{At, Located, Origin, Reader};
 use super::section::Section;
 use super::server;
 use super::value::Value;
-use super::zones::{self, ZoneEntry};
+use super::zone_draft::{self, ZoneEntry};
+use super::zones;
 use super::{Cache, Endpoints, Expect, Expected, Regions, Server, Servers, Target, Upstream, endpoints};
 use crate::engine::catalog::Vpc;
 use crate::engine::name::NameKey;
@@ -86,9 +87,14 @@ pub(super) struct VpcEntry {
     pub clients_at: Vec<At>,
 }
 
-/// Reads the whole file.
-pub(super) fn read<'a>(reader: &'a Reader<'a>, table: &'a DeTable<'a>) -> Spec {
-    let mut top = Section::new(reader, table, At::default());
+/// Reads the whole file; `zones` are its zones where they were read before, piece by piece.
+pub(super) fn read<'a>(
+    reader: &'a Reader<'a>,
+    table: &'a DeTable<'a>,
+    origin: Origin,
+    zones: Option<Vec<ZoneEntry>>,
+) -> Spec {
+    let mut top = Section::new(reader, table, origin, At::default());
     let (server, [listen, listen_tls, listen_quic]) = read_one(reader, &mut top, "server", server::server);
     let (endpoints, regions) = read_one(reader, &mut top, "endpoints", endpoints);
     let (upstream, servers) = read_one(reader, &mut top, "upstream", upstream);
@@ -98,7 +104,13 @@ pub(super) fn read<'a>(reader: &'a Reader<'a>, table: &'a DeTable<'a>) -> Spec {
     let strategy = upstream.strategy;
     let forwards = read_each(reader, &mut top, "forward", |section| forward(section, strategy));
     let vpcs = read_each(reader, &mut top, "vpc", vpc);
-    let zones = read_each(reader, &mut top, "zone", zones::zone);
+    let zones = match zones {
+        Some(zones) => {
+            top.allow("zone");
+            zones
+        }
+        None => read_each(reader, &mut top, "zone", zone_draft::zone),
+    };
     let expects = read_each(reader, &mut top, "expect", |section| expect(reader, section));
     let control = top.has("control").then(|| read_one(reader, &mut top, "control", control::control));
     top.allow("control");

@@ -52,7 +52,7 @@ hint: did you mean `listen`? the keys here are `listen`, `allow`, `listen_tls`, 
 fn a_record_beside_a_cname_names_both_lines() {
     let text = "[[zone]]\nname = \"z.example\"\n\n[[zone.record]]\nname = \"www\"\ntype = \"CNAME\"\nvalue = \"a.example\"\n\n\
                 [[zone.record]]\nname = \"WWW\"\ntype = \"A\"\nvalue = \"192.0.2.1\"\n";
-    let expected = r#"error: A beside CNAME of `WWW.z.example` on line 7: a CNAME stands alone at its name
+    let expected = r#"error: A beside CNAME of `www.z.example` on line 7: a CNAME stands alone at its name
    --> pvtzd.toml:12:9
     |
  12 | value = "192.0.2.1"

@@ -1,8 +1,8 @@
 //! The configuration file: TOML text becomes decided values, or every fault of it at once.
 //!
-//! [`Config`] holds what was decided and knows all defaults. `reader` is the file with its faults, `section` takes a
-//! table of it key by key, `value` reads what stands behind a key. `file` reads the sections, `zones` the private
-//! zones, `control` the API's section, `ops` those of operations; `checks` (errors) and `doubts` (warnings) hold the
+//! [`Config`] holds what was decided and knows all defaults. `decide` goes from the text to it: as a whole, or by `pieces`
+//! where a file is long. `reader` is the file with its faults, `section` takes a table of it key by key, `value` reads what
+//! stands behind a key. `file` reads the sections, `zone_draft` and `zones` the private zones, `control` the API's section, `ops` those of operations; `checks` (errors) and `doubts` (warnings) hold the
 //! parts against each other, `endpoints` is the built-in catalogue of API names and `catalog` makes the engine's
 //! catalog of it all. A new key goes into the struct here, into `file`, and with a comment into `config/pvtzd.toml`.
 //! Reads no file but the one it is given and asks nobody anything.
@@ -10,17 +10,21 @@
 mod catalog;
 mod checks;
 mod control;
+mod decide;
 mod doubts;
 pub mod endpoints;
 mod fault;
 mod file;
+mod key_path;
 mod nearest;
 mod ops;
 mod parts;
+mod pieces;
 mod reader;
 mod section;
 mod server;
 mod value;
+mod zone_draft;
 mod zone_file;
 mod zones;
 
@@ -41,6 +45,7 @@ use crate::engine::local::LocalNames;
 use crate::engine::rebinding::Rebinding;
 use crate::engine::zone::ZoneSpec;
 use crate::upstream::{ServerAddress, Strategy};
+use decide::parse_as;
 use hickory_proto::rr::{Name, RData, RecordType};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use reader::{At, Reader};
@@ -48,7 +53,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use toml::de::DeTable;
 
 /// The place of the configuration when none is named.
 pub const SYSTEM: &str = "/etc/pvtzd/pvtzd.toml";
@@ -84,7 +88,7 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Fault>), ConfigError> {
         Err(error) => {
             let text = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
             let reader = Reader::new(&text, path);
-            let at = At { path: String::new(), span: text.len()..text.len() };
+            let at = At { span: text.len()..text.len(), ..At::default() };
             let hint = "save the file as UTF-8".to_string();
             reader.error(&at, "here is a byte that is not UTF-8", hint);
             Err(ConfigError::Faults(reader.finish()))
@@ -103,63 +107,6 @@ pub fn parse(text: &str, file: &Path) -> Result<(Config, Vec<Fault>), Vec<Fault>
 /// True when others than its owner may read a file.
 fn is_open_to_others(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o044 != 0)
-}
-
-/// Decides the configuration in the text of a file that others may read, or may not.
-fn parse_as(text: &str, file: &Path, open_to_others: bool) -> Result<(Config, Vec<Fault>), Vec<Fault>> {
-    let (table, errors) = DeTable::parse_recoverable(text);
-    let mut reader = Reader::new(text, file);
-    reader.set_open_to_others(open_to_others);
-    if !errors.is_empty() {
-        reader.syntax(&errors);
-    }
-    let spec = file::read(&reader, table.get_ref());
-    let config = if reader.is_whole() { Some(join(&reader, spec)) } else { None };
-    let faults = reader.finish();
-    match config {
-        Some(config) if faults.iter().all(|fault| fault.severity == Severity::Warning) => {
-            Ok((config, faults))
-        }
-        _ => Err(faults),
-    }
-}
-
-/// The decided values of what the file says, with what contradicts itself noted as faults.
-fn join(reader: &Reader, spec: file::Spec) -> Config {
-    let (scopes, built) = checks::contradictions(reader, &spec);
-    // Put together once, and no longer kept record by record.
-    let packed = spec.zones.iter().zip(built).map(|(entry, zone)| {
-        let has_soa = entry.spec.packed.as_ref().is_some_and(|packed| packed.soa.is_some());
-        ZoneSpec { packed: Some(zone.packed(has_soa)), ..entry.spec.without_records() }
-    });
-    let zones: Vec<ZoneSpec> = packed.collect();
-    let config = Config {
-        server: spec.server.clone(),
-        endpoints: spec.endpoints.clone(),
-        upstream: spec.upstream.clone(),
-        cache: spec.cache.clone(),
-        control: spec.control.clone(),
-        ops: spec.ops.clone(),
-        log: spec.log.clone(),
-        forwards: spec
-            .forwards
-            .iter()
-            .zip(scopes.forwards)
-            .map(|(entry, scope)| Forward {
-                zone: entry.zone.value.clone(),
-                servers: entry.servers.iter().map(|server| server.value.clone()).collect(),
-                strategy: entry.strategy,
-                scope,
-            })
-            .collect(),
-        vpcs: spec.vpcs.iter().map(|entry| entry.vpc.clone()).collect(),
-        zones: zones.into_iter().zip(scopes.zones).collect(),
-        expects: spec.expects.clone(),
-    };
-    if !reader.has_errors() {
-        doubts::note(reader, &spec, &config);
-    }
-    config
 }
 
 /// The configuration, decided.

@@ -1,7 +1,8 @@
 //! What the readers of several sections share: sections in sections, and kinds of values.
 
+use super::key_path::KeyPath;
 use super::reader::{At, Located, Reader};
-use super::section::{self, Section};
+use super::section::Section;
 use super::value::Value;
 use toml::de::{DeTable, DeValue};
 
@@ -18,9 +19,9 @@ pub(super) fn read_one<'a, T>(
         DeValue::Array(_) => value.wrong_type("one section", format!("write [{key}], once")),
         _ => value.wrong_type("a section", format!("write [{key}] on a line of its own")),
     });
-    let absent = At { path: key.into(), span: 0..0 };
+    let absent = At { path: KeyPath::default().key(key), span: 0..0 };
     let (table, at) = found.unwrap_or((&EMPTY, absent));
-    let mut section = Section::new(reader, table, at);
+    let mut section = Section::new(reader, table, top.origin(), at);
     let value = read(&mut section);
     section.finish();
     value
@@ -31,9 +32,20 @@ pub(super) fn read_each<'a, T>(
     reader: &'a Reader<'a>,
     above: &mut Section<'a>,
     key: &'static str,
-    read: impl Fn(&mut Section<'a>) -> Option<T>,
+    read: impl FnMut(&mut Section<'a>) -> Option<T>,
 ) -> Vec<T> {
-    let kind = section::joined(above.kind(), key);
+    read_each_from(reader, above, key, 0, read)
+}
+
+/// The same where `first` of these sections are in tables that were read before.
+pub(super) fn read_each_from<'a, T>(
+    reader: &'a Reader<'a>,
+    above: &mut Section<'a>,
+    key: &'static str,
+    first: usize,
+    mut read: impl FnMut(&mut Section<'a>) -> Option<T>,
+) -> Vec<T> {
+    let kind = above.kind().key(key);
     let hint = format!("write [[{kind}]], with two brackets, before each");
     let Some(value) = above.value(key) else { return Vec::new() };
     let DeValue::Array(array) = value.raw() else {
@@ -42,12 +54,13 @@ pub(super) fn read_each<'a, T>(
     };
     let mut all = Vec::new();
     for (index, item) in array.iter().enumerate() {
-        let at = At { path: format!("{}[{index}]", value.at.path), span: item.span() };
+        let span = reader.place(value.origin, item.span());
+        let at = At { path: value.at.path.item(first + index), span };
         let DeValue::Table(table) = item.get_ref() else {
-            Value::new(reader, at, item.get_ref()).wrong_type::<()>("a section", hint.clone());
+            Value::new(reader, value.origin, at, item.get_ref()).wrong_type::<()>("a section", hint.clone());
             continue;
         };
-        let mut section = Section::new(reader, table, at);
+        let mut section = Section::new(reader, table, value.origin, at);
         all.extend(read(&mut section));
         section.finish();
     }

@@ -1,17 +1,24 @@
 //! One file, being read: where things are in it, and what is wrong with it.
 
 use super::fault::{Fault, Severity};
+use super::key_path::KeyPath;
 use super::nearest;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+/// Faults of each severity that are shown; more are counted only.
+const MAX_SHOWN: usize = 1000;
+
+/// Bytes between two places whose line is remembered.
+const LINE_STEP: usize = 1 << 14;
 
 /// A place in the file: the key path and the bytes it covers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct At {
     /// Such as `zone[2].record[0].ttl`.
-    pub path: String,
+    pub path: KeyPath,
     /// In bytes from the start of the file.
     pub span: Range<usize>,
 }
@@ -31,16 +38,20 @@ pub(super) struct Reader<'s> {
     file: PathBuf,
     /// What is in it.
     text: &'s str,
-    /// Where the lines begin, in bytes.
-    lines: Vec<usize>,
+    /// Line breaks before each multiple of [`LINE_STEP`] bytes.
+    breaks: Vec<u32>,
+    /// Where the parts of a text lie that was put together out of the file: its byte there, and in the file.
+    parts: Vec<(usize, usize)>,
     /// What lies behind the first fault of syntax was only guessed at and is not reported on.
-    limit: usize,
+    limit: Cell<usize>,
     /// Others than the file's owner may read it.
     open_to_others: bool,
     /// With the byte each begins at.
     faults: RefCell<Vec<(usize, Fault)>>,
+    /// How many errors and warnings there were, those among them that are not kept.
+    counts: [Cell<usize>; 2],
     /// The keys that were asked for, by kind of section.
-    known: RefCell<BTreeMap<String, Vec<&'static str>>>,
+    known: RefCell<BTreeMap<KeyPath, Vec<&'static str>>>,
     /// Told at the end, when all known keys are known.
     unknown: RefCell<Vec<Unknown>>,
 }
@@ -54,23 +65,56 @@ pub(super) struct Unknown {
     /// Whether it is written as a section.
     pub is_section: bool,
     /// The kind of section it is in.
-    pub kind: String,
+    pub kind: KeyPath,
+}
+
+/// Where a text that is parsed on its own lies in the file.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Origin {
+    /// It begins at this byte.
+    At(usize),
+    /// It was put together of parts, which the reader knows.
+    Parts,
 }
 
 impl<'s> Reader<'s> {
     /// A reader of a file's text.
     pub fn new(text: &'s str, file: &Path) -> Self {
-        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        let mut before = 0;
+        let breaks = text.as_bytes().chunks(LINE_STEP).map(|bytes| {
+            let here = before;
+            before += line_breaks(bytes) as u32; // a file has fewer than 2^32 bytes
+            here
+        });
         Self {
             file: file.into(),
             text,
-            lines: std::iter::once(0).chain(breaks).collect(),
-            limit: usize::MAX,
+            breaks: breaks.collect(),
+            parts: Vec::new(),
+            limit: Cell::new(usize::MAX),
             open_to_others: false,
             faults: RefCell::default(),
+            counts: Default::default(),
             known: RefCell::default(),
             unknown: RefCell::default(),
         }
+    }
+
+    /// Says where the parts of [`Origin::Parts`] lie: for each its byte there, and in the file.
+    pub fn set_parts(&mut self, parts: Vec<(usize, usize)>) {
+        self.parts = parts;
+    }
+
+    /// Where a span of a text that was parsed lies in the file.
+    pub fn place(&self, origin: Origin, span: Range<usize>) -> Range<usize> {
+        let shift = match origin {
+            Origin::At(start) => start,
+            Origin::Parts => {
+                let part = self.parts.partition_point(|part| part.0 <= span.start).saturating_sub(1);
+                self.parts.get(part).map_or(0, |(there, here)| here - there)
+            }
+        };
+        span.start + shift..span.end + shift
     }
 
     /// Says that others than the file's owner may read it.
@@ -84,10 +128,11 @@ impl<'s> Reader<'s> {
     }
 
     /// Notes faults of syntax. From here on only what lies on the lines before the first of them is reported on.
-    pub fn syntax(&mut self, errors: &[toml::de::Error]) {
+    pub fn syntax(&self, errors: &[toml::de::Error], origin: Origin) {
         let mut told = BTreeSet::new();
         for error in errors {
-            let at = At { path: String::new(), span: error.span().unwrap_or(0..0) };
+            let span = self.place(origin, error.span().unwrap_or(0..0));
+            let at = At { path: KeyPath::default(), span };
             let line = self.line_of(&at);
             if error.message() == "duplicate key" {
                 // The parser is not thrown off by it, so what follows is worth reporting on.
@@ -100,33 +145,42 @@ impl<'s> Reader<'s> {
                 self.error(&at, format!("this is not TOML: {}", error.message()), hint);
             }
         }
-        self.limit = told.first().map_or(usize::MAX, |line| self.lines[line - 1]);
+        let first = told.first().map_or(usize::MAX, |&line| self.start_of(line));
+        self.limit.set(self.limit.get().min(first));
     }
 
     /// False after a fault of syntax: then an absent key may be a misread one.
     pub fn is_whole(&self) -> bool {
-        self.limit == usize::MAX
+        self.limit.get() == usize::MAX
     }
 
     /// True when there was an error so far.
     pub fn has_errors(&self) -> bool {
-        !self.unknown.borrow().is_empty()
-            || self.faults.borrow().iter().any(|(_, fault)| fault.severity == Severity::Error)
+        !self.unknown.borrow().is_empty() || self.counts[Severity::Error as usize].get() > 0
     }
 
     /// Notes an error.
     pub fn error(&self, at: &At, message: impl Into<String>, hint: impl Into<Option<String>>) {
-        self.note(Severity::Error, at, message.into(), hint.into());
+        self.note(Severity::Error, at, at.path.to_string(), message.into(), hint.into());
     }
 
     /// Notes a warning.
     pub fn warning(&self, at: &At, message: impl Into<String>, hint: impl Into<Option<String>>) {
-        self.note(Severity::Warning, at, message.into(), hint.into());
+        self.note(Severity::Warning, at, at.path.to_string(), message.into(), hint.into());
     }
 
     /// Notes a fault of another file, which is named at a place of this one.
     pub fn foreign(&self, at: &At, fault: Fault) {
-        self.faults.borrow_mut().push((at.span.start, fault));
+        self.keep(at.span.start, fault);
+    }
+
+    /// Keeps a fault, or counts it where there are many already.
+    fn keep(&self, start: usize, fault: Fault) {
+        let count = &self.counts[fault.severity as usize];
+        count.set(count.get() + 1);
+        if count.get() <= MAX_SHOWN {
+            self.faults.borrow_mut().push((start, fault));
+        }
     }
 
     /// Notes a key that nobody took; it is told at the end.
@@ -135,13 +189,35 @@ impl<'s> Reader<'s> {
     }
 
     /// Notes the keys that a kind of section can have.
-    pub fn note_keys(&self, kind: String, keys: Vec<&'static str>) {
+    pub fn note_keys(&self, kind: KeyPath, keys: Vec<&'static str>) {
         self.known.borrow_mut().insert(kind, keys);
     }
 
     /// The line of a place, from 1.
     pub fn line_of(&self, at: &At) -> usize {
-        self.lines.partition_point(|&start| start <= at.span.start).max(1)
+        let place = at.span.start.min(self.text.len());
+        let step = (place / LINE_STEP).min(self.breaks.len().saturating_sub(1));
+        let before = self.breaks.get(step).map_or(0, |&breaks| breaks as usize);
+        let since = self.text.as_bytes().get(step * LINE_STEP..place).unwrap_or_default();
+        1 + before + line_breaks(since)
+    }
+
+    /// The byte that a line, counted from 1, begins with.
+    fn start_of(&self, line: usize) -> usize {
+        let step = self.breaks.partition_point(|&breaks| (breaks as usize) < line - 1).saturating_sub(1);
+        let mut left = (line - 1).saturating_sub(self.breaks.get(step).map_or(0, |&breaks| breaks as usize));
+        let begin = step * LINE_STEP;
+        let mut bytes = self.text.as_bytes().get(begin..).unwrap_or_default().iter();
+        let mut at = begin;
+        while left > 0 {
+            match bytes.next() {
+                Some(b'\n') => left -= 1,
+                Some(_) => {}
+                None => break,
+            }
+            at += 1;
+        }
+        at
     }
 
     /// The folder that the file is in, which paths in it are relative to.
@@ -151,7 +227,7 @@ impl<'s> Reader<'s> {
 
     /// A line, counted from 1, without its break.
     fn text_of(&self, line: usize) -> &'s str {
-        let rest = self.lines.get(line - 1).and_then(|&start| self.text.get(start..)).unwrap_or_default();
+        let rest = self.text.get(self.start_of(line)..).unwrap_or_default();
         rest.split(['\n', '\r']).next().unwrap_or_default()
     }
 
@@ -159,27 +235,39 @@ impl<'s> Reader<'s> {
     pub fn finish(self) -> Vec<Fault> {
         for unknown in self.unknown.take() {
             let (message, hint) = self.tell_unknown(&unknown);
-            self.error(&unknown.at, message, hint);
+            let key = match unknown.at.path.to_string().as_str() {
+                "" => unknown.key,
+                path => format!("{path}.{}", unknown.key),
+            };
+            self.note(Severity::Error, &unknown.at, key, message, hint.into());
         }
-        let mut faults = self.faults.into_inner();
+        let mut faults = self.faults.take();
         faults.sort_by_key(|(start, _)| *start);
         faults.dedup();
-        faults.into_iter().map(|(_, fault)| fault).collect()
+        let mut faults: Vec<Fault> = faults.into_iter().map(|(_, fault)| fault).collect();
+        for (severity, word) in [(Severity::Error, "errors"), (Severity::Warning, "warnings")] {
+            let more = self.counts[severity as usize].get().saturating_sub(MAX_SHOWN);
+            if let Some(last) = faults.iter().rfind(|fault| fault.severity == severity).filter(|_| more > 0) {
+                let message = format!("{more} more {word} are not shown");
+                faults.push(Fault { message, hint: None, ..last.clone() });
+            }
+        }
+        faults
     }
 
     /// The keys that can be in each kind of section, as far as sections of the kind were read.
     #[cfg(test)]
     pub fn known(&self) -> BTreeMap<String, Vec<&'static str>> {
-        self.known.borrow().clone()
+        self.known.borrow().iter().map(|(kind, keys)| (kind.to_string(), keys.clone())).collect()
     }
 
     /// Notes a fault.
-    fn note(&self, severity: Severity, at: &At, message: String, hint: Option<String>) {
-        if at.span.start >= self.limit {
+    fn note(&self, severity: Severity, at: &At, key: String, message: String, hint: Option<String>) {
+        if at.span.start >= self.limit.get() {
             return;
         }
         let line = self.line_of(at);
-        let start = self.lines[line - 1];
+        let start = self.start_of(line);
         let excerpt = self.text_of(line);
         let column = chars_before(excerpt, at.span.start - start) + 1;
         let end = chars_before(excerpt, at.span.end.saturating_sub(start));
@@ -188,13 +276,13 @@ impl<'s> Reader<'s> {
             file: self.file.clone(),
             line,
             column,
-            key: at.path.clone(),
+            key,
             message,
             hint,
             excerpt: excerpt.into(),
             width: (end + 1).saturating_sub(column).max(1),
         };
-        self.faults.borrow_mut().push((at.span.start, fault));
+        self.keep(at.span.start, fault);
     }
 
     /// What is said of a key that nobody took.
@@ -202,20 +290,23 @@ impl<'s> Reader<'s> {
         let known = self.known.borrow();
         let here = known.get(&unknown.kind).map(Vec::as_slice).unwrap_or_default();
         let key = &unknown.key;
-        let (message, keys) = match unknown.kind.as_str() {
+        let (message, keys) = match unknown.kind.to_string().as_str() {
             "" if unknown.is_section => (format!("unknown section `{key}`"), "the sections are"),
             "" => (format!("unknown key `{key}` at the top of the file"), "the sections are"),
             kind => (format!("unknown key `{key}` in {}", heading(kind)), "the keys here are"),
         };
         // of several sections the one with the most keys: it is the one that is used most
         let elsewhere = || {
-            let having = known.iter().filter(|(kind, keys)| !kind.is_empty() && keys.contains(&key.as_str()));
+            let having = known
+                .iter()
+                .map(|(kind, keys)| (kind.to_string(), keys))
+                .filter(|(kind, keys)| !kind.is_empty() && keys.contains(&key.as_str()));
             having.max_by_key(|(_, keys)| keys.len())
         };
         let hint = match (nearest::of(key, here.iter().copied()), elsewhere()) {
             (Some(near), _) => format!("did you mean `{near}`? {keys} {}", listed(here)),
             (None, Some((kind, _))) => {
-                format!("`{key}` belongs to {}; {keys} {}", heading(kind), listed(here))
+                format!("`{key}` belongs to {}; {keys} {}", heading(&kind), listed(here))
             }
             (None, None) => format!("{keys} {}", listed(here)),
         };
@@ -245,6 +336,11 @@ pub(super) fn heading(kind: &str) -> String {
         }
         _ => format!("[{kind}]"),
     }
+}
+
+/// How many line breaks there are among some bytes.
+fn line_breaks(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte == b'\n').count()
 }
 
 /// How many characters of a line begin before a byte of it.

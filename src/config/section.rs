@@ -1,8 +1,10 @@
 //! Reading a table of the file key by key. What cannot be taken is noted as a fault and reads as absent, so that
 //! one run finds all faults; keys that nobody took are faults too.
 
-use super::reader::{At, Located, Reader, Unknown, heading};
+use super::key_path::KeyPath;
+use super::reader::{At, Located, Origin, Reader, Unknown, heading};
 use super::value::Value;
+use std::fmt::Display;
 use toml::de::{DeTable, DeValue};
 
 /// A table of the file, being read.
@@ -11,19 +13,18 @@ pub(super) struct Section<'a> {
     reader: &'a Reader<'a>,
     /// What TOML has.
     table: &'a DeTable<'a>,
+    /// Where the text lies that the table was parsed from.
+    origin: Origin,
     /// Its header.
     pub at: At,
-    /// Its path without indices: `zone.record`.
-    kind: String,
     /// The keys that were asked for.
     asked: Vec<&'static str>,
 }
 
 impl<'a> Section<'a> {
     /// The table at a place.
-    pub fn new(reader: &'a Reader<'a>, table: &'a DeTable<'a>, at: At) -> Self {
-        let kind = kind_of(&at.path);
-        Self { reader, table, at, kind, asked: Vec::new() }
+    pub fn new(reader: &'a Reader<'a>, table: &'a DeTable<'a>, origin: Origin, at: At) -> Self {
+        Self { reader, table, origin, at, asked: Vec::with_capacity(8) }
     }
 
     /// The value of a key as `read` makes it; nothing when the key is absent or its value is at fault.
@@ -45,19 +46,28 @@ impl<'a> Section<'a> {
     pub fn require<T>(
         &mut self,
         key: &'static str,
-        example: &str,
+        example: impl Display,
         read: impl FnOnce(&Value<'a>) -> Option<T>,
     ) -> Option<Located<T>> {
         if !self.table.contains_key(key) && self.reader.is_whole() {
             let hint = format!("add {key} = {example}");
-            self.reader.error(&self.at, format!("{} needs a `{key}`", heading(&self.kind)), hint);
+            self.reader.error(
+                &self.at,
+                format!("{} needs a `{key}`", heading(&self.kind().to_string())),
+                hint,
+            );
         }
         self.take_located(key, read)
     }
 
     /// Its path without indices.
-    pub fn kind(&self) -> &str {
-        &self.kind
+    pub fn kind(&self) -> KeyPath {
+        self.at.path.kind()
+    }
+
+    /// Where the text lies that it was parsed from.
+    pub fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// Counts a key as known that is read only where it is there.
@@ -81,22 +91,22 @@ impl<'a> Section<'a> {
     pub fn value(&mut self, key: &'static str) -> Option<Value<'a>> {
         self.asked.push(key);
         let (_, value) = self.table.get_key_value(key)?;
-        let path = joined(&self.at.path, key);
-        Some(Value::new(self.reader, At { path, span: value.span() }, value.get_ref()))
+        let span = self.reader.place(self.origin, value.span());
+        let at = At { path: self.at.path.key(key), span };
+        Some(Value::new(self.reader, self.origin, at, value.get_ref()))
     }
 
     /// Ends the reading: keys that were not asked for are unknown.
     pub fn finish(self) {
         for (key, value) in self.table.iter() {
             if !self.asked.contains(&key.get_ref().as_ref()) {
-                let at = At { path: joined(&self.at.path, key.get_ref()), span: key.span() };
+                let at = At { path: self.at.path, span: self.reader.place(self.origin, key.span()) };
                 let key = key.get_ref().to_string();
-                let unknown =
-                    Unknown { at, key, is_section: is_section(value.get_ref()), kind: self.kind.clone() };
+                let unknown = Unknown { at, key, is_section: is_section(value.get_ref()), kind: self.kind() };
                 self.reader.unknown(unknown);
             }
         }
-        self.reader.note_keys(self.kind, self.asked);
+        self.reader.note_keys(self.kind(), self.asked);
     }
 }
 
@@ -107,24 +117,4 @@ fn is_section(value: &DeValue) -> bool {
         DeValue::Array(items) => !items.is_empty() && items.iter().all(|item| item.get_ref().is_table()),
         _ => false,
     }
-}
-
-/// A key below a path.
-pub(super) fn joined(path: &str, key: &str) -> String {
-    if path.is_empty() { key.into() } else { format!("{path}.{key}") }
-}
-
-/// A path without its indices.
-fn kind_of(path: &str) -> String {
-    let mut kind = String::new();
-    let mut inside = false;
-    for c in path.chars() {
-        match c {
-            '[' => inside = true,
-            ']' => inside = false,
-            _ if !inside => kind.push(c),
-            _ => {}
-        }
-    }
-    kind
 }

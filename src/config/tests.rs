@@ -1,6 +1,6 @@
 //! What a file means: samples, defaults, the catalog and the groups that come of them.
 
-use super::reader::{At, Reader};
+use super::reader::{At, Origin, Reader};
 use super::*;
 use crate::engine::catalog::{Catalog, GroupKey};
 use crate::engine::name::{self, NameKey};
@@ -8,10 +8,11 @@ use crate::engine::record::show_value;
 use crate::engine::zone::{Lookup, Zone, ZoneRecord};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use toml::de::DeTable;
 
-const DOCUMENTED: &str = include_str!("../../config/pvtzd.toml");
-const FALLBACK: &str = include_str!("../../config/fallback.toml");
-const LAB: &str = include_str!("../../config/lab.toml");
+pub(super) const DOCUMENTED: &str = include_str!("../../config/pvtzd.toml");
+pub(super) const FALLBACK: &str = include_str!("../../config/fallback.toml");
+pub(super) const LAB: &str = include_str!("../../config/lab.toml");
 /// Every section that may occur several times, empty.
 const LISTS: &str = "[[forward]]\n[[vpc]]\n[[zone]]\n[[zone.record]]\n[[expect]]\n\
                      [[control.access_key]]\n[[control.host]]\n";
@@ -63,7 +64,7 @@ fn the_documented_file_is_the_default() {
 fn every_key_is_documented_in_its_section() {
     let (table, _) = DeTable::parse_recoverable(LISTS);
     let reader = Reader::new(LISTS, Path::new("test.toml"));
-    file::read(&reader, table.get_ref());
+    file::read(&reader, table.get_ref(), Origin::At(0), None);
     let mut documented: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut kind = String::new();
     let text = uncommented();
@@ -319,7 +320,7 @@ fn a_contradiction_made_in_code_cannot_stop_the_catalog() {
 fn places_that_are_out_of_the_text_are_survived() {
     let reader = Reader::new("ä", Path::new("x"));
     for span in [0..0, 1..1, 2..2, 5..9] {
-        reader.error(&At { path: String::new(), span }, "here", None);
+        reader.error(&At { span, ..At::default() }, "here", None);
     }
     assert_eq!(reader.finish().len(), 4);
 }

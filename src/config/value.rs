@@ -2,7 +2,7 @@
 //! and what would be right, and returns nothing then.
 
 use super::nearest;
-use super::reader::{At, Located, Reader, listed, shortened};
+use super::reader::{At, Located, Origin, Reader, listed, shortened};
 use crate::upstream::ServerAddress;
 use hickory_proto::rr::Name;
 use ipnet::IpNet;
@@ -15,6 +15,8 @@ use toml::de::DeValue;
 pub(super) struct Value<'a> {
     /// Where faults go.
     reader: &'a Reader<'a>,
+    /// Where the text lies that it was parsed from.
+    pub origin: Origin,
     /// Where it is.
     pub at: At,
     /// What TOML has.
@@ -23,8 +25,8 @@ pub(super) struct Value<'a> {
 
 impl<'a> Value<'a> {
     /// A value at a place.
-    pub fn new(reader: &'a Reader<'a>, at: At, value: &'a DeValue<'a>) -> Self {
-        Self { reader, at, value }
+    pub fn new(reader: &'a Reader<'a>, origin: Origin, at: At, value: &'a DeValue<'a>) -> Self {
+        Self { reader, origin, at, value }
     }
 
     /// What TOML has here.
@@ -54,7 +56,7 @@ impl<'a> Value<'a> {
             DeValue::Array(_) => "a list".into(),
             DeValue::Table(_) => "a table".into(),
         };
-        let key = self.at.path.rsplit('.').next().unwrap_or_default();
+        let key = self.at.path.last();
         self.wrong(format!("`{key}` must be {wanted}, found {found}"), hint)
     }
 
@@ -183,8 +185,9 @@ impl<'a> Value<'a> {
             return self.wrong_type("a list", hint);
         };
         let item = |(index, item): (usize, &'a toml::Spanned<DeValue<'a>>)| {
-            let at = At { path: format!("{}[{index}]", self.at.path), span: item.span() };
-            Value::new(self.reader, at, item.get_ref())
+            let span = self.reader.place(self.origin, item.span());
+            let at = At { path: self.at.path.item(index), span };
+            Value::new(self.reader, self.origin, at, item.get_ref())
         };
         Some(array.iter().enumerate().map(item).collect())
     }

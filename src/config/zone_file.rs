@@ -157,7 +157,7 @@ impl Loading {
                     file: path.clone(),
                     line: line as usize,
                     column: 1,
-                    key: at.path.clone(),
+                    key: at.path.to_string(),
                     message,
                     hint: None,
                     width: excerpt.chars().count(),

@@ -1,15 +1,13 @@
-//! `[[zone]]` and `[[zone.record]]`: from the file's words, ours or the product's, to a [`ZoneSpec`].
+//! The keys of `[[zone]]` and `[[zone.record]]`: from the file's words, ours or the product's, to a record.
 //! Record names are relative to the zone, names inside values are absolute.
 
 use super::nearest;
-use super::parts;
-use super::reader::{At, Located, listed, shortened};
+use super::reader::{Located, listed, shortened};
 use super::section::Section;
 use super::value::Value;
-use super::zone_file;
 use crate::engine::name;
 use crate::engine::record;
-use crate::engine::zone::{MissingType, Reading, Wildcards, ZoneMode, ZoneRecord, ZoneSpec};
+use crate::engine::zone::{MissingType, Reading, Wildcards, ZoneMode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use toml::de::DeValue;
@@ -21,46 +19,6 @@ const PRODUCT_TTLS: [u32; 6] = [5, 30, 60, 3600, 43_200, 86_400];
 /// Types whose values can be weighted.
 const WEIGHTED: [RecordType; 3] = [RecordType::A, RecordType::AAAA, RecordType::CNAME];
 
-/// A zone as written.
-pub(super) struct ZoneEntry {
-    /// What it says.
-    pub spec: ZoneSpec,
-    /// Where its name is.
-    pub at: At,
-    /// Where the value of each of its records is.
-    pub records_at: Vec<At>,
-    /// The VPCs that see it; absent means everyone.
-    pub vpcs: Option<Vec<Located<String>>>,
-}
-
-/// `[[zone]]`
-pub(super) fn zone<'a>(section: &mut Section<'a>) -> Option<ZoneEntry> {
-    let apex = section.require("name", "\"ecs.cn-hangzhou.aliyuncs.com\"", Value::name);
-    let mode = zone_mode(section);
-    let Reading { on_missing_type, wildcards } = reading(section);
-    let vpcs = section.take("vpcs", parts::vpc_ids);
-    // Records are read below an apex at fault too: their own faults are worth telling.
-    let root = Name::root();
-    let below = apex.as_ref().map_or(&root, |apex| &apex.value);
-    let records = parts::read_each(section.reader(), section, "record", |section| record(section, below));
-    let folder = section.reader().folder();
-    let file = section.take_located("file", parts::not_empty);
-    let file = file.map(|file| Located { value: folder.join(file.value), at: file.at });
-    let apex = apex?;
-    let packed = match file {
-        Some(file) if !records.is_empty() => {
-            let hint = "keep the file, or write the records here";
-            section.reader().error(&file.at, "the zone has both a file and records", hint.to_string());
-            None
-        }
-        Some(file) => zone_file::read(section.reader(), &file.at, &file.value, &apex.value),
-        None => None,
-    };
-    let (records, records_at) = records.into_iter().flatten().map(|item| (item.value, item.at)).unzip();
-    let spec = ZoneSpec { on_missing_type, wildcards, records, packed, ..ZoneSpec::new(apex.value, mode) };
-    Some(ZoneEntry { spec, at: apex.at, records_at, vpcs })
-}
-
 /// `on_missing_type` and `wildcards`.
 pub(super) fn reading(section: &mut Section) -> Reading {
     let missing_types = [("nodata", MissingType::NoData), ("forward", MissingType::Forward)];
@@ -71,7 +29,7 @@ pub(super) fn reading(section: &mut Section) -> Reading {
 }
 
 /// `recursion_proxy`, or the product's word for it.
-fn zone_mode(section: &mut Section) -> ZoneMode {
+pub(super) fn zone_mode(section: &mut Section) -> ZoneMode {
     let proxy = section.take("recursion_proxy", |value| match value.flag()? {
         true => Some(ZoneMode::RecursionProxy),
         false => Some(ZoneMode::Override),
@@ -88,9 +46,23 @@ fn zone_mode(section: &mut Section) -> ZoneMode {
     proxy.or(pattern).unwrap_or_default()
 }
 
-/// `[[zone.record]]`: one record for each value. Nothing for a disabled one, which is checked all the same.
-fn record<'a>(section: &mut Section<'a>, apex: &Name) -> Option<Vec<Located<ZoneRecord>>> {
-    let owner = record_name(section, apex);
+/// A record as it is written.
+pub(super) struct Written {
+    /// Its owner.
+    pub owner: Name,
+    /// Seconds.
+    pub ttl: u32,
+    /// Its weight, if it has one.
+    pub weight: Option<u8>,
+    /// Its values.
+    pub values: Vec<Located<RData>>,
+    /// The values are written as a list.
+    pub is_list: bool,
+}
+
+/// `[[zone.record]]`. Nothing for a disabled one, which is checked all the same. `zone` is the apex as text.
+pub(super) fn record(section: &mut Section, apex: &Name, zone: &str) -> Option<Written> {
+    let owner = record_name(section, apex, zone);
     let rtype = section.require("type", "\"A\"", record_type);
     let ttl = section.take("ttl", record_ttl);
     let enabled = section.take("enabled", Value::flag).unwrap_or(true);
@@ -110,41 +82,34 @@ fn record<'a>(section: &mut Section<'a>, apex: &Name) -> Option<Vec<Located<Zone
         _ => value.integer(0..=65_535),
     });
     let example = rtype.and_then(record::row_of).map_or("192.0.2.1", |row| row.example);
-    let values = section.require("value", &format!("\"{example}\""), |value| {
+    let mut is_list = false;
+    let values = section.require("value", format_args!("\"{example}\""), |value| {
         let one = |item: &Value| record_value(item, rtype, priority);
-        match value.raw() {
-            DeValue::Array(_) => value.some("no values", "write at least one, or leave the record out", one),
-            _ => Some(vec![Located { value: one(value)?, at: value.at.clone() }]),
+        is_list = matches!(value.raw(), DeValue::Array(_));
+        match is_list {
+            true => value.some("no values", "write at least one, or leave the record out", one),
+            false => Some(vec![Located { value: one(value)?, at: value.at.clone() }]),
         }
     });
     let (owner, values) = (owner?, values?.value);
-    if !enabled {
-        return None;
-    }
-    let ttl = ttl.unwrap_or(DEFAULT_TTL);
-    let record = |item: Located<RData>| Located {
-        value: ZoneRecord { owner: owner.clone(), ttl, data: item.value, weight },
-        at: item.at,
-    };
-    Some(values.into_iter().map(record).collect())
+    enabled.then(|| Written { owner, ttl: ttl.unwrap_or(DEFAULT_TTL), weight, values, is_list })
 }
 
 /// `name`, or the product's word `rr`.
-fn record_name(section: &mut Section, apex: &Name) -> Option<Name> {
+fn record_name(section: &mut Section, apex: &Name, zone: &str) -> Option<Name> {
     if !section.has("rr") {
         section.value("rr"); // known, even where it is absent
-        return Some(section.require("name", "\"@\"", |value| relative_name(value, apex))?.value);
+        return Some(section.require("name", "\"@\"", |value| relative_name(value, apex, zone))?.value);
     }
     section.take("name", |value| {
         value.wrong::<()>("`name` and `rr` say the same thing twice", "keep one of them".to_string())
     });
-    section.take("rr", |value| relative_name(value, apex))
+    section.take("rr", |value| relative_name(value, apex, zone))
 }
 
 /// A name below the zone's.
-fn relative_name(value: &Value, apex: &Name) -> Option<Name> {
+fn relative_name(value: &Value, apex: &Name, zone: &str) -> Option<Name> {
     let text = value.text()?;
-    let zone = name::show(apex);
     if text == "@" {
         return Some(apex.clone());
     }
@@ -155,7 +120,7 @@ fn relative_name(value: &Value, apex: &Name) -> Option<Name> {
     if name::is_absolute(text) {
         let mut end = text.chars();
         end.next_back();
-        let hint = match below(end.as_str(), &zone) {
+        let hint = match below(end.as_str(), zone) {
             Some(inside) => format!("{relative}: write \"{inside}\""),
             None => format!("{relative} `{zone}`, without a final dot"),
         };
@@ -166,7 +131,7 @@ fn relative_name(value: &Value, apex: &Name) -> Option<Name> {
         return value.wrong(format!("`{text}` contains @"), hint.to_string());
     }
     let owner = name::parse_below(text, apex).or_else(|why| value.wrong(why, None).ok_or(())).ok()?;
-    if let Some(inside) = below(text, &zone) {
+    if let Some(inside) = below(text, zone) {
         let message = format!("this is the record of `{text}.{zone}`: the zone's name is in it twice");
         value.warn(message, format!("{relative}: write \"{inside}\""));
     }
@@ -188,13 +153,13 @@ pub(super) fn record_type(value: &Value) -> Option<RecordType> {
     let text = value.text()?;
     let names: Vec<&str> = record::TABLE.iter().map(|row| row.name).collect();
     match record::parse_type(text) {
-        Some(RecordType::SOA) if value.at.path.contains("record") => value.wrong(
+        Some(RecordType::SOA) if value.at.path.has("record") => value.wrong(
             "SOA records are made by the server",
             "leave it out: every zone has its SOA and NS".to_string(),
         ),
         Some(rtype) if !record::is_meta(rtype) => {
             let known = record::row_of(rtype).is_some_and(|row| row.private_zone);
-            if !known && value.at.path.contains("record") {
+            if !known && value.at.path.has("record") {
                 let rows = record::TABLE.iter().filter(|row| row.private_zone);
                 let takes: Vec<&str> = rows.map(|row| row.name).collect();
                 value.warn(

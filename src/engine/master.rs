@@ -354,7 +354,13 @@ fn push_data(data: &mut Vec<u8>, rtype: RecordType, rest: &str, state: &State) -
             }
         },
         RecordType::CNAME | RecordType::NS | RecordType::PTR if is_word => push_name(data, trimmed, state)?,
-        _ => data.extend(text::read_data_below(rtype.into(), trimmed, &state.origin)?),
+        _ => {
+            let start = data.len();
+            data.extend(text::read_data_below(rtype.into(), trimmed, &state.origin)?);
+            if trimmed.starts_with("\\#") {
+                record::from_wire(rtype, &data[start..])?; // any octets can be written so
+            }
+        }
     }
     Ok(())
 }

@@ -146,6 +146,8 @@ fn what_is_wrong_is_told_with_its_line_and_the_rest_is_read() {
         ("a A 192.0.2.1 )", 1, "without its counterpart"),
         ("a TXT ( ( x ) )", 1, "without its counterpart"),
         ("a TYPE65534 \\# 3 0a", 1, "announces 3"),
+        ("a A \\# 3 010203", 1, "not the data of a A record"),
+        ("a CNAME \\# 2 0161", 1, "not the data of a CNAME record"),
         (&format!("{long} A 192.0.2.1"), 1, "longer than 255"),
         (&format!("{} A 192.0.2.1", "a".repeat(64)), 1, "64 octets"),
         (&format!("a TXT {}", "x".repeat(300_000)), 1, "more than 262144 octets"),

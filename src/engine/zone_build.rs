@@ -9,7 +9,7 @@ use super::ordered::Ordered;
 use super::record;
 use super::rrset::{Owner, Unpacked};
 use super::zone::{RecordFault, RecordFaultKind, ZoneRecord};
-use hickory_proto::rr::RecordType;
+use hickory_proto::rr::{RData, RecordType};
 use std::collections::HashSet;
 
 /// Sets with more values than this look for a value twice by a hash.
@@ -142,9 +142,16 @@ impl ZoneBuilder {
 
     /// Adds a record.
     pub fn add(&mut self, record: &ZoneRecord) {
-        let owner = NameKey::of(&record.owner);
-        let (rtype, data) = (record.data.record_type(), record::to_wire(&record.data));
-        self.add_wire(owner.wire(), rtype, record.ttl, &data, record.weight);
+        self.add_data(NameKey::of(&record.owner).wire(), record.ttl, &record.data, record.weight);
+    }
+
+    /// Adds a record whose owner, of whatever case, is in uncompressed wire form.
+    pub fn add_data(&mut self, owner: &[u8], ttl: u32, data: &RData, weight: Option<u8>) {
+        let rtype = data.record_type();
+        match data {
+            RData::A(address) => self.add_wire(owner, rtype, ttl, &address.octets(), weight),
+            _ => self.add_wire(owner, rtype, ttl, &record::to_wire(data), weight),
+        }
     }
 
     /// Adds a record whose owner, of whatever case, and data are in uncompressed wire form.
@@ -168,36 +175,68 @@ impl ZoneBuilder {
     }
 
     /// The names of the zone, and all records that cannot be in it, in the order in which they were given.
-    pub fn finish(mut self) -> (Ordered<Owner>, Vec<RecordFault>) {
+    pub fn finish(self) -> (Ordered<Owner>, Vec<RecordFault>) {
+        let mut faults = Vec::new();
+        let owners = self.finish_with(|refused| faults.push(refused.fault));
+        faults.sort_by_key(|fault| fault.record);
+        (owners, faults)
+    }
+
+    /// The names of the zone. `refuse` takes the records that cannot be in it.
+    pub fn finish_with(mut self, mut refuse: impl FnMut(Refused)) -> Ordered<Owner> {
         let octets = self.octets;
         let key = |record: &Pending| &octets[record.key..record.data];
+        for fault in self.faults {
+            let (owner, rtype, data) = (self.apex.clone(), RecordType::ZERO, Vec::new());
+            refuse(Refused { fault, owner, rtype, data });
+        }
         if !self.pending.is_sorted_by(|one, two| key(one) <= key(two)) {
             self.pending.sort_by(|one, two| key(one).cmp(key(two)));
         }
-        let (mut faults, mut buffer) = (self.faults, Vec::new());
+        let (apex, mut buffer) = (&self.apex, Vec::new());
+        let mut refuse = |record: &Pending, kind| {
+            let fault = RecordFault { record: record.index, kind };
+            let data = octets[record.data..record.end].to_vec();
+            refuse(Refused { fault, owner: name_of(key(record), apex), rtype: record.rtype, data });
+        };
         let mut groups = self.pending.chunk_by(|one, two| key(one) == key(two));
         let owners = std::iter::from_fn(|| {
             loop {
                 let group = groups.next()?;
-                let sets = gather(group, &octets, &mut faults);
+                let sets = gather(group, &octets, &mut refuse);
                 if !sets.is_empty() {
                     return Some(Owner::pack(key(&group[0]), &sets, &mut buffer));
                 }
             }
         });
-        let owners = Ordered::from_sorted(owners);
-        faults.sort_by_key(|fault| fault.record);
-        (owners, faults)
+        Ordered::from_sorted(owners)
     }
 }
 
+/// A record that cannot be in its zone.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why not.
+    pub fault: RecordFault,
+    /// Its owner; the apex for one that is not below it.
+    pub owner: NameKey,
+    /// Its type.
+    pub rtype: RecordType,
+    /// Its data in uncompressed wire form.
+    pub data: Vec<u8>,
+}
+
 /// The RRsets of the records of one name.
-fn gather<'a>(records: &[Pending], octets: &'a [u8], faults: &mut Vec<RecordFault>) -> Vec<Unpacked<'a>> {
+fn gather<'a>(
+    records: &[Pending],
+    octets: &'a [u8],
+    refuse: &mut impl FnMut(&Pending, RecordFaultKind),
+) -> Vec<Unpacked<'a>> {
     let mut sets: Vec<(usize, Unpacked<'a>)> = Vec::with_capacity(1);
     let mut seen: Vec<HashSet<Vec<u8>>> = Vec::new();
     for record in records {
         if let Err(kind) = admit(&mut sets, &mut seen, record, &octets[record.data..record.end]) {
-            faults.push(RecordFault { record: record.index, kind });
+            refuse(record, kind);
         }
     }
     sets.into_iter().map(|(_, set)| set).collect()

@@ -1,0 +1,121 @@
+//! From the text of a file to decided values: as a whole, or piece by piece where it is long.
+
+use super::fault::{Fault, Severity};
+use super::pieces::Pieces;
+use super::reader::{Origin, Reader};
+use super::zone_draft::ZonesInPieces;
+use super::{Config, Forward, checks, doubts, file};
+use std::path::Path;
+use toml::de::DeTable;
+
+/// Octets of a text from which on it is read in pieces.
+const LONG: usize = 128 << 10;
+
+/// Octets of a text that is never read as a whole for the sake of its faults: that takes 20 times its length.
+const VERY_LONG: usize = 4 << 20;
+
+/// Configuration and warnings, or faults.
+type Decided = Result<(Config, Vec<Fault>), Vec<Fault>>;
+
+/// Decides the configuration in the text of a file that others may read, or may not.
+pub(super) fn parse_as(text: &str, file: &Path, open_to_others: bool) -> Decided {
+    let mut reader = Reader::new(text, file);
+    reader.set_open_to_others(open_to_others);
+    let pieces = if text.len() >= LONG { Pieces::of(text) } else { None };
+    if let Some(pieces) = pieces
+        && let Some(decided) = decide_in_pieces(reader, text, pieces, text.len() >= VERY_LONG)
+    {
+        return decided;
+    }
+    let mut reader = Reader::new(text, file);
+    reader.set_open_to_others(open_to_others);
+    decide(reader, text)
+}
+
+/// Decides a text as a whole.
+pub(super) fn decide(reader: Reader, text: &str) -> Decided {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let whole = Origin::At(0);
+    if !errors.is_empty() {
+        reader.syntax(&errors, whole);
+    }
+    let spec = file::read(&reader, table.get_ref(), whole, None);
+    conclude(reader, spec)
+}
+
+/// Decides a text piece by piece; nothing where only the whole tells what it means. Faults of syntax are told best with
+/// all that surrounds them, but of a text that is `very_long` they are told piece by piece.
+pub(super) fn decide_in_pieces(
+    mut reader: Reader,
+    text: &str,
+    pieces: Pieces,
+    very_long: bool,
+) -> Option<Decided> {
+    reader.set_parts(pieces.parts);
+    let (table, errors) = DeTable::parse_recoverable(&pieces.rest);
+    if table.get_ref().contains_key("zone") || !(errors.is_empty() || very_long) {
+        return None;
+    }
+    if !errors.is_empty() {
+        reader.syntax(&errors, Origin::Parts);
+    }
+    let mut zones = ZonesInPieces::new(&reader);
+    for piece in pieces.zones {
+        let origin = Origin::At(piece.span.start);
+        let (table, errors) = DeTable::parse_recoverable(&text[piece.span]);
+        if !errors.is_empty() {
+            if !very_long {
+                return None;
+            }
+            reader.syntax(&errors, origin);
+        }
+        zones.read(table.get_ref(), origin, piece.is_head)?;
+    }
+    let zones = zones.finish();
+    let spec = file::read(&reader, table.get_ref(), Origin::Parts, Some(zones));
+    Some(conclude(reader, spec))
+}
+
+/// The decided values of what a file says, or all faults.
+fn conclude(reader: Reader, spec: file::Spec) -> Decided {
+    let config = if reader.is_whole() { Some(join(&reader, spec)) } else { None };
+    let faults = reader.finish();
+    match config {
+        Some(config) if faults.iter().all(|fault| fault.severity == Severity::Warning) => {
+            Ok((config, faults))
+        }
+        _ => Err(faults),
+    }
+}
+
+/// The decided values of what the file says, with what contradicts itself noted as faults.
+fn join(reader: &Reader, spec: file::Spec) -> Config {
+    let scopes = checks::contradictions(reader, &spec);
+    let config = Config {
+        server: spec.server.clone(),
+        endpoints: spec.endpoints.clone(),
+        upstream: spec.upstream.clone(),
+        cache: spec.cache.clone(),
+        control: spec.control.clone(),
+        ops: spec.ops.clone(),
+        log: spec.log.clone(),
+        forwards: spec
+            .forwards
+            .iter()
+            .zip(scopes.forwards)
+            .map(|(entry, scope)| Forward {
+                zone: entry.zone.value.clone(),
+                servers: entry.servers.iter().map(|server| server.value.clone()).collect(),
+                strategy: entry.strategy,
+                scope,
+            })
+            .collect(),
+        vpcs: spec.vpcs.iter().map(|entry| entry.vpc.clone()).collect(),
+        zones: spec.zones.iter().map(|entry| entry.spec.clone()).zip(scopes.zones).collect(),
+        expects: spec.expects.clone(),
+    };
+    if !reader.has_errors() {
+        doubts::note(reader, &spec, &config);
+    }
+    config
+}

@@ -1,0 +1,275 @@
+//! `[[zone]]` with its records, put together while they are read: what a record says is kept in few octets, and where it
+//! is written in a few more, so that a million records take little room.
+
+use super::key_path::KeyPath;
+use super::parts;
+use super::reader::{At, Located, Origin, Reader};
+use super::section::Section;
+use super::value::Value;
+use super::zone_file;
+use super::zones;
+use crate::engine::name::{self, NameKey};
+use crate::engine::record;
+use crate::engine::zone::{PackedZone, Reading, RecordFaultKind, ZoneMode, ZoneSpec};
+use crate::engine::zone_build::{Refused, ZoneBuilder};
+use hickory_proto::rr::{Name, RecordType};
+use std::path::PathBuf;
+use toml::de::{DeTable, DeValue};
+
+/// Records of one zone of which is told that they cannot be in it.
+const MAX_REFUSED: usize = 1000;
+
+/// A zone as written.
+pub(super) struct ZoneEntry {
+    /// What it says, its records put together.
+    pub spec: ZoneSpec,
+    /// Where its name is.
+    pub at: At,
+    /// Its CNAME records in the order of the file, for chains that lead in a circle.
+    pub cnames: Vec<(NameKey, RecordPlace)>,
+    /// The VPCs that see it; absent means everyone.
+    pub vpcs: Option<Vec<Located<String>>>,
+}
+
+/// Where the value of a record is, in few octets: there may be a million.
+#[derive(Clone, Copy)]
+pub(super) struct RecordPlace {
+    /// Its section among those of the zone.
+    record: u32,
+    /// Its place in a list of values.
+    item: Option<u32>,
+    start: u32,
+    end: u32,
+    rtype: RecordType,
+}
+
+impl RecordPlace {
+    /// The same with its path, below that of its zone.
+    pub fn at(&self, zone: KeyPath) -> At {
+        let value = zone.key("record").item(self.record as usize).key("value");
+        let path = self.item.map_or(value, |item| value.item(item as usize));
+        At { path, span: self.start as usize..self.end as usize }
+    }
+}
+
+/// `[[zone]]`, and its records as far as they are in the same table.
+pub(super) fn zone(section: &mut Section) -> Option<ZoneEntry> {
+    let mut draft = ZoneDraft::begin(section);
+    draft.records(section);
+    draft.finish(section.reader())
+}
+
+/// A zone that is being read.
+pub(super) struct ZoneDraft {
+    /// Of the zone.
+    path: KeyPath,
+    apex: Option<Located<Name>>,
+    mode: ZoneMode,
+    reading: Reading,
+    vpcs: Option<Vec<Located<String>>>,
+    file: Option<Located<PathBuf>>,
+    /// The zone's name as people write it.
+    shown: String,
+    builder: ZoneBuilder,
+    /// For each record given to the builder where it is.
+    places: Vec<RecordPlace>,
+    cnames: Vec<(NameKey, RecordPlace)>,
+    /// Sections of records so far.
+    sections: usize,
+}
+
+impl ZoneDraft {
+    /// Reads all of a zone but its records.
+    pub fn begin(section: &mut Section) -> Self {
+        let apex = section.require("name", "\"ecs.cn-hangzhou.aliyuncs.com\"", Value::name);
+        let mode = zones::zone_mode(section);
+        let reading = zones::reading(section);
+        let vpcs = section.take("vpcs", parts::vpc_ids);
+        let folder = section.reader().folder();
+        let file = section.take_located("file", parts::not_empty);
+        let file = file.map(|file| Located { value: folder.join(file.value), at: file.at });
+        // Records are read below an apex at fault too: their own faults are worth telling.
+        let below = apex.as_ref().map_or_else(Name::root, |apex| apex.value.clone());
+        Self {
+            path: section.at.path,
+            mode,
+            reading,
+            vpcs,
+            file,
+            shown: name::show(&below),
+            builder: ZoneBuilder::new(NameKey::of(&below)),
+            apex,
+            places: Vec::new(),
+            cnames: Vec::new(),
+            sections: 0,
+        }
+    }
+
+    /// Reads the records of a table, which may be one of several of this zone.
+    pub fn records(&mut self, section: &mut Section) {
+        let first = self.sections;
+        let found = parts::read_each_from(section.reader(), section, "record", first, |section| {
+            self.sections += 1;
+            self.record(section);
+            Some(())
+        });
+        self.sections = self.sections.max(first + found.len());
+    }
+
+    /// `[[zone.record]]`: one record for each value. A disabled one is checked all the same.
+    fn record(&mut self, section: &mut Section) {
+        let place = self.sections - 1;
+        let root;
+        let apex = match &self.apex {
+            Some(apex) => &apex.value,
+            None => {
+                root = Name::root();
+                &root
+            }
+        };
+        let Some(record) = zones::record(section, apex, &self.shown) else { return };
+        let owner = NameKey::of(&record.owner);
+        for (item, value) in record.values.iter().enumerate() {
+            let rtype = value.value.record_type();
+            let place = RecordPlace {
+                record: u32::try_from(place).unwrap_or(u32::MAX),
+                item: if record.is_list { u32::try_from(item).ok() } else { None },
+                start: value.at.span.start as u32, // a file has fewer than 2^32 bytes
+                end: value.at.span.end as u32,
+                rtype,
+            };
+            self.places.push(place);
+            if rtype == RecordType::CNAME {
+                self.cnames.push((owner.clone(), place));
+            }
+            self.builder.add_data(owner.wire(), record.ttl, &value.value, record.weight);
+        }
+    }
+
+    /// The zone. What contradicts itself among its records is noted.
+    pub fn finish(self, reader: &Reader) -> Option<ZoneEntry> {
+        let apex = self.apex?;
+        let mut refused = Vec::new();
+        let owners = self.builder.finish_with(|record| {
+            if refused.len() < MAX_REFUSED {
+                refused.push(record);
+            }
+        });
+        for record in &refused {
+            let at = |place: usize| self.places.get(place).map(|place| place.at(self.path));
+            let kind_of = |place: usize| self.places.get(place).map(|place| place.rtype);
+            let line = |place: usize| at(place).map_or(0, |at| reader.line_of(&at));
+            let Some(here) = at(record.fault.record) else { continue };
+            let (message, hint) = told(record, kind_of, line);
+            reader.error(&here, message, hint);
+        }
+        let packed = match self.file {
+            Some(file) if self.sections > 0 => {
+                let hint = "keep the file, or write the records here";
+                reader.error(&file.at, "the zone has both a file and records", hint.to_string());
+                None
+            }
+            Some(file) => zone_file::read(reader, &file.at, &file.value, &apex.value),
+            None => Some(PackedZone { owners, soa: None }),
+        };
+        let Reading { on_missing_type, wildcards } = self.reading;
+        let spec = ZoneSpec { on_missing_type, wildcards, packed, ..ZoneSpec::new(apex.value, self.mode) };
+        Some(ZoneEntry { spec, at: apex.at, cnames: self.cnames, vpcs: self.vpcs })
+    }
+}
+
+/// The zones of a file that is read in pieces.
+pub(super) struct ZonesInPieces<'r> {
+    reader: &'r Reader<'r>,
+    /// The zone that the last piece was of.
+    draft: Option<ZoneDraft>,
+    /// Zones that have begun.
+    begun: usize,
+    done: Vec<ZoneEntry>,
+}
+
+impl<'r> ZonesInPieces<'r> {
+    /// No zones yet.
+    pub fn new(reader: &'r Reader<'r>) -> Self {
+        Self { reader, draft: None, begun: 0, done: Vec::new() }
+    }
+
+    /// Reads a piece; nothing where it has something else than a piece should have. `is_head` says that it begins a zone.
+    pub fn read(&mut self, table: &DeTable, origin: Origin, is_head: bool) -> Option<()> {
+        let (key, value) = table.iter().next()?;
+        if table.len() != 1 || key.get_ref() != "zone" {
+            return None;
+        }
+        let table = match value.get_ref() {
+            DeValue::Array(zones) if is_head && zones.len() == 1 => zones[0].get_ref().as_table()?,
+            DeValue::Table(more) if !is_head && more.len() == 1 => more,
+            _ => return None,
+        };
+        if is_head {
+            self.end_zone();
+            self.begun += 1;
+        }
+        let path = KeyPath::default().key("zone").item(self.begun.checked_sub(1)?);
+        let span = match value.get_ref() {
+            DeValue::Array(zones) => zones[0].span(),
+            _ => value.span(),
+        };
+        let mut section =
+            Section::new(self.reader, table, origin, At { path, span: self.reader.place(origin, span) });
+        if is_head {
+            let mut draft = ZoneDraft::begin(&mut section);
+            draft.records(&mut section);
+            section.finish();
+            self.draft = Some(draft);
+        } else {
+            self.draft.as_mut()?.records(&mut section);
+        }
+        Some(())
+    }
+
+    fn end_zone(&mut self) {
+        self.done.extend(self.draft.take().and_then(|draft| draft.finish(self.reader)));
+    }
+
+    /// All zones.
+    pub fn finish(mut self) -> Vec<ZoneEntry> {
+        self.end_zone();
+        self.done
+    }
+}
+
+/// What is told of a record that cannot be in its zone, and what to do.
+fn told(
+    record: &Refused,
+    kind_of: impl Fn(usize) -> Option<RecordType>,
+    line: impl Fn(usize) -> usize,
+) -> (String, String) {
+    let owner = &record.owner;
+    match record.fault.kind {
+        RecordFaultKind::CnameBesideOther(other) => {
+            let message = format!(
+                "{} beside {} of `{owner}` on line {}: a CNAME stands alone at its name",
+                record::show_type(record.rtype),
+                kind_of(other).map(record::show_type).unwrap_or_default(),
+                line(other),
+            );
+            (message, "keep the CNAME, or keep the other records, or set enabled = false on one".to_string())
+        }
+        RecordFaultKind::Duplicate(other) => {
+            let value = record::from_wire(record.rtype, &record.data);
+            let value = value.map(|value| record::show_value(&value)).unwrap_or_default();
+            (
+                format!("`{owner}` has this value already ({value}), see line {}", line(other)),
+                "leave one out".into(),
+            )
+        }
+        RecordFaultKind::WeightBesideNone(other) => {
+            let message = format!(
+                "of the values of `{owner}`, some have a weight and some have none (line {})",
+                line(other)
+            );
+            (message, "give all of them a weight, or none".into())
+        }
+        ref kind => (format!("`{owner}`: {kind}"), "change or remove this record".into()),
+    }
+}
