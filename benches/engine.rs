@@ -10,22 +10,22 @@ use divan::{Bencher, black_box, counter::ItemsCount};
 use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
 use hickory_proto::rr::{Record, RecordType};
 use pvtzd::engine::answer::Answer;
-use pvtzd::engine::cache::{CacheKey, Entry, Lifetimes, Moment, Outcome, QueryFlags};
+use pvtzd::engine::cache::{CacheData, CacheKey, Outcome, QueryFlags, Timestamp, TtlPolicy};
+use pvtzd::engine::cached_packet::{CachedPacket, Making, PacketKey, PlainQuery};
 use pvtzd::engine::catalog::{Catalog, CatalogSpec, GroupKey, Scope, View};
 use pvtzd::engine::chain::{Chain, Step};
 use pvtzd::engine::decide::decide;
-use pvtzd::engine::lane::{Glance, LaneKey, Making, Prepared};
 use pvtzd::engine::name::{NameKey, parse};
-use pvtzd::engine::reading;
 use pvtzd::engine::record::parse_value;
 use pvtzd::engine::reply::{TCP, finish};
 use pvtzd::engine::request::{Admission, Question, Request};
+use pvtzd::engine::response;
 use pvtzd::engine::zone::{Zone, ZoneMode, ZoneRecord, ZoneSpec};
-use pvtzd::resolve::answers::PreparedAnswers;
 use pvtzd::resolve::cache::AnswerCache;
+use pvtzd::resolve::packet_cache::PacketCache;
 use std::sync::Arc;
 
-const NOW: Moment = Moment(1_000_000);
+const NOW: Timestamp = Timestamp(1_000_000);
 
 /// Few names, which the processor's caches hold, and many, which they do not.
 const NAMES: [usize; 2] = [1_000, 100_000];
@@ -85,13 +85,13 @@ fn addresses(name: &str, count: u8) -> Vec<Record> {
     (0..count).map(|i| Record::from_rdata(owner.clone(), 60, a(i))).collect()
 }
 
-fn entry(name: &str) -> Entry {
+fn entry(name: &str) -> CacheData {
     let key = NameKey::of(&parse(name).unwrap());
-    Entry::new(Outcome::Rrset, &key, &addresses(name, 1), &[], 3600, false, NOW)
+    CacheData::new(Outcome::Rrset, &key, &addresses(name, 1), &[], 3600, false, NOW)
 }
 
 /// An answer for which only the default upstream is asked.
-fn answer(view: &View, question: &Question, entry: &Entry) -> Answer {
+fn answer(view: &View, question: &Question, entry: &CacheData) -> Answer {
     let mut chain = Chain::start(view, question, QueryFlags::default(), 0);
     loop {
         match chain.step() {
@@ -112,10 +112,10 @@ fn parse_request(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn glance(bencher: Bencher<'_, '_>) {
     let packet = packet("www.some-zone.example");
-    let mut key = LaneKey::default();
+    let mut key = PacketKey::default();
     bencher
         .counter(ItemsCount::new(1u32))
-        .bench_local(|| black_box(Glance::at(black_box(&packet), 0, &mut key)).is_some());
+        .bench_local(|| black_box(PlainQuery::at(black_box(&packet), 0, &mut key)).is_some());
 }
 
 /// The whole fast lane but for the sockets: glance, look-up, patched copy. Between few and many names lies what
@@ -124,26 +124,26 @@ fn glance(bencher: Bencher<'_, '_>) {
 fn lane(bencher: Bencher<'_, '_>, names: usize) {
     let catalog = Catalog::build(CatalogSpec::default()).unwrap();
     let view = catalog.view([127, 0, 0, 1].into());
-    let answers = PreparedAnswers::new(ROOM);
-    let mut key = LaneKey::default();
+    let answers = PacketCache::new(ROOM);
+    let mut key = PacketKey::default();
     let mut packets = Vec::new();
     for name in (0..names).map(host) {
         let packet = packet(&name);
         let (request, question) = accept(&packet);
         let answer = answer(view, &question, &entry(&name));
         let message = finish(&request, &answer, TCP, 1232);
-        Glance::at(&packet, 0, &mut key).unwrap();
+        PlainQuery::at(&packet, 0, &mut key).unwrap();
         let making = Making { turn: 0, limit: TCP, generation: 1, now: NOW, mark: 0 };
-        answers.insert(&key, Prepared::of(&key, &message, &answer, making).unwrap());
+        answers.insert(&key, CachedPacket::of(&key, &message, &answer, making).unwrap());
         packets.push(packet);
     }
     assert_eq!(answers.len(), names);
     let (mut packets, mut out) = (Jumbled::new(packets), Vec::with_capacity(512));
     bencher.counter(ItemsCount::new(1u32)).bench_local(|| {
         out.clear();
-        let glance = Glance::at(packets.next(), 0, &mut key).unwrap();
+        let glance = PlainQuery::at(packets.next(), 0, &mut key).unwrap();
         let prepared = answers.get(&key).unwrap();
-        assert!(prepared.holds(1, NOW));
+        assert!(prepared.is_valid(1, NOW));
         assert!(prepared.serves(&glance, 1232));
         prepared.write(&glance, 1232, NOW, 0, &mut out);
         out.len()
@@ -213,26 +213,26 @@ fn upstream_reply() -> (Vec<u8>, Question) {
 #[divan::bench]
 fn reading_plain(bencher: Bencher<'_, '_>) {
     let (reply, question) = upstream_reply();
-    let (end, lifetimes) = (12 + question.key.wire().len() + 4, Lifetimes::default());
-    assert!(reading::plain(&reply, end, question.rtype, &lifetimes, NOW).is_some());
+    let (end, lifetimes) = (12 + question.key.wire().len() + 4, TtlPolicy::default());
+    assert!(response::parse_plain(&reply, end, question.rtype, &lifetimes, NOW).is_some());
     bencher
         .counter(ItemsCount::new(1u32))
-        .bench(|| reading::plain(black_box(&reply), end, question.rtype, &lifetimes, NOW));
+        .bench(|| response::parse_plain(black_box(&reply), end, question.rtype, &lifetimes, NOW));
 }
 
 /// The same answer by the message library, as all others are read: what `reading_plain` saves.
 #[divan::bench]
 fn reading_entries(bencher: Bencher<'_, '_>) {
     let (reply, question) = upstream_reply();
-    let lifetimes = Lifetimes::default();
+    let lifetimes = TtlPolicy::default();
     bencher.counter(ItemsCount::new(1u32)).bench(|| {
         let message = Message::from_vec(black_box(&reply)).unwrap();
-        reading::entries(&message, &question, &lifetimes, NOW, |_| true)
+        response::entries(&message, &question, &lifetimes, NOW, |_| true)
     });
 }
 
 /// Names and their keys in the cache.
-fn cached(names: usize) -> Vec<(CacheKey, Entry)> {
+fn cached(names: usize) -> Vec<(CacheKey, CacheData)> {
     let keyed = |name: String| {
         let key = NameKey::of(&parse(&name).unwrap());
         (CacheKey::new(GroupKey::DEFAULT, &key, RecordType::A, QueryFlags::default()), entry(&name))
@@ -243,7 +243,7 @@ fn cached(names: usize) -> Vec<(CacheKey, Entry)> {
 /// A hit in the cache, without what is made of it.
 #[divan::bench(args = NAMES)]
 fn cache_get(bencher: Bencher<'_, '_>, names: usize) {
-    let cache = AnswerCache::new(ROOM, Lifetimes::default());
+    let cache = AnswerCache::new(ROOM, TtlPolicy::default());
     let mut keys = Vec::new();
     for (key, entry) in cached(names) {
         cache.insert(key.clone(), entry, NOW);
@@ -256,7 +256,7 @@ fn cache_get(bencher: Bencher<'_, '_>, names: usize) {
 /// Keeping an answer in a cache that is full, so that another has to leave for it.
 #[divan::bench(args = NAMES)]
 fn cache_insert(bencher: Bencher<'_, '_>, names: usize) {
-    let cache = AnswerCache::new(names as u64 * 150, Lifetimes::default()); // half of what they take
+    let cache = AnswerCache::new(names as u64 * 150, TtlPolicy::default()); // half of what they take
     let mut answers = Jumbled::new(cached(names));
     bencher
         .counter(ItemsCount::new(1u32))

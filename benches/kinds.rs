@@ -5,17 +5,17 @@ use divan::{Bencher, counter::ItemsCount};
 use hickory_proto::rr::rdata::{CNAME, NULL, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use pvtzd::engine::answer::Answer;
-use pvtzd::engine::cache::{CacheKey, Entry, Lifetimes, Outcome, QueryFlags};
+use pvtzd::engine::cache::{CacheData, CacheKey, Outcome, QueryFlags, TtlPolicy};
+use pvtzd::engine::cached_packet::{CachedPacket, Making, PacketKey, PlainQuery};
 use pvtzd::engine::catalog::{Catalog, CatalogSpec, GroupKey, Scope};
 use pvtzd::engine::chain::{Chain, Step};
-use pvtzd::engine::lane::{Glance, LaneKey, Making, Prepared};
 use pvtzd::engine::name::{NameKey, parse};
 use pvtzd::engine::record::{parse_type, parse_value};
 use pvtzd::engine::reply::{TCP, finish};
 use pvtzd::engine::request::{Admission, Request};
 use pvtzd::engine::zone::{Zone, ZoneMode, ZoneRecord, ZoneSpec};
-use pvtzd::resolve::answers::PreparedAnswers;
 use pvtzd::resolve::cache::AnswerCache;
+use pvtzd::resolve::packet_cache::PacketCache;
 use std::sync::Arc;
 
 /// The kinds, the cheapest first. "private" ones are configured here, the others came from an upstream.
@@ -129,10 +129,10 @@ impl Kind {
         let rtype = parse_type(rtype).unwrap();
         let dnssec_ok = kind.ends_with("DO");
         let flags = QueryFlags { dnssec_ok, checking_disabled: false };
-        let cache = AnswerCache::new(ROOM, Lifetimes::default());
+        let cache = AnswerCache::new(ROOM, TtlPolicy::default());
         for (name, outcome, answers, authority) in entries {
             let name = NameKey::of(&parse(&name).unwrap());
-            let entry = Entry::new(outcome, &name, &answers, &authority, 3600, true, NOW);
+            let entry = CacheData::new(outcome, &name, &answers, &authority, 3600, true, NOW);
             cache.insert(CacheKey::new(GroupKey::DEFAULT, &name, rtype, flags), entry, NOW);
         }
         let mut packet = super::packet("www.test");
@@ -163,32 +163,32 @@ impl Kind {
     }
 
     /// The finished answer; nothing where each answer is drawn anew.
-    fn keep(&self, limit: usize) -> Option<(LaneKey, Prepared)> {
+    fn keep(&self, limit: usize) -> Option<(PacketKey, CachedPacket)> {
         let (request, mut message, mut answer) = self.compose(limit, 0);
         let mut limit = limit;
         if message[2] & 2 != 0 && answer.rotation.is_some() {
             limit = 1 << 20;
             (_, message, answer) = self.compose(limit, 0);
         }
-        let key = LaneKey::of(&request, request.question.as_ref().unwrap(), 0).unwrap();
+        let key = PacketKey::of(&request, request.question.as_ref().unwrap(), 0).unwrap();
         let making = Making { turn: 0, limit, generation: 1, now: NOW, mark: 0 };
-        Some((key.clone(), Prepared::of(&key, &message, &answer, making)?))
+        Some((key.clone(), CachedPacket::of(&key, &message, &answer, making)?))
     }
 }
 
 /// The fast lane: glance, look-up, copy.
 fn fast(bencher: Bencher<'_, '_>, kind: &str, limit: usize) {
     let kind = Kind::new(kind);
-    let answers = PreparedAnswers::new(ROOM);
+    let answers = PacketCache::new(ROOM);
     let Some((key, prepared)) = kind.keep(limit) else { return long(bencher, kind, limit) };
     answers.insert(&key, prepared);
-    let (mut key, mut out, mut turn) = (LaneKey::default(), Vec::with_capacity(1 << 16), 0);
+    let (mut key, mut out, mut turn) = (PacketKey::default(), Vec::with_capacity(1 << 16), 0);
     bencher.counter(ItemsCount::new(1u32)).bench_local(|| {
         out.clear();
         turn += 1;
-        let glance = Glance::at(&kind.packet, 0, &mut key).unwrap();
+        let glance = PlainQuery::at(&kind.packet, 0, &mut key).unwrap();
         let prepared = answers.get(&key).unwrap();
-        assert!(prepared.holds(1, NOW) && prepared.serves(&glance, limit));
+        assert!(prepared.is_valid(1, NOW) && prepared.serves(&glance, limit));
         prepared.write(&glance, limit, NOW, turn, &mut out);
         out.len()
     });

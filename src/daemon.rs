@@ -15,23 +15,23 @@ use crate::api::office::{Office, Prepared};
 use crate::base::clock::Clock;
 use crate::base::condition::Condition;
 use crate::config::{self, Cache, Config, ConfigError, Instance, Servers};
-use crate::engine::cache::Lifetimes;
+use crate::engine::cache::TtlPolicy;
 use crate::host::metadata;
 use crate::host::resolv_conf;
 use crate::host::resolv_conf::Paths;
-use crate::publish::build::Surroundings;
+use crate::publish::build::Environment;
 use crate::publish::publisher::Publisher;
-use crate::resolve::answers::PreparedAnswers;
 use crate::resolve::cache::AnswerCache;
 use crate::resolve::guard::Guard;
 use crate::resolve::limits::Limits;
-use crate::resolve::shared::Live;
+use crate::resolve::packet_cache::PacketCache;
+use crate::resolve::shared::SharedState;
 use crate::resolve::snapshot;
-use crate::server::activation::Readers;
+use crate::server::activation::HandedOver;
 use crate::server::certificate::Certificate;
 use crate::server::connections::Connections;
+use crate::server::encrypted::{Encrypted, Protocol};
 use crate::server::listen::Listener;
-use crate::server::secured::{Protocol, Secured};
 use crate::server::tcp;
 use crate::server::tcp::TcpBounds;
 use crate::server::udp;
@@ -80,8 +80,8 @@ pub struct Settings {
 pub struct Daemon {
     settings: Settings,
     config: Config,
-    around: Surroundings,
-    live: Arc<Live>,
+    around: Environment,
+    live: Arc<SharedState>,
     publisher: Arc<Publisher>,
     /// The certificate of the encrypted listeners, if there are any.
     certificate: Option<Arc<Certificate>>,
@@ -91,7 +91,7 @@ pub struct Daemon {
     office: Option<Office>,
     listening: Vec<SocketAddr>,
     /// Who reads from the supervisor's sockets.
-    readers: Readers,
+    readers: HandedOver,
     signals: Signals,
     /// Where the answer of the metadata service comes.
     told: (mpsc::Sender<Instance>, mpsc::Receiver<Instance>),
@@ -123,7 +123,7 @@ impl Daemon {
         config: Config,
         settings: Settings,
         listeners: Vec<Listener>,
-        secured: Option<Secured>,
+        secured: Option<Encrypted>,
         api: Option<Prepared>,
         operations: station::Prepared,
     ) -> io::Result<Self> {
@@ -133,10 +133,10 @@ impl Daemon {
             interrupt: signal(SignalKind::interrupt())?,
         };
         let listening: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
-        let around = Surroundings {
+        let around = Environment {
             instance: Instance::default(),
             system: system_servers(&config, &settings, &listening),
-            ..Surroundings::default()
+            ..Environment::default()
         };
         let account = api.as_ref().map(|api| api.account().clone()).unwrap_or_default();
         let clock = Clock::start();
@@ -150,14 +150,14 @@ impl Daemon {
         let stale_after = config.cache.stale_answer_after;
         let publisher =
             Publisher::start(config.clone(), around.clone(), account, Handle::current(), |published| {
-                let answers = PreparedAnswers::new(finished);
-                Live::new(published, clock, cache, answers, limits, guard, stale_after)
+                let answers = PacketCache::new(finished);
+                SharedState::new(published, clock, cache, answers, limits, guard, stale_after)
             });
         let live = publisher.live().clone();
         let told = mpsc::channel(1);
         let condition = Arc::<Condition>::default();
         let office = api.map(|api| api.open(publisher.clone(), &condition)).transpose()?;
-        let listening_encrypted = secured.iter().flat_map(Secured::addresses).collect();
+        let listening_encrypted = secured.iter().flat_map(Encrypted::addresses).collect();
         let subject = Arc::new(Subject {
             live: live.clone(),
             listening: listening.clone(),
@@ -176,7 +176,7 @@ impl Daemon {
             listening_encrypted,
             office,
             listening,
-            readers: Readers::default(),
+            readers: HandedOver::default(),
             signals,
             told,
             asked: false,
@@ -251,7 +251,7 @@ impl Daemon {
     }
 
     /// Starts threads and tasks for the listeners.
-    fn serve(&mut self, listeners: Vec<Listener>, secured: Option<Secured>) -> io::Result<()> {
+    fn serve(&mut self, listeners: Vec<Listener>, secured: Option<Encrypted>) -> io::Result<()> {
         let server = &self.config.server;
         let bounds = TcpBounds { pipeline: server.tcp_pipeline, idle: server.tcp_idle };
         let connections = Connections::new(server.max_tcp_connections, server.max_tcp_per_client);
@@ -458,8 +458,8 @@ fn system_servers(config: &Config, settings: &Settings, listening: &[SocketAddr]
 }
 
 /// How long answers are kept, as the configuration says.
-pub fn lifetimes(cache: &Cache) -> Lifetimes {
-    Lifetimes {
+pub fn lifetimes(cache: &Cache) -> TtlPolicy {
+    TtlPolicy {
         min_ttl: cache.min_ttl,
         max_ttl: cache.max_ttl,
         negative_max_ttl: cache.negative_max_ttl,

@@ -1,10 +1,10 @@
 //! pvtzd: a local DNS sidecar that does what Alibaba Cloud PrivateZone does.
 //!
 //! ```text
-//!  packet ─▶ resolve::lane: is its answer finished already? ── yes ─▶ patch id, case, TTL ─▶ packet
+//!  packet ─▶ resolve::fast_path: is its answer finished already? ── yes ─▶ patch id, case, TTL ─▶ packet
 //!                 │ no
 //!                 ▼
-//!  resolve::handle: Request::parse ─▶ screen ─▶ chain: decide ──┬─ zone, special name ────────────┐
+//!  resolve::query: Request::parse ─▶ screen ─▶ chain: decide ──┬─ zone, special name ────────────┐
 //!                                              ▲              └─ forward ─▶ cache ─┬─ fresh ────┤
 //!                                              │                                   ├─ stale ─┐  ▼
 //!                                              └── a CNAME: from the top ◀─ keep ◀─ ask ◀────┘ finish ─▶ packet

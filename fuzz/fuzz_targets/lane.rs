@@ -5,19 +5,19 @@
 use hickory_proto::rr::{RData, Record, RecordType, rdata::SOA};
 use libfuzzer_sys::fuzz_target;
 use pvtzd::engine::answer::Answer;
-use pvtzd::engine::cache::{Entry, Moment, Outcome, QueryFlags, seconds_left};
+use pvtzd::engine::cache::{CacheData, Timestamp, Outcome, QueryFlags, seconds_left};
 use pvtzd::engine::catalog::{Catalog, CatalogSpec, Scope};
 use pvtzd::engine::chain::{Chain, Fetch, Step};
-use pvtzd::engine::lane::{Glance, LaneKey, Making, Prepared};
+use pvtzd::engine::cached_packet::{PlainQuery, PacketKey, Making, CachedPacket};
 use pvtzd::engine::name::parse;
 use pvtzd::engine::record::parse_value;
 use pvtzd::engine::reply::{TCP, finish, finish_prepared, udp_limit};
 use pvtzd::engine::request::{Admission, Question, Request};
-use pvtzd::engine::screen::{Screening, screen};
+use pvtzd::engine::precheck::{Precheck, precheck};
 use pvtzd::engine::zone::{Zone, ZoneMode, ZoneRecord, ZoneSpec};
 use std::sync::{Arc, LazyLock};
 
-const START: Moment = Moment(1_000_000);
+const START: Timestamp = Timestamp(1_000_000);
 
 /// The view that the keys are made for.
 const VIEW: u32 = 3;
@@ -42,22 +42,22 @@ static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
 });
 
 /// What the only upstream says: addresses, as many as the name is long, and no other type.
-fn entry(fetch: &Fetch) -> Entry {
+fn entry(fetch: &Fetch) -> CacheData {
     let (name, owner) = (&fetch.question.key, fetch.question.name.clone());
     if fetch.question.rtype == RecordType::A {
         let count = name.wire().len() as u8;
         let a = |i: u8| parse_value(RecordType::A, &format!("192.0.2.{i}")).unwrap();
         let records: Vec<_> = (0..count).map(|i| Record::from_rdata(owner.clone(), 0, a(i))).collect();
-        return Entry::new(Outcome::Rrset, name, &records, &[], 100, true, START);
+        return CacheData::new(Outcome::Rrset, name, &records, &[], 100, true, START);
     }
     let soa = SOA::new(parse("ns.test").unwrap(), parse("nobody.test").unwrap(), 1, 1, 1, 1, 1);
     let soa = Record::from_rdata(parse("test").unwrap(), 0, RData::SOA(soa));
-    Entry::new(Outcome::NoData, name, &[], &[soa], 77, false, START)
+    CacheData::new(Outcome::NoData, name, &[], &[soa], 77, false, START)
 }
 
 /// The long way, without its I/O.
-fn long_way(request: &Request, question: &Question, now: Moment, turn: u64) -> Answer {
-    if let Some(answer) = screen(question, Screening { allowed: true, version_bind: true }) {
+fn long_way(request: &Request, question: &Question, now: Timestamp, turn: u64) -> Answer {
+    if let Some(answer) = precheck(question, Precheck { allowed: true, version_bind: true }) {
         return answer;
     }
     let flags = QueryFlags { dnssec_ok: request.dnssec_ok(), checking_disabled: request.checking_disabled };
@@ -81,10 +81,10 @@ fn accept(packet: &[u8]) -> (Request, Question) {
 }
 
 fuzz_target!(|packet: &[u8]| {
-    let mut key = LaneKey::default();
-    let Some(glance) = Glance::at(packet, VIEW, &mut key) else { return };
+    let mut key = PacketKey::default();
+    let Some(glance) = PlainQuery::at(packet, VIEW, &mut key) else { return };
     let (request, question) = accept(packet);
-    let long = LaneKey::of(&request, &question, VIEW).expect("what comes the fast way can be kept for it");
+    let long = PacketKey::of(&request, &question, VIEW).expect("what comes the fast way can be kept for it");
     assert_eq!(key.bytes(), long.bytes(), "one key by both ways");
 
     // Another client has asked the same before, with another id and in another case. What its answer was rotated
@@ -92,7 +92,7 @@ fuzz_target!(|packet: &[u8]| {
     let mut other = packet.to_vec();
     other[..2].copy_from_slice(&[!packet[0], packet[1].rotate_left(3)]);
     other[12..12 + question.key.wire().len()].make_ascii_uppercase(); // lengths of labels are below the letters
-    let (made, served) = (START, Moment(START.0 + u64::from(packet[0]) * 300));
+    let (made, served) = (START, Timestamp(START.0 + u64::from(packet[0]) * 300));
     let (first, second) = (u64::from(packet[1] >> 4), u64::from(packet[1] & 15));
     let (asked, its_question) = accept(&other);
     let answer = long_way(&asked, &its_question, made, first);
@@ -100,7 +100,7 @@ fuzz_target!(|packet: &[u8]| {
     let limit = if packet[1] & 1 == 0 || answer.rotation.is_some() { TCP } else { udp_limit(&asked, 1232) };
     let message = finish(&asked, &answer, limit, 1232);
     let making = Making { turn: first, limit, generation: 1, now: made, mark: 0 };
-    let Some(prepared) = Prepared::of(&key, &message, &answer, making) else { return };
+    let Some(prepared) = CachedPacket::of(&key, &message, &answer, making) else { return };
     assert!(prepared.is_for(&long) && prepared.holds(1, made) && !prepared.holds(2, made));
     if !prepared.holds(1, served) {
         return;

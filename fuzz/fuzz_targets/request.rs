@@ -7,14 +7,14 @@ use libfuzzer_sys::fuzz_target;
 use pvtzd::engine::answer::Answer;
 use pvtzd::engine::reply::{TCP, finish, udp_limit};
 use pvtzd::engine::request::{Admission, Request};
-use pvtzd::engine::screen::{Screening, screen};
+use pvtzd::engine::precheck::{Precheck, precheck};
 
 fuzz_target!(|packet: &[u8]| {
     let (request, mut answer) = match Request::parse(packet) {
         Admission::Drop => return,
         Admission::Reject(request, rcode) => (request, Answer::code(rcode, None)),
         Admission::Accept(request, question) => {
-            let screened = screen(&question, Screening { allowed: true, version_bind: true });
+            let screened = precheck(&question, Precheck { allowed: true, version_bind: true });
             (request, screened.unwrap_or_else(|| Answer::code(ResponseCode::NoError, None)))
         }
     };

@@ -3,10 +3,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pvtzd::engine::cache::{Lifetimes, Moment};
+use pvtzd::engine::cache::{TtlPolicy, Timestamp};
 use pvtzd::resolve::snapshot::decode;
 
-const NOW: Moment = Moment(1 << 42);
+const NOW: Timestamp = Timestamp(1 << 42);
 
 fuzz_target!(|body: &[u8]| {
     let _ = decode(body, NOW, 1);
@@ -20,7 +20,7 @@ fuzz_target!(|body: &[u8]| {
     bytes.extend(sum.to_be_bytes());
     let Ok(entries) = decode(&bytes, NOW, 1) else { return };
     for (key, entry) in entries {
-        let _ = (key.group(), key.rtype(), key.flags(), entry.worth(NOW, &Lifetimes::default()));
+        let _ = (key.group(), key.rtype(), key.flags(), entry.freshness(NOW, &TtlPolicy::default()));
         let owner = key.name().to_name();
         let _ = (entry.answers(&owner, 1), entry.authority(&owner, 1));
     }

@@ -3,10 +3,10 @@
 
 use hickory_proto::rr::RecordType;
 use libfuzzer_sys::fuzz_target;
-use pvtzd::engine::cache::{Lifetimes, Moment, Outcome, Worth};
+use pvtzd::engine::cache::{TtlPolicy, Timestamp, Outcome, Freshness};
 use pvtzd::engine::decode;
 use pvtzd::engine::name::NameKey;
-use pvtzd::engine::reading::entries;
+use pvtzd::engine::response::entries;
 use pvtzd::engine::request::Question;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -14,8 +14,8 @@ fuzz_target!(|bytes: &[u8]| {
     // what was asked is what the message says was asked: the transport has compared them before
     let Some(query) = message.queries.first() else { return };
     let question = Question::new(query.name().clone(), query.query_type());
-    let lifetimes = Lifetimes::default();
-    let now = Moment(1 << 42);
+    let lifetimes = TtlPolicy::default();
+    let now = Timestamp(1 << 42);
     // every other name is another group's
     let believe = |name: &NameKey| name.wire().len() % 2 == 0;
     let Ok(hops) = entries(&message, &question, &lifetimes, now, believe) else { return };
@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(*name, expected, "each hop is where the one before leads");
         assert!(place == 0 || believe(name), "{name} is another group's");
         assert!(entry.ttl <= lifetimes.max_ttl.max(lifetimes.negative_max_ttl));
-        assert!(matches!(entry.worth(now, &lifetimes), Worth::Fresh(_)) || entry.ttl == 0);
+        assert!(matches!(entry.freshness(now, &lifetimes), Freshness::Fresh(_)) || entry.ttl == 0);
         let owner = name.to_name();
         for record in entry.answers(&owner, 1) {
             let covers = NameKey::of(&record.name);

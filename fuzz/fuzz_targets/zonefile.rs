@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pvtzd::engine::master::{self, Entry, Sink, State};
+use pvtzd::engine::master::{self, MasterEntry, Sink, MasterState};
 use pvtzd::engine::name::{NameKey, parse, wire_length};
 use pvtzd::engine::record;
 use pvtzd::engine::zone::{Lookup, PackedZone, Zone, ZoneMode, ZoneSpec};
@@ -18,7 +18,7 @@ struct Taker {
 }
 
 impl Sink for Taker {
-    fn record(&mut self, entry: &Entry<'_>) {
+    fn record(&mut self, entry: &MasterEntry<'_>) {
         assert_eq!(wire_length(entry.owner), Some(entry.owner.len()), "an owner that is no name");
         assert!(entry.line >= 1 && entry.line <= self.lines, "a line that is not there");
         assert!(entry.ttl <= i32::MAX as u32);
@@ -31,7 +31,7 @@ impl Sink for Taker {
         self.told += 1;
     }
 
-    fn include(&mut self, _: &str, _: State) -> Result<(), String> {
+    fn include(&mut self, _: &str, _: MasterState) -> Result<(), String> {
         Err("no files here".into())
     }
 }
@@ -40,7 +40,7 @@ fuzz_target!(|text: &str| {
     let Ok(apex) = parse("corp.example") else { return };
     let lines = text.matches('\n').count() + 1;
     let mut taker = Taker { builder: ZoneBuilder::new(NameKey::of(&apex)), lines, told: 0 };
-    master::read(text, State::new(&apex), &mut taker);
+    master::read(text, MasterState::new(&apex), &mut taker);
     assert!(taker.told <= lines, "more faults than lines");
     let owners = taker.builder.finish_with(|_| {});
     let spec = ZoneSpec { packed: Some(PackedZone { owners, soa: None }), ..ZoneSpec::new(apex, ZoneMode::Override) };

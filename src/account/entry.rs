@@ -6,7 +6,7 @@ use super::row::{RecordRow, Weighted, ZoneRow};
 use super::value::{self, DEFAULT_LINE};
 use crate::engine::catalog::Catalog;
 use crate::engine::name::{self, NameKey};
-use crate::engine::zone::{Reading, Zone, ZoneMode, ZoneOrigin, ZoneRecord, ZoneSpec};
+use crate::engine::zone::{Zone, ZoneMode, ZoneOrigin, ZoneRecord, ZoneSemantics, ZoneSpec};
 use hickory_proto::rr::Name;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct ZoneEntry {
     pub row: ZoneRow,
     /// Its records in the order in which they were made.
     pub records: Records,
-    reading: Reading,
+    reading: ZoneSemantics,
     zone: Arc<Zone>,
     /// Line -> the zone as it is on that line.
     variants: Vec<(String, Arc<Zone>)>,
@@ -64,14 +64,14 @@ fn set_of(set: &Weighted) -> (String, String, &str) {
 
 impl ZoneEntry {
     /// A zone with records that are its own.
-    pub(super) fn of_records(row: ZoneRow, records: Vec<Arc<RecordRow>>, reading: Reading) -> Self {
+    pub(super) fn of_records(row: ZoneRow, records: Vec<Arc<RecordRow>>, reading: ZoneSemantics) -> Self {
         let records = Records::of(records);
         let (zone, variants) = zones(&row, &records, reading);
         Self { id: row.id.as_str().into(), row, records, reading, zone, variants }
     }
 
     /// Reads what is not documented in another way.
-    pub(super) fn read_as(&mut self, reading: Reading) {
+    pub(super) fn read_as(&mut self, reading: ZoneSemantics) {
         self.reading = reading;
         (self.zone, self.variants) = zones(&self.row, &self.records, self.reading);
     }
@@ -133,9 +133,9 @@ impl ZoneEntry {
     }
 
     /// Takes the zone out of a catalog.
-    pub(super) fn withdraw(&self, catalog: &mut Catalog) {
+    pub(super) fn remove_zone(&self, catalog: &mut Catalog) {
         for binding in &self.row.bindings {
-            catalog.withdraw(&binding.vpc, self.zone.apex());
+            catalog.remove_zone(&binding.vpc, self.zone.apex());
         }
     }
 }
@@ -162,7 +162,7 @@ fn on_line<'r>(records: &[&'r Arc<RecordRow>], line: &str) -> Vec<&'r Arc<Record
 }
 
 /// The engine's zone for clients on no line, and those for clients on a line that has records of its own.
-fn zones(row: &ZoneRow, records: &Records, reading: Reading) -> (Arc<Zone>, Vec<(String, Arc<Zone>)>) {
+fn zones(row: &ZoneRow, records: &Records, reading: ZoneSemantics) -> (Arc<Zone>, Vec<(String, Arc<Zone>)>) {
     let maker = Maker::new(row);
     let default = records.values().filter(|record| record.enabled && record.line == DEFAULT_LINE);
     let zone = Arc::new(maker.build(reading, default.collect()));
@@ -222,8 +222,8 @@ impl<'r> Maker<'r> {
 
     /// The zone of some records. Should something contradictory have come another way, the later record is left out
     /// rather than the zone.
-    fn build(&self, reading: Reading, records: Vec<&Arc<RecordRow>>) -> Zone {
-        let Reading { on_missing_type, wildcards } = reading;
+    fn build(&self, reading: ZoneSemantics, records: Vec<&Arc<RecordRow>>) -> Zone {
+        let ZoneSemantics { on_missing_type, wildcards } = reading;
         let spec = ZoneSpec {
             origin: ZoneOrigin::Api,
             on_missing_type,

@@ -23,7 +23,7 @@ use crate::engine::catalog::{Catalog, GroupKey, Line};
 use crate::engine::name::{self, NameKey};
 use crate::engine::ordered::Ordered;
 use crate::engine::sharded::Sharded;
-use crate::engine::zone::Reading;
+use crate::engine::zone::ZoneSemantics;
 use crate::upstream::ServerAddress;
 use row::{AuthorisationRow, EndpointRow, LineRow, LogRow, RuleRow};
 use std::cmp::Ordering;
@@ -46,7 +46,7 @@ pub struct Account {
     /// The oldest and the newest line of the log; nothing while it is empty.
     log_span: Option<(u64, u64)>,
     last_record: u64,
-    reading: Reading,
+    reading: ZoneSemantics,
 }
 
 /// The zone that a record is in. Ordered by the record's id.
@@ -78,7 +78,7 @@ impl Ord for RecordZone {
 
 impl Account {
     /// Has all zones, those to come too, read what is not documented in this way.
-    pub fn read_as(&mut self, reading: Reading) {
+    pub fn read_as(&mut self, reading: ZoneSemantics) {
         if reading == self.reading {
             return;
         }
@@ -190,7 +190,7 @@ impl Account {
     pub fn place_changes(&self, before: &Account, dirty: &Dirty, catalog: &mut Catalog) {
         for id in &dirty.zones {
             if let Some(entry) = before.zone(id) {
-                entry.withdraw(catalog);
+                entry.remove_zone(catalog);
             }
         }
         for id in &dirty.zones {

@@ -2,7 +2,7 @@
 //! not affected.
 
 use crate::engine::name::{self, NameKey};
-use crate::resolve::shared::Live;
+use crate::resolve::shared::SharedState;
 use serde::{Deserialize, Serialize};
 
 /// What is to be forgotten.
@@ -35,7 +35,7 @@ pub struct Flushed {
 ///
 /// # Errors
 /// The name is none.
-pub fn flush(live: &Live, flush: &Flush) -> Result<Flushed, String> {
+pub fn flush(live: &SharedState, flush: &Flush) -> Result<Flushed, String> {
     let entries = match flush {
         Flush::All => live.cache.forget(|_| true),
         Flush::Name { name, subtree } => {

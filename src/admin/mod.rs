@@ -29,7 +29,7 @@ pub mod watchdog;
 use crate::api::actions::Ledger;
 use crate::api::calls::Calls;
 use crate::base::condition::Condition;
-use crate::resolve::shared::Live;
+use crate::resolve::shared::SharedState;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Subject {
     /// The live state.
-    pub live: Arc<Live>,
+    pub live: Arc<SharedState>,
     /// Where it listens.
     pub listening: Vec<SocketAddr>,
     /// How the process is doing.

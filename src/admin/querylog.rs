@@ -9,7 +9,7 @@ use crate::base::octets::{Kind, Octets};
 use crate::config::QueryLog as Form;
 use crate::engine::catalog::Vpc;
 use crate::engine::name::show;
-use crate::engine::text::{Entry, Sections, mnemonic, read_message};
+use crate::engine::text::{TextRecord, TextSections, mnemonic, read_message};
 use crate::stats::place::{Mark, Service, Share};
 use crate::stats::watch::{Caller, Seen, Transport, Watcher};
 use serde_json::{Map, Value, json};
@@ -210,8 +210,9 @@ fn fields(line: &Line) -> Map<String, Value> {
     let seconds = line.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let message = read_message(&line.reply);
     let question = message.as_ref().and_then(|message| message.question.as_ref());
-    let rrset = |records: &[Entry]| records.iter().map(shown).collect::<Vec<_>>().join("; ");
-    let of = |read: fn(&Sections) -> &[Entry]| message.as_ref().map_or(String::new(), |m| rrset(read(m)));
+    let rrset = |records: &[TextRecord]| records.iter().map(shown).collect::<Vec<_>>().join("; ");
+    let of =
+        |read: fn(&TextSections) -> &[TextRecord]| message.as_ref().map_or(String::new(), |m| rrset(read(m)));
     let edns = message.as_ref().and_then(|message| message.opt.as_ref()).map_or(String::new(), |opt| {
         let dnssec = if opt.dnssec_ok { " do" } else { "" };
         format!("udp {} version {}{dnssec}", opt.payload, opt.version)
@@ -252,7 +253,7 @@ fn fields(line: &Line) -> Map<String, Value> {
 }
 
 /// A record as one reads it.
-fn shown(entry: &Entry) -> String {
+fn shown(entry: &TextRecord) -> String {
     format!("{} {} IN {} {}", entry.owner(), entry.ttl, entry.type_name(), entry.value())
 }
 

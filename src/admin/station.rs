@@ -8,7 +8,7 @@ use crate::base::auxiliary;
 use crate::base::auxiliary::RETRY;
 use crate::config::{self, ControlSocket, QueryLog as Form};
 use crate::http::browser::ServerNames;
-use crate::resolve::shared::Live;
+use crate::resolve::shared::SharedState;
 use crate::stats::watch::Watcher;
 use std::fs;
 use std::io;
@@ -156,7 +156,7 @@ pub struct Station {
     /// Where HTTP is.
     pub addresses: Vec<SocketAddr>,
     place: Arc<Mutex<Option<socket::Place>>>,
-    live: Arc<Live>,
+    live: Arc<SharedState>,
 }
 
 impl Station {

@@ -3,7 +3,7 @@
 //! sleeps, the time asleep is added: the distance of CLOCK_BOOTTIME from it, which [`Clock::watch`] looks at each second
 //! and when the machine wakes up.
 
-use crate::engine::cache::Moment;
+use crate::engine::cache::Timestamp;
 use nix::sys::timerfd::{ClockId as TimerClock, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::{ClockId, clock_gettime};
 use std::io;
@@ -42,14 +42,14 @@ impl Clock {
     }
 
     /// Now.
-    pub fn now(&self) -> Moment {
+    pub fn now(&self) -> Timestamp {
         self.at(instant())
     }
 
     /// The moment of an instant.
-    pub fn at(&self, instant: Instant) -> Moment {
+    pub fn at(&self, instant: Instant) -> Timestamp {
         let awake = instant.saturating_duration_since(self.started).as_millis() as u64;
-        Moment(START_MS + awake + self.asleep.load(Ordering::Relaxed))
+        Timestamp(START_MS + awake + self.asleep.load(Ordering::Relaxed))
     }
 
     /// How long the clock has been running.
@@ -164,7 +164,7 @@ pub fn millis(instant: Instant) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::cache::{CacheKey, Entry, Lifetimes, Outcome, QueryFlags, Worth};
+    use crate::engine::cache::{CacheData, CacheKey, Freshness, Outcome, QueryFlags, TtlPolicy};
     use crate::engine::catalog::GroupKey;
     use crate::engine::name::{NameKey, parse};
     use crate::resolve::cache::AnswerCache;
@@ -173,21 +173,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn time_asleep_is_time() {
         let clock = Clock::start();
-        let cache = AnswerCache::new(1 << 20, Lifetimes::default());
+        let cache = AnswerCache::new(1 << 20, TtlPolicy::default());
         let name = NameKey::of(&parse("www.test").unwrap());
         let key = CacheKey::new(GroupKey::DEFAULT, &name, RecordType::A, QueryFlags::default());
-        let entry = Entry::new(Outcome::Rrset, &name, &[], &[], 60, false, clock.now());
+        let entry = CacheData::new(Outcome::Rrset, &name, &[], &[], 60, false, clock.now());
         cache.insert(key.clone(), entry, clock.now());
         let worth = |clock: &Clock| cache.get(&key, clock.now()).map(|(_, worth)| worth);
         tokio::time::advance(Duration::from_secs(10)).await;
-        assert_eq!(worth(&clock), Some(Worth::Fresh(50)));
+        assert_eq!(worth(&clock), Some(Freshness::Fresh(50)));
         // copies share the sleep
         assert_eq!(clock.clone().slept(Duration::from_secs(30)), Duration::from_secs(30));
-        assert_eq!(worth(&clock), Some(Worth::Fresh(20)));
+        assert_eq!(worth(&clock), Some(Freshness::Fresh(20)));
         assert_eq!(clock.slept(Duration::from_secs(30)), Duration::ZERO, "counted once");
         assert_eq!(clock.slept(Duration::from_secs(5)), Duration::ZERO, "never goes back");
         clock.slept(Duration::from_secs(3600));
-        assert_eq!(worth(&clock), Some(Worth::Stale));
+        assert_eq!(worth(&clock), Some(Freshness::Stale));
         clock.slept(Duration::from_secs(3 * 86_400));
         assert_eq!(worth(&clock), None);
     }

@@ -2,7 +2,7 @@
 
 use super::{Common, exit, is_colour_wanted, shown, tell_config_error};
 use crate::config::{self, Config, ConfigError, Expect, Expected, Fault, Instance, Severity};
-use crate::engine::chain::{End, Outline, outline};
+use crate::engine::chain::{DryRun, DryRunEnd, dry_run};
 use crate::engine::name::show;
 use crate::engine::record::{show_rcode, show_type, show_value};
 use crate::engine::request::Question;
@@ -85,7 +85,7 @@ fn meet(config: &Config) -> Vec<Outcome> {
     let catalog = config.catalog(&Instance::default(), 1);
     let check = |expect: &Expect| {
         let view = catalog.view(expect.client);
-        let outline = outline(view, &Question::new(expect.query.clone(), expect.rtype));
+        let outline = dry_run(view, &Question::new(expect.query.clone(), expect.rtype));
         Outcome {
             line: expect.line,
             query: show(&expect.query),
@@ -99,15 +99,15 @@ fn meet(config: &Config) -> Vec<Outcome> {
     config.expects.iter().map(check).collect()
 }
 
-fn is_met(expected: &Expected, outline: &Outline) -> bool {
-    let answered = |code| matches!(outline.end, End::Answered(rcode) if rcode == code);
+fn is_met(expected: &Expected, outline: &DryRun) -> bool {
+    let answered = |code| matches!(outline.end, DryRunEnd::Answered(rcode) if rcode == code);
     match expected {
         Expected::Values(values) => {
             values.iter().all(|value| outline.records.iter().any(|record| record.data == *value))
         }
         Expected::NxDomain => answered(ResponseCode::NXDomain),
         Expected::NoData => answered(ResponseCode::NoError) && outline.records.is_empty(),
-        Expected::Forward => matches!(outline.end, End::Forwarded(_)),
+        Expected::Forward => matches!(outline.end, DryRunEnd::Forwarded(_)),
     }
 }
 
@@ -120,11 +120,11 @@ fn describe_expected(expected: &Expected) -> String {
     }
 }
 
-fn describe_found(outline: &Outline) -> String {
+fn describe_found(outline: &DryRun) -> String {
     let mut words: Vec<String> = outline.records.iter().map(|record| show_value(&record.data)).collect();
     words.push(match &outline.end {
-        End::Answered(rcode) => show_rcode(*rcode, outline.records.is_empty()),
-        End::Forwarded(fetch) => format!("FORWARD of {}", show(&fetch.question.name)),
+        DryRunEnd::Answered(rcode) => show_rcode(*rcode, outline.records.is_empty()),
+        DryRunEnd::Forwarded(fetch) => format!("FORWARD of {}", show(&fetch.question.name)),
     });
     words.join(", ")
 }

@@ -4,11 +4,11 @@ use super::{Common, ExplainArgs, exit, shown};
 use crate::config::{Config, Instance};
 use crate::engine::answer::{Hop, Source};
 use crate::engine::catalog::{Catalog, View};
-use crate::engine::chain::{End, Fetch, Outline, outline};
+use crate::engine::chain::{DryRun, DryRunEnd, Fetch, dry_run};
 use crate::engine::name::{self, show, unicode};
+use crate::engine::precheck::{Precheck, precheck};
 use crate::engine::record::{parse_type, show_rcode, show_type, show_value};
 use crate::engine::request::Question;
-use crate::engine::screen::{Screening, screen};
 use crate::engine::text::printable;
 use crate::engine::zone::{MissingType, Wildcards, Zone, ZoneMode, ZoneOrigin};
 use hickory_proto::op::ResponseCode;
@@ -68,14 +68,14 @@ pub(super) fn run(common: &Common, args: &ExplainArgs) -> u8 {
     let catalog = config.catalog(&instance, 1);
     let client = args.client.to_canonical();
     let allowed = config.server.allow.iter().any(|net| net.contains(&client));
-    let screening = Screening { allowed, version_bind: config.server.version_bind };
-    if let Some(answer) = screen(&question, screening) {
+    let screening = Precheck { allowed, version_bind: config.server.version_bind };
+    if let Some(answer) = precheck(&question, screening) {
         let why = answer.error.map(|error| error.text.to_string()).unwrap_or_default();
         refused(common, args, &question, answer.rcode, why);
         return exit::OK;
     }
     let view = catalog.view(client);
-    let outline = outline(view, &question);
+    let outline = dry_run(view, &question);
     let explanation = explain(&config, &catalog, view, &question, &outline, client.to_string());
     if common.json {
         shown::json(&explanation)
@@ -120,15 +120,15 @@ fn explain(
     catalog: &Catalog,
     view: &View,
     question: &Question,
-    outline: &Outline,
+    outline: &DryRun,
     client: String,
 ) -> Explanation {
     let rtype = show_type(question.rtype);
     let hops =
         outline.hops.iter().map(|hop| explain_hop(config, catalog, view, outline, hop, &rtype)).collect();
     let (result, asks) = match &outline.end {
-        End::Answered(rcode) => (show_rcode(*rcode, outline.records.is_empty()), None),
-        End::Forwarded(fetch) => ("FORWARD".to_string(), Some(asked(config, fetch))),
+        DryRunEnd::Answered(rcode) => (show_rcode(*rcode, outline.records.is_empty()), None),
+        DryRunEnd::Forwarded(fetch) => ("FORWARD".to_string(), Some(asked(config, fetch))),
     };
     Explanation {
         client,
@@ -153,7 +153,7 @@ fn explain_hop(
     config: &Config,
     catalog: &Catalog,
     view: &View,
-    outline: &Outline,
+    outline: &DryRun,
     hop: &Hop,
     rtype: &str,
 ) -> ExplainedHop {

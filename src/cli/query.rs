@@ -5,7 +5,7 @@ use super::{Common, QueryArgs, exit, shown};
 use crate::engine::name::unicode;
 use crate::engine::record::show_rcode;
 use crate::engine::request::Question;
-use crate::engine::text::{Sections, read_message};
+use crate::engine::text::{TextSections, read_message};
 use crate::upstream::ServerAddress;
 use hickory_proto::op::{Edns, Message, Query};
 use serde::Serialize;
@@ -110,7 +110,11 @@ pub(super) fn plain_query(question: &Question) -> Message {
 }
 
 /// Asks over UDP, and over TCP if the answer was cut or TCP was asked for.
-pub(super) fn ask(server: SocketAddr, query: &Message, tcp: bool) -> io::Result<(Sections, &'static str)> {
+pub(super) fn ask(
+    server: SocketAddr,
+    query: &Message,
+    tcp: bool,
+) -> io::Result<(TextSections, &'static str)> {
     let bytes = query.to_vec().map_err(io::Error::other)?;
     if !tcp {
         let answer = over_udp(server, &bytes, query.id)?;
@@ -121,7 +125,7 @@ pub(super) fn ask(server: SocketAddr, query: &Message, tcp: bool) -> io::Result<
     Ok((over_tcp(server, &bytes)?, "TCP"))
 }
 
-fn over_udp(server: SocketAddr, query: &[u8], id: u16) -> io::Result<Sections> {
+fn over_udp(server: SocketAddr, query: &[u8], id: u16) -> io::Result<TextSections> {
     let any =
         if server.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
     let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
@@ -142,7 +146,7 @@ fn over_udp(server: SocketAddr, query: &[u8], id: u16) -> io::Result<Sections> {
     }
 }
 
-fn over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Sections> {
+fn over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<TextSections> {
     let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut framed = u16::try_from(query.len()).map_err(io::Error::other)?.to_be_bytes().to_vec();
@@ -160,7 +164,7 @@ fn show(
     transport: &'static str,
     elapsed: Duration,
     question: &Question,
-    answer: &Sections,
+    answer: &TextSections,
 ) -> Shown {
     let flags = [("aa", 0x400), ("tc", TRUNCATED), ("rd", 0x100), ("ra", 0x80), ("ad", 0x20), ("cd", 0x10)];
     Shown {
@@ -177,13 +181,13 @@ fn show(
 }
 
 /// The extended DNS errors (RFC 8914).
-fn extended_error(answer: &Sections) -> Option<String> {
+fn extended_error(answer: &TextSections) -> Option<String> {
     let errors = answer.opt.iter().flat_map(|opt| &opt.errors);
     let shown: Vec<String> = errors.map(|error| format!("{}: {}", error.code, error.text)).collect();
     (!shown.is_empty()).then(|| shown.join("; "))
 }
 
-fn print(shown: &Shown, answer: &Sections) {
+fn print(shown: &Shown, answer: &TextSections) {
     for record in &answer.answers {
         println!("{}", shown::line(record));
     }

@@ -8,9 +8,9 @@ use crate::config::{self, Config, ConfigError};
 use crate::daemon::{Daemon, Settings};
 use crate::host::metadata::MetadataChoice;
 use crate::server::activation;
+use crate::server::encrypted::{Encrypted, EncryptedError};
 use crate::server::listen;
 use crate::server::listen::Listener;
-use crate::server::secured::{Secured, SecuredError};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -86,13 +86,13 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> u8 {
         tell_whose_sockets(&handed_over, &settings.listen);
         handed_over
     };
-    let secured = match Secured::prepare(&config.server) {
+    let secured = match Encrypted::prepare(&config.server) {
         Ok(secured) => secured,
         Err(error) => {
             eprintln!("error: {error}");
             return match error {
-                SecuredError::Bind(_) => exit::BIND,
-                SecuredError::Certificate(_) => exit::CONFIG,
+                EncryptedError::Bind(_) => exit::BIND,
+                EncryptedError::Certificate(_) => exit::CONFIG,
             };
         }
     };

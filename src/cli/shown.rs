@@ -3,7 +3,7 @@
 use crate::config::{Config, Servers};
 use crate::engine::catalog::GroupKey;
 use crate::engine::name::unicode;
-use crate::engine::text::{Entry, is_hazard, printable};
+use crate::engine::text::{TextRecord, is_hazard, printable};
 use serde::Serialize;
 use std::io::IsTerminal;
 
@@ -21,7 +21,7 @@ pub(super) struct ShownRecord {
 }
 
 /// A record for `--json`.
-pub(super) fn record(entry: &Entry) -> ShownRecord {
+pub(super) fn record(entry: &TextRecord) -> ShownRecord {
     ShownRecord {
         name: entry.owner(),
         unicode: unicode(&entry.name),
@@ -32,7 +32,7 @@ pub(super) fn record(entry: &Entry) -> ShownRecord {
 }
 
 /// A record for people: `name TTL type value`, the name in Unicode behind it, as a comment of zone files.
-pub(super) fn line(entry: &Entry) -> String {
+pub(super) fn line(entry: &TextRecord) -> String {
     let line = format!("{}  {}  {}  {}", entry.owner(), entry.ttl, entry.type_name(), entry.value());
     match unicode(&entry.name) {
         Some(text) => format!("{line}  ; {text}"),

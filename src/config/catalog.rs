@@ -1,7 +1,7 @@
 //! From the configuration to the engine's catalog and to the upstream groups that it names.
 
 use super::{Config, Instance, Regions, endpoints};
-use crate::engine::catalog::{Catalog, CatalogFault, CatalogSpec, GroupKey, Rule, Scope, Vpc};
+use crate::engine::catalog::{Catalog, CatalogFault, CatalogRule, CatalogSpec, GroupKey, Scope, Vpc};
 use crate::engine::name::{self, NameKey};
 use crate::engine::zone::{Zone, ZoneSpec};
 use crate::upstream::{ServerAddress, Strategy};
@@ -68,7 +68,7 @@ impl Config {
         let written = self.zones.iter().map(|(zone, scope)| (zone.clone(), scope.clone()));
         let zones = written.chain(self.endpoint_zones(instance, &vpcs));
         let (_, keys) = self.grouped();
-        let rules = self.forwards.iter().zip(keys).map(|(rule, group)| Rule {
+        let rules = self.forwards.iter().zip(keys).map(|(rule, group)| CatalogRule {
             suffix: rule.zone.clone(),
             group,
             scope: rule.scope.clone(),

@@ -4,7 +4,7 @@
 use super::file::{ForwardEntry, Spec};
 use super::nearest;
 use super::reader::{At, Located, Reader, listed};
-use crate::engine::catalog::{Catalog, CatalogFault, CatalogSpec, GroupKey, Rule, Scope};
+use crate::engine::catalog::{Catalog, CatalogFault, CatalogRule, CatalogSpec, GroupKey, Scope};
 use crate::engine::zone::Zone;
 use crate::engine::{local::LocalNames, name, rebinding::Rebinding};
 use std::net::SocketAddr;
@@ -43,8 +43,8 @@ pub(super) fn contradictions(reader: &Reader, spec: &Spec) -> Scopes {
 }
 
 /// A rule for the catalog's judgement; its group plays no part in that.
-fn rule((entry, scope): (&ForwardEntry, &Scope)) -> Rule {
-    Rule { suffix: entry.zone.value.clone(), group: GroupKey::DEFAULT, scope: scope.clone() }
+fn rule((entry, scope): (&ForwardEntry, &Scope)) -> CatalogRule {
+    CatalogRule { suffix: entry.zone.value.clone(), group: GroupKey::DEFAULT, scope: scope.clone() }
 }
 
 /// Addresses listened to twice, and upstream servers that are this server.

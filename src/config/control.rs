@@ -5,7 +5,7 @@ use super::parts;
 use super::reader::{At, Located};
 use super::section::Section;
 use super::value::Value;
-use crate::engine::zone::Reading;
+use crate::engine::zone::ZoneSemantics;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub struct Control {
     /// The hosts that host-name synchronisation finds.
     pub hosts: Vec<Host>,
     /// How zones made through the API read what is not documented.
-    pub reading: Reading,
+    pub reading: ZoneSemantics,
 }
 
 /// `[[control.access_key]]`

@@ -19,9 +19,9 @@ const LONGEST: usize = 32;
 /// Notes every doubt about a configuration without errors.
 pub(super) fn note(reader: &Reader, spec: &Spec, config: &Config) {
     let catalog = config.catalog_spec(&Instance::default(), 0);
-    let sights: Vec<Sight> = std::iter::once(None)
+    let sights: Vec<Layered> = std::iter::once(None)
         .chain(catalog.vpcs.iter().map(|vpc| Some(vpc.id.as_str())))
-        .map(|vpc| Sight::of(vpc, &catalog.zones))
+        .map(|vpc| Layered::of(vpc, &catalog.zones))
         .collect();
     loops(reader, spec, &sights);
     shadowed_rules(reader, spec, config, &sights);
@@ -36,14 +36,14 @@ pub(super) fn note(reader: &Reader, spec: &Spec, config: &Config) {
 }
 
 /// The zones that the clients of one VPC see, or those of none.
-struct Sight<'c> {
+struct Layered<'c> {
     /// The VPC's id; nothing for clients outside every VPC.
     vpc: Option<&'c str>,
     /// By the wire form of their names.
     zones: HashMap<&'c [u8], &'c Zone>,
 }
 
-impl<'c> Sight<'c> {
+impl<'c> Layered<'c> {
     /// What a VPC sees of all zones.
     fn of(vpc: Option<&'c str>, zones: &'c [(Arc<Zone>, Scope)]) -> Self {
         let seen = zones.iter().filter(|(_, scope)| sees(vpc, scope));
@@ -101,7 +101,7 @@ fn target(value: &RData) -> Option<NameKey> {
 }
 
 /// CNAMEs of the file that lead back to themselves, through whichever zones. Each circle is told once.
-fn loops(reader: &Reader, spec: &Spec, sights: &[Sight]) {
+fn loops(reader: &Reader, spec: &Spec, sights: &[Layered]) {
     let mut told: HashSet<BTreeSet<NameKey>> = HashSet::new();
     for (number, entry) in spec.zones.iter().enumerate() {
         let scope = scope_of(entry.vpcs.as_deref());
@@ -122,18 +122,18 @@ fn loops(reader: &Reader, spec: &Spec, sights: &[Sight]) {
 }
 
 /// Forwarding rules that no query reaches, because a zone without recursion proxy has the last word before.
-fn shadowed_rules(reader: &Reader, spec: &Spec, config: &Config, sights: &[Sight]) {
+fn shadowed_rules(reader: &Reader, spec: &Spec, config: &Config, sights: &[Layered]) {
     for (entry, rule) in spec.forwards.iter().zip(&config.forwards) {
         let suffix = NameKey::of(&rule.zone);
         // A proxying zone below the rule's name still passes on what it does not have.
-        let reached_below = |sight: &Sight| {
+        let reached_below = |sight: &Layered| {
             sight.zones.values().any(|zone| {
                 zone.mode == ZoneMode::RecursionProxy
                     && *zone.apex() != suffix
                     && zone.apex().is_within(&suffix)
             })
         };
-        let shadow = |sight: &Sight| {
+        let shadow = |sight: &Layered| {
             let zone = sight.zone_of(&suffix).filter(|zone| zone.mode == ZoneMode::Override)?;
             (!reached_below(sight)).then(|| zone.name.clone())
         };

@@ -6,7 +6,7 @@ use super::reader::{At, Located};
 use super::section::Section;
 use super::value::Value;
 use crate::engine::local::LocalNames;
-use crate::resolve::rate::MAX_RATE;
+use crate::resolve::rrl::MAX_RATE;
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use super::zone_file;
 use super::zones;
 use crate::engine::name::{self, NameKey};
 use crate::engine::record;
-use crate::engine::zone::{PackedZone, Reading, RecordFaultKind, ZoneMode, ZoneSpec};
+use crate::engine::zone::{PackedZone, RecordFaultKind, ZoneMode, ZoneSemantics, ZoneSpec};
 use crate::engine::zone_build::{Refused, ZoneBuilder};
 use hickory_proto::rr::{Name, RecordType};
 use std::path::PathBuf;
@@ -65,7 +65,7 @@ pub(super) struct ZoneDraft {
     path: KeyPath,
     apex: Option<Located<Name>>,
     mode: ZoneMode,
-    reading: Reading,
+    reading: ZoneSemantics,
     vpcs: Option<Vec<Located<String>>>,
     file: Option<Located<PathBuf>>,
     /// The zone's name as people write it.
@@ -172,7 +172,7 @@ impl ZoneDraft {
             Some(file) => zone_file::read(reader, &file.at, &file.value, &apex.value),
             None => Some(PackedZone { owners, soa: None }),
         };
-        let Reading { on_missing_type, wildcards } = self.reading;
+        let ZoneSemantics { on_missing_type, wildcards } = self.reading;
         let spec = ZoneSpec { on_missing_type, wildcards, packed, ..ZoneSpec::new(apex.value, self.mode) };
         Some(ZoneEntry { spec, at: apex.at, cnames: self.cnames, vpcs: self.vpcs })
     }

@@ -2,7 +2,7 @@
 
 use super::fault::{Fault, Severity};
 use super::reader::{At, Reader};
-use crate::engine::master::{self, Entry, Sink, State};
+use crate::engine::master::{self, MasterEntry, MasterState, Sink};
 use crate::engine::name::NameKey;
 use crate::engine::record;
 use crate::engine::rrset::Rrset;
@@ -34,7 +34,7 @@ pub(super) fn read(reader: &Reader, at: &At, path: &Path, apex: &Name) -> Option
         faults: Vec::new(),
         more: 0,
     };
-    if let Err(why) = loading.file(path, State::new(apex)) {
+    if let Err(why) = loading.file(path, MasterState::new(apex)) {
         reader.error(at, why, None);
         return None;
     }
@@ -62,7 +62,7 @@ struct Loading {
 
 impl Loading {
     /// Reads a file.
-    fn file(&mut self, path: &Path, state: State) -> Result<(), String> {
+    fn file(&mut self, path: &Path, state: MasterState) -> Result<(), String> {
         let shown = crate::engine::text::printable(&path.display().to_string()).into_owned();
         let resolved = path.canonicalize().map_err(|error| format!("cannot read {shown}: {error}"))?;
         let folder = resolved.parent().unwrap_or(Path::new("/"));
@@ -172,7 +172,7 @@ impl Loading {
 }
 
 impl Sink for Loading {
-    fn record(&mut self, entry: &Entry<'_>) {
+    fn record(&mut self, entry: &MasterEntry<'_>) {
         let place = self.place(entry.line);
         if entry.rtype == RecordType::SOA {
             let owner = NameKey::of_wire(entry.owner);
@@ -200,7 +200,7 @@ impl Sink for Loading {
         self.note(file, line, message);
     }
 
-    fn include(&mut self, path: &str, state: State) -> Result<(), String> {
+    fn include(&mut self, path: &str, state: MasterState) -> Result<(), String> {
         let from = self.open.last().and_then(|&file| self.files[file].0.parent().map(Path::to_path_buf));
         self.file(&from.unwrap_or_default().join(path), state)
     }

@@ -7,7 +7,7 @@ use super::section::Section;
 use super::value::Value;
 use crate::engine::name;
 use crate::engine::record;
-use crate::engine::zone::{MissingType, Reading, Wildcards, ZoneMode};
+use crate::engine::zone::{MissingType, Wildcards, ZoneMode, ZoneSemantics};
 use hickory_proto::rr::{Name, RData, RecordType};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use toml::de::DeValue;
@@ -20,12 +20,15 @@ const PRODUCT_TTLS: [u32; 6] = [5, 30, 60, 3600, 43_200, 86_400];
 const WEIGHTED: [RecordType; 3] = [RecordType::A, RecordType::AAAA, RecordType::CNAME];
 
 /// `on_missing_type` and `wildcards`.
-pub(super) fn reading(section: &mut Section) -> Reading {
+pub(super) fn reading(section: &mut Section) -> ZoneSemantics {
     let missing_types = [("nodata", MissingType::NoData), ("forward", MissingType::Forward)];
     let on_missing_type = section.take("on_missing_type", |value| value.one_of(&missing_types));
     let wildcard_words = [("always", Wildcards::Always), ("off-with-proxy", Wildcards::OffWithProxy)];
     let wildcards = section.take("wildcards", |value| value.one_of(&wildcard_words));
-    Reading { on_missing_type: on_missing_type.unwrap_or_default(), wildcards: wildcards.unwrap_or_default() }
+    ZoneSemantics {
+        on_missing_type: on_missing_type.unwrap_or_default(),
+        wildcards: wildcards.unwrap_or_default(),
+    }
 }
 
 /// `recursion_proxy`, or the product's word for it.

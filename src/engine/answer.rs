@@ -1,6 +1,6 @@
 //! An answer before it is put on the wire, and why it is what it is.
 
-use super::cache::Moment;
+use super::cache::Timestamp;
 use super::catalog::GroupKey;
 use super::name::NameKey;
 use hickory_proto::op::ResponseCode;
@@ -77,15 +77,15 @@ pub struct Hop {
 
 /// How long the records of one hop hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Holding {
+pub struct SectionTtl {
     /// How many records of the answer section are meant.
     pub answers: usize,
     /// How many records of the authority section are meant.
     pub authority: usize,
     /// When they expire; nothing where the TTL is what a zone says, always.
-    pub expires: Option<Moment>,
+    pub expires: Option<Timestamp>,
     /// From when on they should be refreshed rather than served without a thought.
-    pub due: Option<Moment>,
+    pub due: Option<Timestamp>,
 }
 
 /// A whole answer: the chain in order, and the code of its last hop (RFC 6604).
@@ -109,7 +109,7 @@ pub struct Answer {
     pub hops: Vec<Hop>,
     /// How long its records hold, in their order; nothing when the next answer may be another (a draw by weight,
     /// a stale answer), so that it must not be kept.
-    pub holdings: Option<Vec<Holding>>,
+    pub holdings: Option<Vec<SectionTtl>>,
     /// How many records of a private address set rotate, and the first of them in the answer section.
     pub rotation: Option<(usize, usize)>,
 }

@@ -14,23 +14,23 @@ use std::collections::HashSet;
 
 /// A moment in milliseconds on a clock that never goes back. The shell says where it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Moment(pub u64);
+pub struct Timestamp(pub u64);
 
-impl Moment {
+impl Timestamp {
     /// Milliseconds since an earlier moment; 0 if that lies in the future.
-    pub fn since(self, earlier: Moment) -> u64 {
+    pub fn since(self, earlier: Timestamp) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 }
 
 /// The TTL of a record that expires then: rounded up, since it must not be seen as 0 while it still holds.
-pub fn seconds_left(expires: Moment, now: Moment) -> u32 {
+pub fn seconds_left(expires: Timestamp, now: Timestamp) -> u32 {
     u32::try_from(expires.since(now).div_ceil(1000)).unwrap_or(u32::MAX)
 }
 
 /// How long things are kept, and how much of one answer. Seconds unless a name says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lifetimes {
+pub struct TtlPolicy {
     /// No answer is kept for less.
     pub min_ttl: u32,
     /// No answer is kept for longer.
@@ -51,7 +51,7 @@ pub struct Lifetimes {
     pub nxdomain_cut: bool,
 }
 
-impl Default for Lifetimes {
+impl Default for TtlPolicy {
     fn default() -> Self {
         Self {
             min_ttl: 0,
@@ -67,7 +67,7 @@ impl Default for Lifetimes {
     }
 }
 
-impl Lifetimes {
+impl TtlPolicy {
     /// A TTL within the bounds for what it belongs to.
     pub fn bound(&self, outcome: &Outcome, ttl: u32) -> u32 {
         match outcome {
@@ -119,11 +119,11 @@ pub enum FailureCause {
 
 /// What one group said of one name and type.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct CacheData {
     /// What it said.
     pub outcome: Outcome,
     /// When it was said.
-    pub stored: Moment,
+    pub stored: Timestamp,
     /// Seconds for which it holds.
     pub ttl: u32,
     /// An upstream vouches for it (AD).
@@ -138,16 +138,16 @@ pub struct Entry {
 
 /// What an entry is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Worth {
+pub enum Freshness {
     /// It holds, for so many seconds more.
     Fresh(u32),
     /// It has expired, but may be served if nothing better is to be had.
     Stale,
     /// It is nothing any more.
-    Dead,
+    Expired,
 }
 
-impl Entry {
+impl CacheData {
     /// An entry; all records are given the TTL of the entry when they are read back.
     pub fn new(
         outcome: Outcome,
@@ -156,14 +156,14 @@ impl Entry {
         authority: &[Record],
         ttl: u32,
         authentic: bool,
-        now: Moment,
+        now: Timestamp,
     ) -> Self {
         let (answers, authority) = (Packed::pack(answers, owner), Packed::pack(authority, owner));
         Self { outcome, stored: now, ttl, authentic, dnssec: false, answers, authority }
     }
 
     /// A failure, kept for `ttl` seconds, at most [`FAILURE_MAX_TTL`].
-    pub fn failure(cause: FailureCause, ttl: u32, now: Moment) -> Self {
+    pub fn failure(cause: FailureCause, ttl: u32, now: Timestamp) -> Self {
         Self {
             outcome: Outcome::Failure(cause),
             stored: now,
@@ -176,15 +176,15 @@ impl Entry {
     }
 
     /// What the entry is worth now.
-    pub fn worth(&self, now: Moment, lifetimes: &Lifetimes) -> Worth {
+    pub fn freshness(&self, now: Timestamp, lifetimes: &TtlPolicy) -> Freshness {
         let age = now.since(self.stored);
         let life = u64::from(self.ttl) * 1000;
         if age < life {
-            Worth::Fresh(seconds_left(self.expires(), now))
+            Freshness::Fresh(seconds_left(self.expires(), now))
         } else if self.may_be_stale() && age < life + u64::from(lifetimes.max_stale) * 1000 {
-            Worth::Stale
+            Freshness::Stale
         } else {
-            Worth::Dead
+            Freshness::Expired
         }
     }
 
@@ -212,21 +212,21 @@ impl Entry {
     }
 
     /// When it expires.
-    pub fn expires(&self) -> Moment {
-        Moment(self.stored.0 + u64::from(self.ttl) * 1000)
+    pub fn expires(&self) -> Timestamp {
+        Timestamp(self.stored.0 + u64::from(self.ttl) * 1000)
     }
 
     /// When it should be refreshed if it is popular: a tenth of its life is left. Short lives are not worth it.
-    pub fn due(&self) -> Moment {
+    pub fn refresh_at(&self) -> Timestamp {
         match self.ttl {
             0..10 => self.expires(),
-            ttl => Moment(self.stored.0 + u64::from(ttl) * 900),
+            ttl => Timestamp(self.stored.0 + u64::from(ttl) * 900),
         }
     }
 
     /// True when a popular entry should be refreshed.
-    pub fn is_due(&self, now: Moment) -> bool {
-        !self.is_failure() && self.ttl >= 10 && now >= self.due()
+    pub fn wants_refresh(&self, now: Timestamp) -> bool {
+        !self.is_failure() && self.ttl >= 10 && now >= self.refresh_at()
     }
 
     /// True for a failure.
@@ -286,7 +286,7 @@ impl Entry {
     /// An entry out of a snapshot.
     pub fn restore(
         outcome: Outcome,
-        stored: Moment,
+        stored: Timestamp,
         ttl: u32,
         authentic: bool,
         packed: (impl Into<Box<[u8]>>, impl Into<Box<[u8]>>),

@@ -10,47 +10,47 @@ fn record(owner: &str, rtype: RecordType, value: &str) -> Record {
     Record::from_rdata(parse(owner).unwrap(), 300, parse_value(rtype, value).unwrap())
 }
 
-fn entry(ttl: u32) -> Entry {
+fn entry(ttl: u32) -> CacheData {
     let records = [record("www.example", RecordType::A, "192.0.2.1")];
-    Entry::new(
+    CacheData::new(
         Outcome::Rrset,
         &NameKey::of(&parse("www.example").unwrap()),
         &records,
         &[],
         ttl,
         false,
-        Moment(1000),
+        Timestamp(1000),
     )
 }
 
-fn worth(entry: &Entry, ms: u64) -> Worth {
-    entry.worth(Moment(ms), &Lifetimes::default())
+fn worth(entry: &CacheData, ms: u64) -> Freshness {
+    entry.freshness(Timestamp(ms), &TtlPolicy::default())
 }
 
 #[test]
 fn an_entry_is_fresh_then_stale_then_dead() {
     let entry = entry(60);
-    assert_eq!(worth(&entry, 1000), Worth::Fresh(60));
-    assert_eq!(worth(&entry, 1001), Worth::Fresh(60));
-    assert_eq!(worth(&entry, 2000), Worth::Fresh(59));
-    assert_eq!(worth(&entry, 60_999), Worth::Fresh(1));
-    assert_eq!(worth(&entry, 61_000), Worth::Stale);
-    assert_eq!(worth(&entry, 61_000 + 86_400_000 - 1), Worth::Stale);
-    assert_eq!(worth(&entry, 61_000 + 86_400_000), Worth::Dead);
+    assert_eq!(worth(&entry, 1000), Freshness::Fresh(60));
+    assert_eq!(worth(&entry, 1001), Freshness::Fresh(60));
+    assert_eq!(worth(&entry, 2000), Freshness::Fresh(59));
+    assert_eq!(worth(&entry, 60_999), Freshness::Fresh(1));
+    assert_eq!(worth(&entry, 61_000), Freshness::Stale);
+    assert_eq!(worth(&entry, 61_000 + 86_400_000 - 1), Freshness::Stale);
+    assert_eq!(worth(&entry, 61_000 + 86_400_000), Freshness::Expired);
 }
 
 #[test]
 fn a_failure_is_short_and_never_stale() {
-    let entry = Entry::failure(FailureCause::Unreachable, 600, Moment(0));
-    assert_eq!(worth(&entry, 0), Worth::Fresh(5));
-    assert_eq!(worth(&entry, 5000), Worth::Dead);
+    let entry = CacheData::failure(FailureCause::Unreachable, 600, Timestamp(0));
+    assert_eq!(worth(&entry, 0), Freshness::Fresh(5));
+    assert_eq!(worth(&entry, 5000), Freshness::Expired);
 }
 
 #[test]
 fn a_refresh_is_due_in_the_last_tenth() {
     let entry = entry(100);
-    assert!(!entry.is_due(Moment(1000 + 89_999)));
-    assert!(entry.is_due(Moment(1000 + 90_000)));
+    assert!(!entry.wants_refresh(Timestamp(1000 + 89_999)));
+    assert!(entry.wants_refresh(Timestamp(1000 + 90_000)));
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn records_survive_packing_with_the_owner_in_the_clients_case() {
     let key = NameKey::of(&parse("www.example").unwrap());
     let records =
         [record("WWW.example", RecordType::A, "192.0.2.1"), record("other.example", RecordType::TXT, "x")];
-    let entry = Entry::new(Outcome::Rrset, &key, &records, &records[..1], 60, false, Moment(0));
+    let entry = CacheData::new(Outcome::Rrset, &key, &records, &records[..1], 60, false, Timestamp(0));
     let asked = parse("wWw.Example").unwrap();
     let back = entry.answers(&asked, 17);
     assert_eq!(back.len(), 2);
@@ -95,15 +95,15 @@ proptest! {
         ttl in 0u32..200_000, max_stale in 0u32..200_000, mut moments in prop::collection::vec(0u64..1_000_000_000, 2..20)
     ) {
         moments.sort_unstable();
-        let lifetimes = Lifetimes { max_stale, ..Lifetimes::default() };
+        let lifetimes = TtlPolicy { max_stale, ..TtlPolicy::default() };
         let entry = entry(ttl);
         let mut last = u32::MAX;
         for ms in moments {
-            let worth = entry.worth(Moment(1000 + ms), &lifetimes);
+            let worth = entry.freshness(Timestamp(1000 + ms), &lifetimes);
             let left = match worth {
-                Worth::Fresh(left) => { prop_assert!(left > 0 && left <= ttl); left }
-                Worth::Stale => { prop_assert!(ms < (u64::from(ttl) + u64::from(max_stale)) * 1000); 0 }
-                Worth::Dead => 0,
+                Freshness::Fresh(left) => { prop_assert!(left > 0 && left <= ttl); left }
+                Freshness::Stale => { prop_assert!(ms < (u64::from(ttl) + u64::from(max_stale)) * 1000); 0 }
+                Freshness::Expired => 0,
             };
             prop_assert!(left <= last);
             last = left;
@@ -112,7 +112,7 @@ proptest! {
 
     #[test]
     fn odd_packed_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let entry = Entry::restore(Outcome::Rrset, Moment(0), 1, false, (&bytes[..], &bytes[..]));
+        let entry = CacheData::restore(Outcome::Rrset, Timestamp(0), 1, false, (&bytes[..], &bytes[..]));
         let _ = entry.answers(&parse("a.example").unwrap(), 1);
     }
 }

@@ -8,7 +8,7 @@ use super::local::LocalNames;
 use super::name::NameKey;
 use super::rebinding::Rebinding;
 use super::sharded::QuickMap;
-use super::view::Sight;
+use super::view::Layer;
 pub use super::view::{GroupKey, MatchedRule, View, Vpc};
 use super::zone::{Zone, ZoneOrigin};
 use hickory_proto::rr::Name;
@@ -29,7 +29,7 @@ pub enum Scope {
 
 /// A forwarding rule: names at or below `suffix` are asked of `group`.
 #[derive(Clone, Debug)]
-pub struct Rule {
+pub struct CatalogRule {
     /// The rule's name.
     pub suffix: Name,
     /// Where to ask.
@@ -46,7 +46,7 @@ pub struct CatalogSpec {
     /// All zones.
     pub zones: Vec<(Arc<Zone>, Scope)>,
     /// All forwarding rules.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<CatalogRule>,
     /// Special-use names that are answered here.
     pub local_names: LocalNames,
     /// Whether the default upstreams may lead names to inner addresses.
@@ -223,12 +223,12 @@ impl Catalog {
         }
 
         let shared = Arc::new(shared.see(&spec));
-        let nothing = Arc::new(Sight::default());
+        let nothing = Arc::new(Layer::default());
         let view = |vpc, index: usize, own: Placed| View {
             vpc,
             index: index as u32,
             line: nothing.clone(),
-            made: nothing.clone(),
+            api: nothing.clone(),
             own: Arc::new(own.see(&spec)),
             shared: shared.clone(),
             local_names: spec.local_names,
@@ -305,7 +305,7 @@ impl Catalog {
         if self.is_configured(place, zone.apex()) {
             return false;
         }
-        self.change(place, |made| made.place(zone.clone()));
+        self.change(place, |api| api.place(zone.clone()));
         true
     }
 
@@ -329,15 +329,15 @@ impl Catalog {
     }
 
     /// Takes a zone that was placed away from the clients of a VPC, on all lines.
-    pub fn withdraw(&mut self, vpc: &str, apex: &NameKey) {
+    pub fn remove_zone(&mut self, vpc: &str, apex: &NameKey) {
         let Some(&place) = self.places.get(vpc) else { return };
-        if self.views[place].made.zone(apex).is_none() {
+        if self.views[place].api.zone(apex).is_none() {
             return;
         }
-        self.change(place, |made| made.withdraw(apex));
+        self.change(place, |api| api.remove_zone(apex));
         self.lined.retain(|&(at, _), view| {
             if at == place && view.line.zone(apex).is_some() {
-                Arc::make_mut(&mut view.line).withdraw(apex);
+                Arc::make_mut(&mut view.line).remove_zone(apex);
             }
             !view.line.is_empty()
         });
@@ -348,10 +348,10 @@ impl Catalog {
     pub fn place_rule(&mut self, vpc: &str, suffix: &NameKey, group: GroupKey) -> bool {
         let Some(&place) = self.places.get(vpc) else { return false };
         let view = &self.views[place];
-        if view.own.has_rule(suffix) || view.shared.has_rule(suffix) || view.made.has_rule(suffix) {
+        if view.own.has_rule(suffix) || view.shared.has_rule(suffix) || view.api.has_rule(suffix) {
             return false;
         }
-        self.change(place, |made| made.rule(suffix.clone(), group));
+        self.change(place, |api| api.rule(suffix.clone(), group));
         true
     }
 
@@ -375,19 +375,19 @@ impl Catalog {
     }
 
     /// Changes what was made for a VPC, for its clients on every line.
-    fn change(&mut self, place: usize, edit: impl FnOnce(&mut Sight)) {
+    fn change(&mut self, place: usize, edit: impl FnOnce(&mut Layer)) {
         // All let go of it first: of many changes to one catalog only the first has to copy anything.
-        let nothing = self.outside.made.clone();
-        let mut made = std::mem::replace(&mut self.views[place].made, nothing.clone());
-        let lined = |lined: &mut HashMap<(usize, usize), View>, made: &Arc<Sight>| {
+        let nothing = self.outside.api.clone();
+        let mut api = std::mem::replace(&mut self.views[place].api, nothing.clone());
+        let lined = |lined: &mut HashMap<(usize, usize), View>, api: &Arc<Layer>| {
             for (_, view) in lined.iter_mut().filter(|((at, _), _)| *at == place) {
-                view.made = made.clone();
+                view.api = api.clone();
             }
         };
         lined(&mut self.lined, &nothing);
-        edit(Arc::make_mut(&mut made));
-        lined(&mut self.lined, &made);
-        self.views[place].made = made;
+        edit(Arc::make_mut(&mut api));
+        lined(&mut self.lined, &api);
+        self.views[place].api = api;
     }
 
     /// True where no client is kept from inner addresses: the same for all views.
@@ -415,8 +415,8 @@ struct Placed {
 
 impl Placed {
     /// Turns places into what is there.
-    fn see(self, spec: &CatalogSpec) -> Sight {
-        let mut sight = Sight::default();
+    fn see(self, spec: &CatalogSpec) -> Layer {
+        let mut sight = Layer::default();
         for place in self.zones.into_values() {
             sight.place(spec.zones[place].0.clone());
         }

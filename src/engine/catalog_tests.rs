@@ -20,8 +20,8 @@ fn key(name: &str) -> NameKey {
     NameKey::of(&parse(name).unwrap())
 }
 
-fn rule(suffix: &str, group: u64, scope: Scope) -> Rule {
-    Rule { suffix: parse(suffix).unwrap(), group: GroupKey(group), scope }
+fn rule(suffix: &str, group: u64, scope: Scope) -> CatalogRule {
+    CatalogRule { suffix: parse(suffix).unwrap(), group: GroupKey(group), scope }
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_placed_zone_counts_for_its_vpc_until_it_is_withdrawn() {
     assert_eq!(origin_of(&after, "192.168.1.1", "w.x.example"), None);
     assert_eq!(origin_of(&before, "10.1.1.1", "w.x.example"), None, "a published catalog is never edited");
     assert!(after.view("10.1.1.1".parse().unwrap()).is_above_a_zone(&key("example")));
-    after.withdraw("a", &key("x.example"));
+    after.remove_zone("a", &key("x.example"));
     assert_eq!(origin_of(&after, "10.1.1.1", "w.x.example"), None);
     assert!(!after.view("10.1.1.1".parse().unwrap()).is_above_a_zone(&key("example")));
 }
@@ -157,7 +157,7 @@ fn the_file_goes_before_a_placed_zone_and_the_built_in_names_behind_it() {
     assert!(catalog.place("a", &made("y.example")));
     assert_eq!(origin_of(&catalog, "10.1.1.1", "x.example"), Some(ZoneOrigin::File));
     assert_eq!(origin_of(&catalog, "10.1.1.1", "y.example"), Some(ZoneOrigin::Api));
-    catalog.withdraw("a", &key("y.example"));
+    catalog.remove_zone("a", &key("y.example"));
     assert_eq!(origin_of(&catalog, "10.1.1.1", "y.example"), Some(ZoneOrigin::Endpoints));
 }
 
@@ -191,6 +191,6 @@ fn a_client_on_a_line_sees_its_variant_and_all_else_as_its_vpc_does() {
     }
     assert_eq!(seen(&catalog, "192.168.0.1").0, None);
     assert_ne!(seen(&catalog, "10.0.0.5").1, seen(&catalog, "10.0.0.4").1, "answers are kept by view");
-    catalog.withdraw("a", &key("x.example"));
+    catalog.remove_zone("a", &key("x.example"));
     assert_eq!(seen(&catalog, "10.0.0.5").0, None);
 }

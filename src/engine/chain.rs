@@ -5,8 +5,8 @@
 //! [`Chain::supply`] or [`Chain::fail`], and steps again. The same chain thus serves the server, `explain`,
 //! `check` and the tests.
 
-use super::answer::{Answer, ExtendedError, Holding, Hop, Source};
-use super::cache::{CacheKey, Entry, FailureCause, Moment, Outcome, PackedRecord, QueryFlags};
+use super::answer::{Answer, ExtendedError, Hop, SectionTtl, Source};
+use super::cache::{CacheData, CacheKey, FailureCause, Outcome, PackedRecord, QueryFlags, Timestamp};
 use super::catalog::{GroupKey, View};
 use super::decide::{Decision, decide};
 use super::local::LocalOutcome;
@@ -14,7 +14,7 @@ use super::name::NameKey;
 use super::rebinding::is_inner;
 use super::request::Question;
 use super::sections::{Sections, Wanted};
-use super::zone::{Order, Rrset, soa_data, synthesised};
+use super::zone::{Rrset, SetOrder, soa_data, synthesised};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::HINFO;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
@@ -82,7 +82,7 @@ pub struct Chain<'v> {
     private: bool,
     authentic: bool,
     stale: Option<ExtendedError>,
-    holdings: Option<Vec<Holding>>,
+    holdings: Option<Vec<SectionTtl>>,
     rotation: Option<(usize, usize)>,
     end: Option<(ResponseCode, Option<ExtendedError>)>,
 }
@@ -130,7 +130,7 @@ impl<'v> Chain<'v> {
 
     /// What the group of the last [`Fetch`] says. `ttl` is what the records have left; `stale` marks an answer
     /// beyond its life (RFC 8767).
-    pub fn supply(&mut self, entry: &Entry, ttl: u32, stale: bool) {
+    pub fn supply(&mut self, entry: &CacheData, ttl: u32, stale: bool) {
         if stale {
             let code = match entry.outcome {
                 Outcome::NxDomain => ExtendedError::STALE_NXDOMAIN,
@@ -159,7 +159,7 @@ impl<'v> Chain<'v> {
         if let Some(count) = self.sections.take(entry, wanted, keep) {
             self.rotation = Some((before.0, count));
         }
-        self.hold(before, Some(entry.expires()), Some(entry.due()));
+        self.hold(before, Some(entry.expires()), Some(entry.refresh_at()));
         match &entry.outcome {
             Outcome::Rrset if barred => {
                 let text = "the upstream leads this name to an inner address; see rebind_protection";
@@ -266,7 +266,7 @@ impl<'v> Chain<'v> {
                     LocalOutcome::NxDomain => self.deny(&apex, &soa, soa.ttl, true),
                 }
             }
-            Decision::Minimal(zone) => {
+            Decision::MinimalAny(zone) => {
                 self.note(zone.map_or(Source::Minimal, |zone| Source::Zone(zone.apex().clone())));
                 self.authentic = false;
                 let hint = RData::HINFO(HINFO::new("RFC8482".into(), String::new()));
@@ -295,11 +295,11 @@ impl<'v> Chain<'v> {
     }
 
     /// Notes how long the records that came since `before` hold.
-    fn hold(&mut self, before: (usize, usize), expires: Option<Moment>, due: Option<Moment>) {
+    fn hold(&mut self, before: (usize, usize), expires: Option<Timestamp>, due: Option<Timestamp>) {
         let after = self.sections.lengths();
         let (answers, authority) = (after.0 - before.0, after.1 - before.1);
         if let Some(holdings) = &mut self.holdings {
-            holdings.push(Holding { answers, authority, expires, due });
+            holdings.push(SectionTtl { answers, authority, expires, due });
         }
     }
 
@@ -308,9 +308,9 @@ impl<'v> Chain<'v> {
         let mut target = None;
         let before = self.sections.lengths();
         match set.order() {
-            Order::Fixed => {}
-            Order::Rotating => self.rotation = Some((before.0, set.len())),
-            Order::Drawn => self.holdings = None,
+            SetOrder::Fixed => {}
+            SetOrder::Rotating => self.rotation = Some((before.0, set.len())),
+            SetOrder::Weighted => self.holdings = None,
         }
         for data in set.pick(self.turn) {
             if let RData::CNAME(cname) = &data {
@@ -370,18 +370,18 @@ impl<'v> Chain<'v> {
 
 /// How a question goes without asking anybody: what private zones and special names say, and where it ends.
 #[derive(Clone, Debug)]
-pub struct Outline {
+pub struct DryRun {
     /// The names of the chain and what answers for each.
     pub hops: Vec<Hop>,
     /// The records of the hops that are answered here.
     pub records: Vec<Record>,
     /// Where it ends.
-    pub end: End,
+    pub end: DryRunEnd,
 }
 
-/// Where an [`Outline`] ends.
+/// Where an [`DryRun`] ends.
 #[derive(Clone, Debug)]
-pub enum End {
+pub enum DryRunEnd {
     /// Here, with this code.
     Answered(ResponseCode),
     /// At an upstream group, which has the last word.
@@ -389,14 +389,14 @@ pub enum End {
 }
 
 /// Outlines a question: for `explain` and for expectations in the configuration.
-pub fn outline(view: &View, question: &Question) -> Outline {
+pub fn dry_run(view: &View, question: &Question) -> DryRun {
     let mut chain = Chain::start(view, question, QueryFlags::default(), 0);
     match chain.step() {
         Step::Done(answer) => {
-            Outline { hops: answer.hops, records: answer.answers, end: End::Answered(answer.rcode) }
+            DryRun { hops: answer.hops, records: answer.answers, end: DryRunEnd::Answered(answer.rcode) }
         }
         Step::Fetch(fetch) => {
-            Outline { hops: chain.hops, records: chain.sections.answers, end: End::Forwarded(fetch) }
+            DryRun { hops: chain.hops, records: chain.sections.answers, end: DryRunEnd::Forwarded(fetch) }
         }
     }
 }

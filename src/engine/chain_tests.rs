@@ -1,8 +1,8 @@
 //! Tests of whole resolutions over a scripted upstream: the policy order, hop by hop, as one table.
 
 use super::*;
-use crate::engine::cache::{Moment, Outcome};
-use crate::engine::catalog::{Catalog, CatalogSpec, Rule, Scope, Vpc};
+use crate::engine::cache::{Outcome, Timestamp};
+use crate::engine::catalog::{Catalog, CatalogRule, CatalogSpec, Scope, Vpc};
 use crate::engine::local::LocalNames;
 use crate::engine::name::{parse, show};
 use crate::engine::record::{parse_type, parse_value, show_type, show_value};
@@ -29,7 +29,7 @@ fn zone(apex: &str, mode: ZoneMode, records: &[&str]) -> ZoneSpec {
 
 fn world(zones: Vec<(ZoneSpec, Scope)>, rules: &[(&str, u32)], upstream: &[&str]) -> World {
     let vpc = |id: &str, net: &str| Vpc { id: id.into(), region: None, clients: vec![net.parse().unwrap()] };
-    let rules = rules.iter().map(|(suffix, group)| Rule {
+    let rules = rules.iter().map(|(suffix, group)| CatalogRule {
         suffix: parse(suffix).unwrap(),
         group: GroupKey(u64::from(*group)),
         scope: Scope::Everyone,
@@ -53,13 +53,13 @@ fn world(zones: Vec<(ZoneSpec, Scope)>, rules: &[(&str, u32)], upstream: &[&str]
 use crate::engine::zone::Zone;
 
 impl World {
-    fn entry(&self, fetch: &Fetch) -> Option<Entry> {
+    fn entry(&self, fetch: &Fetch) -> Option<CacheData> {
         let prefix = format!("{} {} {} ", fetch.group.0, fetch.question.key, show_type(fetch.question.rtype));
         let any = format!("{} {} * ", fetch.group.0, fetch.question.key);
         let line = self.upstream.iter().find_map(|l| l.strip_prefix(&prefix).or(l.strip_prefix(&any)))?;
         let owner = fetch.question.key.to_name();
         let make = |outcome, records: &[Record]| {
-            Some(Entry::new(outcome, &fetch.question.key, records, &[], 300, true, Moment(0)))
+            Some(CacheData::new(outcome, &fetch.question.key, records, &[], 300, true, Timestamp(0)))
         };
         if let Some(target) = line.strip_prefix("-> ") {
             let target = parse(target).unwrap();

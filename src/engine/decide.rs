@@ -27,7 +27,7 @@ pub enum Decision<'v> {
     /// A special-use name.
     Local(LocalAnswer),
     /// RFC 8482: ANY is answered with a hint, and never forwarded.
-    Minimal(Option<&'v Arc<Zone>>),
+    MinimalAny(Option<&'v Arc<Zone>>),
     /// Asked of an upstream group.
     Forward {
         /// The rule that chose the group.
@@ -50,7 +50,7 @@ pub fn decide<'v>(view: &'v View, name: &NameKey, rtype: RecordType) -> Decision
         Lookup::Rrset(set) => Decision::Found(zone, set),
         Lookup::Cname(set) if rtype == RecordType::ANY => Decision::Found(zone, set),
         Lookup::Cname(set) => Decision::Alias(zone, set),
-        Lookup::NoType if rtype == RecordType::ANY => Decision::Minimal(Some(zone)),
+        Lookup::NoType if rtype == RecordType::ANY => Decision::MinimalAny(Some(zone)),
         Lookup::NoType if proxied && zone.on_missing_type == MissingType::Forward => {
             outside(view, name, rtype, Some(zone), true)
         }
@@ -80,7 +80,7 @@ fn outside<'v>(
         }
     }
     if rtype == RecordType::ANY {
-        return Decision::Minimal(None);
+        return Decision::MinimalAny(None);
     }
     Decision::Forward { rule, through, exists }
 }

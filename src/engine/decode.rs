@@ -30,7 +30,7 @@ struct Compressed<'m> {
 
 /// A field of record data.
 #[derive(Clone, Copy)]
-enum Field {
+enum DecodedField {
     /// So many octets.
     Octets(usize),
     /// A name, which may be compressed.
@@ -44,9 +44,9 @@ enum Field {
 /// What is done with the data of a type.
 enum Treatment {
     /// Its names are expanded; a record whose data does not have this form is no record (RFC 1035).
-    Strict(&'static [Field]),
+    Strict(&'static [DecodedField]),
     /// Its names are expanded where the data has this form, else it is opaque (RFC 3597 section 4).
-    Lenient(&'static [Field]),
+    Lenient(&'static [DecodedField]),
     /// It has this length.
     Address(usize),
     /// It is copied.
@@ -55,7 +55,7 @@ enum Treatment {
 
 /// The types whose names senders compress, or once did (RFC 3597 section 4, RFC 6672 section 2.5).
 fn treatment(rtype: RecordType) -> Treatment {
-    use self::Field::{Name, Octets, Rest, Text};
+    use self::DecodedField::{Name, Octets, Rest, Text};
     match u16::from(rtype) {
         1 => Treatment::Address(4),
         28 => Treatment::Address(16),
@@ -184,16 +184,16 @@ impl Compressed<'_> {
     }
 
     /// This data, its names expanded; nothing when it does not have these fields.
-    fn expand_fields(&mut self, data: Range<usize>, fields: &[Field]) -> Option<Vec<u8>> {
+    fn expand_fields(&mut self, data: Range<usize>, fields: &[DecodedField]) -> Option<Vec<u8>> {
         let bytes = &self.bytes[..data.end];
         let mut at = data.start;
         let mut expanded = Vec::with_capacity(data.len());
         for field in fields {
             let end = match field {
-                Field::Octets(count) => at + count,
-                Field::Text => at + 1 + usize::from(*bytes.get(at)?),
-                Field::Rest => bytes.len(),
-                Field::Name => {
+                DecodedField::Octets(count) => at + count,
+                DecodedField::Text => at + 1 + usize::from(*bytes.get(at)?),
+                DecodedField::Rest => bytes.len(),
+                DecodedField::Name => {
                     at = self.expand_into(at, data.end, &mut expanded)?;
                     continue;
                 }

@@ -18,7 +18,7 @@ const LONGEST: usize = 1 << 18;
 
 /// A record of a zone file.
 #[derive(Debug)]
-pub struct Entry<'e> {
+pub struct MasterEntry<'e> {
     /// The owner in wire form, with its case.
     pub owner: &'e [u8],
     /// The type.
@@ -34,7 +34,7 @@ pub struct Entry<'e> {
 /// Takes what a zone file says.
 pub trait Sink {
     /// A record.
-    fn record(&mut self, entry: &Entry<'_>);
+    fn record(&mut self, entry: &MasterEntry<'_>);
 
     /// Something that is wrong on a line.
     fn fault(&mut self, line: usize, message: String);
@@ -43,12 +43,12 @@ pub trait Sink {
     ///
     /// # Errors
     /// The file cannot be read.
-    fn include(&mut self, path: &str, state: State) -> Result<(), String>;
+    fn include(&mut self, path: &str, state: MasterState) -> Result<(), String>;
 }
 
 /// What an entry may leave out.
 #[derive(Clone, Debug)]
-pub struct State {
+pub struct MasterState {
     origin: Name,
     /// The same in wire form.
     origin_wire: Vec<u8>,
@@ -60,7 +60,7 @@ pub struct State {
     last_ttl: Option<u32>,
 }
 
-impl State {
+impl MasterState {
     /// The state at the beginning of a file.
     pub fn new(origin: &Name) -> Self {
         let (owner, default_ttl, last_ttl) = (Vec::new(), None, None);
@@ -74,8 +74,8 @@ impl State {
 }
 
 /// Reads a zone file.
-pub fn read(text: &str, mut state: State, sink: &mut impl Sink) {
-    let mut reader = Reader { owner: Vec::new(), data: Vec::new() };
+pub fn read(text: &str, mut state: MasterState, sink: &mut impl Sink) {
+    let mut reader = MasterReader { owner: Vec::new(), data: Vec::new() };
     let (mut rest, mut line) = (text.strip_prefix('\u{feff}').unwrap_or(text), 1);
     while !rest.is_empty() {
         let (entry, behind, lines) = match next_entry(rest) {
@@ -147,17 +147,17 @@ fn bounded(octets: usize) -> Result<(), String> {
 }
 
 /// Buffers that serve one entry after another.
-struct Reader {
+struct MasterReader {
     owner: Vec<u8>,
     data: Vec<u8>,
 }
 
-impl Reader {
+impl MasterReader {
     fn entry(
         &mut self,
         entry: &str,
         line: usize,
-        state: &mut State,
+        state: &mut MasterState,
         sink: &mut impl Sink,
     ) -> Result<(), String> {
         let is_continued = entry.starts_with([' ', '\t']);
@@ -203,13 +203,18 @@ impl Reader {
             state.last_ttl = state.last_ttl.or(minimum);
         }
         let ttl = ttl.or(state.default_ttl).or(state.last_ttl).unwrap_or(DEFAULT_TTL);
-        sink.record(&Entry { owner: &state.owner, rtype, ttl, data: &self.data, line });
+        sink.record(&MasterEntry { owner: &state.owner, rtype, ttl, data: &self.data, line });
         Ok(())
     }
 }
 
 /// `$ORIGIN`, `$TTL`, `$INCLUDE`.
-fn directive(word: &str, mut rest: &str, state: &mut State, sink: &mut impl Sink) -> Result<(), String> {
+fn directive(
+    word: &str,
+    mut rest: &str,
+    state: &mut MasterState,
+    sink: &mut impl Sink,
+) -> Result<(), String> {
     let argument = next_word(&mut rest);
     let missing = |what: &str| format!("{word} without {what}");
     match word.to_ascii_uppercase().as_str() {
@@ -302,7 +307,7 @@ fn wire_of(name: &Name) -> Vec<u8> {
 }
 
 /// A name of a zone file: relative to the origin unless it ends in a dot.
-fn name_of(word: &str, state: &State) -> Result<Name, String> {
+fn name_of(word: &str, state: &MasterState) -> Result<Name, String> {
     match word {
         "@" => Ok(state.origin.clone()),
         _ if text::is_absolute(word) => text::parse(word),
@@ -311,7 +316,7 @@ fn name_of(word: &str, state: &State) -> Result<Name, String> {
 }
 
 /// Appends a name in wire form.
-fn push_name(wire: &mut Vec<u8>, word: &str, state: &State) -> Result<(), String> {
+fn push_name(wire: &mut Vec<u8>, word: &str, state: &MasterState) -> Result<(), String> {
     let start = wire.len();
     if push_plain(wire, word, &state.origin_wire) {
         return Ok(());
@@ -341,7 +346,7 @@ fn push_plain(wire: &mut Vec<u8>, word: &str, origin: &[u8]) -> bool {
 }
 
 /// Appends record data in wire form.
-fn push_data(data: &mut Vec<u8>, rtype: RecordType, rest: &str, state: &State) -> Result<(), String> {
+fn push_data(data: &mut Vec<u8>, rtype: RecordType, rest: &str, state: &MasterState) -> Result<(), String> {
     let trimmed = rest.trim_matches([' ', '\t']);
     let is_word = !trimmed.is_empty() && !trimmed.starts_with("\\#") && !trimmed.contains([' ', '\t']);
     match rtype {

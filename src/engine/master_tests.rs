@@ -12,7 +12,7 @@ struct Collected {
 }
 
 impl Sink for Collected {
-    fn record(&mut self, entry: &Entry<'_>) {
+    fn record(&mut self, entry: &MasterEntry<'_>) {
         let (owner, rtype) = (show_wire(entry.owner), record::show_type(entry.rtype));
         let data = show_data(entry.rtype.into(), entry.data);
         self.records.push(format!("{} {owner} {} {rtype} {data}", entry.line, entry.ttl));
@@ -22,7 +22,7 @@ impl Sink for Collected {
         self.faults.push((line, message));
     }
 
-    fn include(&mut self, path: &str, state: State) -> Result<(), String> {
+    fn include(&mut self, path: &str, state: MasterState) -> Result<(), String> {
         match path {
             "inner" => {
                 read("www A 192.0.2.9\n", state, self);
@@ -35,7 +35,7 @@ impl Sink for Collected {
 
 fn collect(text: &str) -> Collected {
     let mut collected = Collected::default();
-    read(text, State::new(&text::parse("corp.example").unwrap()), &mut collected);
+    read(text, MasterState::new(&text::parse("corp.example").unwrap()), &mut collected);
     collected
 }
 
@@ -174,7 +174,7 @@ proptest! {
     /// Names that are read in place are read as the others are.
     #[test]
     fn a_plain_name_is_the_same_either_way(word in "[a-z0-9_*-]{1,20}(\\.[a-zA-Z0-9-]{0,30}){0,12}\\.?") {
-        let state = State::new(&text::parse("corp.example").unwrap());
+        let state = MasterState::new(&text::parse("corp.example").unwrap());
         let mut wire = Vec::new();
         if push_plain(&mut wire, &word, &state.origin_wire) {
             prop_assert_eq!(wire, wire_of(&name_of(&word, &state).unwrap()));

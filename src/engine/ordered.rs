@@ -352,33 +352,33 @@ mod tests {
 
     /// A key with a value that its order does not look at.
     #[derive(Clone, Copy, Debug)]
-    struct Entry(u32, u32);
+    struct OrderedEntry(u32, u32);
 
-    impl PartialEq for Entry {
+    impl PartialEq for OrderedEntry {
         fn eq(&self, other: &Self) -> bool {
             self.0 == other.0
         }
     }
 
-    impl Eq for Entry {}
+    impl Eq for OrderedEntry {}
 
-    impl PartialOrd for Entry {
+    impl PartialOrd for OrderedEntry {
         fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
             Some(self.cmp(other))
         }
     }
 
-    impl Ord for Entry {
+    impl Ord for OrderedEntry {
         fn cmp(&self, other: &Self) -> Ordering {
             self.0.cmp(&other.0)
         }
     }
 
-    fn is(key: u32) -> impl Fn(&Entry) -> Ordering {
+    fn is(key: u32) -> impl Fn(&OrderedEntry) -> Ordering {
         move |entry| entry.0.cmp(&key)
     }
 
-    type Set = Ordered<Entry>;
+    type Set = Ordered<OrderedEntry>;
 
     /// Compares everything that can be asked with a map of the standard library.
     fn check(set: &Set, map: &BTreeMap<u32, u32>, probes: &[u32]) {
@@ -406,7 +406,7 @@ mod tests {
             probes in proptest::collection::vec(0u32..1600, 20),
         ) {
             let mut map: BTreeMap<u32, u32> = (0..sorted).map(|key| (key * 3, key)).collect();
-            let mut set = Set::from_sorted(map.iter().map(|(key, value)| Entry(*key, *value)));
+            let mut set = Set::from_sorted(map.iter().map(|(key, value)| OrderedEntry(*key, *value)));
             check(&set, &map, &probes);
             let mut kept = None;
             for (at, (key, value)) in steps.iter().enumerate() {
@@ -415,7 +415,7 @@ mod tests {
                 }
                 match value {
                     Some(value) => prop_assert_eq!(
-                        set.insert(Entry(*key, *value)).map(|entry| entry.1),
+                        set.insert(OrderedEntry(*key, *value)).map(|entry| entry.1),
                         map.insert(*key, *value)
                     ),
                     None => prop_assert_eq!(set.remove_by(is(*key)).map(|entry| entry.1), map.remove(key)),
@@ -430,9 +430,9 @@ mod tests {
 
     #[test]
     fn a_change_copies_one_path() {
-        let before = Set::from_sorted((0..100_000).map(|key| Entry(key, 0)));
+        let before = Set::from_sorted((0..100_000).map(|key| OrderedEntry(key, 0)));
         let mut after = before.clone();
-        after.insert(Entry(50_000, 1));
+        after.insert(OrderedEntry(50_000, 1));
         let leaves = |set: &Set| {
             let mut leaves = Vec::new();
             let mut nodes = vec![set.root.clone()];
@@ -451,9 +451,9 @@ mod tests {
 
     #[test]
     fn emptied_it_is_small_again() {
-        let mut set = Set::from_sorted((0..10_000).map(|key| Entry(key, 0)));
+        let mut set = Set::from_sorted((0..10_000).map(|key| OrderedEntry(key, 0)));
         for key in (0..10_000).rev() {
-            assert_eq!(set.remove_by(is(key)), Some(Entry(key, 0)));
+            assert_eq!(set.remove_by(is(key)), Some(OrderedEntry(key, 0)));
         }
         assert!(set.is_empty() && matches!(&*set.root, Node::Leaf(entries) if entries.is_empty()));
     }

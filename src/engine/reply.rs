@@ -3,10 +3,10 @@
 //! Id, flags, the question in the client's case, EDNS, size and truncation are set here and nowhere else.
 
 use super::answer::Answer;
-use super::cache::{Entry, Moment, Outcome};
-use super::lane::Prepared;
+use super::cache::{CacheData, Outcome, Timestamp};
+use super::cached_packet::CachedPacket;
 use super::request::{COOKIE, Request};
-use super::wire::{QUESTION_POINTER, Writer};
+use super::wire::{MessageWriter, QUESTION_POINTER};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
 
@@ -45,7 +45,7 @@ pub fn finish(request: &Request, answer: &Answer, limit: usize, own_payload: u16
     head(&mut message, request, answer);
     let question = request.question.as_ref().map_or_else(Name::root, |question| question.name.clone());
     let room = limit.saturating_sub(opt.len());
-    let mut writer = Writer::new(&mut message, question);
+    let mut writer = MessageWriter::new(&mut message, question);
     // Whole records from the front, as many as fit: clients that never ask again over TCP get what there is. All that
     // is in the authority section is required (RFC 2181 section 9): the SOA of a denial, and proofs for who sent DO.
     let answers = append(&mut writer, &answer.answers, room);
@@ -66,8 +66,8 @@ pub fn finish(request: &Request, answer: &Answer, limit: usize, own_payload: u16
 /// messages only.
 pub fn finish_prepared(
     request: &Request,
-    prepared: &Prepared,
-    (now, turn): (Moment, u64),
+    prepared: &CachedPacket,
+    (now, turn): (Timestamp, u64),
     limit: usize,
     own_payload: u16,
 ) -> Option<Vec<u8>> {
@@ -98,7 +98,7 @@ pub fn cut(message: &mut [u8]) {
 /// copied, and no record is unpacked. Nothing where that takes more than copying. `turn` rotates a set of addresses.
 pub fn finish_entry(
     request: &Request,
-    entry: &Entry,
+    entry: &CacheData,
     turn: u64,
     limit: usize,
     own_payload: u16,
@@ -136,7 +136,7 @@ pub fn finish_entry(
 }
 
 /// Appends records while they fit `room` octets; how many did.
-fn append(writer: &mut Writer<'_>, records: &[Record], room: usize) -> usize {
+fn append(writer: &mut MessageWriter<'_>, records: &[Record], room: usize) -> usize {
     for (count, record) in records.iter().enumerate() {
         let before = writer.len();
         writer.record(record);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::answer::ExtendedError;
-use crate::engine::cache::{Moment, QueryFlags};
+use crate::engine::cache::{QueryFlags, Timestamp};
 use crate::engine::catalog::{Catalog, CatalogSpec};
 use crate::engine::chain::{Chain, Step};
 use crate::engine::cookie::ClientCookie;
@@ -163,7 +163,7 @@ proptest! {
 }
 
 /// The long way to the message for one entry of an upstream: decided, unpacked, written record by record.
-fn by_the_chain(request: &Request, entry: &Entry, turn: u64, limit: usize) -> Vec<u8> {
+fn by_the_chain(request: &Request, entry: &CacheData, turn: u64, limit: usize) -> Vec<u8> {
     let catalog = Catalog::build(CatalogSpec::default()).unwrap();
     let view = catalog.view([192, 0, 2, 1].into());
     let question = request.question.as_ref().unwrap();
@@ -196,7 +196,7 @@ proptest! {
             None => {}
         }
         let authentic = flags[0];
-        let entry = Entry::new(Outcome::Rrset, &question.key, &records, &[], ttl, authentic, Moment(0));
+        let entry = CacheData::new(Outcome::Rrset, &question.key, &records, &[], ttl, authentic, Timestamp(0));
         let request = Request {
             cookie_back: None,
             id: 7, opcode: 0, recursion_desired: flags[1], checking_disabled: flags[2],

@@ -115,7 +115,7 @@ impl Request {
             return Err(ResponseCode::NotImp);
         }
         let [questions, answers, authorities, additionals] = counts(header);
-        let mut reader = Reader { packet, at: HEADER };
+        let mut reader = RequestReader { packet, at: HEADER };
         if questions > 1 {
             return Err(ResponseCode::FormErr);
         }
@@ -171,7 +171,7 @@ fn counts(header: &[u8; HEADER]) -> [u16; 4] {
 
 /// The first OPT record of a message that is wrong otherwise, as far as it can be found; its options do not count.
 fn any_opt(packet: &[u8], header: &[u8; HEADER]) -> Option<ClientEdns> {
-    let mut reader = Reader { packet, at: HEADER };
+    let mut reader = RequestReader { packet, at: HEADER };
     let [questions, answers, authorities, additionals] = counts(header);
     // each question takes 5 octets and each record 11, so that what is looked at is bounded by the packet
     for _ in 0..questions {
@@ -199,12 +199,12 @@ enum Additional {
 }
 
 /// Reads a packet from front to back; nothing when it ends too early or breaks a limit.
-struct Reader<'a> {
+struct RequestReader<'a> {
     packet: &'a [u8],
     at: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> RequestReader<'a> {
     fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
         let end = self.at.checked_add(count)?;
         let bytes = self.packet.get(self.at..end)?;
@@ -236,7 +236,7 @@ impl<'a> Reader<'a> {
         if rtype != u16::from(RecordType::OPT) {
             return Some(Additional::Other);
         }
-        let mut options = Reader { packet: data, at: 0 };
+        let mut options = RequestReader { packet: data, at: 0 };
         let mut cookie = None;
         while options.at < data.len() {
             let code = options.u16()?;

@@ -251,10 +251,10 @@ impl Rrset {
     pub fn pick(&self, turn: u64) -> impl Iterator<Item = RData> + '_ {
         let first = turn.checked_rem(self.len as u64).unwrap_or(0) as usize;
         let (begin, count, wrapped) = match (self.order(), self.draw(turn)) {
-            (Order::Drawn, Some(place)) => (place, 1, 0),
-            (Order::Drawn, None) => (first, 1, 0), // several CNAMEs: one in each answer
-            (Order::Rotating, _) => (first, self.len - first, first),
-            (Order::Fixed, _) => (0, self.len, 0),
+            (SetOrder::Weighted, Some(place)) => (place, 1, 0),
+            (SetOrder::Weighted, None) => (first, 1, 0), // several CNAMEs: one in each answer
+            (SetOrder::Rotating, _) => (first, self.len - first, first),
+            (SetOrder::Fixed, _) => (0, self.len, 0),
         };
         self.values_from(begin).take(count).chain(self.values_from(0).take(wrapped))
     }
@@ -275,14 +275,14 @@ impl Rrset {
     }
 
     /// Whether [`Rrset::pick`] gives the same every time.
-    pub fn order(&self) -> Order {
+    pub fn order(&self) -> SetOrder {
         let weighs = self.has(WEIGHTED) && self.sum(self.len.saturating_sub(1)) > 0;
         let drawn = weighs || self.rtype == RecordType::CNAME;
         match (self.len, self.rtype) {
-            (0 | 1, _) => Order::Fixed,
-            _ if drawn => Order::Drawn,
-            (_, RecordType::A | RecordType::AAAA) => Order::Rotating,
-            _ => Order::Fixed,
+            (0 | 1, _) => SetOrder::Fixed,
+            _ if drawn => SetOrder::Weighted,
+            (_, RecordType::A | RecordType::AAAA) => SetOrder::Rotating,
+            _ => SetOrder::Fixed,
         }
     }
 }
@@ -299,13 +299,13 @@ fn push_sums(buffer: &mut Vec<u8>, numbers: impl Iterator<Item = u32>, with: boo
 
 /// How a set's values come out of [`Rrset::pick`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum SetOrder {
     /// All, in the same order.
     Fixed,
     /// All, each turn beginning with another.
     Rotating,
     /// One, another each time.
-    Drawn,
+    Weighted,
 }
 
 /// One value for people.

@@ -1,7 +1,7 @@
 //! The answer and authority sections of a message in the making: each record once (RFC 2181 section 5), and no more
 //! records than the message can hold, so that a large set is unpacked only as far as it is sent.
 
-use super::cache::{Entry, PackedRecord};
+use super::cache::{CacheData, PackedRecord};
 use super::name::NameKey;
 use super::record;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -86,7 +86,7 @@ impl Sections {
     /// Appends the records of an entry that `keep` takes. How many addresses rotate, if several do.
     pub(super) fn take<'e>(
         &mut self,
-        entry: &'e Entry,
+        entry: &'e CacheData,
         wanted: Wanted<'_>,
         keep: impl Fn(&PackedRecord<'e>) -> bool,
     ) -> Option<usize> {

@@ -1,7 +1,7 @@
 //! Tests of the sections: what goes to whom, each record once, and no further than there is room.
 
 use super::*;
-use crate::engine::cache::{Moment, Outcome};
+use crate::engine::cache::{Outcome, Timestamp};
 use crate::engine::name::parse;
 use crate::engine::record::parse_value;
 use crate::engine::work;
@@ -17,9 +17,9 @@ fn address(owner: &str, number: usize) -> Record {
     Record::from_rdata(parse(owner).unwrap(), 0, parse_value(RecordType::A, &value).unwrap())
 }
 
-fn entry(name: &str, answers: &[Record], authority: &[Record]) -> Entry {
+fn entry(name: &str, answers: &[Record], authority: &[Record]) -> CacheData {
     let name = NameKey::of(&parse(name).unwrap());
-    Entry::new(Outcome::Rrset, &name, answers, authority, 60, false, Moment(0))
+    CacheData::new(Outcome::Rrset, &name, answers, authority, 60, false, Timestamp(0))
 }
 
 fn wanted(name: &Name, dnssec_ok: bool, turn: Option<u64>) -> Wanted<'_> {

@@ -41,7 +41,7 @@ pub struct Vpc {
 
 /// One layer of what clients see.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sight {
+pub(super) struct Layer {
     zones: Sharded<NameKey, Arc<Zone>>,
     /// All proper ancestors of the zones' names, with the number of zones below: these names exist, whatever an
     /// upstream says.
@@ -49,7 +49,7 @@ pub(super) struct Sight {
     rules: Sharded<NameKey, GroupKey>,
 }
 
-impl Sight {
+impl Layer {
     /// Puts a zone in, in place of another of its name.
     pub(super) fn place(&mut self, zone: Arc<Zone>) {
         let apex = zone.apex().clone();
@@ -64,7 +64,7 @@ impl Sight {
     }
 
     /// Takes a zone out, if there is one of that name.
-    pub(super) fn withdraw(&mut self, apex: &NameKey) {
+    pub(super) fn remove_zone(&mut self, apex: &NameKey) {
         if self.zones.remove(apex).is_none() {
             return;
         }
@@ -115,10 +115,10 @@ pub struct View {
     pub index: u32,
     /// The layers, the first one first: zones as the client's custom line has them, what the API made, what is
     /// configured for the VPC, what is configured for everyone.
-    pub(super) line: Arc<Sight>,
-    pub(super) made: Arc<Sight>,
-    pub(super) own: Arc<Sight>,
-    pub(super) shared: Arc<Sight>,
+    pub(super) line: Arc<Layer>,
+    pub(super) api: Arc<Layer>,
+    pub(super) own: Arc<Layer>,
+    pub(super) shared: Arc<Layer>,
     pub(super) local_names: LocalNames,
     /// Whether the default upstreams may lead names to inner addresses.
     pub(super) rebinding: Rebinding,
@@ -154,8 +154,8 @@ impl View {
         self.local_names
     }
 
-    fn layers(&self) -> [&Sight; 4] {
-        [&self.line, &self.made, &self.own, &self.shared]
+    fn layers(&self) -> [&Layer; 4] {
+        [&self.line, &self.api, &self.own, &self.shared]
     }
 }
 

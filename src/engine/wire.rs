@@ -25,14 +25,14 @@ const REMEMBERED: usize = 64;
 
 /// Appends records to a message whose header and question are written.
 #[derive(Debug)]
-pub struct Writer<'m> {
+pub struct MessageWriter<'m> {
     message: &'m mut Vec<u8>,
     question: Name,
     /// Where names were written, each with its hash: with hundreds of names in a message, most are told apart by it.
     labels: Vec<(u32, u16)>,
 }
 
-impl<'m> Writer<'m> {
+impl<'m> MessageWriter<'m> {
     /// Goes on with a message; `question` is the name in it.
     pub fn new(message: &'m mut Vec<u8>, question: Name) -> Self {
         Self { message, question, labels: Vec::new() }
@@ -161,7 +161,7 @@ fn is_at(message: &[u8], at: u16, mut name: &[u8]) -> bool {
 
 /// Where the parts of a record in a finished message lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct NamePosition {
     /// Its first octet.
     pub start: usize,
     /// Its TTL, four octets.
@@ -171,7 +171,7 @@ pub struct Place {
 }
 
 /// The places of the records behind a question, in order; nothing when the message is cut or crooked.
-pub fn places(message: &[u8]) -> Option<(usize, Vec<Place>)> {
+pub fn places(message: &[u8]) -> Option<(usize, Vec<NamePosition>)> {
     let count = |at: usize| Some(u16::from_be_bytes(*message.get(at..)?.first_chunk()?));
     if count(4)? != 1 {
         return None;
@@ -183,7 +183,7 @@ pub fn places(message: &[u8]) -> Option<(usize, Vec<Place>)> {
     for _ in 0..records {
         let start = at;
         let (ttl, end) = record_at(message, at)?;
-        places.push(Place { start, ttl, end });
+        places.push(NamePosition { start, ttl, end });
         at = end;
     }
     (at == message.len()).then_some((question_end, places))
@@ -231,7 +231,7 @@ mod tests {
         head.add_query(Query::query(question.clone(), RecordType::A));
         let mut bytes = head.to_vec().unwrap();
         bytes[7] = records.len() as u8;
-        let mut writer = Writer::new(&mut bytes, question);
+        let mut writer = MessageWriter::new(&mut bytes, question);
         records.iter().for_each(|record| writer.record(record));
         bytes
     }

@@ -3,10 +3,10 @@
 
 use super::*;
 use crate::engine::answer::Answer;
-use crate::engine::cache::{Entry, Moment, Outcome, QueryFlags};
+use crate::engine::cache::{CacheData, Outcome, QueryFlags, Timestamp};
+use crate::engine::cached_packet::{CachedPacket, Making, PacketKey, PlainQuery};
 use crate::engine::catalog::{Catalog, CatalogSpec, Scope};
 use crate::engine::chain::{Chain, MAX_HOPS, Step};
-use crate::engine::lane::{Glance, LaneKey, Making, Prepared};
 use crate::engine::name::{NameKey, parse};
 use crate::engine::record::parse_value;
 use crate::engine::reply::{TCP, finish, finish_prepared};
@@ -17,7 +17,7 @@ use hickory_proto::rr::{RData, Record, RecordType};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-const NOW: Moment = Moment(1_000_000);
+const NOW: Timestamp = Timestamp(1_000_000);
 
 /// What a datagram has room for by default.
 const UDP: usize = 1232;
@@ -31,7 +31,7 @@ struct Kind {
     name: &'static str,
     rtype: RecordType,
     dnssec_ok: bool,
-    entries: HashMap<NameKey, Entry>,
+    entries: HashMap<NameKey, CacheData>,
     catalog: Catalog,
 }
 
@@ -53,15 +53,15 @@ fn key(name: &str) -> NameKey {
     NameKey::of(&parse(name).unwrap())
 }
 
-fn entry(outcome: Outcome, name: &str, answers: &[Record], authority: &[Record]) -> (NameKey, Entry) {
-    (key(name), Entry::new(outcome, &key(name), answers, authority, 3600, true, NOW))
+fn entry(outcome: Outcome, name: &str, answers: &[Record], authority: &[Record]) -> (NameKey, CacheData) {
+    (key(name), CacheData::new(outcome, &key(name), answers, authority, 3600, true, NOW))
 }
 
 fn at(name: &str, data: RData) -> Record {
     Record::from_rdata(parse(name).unwrap(), 0, data)
 }
 
-fn alias(name: &str, target: &str, more: &[Record]) -> (NameKey, Entry) {
+fn alias(name: &str, target: &str, more: &[Record]) -> (NameKey, CacheData) {
     let target = parse(target).unwrap();
     let mut records = more.to_vec();
     records.push(at(name, RData::CNAME(CNAME(target.clone()))));
@@ -79,7 +79,7 @@ fn cached(
     what: &'static str,
     rtype: &str,
     dnssec_ok: bool,
-    entries: impl IntoIterator<Item = (NameKey, Entry)>,
+    entries: impl IntoIterator<Item = (NameKey, CacheData)>,
 ) -> Kind {
     let catalog = Catalog::build(CatalogSpec::default()).unwrap();
     let rtype = crate::engine::record::parse_type(rtype).unwrap();
@@ -190,16 +190,16 @@ impl Kind {
     }
 
     /// The finished answer that is kept of it; nothing where each answer is drawn anew.
-    fn keep(&self, limit: usize) -> Option<Prepared> {
+    fn keep(&self, limit: usize) -> Option<CachedPacket> {
         let (request, question) = self.accept();
-        let key = LaneKey::of(&request, &question, 0).unwrap();
+        let key = PacketKey::of(&request, &question, 0).unwrap();
         let making = |limit| Making { turn: 0, limit, generation: 1, now: NOW, mark: 0 };
         let (message, answer) = self.compose(limit, 0);
         if message[2] & 2 != 0 && answer.rotation.is_some() {
             let (message, answer) = self.compose(ALL, 0);
-            return Prepared::of(&key, &message, &answer, making(ALL));
+            return CachedPacket::of(&key, &message, &answer, making(ALL));
         }
-        Prepared::of(&key, &message, &answer, making(limit))
+        CachedPacket::of(&key, &message, &answer, making(limit))
     }
 }
 
@@ -231,8 +231,8 @@ fn the_fast_lane_copies_what_is_sent_and_decodes_nothing() {
                 continue;
             };
             let packet = kind.packet();
-            let (mut key, mut out) = (LaneKey::default(), Vec::new());
-            let glance = Glance::at(&packet, 0, &mut key).unwrap();
+            let (mut key, mut out) = (PacketKey::default(), Vec::new());
+            let glance = PlainQuery::at(&packet, 0, &mut key).unwrap();
             assert!(prepared.serves(&glance, limit), "{what}");
             let ((), work) = count(|| prepared.write(&glance, limit, NOW, 7, &mut out));
             assert_eq!(out, kind.compose(limit, 7).0, "{what}");
@@ -264,8 +264,8 @@ fn a_cut_set_that_rotates_begins_with_each_of_its_records() {
     let kind = private("many", "A", (0..500).map(|i| (address(i), None)));
     let prepared = kind.keep(UDP).unwrap();
     let packet = kind.packet();
-    let (mut key, mut firsts) = (LaneKey::default(), std::collections::HashSet::new());
-    let glance = Glance::at(&packet, 0, &mut key).unwrap();
+    let (mut key, mut firsts) = (PacketKey::default(), std::collections::HashSet::new());
+    let glance = PlainQuery::at(&packet, 0, &mut key).unwrap();
     for turn in 0..500 {
         let mut out = Vec::new();
         prepared.write(&glance, UDP, NOW, turn, &mut out);

@@ -8,7 +8,7 @@
 use super::name::{self, NameKey};
 use super::ordered::Ordered;
 use super::rrset::Owner;
-pub use super::rrset::{Order, Rrset};
+pub use super::rrset::{Rrset, SetOrder};
 use super::zone_build::{self, OwnerKey, ZoneBuilder};
 use hickory_proto::rr::rdata::{NS, SOA};
 use hickory_proto::rr::{Name, RData, RecordType};
@@ -76,7 +76,7 @@ pub struct ZoneRecord {
 
 /// How zones read what the product's documentation leaves open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
+pub struct ZoneSemantics {
     /// What happens to types that are not configured.
     pub on_missing_type: MissingType,
     /// Whether wildcards count.

@@ -6,7 +6,7 @@ use crate::api::signer;
 use crate::api::signer::{Order, Place};
 use crate::api::{AccessKey, Params};
 use crate::engine::name;
-use crate::engine::text::{Entry, read_message};
+use crate::engine::text::{TextRecord, read_message};
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::RecordType;
 use http_body_util::{BodyExt, Full, Limited};
@@ -63,7 +63,7 @@ pub async fn resolve(server: SocketAddr, client: IpAddr, text: &str) -> io::Resu
     if answer.id != query.id {
         return Err(io::Error::other("the answer is to another question"));
     }
-    let line = |entry: &Entry| {
+    let line = |entry: &TextRecord| {
         let (name, rtype) = (entry.owner(), entry.type_name());
         let dot = if rtype == "CNAME" { "." } else { "" };
         format!("{name}.  {}  IN  {rtype}  {}{dot}", entry.ttl, entry.value())

@@ -3,7 +3,7 @@
 use crate::account::{Account, Dirty};
 use crate::config::{Config, Instance, Servers};
 use crate::engine::catalog::GroupKey;
-use crate::resolve::shared::Published;
+use crate::resolve::shared::ActiveConfig;
 use crate::upstream::network::Network;
 use crate::upstream::{Group, GroupOptions, ServerAddress, Strategy, Trust};
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// What [`build`] goes by beside the configuration.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
+pub struct Environment {
     /// What the metadata service told.
     pub instance: Instance,
     /// The system's upstream servers, for `servers = "system"`.
@@ -24,11 +24,11 @@ pub struct Surroundings {
 /// with what is known of their servers. `serial` is another for each publication; it goes into the zones' SOA.
 pub fn build(
     config: &Config,
-    around: &Surroundings,
+    around: &Environment,
     account: &Account,
-    previous: Option<&Published>,
+    previous: Option<&ActiveConfig>,
     serial: u32,
-) -> Published {
+) -> ActiveConfig {
     let trust = trust(config);
     let mut groups = HashMap::new();
     let mut add = |key: GroupKey, name: String, servers: Vec<ServerAddress>, strategy: Strategy| {
@@ -66,7 +66,7 @@ pub fn build(
         let servers = rule.targets.iter().copied().map(ServerAddress::from).collect();
         add(key, format!("{} ({})", rule.zone, rule.id), servers, config.upstream.strategy);
     }
-    Published {
+    ActiveConfig {
         catalog,
         generation: serial,
         groups,
@@ -94,13 +94,13 @@ fn trust(config: &Config) -> Option<Arc<Trust>> {
 
 /// What is published once an account has changed, in zones alone: all but these is shared with `previous`.
 pub fn amend(
-    previous: &Published,
+    previous: &ActiveConfig,
     before: &Account,
     after: &Account,
     dirty: &Dirty,
     serial: u32,
-) -> Published {
-    let mut amended = Published { generation: serial, ..previous.clone() };
+) -> ActiveConfig {
+    let mut amended = ActiveConfig { generation: serial, ..previous.clone() };
     after.place_changes(before, dirty, &mut amended.catalog);
     amended
 }
@@ -117,8 +117,8 @@ mod tests {
     #[test]
     fn groups_that_mean_the_same_live_on() {
         let text = "[upstream]\nservers = [\"192.0.2.1\"]\n[[forward]]\nzone = \"a.example\"\nservers = [\"192.0.2.2\"]\n";
-        let first = build(&config(text), &Surroundings::default(), &Account::default(), None, 1);
-        let same = build(&config(text), &Surroundings::default(), &Account::default(), Some(&first), 2);
+        let first = build(&config(text), &Environment::default(), &Account::default(), None, 1);
+        let same = build(&config(text), &Environment::default(), &Account::default(), Some(&first), 2);
         assert_eq!(first.groups.len(), 2);
         for (key, group) in &first.groups {
             assert!(Arc::ptr_eq(group, &same.groups[key]));
@@ -126,9 +126,9 @@ mod tests {
     }
 
     /// The key of the default group.
-    fn default_key(text: &str, system: &[&str], previous: Option<&Published>) -> GroupKey {
+    fn default_key(text: &str, system: &[&str], previous: Option<&ActiveConfig>) -> GroupKey {
         let system = system.iter().map(|server| server.parse().unwrap()).collect();
-        let around = Surroundings { system, ..Default::default() };
+        let around = Environment { system, ..Default::default() };
         let published = build(&config(text), &around, &Account::default(), previous, 1);
         let key = published.catalog.default_group();
         assert!(published.groups.contains_key(&key));
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_systems_answers_last_while_resolv_conf_names_nobody() {
-        let around = Surroundings { system: vec!["192.0.2.53".parse().unwrap()], ..Default::default() };
+        let around = Environment { system: vec!["192.0.2.53".parse().unwrap()], ..Default::default() };
         let before = build(&Config::default(), &around, &Account::default(), None, 1);
         let key = before.catalog.default_group();
         assert_eq!(key, default_key("[upstream]\nservers = [\"192.0.2.53\"]\n", &[], None));
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_systems_servers_are_the_default_group() {
-        let around = Surroundings { system: vec!["192.0.2.53".parse().unwrap()], ..Default::default() };
+        let around = Environment { system: vec!["192.0.2.53".parse().unwrap()], ..Default::default() };
         let published = build(&Config::default(), &around, &Account::default(), None, 1);
         let servers: Vec<String> = published.groups[&published.catalog.default_group()]
             .servers()

@@ -2,18 +2,18 @@
 //! does. They take turns, so that neither undoes what the other did.
 
 use super::build;
-use super::build::Surroundings;
+use super::build::Environment;
 use crate::account::{Account, Dirty};
 use crate::config::Config;
-use crate::resolve::shared::{Live, Published};
+use crate::resolve::shared::{ActiveConfig, SharedState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
 
-/// Publishes into a [`Live`].
+/// Publishes into a [`SharedState`].
 #[derive(Debug)]
 pub struct Publisher {
-    live: Arc<Live>,
+    live: Arc<SharedState>,
     /// Where the watch for loops runs.
     runtime: Handle,
     sources: Mutex<Sources>,
@@ -23,7 +23,7 @@ pub struct Publisher {
 #[derive(Debug)]
 struct Sources {
     config: Config,
-    around: Surroundings,
+    around: Environment,
     account: Account,
     serial: u32,
 }
@@ -32,10 +32,10 @@ impl Publisher {
     /// Builds what is first published, by [`build::build`], and hands it to `live`.
     pub fn start(
         config: Config,
-        around: Surroundings,
+        around: Environment,
         account: Account,
         runtime: Handle,
-        live: impl FnOnce(Published) -> Arc<Live>,
+        live: impl FnOnce(ActiveConfig) -> Arc<SharedState>,
     ) -> Arc<Self> {
         let serial = next_serial(0);
         let live = live(build::build(&config, &around, &account, None, serial));
@@ -46,12 +46,12 @@ impl Publisher {
     }
 
     /// What it publishes into.
-    pub fn live(&self) -> &Arc<Live> {
+    pub fn live(&self) -> &Arc<SharedState> {
         &self.live
     }
 
     /// Another configuration or other surroundings.
-    pub fn reconfigure(&self, config: &Config, around: &Surroundings) {
+    pub fn reconfigure(&self, config: &Config, around: &Environment) {
         let mut sources = self.lock();
         sources.config = config.clone();
         sources.around = around.clone();
@@ -81,7 +81,7 @@ impl Publisher {
     }
 
     /// Watches the groups that are new.
-    fn watch_for_loops(&self, previous: Option<&Published>) {
+    fn watch_for_loops(&self, previous: Option<&ActiveConfig>) {
         for (key, group) in &self.live.published().groups {
             let known = previous.and_then(|previous| previous.groups.get(key));
             if !known.is_some_and(|known| Arc::ptr_eq(known, group)) {

@@ -4,7 +4,7 @@
 //! through a small probationary part and leaves the names that are asked again alone. What an entry is worth
 //! is decided in `engine::cache`; here is only who holds it.
 
-use crate::engine::cache::{CacheKey, Entry, KeyRef, Lifetimes, Moment, Outcome, Worth};
+use crate::engine::cache::{CacheData, CacheKey, Freshness, KeyRef, Outcome, Timestamp, TtlPolicy};
 use crate::engine::name;
 use quick_cache::sync::{Cache, EntryAction, EntryResult};
 use quick_cache::{DefaultHashBuilder, Equivalent, Lifecycle, OptionsBuilder, Weighter};
@@ -18,9 +18,9 @@ const OVERHEAD: usize = 96;
 
 /// An entry in the cache, and what happened to it since.
 #[derive(Debug)]
-pub struct Slot {
+pub struct CacheEntry {
     /// The entry; never changed.
-    pub entry: Entry,
+    pub entry: CacheData,
     /// How often it was served.
     hits: AtomicU32,
     /// When a refresh of it failed last, in milliseconds + 1; 0 for never.
@@ -29,17 +29,17 @@ pub struct Slot {
     refreshing: AtomicBool,
 }
 
-impl Slot {
+impl CacheEntry {
     /// A slot for a new entry.
-    pub fn new(entry: Entry) -> Self {
+    pub fn new(entry: CacheData) -> Self {
         Self { entry, hits: AtomicU32::new(0), failed: AtomicU64::new(0), refreshing: AtomicBool::new(false) }
     }
 
     /// Counts a hit. True for the one who is to refresh the entry: it was served before, is about to expire, and
     /// nobody else refreshes it.
-    pub fn hit_wants_refresh(&self, now: Moment, lifetimes: &Lifetimes) -> bool {
+    pub fn hit_wants_refresh(&self, now: Timestamp, lifetimes: &TtlPolicy) -> bool {
         let popular = self.hits.fetch_add(1, Ordering::Relaxed) > 0;
-        lifetimes.prefetch && popular && self.entry.is_due(now) && self.claim_refresh()
+        lifetimes.prefetch && popular && self.entry.wants_refresh(now) && self.claim_refresh()
     }
 
     /// True for the first who asks.
@@ -53,12 +53,12 @@ impl Slot {
     }
 
     /// When a refresh failed last.
-    pub fn failed(&self) -> Option<Moment> {
-        self.failed.load(Ordering::Relaxed).checked_sub(1).map(Moment)
+    pub fn failed(&self) -> Option<Timestamp> {
+        self.failed.load(Ordering::Relaxed).checked_sub(1).map(Timestamp)
     }
 
     /// A refresh failed now: the next may be tried.
-    fn fail(&self, now: Moment) {
+    fn fail(&self, now: Timestamp) {
         self.failed.store(now.0 + 1, Ordering::Relaxed);
         self.refreshing.store(false, Ordering::Relaxed);
     }
@@ -72,11 +72,12 @@ impl Equivalent<CacheKey> for KeyRef<'_> {
 
 /// Weighs an entry by its octets.
 #[derive(Clone, Debug)]
-struct BySize;
+struct EntryBytes;
 
-impl Weighter<CacheKey, Arc<Slot>> for BySize {
-    fn weight(&self, key: &CacheKey, slot: &Arc<Slot>) -> u64 {
-        (key.bytes().len() + slot.entry.size() + size_of::<Slot>() - size_of::<Entry>() + OVERHEAD) as u64
+impl Weighter<CacheKey, Arc<CacheEntry>> for EntryBytes {
+    fn weight(&self, key: &CacheKey, slot: &Arc<CacheEntry>) -> u64 {
+        (key.bytes().len() + slot.entry.size() + size_of::<CacheEntry>() - size_of::<CacheData>() + OVERHEAD)
+            as u64
     }
 }
 
@@ -145,33 +146,33 @@ where
 /// The answers of all upstream groups.
 #[derive(Debug)]
 pub struct AnswerCache {
-    slots: Cache<CacheKey, Arc<Slot>, BySize, DefaultHashBuilder, Evictions>,
+    slots: Cache<CacheKey, Arc<CacheEntry>, EntryBytes, DefaultHashBuilder, Evictions>,
     evictions: Evictions,
     /// How many entries were put in, failures and what is not worth keeping included.
     insertions: AtomicU64,
     /// How long things are kept.
-    pub lifetimes: Lifetimes,
+    pub lifetimes: TtlPolicy,
 }
 
 impl AnswerCache {
     /// An empty cache of at most `bytes` octets.
-    pub fn new(bytes: u64, lifetimes: Lifetimes) -> Self {
-        let (slots, evictions) = bounded(bytes, BySize);
+    pub fn new(bytes: u64, lifetimes: TtlPolicy) -> Self {
+        let (slots, evictions) = bounded(bytes, EntryBytes);
         Self { slots, evictions, insertions: AtomicU64::new(0), lifetimes }
     }
 
     /// What is known of a question, with its worth: what was said of its type, or of its name whatever the type (an
     /// alias, NXDOMAIN). What holds comes before what does not, an answer before a failure, and of two that are stale
     /// the newer one. Nothing when all is dead.
-    pub fn get(&self, key: &CacheKey, now: Moment) -> Option<(Arc<Slot>, Worth)> {
+    pub fn get(&self, key: &CacheKey, now: Timestamp) -> Option<(Arc<CacheEntry>, Freshness)> {
         let own = self.look_up(&key.of_type(), key, now);
-        if let Some((slot, Worth::Fresh(_))) = &own
+        if let Some((slot, Freshness::Fresh(_))) = &own
             && !slot.entry.is_failure()
         {
             return own;
         }
         let name = self.look_up(&key.of_name(), key, now);
-        if matches!(name, Some((_, Worth::Fresh(_)))) {
+        if matches!(name, Some((_, Freshness::Fresh(_)))) {
             return name;
         }
         if self.lifetimes.nxdomain_cut
@@ -183,53 +184,58 @@ impl AnswerCache {
             (Some(own), Some(name)) if own.0.entry.stored >= name.0.entry.stored => Some(own),
             (own, None) if key.flags().dnssec_ok && own.is_none() => {
                 // a failure is kept for the question as it was asked
-                self.slots.get(key).and_then(|slot| self.worth(slot, now))
+                self.slots.get(key).and_then(|slot| self.freshness(slot, now))
             }
             (own, name) => name.or(own),
         }
     }
 
     /// What is kept at a place, if it can serve a question.
-    fn look_up(&self, at: &KeyRef<'_>, question: &CacheKey, now: Moment) -> Option<(Arc<Slot>, Worth)> {
+    fn look_up(
+        &self,
+        at: &KeyRef<'_>,
+        question: &CacheKey,
+        now: Timestamp,
+    ) -> Option<(Arc<CacheEntry>, Freshness)> {
         let slot = self.slots.get(at)?;
         let has_proofs = slot.entry.dnssec || !question.flags().dnssec_ok;
         let serves = has_proofs && slot.entry.answers_type(question.rtype());
-        self.worth(slot, now).filter(|_| serves)
+        self.freshness(slot, now).filter(|_| serves)
     }
 
     /// A slot with its worth, unless it is dead.
-    fn worth(&self, slot: Arc<Slot>, now: Moment) -> Option<(Arc<Slot>, Worth)> {
-        match slot.entry.worth(now, &self.lifetimes) {
-            Worth::Dead => None,
+    fn freshness(&self, slot: Arc<CacheEntry>, now: Timestamp) -> Option<(Arc<CacheEntry>, Freshness)> {
+        match slot.entry.freshness(now, &self.lifetimes) {
+            Freshness::Expired => None,
             worth => Some((slot, worth)),
         }
     }
 
     /// The NXDOMAIN of a name above, while it holds: below a name that does not exist there are none (RFC 8020).
-    fn denied_above(&self, key: &CacheKey, now: Moment) -> Option<(Arc<Slot>, Worth)> {
+    fn denied_above(&self, key: &CacheKey, now: Timestamp) -> Option<(Arc<CacheEntry>, Freshness)> {
         let above = name::suffixes(key.wire()).skip(1).filter(|suffix| suffix.len() > 1);
         above
             .filter_map(|suffix| self.look_up(&key.of_suffix(suffix), key, now))
-            .find(|(slot, worth)| slot.entry.denies_below() && matches!(worth, Worth::Fresh(_)))
+            .find(|(slot, worth)| slot.entry.denies_below() && matches!(worth, Freshness::Fresh(_)))
     }
 
     /// Keeps an entry for a question. A failure never takes the place of something that can still be served, be it stale
     /// (RFC 8767 section 4): it is noted there instead, in one step with the look whether there is such a thing.
     ///
     /// Returns the slot, kept or not: what is not worth keeping is still good for the query that brought it.
-    pub fn insert(&self, key: CacheKey, entry: Entry, now: Moment) -> Arc<Slot> {
+    pub fn insert(&self, key: CacheKey, entry: CacheData, now: Timestamp) -> Arc<CacheEntry> {
         let slot = self.put(key, entry, now);
         self.insertions.fetch_add(1, Ordering::Release); // now that it can be found
         slot
     }
 
-    fn put(&self, key: CacheKey, mut entry: Entry, now: Moment) -> Arc<Slot> {
+    fn put(&self, key: CacheKey, mut entry: CacheData, now: Timestamp) -> Arc<CacheEntry> {
         if entry.is_failure() {
             return self.insert_failure(key, entry, now);
         }
         entry.dnssec |= key.flags().dnssec_ok;
         let key = key.of_entry(&entry.outcome);
-        let slot = Arc::new(Slot::new(entry));
+        let slot = Arc::new(CacheEntry::new(entry));
         if slot.entry.ttl > 0 {
             self.slots.insert(key, slot.clone());
         } else {
@@ -238,7 +244,7 @@ impl AnswerCache {
         slot
     }
 
-    fn insert_failure(&self, key: CacheKey, failure: Entry, now: Moment) -> Arc<Slot> {
+    fn insert_failure(&self, key: CacheKey, failure: CacheData, now: Timestamp) -> Arc<CacheEntry> {
         if let Some((slot, _)) = self.get(&key, now)
             && !slot.entry.is_failure()
         {
@@ -249,10 +255,10 @@ impl AnswerCache {
     }
 
     /// Keeps a failure, unless an answer is there: another thread may have brought it since it was looked for.
-    fn put_failure(&self, key: &CacheKey, failure: Entry, now: Moment) -> Arc<Slot> {
-        let failure = Arc::new(Slot::new(failure));
+    fn put_failure(&self, key: &CacheKey, failure: CacheData, now: Timestamp) -> Arc<CacheEntry> {
+        let failure = Arc::new(CacheEntry::new(failure));
         let kept = self.slots.entry(key, None, |_, present| {
-            if !present.entry.is_failure() && self.worth(present.clone(), now).is_some() {
+            if !present.entry.is_failure() && self.freshness(present.clone(), now).is_some() {
                 present.fail(now);
             } else {
                 *present = failure.clone();
@@ -283,7 +289,7 @@ impl AnswerCache {
     }
 
     /// All entries, for the snapshot; others may come and go meanwhile.
-    pub fn entries(&self) -> Vec<(CacheKey, Arc<Slot>)> {
+    pub fn entries(&self) -> Vec<(CacheKey, Arc<CacheEntry>)> {
         self.slots.iter().collect()
     }
 

@@ -1,8 +1,8 @@
 //! What we hold against clients that lie about their address: cookies, by which a client shows that it does not,
 //! and a rate for those that have not shown it.
 
-use super::rate::{Pace, Paces};
-use crate::engine::cache::Moment;
+use super::rrl::{RateLimiter, Verdict};
+use crate::engine::cache::Timestamp;
 use crate::engine::cookie::Secret;
 use crate::engine::request::Request;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[derive(Debug, Default)]
 pub struct Guard {
     secret: Option<Secret>,
-    paces: Option<Paces>,
+    paces: Option<RateLimiter>,
 }
 
 impl Guard {
@@ -25,12 +25,12 @@ impl Guard {
         getrandom::fill(&mut octets)?;
         getrandom::fill(&mut seed)?;
         let secret = cookies.then(|| Secret::new(octets));
-        Ok(Self { secret, paces: Paces::new(rate, u64::from_ne_bytes(seed)) })
+        Ok(Self { secret, paces: RateLimiter::new(rate, u64::from_ne_bytes(seed)) })
     }
 
     /// How a datagram's sender keeps to its rate. Takes a token.
-    pub fn pace(&self, client: IpAddr, now: Moment) -> Pace {
-        self.paces.as_ref().map_or(Pace::Within, |paces| paces.take(client, now.0))
+    pub fn pace(&self, client: IpAddr, now: Timestamp) -> Verdict {
+        self.paces.as_ref().map_or(Verdict::Within, |paces| paces.take(client, now.0))
     }
 
     /// Looks at a query's cookie and has another go back with the answer; true if the client has shown that it
@@ -46,6 +46,6 @@ impl Guard {
 
     /// Queries that were answered with TC alone, or not at all, because their senders were too fast.
     pub fn held_back(&self) -> u64 {
-        self.paces.as_ref().map_or(0, Paces::held_back)
+        self.paces.as_ref().map_or(0, RateLimiter::held_back)
     }
 }

@@ -20,11 +20,11 @@ const GROUP_TIMES_FREE: usize = 3;
 /// Hands out permits.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    shared: Arc<Shared>,
+    shared: Arc<PermitCounts>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct PermitCounts {
     most: usize,
     most_per_client: usize,
     all: AtomicUsize,
@@ -35,7 +35,7 @@ struct Shared {
 /// The right to wait for an upstream; given back when dropped.
 #[derive(Debug)]
 pub struct Permit {
-    shared: Arc<Shared>,
+    shared: Arc<PermitCounts>,
     /// A client that is counted.
     client: Option<IpAddr>,
     /// The count of the group that is asked, if it is counted.
@@ -67,7 +67,7 @@ impl Limits {
     /// At most `most` questions in flight, and from one client off this machine at most a quarter of them.
     pub fn new(most: usize) -> Self {
         let (all, by_client) = (AtomicUsize::new(0), Mutex::default());
-        Self { shared: Arc::new(Shared { most, most_per_client: (most / 4).max(1), all, by_client }) }
+        Self { shared: Arc::new(PermitCounts { most, most_per_client: (most / 4).max(1), all, by_client }) }
     }
 
     /// A permit for a question of this client to a group, whose permits are counted in `group`; nothing there if it
@@ -84,7 +84,7 @@ impl Limits {
             return Err(Full::All);
         }
         permit.enter(group, free)?;
-        let client = party(client);
+        let client = client_key(client);
         if client.is_loopback() {
             return Ok(permit);
         }
@@ -164,7 +164,7 @@ impl Drop for Permit {
 
 /// The address that stands for a client where clients are counted: an IPv4 address, or the /64 that one IPv6 host
 /// usually has to itself.
-pub fn party(client: IpAddr) -> IpAddr {
+pub fn client_key(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(v6) if !v6.is_loopback() => {
             IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)))

@@ -1,14 +1,14 @@
 //! The life of a query, from its octets to those of its answer: admission, packet cache, private zones, cache, upstream
 //! servers. Knows no socket of a client.
 
-pub mod answers;
-pub mod books;
+pub mod accounting;
 pub mod cache;
+pub mod fast_path;
 pub mod guard;
-pub mod handle;
-pub mod hear;
-pub mod lane;
 pub mod limits;
-pub mod rate;
+pub mod lookup;
+pub mod packet_cache;
+pub mod query;
+pub mod rrl;
 pub mod shared;
 pub mod snapshot;

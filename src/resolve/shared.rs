@@ -1,6 +1,6 @@
 //! What is live: everything that a query looks at or leaves behind.
 //!
-//! What changes with the configuration is one immutable [`Published`], swapped whole: a query holds one from
+//! What changes with the configuration is one immutable [`ActiveConfig`], swapped whole: a query holds one from
 //! start to end. What must survive a reload stands beside it: the cache, the queries in flight, the health of
 //! upstream groups that mean the same as before.
 
@@ -10,10 +10,10 @@ use crate::engine::answer::ExtendedError;
 use crate::engine::cache::CacheKey;
 use crate::engine::catalog::{Catalog, GroupKey};
 use crate::engine::name::NameKey;
-use crate::resolve::answers::PreparedAnswers;
-use crate::resolve::cache::{AnswerCache, Slot};
+use crate::resolve::cache::{AnswerCache, CacheEntry};
 use crate::resolve::guard::Guard;
 use crate::resolve::limits::Limits;
+use crate::resolve::packet_cache::PacketCache;
 use crate::stats::history::History;
 use crate::stats::place::Places;
 use crate::stats::tally::Tallies;
@@ -29,20 +29,20 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// What a group said: entries along the chain, the asked-for name first. Shared by all who waited.
-pub type Hops = Arc<[(NameKey, Arc<Slot>)]>;
+pub type CachedChain = Arc<[(NameKey, Arc<CacheEntry>)]>;
 
 /// What an exchange brought.
 #[derive(Clone, Debug)]
-pub enum Heard {
+pub enum FetchResult {
     /// The group answered.
-    Said(Hops),
+    Answered(CachedChain),
     /// It did not.
     Failed(ExtendedError),
 }
 
 /// What a configuration means: where names are answered, who is asked, who may ask. A copy is cheap.
 #[derive(Clone, Debug)]
-pub struct Published {
+pub struct ActiveConfig {
     /// Where names are answered.
     pub catalog: Catalog,
     /// Another number for each publication: finished answers of an earlier one are not served any more.
@@ -57,7 +57,7 @@ pub struct Published {
     pub version_bind: bool,
 }
 
-impl Published {
+impl ActiveConfig {
     /// True when a client may ask.
     pub fn allows(&self, client: IpAddr) -> bool {
         let client = client.to_canonical();
@@ -105,16 +105,16 @@ pub fn count(counter: &AtomicU64) {
 
 /// The live state. Shared by everything that serves.
 #[derive(Debug)]
-pub struct Live {
-    published: ArcSwap<Published>,
+pub struct SharedState {
+    published: ArcSwap<ActiveConfig>,
     /// All moments come from it.
     pub clock: Clock,
     /// What upstream groups said.
     pub cache: AnswerCache,
     /// Finished answers for the fast lane.
-    pub answers: PreparedAnswers,
+    pub answers: PacketCache,
     /// Questions that an upstream is being asked.
-    pub inflight: Arc<Inflight<CacheKey, Heard>>,
+    pub inflight: Arc<Inflight<CacheKey, FetchResult>>,
     /// Questions that a relay asks.
     pub asked: Arc<Asked>,
     /// How much may be going on at once.
@@ -140,13 +140,13 @@ pub struct Live {
     turn: AtomicU64,
 }
 
-impl Live {
+impl SharedState {
     /// The state at start.
     pub fn new(
-        published: Published,
+        published: ActiveConfig,
         clock: Clock,
         cache: AnswerCache,
-        answers: PreparedAnswers,
+        answers: PacketCache,
         limits: Limits,
         guard: Guard,
         stale_after: Duration,
@@ -173,12 +173,12 @@ impl Live {
     }
 
     /// What is published now. A query takes it once.
-    pub fn published(&self) -> Arc<Published> {
+    pub fn published(&self) -> Arc<ActiveConfig> {
         self.published.load_full()
     }
 
     /// Publishes another configuration; the next query sees it.
-    pub fn publish(&self, published: Published) {
+    pub fn publish(&self, published: ActiveConfig) {
         self.published.store(Arc::new(published));
     }
 

@@ -4,7 +4,7 @@
 //! about it is odd. Only what upstreams said is in it: private answers are not cached and so never written.
 
 use super::cache::AnswerCache;
-use crate::engine::cache::{CacheKey, Entry, Moment, Outcome};
+use crate::engine::cache::{CacheData, CacheKey, Outcome, Timestamp};
 use crate::engine::name::{self, NameKey};
 use std::fmt;
 use std::fs::{self, File};
@@ -51,7 +51,7 @@ impl From<io::Error> for SnapshotError {
 ///
 /// # Errors
 /// The file cannot be written; the former one is then as it was.
-pub fn write(cache: &AnswerCache, directory: &Path, now: Moment) -> io::Result<usize> {
+pub fn write(cache: &AnswerCache, directory: &Path, now: Timestamp) -> io::Result<usize> {
     let mut body = Vec::new();
     let mut count = 0;
     for (key, slot) in cache.entries() {
@@ -82,7 +82,7 @@ pub fn write(cache: &AnswerCache, directory: &Path, now: Moment) -> io::Result<u
 ///
 /// # Errors
 /// The file cannot be read or is odd; the cache is then as it was.
-pub fn read(cache: &AnswerCache, directory: &Path, now: Moment) -> Result<usize, SnapshotError> {
+pub fn read(cache: &AnswerCache, directory: &Path, now: Timestamp) -> Result<usize, SnapshotError> {
     let file = match File::open(directory.join(FILE)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -106,13 +106,17 @@ pub fn read(cache: &AnswerCache, directory: &Path, now: Moment) -> Result<usize,
 ///
 /// # Errors
 /// What is odd.
-pub fn decode(bytes: &[u8], now: Moment, unix_now: u64) -> Result<Vec<(CacheKey, Entry)>, SnapshotError> {
+pub fn decode(
+    bytes: &[u8],
+    now: Timestamp,
+    unix_now: u64,
+) -> Result<Vec<(CacheKey, CacheData)>, SnapshotError> {
     let odd = SnapshotError::Odd;
     let (content, sum) = bytes.split_last_chunk::<8>().ok_or(odd("it is cut short"))?;
     if checksum(content) != u64::from_be_bytes(*sum) {
         return Err(odd("its checksum does not match"));
     }
-    let mut reader = Reader(content);
+    let mut reader = SnapshotReader(content);
     if reader.take(8) != Some(MAGIC) {
         return Err(odd("it was written by another version"));
     }
@@ -133,7 +137,7 @@ pub fn decode(bytes: &[u8], now: Moment, unix_now: u64) -> Result<Vec<(CacheKey,
 }
 
 /// One entry: lengths and key, age in milliseconds, TTL, bits (AD, fetched with DO), outcome, packed records.
-fn encode(body: &mut Vec<u8>, key: &CacheKey, entry: &Entry, now: Moment) {
+fn encode(body: &mut Vec<u8>, key: &CacheKey, entry: &CacheData, now: Timestamp) {
     let (code, target) = match &entry.outcome {
         Outcome::Rrset => (0, None),
         Outcome::Alias(target) => (1, Some(target)),
@@ -158,7 +162,7 @@ fn encode(body: &mut Vec<u8>, key: &CacheKey, entry: &Entry, now: Moment) {
     }
 }
 
-fn entry(reader: &mut Reader<'_>, now: Moment, off: u64) -> Option<(CacheKey, Entry)> {
+fn entry(reader: &mut SnapshotReader<'_>, now: Timestamp, off: u64) -> Option<(CacheKey, CacheData)> {
     let length = usize::from(reader.u16()?);
     let key = CacheKey::from_bytes(reader.take(length)?)?;
     let age = reader.u64()?.checked_add(off)?;
@@ -179,16 +183,16 @@ fn entry(reader: &mut Reader<'_>, now: Moment, off: u64) -> Option<(CacheKey, En
     let answers = reader.take(length)?;
     let length = reader.u32()? as usize;
     let authority = reader.take(length)?;
-    let stored = Moment(now.0.checked_sub(age)?);
-    let mut entry = Entry::restore(outcome, stored, ttl, bits & 1 != 0, (answers, authority));
+    let stored = Timestamp(now.0.checked_sub(age)?);
+    let mut entry = CacheData::restore(outcome, stored, ttl, bits & 1 != 0, (answers, authority));
     entry.dnssec = bits & 2 != 0;
     Some((key, entry))
 }
 
 /// Takes octets off the front.
-struct Reader<'a>(&'a [u8]);
+struct SnapshotReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> SnapshotReader<'a> {
     fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
@@ -222,47 +226,55 @@ fn unix_millis() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::cache::{FailureCause, Lifetimes, QueryFlags, Worth};
+    use crate::engine::cache::{FailureCause, Freshness, QueryFlags, TtlPolicy};
     use crate::engine::catalog::GroupKey;
     use crate::engine::name::parse;
     use crate::engine::record::parse_value;
     use hickory_proto::rr::{Record, RecordType};
     use proptest::prelude::*;
 
-    const NOW: Moment = Moment(1 << 42);
+    const NOW: Timestamp = Timestamp(1 << 42);
 
     fn key(name: &str) -> CacheKey {
         CacheKey::new(GroupKey(3), &NameKey::of(&parse(name).unwrap()), RecordType::A, QueryFlags::default())
     }
 
     fn filled() -> AnswerCache {
-        let cache = AnswerCache::new(1 << 20, Lifetimes::default());
+        let cache = AnswerCache::new(1 << 20, TtlPolicy::default());
         let owner = NameKey::of(&parse("www.example").unwrap());
         let a = Record::from_rdata(
             parse("www.example").unwrap(),
             60,
             parse_value(RecordType::A, "192.0.2.1").unwrap(),
         );
-        cache.insert(key("www.example"), Entry::new(Outcome::Rrset, &owner, &[a], &[], 60, true, NOW), NOW);
+        cache.insert(
+            key("www.example"),
+            CacheData::new(Outcome::Rrset, &owner, &[a], &[], 60, true, NOW),
+            NOW,
+        );
         let alias = Outcome::Alias(parse("Target.example").unwrap());
-        cache.insert(key("alias.example"), Entry::new(alias, &owner, &[], &[], 300, false, NOW), NOW);
-        cache.insert(key("nx.example"), Entry::new(Outcome::NxDomain, &owner, &[], &[], 90, false, NOW), NOW);
-        cache.insert(key("f.example"), Entry::failure(FailureCause::Unreachable, 5, NOW), NOW);
+        cache.insert(key("alias.example"), CacheData::new(alias, &owner, &[], &[], 300, false, NOW), NOW);
+        cache.insert(
+            key("nx.example"),
+            CacheData::new(Outcome::NxDomain, &owner, &[], &[], 90, false, NOW),
+            NOW,
+        );
+        cache.insert(key("f.example"), CacheData::failure(FailureCause::Unreachable, 5, NOW), NOW);
         cache
     }
 
     #[test]
     fn entries_survive_and_have_aged() {
         let directory = tempfile::tempdir().unwrap();
-        let later = Moment(NOW.0 + 10_000);
+        let later = Timestamp(NOW.0 + 10_000);
         assert_eq!(write(&filled(), directory.path(), later).unwrap(), 3, "failures are not kept");
-        let cache = AnswerCache::new(1 << 20, Lifetimes::default());
-        assert_eq!(read(&cache, directory.path(), Moment(NOW.0 + 99)).unwrap(), 3);
-        let (slot, worth) = cache.get(&key("www.example"), Moment(NOW.0 + 99)).unwrap();
-        assert!(matches!(worth, Worth::Fresh(49..=50)), "{worth:?}");
+        let cache = AnswerCache::new(1 << 20, TtlPolicy::default());
+        assert_eq!(read(&cache, directory.path(), Timestamp(NOW.0 + 99)).unwrap(), 3);
+        let (slot, worth) = cache.get(&key("www.example"), Timestamp(NOW.0 + 99)).unwrap();
+        assert!(matches!(worth, Freshness::Fresh(49..=50)), "{worth:?}");
         assert!(slot.entry.authentic);
         assert_eq!(slot.entry.answers(&parse("www.example").unwrap(), 1).len(), 1);
-        let (slot, _) = cache.get(&key("alias.example"), Moment(NOW.0 + 99)).unwrap();
+        let (slot, _) = cache.get(&key("alias.example"), Timestamp(NOW.0 + 99)).unwrap();
         assert_eq!(slot.entry.outcome, Outcome::Alias(parse("target.example").unwrap()));
     }
 
@@ -270,7 +282,7 @@ mod tests {
     fn ttls_are_brought_into_the_bounds_of_today() {
         let directory = tempfile::tempdir().unwrap();
         write(&filled(), directory.path(), NOW).unwrap();
-        let lifetimes = Lifetimes { max_ttl: 20, negative_max_ttl: 7, ..Lifetimes::default() };
+        let lifetimes = TtlPolicy { max_ttl: 20, negative_max_ttl: 7, ..TtlPolicy::default() };
         let cache = AnswerCache::new(1 << 20, lifetimes);
         assert_eq!(read(&cache, directory.path(), NOW).unwrap(), 3);
         for (name, most) in [("www.example", 20), ("alias.example", 20), ("nx.example", 7)] {
@@ -278,7 +290,7 @@ mod tests {
             assert_eq!(slot.entry.ttl, most, "{name}");
         }
         // what is not to be kept any more is not taken in
-        let cache = AnswerCache::new(1 << 20, Lifetimes { negative_max_ttl: 0, ..Lifetimes::default() });
+        let cache = AnswerCache::new(1 << 20, TtlPolicy { negative_max_ttl: 0, ..TtlPolicy::default() });
         read(&cache, directory.path(), NOW).unwrap();
         assert!(cache.get(&key("nx.example"), NOW).is_none());
         assert!(cache.get(&key("www.example"), NOW).is_some());
@@ -287,7 +299,7 @@ mod tests {
     #[test]
     fn no_file_is_an_empty_snapshot() {
         let directory = tempfile::tempdir().unwrap();
-        let cache = AnswerCache::new(1 << 20, Lifetimes::default());
+        let cache = AnswerCache::new(1 << 20, TtlPolicy::default());
         assert_eq!(read(&cache, directory.path(), NOW).unwrap(), 0);
     }
 
@@ -305,7 +317,7 @@ mod tests {
         }
         assert!(decode(&good, NOW, 0).is_err(), "written in the future");
         fs::write(&path, &good[..good.len() / 2]).unwrap();
-        let cache = AnswerCache::new(1 << 20, Lifetimes::default());
+        let cache = AnswerCache::new(1 << 20, TtlPolicy::default());
         assert!(read(&cache, directory.path(), NOW).is_err());
         assert!(cache.is_empty());
     }

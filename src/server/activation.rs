@@ -41,7 +41,7 @@ pub fn take(threads: usize) -> Result<Vec<Listener>, ActivationError> {
 
 /// Who reads from sockets that were handed over.
 #[derive(Debug, Default)]
-pub struct Readers {
+pub struct HandedOver {
     /// Tells the threads to stop.
     pub stop: udp::Stop,
     /// Those that read datagrams.
@@ -50,7 +50,7 @@ pub struct Readers {
     pub accepting: Vec<task::JoinHandle<()>>,
 }
 
-impl Readers {
+impl HandedOver {
     /// Has reading stop, and waits until it did: what comes from now on is for who comes after us.
     pub async fn stop(&self) {
         self.stop.store(true, Ordering::Release);

@@ -7,7 +7,7 @@
 use crate::base::clock::{instant, millis};
 use crate::base::closer::Closer;
 use crate::base::octets::Kind;
-use crate::resolve::limits::party;
+use crate::resolve::limits::client_key;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -110,7 +110,7 @@ impl Connections {
     /// A place for a connection of a kind; others may be closed for it. Nothing when all are in use.
     pub fn admit(&self, client: IpAddr, kind: Kind) -> Option<Place> {
         let shared = &self.shared;
-        let client = match party(client) {
+        let client = match client_key(client) {
             local if local.is_loopback() => IpAddr::V4(Ipv4Addr::LOCALHOST),
             other => other,
         };

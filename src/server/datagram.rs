@@ -21,14 +21,14 @@ const MOST_SINGLES: u8 = 31;
 /// How many datagrams to ask the kernel for. Where clients come one by one, one: asked for more, it looks for a second
 /// in vain each time. The longer they do, the more rarely it is looked whether more wait.
 #[derive(Debug, Default)]
-pub(super) struct Crowd {
+pub(super) struct ReceiveBatch {
     /// So many are asked for one at a time, since the last look found nobody else.
     singles: u8,
     /// So many of them are left.
     left: u8,
 }
 
-impl Crowd {
+impl ReceiveBatch {
     /// True while they come one by one.
     pub(super) fn is_one(&self) -> bool {
         self.left > 0
@@ -52,14 +52,14 @@ impl Crowd {
 
 /// The address that a datagram was sent to, so that its answer leaves from there.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Local {
+pub(super) enum ReplySource {
     /// The socket's own.
     Bound,
     V4(libc::in_pktinfo),
     V6(libc::in6_pktinfo),
 }
 
-impl Local {
+impl ReplySource {
     /// The address, where it is not the socket's own.
     pub(super) fn ip(&self) -> Option<IpAddr> {
         match self {
@@ -71,15 +71,15 @@ impl Local {
 }
 
 /// Sends an answer. A full buffer or an unreachable client costs this answer only: a datagram may be lost.
-pub(super) fn send(socket: &UdpSocket, reply: &[u8], peer: SocketAddr, local: Local) {
+pub(super) fn send(socket: &UdpSocket, reply: &[u8], peer: SocketAddr, local: ReplySource) {
     let slices = [IoSlice::new(reply)];
     let v4 = |info| [ControlMessage::Ipv4PacketInfo(info)];
     let v6 = |info| [ControlMessage::Ipv6PacketInfo(info)];
     let _ = match (&local, peer) {
-        (Local::V4(info), SocketAddr::V4(to)) => {
+        (ReplySource::V4(info), SocketAddr::V4(to)) => {
             send_beside(socket, &slices, &v4(info), &SockaddrIn::from(to))
         }
-        (Local::V6(info), SocketAddr::V6(to)) => {
+        (ReplySource::V6(info), SocketAddr::V6(to)) => {
             send_beside(socket, &slices, &v6(info), &SockaddrIn6::from(to))
         }
         // without anything beside it, the plainest call is the cheapest
@@ -102,7 +102,7 @@ thread_local! {
 }
 
 /// Sends many answers by one socket: those to IPv4 clients of a socket of one address together.
-pub(super) fn send_all(socket: &UdpSocket, answers: &[(Vec<u8>, SocketAddr, Local)]) {
+pub(super) fn send_all(socket: &UdpSocket, answers: &[(Vec<u8>, SocketAddr, ReplySource)]) {
     if let [(reply, peer, local)] = answers {
         return send(socket, reply, *peer, *local);
     }
@@ -111,7 +111,7 @@ pub(super) fn send_all(socket: &UdpSocket, answers: &[(Vec<u8>, SocketAddr, Loca
         let mut peers = Vec::with_capacity(answers.len());
         for (reply, peer, local) in answers {
             match (peer, local) {
-                (SocketAddr::V4(peer), Local::Bound) => {
+                (SocketAddr::V4(peer), ReplySource::Bound) => {
                     batch.push([IoSlice::new(reply)]);
                     peers.push(Some(SockaddrIn::from(*peer)));
                 }
@@ -147,14 +147,14 @@ mod tests {
     use super::*;
 
     /// How many are asked for one by one, until it is looked whether more wait.
-    fn singles(crowd: &mut Crowd) -> usize {
+    fn singles(crowd: &mut ReceiveBatch) -> usize {
         let singles = std::iter::from_fn(|| (crowd.expected() == 1).then(|| crowd.came(1)));
         singles.count()
     }
 
     #[test]
     fn one_datagram_is_asked_for_while_they_come_one_by_one() {
-        let mut crowd = Crowd::default();
+        let mut crowd = ReceiveBatch::default();
         crowd.came(30);
         assert_eq!(crowd.expected(), BATCH);
         for expected in [1, 3, 7, 15, 31, 31] {

@@ -1,6 +1,6 @@
 //! Binding the listen addresses: each UDP and TCP, on one port.
 
-use super::holder;
+use super::port_owner;
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -161,7 +161,8 @@ pub fn bind_quic(address: SocketAddr, setting: &'static str) -> Result<(SocketAd
 
 /// Why an address cannot be had.
 fn failed(protocol: &'static str, address: SocketAddr, cause: io::Error, setting: &'static str) -> BindError {
-    let holder = (cause.kind() == io::ErrorKind::AddrInUse).then(|| holder::of(address, protocol)).flatten();
+    let holder =
+        (cause.kind() == io::ErrorKind::AddrInUse).then(|| port_owner::of(address, protocol)).flatten();
     BindError { address, protocol, cause, holder, setting }
 }
 

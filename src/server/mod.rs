@@ -7,16 +7,16 @@ pub mod activation;
 pub mod certificate;
 pub mod connections;
 mod datagram;
-pub mod errands;
-pub mod holder;
+pub mod encrypted;
 #[cfg(feature = "http3")]
 mod http3;
 #[cfg(feature = "http3")]
 mod http3_streams;
 mod https;
 pub mod listen;
+pub mod pending;
 mod pipeline;
+pub mod port_owner;
 mod quic;
-pub mod secured;
 pub mod tcp;
 pub mod udp;

@@ -8,8 +8,8 @@
 use super::tcp::{Guest, MESSAGE_DEADLINE, TLS_BUFFER};
 use crate::base::octets::{Kind, Reserved, WRITE_DEADLINE};
 use crate::engine::padding;
-use crate::resolve::handle;
-use crate::resolve::lane::{Lane, Served};
+use crate::resolve::fast_path::{FastPath, Served};
+use crate::resolve::query;
 use crate::stats::watch::Transport;
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -118,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             let deadline = match due {
                 _ if writing => taken + patience,
                 Some(due) => due,
-                None if self.in_flight > 0 => now + handle::CLIENT_DEADLINE + patience,
+                None if self.in_flight > 0 => now + query::CLIENT_DEADLINE + patience,
                 None => asked + bounds.idle,
             };
             let event = timeout_at(deadline, poll_fn(|context| self.poll(context, !waits))).await;
@@ -159,7 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         if next_message(&self.inbox).is_none() {
             return false;
         }
-        let mut lane = Lane::new(&self.guest.service.live, &self.guest.service.tally, Transport::Tcp);
+        let mut lane = FastPath::new(&self.guest.service.live, &self.guest.service.tally, Transport::Tcp);
         while self.in_flight < most
             && self.outbox.len() - self.written < WRITE_BUFFER
             && let Some(packet) = next_message(&self.inbox[at..])
@@ -174,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             let (live, account, replies) =
                 (self.guest.service.live.clone(), self.guest.account.clone(), replies.clone());
             tokio::spawn(async move {
-                let (reply, held) = handle::in_room(&live, *waiting, &account).await;
+                let (reply, held) = query::resolve_in_room(&live, *waiting, &account).await;
                 let _ = replies.send((reply, held, padded)); // a client that has gone misses nothing
             });
         }

@@ -7,10 +7,10 @@ use super::connections::{Connections, Place};
 use super::pipeline;
 use crate::base::octets::Reserved;
 use crate::base::octets::{Account, Kind};
-use crate::resolve::handle;
-use crate::resolve::handle::Transport;
-use crate::resolve::lane::{Lane, Served};
-use crate::resolve::shared::{Live, count};
+use crate::resolve::fast_path::{FastPath, Served};
+use crate::resolve::query;
+use crate::resolve::query::Transport;
+use crate::resolve::shared::{SharedState, count};
 use crate::stats::tally::Tally;
 use std::io;
 use std::net::SocketAddr;
@@ -42,7 +42,7 @@ pub struct TcpBounds {
 #[derive(Clone, Debug)]
 pub(super) struct Service {
     /// Who answers.
-    pub(super) live: Arc<Live>,
+    pub(super) live: Arc<SharedState>,
     /// Where that is counted.
     pub(super) tally: Arc<Tally>,
     /// What its waiting octets are counted as.
@@ -104,14 +104,19 @@ impl Guest {
 }
 
 /// Serves plain TCP for the life of the process. `connections` is shared by all listeners.
-pub async fn serve(listener: TcpListener, live: Arc<Live>, bounds: TcpBounds, connections: Connections) {
+pub async fn serve(
+    listener: TcpListener,
+    live: Arc<SharedState>,
+    bounds: TcpBounds,
+    connections: Connections,
+) {
     let tally = tally_of(listener.local_addr(), &live);
     let service = Service { live, tally, kind: Kind::Tcp, bounds, padding: false };
     accept(listener, service, connections, pipeline::OF_TASKS, pipeline::converse).await;
 }
 
 /// Where what is served at an address is counted; a socket that listens has one.
-pub(super) fn tally_of(address: io::Result<SocketAddr>, live: &Live) -> Arc<Tally> {
+pub(super) fn tally_of(address: io::Result<SocketAddr>, live: &SharedState) -> Arc<Tally> {
     match address {
         Ok(address) => live.tallies.for_tasks(address),
         Err(_) => live.tallies.tasks.clone(),
@@ -126,8 +131,8 @@ pub(super) async fn answer(guest: &Guest, query: &[u8]) -> Option<(Vec<u8>, Rese
     let service = &guest.service;
     let mut held = guest.account.reserve(LONGEST).await;
     let mut reply = Vec::new();
-    let served =
-        Lane::new(&service.live, &service.tally, Transport::Tcp).serve(query, guest.peer, None, &mut reply);
+    let served = FastPath::new(&service.live, &service.tally, Transport::Tcp)
+        .serve(query, guest.peer, None, &mut reply);
     match served {
         Served::Answered => {
             reply.shrink_to_fit();
@@ -138,7 +143,7 @@ pub(super) async fn answer(guest: &Guest, query: &[u8]) -> Option<(Vec<u8>, Rese
         Served::Waits(waiting) => {
             drop(held);
             // Boxed, so that the many streams whose answers are at hand need no room for it.
-            Some(Box::pin(handle::in_room(&service.live, *waiting, &guest.account)).await)
+            Some(Box::pin(query::resolve_in_room(&service.live, *waiting, &guest.account)).await)
         }
     }
 }

@@ -1,17 +1,17 @@
 //! UDP: one thread for each socket, blocking while there is nothing to do.
 //!
 //! What can be answered at once is answered on the thread. What an upstream has to be asked for waits there too,
-//! in the thread's `Errands`: while any do, the thread waits for clients and replies alike. The rest becomes a
+//! in the thread's `PendingQueries`: while any do, the thread waits for clients and replies alike. The rest becomes a
 //! task. A socket that is bound to one address receives and sends in batches, but for queries that come alone. A
 //! wildcard socket goes one by one, because each answer must leave from the address that was asked, and that is said
 //! beside each datagram (IP_PKTINFO).
 
-use super::datagram::{BATCH, Crowd, Local, send, send_batch};
-use super::errands::{Errands, Visitor};
+use super::datagram::{BATCH, ReceiveBatch, ReplySource, send, send_batch};
+use super::pending::{Incoming, PendingQueries};
 use crate::engine::reply::PLAIN_UDP;
-use crate::resolve::handle::Transport;
-use crate::resolve::lane::{Lane, Served};
-use crate::resolve::shared::{Live, count};
+use crate::resolve::fast_path::{FastPath, Served};
+use crate::resolve::query::Transport;
+use crate::resolve::shared::{SharedState, count};
 use crate::stats::tally::Tally;
 use nix::errno::Errno;
 use nix::libc;
@@ -41,7 +41,7 @@ const STRIDE: usize = LONGEST_QUERY + 64;
 const STACK: usize = 512 << 10;
 
 /// How often a thread that waits looks whether it is to stop.
-const LOOK_UP: Duration = Duration::from_millis(100);
+const STOP_CHECK: Duration = Duration::from_millis(100);
 
 /// Tells threads to stop reading, so that what they have not read stays in sockets that others will read.
 pub type Stop = Arc<AtomicBool>;
@@ -54,12 +54,12 @@ pub type Stop = Arc<AtomicBool>;
 /// datagrams.
 pub fn serve(
     socket: UdpSocket,
-    live: Arc<Live>,
+    live: Arc<SharedState>,
     runtime: Handle,
     stop: Option<Stop>,
 ) -> io::Result<JoinHandle<()>> {
     // Nothing else wakes a thread without harming a socket that is shared with another process.
-    socket.set_read_timeout(stop.is_some().then_some(LOOK_UP))?;
+    socket.set_read_timeout(stop.is_some().then_some(STOP_CHECK))?;
     let address = socket.local_addr()?;
     let wildcard = address.ip().is_unspecified();
     if wildcard && address.is_ipv4() {
@@ -72,7 +72,8 @@ pub fn serve(
     let thread = thread::Builder::new().name("udp".into()).stack_size(STACK);
     thread.spawn(move || {
         let _within = runtime.enter();
-        let mut errands = Errands::new(server.live.clone(), server.tally.clone(), server.socket.clone());
+        let mut errands =
+            PendingQueries::new(server.live.clone(), server.tally.clone(), server.socket.clone());
         match (wildcard, address) {
             (true, _) => server.one_by_one(&mut errands),
             (false, SocketAddr::V4(_)) => server.in_batches::<SockaddrIn>(&mut errands),
@@ -85,7 +86,7 @@ pub fn serve(
 /// A socket and what answers on it.
 struct Server {
     socket: Arc<UdpSocket>,
-    live: Arc<Live>,
+    live: Arc<SharedState>,
     stop: Option<Stop>,
     tally: Arc<Tally>,
 }
@@ -97,7 +98,7 @@ impl Server {
     }
 
     /// Receives and answers up to [`BATCH`] datagrams with a system call each way.
-    fn in_batches<A: Peer>(&self, errands: &mut Errands) {
+    fn in_batches<A: Peer>(&self, errands: &mut PendingQueries) {
         let mut received = MultiHeaders::<A>::preallocate(BATCH, None);
         let mut sent = MultiHeaders::<A>::preallocate(BATCH, None);
         // In one piece, of which only what is used becomes resident.
@@ -105,7 +106,7 @@ impl Server {
         let mut replies: [Vec<u8>; BATCH] = std::array::from_fn(|_| Vec::with_capacity(PLAIN_UDP));
         let mut peers: Vec<Option<A>> = Vec::with_capacity(BATCH);
         let mut visitors = Vec::new();
-        let mut crowd = Crowd::default();
+        let mut crowd = ReceiveBatch::default();
         while self.goes_on() {
             let Some(flags) = self.clients(errands, MsgFlags::MSG_WAITFORONE) else { continue };
             peers.clear();
@@ -122,7 +123,7 @@ impl Server {
             let (fd, slices) = (self.socket.as_raw_fd(), &mut slices[..crowd.expected()]);
             match recvmmsg(fd, &mut received, slices, flags, None) {
                 Ok(messages) => {
-                    let mut lane = Lane::new(&self.live, &self.tally, Transport::Udp);
+                    let mut lane = FastPath::new(&self.live, &self.tally, Transport::Udp);
                     let mut taken = 0;
                     for message in messages {
                         taken += 1;
@@ -133,7 +134,7 @@ impl Server {
                             &mut lane,
                             packet,
                             address.to_std(),
-                            Local::Bound,
+                            ReplySource::Bound,
                             reply,
                             &mut visitors,
                         ) {
@@ -142,7 +143,7 @@ impl Server {
                     }
                     crowd.came(taken);
                 }
-                Err(error) => self.survive(&error.into()),
+                Err(error) => self.log_receive_error(&error.into()),
             }
             self.send_out(errands, &mut visitors);
             let slices = replies.each_ref().map(|reply| [IoSlice::new(reply)]);
@@ -151,15 +152,15 @@ impl Server {
     }
 
     /// Receives and answers one datagram by the plainest system calls, which are the cheapest.
-    fn one(&self, buffer: &mut [u8], reply: &mut Vec<u8>, visitors: &mut Vec<Visitor>) {
+    fn one(&self, buffer: &mut [u8], reply: &mut Vec<u8>, visitors: &mut Vec<Incoming>) {
         match self.socket.recv_from(buffer) {
             Ok((length, peer)) => {
                 // the lane ends with the statement: sending is not timed, as it is not for a batch
                 let answered = self.answer(
-                    &mut Lane::new(&self.live, &self.tally, Transport::Udp),
+                    &mut FastPath::new(&self.live, &self.tally, Transport::Udp),
                     &buffer[..length],
                     peer,
-                    Local::Bound,
+                    ReplySource::Bound,
                     reply,
                     visitors,
                 );
@@ -167,16 +168,16 @@ impl Server {
                     let _ = self.socket.send_to(reply, peer); // a datagram may be lost
                 }
             }
-            Err(error) => self.survive(&error),
+            Err(error) => self.log_receive_error(&error),
         }
     }
 
     /// Receives and answers datagrams one by one, each answer from the address that was asked.
-    fn one_by_one(&self, errands: &mut Errands) {
+    fn one_by_one(&self, errands: &mut PendingQueries) {
         let mut buffer = [0u8; LONGEST_QUERY];
         let mut reply = Vec::new();
         let mut visitors = Vec::new();
-        let mut crowd = Crowd::default();
+        let mut crowd = ReceiveBatch::default();
         let mut space = nix::cmsg_space!(libc::in_pktinfo, libc::in6_pktinfo);
         while self.goes_on() {
             let Some(mut flags) = self.clients(errands, MsgFlags::empty()) else { continue };
@@ -192,14 +193,14 @@ impl Server {
                         let local = local_address(&message);
                         let Some(peer) = message.address.as_ref().and_then(to_std) else { continue };
                         let packet = message.iovs().next().unwrap_or(&[]);
-                        let lane =
-                            lane.get_or_insert_with(|| Lane::new(&self.live, &self.tally, Transport::Udp));
+                        let lane = lane
+                            .get_or_insert_with(|| FastPath::new(&self.live, &self.tally, Transport::Udp));
                         if self.answer(lane, packet, peer, local, &mut reply, &mut visitors) {
                             send(&self.socket, &reply, peer, local);
                         }
                     }
                     Err(Errno::EAGAIN) => break,
-                    Err(error) => self.survive(&error.into()),
+                    Err(error) => self.log_receive_error(&error.into()),
                 }
                 flags = MsgFlags::MSG_DONTWAIT; // what came with it
             }
@@ -210,7 +211,7 @@ impl Server {
 
     /// Waits for clients: in the kernel's hands while there is nobody else to wait for. How to receive them, if
     /// there are any.
-    fn clients(&self, errands: &mut Errands, idle: MsgFlags) -> Option<MsgFlags> {
+    fn clients(&self, errands: &mut PendingQueries, idle: MsgFlags) -> Option<MsgFlags> {
         if !errands.are_open() {
             return Some(idle);
         }
@@ -220,7 +221,7 @@ impl Server {
     /// Answers the clients that wait for replies. The clients' socket is not looked at: what lies in it is for another
     /// process, and would wake this one again and again. Ends when no client waits: a question without a reply leaves
     /// the relay in less than a second.
-    fn drain(&self, errands: &mut Errands) {
+    fn drain(&self, errands: &mut PendingQueries) {
         while errands.have_clients() {
             if catch_unwind(AssertUnwindSafe(|| errands.turn_for_replies())).is_err() {
                 count(&self.live.counters.panics);
@@ -229,7 +230,7 @@ impl Server {
     }
 
     /// Waits for replies and clients; true if there are clients.
-    fn turn(&self, errands: &mut Errands) -> bool {
+    fn turn(&self, errands: &mut PendingQueries) -> bool {
         let turned = catch_unwind(AssertUnwindSafe(|| errands.turn()));
         if turned.is_err() {
             count(&self.live.counters.panics);
@@ -241,12 +242,12 @@ impl Server {
     /// A panic costs the packet, not the thread.
     fn answer(
         &self,
-        lane: &mut Lane<'_>,
+        lane: &mut FastPath<'_>,
         packet: &[u8],
         peer: SocketAddr,
-        local: Local,
+        local: ReplySource,
         reply: &mut Vec<u8>,
-        visitors: &mut Vec<Visitor>,
+        visitors: &mut Vec<Incoming>,
     ) -> bool {
         if peer.port() == 0 {
             return false; // nobody can receive there
@@ -257,7 +258,7 @@ impl Server {
             Ok(Served::Answered) => true,
             Ok(Served::Dropped) => false,
             Ok(Served::Waits(waiting)) => {
-                visitors.push(Visitor { waiting, peer, local });
+                visitors.push(Incoming { waiting, peer, local });
                 false
             }
             Err(_) => {
@@ -268,7 +269,7 @@ impl Server {
     }
 
     /// Sends out for those who have to wait. A panic costs these, not the thread.
-    fn send_out(&self, errands: &mut Errands, visitors: &mut Vec<Visitor>) {
+    fn send_out(&self, errands: &mut PendingQueries, visitors: &mut Vec<Incoming>) {
         if visitors.is_empty() {
             return;
         }
@@ -279,7 +280,7 @@ impl Server {
     }
 
     /// No error of a receiving socket ends its service.
-    fn survive(&self, error: &io::Error) {
+    fn log_receive_error(&self, error: &io::Error) {
         if !matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) {
             tracing::warn!(%error, "receiving a datagram failed");
             thread::sleep(Duration::from_millis(10)); // whatever it is, it must not eat a core
@@ -312,23 +313,23 @@ fn to_std(address: &SockaddrStorage) -> Option<SocketAddr> {
 }
 
 /// The address that a datagram was sent to.
-fn local_address(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Local {
-    let Ok(messages) = message.cmsgs() else { return Local::Bound };
+fn local_address(message: &RecvMsg<'_, '_, SockaddrStorage>) -> ReplySource {
+    let Ok(messages) = message.cmsgs() else { return ReplySource::Bound };
     for message in messages {
         match message {
             // the kernel chooses the interface by its routes
             ControlMessageOwned::Ipv4PacketInfo(info) => {
-                return Local::V4(libc::in_pktinfo { ipi_ifindex: 0, ..info });
+                return ReplySource::V4(libc::in_pktinfo { ipi_ifindex: 0, ..info });
             }
             // a link-local address means nothing without its interface
             ControlMessageOwned::Ipv6PacketInfo(info) => {
                 let link_local =
                     info.ipi6_addr.s6_addr[0] == 0xfe && info.ipi6_addr.s6_addr[1] & 0xc0 == 0x80;
                 let ipi6_ifindex = if link_local { info.ipi6_ifindex } else { 0 };
-                return Local::V6(libc::in6_pktinfo { ipi6_ifindex, ..info });
+                return ReplySource::V6(libc::in6_pktinfo { ipi6_ifindex, ..info });
             }
             _ => {}
         }
     }
-    Local::Bound
+    ReplySource::Bound
 }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::reading;
+use crate::engine::response;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hickory_proto::op::ResponseCode;
@@ -89,8 +89,8 @@ async fn attempt(
     let this = server.begin();
     let result = match conversation::ask(server, query).await {
         Ok(heard) => match heard.message.metadata.response_code {
-            ResponseCode::NoError if reading::is_referral(&heard.message) => Err(Outcome::Referral),
-            _ if reading::is_verdict(&heard.message) => Ok(heard),
+            ResponseCode::NoError if response::is_referral(&heard.message) => Err(Outcome::Referral),
+            _ if response::is_verdict(&heard.message) => Ok(heard),
             rcode => Err(Outcome::Rcode(rcode)),
         },
         Err(outcome) => Err(outcome),

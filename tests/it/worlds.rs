@@ -5,8 +5,8 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use proptest::prelude::*;
 use pvtzd::engine::answer::{Answer, ExtendedError, Source};
-use pvtzd::engine::cache::{Entry, FailureCause, Moment, Outcome, QueryFlags};
-use pvtzd::engine::catalog::{Catalog, CatalogSpec, GroupKey, Rule, Scope, Vpc};
+use pvtzd::engine::cache::{CacheData, FailureCause, Outcome, QueryFlags, Timestamp};
+use pvtzd::engine::catalog::{Catalog, CatalogRule, CatalogSpec, GroupKey, Scope, Vpc};
 use pvtzd::engine::chain::{Chain, Fetch, MAX_HOPS, Step};
 use pvtzd::engine::local::LocalNames;
 use pvtzd::engine::name::{NameKey, parse, show};
@@ -175,7 +175,11 @@ impl Plan {
         }
         for (suffix, group) in &self.rules {
             let suffix = parse(APEXES[*suffix]).unwrap();
-            spec.rules.push(Rule { suffix, group: GroupKey(u64::from(*group)), scope: Scope::Everyone });
+            spec.rules.push(CatalogRule {
+                suffix,
+                group: GroupKey(u64::from(*group)),
+                scope: Scope::Everyone,
+            });
             if Catalog::build(spec.clone()).is_err() {
                 spec.rules.pop();
             }
@@ -184,12 +188,13 @@ impl Plan {
     }
 
     /// What a group says of a name.
-    fn entry(&self, fetch: &Fetch) -> Entry {
+    fn entry(&self, fetch: &Fetch) -> CacheData {
         let place =
             NAMES.iter().position(|name| NameKey::of(&parse(name).unwrap()) == fetch.question.key).unwrap();
         let says = &self.says[fetch.group.0 as usize * NAMES.len() + place];
         let key = &fetch.question.key;
-        let make = |outcome, records: &[Record]| Entry::new(outcome, key, records, &[], 300, true, Moment(0));
+        let make =
+            |outcome, records: &[Record]| CacheData::new(outcome, key, records, &[], 300, true, Timestamp(0));
         match says {
             Says::Data(Data::Alias(target)) => {
                 let record = Record::from_rdata(key.to_name(), 300, rdata(&Data::Alias(*target), [0; 3]));
@@ -205,8 +210,8 @@ impl Plan {
             }
             Says::NoData => make(Outcome::NoData, &[]),
             Says::NxDomain => make(Outcome::NxDomain, &[]),
-            Says::Failure => Entry::failure(FailureCause::Rcode(ResponseCode::ServFail), 5, Moment(0)),
-            Says::Unreachable => Entry::failure(FailureCause::Unreachable, 1, Moment(0)),
+            Says::Failure => CacheData::failure(FailureCause::Rcode(ResponseCode::ServFail), 5, Timestamp(0)),
+            Says::Unreachable => CacheData::failure(FailureCause::Unreachable, 1, Timestamp(0)),
         }
     }
 

@@ -7,8 +7,8 @@ use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use pvtzd::config;
 use pvtzd::engine::name::parse;
-use pvtzd::resolve::handle::Transport;
-use pvtzd::resolve::shared::Live;
+use pvtzd::resolve::query::Transport;
+use pvtzd::resolve::shared::SharedState;
 use pvtzd::upstream::network::{Arrivals, Connecting, MadeUp, Network};
 use std::collections::BTreeMap;
 use std::io;
@@ -81,7 +81,7 @@ impl MadeUp for OneServer {
 }
 
 /// The program, in that network.
-fn start() -> (OneServer, Arc<Live>) {
+fn start() -> (OneServer, Arc<SharedState>) {
     let network = OneServer::default();
     let text = "[endpoints]\nproducts = []\n[upstream]\nservers = [\"192.0.2.53\"]\n";
     let (config, _) = config::parse(text, Path::new("pairs.toml")).unwrap();
@@ -90,7 +90,7 @@ fn start() -> (OneServer, Arc<Live>) {
 }
 
 /// Asks as a client; the code, and the milliseconds that it took.
-async fn ask(live: Arc<Live>, number: u8, name: String, rtype: RecordType) -> (ResponseCode, u64) {
+async fn ask(live: Arc<SharedState>, number: u8, name: String, rtype: RecordType) -> (ResponseCode, u64) {
     let mut query = Message::query();
     query.metadata.recursion_desired = true;
     query.add_query(Query::query(parse(&name).unwrap(), rtype));

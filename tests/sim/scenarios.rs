@@ -7,8 +7,8 @@ use crate::simulator::program;
 use crate::upstream::{Log, question_line};
 use hickory_proto::op::{Message, MessageType, ResponseCode};
 use pvtzd::config;
-use pvtzd::resolve::handle::Transport;
-use pvtzd::resolve::shared::Live;
+use pvtzd::resolve::query::Transport;
+use pvtzd::resolve::shared::SharedState;
 use pvtzd::upstream::network::{Arrivals, Connecting, MadeUp, Network};
 use std::collections::BTreeMap;
 use std::io;
@@ -145,7 +145,7 @@ async fn perform(scenario: Arc<Scenario>) -> (Vec<String>, usize) {
 }
 
 /// The answer to a step's question, in lines.
-async fn ask(live: &Arc<Live>, step: &Step) -> Vec<String> {
+async fn ask(live: &Arc<SharedState>, step: &Step) -> Vec<String> {
     let transport = if step.over_tcp { Transport::Tcp } else { Transport::Udp };
     let client = SocketAddr::new(step.ask.client, 4000);
     match program::answer(live, &step.ask.packet(), client, transport).await {

@@ -6,7 +6,7 @@ use crate::account::{Account, Edit, MAX_LOG, ZoneEntry};
 use crate::api::ApiError;
 use crate::config::Host;
 use crate::engine::catalog::Catalog;
-use crate::resolve::shared::Live;
+use crate::resolve::shared::SharedState;
 use crate::stats::history::History;
 use crate::stats::place::Places;
 use crate::stats::tally::Tallies;
@@ -26,8 +26,8 @@ pub struct Counts<'a> {
     pub history: &'a History,
 }
 
-impl<'a> From<&'a Live> for Counts<'a> {
-    fn from(live: &'a Live) -> Self {
+impl<'a> From<&'a SharedState> for Counts<'a> {
+    fn from(live: &'a SharedState) -> Self {
         Self { tallies: &live.tallies, places: &live.places, history: &live.history }
     }
 }

@@ -9,7 +9,7 @@ use crate::account::{Account, Dirty, Edit};
 use crate::api::{Answer, ApiError};
 use crate::config::Host;
 use crate::publish::publisher::Publisher;
-use crate::resolve::shared::Live;
+use crate::resolve::shared::SharedState;
 use crate::store::Store;
 use arc_swap::ArcSwap;
 use std::io;
@@ -137,7 +137,7 @@ impl Ledger {
     }
 
     /// What is published into.
-    pub fn live(&self) -> &Arc<Live> {
+    pub fn live(&self) -> &Arc<SharedState> {
         self.publisher.live()
     }
 

@@ -5,23 +5,23 @@ use super::*;
 use crate::api::Params;
 use crate::base::clock::Clock;
 use crate::config::Config;
-use crate::publish::build::Surroundings;
-use crate::resolve::answers::PreparedAnswers;
+use crate::publish::build::Environment;
 use crate::resolve::cache::AnswerCache;
 use crate::resolve::guard::Guard;
 use crate::resolve::limits::Limits;
+use crate::resolve::packet_cache::PacketCache;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// A ledger whose publishing panics the first so many times.
 fn ledger(panics: usize) -> Arc<Ledger> {
-    let (config, around) = (Config::default(), Surroundings::default());
+    let (config, around) = (Config::default(), Environment::default());
     let publisher = Publisher::start(config, around, Account::default(), Handle::current(), |published| {
         let cache = AnswerCache::new(1 << 20, Default::default());
-        let answers = PreparedAnswers::new(1 << 20);
+        let answers = PacketCache::new(1 << 20);
         let limits = Limits::new(10);
-        Live::new(published, Clock::start(), cache, answers, limits, Guard::default(), Duration::ZERO)
+        SharedState::new(published, Clock::start(), cache, answers, limits, Guard::default(), Duration::ZERO)
     });
     let left = AtomicUsize::new(panics);
     let publish = move |_: &Account, _: &Dirty| {

@@ -35,7 +35,7 @@ pub use ledger::{Keeping, Ledger};
 
 use super::calls::OTHER;
 use super::{Answer, ApiError, Call, Params, Service};
-use crate::resolve::shared::Live;
+use crate::resolve::shared::SharedState;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -125,7 +125,7 @@ const ACTIONS: &[(&str, Deed)] = &[
 /// The product's API.
 #[derive(Debug)]
 pub struct PrivateZone {
-    live: Arc<Live>,
+    live: Arc<SharedState>,
     ledger: Arc<Ledger>,
     tokens: Tokens,
 }

@@ -4,7 +4,7 @@
 //! so that only a TTL above ours, where ours is the configured one, tells something.
 
 use crate::engine::record::show_rcode;
-use crate::engine::text::Sections;
+use crate::engine::text::TextSections;
 use serde::Serialize;
 
 /// The flag of an answer from authority.
@@ -84,7 +84,7 @@ impl Difference {
 
 impl Answer {
     /// Of a message.
-    pub(super) fn of(message: &Sections) -> Self {
+    pub(super) fn of(message: &TextSections) -> Self {
         let mut chain: Vec<Set> = Vec::new();
         for entry in &message.answers {
             let (name, rtype) = (plain(&entry.owner()), entry.type_name());

@@ -6,9 +6,9 @@
 
 use super::answer::{Answer, Soa};
 use crate::config::{self, Instance};
-use crate::engine::chain::{End, outline};
+use crate::engine::chain::{DryRunEnd, dry_run};
 use crate::engine::request::Question;
-use crate::engine::text::{Entry, Sections};
+use crate::engine::text::{TextRecord, TextSections};
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -151,13 +151,13 @@ pub(super) fn points(scratch: &str) -> Result<Vec<Point>, String> {
         let catalog = config.catalog(&Instance::default(), 1);
         let view = catalog.view(IpAddr::V4(Ipv4Addr::LOCALHOST));
         for point in &mut points {
-            let outline = outline(view, &point.question);
+            let outline = dry_run(view, &point.question);
             point.predictions.push(match outline.end {
-                End::Forwarded(_) => Prediction::Outside,
-                End::Answered(rcode) => Prediction::Here(Answer::of(&Sections {
+                DryRunEnd::Forwarded(_) => Prediction::Outside,
+                DryRunEnd::Answered(rcode) => Prediction::Here(Answer::of(&TextSections {
                     rcode: rcode.into(),
-                    answers: outline.records.iter().map(Entry::from).collect(),
-                    ..Sections::default()
+                    answers: outline.records.iter().map(TextRecord::from).collect(),
+                    ..TextSections::default()
                 })),
             });
         }

@@ -14,13 +14,13 @@ pub(super) fn push_decimal(out: &mut String, octet: u8) {
 ///
 /// # Errors
 /// The text ends, or three digits are no octet.
-pub(super) fn unescape(text: &str) -> Result<(Octets, &str), String> {
+pub(super) fn unescape(text: &str) -> Result<(EscapedOctets, &str), String> {
     let Some(first) = text.chars().next() else {
         return Err("ends with a backslash that escapes nothing".into());
     };
     if !first.is_ascii_digit() {
         let (char, rest) = text.split_at(first.len_utf8());
-        let mut octets = Octets { octets: [0; 4], length: char.len() };
+        let mut octets = EscapedOctets { octets: [0; 4], length: char.len() };
         octets.octets[..char.len()].copy_from_slice(char.as_bytes());
         return Ok((octets, rest));
     }
@@ -32,17 +32,17 @@ pub(super) fn unescape(text: &str) -> Result<(Octets, &str), String> {
             printable(&shown)
         ));
     };
-    Ok((Octets { octets: [octet, 0, 0, 0], length: 1 }, &text[3..]))
+    Ok((EscapedOctets { octets: [octet, 0, 0, 0], length: 1 }, &text[3..]))
 }
 
 /// What an escape stands for: an octet, or those of a character.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Octets {
+pub(super) struct EscapedOctets {
     octets: [u8; 4],
     length: usize,
 }
 
-impl AsRef<[u8]> for Octets {
+impl AsRef<[u8]> for EscapedOctets {
     fn as_ref(&self) -> &[u8] {
         &self.octets[..self.length]
     }

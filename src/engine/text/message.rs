@@ -21,7 +21,7 @@ const POINTERS: usize = 127;
 
 /// A record, its data in wire form without compression.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct TextRecord {
     /// The owner.
     pub name: Name,
     /// The type.
@@ -32,7 +32,7 @@ pub struct Entry {
     pub data: Vec<u8>,
 }
 
-impl Entry {
+impl TextRecord {
     /// The owner as text.
     pub fn owner(&self) -> String {
         labels::show(&self.name)
@@ -49,7 +49,7 @@ impl Entry {
     }
 }
 
-impl From<&Record> for Entry {
+impl From<&Record> for TextRecord {
     fn from(record: &Record) -> Self {
         let rtype = u16::from(record.record_type());
         Self { name: record.name.clone(), rtype, ttl: record.ttl, data: to_wire(&record.data) }
@@ -58,7 +58,7 @@ impl From<&Record> for Entry {
 
 /// What a message says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sections {
+pub struct TextSections {
     /// The id.
     pub id: u16,
     /// The second word of the header.
@@ -68,11 +68,11 @@ pub struct Sections {
     /// Name and type of the first question.
     pub question: Option<(Name, u16)>,
     /// The answer section.
-    pub answers: Vec<Entry>,
+    pub answers: Vec<TextRecord>,
     /// The authority section.
-    pub authorities: Vec<Entry>,
+    pub authorities: Vec<TextRecord>,
     /// The additional section, without OPT.
-    pub additionals: Vec<Entry>,
+    pub additionals: Vec<TextRecord>,
     /// The OPT record.
     pub opt: Option<Opt>,
 }
@@ -100,10 +100,10 @@ pub struct ExtendedError {
 }
 
 /// Reads a message; nothing where it is cut or crooked.
-pub fn read(message: &[u8]) -> Option<Sections> {
+pub fn read(message: &[u8]) -> Option<TextSections> {
     let word = |at: usize| Some(u16::from_be_bytes(*message.get(at..)?.first_chunk()?));
     let mut sections =
-        Sections { id: word(0)?, flags: word(2)?, rcode: word(2)? & 15, ..Sections::default() };
+        TextSections { id: word(0)?, flags: word(2)?, rcode: word(2)? & 15, ..TextSections::default() };
     let counts = [word(4)?, word(6)?, word(8)?, word(10)?];
     let mut at = 12;
     for number in 0..counts[0] {
@@ -127,8 +127,12 @@ pub fn read(message: &[u8]) -> Option<Sections> {
                 continue;
             }
             let data = expanded(message, rtype, start, at).unwrap_or_else(|| data.to_vec());
-            let entry =
-                Entry { name: Name::from_bytes(&owner).ok()?, rtype, ttl: u32::from_be_bytes(*ttl), data };
+            let entry = TextRecord {
+                name: Name::from_bytes(&owner).ok()?,
+                rtype,
+                ttl: u32::from_be_bytes(*ttl),
+                data,
+            };
             match section {
                 0 => sections.answers.push(entry),
                 1 => sections.authorities.push(entry),

@@ -2,7 +2,7 @@
 //! learns nothing about the server.
 
 use crate::engine::request::Question;
-use crate::engine::text::{Entry, Sections, read_message};
+use crate::engine::text::{TextRecord, TextSections, read_message};
 use hickory_proto::op::{Edns, Message, Query, ResponseCode};
 use hickory_proto::rr::RecordType;
 use std::io;
@@ -19,7 +19,7 @@ const TRUNCATED: u16 = 0x200;
 #[derive(Clone, Debug)]
 pub(super) struct Told {
     /// The message.
-    pub(super) message: Sections,
+    pub(super) message: TextSections,
     /// How long it took.
     pub(super) elapsed: Duration,
 }
@@ -27,7 +27,7 @@ pub(super) struct Told {
 impl Told {
     /// The addresses in the answer.
     pub(super) fn addresses(&self) -> Vec<IpAddr> {
-        let address = |entry: &Entry| match RecordType::from(entry.rtype) {
+        let address = |entry: &TextRecord| match RecordType::from(entry.rtype) {
             RecordType::A => Some(IpAddr::V4(<[u8; 4]>::try_from(entry.data.as_slice()).ok()?.into())),
             RecordType::AAAA => Some(IpAddr::V6(<[u8; 16]>::try_from(entry.data.as_slice()).ok()?.into())),
             _ => None,
@@ -43,7 +43,7 @@ impl Told {
     /// The values of a type in the answer, as text.
     pub(super) fn values(&self, rtype: RecordType) -> impl Iterator<Item = String> {
         let records = self.message.answers.iter().filter(move |entry| entry.rtype == u16::from(rtype));
-        records.map(Entry::value)
+        records.map(TextRecord::value)
     }
 
     /// The code.

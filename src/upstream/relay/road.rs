@@ -4,7 +4,7 @@ use super::lookout::Lookout;
 use super::socket::{Arrival, Inbox, Open, Socket};
 use super::{Asked, BATCH, Clerk, Errand, Replied};
 use crate::engine::cache::CacheKey;
-use crate::engine::reading;
+use crate::engine::response;
 use crate::upstream::policy::hedge_delay;
 use crate::upstream::server::Server;
 use crate::upstream::transport;
@@ -356,7 +356,7 @@ fn answer<T>(open: &mut Open<T>, reply: &[u8], now: Instant, clerk: &mut impl Cl
     }
     match open.sent.judge(reply.to_vec(), Channel::Datagram) {
         Verdict::Answer(message, _) => {
-            let usable = reading::is_verdict(&message);
+            let usable = response::is_verdict(&message);
             usable && clerk.take(&open.key, Replied::Read(message), &mut open.waiters, now)
         }
         _ => false,

@@ -1,6 +1,6 @@
 //! Plays a scenario on the engine: no sockets, no threads, and time is a number.
 //!
-//! The loop is that of `resolve::handle`; everything it decides by is the library's own.
+//! The loop is that of `resolve::query`; everything it decides by is the library's own.
 
 use super::file::{Scenario, Step};
 use super::judge::judge;
@@ -12,20 +12,20 @@ use pvtzd::account::Account;
 use pvtzd::config;
 use pvtzd::daemon::lifetimes;
 use pvtzd::engine::answer::{Answer, ExtendedError};
-use pvtzd::engine::cache::{Moment, QueryFlags};
+use pvtzd::engine::cache::{QueryFlags, Timestamp};
 use pvtzd::engine::catalog::GroupKey;
 use pvtzd::engine::chain::{Chain, Fetch, Step as Next};
 use pvtzd::engine::name::NameKey;
-use pvtzd::engine::reading;
+use pvtzd::engine::precheck::{Precheck, precheck};
 use pvtzd::engine::reply;
 use pvtzd::engine::request::{Admission, Question, Request};
-use pvtzd::engine::screen::{Screening, screen};
+use pvtzd::engine::response;
 use pvtzd::publish::build;
-use pvtzd::publish::build::Surroundings;
-use pvtzd::resolve::cache::{AnswerCache, Slot};
-use pvtzd::resolve::hear;
-use pvtzd::resolve::hear::{Cached, Hops};
-use pvtzd::resolve::shared::Published;
+use pvtzd::publish::build::Environment;
+use pvtzd::resolve::cache::{AnswerCache, CacheEntry};
+use pvtzd::resolve::lookup;
+use pvtzd::resolve::lookup::{CacheAnswer, CachedChain};
+use pvtzd::resolve::shared::ActiveConfig;
 use pvtzd::upstream::FailureKind;
 use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -44,7 +44,7 @@ pub fn play(scenario: &Scenario) -> Vec<String> {
     let (config, _) = config::parse(&text, Path::new(&scenario.name)).unwrap();
     let mut world = World {
         scenario,
-        published: build::build(&config, &Surroundings::default(), &Account::default(), None, 1),
+        published: build::build(&config, &Environment::default(), &Account::default(), None, 1),
         cache: AnswerCache::new(config.cache.size, lifetimes(&config.cache)),
         stale_ttl: config.cache.stale_ttl,
         last_success: HashMap::new(),
@@ -52,7 +52,7 @@ pub fn play(scenario: &Scenario) -> Vec<String> {
         unscripted: BTreeSet::new(),
         roles,
         turn: 0,
-        now: Moment(START),
+        now: Timestamp(START),
     };
     let mut failures: Vec<String> = scenario.steps.iter().filter_map(|step| world.play(step)).collect();
     failures
@@ -63,20 +63,20 @@ pub fn play(scenario: &Scenario) -> Vec<String> {
 /// The server's state, and who it asks.
 struct World<'s> {
     scenario: &'s Scenario,
-    published: Published,
+    published: ActiveConfig,
     cache: AnswerCache,
     stale_ttl: u32,
-    last_success: HashMap<GroupKey, Moment>,
+    last_success: HashMap<GroupKey, Timestamp>,
     asked: Vec<String>,
     unscripted: BTreeSet<String>,
     roles: Vec<String>,
     turn: u64,
-    now: Moment,
+    now: Timestamp,
 }
 
 impl World<'_> {
     fn play(&mut self, step: &Step) -> Option<String> {
-        self.now = Moment(START + step.at);
+        self.now = Timestamp(START + step.at);
         let found = match self.serve(&step.ask, step.over_tcp) {
             Some(octets) => step.ask.take(&octets).unwrap().lines(),
             None => vec!["no answer".into()],
@@ -85,7 +85,7 @@ impl World<'_> {
         judge(self.scenario, step, &found, &asked, 0)
     }
 
-    /// From packet to packet, as `resolve::handle` does it.
+    /// From packet to packet, as `resolve::query` does it.
     fn serve(&mut self, ask: &Ask, over_tcp: bool) -> Option<Vec<u8>> {
         let finish = |request: &Request, answer: &Answer, own: u16| {
             let limit = if over_tcp { reply::TCP } else { reply::udp_limit(request, own) };
@@ -98,10 +98,10 @@ impl World<'_> {
             Admission::Accept(request, question) => (request, question),
         };
         let allowed = self.published.allows(ask.client);
-        let screening = Screening { allowed, version_bind: self.published.version_bind };
+        let screening = Precheck { allowed, version_bind: self.published.version_bind };
         let turn = self.turn;
         self.turn += 1;
-        let answer = screen(&question, screening)
+        let answer = precheck(&question, screening)
             .unwrap_or_else(|| self.resolve(&request, &question, ask, turn, over_tcp));
         finish(&request, &answer, own)
     }
@@ -120,13 +120,13 @@ impl World<'_> {
         let limit = reply::udp_limit(request, self.published.udp_payload);
         let limit = if over_tcp { reply::TCP } else { limit };
         let mut chain = Chain::start(&view, question, flags, turn).within(limit);
-        let mut heard: Vec<(GroupKey, NameKey, Arc<Slot>)> = Vec::new();
+        let mut heard: Vec<(GroupKey, NameKey, Arc<CacheEntry>)> = Vec::new();
         loop {
             let fetch = match chain.step() {
                 Next::Done(answer) => return answer,
                 Next::Fetch(fetch) => fetch,
             };
-            let known = |(group, name, _): &(GroupKey, NameKey, Arc<Slot>)| {
+            let known = |(group, name, _): &(GroupKey, NameKey, Arc<CacheEntry>)| {
                 *group == fetch.group && *name == fetch.question.key
             };
             if let Some(place) = heard.iter().position(known) {
@@ -135,19 +135,19 @@ impl World<'_> {
                 continue;
             }
             let last_success = || self.last_success.get(&fetch.group).copied();
-            let stale = match hear::recall(&self.cache, &fetch, self.now, last_success) {
-                Cached::Use(slot, ttl) => {
+            let stale = match lookup::cache_get(&self.cache, &fetch, self.now, last_success) {
+                CacheAnswer::Use(slot, ttl) => {
                     chain.supply(&slot.entry, ttl, false);
                     if slot.hit_wants_refresh(self.now, &self.cache.lifetimes) {
                         let _ = self.ask(&view, &fetch); // for the next who asks
                     }
                     continue;
                 }
-                Cached::UseStale(slot) => {
+                CacheAnswer::UseStale(slot) => {
                     chain.supply(&slot.entry, self.stale_ttl, true);
                     continue;
                 }
-                Cached::Ask(stale) => stale,
+                CacheAnswer::Ask(stale) => stale,
             };
             if !request.recursion_desired {
                 chain.refuse_recursion();
@@ -168,7 +168,7 @@ impl World<'_> {
     }
 
     /// Asks a group by the script, one server after the other, and keeps what it says.
-    fn ask(&mut self, view: &pvtzd::engine::catalog::View, fetch: &Fetch) -> Result<Hops, u16> {
+    fn ask(&mut self, view: &pvtzd::engine::catalog::View, fetch: &Fetch) -> Result<CachedChain, u16> {
         let query = outgoing(fetch);
         let group = self.published.groups[&fetch.group].clone();
         let mut kind = FailureKind::NoServers;
@@ -180,17 +180,17 @@ impl World<'_> {
                 None
             });
             match said.map(|message| (message.metadata.response_code, message)) {
-                Some((_, message)) if reading::is_verdict(&message) => {
+                Some((_, message)) if response::is_verdict(&message) => {
                     self.last_success.insert(fetch.group, self.now);
-                    return hear::keep(&self.cache, view, fetch, &message, self.now)
-                        .map_err(|why| hear::not_usable(why).code);
+                    return lookup::cache_put(&self.cache, view, fetch, &message, self.now)
+                        .map_err(|why| lookup::unusable(why).code);
                 }
                 Some((rcode, _)) => kind = FailureKind::Rcode(rcode),
                 None if !matches!(kind, FailureKind::Rcode(_)) => kind = FailureKind::Timeout,
                 None => {}
             }
         }
-        hear::note_failure(&self.cache, fetch, kind, self.now);
+        lookup::cache_failure(&self.cache, fetch, kind, self.now);
         Err(kind.extended_error())
     }
 }

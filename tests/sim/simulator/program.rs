@@ -5,27 +5,27 @@ use pvtzd::base::clock::Clock;
 use pvtzd::config::Config;
 use pvtzd::daemon::lifetimes;
 use pvtzd::publish::build;
-use pvtzd::publish::build::Surroundings;
-use pvtzd::resolve::answers::PreparedAnswers;
+use pvtzd::publish::build::Environment;
 use pvtzd::resolve::cache::AnswerCache;
+use pvtzd::resolve::fast_path::{FastPath, Served};
 use pvtzd::resolve::guard::Guard;
-use pvtzd::resolve::handle;
-use pvtzd::resolve::handle::Transport;
-use pvtzd::resolve::lane::{Lane, Served};
 use pvtzd::resolve::limits::Limits;
-use pvtzd::resolve::shared::{Live, Published};
+use pvtzd::resolve::packet_cache::PacketCache;
+use pvtzd::resolve::query;
+use pvtzd::resolve::query::Transport;
+use pvtzd::resolve::shared::{ActiveConfig, SharedState};
 use pvtzd::upstream::network::Network;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Starts with a configuration, in a network.
-pub fn start(config: &Config, network: &Network) -> Arc<Live> {
+pub fn start(config: &Config, network: &Network) -> Arc<SharedState> {
     let finished = config.cache.size / 3;
-    Live::new(
+    SharedState::new(
         published(config, network, None, 1),
         Clock::start(),
         AnswerCache::new(config.cache.size - finished, lifetimes(&config.cache)),
-        PreparedAnswers::new(finished),
+        PacketCache::new(finished),
         Limits::new(config.server.max_in_flight),
         // Cookies for clients are made with the wall clock's help.
         Guard::default(),
@@ -34,23 +34,28 @@ pub fn start(config: &Config, network: &Network) -> Arc<Live> {
 }
 
 /// What is published of a configuration; `previous` is what was before.
-pub fn published(config: &Config, network: &Network, previous: Option<&Published>, serial: u32) -> Published {
-    let around = Surroundings { network: network.clone(), ..Surroundings::default() };
+pub fn published(
+    config: &Config,
+    network: &Network,
+    previous: Option<&ActiveConfig>,
+    serial: u32,
+) -> ActiveConfig {
+    let around = Environment { network: network.clone(), ..Environment::default() };
     build::build(config, &around, &Account::default(), previous, serial)
 }
 
 /// Answers a packet, by whichever lane; nothing where none is to be sent.
 pub async fn answer(
-    live: &Arc<Live>,
+    live: &Arc<SharedState>,
     packet: &[u8],
     client: SocketAddr,
     transport: Transport,
 ) -> Option<Vec<u8>> {
     let mut answer = Vec::new();
-    let served = Lane::new(live, &live.tallies.tasks, transport).serve(packet, client, None, &mut answer);
+    let served = FastPath::new(live, &live.tallies.tasks, transport).serve(packet, client, None, &mut answer);
     match served {
         Served::Answered => Some(answer),
         Served::Dropped => None,
-        Served::Waits(waiting) => Some(handle::in_time(live, *waiting).await),
+        Served::Waits(waiting) => Some(query::resolve(live, *waiting).await),
     }
 }

@@ -13,8 +13,8 @@ use super::world::{SERVERS, Server, Settings, Tcp, Truth, UNIVERSES};
 use super::written;
 use hickory_proto::op::Message;
 use pvtzd::config::Config;
-use pvtzd::resolve::handle::Transport;
-use pvtzd::resolve::shared::Live;
+use pvtzd::resolve::query::Transport;
+use pvtzd::resolve::shared::SharedState;
 use pvtzd::upstream::{Counts, network, random};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -98,7 +98,7 @@ pub fn play(mut dice: Dice, sabotage: Sabotage) -> Outcome {
 /// What a run is made of.
 #[derive(Debug)]
 struct Stage {
-    live: Arc<Live>,
+    live: Arc<SharedState>,
     network: Network,
     /// The same, as the server has it.
     outside: network::Network,

@@ -19,18 +19,18 @@ pub const MAX_RATE: u32 = 1_000_000;
 
 /// What becomes of a query by its client's rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
+pub enum Verdict {
     /// It is answered.
     Within,
     /// It is answered with nothing but TC.
     Slip,
     /// It is not answered.
-    Beyond,
+    Drop,
 }
 
 /// The limiter.
 #[derive(Debug)]
-pub struct Paces {
+pub struct RateLimiter {
     /// Answers a second.
     rate: u64,
     /// Hides which networks share a bucket.
@@ -43,7 +43,7 @@ pub struct Paces {
     held_back: AtomicU64,
 }
 
-impl Paces {
+impl RateLimiter {
     /// A limiter for `rate` answers a second and network; none for 0.
     pub fn new(rate: u32, seed: u64) -> Option<Self> {
         let buckets = (0..BUCKETS).map(|_| AtomicU64::new(0)).collect();
@@ -56,9 +56,9 @@ impl Paces {
     }
 
     /// Takes a token for a query from `client` at `now`, in milliseconds.
-    pub fn take(&self, client: IpAddr, now: u64) -> Pace {
+    pub fn take(&self, client: IpAddr, now: u64) -> Verdict {
         if client.is_loopback() {
-            return Pace::Within;
+            return Verdict::Within;
         }
         // The clock in thousandths of a token: a millisecond gives `rate` of them.
         let now = now.saturating_mul(self.rate);
@@ -67,11 +67,11 @@ impl Paces {
         let bucket = &self.buckets[self.place(client)];
         let within = bucket.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
         if within {
-            return Pace::Within;
+            return Verdict::Within;
         }
         match self.held_back.fetch_add(1, Ordering::Relaxed) % 2 {
-            0 => Pace::Slip,
-            _ => Pace::Beyond,
+            0 => Verdict::Slip,
+            _ => Verdict::Drop,
         }
     }
 
@@ -95,14 +95,14 @@ impl Paces {
 mod tests {
     use super::*;
 
-    fn answered(paces: &Paces, client: &str, now: u64, queries: usize) -> usize {
+    fn answered(paces: &RateLimiter, client: &str, now: u64, queries: usize) -> usize {
         let client = client.parse().unwrap();
-        (0..queries).filter(|_| paces.take(client, now) == Pace::Within).count()
+        (0..queries).filter(|_| paces.take(client, now) == Verdict::Within).count()
     }
 
     #[test]
     fn a_network_gets_its_rate_and_a_burst() {
-        let paces = Paces::new(100, 1).unwrap();
+        let paces = RateLimiter::new(100, 1).unwrap();
         assert_eq!(answered(&paces, "192.0.2.1", 5000, 1000), 200, "the burst");
         assert_eq!(answered(&paces, "192.0.2.200", 5000, 10), 0, "one network");
         assert_eq!(answered(&paces, "192.0.2.1", 5500, 1000), 50, "half a second's worth");
@@ -113,24 +113,24 @@ mod tests {
 
     #[test]
     fn every_second_one_beyond_is_told_to_come_over_tcp() {
-        let paces = Paces::new(1, 1).unwrap();
+        let paces = RateLimiter::new(1, 1).unwrap();
         let client = "2001:db8::1".parse().unwrap();
-        let seen: Vec<Pace> = (0..6).map(|_| paces.take(client, 0)).collect();
-        use Pace::{Beyond, Slip, Within};
-        assert_eq!(seen, [Within, Within, Slip, Beyond, Slip, Beyond]);
+        let seen: Vec<Verdict> = (0..6).map(|_| paces.take(client, 0)).collect();
+        use Verdict::{Drop, Slip, Within};
+        assert_eq!(seen, [Within, Within, Slip, Drop, Slip, Drop]);
         assert_eq!(paces.held_back(), 4);
     }
 
     #[test]
     fn the_clock_may_wrap() {
-        let paces = Paces::new(100, 1).unwrap();
+        let paces = RateLimiter::new(100, 1).unwrap();
         assert_eq!(answered(&paces, "192.0.2.1", u64::from(u32::MAX) - 10, 1000), 200);
         assert_eq!(answered(&paces, "192.0.2.1", u64::from(u32::MAX) + 90, 1000), 10);
     }
 
     #[test]
     fn an_earlier_moment_refills_nothing() {
-        let paces = Paces::new(100, 1).unwrap();
+        let paces = RateLimiter::new(100, 1).unwrap();
         assert_eq!(answered(&paces, "192.0.2.1", 5000, 1000), 200);
         let interleaved = [4999, 5000, 4990, 5001, 4000, 0, 5002, 4999];
         let answers: usize = interleaved.iter().map(|now| answered(&paces, "192.0.2.1", *now, 100)).sum();
@@ -144,7 +144,7 @@ mod tests {
     fn a_bucket_that_was_left_alone_for_weeks_is_full() {
         const DAY: u64 = 86_400_000;
         for days in [20, 25, 30, 49, 50, 75, 400] {
-            let paces = Paces::new(100, 1).unwrap();
+            let paces = RateLimiter::new(100, 1).unwrap();
             assert_eq!(answered(&paces, "192.0.2.1", 5000, 1000), 200);
             assert_eq!(answered(&paces, "192.0.2.1", 5000 + days * DAY, 1000), 200, "after {days} days");
         }
@@ -153,9 +153,9 @@ mod tests {
     #[test]
     fn two_threads_get_what_one_gets() {
         const RATE: u32 = 1000;
-        let one = Paces::new(RATE, 1).unwrap();
+        let one = RateLimiter::new(RATE, 1).unwrap();
         let alone: usize = (1000..7000).map(|now| answered(&one, "192.0.2.1", now, 3)).sum();
-        let two = Paces::new(RATE, 1).unwrap();
+        let two = RateLimiter::new(RATE, 1).unwrap();
         // each thread's clock jumps back and forth by a millisecond, as readings of two threads do
         let sender = |odd: u64| {
             let two = &two;
@@ -174,13 +174,13 @@ mod tests {
 
     #[test]
     fn the_highest_rate_is_exact() {
-        let paces = Paces::new(MAX_RATE, 1).unwrap();
+        let paces = RateLimiter::new(MAX_RATE, 1).unwrap();
         assert_eq!(answered(&paces, "192.0.2.1", 5000, 3_000_000), 2_000_000);
         assert_eq!(answered(&paces, "192.0.2.1", 5001, 3000), 1000);
     }
 
     #[test]
     fn no_rate_is_no_limit() {
-        assert!(Paces::new(0, 1).is_none());
+        assert!(RateLimiter::new(0, 1).is_none());
     }
 }

@@ -1,13 +1,14 @@
 //! Where packets are taken: the fast lane looks the answer up and writes it; what it does not know goes through
-//! [`handle::at_once`]. What comes of it is counted here, and shown to who watches.
+//! [`query::answer_now`]. What comes of it is counted here, and shown to who watches.
 
-use super::handle::{self, Came, Outcome, Waiting};
+use super::query;
+use super::query::{Immediate, PendingQuery, Received};
 use crate::base::clock::instant;
-use crate::engine::cache::Moment;
-use crate::engine::lane::{Glance, LaneKey};
+use crate::engine::cache::Timestamp;
+use crate::engine::cached_packet::{PacketKey, PlainQuery};
 use crate::engine::reply;
-use crate::resolve::rate::Pace;
-use crate::resolve::shared::{Live, Published};
+use crate::resolve::rrl::Verdict;
+use crate::resolve::shared::{ActiveConfig, SharedState};
 use crate::stats::place::Mark;
 use crate::stats::tally::{Arrival, Tally};
 use crate::stats::watch::{Answered, Caller, Transport};
@@ -17,14 +18,14 @@ use std::time::{Duration, Instant};
 
 /// What a batch of packets is answered by: one state, one moment.
 #[derive(Debug)]
-pub struct Lane<'l> {
-    live: &'l Arc<Live>,
+pub struct FastPath<'l> {
+    live: &'l Arc<SharedState>,
     tally: &'l Tally,
     transport: Transport,
-    published: Arc<Published>,
+    published: Arc<ActiveConfig>,
     begun: Instant,
-    now: Moment,
-    key: LaneKey,
+    now: Timestamp,
+    key: PacketKey,
     /// The last client and its view, since packets of one client come together; no view if it may not ask.
     last: Option<(IpAddr, Option<u32>, Arrival)>,
     /// The finished answers were searched for the last packet, which the long way need not do again.
@@ -43,12 +44,12 @@ pub enum Served {
     /// It gets none.
     Dropped,
     /// Its answer has to wait for an upstream.
-    Waits(Box<Waiting>),
+    Waits(Box<PendingQuery>),
 }
 
-impl<'l> Lane<'l> {
+impl<'l> FastPath<'l> {
     /// The lane as it is now. What it answers is counted in `tally`.
-    pub fn new(live: &'l Arc<Live>, tally: &'l Tally, transport: Transport) -> Self {
+    pub fn new(live: &'l Arc<SharedState>, tally: &'l Tally, transport: Transport) -> Self {
         let begun = instant();
         Self {
             live,
@@ -57,7 +58,7 @@ impl<'l> Lane<'l> {
             published: live.published(),
             begun,
             now: live.clock.at(begun),
-            key: LaneKey::default(),
+            key: PacketKey::default(),
             last: None,
             looked: false,
             watched: live.watch.is_on(),
@@ -80,9 +81,9 @@ impl<'l> Lane<'l> {
         let start = out.len();
         let pace = match self.transport {
             Transport::Udp => self.live.guard.pace(peer.ip(), self.now),
-            _ => Pace::Within, // the address is the sender's own
+            _ => Verdict::Within, // the address is the sender's own
         };
-        if pace == Pace::Within
+        if pace == Verdict::Within
             && let Some(mark) = self.answer(packet, peer.ip(), out)
         {
             self.looked = false;
@@ -94,11 +95,11 @@ impl<'l> Lane<'l> {
             return Served::Answered;
         }
         let looked = std::mem::take(&mut self.looked);
-        let came = Came { caller: self.caller(peer, local), at: self.begun, now: self.now };
-        match handle::at_once(self.live, self.tally, packet, came, pace, looked) {
-            Outcome::Drop => Served::Dropped,
-            Outcome::Wait(waiting) => Served::Waits(waiting),
-            Outcome::Reply(reply, mark) => {
+        let came = Received { caller: self.caller(peer, local), at: self.begun, now: self.now };
+        match query::answer_now(self.live, self.tally, packet, came, pace, looked) {
+            Immediate::Drop => Served::Dropped,
+            Immediate::Wait(waiting) => Served::Waits(waiting),
+            Immediate::Reply(reply, mark) => {
                 self.answered.0 += 1;
                 if self.watched {
                     self.show(mark, false, peer, local, &reply);
@@ -116,14 +117,14 @@ impl<'l> Lane<'l> {
     /// Appends the answer to `out` if it is at hand: what it is counted for.
     fn answer(&mut self, packet: &[u8], client: IpAddr, out: &mut Vec<u8>) -> Option<Mark> {
         let (view, arrival) = self.view(client)?;
-        let glance = Glance::at(packet, view, &mut self.key)?;
+        let glance = PlainQuery::at(packet, view, &mut self.key)?;
         self.looked = true;
         let prepared = self.live.answers.get(&self.key)?;
         let limit = match self.transport {
             Transport::Tcp => reply::TCP,
             Transport::Udp => reply::payload_limit(glance.udp_payload, self.published.udp_payload),
         };
-        if !prepared.holds(self.published.generation, self.now) || !prepared.serves(&glance, limit) {
+        if !prepared.is_valid(self.published.generation, self.now) || !prepared.serves(&glance, limit) {
             return None;
         }
         let turn = if prepared.rotates() { self.live.turn() } else { 0 };
@@ -169,7 +170,7 @@ impl<'l> Lane<'l> {
     }
 }
 
-impl Drop for Lane<'_> {
+impl Drop for FastPath<'_> {
     /// The batch is done: all its answers took as long as the batch, at most. One look at the clock is enough.
     fn drop(&mut self) {
         if self.answered.0 > 0 {

@@ -4,7 +4,7 @@
 //! chain is read hop by hop, one entry each; a hop whose name this group would not be asked for ends it, so
 //! that an upstream can say nothing of a private name or of another rule's.
 
-use super::cache::{Entry, Lifetimes, Moment, Outcome, pack_own};
+use super::cache::{CacheData, Outcome, Timestamp, TtlPolicy, pack_own};
 use super::decode;
 use super::name::{self, NameKey};
 use super::request::Question;
@@ -29,7 +29,7 @@ const NSEC3: u16 = 50;
 /// DNAME (RFC 6672).
 const DNAME: u16 = 39;
 
-/// Reads the entries out of a message that [`is_verdict`]. `believe` says for each CNAME target
+/// Reads the entries out of a message that [`is_verdict`]. `in_bailiwick` says for each CNAME target
 /// whether the same group would be asked for it; what lies behind the first that is not believed is left out.
 ///
 /// # Errors
@@ -37,12 +37,12 @@ const DNAME: u16 = 39;
 pub fn entries(
     message: &Message,
     question: &Question,
-    lifetimes: &Lifetimes,
-    now: Moment,
-    mut believe: impl FnMut(&NameKey) -> bool,
-) -> Result<Vec<(NameKey, Entry)>, NotUsable> {
-    let reader = Reader { message, lifetimes, now };
-    let mut hops: Vec<(NameKey, Entry)> = Vec::new();
+    lifetimes: &TtlPolicy,
+    now: Timestamp,
+    mut in_bailiwick: impl FnMut(&NameKey) -> bool,
+) -> Result<Vec<(NameKey, CacheData)>, Unusable> {
+    let reader = MessageReader { message, lifetimes, now };
+    let mut hops: Vec<(NameKey, CacheData)> = Vec::new();
     let mut name = question.key.clone();
     while hops.len() < MAX_HOPS {
         // a question for CNAME is answered by the alias itself, with the DNAME that it may come from
@@ -53,7 +53,7 @@ pub fn entries(
         }
         if let Some((entry, target)) = reader.alias(&name)? {
             hops.push((name, entry));
-            if is_alias || hops.iter().any(|(seen, _)| *seen == target) || !believe(&target) {
+            if is_alias || hops.iter().any(|(seen, _)| *seen == target) || !in_bailiwick(&target) {
                 break;
             }
             name = target;
@@ -72,13 +72,13 @@ pub fn entries(
 /// The entry out of a plain answer, read in place: NOERROR, all answers of the asked-for type at the asked-for
 /// name, of a type whose data is copied as it is. Nothing for every other answer, which [`entries`] reads. The caller
 /// has compared id and question.
-pub fn plain(
+pub fn parse_plain(
     reply: &[u8],
     question_end: usize,
     rtype: RecordType,
-    lifetimes: &Lifetimes,
-    now: Moment,
-) -> Option<Entry> {
+    lifetimes: &TtlPolicy,
+    now: Timestamp,
+) -> Option<CacheData> {
     let addresses = matches!(rtype, RecordType::A | RecordType::AAAA);
     if !(addresses || decode::is_opaque(rtype)) || reply.get(3)? & 0x0f != 0 {
         return None;
@@ -123,7 +123,7 @@ pub fn plain(
         }
         _ => false,
     };
-    let entry = Entry::restore(Outcome::Rrset, now, ttl, reply[3] & 0x20 != 0, (packed, []));
+    let entry = CacheData::restore(Outcome::Rrset, now, ttl, reply[3] & 0x20 != 0, (packed, []));
     (apart || !entry.repeats_itself()).then_some(entry)
 }
 
@@ -167,7 +167,7 @@ pub fn is_verdict(message: &Message) -> bool {
 
 /// Why a message is no answer to its question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotUsable {
+pub enum Unusable {
     /// It answers, but not for the name asked for.
     Unrelated,
     /// The server points elsewhere: it does not resolve for us.
@@ -177,13 +177,13 @@ pub enum NotUsable {
 }
 
 /// The parts of a message that a reading looks at.
-struct Reader<'a> {
+struct MessageReader<'a> {
     message: &'a Message,
-    lifetimes: &'a Lifetimes,
-    now: Moment,
+    lifetimes: &'a TtlPolicy,
+    now: Timestamp,
 }
 
-impl Reader<'_> {
+impl MessageReader<'_> {
     /// Records of the answer section at a name that `pick` takes, with the signatures over `covered`.
     fn answers_at(&self, name: &NameKey, rtype: RecordType) -> Vec<Record> {
         let mut records: Vec<Record> = Vec::new();
@@ -219,7 +219,7 @@ impl Reader<'_> {
     }
 
     /// Holds records of one name, or all proofs, against the bound: so many of a type.
-    fn bounded(&self, records: &[Record]) -> Result<(), NotUsable> {
+    fn bounded(&self, records: &[Record]) -> Result<(), Unusable> {
         let most = self.lifetimes.max_rrset_records;
         if records.len() <= most {
             return Ok(());
@@ -230,20 +230,20 @@ impl Reader<'_> {
         types.dedup();
         match types.into_iter().all(|rtype| of(rtype) <= most) {
             true => Ok(()),
-            false => Err(NotUsable::TooManyRecords),
+            false => Err(Unusable::TooManyRecords),
         }
     }
 
-    fn rrset(&self, name: &NameKey, rtype: RecordType) -> Result<Option<Entry>, NotUsable> {
+    fn rrset(&self, name: &NameKey, rtype: RecordType) -> Result<Option<CacheData>, Unusable> {
         let records = self.answers_at(name, rtype);
         let Some(ttl) = lowest_ttl(&records) else { return Ok(None) };
         let (ttl, proofs) = (self.clamp(ttl), self.proofs(false, name));
         self.bounded(&records).and_then(|()| self.bounded(&proofs))?;
-        Ok(Some(Entry::new(Outcome::Rrset, name, &records, &proofs, ttl, self.authentic(), self.now)))
+        Ok(Some(CacheData::new(Outcome::Rrset, name, &records, &proofs, ttl, self.authentic(), self.now)))
     }
 
     /// The alias of a name: a CNAME, or one made of a DNAME above it (RFC 6672 section 3.1). The entry has the DNAME too.
-    fn alias(&self, name: &NameKey) -> Result<Option<(Entry, NameKey)>, NotUsable> {
+    fn alias(&self, name: &NameKey) -> Result<Option<(CacheData, NameKey)>, Unusable> {
         let mut records = self.answers_at(name, RecordType::CNAME);
         let mut all = self.dnames_above(name);
         let led = |dname: &Record| Some((substitute(name, dname)?.ok()?, dname.ttl));
@@ -266,12 +266,12 @@ impl Reader<'_> {
         let (ttl, proofs) = (self.clamp(ttl), self.proofs(false, name));
         self.bounded(&all).and_then(|()| self.bounded(&proofs))?;
         let outcome = Outcome::Alias(target.clone());
-        let entry = Entry::new(outcome, name, &all, &proofs, ttl, self.authentic(), self.now);
+        let entry = CacheData::new(outcome, name, &all, &proofs, ttl, self.authentic(), self.now);
         Ok(Some((entry, NameKey::of(&target))))
     }
 
     /// A name that is too long where a DNAME leads it: the server says so, or it is found here.
-    fn too_long(&self, name: &NameKey) -> Result<Option<Entry>, NotUsable> {
+    fn too_long(&self, name: &NameKey) -> Result<Option<CacheData>, Unusable> {
         let dnames = self.dnames_above(name);
         let found = dnames.iter().any(|dname| substitute(name, dname) == Some(Err(TooLong)));
         if !found && self.message.response_code != ResponseCode::YXDomain {
@@ -280,7 +280,7 @@ impl Reader<'_> {
         let ttl = lowest_ttl(&dnames).map_or(NO_SOA_TTL, |ttl| self.clamp(ttl));
         let proofs = self.proofs(false, name);
         self.bounded(&dnames).and_then(|()| self.bounded(&proofs))?;
-        Ok(Some(Entry::new(Outcome::YxDomain, name, &dnames, &proofs, ttl, self.authentic(), self.now)))
+        Ok(Some(CacheData::new(Outcome::YxDomain, name, &dnames, &proofs, ttl, self.authentic(), self.now)))
     }
 
     /// The DNAMEs above a name in the answer section, with their signatures.
@@ -295,7 +295,7 @@ impl Reader<'_> {
     }
 
     /// What a message that has nothing (more) for a name says of it; nothing if the chain merely ends here.
-    fn denial(&self, name: &NameKey, first: bool) -> Result<Option<Entry>, NotUsable> {
+    fn denial(&self, name: &NameKey, first: bool) -> Result<Option<CacheData>, Unusable> {
         let authority = self.proofs(true, name);
         self.bounded(&authority)?;
         let soa = authority.iter().find_map(|record| match &record.data {
@@ -308,15 +308,15 @@ impl Reader<'_> {
                 return Ok(None);
             }
             if is_referral(self.message) {
-                return Err(NotUsable::Referral);
+                return Err(Unusable::Referral);
             }
             if !self.message.answers.is_empty() {
-                return Err(NotUsable::Unrelated);
+                return Err(Unusable::Unrelated);
             }
         }
         let outcome = if nxdomain { Outcome::NxDomain } else { Outcome::NoData };
         let ttl = valid(soa.unwrap_or(NO_SOA_TTL)).min(self.lifetimes.negative_max_ttl);
-        Ok(Some(Entry::new(outcome, name, &[], &authority, ttl, self.authentic(), self.now)))
+        Ok(Some(CacheData::new(outcome, name, &[], &authority, ttl, self.authentic(), self.now)))
     }
 
     fn authentic(&self) -> bool {
@@ -373,5 +373,5 @@ fn lowest_ttl(records: &[Record]) -> Option<u32> {
 }
 
 #[cfg(test)]
-#[path = "reading_tests.rs"]
+#[path = "response_tests.rs"]
 mod tests;

@@ -1,12 +1,12 @@
 //! The fast lane: a known question answered by copying its finished answer and patching what differs.
 //!
-//! [`Glance::at`] reads a plain query in place; whatever it does not know at a glance goes the long way, through
-//! `request` and `chain`. [`Prepared::of`] keeps an answer that `reply::finish` made, and [`Prepared::write`]
+//! [`PlainQuery::at`] reads a plain query in place; whatever it does not know at a glance goes the long way, through
+//! `request` and `chain`. [`CachedPacket::of`] keeps an answer that `reply::finish` made, and [`CachedPacket::write`]
 //! patches it for another client: id, the question in that client's case, TTLs counted down, the order of a
 //! rotating set. A client cannot tell the lanes apart but by speed; a property test compares their octets.
 
-use super::answer::{Answer, Holding};
-use super::cache::{Moment, seconds_left};
+use super::answer::{Answer, SectionTtl};
+use super::cache::{Timestamp, seconds_left};
 use super::name::{lower, wire_length};
 use super::request::{ClientEdns, Question, Request};
 use super::wire;
@@ -34,18 +34,18 @@ const AUTHENTIC_DATA: u8 = 8;
 
 /// What an answer is kept under: view, flags, type and the name in lower case. A buffer, to be used again.
 #[derive(Clone, Debug)]
-pub struct LaneKey {
+pub struct PacketKey {
     bytes: [u8; LONGEST_KEY],
     length: usize,
 }
 
-impl Default for LaneKey {
+impl Default for PacketKey {
     fn default() -> Self {
         Self { bytes: [0; LONGEST_KEY], length: 0 }
     }
 }
 
-impl LaneKey {
+impl PacketKey {
     /// The bytes of the key.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..self.length]
@@ -109,18 +109,18 @@ fn flags(edns: Option<ClientEdns>, checking_disabled: bool, authentic_data: bool
 
 /// A plain query, read in place.
 #[derive(Debug)]
-pub struct Glance<'p> {
+pub struct PlainQuery<'p> {
     /// Header and question as they came.
     head: &'p [u8],
     /// The UDP payload size the client takes; nothing without EDNS.
     pub udp_payload: Option<u16>,
 }
 
-impl<'p> Glance<'p> {
+impl<'p> PlainQuery<'p> {
     /// Reads a query of the plainest form: QUERY with RD, one question of class IN, at most an OPT record of
     /// version 0 without options. Nothing for everything else, right or wrong. What its answer is kept under
     /// goes into `key`.
-    pub fn at(packet: &'p [u8], view: u32, key: &mut LaneKey) -> Option<Self> {
+    pub fn at(packet: &'p [u8], view: u32, key: &mut PacketKey) -> Option<Self> {
         let header: &[u8; HEADER] = packet.first_chunk()?;
         // QR, opcode, AA and TC clear, RD set; RA and Z clear, RCODE 0, AD and CD as they are
         if header[2] != 1 || header[3] & 0b1100_1111 != 0 || header[4..11] != [0, 1, 0, 0, 0, 0, 0] {
@@ -186,9 +186,9 @@ impl Rotation {
 /// | 10 each | a TTL: when it is zero, and its place behind the question |
 /// | … | everything behind the question; of a cut answer as many records as could be sent |
 #[derive(Clone, Debug)]
-pub struct Prepared(Arc<[u8]>);
+pub struct CachedPacket(Arc<[u8]>);
 
-/// Octets of a [`Prepared`] before its key.
+/// Octets of a [`CachedPacket`] before its key.
 const FIXED: usize = 38;
 
 /// Octets of a TTL to count down.
@@ -210,14 +210,14 @@ pub struct Making {
     /// The catalog under which it was made.
     pub generation: u32,
     /// When it was made.
-    pub now: Moment,
+    pub now: Timestamp,
     /// What it is to be counted for: the engine only keeps it.
     pub mark: u32,
 }
 
-/// What [`Prepared::append`] appended.
+/// What [`CachedPacket::append`] appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sent {
+pub struct SentFlags {
     /// Records of the answer section.
     pub answers: u16,
     /// Records of the authority section.
@@ -226,15 +226,15 @@ pub struct Sent {
     pub cut: bool,
 }
 
-impl Prepared {
+impl CachedPacket {
     /// Keeps the message that `finish` made of an answer; nothing when it must not be kept: it may be another next
     /// time, holds no longer, or was cut although its records rotate. What was cut is kept
     /// for messages that are no larger.
-    pub fn of(key: &LaneKey, message: &[u8], answer: &Answer, making: Making) -> Option<Self> {
+    pub fn of(key: &PacketKey, message: &[u8], answer: &Answer, making: Making) -> Option<Self> {
         let holdings = answer.holdings.as_ref()?;
         let header: &[u8; HEADER] = message.first_chunk()?;
         let (question_end, mut places) = wire::places(message)?;
-        let until = holdings.iter().filter_map(|holding| holding.due).min().unwrap_or(Moment(u64::MAX));
+        let until = holdings.iter().filter_map(|holding| holding.due).min().unwrap_or(Timestamp(u64::MAX));
         let is_cut = header[2] & TC != 0;
         if (is_cut && answer.rotation.is_some()) || answer.error.is_some() || until <= making.now {
             return None;
@@ -295,14 +295,14 @@ impl Prepared {
     }
 
     /// True while it may be served under a catalog.
-    pub fn holds(&self, generation: u32, now: Moment) -> bool {
+    pub fn is_valid(&self, generation: u32, now: Timestamp) -> bool {
         let (until, rest) =
             self.0.split_first_chunk().map_or((0, &[][..]), |(b, rest)| (u64::from_be_bytes(*b), rest));
         rest.first_chunk() == Some(&generation.to_be_bytes()) && now.0 < until
     }
 
     /// True when it is the answer to this key, and not to another of the same hash.
-    pub fn is_for(&self, key: &LaneKey) -> bool {
+    pub fn is_for(&self, key: &PacketKey) -> bool {
         self.0.get(FIXED..FIXED + key.length) == Some(key.bytes()) && usize::from(self.u16(30)) == key.length
     }
 
@@ -312,12 +312,12 @@ impl Prepared {
     }
 
     /// True when it serves a query whose answer may have so many octets.
-    pub fn serves(&self, glance: &Glance<'_>, limit: usize) -> bool {
+    pub fn serves(&self, glance: &PlainQuery<'_>, limit: usize) -> bool {
         !self.is_cut() || limit <= glance.head.len() + usize::from(self.reach()) + self.opt().len()
     }
 
     /// Appends the answer for one client to `out`, at most `limit` octets; [`Self::serves`] says whether it can.
-    pub fn write(&self, glance: &Glance<'_>, limit: usize, now: Moment, turn: u64, out: &mut Vec<u8>) {
+    pub fn write(&self, glance: &PlainQuery<'_>, limit: usize, now: Timestamp, turn: u64, out: &mut Vec<u8>) {
         let start = out.len();
         let tail = &self.0[self.tail_at()..];
         out.extend_from_slice(glance.head);
@@ -339,7 +339,7 @@ impl Prepared {
     }
 
     /// Appends answer and authority section, in at most `room` octets. Nothing when it was cut to less.
-    pub fn append(&self, room: usize, now: Moment, turn: u64, out: &mut Vec<u8>) -> Option<Sent> {
+    pub fn append(&self, room: usize, now: Timestamp, turn: u64, out: &mut Vec<u8>) -> Option<SentFlags> {
         let sections = &self.0[self.tail_at()..self.0.len() - self.opt().len()];
         let (answers, authority) = (self.u16(16), self.u16(18));
         if room > self.room() {
@@ -347,11 +347,11 @@ impl Prepared {
         }
         let rotation = self.rotation();
         let (end, sent) = match sections.len() <= room {
-            true => (sections.len(), Sent { answers, authority, cut: self.is_cut() }),
+            true => (sections.len(), SentFlags { answers, authority, cut: self.is_cut() }),
             false => {
                 let (end, records) = front(sections, rotation, room);
                 let first = records.min(answers);
-                (end, Sent { answers: first, authority: records - first, cut: true })
+                (end, SentFlags { answers: first, authority: records - first, cut: true })
             }
         };
         let behind = out.len();
@@ -372,11 +372,11 @@ impl Prepared {
     }
 
     /// Writes what is left of each TTL.
-    fn count_down(&self, tail: &mut [u8], now: Moment) {
+    fn count_down(&self, tail: &mut [u8], now: Timestamp) {
         let countdowns = &self.0[FIXED + usize::from(self.u16(30))..self.tail_at()];
         for countdown in countdowns.as_chunks::<COUNTDOWN>().0 {
             let &[a, b, c, d, e, f, g, h, high, low] = countdown;
-            let left = seconds_left(Moment(u64::from_be_bytes([a, b, c, d, e, f, g, h])), now);
+            let left = seconds_left(Timestamp(u64::from_be_bytes([a, b, c, d, e, f, g, h])), now);
             let at = usize::from(u16::from_be_bytes([high, low]));
             let Some(ttl) = tail.get_mut(at..at + 4) else { return }; // the rest was cut off
             ttl.copy_from_slice(&left.to_be_bytes());
@@ -480,7 +480,7 @@ fn whole_count(answer: &Answer) -> usize {
 }
 
 /// When each record expires, in the order of the message.
-fn expiries(holdings: &[Holding], records: usize) -> Option<Vec<Option<Moment>>> {
+fn expiries(holdings: &[SectionTtl], records: usize) -> Option<Vec<Option<Timestamp>>> {
     let mut expiries = Vec::with_capacity(records);
     for holding in holdings {
         expiries.extend(std::iter::repeat_n(holding.expires, holding.answers));
@@ -498,5 +498,5 @@ fn rotate(tail: &mut [u8], rotation: Rotation, by: u64) {
 }
 
 #[cfg(test)]
-#[path = "lane_tests.rs"]
+#[path = "cached_packet_tests.rs"]
 mod tests;

@@ -1,20 +1,21 @@
 //! What an upstream group says of a name: out of the cache if it holds, from the group if not, and out of the
 //! cache beyond its life when the group does not answer (RFC 8767).
 //!
-//! What is decided here at a moment ([`recall`], [`keep`], [`note_failure`]) takes the moment as an argument, so
+//! What is decided here at a moment ([`cache_get`], [`cache_put`], [`cache_failure`]) takes the moment as an argument, so
 //! that the scenarios play it with a clock of their own.
 
 use crate::engine::answer::ExtendedError;
-use crate::engine::cache::{CacheKey, Entry, FailureCause, Moment, QueryFlags, Worth};
+use crate::engine::cache::{CacheData, CacheKey, FailureCause, Freshness, QueryFlags, Timestamp};
 use crate::engine::catalog::View;
 use crate::engine::chain::Fetch;
 use crate::engine::decide::{Decision, decide};
 use crate::engine::name::NameKey;
-use crate::engine::reading::{self, NotUsable};
-use crate::resolve::cache::{AnswerCache, Slot};
+use crate::engine::response;
+use crate::engine::response::Unusable;
+use crate::resolve::cache::{AnswerCache, CacheEntry};
 use crate::resolve::limits::Permit;
-pub use crate::resolve::shared::Hops;
-use crate::resolve::shared::{Heard, Live, Published, count};
+pub use crate::resolve::shared::CachedChain;
+use crate::resolve::shared::{ActiveConfig, FetchResult, SharedState, count};
 use crate::upstream::{Failure, FailureKind, NotJoined, Outgoing, Server};
 use hickory_proto::op::Message;
 use hickory_proto::rr::RecordType;
@@ -35,18 +36,18 @@ const PAIR_PATIENCE: Duration = Duration::from_millis(25);
 
 /// What the cache has to say of a fetch.
 #[derive(Debug)]
-pub enum Cached {
+pub enum CacheAnswer {
     /// This, with so many seconds left.
-    Use(Arc<Slot>, u32),
+    Use(Arc<CacheEntry>, u32),
     /// This, beyond its life, since the last refresh failed a moment ago.
-    UseStale(Arc<Slot>),
+    UseStale(Arc<CacheEntry>),
     /// Nothing that may be used yet; beyond its life there is this.
-    Ask(Option<Arc<Slot>>),
+    Ask(Option<Arc<CacheEntry>>),
 }
 
 /// What a look into the cache is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum LookupFor {
     /// To answer a query: a hit counts, and may start a refresh.
     Answer,
     /// To answer a query that does not ask for recursion: nothing is asked for it, and nothing stale serves it.
@@ -56,83 +57,85 @@ pub enum Purpose {
 }
 
 /// Looks into the cache; starts the refresh of a popular entry that is about to expire.
-pub fn cached(
-    live: &Arc<Live>,
-    published: &Arc<Published>,
+pub fn lookup(
+    live: &Arc<SharedState>,
+    published: &Arc<ActiveConfig>,
     client: IpAddr,
     fetch: &Fetch,
-    now: Moment,
-    purpose: Purpose,
-) -> Cached {
+    now: Timestamp,
+    purpose: LookupFor,
+) -> CacheAnswer {
     let group = || published.groups.get(&fetch.group);
     let last_success = || group()?.last_success().map(|instant| live.clock.at(instant));
-    let cached = recall(&live.cache, fetch, now, last_success);
+    let cached = cache_get(&live.cache, fetch, now, last_success);
     match &cached {
-        _ if purpose == Purpose::Repeat => {}
-        Cached::UseStale(_) if purpose == Purpose::NoRecursion => return Cached::Ask(None),
-        Cached::Use(..) if purpose == Purpose::NoRecursion => count(&live.counters.fresh),
-        Cached::Use(slot, _) => {
+        _ if purpose == LookupFor::Repeat => {}
+        CacheAnswer::UseStale(_) if purpose == LookupFor::NoRecursion => return CacheAnswer::Ask(None),
+        CacheAnswer::Use(..) if purpose == LookupFor::NoRecursion => count(&live.counters.fresh),
+        CacheAnswer::Use(slot, _) => {
             if slot.hit_wants_refresh(now, &live.cache.lifetimes) {
                 count(&live.counters.prefetched);
-                start(live, published, client, fetch, slot);
+                start_refresh(live, published, client, fetch, slot);
             }
             count(&live.counters.fresh);
         }
-        Cached::UseStale(_) => {
+        CacheAnswer::UseStale(_) => {
             count(&live.counters.stale);
             if let Some(group) = group() {
                 group.probe(|| outgoing(fetch)); // or nobody would notice that it is back
             }
         }
-        Cached::Ask(Some(slot)) if purpose == Purpose::Answer && group().is_some_and(|g| g.is_silent()) => {
+        CacheAnswer::Ask(Some(slot))
+            if purpose == LookupFor::Answer && group().is_some_and(|g| g.is_silent()) =>
+        {
             // Nobody is kept waiting to learn once more what is known.
             if slot.claim_refresh() {
-                start(live, published, client, fetch, slot);
+                start_refresh(live, published, client, fetch, slot);
             }
             count(&live.counters.stale);
-            return Cached::UseStale(slot.clone());
+            return CacheAnswer::UseStale(slot.clone());
         }
-        Cached::Ask(_) => {}
+        CacheAnswer::Ask(_) => {}
     }
     cached
 }
 
 /// What the cache has to say of a fetch at a moment. Beyond its life an entry is used at once only while the
 /// last refresh failed a moment ago, and the group did not answer anything since (`last_success`).
-pub fn recall(
+pub fn cache_get(
     cache: &AnswerCache,
     fetch: &Fetch,
-    now: Moment,
-    last_success: impl FnOnce() -> Option<Moment>,
-) -> Cached {
+    now: Timestamp,
+    last_success: impl FnOnce() -> Option<Timestamp>,
+) -> CacheAnswer {
     match cache.get(fetch.cache_key(), now) {
-        Some((slot, Worth::Fresh(ttl))) => Cached::Use(slot, ttl),
-        Some((slot, Worth::Stale)) => {
+        Some((slot, Freshness::Fresh(ttl))) => CacheAnswer::Use(slot, ttl),
+        Some((slot, Freshness::Stale)) => {
             let waits = slot.failed().is_some_and(|failed| {
                 now.since(failed) < cache.lifetimes.stale_retry_ms
                     && last_success().is_none_or(|success| success <= failed)
             });
-            if waits { Cached::UseStale(slot) } else { Cached::Ask(Some(slot)) }
+            if waits { CacheAnswer::UseStale(slot) } else { CacheAnswer::Ask(Some(slot)) }
         }
-        Some((_, Worth::Dead)) | None => Cached::Ask(None),
+        Some((_, Freshness::Expired)) | None => CacheAnswer::Ask(None),
     }
 }
 
 /// Asks the group, together with all who ask the same, and waits until `deadline`; with something stale at
-/// hand only as long as [`Live::stale_after`]. A query that has no permit yet gets one if there is one left, and keeps
+/// hand only as long as [`SharedState::stale_after`]. A query that has no permit yet gets one if there is one left, and keeps
 /// it for the names that its answer leads to.
 ///
 /// # Errors
 /// Nobody answered in time, and there is nothing stale: why.
-pub async fn ask(
-    live: &Arc<Live>,
-    published: &Arc<Published>,
+pub async fn fetch(
+    live: &Arc<SharedState>,
+    published: &Arc<ActiveConfig>,
     client: IpAddr,
     fetch: &Fetch,
-    stale: Option<Arc<Slot>>,
+    stale: Option<Arc<CacheEntry>>,
     deadline: Instant,
     permit: &mut Option<Permit>,
-) -> Result<Said, ExtendedError> {
+) -> Result<Fetched, ExtendedError> {
     let patience = match stale {
         Some(_) => deadline.min(Instant::now() + live.stale_after),
         None => deadline,
@@ -148,10 +151,10 @@ pub async fn ask(
             ExtendedError::new(ExtendedError::OTHER, full.to_string())
         }
         Ok(()) => {
-            let joined = join(live, published, client, fetch, Reason::Missing);
+            let joined = join(live, published, client, fetch, FetchReason::Missing);
             match tokio::time::timeout_at(patience, joined).await {
-                Ok(Ok(Heard::Said(entries))) => return Ok(Said::Fresh(entries)),
-                Ok(Ok(Heard::Failed(error))) => error,
+                Ok(Ok(FetchResult::Answered(entries))) => return Ok(Fetched::Fresh(entries)),
+                Ok(Ok(FetchResult::Failed(error))) => error,
                 Ok(Err(not_joined)) => ExtendedError::new(ExtendedError::OTHER, not_joined.to_string()),
                 Err(_) => {
                     ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, "no upstream answered in time")
@@ -162,7 +165,7 @@ pub async fn ask(
     match stale {
         Some(slot) => {
             count(&live.counters.stale);
-            Ok(Said::Stale(slot))
+            Ok(Fetched::Stale(slot))
         }
         None => {
             count(&live.counters.failed);
@@ -173,11 +176,11 @@ pub async fn ask(
 
 /// What came of asking.
 #[derive(Debug)]
-pub enum Said {
+pub enum Fetched {
     /// What the group says.
-    Fresh(Hops),
+    Fresh(CachedChain),
     /// An entry beyond its life.
-    Stale(Arc<Slot>),
+    Stale(Arc<CacheEntry>),
 }
 
 /// Puts the name before the reason.
@@ -188,7 +191,13 @@ pub(crate) fn error_for(fetch: &Fetch, error: ExtendedError) -> ExtendedError {
 
 /// Refreshes an entry without anybody waiting for it, if its client may have one more question under way. The caller
 /// has claimed the refresh. What came with DO is asked for with DO again.
-fn start(live: &Arc<Live>, published: &Arc<Published>, client: IpAddr, fetch: &Fetch, slot: &Arc<Slot>) {
+fn start_refresh(
+    live: &Arc<SharedState>,
+    published: &Arc<ActiveConfig>,
+    client: IpAddr,
+    fetch: &Fetch,
+    slot: &Arc<CacheEntry>,
+) {
     let Ok(permit) = live.limits.begin(client, published.waiting(fetch.group)) else {
         slot.release_refresh(); // the next who asks may try again
         return;
@@ -198,8 +207,8 @@ fn start(live: &Arc<Live>, published: &Arc<Published>, client: IpAddr, fetch: &F
     let fetch = Fetch::new(fetch.group, fetch.question.clone(), flags);
     tokio::spawn(async move {
         let _permit = permit;
-        let heard = join(&live, &published, client, &fetch, Reason::Refresh).await;
-        if !matches!(heard, Ok(Heard::Said(_))) {
+        let heard = join(&live, &published, client, &fetch, FetchReason::Refresh).await;
+        if !matches!(heard, Ok(FetchResult::Answered(_))) {
             slot.release_refresh();
         }
     });
@@ -207,7 +216,7 @@ fn start(live: &Arc<Live>, published: &Arc<Published>, client: IpAddr, fetch: &F
 
 /// Why a group is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reason {
+enum FetchReason {
     /// The cache has no answer, or only one beyond its life.
     Missing,
     /// The cache has one that is about to expire.
@@ -216,26 +225,26 @@ enum Reason {
 
 /// One exchange for all who ask the same at the same time.
 async fn join(
-    live: &Arc<Live>,
-    published: &Arc<Published>,
+    live: &Arc<SharedState>,
+    published: &Arc<ActiveConfig>,
     client: IpAddr,
     fetch: &Fetch,
-    reason: Reason,
-) -> Result<Heard, NotJoined> {
+    reason: FetchReason,
+) -> Result<FetchResult, NotJoined> {
     live.inflight
         .join(fetch.cache_key().clone(), || {
             let (live, published, fetch) = (live.clone(), published.clone(), fetch.clone());
             async move {
                 // What a relay asks comes into the cache.
                 live.asked.ended(fetch.cache_key()).await;
-                if reason == Reason::Missing {
+                if reason == FetchReason::Missing {
                     wait_for_pair(&live, &published, &fetch).await;
                 }
                 // Between the look into the cache and now, somebody else's answer may have come.
                 match is_known(&live, fetch.cache_key(), live.clock.now())
-                    .filter(|_| reason == Reason::Missing)
+                    .filter(|_| reason == FetchReason::Missing)
                 {
-                    Some(slot) => Heard::Said([(fetch.question.key.clone(), slot)].into()),
+                    Some(slot) => FetchResult::Answered([(fetch.question.key.clone(), slot)].into()),
                     None => exchange(&live, &published, client, &fetch).await,
                 }
             }
@@ -245,7 +254,7 @@ async fn join(
 
 /// Stub resolvers ask for A and AAAA at the same time, A first. Where the server is near, AAAA waits for what comes of A,
 /// since NXDOMAIN answers both. A never waits for AAAA.
-async fn wait_for_pair(live: &Live, published: &Published, fetch: &Fetch) {
+async fn wait_for_pair(live: &SharedState, published: &ActiveConfig, fetch: &Fetch) {
     let Some(pair) = pair_of(fetch.cache_key()) else { return };
     let server = published.groups.get(&fetch.group).and_then(|group| group.servers().next());
     if server.is_some_and(Server::is_near) {
@@ -263,9 +272,9 @@ pub(crate) fn pair_of(key: &CacheKey) -> Option<CacheKey> {
 }
 
 /// What the cache has under a key, if it holds and is no failure.
-pub(crate) fn is_known(live: &Live, key: &CacheKey, now: Moment) -> Option<Arc<Slot>> {
+pub(crate) fn is_known(live: &SharedState, key: &CacheKey, now: Timestamp) -> Option<Arc<CacheEntry>> {
     match live.cache.get(key, now) {
-        Some((slot, Worth::Fresh(_))) if !slot.entry.is_failure() => Some(slot),
+        Some((slot, Freshness::Fresh(_))) if !slot.entry.is_failure() => Some(slot),
         _ => None,
     }
 }
@@ -281,10 +290,15 @@ fn outgoing(fetch: &Fetch) -> Outgoing {
 }
 
 /// Asks the group and keeps what it says.
-async fn exchange(live: &Live, published: &Published, client: IpAddr, fetch: &Fetch) -> Heard {
+async fn exchange(
+    live: &SharedState,
+    published: &ActiveConfig,
+    client: IpAddr,
+    fetch: &Fetch,
+) -> FetchResult {
     count(&live.counters.forwarded);
     let Some(group) = published.groups.get(&fetch.group) else {
-        return Heard::Failed(ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, NO_UPSTREAM));
+        return FetchResult::Failed(ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, NO_UPSTREAM));
     };
     if group.is_broken() {
         count(&live.counters.broken);
@@ -294,28 +308,28 @@ async fn exchange(live: &Live, published: &Published, client: IpAddr, fetch: &Fe
     let reply = match reply {
         Ok(reply) => reply,
         Err(failure) => {
-            note_failure(&live.cache, fetch, failure.kind, now);
-            return Heard::Failed(explain(&failure));
+            cache_failure(&live.cache, fetch, failure.kind, now);
+            return FetchResult::Failed(explain(&failure));
         }
     };
-    match keep(&live.cache, published.catalog.view(client), fetch, &reply.message, now) {
-        Ok(entries) => Heard::Said(entries),
-        Err(why) => Heard::Failed(not_usable(why)),
+    match cache_put(&live.cache, published.catalog.view(client), fetch, &reply.message, now) {
+        Ok(entries) => FetchResult::Answered(entries),
+        Err(why) => FetchResult::Failed(unusable(why)),
     }
 }
 
 /// The words for an answer that is not used.
-pub fn not_usable(why: NotUsable) -> ExtendedError {
+pub fn unusable(why: Unusable) -> ExtendedError {
     match why {
-        NotUsable::Referral => {
+        Unusable::Referral => {
             let text = "the upstream server does not resolve for us: it answered with a referral";
             ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, text)
         }
-        NotUsable::Unrelated => {
+        Unusable::Unrelated => {
             let text = "the upstream server answered with records of other names only";
             ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, text)
         }
-        NotUsable::TooManyRecords => {
+        Unusable::TooManyRecords => {
             let text = "the upstream's answer has an RRset above max_rrset_records";
             ExtendedError::new(ExtendedError::OTHER, text)
         }
@@ -329,21 +343,21 @@ const NO_UPSTREAM: &str = "no upstream is configured, so only private names are 
 ///
 /// # Errors
 /// The message is no answer; that is noted as a failure.
-pub fn keep(
+pub fn cache_put(
     cache: &AnswerCache,
     view: &View,
     fetch: &Fetch,
     message: &Message,
-    now: Moment,
-) -> Result<Hops, NotUsable> {
-    let believe = |target: &NameKey| same_group(decide(view, target, fetch.question.rtype), fetch);
-    let entries =
-        reading::entries(message, &fetch.question, &cache.lifetimes, now, believe).inspect_err(|why| {
+    now: Timestamp,
+) -> Result<CachedChain, Unusable> {
+    let in_bailiwick = |target: &NameKey| same_group(decide(view, target, fetch.question.rtype), fetch);
+    let entries = response::entries(message, &fetch.question, &cache.lifetimes, now, in_bailiwick)
+        .inspect_err(|why| {
             let cause = match why {
-                NotUsable::Referral | NotUsable::Unrelated => FailureCause::Unreachable,
-                NotUsable::TooManyRecords => FailureCause::TooManyRecords,
+                Unusable::Referral | Unusable::Unrelated => FailureCause::Unreachable,
+                Unusable::TooManyRecords => FailureCause::TooManyRecords,
             };
-            let failure = Entry::failure(cause, FAILING_RCODE_TTL, now);
+            let failure = CacheData::failure(cause, FAILING_RCODE_TTL, now);
             cache.insert(fetch.cache_key().clone(), failure, now);
         })?;
     let kept = entries.into_iter().map(|(name, entry)| {
@@ -354,12 +368,12 @@ pub fn keep(
 }
 
 /// Remembers for a moment that a group could not tell; not where that was our own doing.
-pub fn note_failure(cache: &AnswerCache, fetch: &Fetch, kind: FailureKind, now: Moment) {
+pub fn cache_failure(cache: &AnswerCache, fetch: &Fetch, kind: FailureKind, now: Timestamp) {
     let entry = match kind {
-        FailureKind::Rcode(rcode) => Entry::failure(FailureCause::Rcode(rcode), FAILING_RCODE_TTL, now),
-        FailureKind::Referral => Entry::failure(FailureCause::Unreachable, FAILING_RCODE_TTL, now),
+        FailureKind::Rcode(rcode) => CacheData::failure(FailureCause::Rcode(rcode), FAILING_RCODE_TTL, now),
+        FailureKind::Referral => CacheData::failure(FailureCause::Unreachable, FAILING_RCODE_TTL, now),
         FailureKind::Timeout | FailureKind::Network | FailureKind::Tls => {
-            Entry::failure(FailureCause::Unreachable, UNREACHABLE_TTL, now)
+            CacheData::failure(FailureCause::Unreachable, UNREACHABLE_TTL, now)
         }
         FailureKind::NoServers | FailureKind::Overloaded | FailureKind::Looping => return,
     };
@@ -380,5 +394,5 @@ fn explain(failure: &Failure) -> ExtendedError {
 }
 
 #[cfg(test)]
-#[path = "hear_tests.rs"]
+#[path = "lookup_tests.rs"]
 mod tests;

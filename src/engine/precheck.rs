@@ -7,9 +7,9 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::TXT;
 use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
 
-/// What [`screen`] goes by.
+/// What [`precheck`] goes by.
 #[derive(Clone, Copy, Debug)]
-pub struct Screening {
+pub struct Precheck {
     /// The client's address is on the allow-list.
     pub allowed: bool,
     /// `version.bind` and `version.server` in class CHAOS are answered.
@@ -17,7 +17,7 @@ pub struct Screening {
 }
 
 /// The answer to a question that is none of ours; nothing for the rest.
-pub fn screen(question: &Question, screening: Screening) -> Option<Answer> {
+pub fn precheck(question: &Question, screening: Precheck) -> Option<Answer> {
     if !screening.allowed {
         return Some(refused(ExtendedError::PROHIBITED, "this client is not on the allow-list"));
     }
@@ -67,10 +67,10 @@ mod tests {
     use super::*;
     use crate::engine::name::parse;
 
-    fn check(name: &str, rtype: RecordType, class: DNSClass, screening: Screening) -> String {
+    fn check(name: &str, rtype: RecordType, class: DNSClass, screening: Precheck) -> String {
         let mut question = Question::new(parse(name).unwrap(), rtype);
         question.class = class;
-        match screen(&question, screening) {
+        match precheck(&question, screening) {
             None => "goes on".into(),
             Some(answer) => format!("{:?} {}", answer.rcode, answer.answers.len()),
         }
@@ -78,11 +78,11 @@ mod tests {
 
     #[test]
     fn questions_that_are_not_ours_are_refused() {
-        let open = Screening { allowed: true, version_bind: false };
+        let open = Precheck { allowed: true, version_bind: false };
         for (name, rtype, class, screening, expected) in [
             ("a.example", RecordType::A, DNSClass::IN, open, "goes on"),
             ("a.example", RecordType::ANY, DNSClass::IN, open, "goes on"),
-            ("a.example", RecordType::A, DNSClass::IN, Screening { allowed: false, ..open }, "Refused 0"),
+            ("a.example", RecordType::A, DNSClass::IN, Precheck { allowed: false, ..open }, "Refused 0"),
             ("a.example", RecordType::AXFR, DNSClass::IN, open, "Refused 0"),
             ("a.example", RecordType::IXFR, DNSClass::IN, open, "Refused 0"),
             ("a.example", RecordType::from(253), DNSClass::IN, open, "Refused 0"),
@@ -93,14 +93,14 @@ mod tests {
                 "version.bind",
                 RecordType::TXT,
                 DNSClass::CH,
-                Screening { version_bind: true, ..open },
+                Precheck { version_bind: true, ..open },
                 "NoError 1",
             ),
             (
                 "id.server",
                 RecordType::TXT,
                 DNSClass::CH,
-                Screening { version_bind: true, ..open },
+                Precheck { version_bind: true, ..open },
                 "Refused 0",
             ),
         ] {

@@ -11,7 +11,7 @@ use super::tcp::{self, Service, TcpBounds};
 use super::{https, quic};
 use crate::base::octets::Kind;
 use crate::config::Server;
-use crate::resolve::shared::Live;
+use crate::resolve::shared::SharedState;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -66,7 +66,7 @@ impl fmt::Display for Protocol {
 
 /// Encrypted listeners, bound.
 #[derive(Debug)]
-pub struct Secured {
+pub struct Encrypted {
     certificate: Arc<Certificate>,
     streams: Vec<(Protocol, SocketAddr, TcpListener)>,
     quic: Vec<(Protocol, SocketAddr, std::net::UdpSocket)>,
@@ -74,14 +74,14 @@ pub struct Secured {
 
 /// Why encrypted listeners cannot be had.
 #[derive(Debug)]
-pub enum SecuredError {
+pub enum EncryptedError {
     /// An address.
     Bind(BindError),
     /// The certificate.
     Certificate(CertificateError),
 }
 
-impl fmt::Display for SecuredError {
+impl fmt::Display for EncryptedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind(error) => error.fmt(f),
@@ -90,29 +90,29 @@ impl fmt::Display for SecuredError {
     }
 }
 
-impl std::error::Error for SecuredError {}
+impl std::error::Error for EncryptedError {}
 
-impl Secured {
+impl Encrypted {
     /// Binds what is configured; nothing without any encrypted listener.
     ///
     /// # Errors
     /// An address or the certificate cannot be had.
-    pub fn prepare(server: &Server) -> Result<Option<Self>, SecuredError> {
+    pub fn prepare(server: &Server) -> Result<Option<Self>, EncryptedError> {
         let (Some(certificate), Some(key)) = (&server.certificate, &server.key) else { return Ok(None) };
         let all = [&server.listen_tls, &server.listen_https, &server.listen_quic, &server.listen_http3];
         if all.iter().all(|addresses| addresses.is_empty()) {
             return Ok(None);
         }
-        let certificate = Certificate::load(certificate, key).map_err(SecuredError::Certificate)?;
+        let certificate = Certificate::load(certificate, key).map_err(EncryptedError::Certificate)?;
         let bind = |protocol, address: &SocketAddr, setting| {
-            let (address, listener) = listen::bind_stream(*address, setting).map_err(SecuredError::Bind)?;
+            let (address, listener) = listen::bind_stream(*address, setting).map_err(EncryptedError::Bind)?;
             Ok((protocol, address, listener))
         };
         let tls = server.listen_tls.iter().map(|at| bind(Protocol::Tls, at, "`[server] listen_tls`"));
         let https = server.listen_https.iter().map(|at| bind(Protocol::Https, at, "`[server] listen_https`"));
         let streams = tls.chain(https).collect::<Result<_, _>>()?;
         let bind = |protocol, address: &SocketAddr, setting| {
-            let (address, socket) = listen::bind_quic(*address, setting).map_err(SecuredError::Bind)?;
+            let (address, socket) = listen::bind_quic(*address, setting).map_err(EncryptedError::Bind)?;
             Ok((protocol, address, socket))
         };
         let quic = server.listen_quic.iter().map(|at| bind(Protocol::Quic, at, "`[server] listen_quic`"));
@@ -134,7 +134,7 @@ impl Secured {
     /// A socket cannot be had from the runtime, or no TLS session can be made.
     pub fn serve(
         self,
-        live: &Arc<Live>,
+        live: &Arc<SharedState>,
         bounds: &TcpBounds,
         connections: &Connections,
     ) -> io::Result<Arc<Certificate>> {

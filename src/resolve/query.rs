@@ -4,25 +4,26 @@
 //! packet ─▶ Request::parse ─▶ screen ─▶ chain: decide ─▶ (cached ─▶ ask) ─▶ … ─▶ finish ─▶ packet
 //! ```
 //!
-//! [`at_once`] answers what needs no waiting: zones, special names, what the cache holds. What has to wait for
-//! an upstream goes through [`in_time`], the only place that awaits along the way.
+//! [`answer_now`] answers what needs no waiting: zones, special names, what the cache holds. What has to wait for
+//! an upstream goes through [`resolve`], the only place that awaits along the way.
 
-use super::books;
-use super::hear::{self, Cached, Purpose, Said};
+use super::accounting;
+use super::lookup;
+use super::lookup::{CacheAnswer, Fetched, LookupFor};
 use crate::base::octets::{Account, Reserved};
 use crate::engine::answer::{Answer, ExtendedError};
-use crate::engine::cache::{CacheKey, Moment, QueryFlags};
+use crate::engine::cache::{CacheKey, QueryFlags, Timestamp};
+use crate::engine::cached_packet::{CachedPacket, Making, PacketKey};
 use crate::engine::catalog::GroupKey;
 use crate::engine::chain::{Chain, Fetch, Step};
-use crate::engine::lane::{LaneKey, Making, Prepared};
 use crate::engine::name::NameKey;
+use crate::engine::precheck::{Precheck, is_loop_probe, precheck};
 use crate::engine::reply;
 use crate::engine::request::{Admission, Question, Request};
-use crate::engine::screen::{Screening, is_loop_probe, screen};
-use crate::resolve::cache::Slot;
+use crate::resolve::cache::CacheEntry;
 use crate::resolve::limits::Permit;
-use crate::resolve::rate::Pace;
-use crate::resolve::shared::{Live, Published, count};
+use crate::resolve::rrl::Verdict;
+use crate::resolve::shared::{ActiveConfig, SharedState, count};
 use crate::stats::place::{Mark, Share};
 use crate::stats::tally::Tally;
 pub use crate::stats::watch::{Caller, Transport};
@@ -37,7 +38,7 @@ pub const CLIENT_DEADLINE: Duration = Duration::from_secs(4);
 
 /// A query that has to wait for an upstream.
 #[derive(Debug)]
-pub struct Waiting {
+pub struct PendingQuery {
     request: Request,
     question: Question,
     caller: Caller,
@@ -50,14 +51,14 @@ pub struct Waiting {
     /// When it came.
     since: Instant,
     /// What it waits for first.
-    pub(crate) needs: Needs,
+    pub(crate) missing: Missing,
     /// Its right to wait, once it has one.
     pub(crate) permit: Option<Permit>,
 }
 
 /// What an upstream group must say before a query can be answered.
 #[derive(Debug)]
-pub(crate) struct Needs {
+pub(crate) struct Missing {
     /// The question for the group.
     pub(crate) fetch: Fetch,
     /// There is an answer beyond its life, for the case that nothing comes.
@@ -68,90 +69,91 @@ pub(crate) struct Needs {
 
 /// Who sent a packet, and when.
 #[derive(Clone, Copy, Debug)]
-pub struct Came {
+pub struct Received {
     /// Who sent it.
     pub caller: Caller,
     /// When its batch was received.
     pub at: std::time::Instant,
     /// The same as a moment.
-    pub now: Moment,
+    pub now: Timestamp,
 }
 
-/// What [`at_once`] makes of a packet.
+/// What [`answer_now`] makes of a packet.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum Immediate {
     /// Send this; it has been counted, but for the time it took.
     Reply(Vec<u8>, Mark),
     /// Send nothing.
     Drop,
-    /// Hand it to [`in_time`].
-    Wait(Box<Waiting>),
+    /// Hand it to [`resolve`].
+    Wait(Box<PendingQuery>),
 }
 
 /// Answers a packet if that takes no waiting. Must be called within a tokio runtime.
 ///
-/// A client that was too fast gets the little that [`Pace`] leaves it, unless its cookie proves that its address is its
+/// A client that was too fast gets the little that [`Verdict`] leaves it, unless its cookie proves that its address is its
 /// own. `looked` says that the finished answers were searched already.
-pub fn at_once(
-    live: &Arc<Live>,
+pub fn answer_now(
+    live: &Arc<SharedState>,
     tally: &Tally,
     packet: &[u8],
-    came: Came,
-    pace: Pace,
+    came: Received,
+    pace: Verdict,
     looked: bool,
-) -> Outcome {
-    let Came { caller, at, now } = came;
+) -> Immediate {
+    let Received { caller, at, now } = came;
     let (client, transport) = (caller.peer.ip(), caller.transport);
     let published = live.published();
     let (mut request, question) = match Request::parse(packet) {
         Admission::Drop => {
             count(&live.counters.dropped);
-            return Outcome::Drop;
+            return Immediate::Drop;
         }
         Admission::Reject(request, rcode) => (request, Err(rcode)),
         Admission::Accept(request, question) => (request, Ok(question)),
     };
     let proven = live.guard.check_cookie(&mut request, client);
-    if pace != Pace::Within && !proven {
-        return hold_back(&published, &request, pace);
+    if pace != Verdict::Within && !proven {
+        return rate_limited(&published, &request, pace);
     }
     let question = match question {
         Ok(question) => question,
         Err(rcode) => {
             let answer = Answer::code(about_cookie(&request, proven).unwrap_or(rcode), None);
-            books::asked(tally, request.question.as_ref().map_or(0, |q| q.rtype.into()), &caller);
+            accounting::record_query(tally, request.question.as_ref().map_or(0, |q| q.rtype.into()), &caller);
             tally.answered(u16::from(answer.rcode) as u8, Mark::default());
-            return Outcome::Reply(finish(&published, &request, &answer, transport), Mark::default());
+            return Immediate::Reply(finish(&published, &request, &answer, transport), Mark::default());
         }
     };
-    books::asked(tally, question.rtype.into(), &caller);
-    let screening = Screening { allowed: published.allows(client), version_bind: published.version_bind };
+    accounting::record_query(tally, question.rtype.into(), &caller);
+    let screening = Precheck { allowed: published.allows(client), version_bind: published.version_bind };
     let turn = live.turn();
     let insertions = live.cache.insertions();
-    let answer = match screen(&question, screening).or_else(|| recognise_probe(live, &question)) {
+    let answer = match precheck(&question, screening).or_else(|| recognise_probe(live, &question)) {
         Some(answer) => Ok(answer),
         None => {
             if !looked
-                && let Some((reply, mark)) = finished(live, &published, &request, &question, &caller, turn)
+                && let Some((reply, mark)) =
+                    from_packet_cache(live, &published, &request, &question, &caller, turn)
             {
                 tally.known(1);
                 tally.answered(reply.get(3).map_or(0, |flags| flags & 0x0f), mark);
-                return Outcome::Reply(reply, mark);
+                return Immediate::Reply(reply, mark);
             }
-            resolve_at_once(live, &published, &request, &question, &caller, turn, now, None)
+            resolve_now(live, &published, &request, &question, &caller, turn, now, None)
         }
     };
     match answer {
         Ok(answer) => {
             let reply = finish(&published, &request, &answer, transport);
-            let mark = books::mark(live, published.catalog.view(client), &answer, false);
-            prepare(live, &published, &request, &question, &caller, turn, &answer, &reply, mark);
+            let mark = accounting::classify(live, published.catalog.view(client), &answer, false);
+            cache_packet(live, &published, &request, &question, &caller, turn, &answer, &reply, mark);
             tally.answered(u16::from(answer.rcode) as u8, mark);
-            Outcome::Reply(reply, mark)
+            Immediate::Reply(reply, mark)
         }
-        Err(needs) => {
+        Err(missing) => {
             let (since, generation, permit) = (at.into(), published.generation, None);
-            Outcome::Wait(Box::new(Waiting {
+            Immediate::Wait(Box::new(PendingQuery {
                 request,
                 question,
                 caller,
@@ -159,7 +161,7 @@ pub fn at_once(
                 generation,
                 insertions,
                 since,
-                needs,
+                missing,
                 permit,
             }))
         }
@@ -177,54 +179,66 @@ fn about_cookie(request: &Request, proven: bool) -> Option<ResponseCode> {
 }
 
 /// What a client gets that is too fast: a word to come over TCP, or nothing.
-fn hold_back(published: &Published, request: &Request, pace: Pace) -> Outcome {
-    if pace == Pace::Beyond {
-        return Outcome::Drop;
+fn rate_limited(published: &ActiveConfig, request: &Request, pace: Verdict) -> Immediate {
+    if pace == Verdict::Drop {
+        return Immediate::Drop;
     }
     let mut reply = finish(published, request, &Answer::code(ResponseCode::NoError, None), Transport::Udp);
     reply::cut(&mut reply);
-    Outcome::Reply(reply, Mark::default())
+    Immediate::Reply(reply, Mark::default())
 }
 
 /// What came for a query that waited.
 #[derive(Debug)]
-pub(crate) enum Brought<'b> {
+pub(crate) enum Delivered<'b> {
     /// A group said this; it may be too short-lived for the cache.
-    Said(GroupKey, &'b [(NameKey, Arc<Slot>)]),
+    Answered(GroupKey, &'b [(NameKey, Arc<CacheEntry>)]),
     /// A group could not tell.
     Failed(&'b CacheKey, ExtendedError),
 }
 
 /// Answers a query that waited with what was brought; nothing when an upstream must be heard once more.
-pub(crate) fn settle(
-    live: &Arc<Live>,
+pub(crate) fn complete(
+    live: &Arc<SharedState>,
     tally: &Tally,
-    waiting: &Waiting,
-    brought: &Brought<'_>,
+    waiting: &PendingQuery,
+    brought: &Delivered<'_>,
     now: Instant,
 ) -> Option<Vec<u8>> {
-    let Waiting { request, question, caller, turn, since, needs, .. } = waiting;
+    let PendingQuery { request, question, caller, turn, since, missing, .. } = waiting;
     let (client, transport) = (caller.peer.ip(), caller.transport);
     let published = live.published();
-    let (reply, note) = match settle_simply(&published, waiting, brought) {
-        Some((reply, rcode)) => (reply, (rcode, needs.credit)),
+    let (reply, note) = match complete_from_wire(&published, waiting, brought) {
+        Some((reply, rcode)) => (reply, (rcode, missing.credit)),
         None => {
             let (brought, moment) = (Some(brought), live.clock.at(now.into_std()));
             let answer =
-                resolve_at_once(live, &published, request, question, caller, *turn, moment, brought).ok()?;
-            let mark = books::mark(live, published.catalog.view(client), &answer, true);
+                resolve_now(live, &published, request, question, caller, *turn, moment, brought).ok()?;
+            let mark = accounting::classify(live, published.catalog.view(client), &answer, true);
             (finish(&published, request, &answer, transport), (u16::from(answer.rcode) as u8, mark))
         }
     };
-    books::settled(live, &published, tally, caller, &reply, note, now.saturating_duration_since(*since));
+    accounting::record_answer(
+        live,
+        &published,
+        tally,
+        caller,
+        &reply,
+        note,
+        now.saturating_duration_since(*since),
+    );
     Some(reply)
 }
 
 /// The answer where nothing is left to decide, with its code: the first name of the chain was forwarded, and came
 /// back as a set.
-fn settle_simply(published: &Published, waiting: &Waiting, brought: &Brought<'_>) -> Option<(Vec<u8>, u8)> {
-    let Brought::Said(group, [(name, slot)]) = brought else { return None };
-    let fetch = &waiting.needs.fetch;
+fn complete_from_wire(
+    published: &ActiveConfig,
+    waiting: &PendingQuery,
+    brought: &Delivered<'_>,
+) -> Option<(Vec<u8>, u8)> {
+    let Delivered::Answered(group, [(name, slot)]) = brought else { return None };
+    let fetch = &waiting.missing.fetch;
     let simple = waiting.generation == published.generation
         && published.catalog.allows_rebinding()
         && waiting.question.key == *name
@@ -235,10 +249,10 @@ fn settle_simply(published: &Published, waiting: &Waiting, brought: &Brought<'_>
     let reply = simple
         .then(|| reply::finish_entry(&waiting.request, &slot.entry, waiting.turn, limit, own))
         .flatten();
-    Some((reply?, books::rcode_of(&slot.entry)))
+    Some((reply?, accounting::rcode_of(&slot.entry)))
 }
 
-impl Waiting {
+impl PendingQuery {
     /// Who asks.
     pub(crate) fn client(&self) -> IpAddr {
         self.caller.peer.ip()
@@ -246,13 +260,17 @@ impl Waiting {
 }
 
 /// Answers a query that has to wait, within [`CLIENT_DEADLINE`].
-pub async fn in_time(live: &Arc<Live>, waiting: Waiting) -> Vec<u8> {
+pub async fn resolve(live: &Arc<SharedState>, waiting: PendingQuery) -> Vec<u8> {
     compose(live, waiting, None).await.0
 }
 
 /// The same for a client whose answers may have to wait until it takes them: no answer is composed before its account
 /// has room for the longest. With the octets that the answer is counted by.
-pub(crate) async fn in_room(live: &Arc<Live>, waiting: Waiting, account: &Account) -> (Vec<u8>, Reserved) {
+pub(crate) async fn resolve_in_room(
+    live: &Arc<SharedState>,
+    waiting: PendingQuery,
+    account: &Account,
+) -> (Vec<u8>, Reserved) {
     let (mut reply, held) = compose(live, waiting, Some(account)).await;
     let mut held = match held {
         Some(held) => held,
@@ -265,20 +283,20 @@ pub(crate) async fn in_room(live: &Arc<Live>, waiting: Waiting, account: &Accoun
 
 /// Answers a query that has to wait.
 async fn compose(
-    live: &Arc<Live>,
-    waiting: Waiting,
+    live: &Arc<SharedState>,
+    waiting: PendingQuery,
     account: Option<&Account>,
 ) -> (Vec<u8>, Option<Reserved>) {
     let mut held = None;
-    let Waiting { request, question, caller, turn, since, mut permit, .. } = waiting;
+    let PendingQuery { request, question, caller, turn, since, mut permit, .. } = waiting;
     let (client, transport) = (caller.peer.ip(), caller.transport);
     let published = live.published();
     let deadline = since + CLIENT_DEADLINE;
     let mut chain = Chain::start(published.catalog.view(client), &question, flags(&request), turn)
         .within(limit(&published, &request, transport));
     // What came with an earlier hop's answer; a TTL of 0 keeps it out of the cache, but it is good for this query.
-    let mut heard: Vec<(GroupKey, NameKey, Arc<Slot>)> = Vec::new();
-    let mut purpose = Purpose::Repeat;
+    let mut heard: Vec<(GroupKey, NameKey, Arc<CacheEntry>)> = Vec::new();
+    let mut purpose = LookupFor::Repeat;
     let answer = loop {
         let fetch = match chain.step() {
             Step::Done(answer) => break answer,
@@ -298,9 +316,9 @@ async fn compose(
             Ok(()) => continue,
             Err(stale) => stale,
         };
-        purpose = Purpose::Answer;
+        purpose = LookupFor::Answer;
         held = None; // others may have the room meanwhile
-        let said = hear::ask(live, &published, client, &fetch, stale, deadline, &mut permit).await;
+        let said = lookup::fetch(live, &published, client, &fetch, stale, deadline, &mut permit).await;
         if let Some(account) = account {
             held = account.try_reserve(reply::TCP);
             if held.is_none() {
@@ -309,7 +327,7 @@ async fn compose(
             }
         }
         match said {
-            Ok(Said::Fresh(entries)) => {
+            Ok(Fetched::Fresh(entries)) => {
                 heard.extend(entries.iter().map(|(name, slot)| (fetch.group, name.clone(), slot.clone())));
                 match take(&mut heard, &fetch) {
                     Some(slot) => chain.supply(&slot.entry, slot.entry.ttl, false),
@@ -318,15 +336,15 @@ async fn compose(
                     }
                 }
             }
-            Ok(Said::Stale(slot)) => chain.supply(&slot.entry, live.cache.lifetimes.stale_ttl, true),
+            Ok(Fetched::Stale(slot)) => chain.supply(&slot.entry, live.cache.lifetimes.stale_ttl, true),
             Err(error) => chain.fail(error),
         }
     };
     drop(permit);
     let reply = finish(&published, &request, &answer, transport);
     let view = published.catalog.view(client);
-    let note = (u16::from(answer.rcode) as u8, books::mark(live, view, &answer, true));
-    books::settled(live, &published, &live.tallies.tasks, &caller, &reply, note, since.elapsed());
+    let note = (u16::from(answer.rcode) as u8, accounting::classify(live, view, &answer, true));
+    accounting::record_answer(live, &published, &live.tallies.tasks, &caller, &reply, note, since.elapsed());
     (reply, held)
 }
 
@@ -339,21 +357,21 @@ async fn compose(
     clippy::too_many_arguments,
     reason = "the error is as usual as the other, and boxed with the rest of what waits; the arguments are of one query"
 )]
-fn resolve_at_once(
-    live: &Arc<Live>,
-    published: &Arc<Published>,
+fn resolve_now(
+    live: &Arc<SharedState>,
+    published: &Arc<ActiveConfig>,
     request: &Request,
     question: &Question,
     caller: &Caller,
     turn: u64,
-    now: Moment,
-    brought: Option<&Brought<'_>>,
-) -> Result<Answer, Needs> {
+    now: Timestamp,
+    brought: Option<&Delivered<'_>>,
+) -> Result<Answer, Missing> {
     let client = caller.peer.ip();
     let purpose = match (request.recursion_desired, brought) {
-        (false, _) => Purpose::NoRecursion,
-        (true, None) => Purpose::Answer,
-        (true, Some(_)) => Purpose::Repeat,
+        (false, _) => LookupFor::NoRecursion,
+        (true, None) => LookupFor::Answer,
+        (true, Some(_)) => LookupFor::Repeat,
     };
     let mut chain = Chain::start(published.catalog.view(client), question, flags(request), turn)
         .within(limit(published, request, caller.transport));
@@ -363,14 +381,14 @@ fn resolve_at_once(
             Step::Fetch(fetch) => fetch,
         };
         match brought {
-            Some(Brought::Said(group, hops)) if *group == fetch.group => {
+            Some(Delivered::Answered(group, hops)) if *group == fetch.group => {
                 if let Some((_, slot)) = hops.iter().find(|(name, _)| *name == fetch.question.key) {
                     chain.supply(&slot.entry, slot.entry.ttl, false);
                     continue;
                 }
             }
-            Some(Brought::Failed(key, error)) if *key == fetch.cache_key() => {
-                chain.fail(hear::error_for(&fetch, error.clone()));
+            Some(Delivered::Failed(key, error)) if *key == fetch.cache_key() => {
+                chain.fail(lookup::error_for(&fetch, error.clone()));
                 continue;
             }
             _ => {}
@@ -381,8 +399,8 @@ fn resolve_at_once(
             Err(_) if !request.recursion_desired => chain.refuse_recursion(),
             Err(stale) => {
                 let view = published.catalog.view(client);
-                let credit = books::credit(live, view, chain.hops(), Share::Miss);
-                return Err(Needs { fetch, has_stale: stale.is_some(), credit });
+                let credit = accounting::attribute(live, view, chain.hops(), Share::Miss);
+                return Err(Missing { fetch, has_stale: stale.is_some(), credit });
             }
         }
     }
@@ -393,31 +411,31 @@ fn resolve_at_once(
 /// # Errors
 /// Nothing that may be used yet: what there is beyond its life.
 fn use_cached(
-    live: &Arc<Live>,
-    published: &Arc<Published>,
+    live: &Arc<SharedState>,
+    published: &Arc<ActiveConfig>,
     client: IpAddr,
     fetch: &Fetch,
     chain: &mut Chain<'_>,
-    purpose: Purpose,
-    now: Moment,
-) -> Result<(), Option<Arc<Slot>>> {
-    match hear::cached(live, published, client, fetch, now, purpose) {
-        Cached::Use(slot, ttl) => chain.supply(&slot.entry, ttl, false),
-        Cached::UseStale(slot) => chain.supply(&slot.entry, live.cache.lifetimes.stale_ttl, true),
-        Cached::Ask(stale) => return Err(stale),
+    purpose: LookupFor,
+    now: Timestamp,
+) -> Result<(), Option<Arc<CacheEntry>>> {
+    match lookup::lookup(live, published, client, fetch, now, purpose) {
+        CacheAnswer::Use(slot, ttl) => chain.supply(&slot.entry, ttl, false),
+        CacheAnswer::UseStale(slot) => chain.supply(&slot.entry, live.cache.lifetimes.stale_ttl, true),
+        CacheAnswer::Ask(stale) => return Err(stale),
     }
     Ok(())
 }
 
 /// Takes what an earlier answer already said of a fetch.
-fn take(heard: &mut Vec<(GroupKey, NameKey, Arc<Slot>)>, fetch: &Fetch) -> Option<Arc<Slot>> {
+fn take(heard: &mut Vec<(GroupKey, NameKey, Arc<CacheEntry>)>, fetch: &Fetch) -> Option<Arc<CacheEntry>> {
     let place =
         heard.iter().position(|(group, name, _)| *group == fetch.group && *name == fetch.question.key)?;
     Some(heard.swap_remove(place).2)
 }
 
 /// A probe of ours that came back: its upstream leads to us.
-fn recognise_probe(live: &Live, question: &Question) -> Option<Answer> {
+fn recognise_probe(live: &SharedState, question: &Question) -> Option<Answer> {
     (is_loop_probe(&question.key) && live.loops.seen(&question.name)).then(|| {
         let text = "this question was asked by this very server: its upstream leads back to it";
         Answer::code(ResponseCode::Refused, Some(ExtendedError::new(ExtendedError::OTHER, text)))
@@ -426,18 +444,18 @@ fn recognise_probe(live: &Live, question: &Question) -> Option<Answer> {
 
 /// The answer for a query that the fast lane does not take, out of the finished ones: with EDNS options, without RD.
 /// (Without RD nothing is asked of upstreams; what is finished was asked for before.)
-fn finished(
-    live: &Live,
-    published: &Published,
+fn from_packet_cache(
+    live: &SharedState,
+    published: &ActiveConfig,
     request: &Request,
     question: &Question,
     caller: &Caller,
     turn: u64,
 ) -> Option<(Vec<u8>, Mark)> {
-    let key = LaneKey::of(request, question, published.catalog.view(caller.peer.ip()).index)?;
+    let key = PacketKey::of(request, question, published.catalog.view(caller.peer.ip()).index)?;
     let prepared = live.answers.get(&key)?;
     let now = live.clock.now();
-    if !prepared.holds(published.generation, now) {
+    if !prepared.is_valid(published.generation, now) {
         return None;
     }
     let limit = limit(published, request, caller.transport);
@@ -448,9 +466,9 @@ fn finished(
 /// Leaves an answer that came from zones or the cache for the fast lane. What an upstream had to be asked for
 /// comes here when it is asked for again.
 #[expect(clippy::too_many_arguments, reason = "all of them are known at one place only")]
-fn prepare(
-    live: &Arc<Live>,
-    published: &Arc<Published>,
+fn cache_packet(
+    live: &Arc<SharedState>,
+    published: &Arc<ActiveConfig>,
     request: &Request,
     question: &Question,
     caller: &Caller,
@@ -463,7 +481,7 @@ fn prepare(
         return;
     }
     let view = published.catalog.view(caller.peer.ip());
-    let Some(key) = LaneKey::of(request, question, view.index) else { return };
+    let Some(key) = PacketKey::of(request, question, view.index) else { return };
     let limit = limit(published, request, caller.transport);
     let (generation, now, mark) = (published.generation, live.clock.now(), mark.bits());
     let making = Making { turn, limit, generation, now, mark };
@@ -471,8 +489,8 @@ fn prepare(
     let prepared = match (is_cut, answer.rotation) {
         (true, Some((_, count))) if count.saturating_mul(ROTATING) > live.answers.largest() => None,
         (true, Some(_)) => whole(live, published, request, question, caller, making)
-            .and_then(|(message, answer)| Prepared::of(&key, &message, &answer, making)),
-        _ => Prepared::of(&key, reply, answer, making),
+            .and_then(|(message, answer)| CachedPacket::of(&key, &message, &answer, making)),
+        _ => CachedPacket::of(&key, reply, answer, making),
     };
     if let Some(prepared) = prepared {
         live.answers.insert(&key, prepared);
@@ -485,8 +503,8 @@ const ROTATING: usize = 16;
 /// An answer with all its records, more than can be sent at once: any of them may come first. Nothing for one that is
 /// too large to be kept.
 fn whole(
-    live: &Arc<Live>,
-    published: &Arc<Published>,
+    live: &Arc<SharedState>,
+    published: &Arc<ActiveConfig>,
     request: &Request,
     question: &Question,
     caller: &Caller,
@@ -504,7 +522,7 @@ fn whole(
             }
             Step::Fetch(fetch) => fetch,
         };
-        use_cached(live, published, client, &fetch, &mut chain, Purpose::Repeat, making.now).ok()?;
+        use_cached(live, published, client, &fetch, &mut chain, LookupFor::Repeat, making.now).ok()?;
     }
 }
 
@@ -512,11 +530,11 @@ fn flags(request: &Request) -> QueryFlags {
     QueryFlags { dnssec_ok: request.dnssec_ok(), checking_disabled: request.checking_disabled }
 }
 
-fn finish(published: &Published, request: &Request, answer: &Answer, transport: Transport) -> Vec<u8> {
+fn finish(published: &ActiveConfig, request: &Request, answer: &Answer, transport: Transport) -> Vec<u8> {
     reply::finish(request, answer, limit(published, request, transport), published.udp_payload)
 }
 
-fn limit(published: &Published, request: &Request, transport: Transport) -> usize {
+fn limit(published: &ActiveConfig, request: &Request, transport: Transport) -> usize {
     match transport {
         Transport::Udp => reply::udp_limit(request, published.udp_payload),
         Transport::Tcp => reply::TCP,

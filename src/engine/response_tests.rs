@@ -23,10 +23,10 @@ fn message(rcode: ResponseCode, answers: Vec<Record>, authority: Vec<Record>) ->
 }
 
 /// The entries as text: `name=outcome/ttl[values]`.
-fn read(message: &Message, rtype: RecordType, believed: &[&str]) -> Result<Vec<String>, NotUsable> {
+fn read(message: &Message, rtype: RecordType, believed: &[&str]) -> Result<Vec<String>, Unusable> {
     let question = Question::new(parse("www.example").unwrap(), rtype);
-    let believe = |key: &NameKey| believed.contains(&key.to_string().as_str());
-    let entries = entries(message, &question, &Lifetimes::default(), Moment(0), believe)?;
+    let in_bailiwick = |key: &NameKey| believed.contains(&key.to_string().as_str());
+    let entries = entries(message, &question, &TtlPolicy::default(), Timestamp(0), in_bailiwick)?;
     Ok(entries
         .iter()
         .map(|(name, entry)| {
@@ -128,7 +128,7 @@ fn a_loop_in_the_message_ends_the_reading() {
 
 #[test]
 fn an_rrset_or_proofs_beyond_the_bound_are_not_taken() {
-    let most = Lifetimes::default().max_rrset_records;
+    let most = TtlPolicy::default().max_rrset_records;
     let addresses = |count: usize| -> Vec<Record> {
         let value = |i: usize| format!("192.0.{}.{}", i / 256, i % 256);
         (0..count).map(|i| record("www.example", 60, RecordType::A, &value(i))).collect()
@@ -145,11 +145,11 @@ fn an_rrset_or_proofs_beyond_the_bound_are_not_taken() {
         read(&message, RecordType::A, &[]).map(|entries| entries.len())
     };
     assert_eq!(read(addresses(most), proofs(most)), Ok(1));
-    assert_eq!(read(addresses(most + 1), vec![]), Err(NotUsable::TooManyRecords));
-    assert_eq!(read(addresses(1), proofs(most + 1)), Err(NotUsable::TooManyRecords));
+    assert_eq!(read(addresses(most + 1), vec![]), Err(Unusable::TooManyRecords));
+    assert_eq!(read(addresses(1), proofs(most + 1)), Err(Unusable::TooManyRecords));
     assert_eq!(
         read(vec![], [vec![soa("example", 60, 60)], proofs(most + 1)].concat()),
-        Err(NotUsable::TooManyRecords)
+        Err(Unusable::TooManyRecords)
     );
 }
 
@@ -163,7 +163,7 @@ fn a_plain_answer_is_taken_in_place_within_the_bound_and_without_repetition() {
             reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0]);
             reply.extend(if differ { i } else { i / 2 }.to_be_bytes());
         }
-        plain(&reply, 19, RecordType::A, &Lifetimes::default(), Moment(0)).is_some()
+        parse_plain(&reply, 19, RecordType::A, &TtlPolicy::default(), Timestamp(0)).is_some()
     };
     for (count, differ, taken) in [
         (1, true, true),
@@ -189,7 +189,7 @@ fn a_signature_is_kept_with_what_it_signs() {
     let kept = |authority: &[Record], answers: Vec<Record>| {
         let message = message(ResponseCode::NoError, answers, authority.to_vec());
         let question = Question::new(parse("www.example").unwrap(), RecordType::A);
-        let entries = entries(&message, &question, &Lifetimes::default(), Moment(0), |_| true).unwrap();
+        let entries = entries(&message, &question, &TtlPolicy::default(), Timestamp(0), |_| true).unwrap();
         entries[0].1.authority(&question.name, 60).len()
     };
     assert_eq!(kept(&authority, vec![record("www.example", 60, RecordType::A, "192.0.2.1")]), 3);
@@ -200,7 +200,7 @@ fn a_signature_is_kept_with_what_it_signs() {
 fn a_referral_is_no_answer() {
     let refers =
         message(ResponseCode::NoError, vec![], vec![record("example", 60, RecordType::NS, "ns.example")]);
-    assert_eq!(read(&refers, RecordType::A, &[]), Err(NotUsable::Referral));
+    assert_eq!(read(&refers, RecordType::A, &[]), Err(Unusable::Referral));
 }
 
 #[test]
@@ -233,7 +233,8 @@ fn a_plain_answer_is_read_in_place_only_when_it_is_whole() {
     let question_end = reply.len();
     reply.extend(b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x01");
     reply.extend(b"\0\0\x29\x04\xd0\0\0\0\0\0\0");
-    let read = |reply: &[u8]| plain(reply, question_end, RecordType::A, &Lifetimes::default(), Moment(0));
+    let read =
+        |reply: &[u8]| parse_plain(reply, question_end, RecordType::A, &TtlPolicy::default(), Timestamp(0));
     assert_eq!(read(&reply).map(|entry| entry.ttl), Some(60));
     for cut in 1..reply.len() {
         assert!(read(&reply[..reply.len() - cut]).is_none(), "cut by {cut}");

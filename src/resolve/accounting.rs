@@ -1,17 +1,17 @@
 //! What is noted of each answer once it is made: numbers, and who watches is shown it.
 
 use crate::engine::answer::{Answer, ExtendedError, Hop, Source};
-use crate::engine::cache::{Entry, Outcome};
+use crate::engine::cache::{CacheData, Outcome};
 use crate::engine::catalog::View;
-use crate::resolve::shared::{Live, Published};
+use crate::resolve::shared::{ActiveConfig, SharedState};
 use crate::stats::place::{Mark, Service, Share};
 use crate::stats::tally::{Arrival, Tally};
 use crate::stats::watch::{Answered, Caller, Transport};
 use hickory_proto::op::ResponseCode;
 use std::time::Duration;
 
-/// The mark of an answer that was composed. `asked` says that an upstream was asked for it.
-pub(crate) fn mark(live: &Live, view: &View, answer: &Answer, asked: bool) -> Mark {
+/// The mark of an answer that was composed. `record_query` says that an upstream was asked for it.
+pub(crate) fn classify(live: &SharedState, view: &View, answer: &Answer, asked: bool) -> Mark {
     let forwarded = answer.hops.iter().any(|hop| matches!(hop.source, Source::Forwarded { .. }));
     let error = answer.error.as_ref().map(|error| error.code);
     let share = match (forwarded, error) {
@@ -22,11 +22,11 @@ pub(crate) fn mark(live: &Live, view: &View, answer: &Answer, asked: bool) -> Ma
         (true, _) if answer.rcode == ResponseCode::NoError && !answer.answers.is_empty() => Share::Success,
         (true, _) => Share::Denial,
     };
-    credit(live, view, &answer.hops, share)
+    attribute(live, view, &answer.hops, share)
 }
 
 /// What an answer is counted for: the zone or rule that the first name belongs to.
-pub(crate) fn credit(live: &Live, view: &View, hops: &[Hop], share: Share) -> Mark {
+pub(crate) fn attribute(live: &SharedState, view: &View, hops: &[Hop], share: Share) -> Mark {
     let vpc = || view.vpc.as_ref().map(|vpc| vpc.id.as_str());
     match hops.first().map(|hop| &hop.source) {
         Some(Source::Zone(apex) | Source::Forwarded { through: Some(apex), .. }) => {
@@ -41,7 +41,7 @@ pub(crate) fn credit(live: &Live, view: &View, hops: &[Hop], share: Share) -> Ma
 }
 
 /// The code of a packed outcome.
-pub(crate) fn rcode_of(entry: &Entry) -> u8 {
+pub(crate) fn rcode_of(entry: &CacheData) -> u8 {
     match entry.outcome {
         Outcome::NxDomain => 3,
         Outcome::YxDomain => 6,
@@ -51,14 +51,14 @@ pub(crate) fn rcode_of(entry: &Entry) -> u8 {
 }
 
 /// A query was read.
-pub(crate) fn asked(tally: &Tally, rtype: u16, caller: &Caller) {
+pub(crate) fn record_query(tally: &Tally, rtype: u16, caller: &Caller) {
     tally.asked(rtype, Arrival::new(caller.transport == Transport::Tcp, caller.peer.ip()));
 }
 
 /// An answer to a query that waited is made.
-pub(crate) fn settled(
-    live: &Live,
-    published: &Published,
+pub(crate) fn record_answer(
+    live: &SharedState,
+    published: &ActiveConfig,
     tally: &Tally,
     caller: &Caller,
     reply: &[u8],

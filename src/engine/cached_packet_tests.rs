@@ -1,7 +1,7 @@
 //! Tests of the fast lane: above all that it answers, octet for octet, what the long way answers.
 
 use super::*;
-use crate::engine::cache::{Entry, Outcome, QueryFlags};
+use crate::engine::cache::{CacheData, Outcome, QueryFlags};
 use crate::engine::catalog::{Catalog, CatalogSpec, Scope};
 use crate::engine::chain::{Chain, Step};
 use crate::engine::cookie::ClientCookie;
@@ -15,7 +15,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use proptest::prelude::*;
 use std::sync::Arc;
 
-const START: Moment = Moment(1_000_000);
+const START: Timestamp = Timestamp(1_000_000);
 
 /// A private zone with a CNAME to an upstream's name, a rotating set, a TXT and an MX record.
 fn catalog() -> Catalog {
@@ -46,7 +46,7 @@ fn catalog() -> Catalog {
 }
 
 /// What the only upstream says of a name: one address, a denial, or many addresses.
-fn entry(name: &NameKey) -> Entry {
+fn entry(name: &NameKey) -> CacheData {
     let owner = name.to_name();
     let a = |i: u8| {
         Record::from_rdata(owner.clone(), 0, parse_value(RecordType::A, &format!("192.0.2.{i}")).unwrap())
@@ -54,9 +54,9 @@ fn entry(name: &NameKey) -> Entry {
     let soa = RData::SOA(crate::engine::zone::soa_data(7));
     match name.to_string().as_str() {
         "many.test" => {
-            Entry::new(Outcome::Rrset, name, &(0..60).map(a).collect::<Vec<_>>(), &[], 300, true, START)
+            CacheData::new(Outcome::Rrset, name, &(0..60).map(a).collect::<Vec<_>>(), &[], 300, true, START)
         }
-        "nx.test" => Entry::new(
+        "nx.test" => CacheData::new(
             Outcome::NxDomain,
             name,
             &[],
@@ -68,19 +68,25 @@ fn entry(name: &NameKey) -> Entry {
         "long.test" => {
             let text = |i: u8| parse_value(RecordType::TXT, &format!("{i}{}", "x".repeat(100))).unwrap();
             let records: Vec<_> = (0..60).map(|i| Record::from_rdata(owner.clone(), 0, text(i))).collect();
-            Entry::new(Outcome::Rrset, name, &records, &[], 100, true, START)
+            CacheData::new(Outcome::Rrset, name, &records, &[], 100, true, START)
         }
         // an alias with proofs, to a denial that has the same and more
         "hop.test" => {
             let target = parse("denied.test").unwrap();
             let alias = Record::from_rdata(owner, 0, RData::CNAME(CNAME(target.clone())));
-            Entry::new(Outcome::Alias(target), name, &[alias], &proofs(3), 300, true, START)
+            CacheData::new(Outcome::Alias(target), name, &[alias], &proofs(3), 300, true, START)
         }
-        "denied.test" => Entry::new(Outcome::NxDomain, name, &[], &proofs(5), 77, true, START),
-        "signed.test" => {
-            Entry::new(Outcome::Rrset, name, &[a(1), a(2), signature(&owner)], &proofs(4), 300, true, START)
-        }
-        _ => Entry::new(Outcome::Rrset, name, &[a(1)], &[], 100, true, START),
+        "denied.test" => CacheData::new(Outcome::NxDomain, name, &[], &proofs(5), 77, true, START),
+        "signed.test" => CacheData::new(
+            Outcome::Rrset,
+            name,
+            &[a(1), a(2), signature(&owner)],
+            &proofs(4),
+            300,
+            true,
+            START,
+        ),
+        _ => CacheData::new(Outcome::Rrset, name, &[a(1)], &[], 100, true, START),
     }
 }
 
@@ -103,7 +109,7 @@ fn proofs(count: u8) -> Vec<Record> {
 }
 
 /// The long way, without its I/O, with all records.
-fn long_way(catalog: &Catalog, request: &Request, question: &Question, now: Moment, turn: u64) -> Answer {
+fn long_way(catalog: &Catalog, request: &Request, question: &Question, now: Timestamp, turn: u64) -> Answer {
     within(catalog, request, question, (now, turn), usize::MAX)
 }
 
@@ -112,7 +118,7 @@ fn within(
     catalog: &Catalog,
     request: &Request,
     question: &Question,
-    (now, turn): (Moment, u64),
+    (now, turn): (Timestamp, u64),
     limit: usize,
 ) -> Answer {
     let flags = QueryFlags { dnssec_ok: request.dnssec_ok(), checking_disabled: request.checking_disabled };
@@ -161,10 +167,11 @@ fn keys_of_both_ways_are_the_same() {
         for (cd, ad) in [(false, false), (true, false), (false, true)] {
             let bytes = packet(7, "WWW.Example", 28, edns, cd, ad);
             let (request, question) = accept(&bytes);
-            let long = LaneKey::of(&request, &question, 3).unwrap();
-            let (mut same, mut other) = (LaneKey::default(), LaneKey::default());
+            let long = PacketKey::of(&request, &question, 3).unwrap();
+            let (mut same, mut other) = (PacketKey::default(), PacketKey::default());
             assert!(
-                Glance::at(&bytes, 3, &mut same).is_some() && Glance::at(&bytes, 4, &mut other).is_some()
+                PlainQuery::at(&bytes, 3, &mut same).is_some()
+                    && PlainQuery::at(&bytes, 4, &mut other).is_some()
             );
             assert_eq!(same.bytes(), long.bytes());
             assert_ne!(other.bytes(), long.bytes());
@@ -175,16 +182,16 @@ fn keys_of_both_ways_are_the_same() {
 #[test]
 fn what_is_not_plain_goes_the_long_way() {
     let plain = packet(7, "a.example", 1, Some((1232, false)), false, false);
-    assert!(Glance::at(&plain, 0, &mut LaneKey::default()).is_some());
+    assert!(PlainQuery::at(&plain, 0, &mut PacketKey::default()).is_some());
     for (at, value) in
         [(2, 0x00), (2, 0x81), (2, 0x09), (2, 0x03), (3, 0x80), (3, 0x40), (5, 2), (7, 1), (9, 1), (11, 2)]
     {
         let mut odd = plain.clone();
         odd[at] = value;
-        assert!(Glance::at(&odd, 0, &mut LaneKey::default()).is_none(), "octet {at} = {value:#x}");
+        assert!(PlainQuery::at(&odd, 0, &mut PacketKey::default()).is_none(), "octet {at} = {value:#x}");
     }
-    assert!(Glance::at(&plain[..plain.len() - 1], 0, &mut LaneKey::default()).is_none());
-    assert!(Glance::at(&[plain.as_slice(), &[0]].concat(), 0, &mut LaneKey::default()).is_none());
+    assert!(PlainQuery::at(&plain[..plain.len() - 1], 0, &mut PacketKey::default()).is_none());
+    assert!(PlainQuery::at(&[plain.as_slice(), &[0]].concat(), 0, &mut PacketKey::default()).is_none());
 }
 
 #[test]
@@ -192,14 +199,14 @@ fn an_answer_is_not_served_beyond_its_due_time_or_catalog() {
     let catalog = catalog();
     let bytes = packet(7, "p.example", 1, None, false, false);
     let (request, question) = accept(&bytes);
-    let key = LaneKey::of(&request, &question, 0).unwrap();
+    let key = PacketKey::of(&request, &question, 0).unwrap();
     let answer = long_way(&catalog, &request, &question, START, 0);
     let reply = finish(&request, &answer, 512, 1232);
     let making = Making { turn: 0, limit: 512, generation: 5, now: START, mark: 77 };
-    let prepared = Prepared::of(&key, &reply, &answer, making).unwrap();
-    assert!(prepared.holds(5, Moment(START.0 + 89_999)));
-    assert!(!prepared.holds(5, Moment(START.0 + 90_000)), "the last tenth is for the refresh");
-    assert!(!prepared.holds(6, START), "another catalog");
+    let prepared = CachedPacket::of(&key, &reply, &answer, making).unwrap();
+    assert!(prepared.is_valid(5, Timestamp(START.0 + 89_999)));
+    assert!(!prepared.is_valid(5, Timestamp(START.0 + 90_000)), "the last tenth is for the refresh");
+    assert!(!prepared.is_valid(6, START), "another catalog");
     assert_eq!((prepared.mark(), prepared.rcode()), (77, 0));
 }
 
@@ -208,14 +215,14 @@ fn a_cut_answer_is_kept_for_messages_that_are_no_larger() {
     let catalog = catalog();
     let bytes = packet(7, "long.test", 16, Some((1232, false)), false, false);
     let (request, question) = accept(&bytes);
-    let key = LaneKey::of(&request, &question, 0).unwrap();
+    let key = PacketKey::of(&request, &question, 0).unwrap();
     let answer = long_way(&catalog, &request, &question, START, 0);
     let making = Making { turn: 0, limit: 1000, generation: 1, now: START, mark: 0 };
     let message = finish(&request, &answer, 1000, 1232);
     assert!(message[2] & TC != 0, "it is cut");
-    let prepared = Prepared::of(&key, &message, &answer, making).unwrap();
-    let mut key = LaneKey::default();
-    let glance = Glance::at(&bytes, 0, &mut key).unwrap();
+    let prepared = CachedPacket::of(&key, &message, &answer, making).unwrap();
+    let mut key = PacketKey::default();
+    let glance = PlainQuery::at(&bytes, 0, &mut key).unwrap();
     for limit in [512, 999, 1000, 1001, 65_535] {
         assert_eq!(prepared.serves(&glance, limit), limit <= 1000);
         let by_the_long_way = finish_prepared(&request, &prepared, (START, 0), limit, 1232);
@@ -234,11 +241,11 @@ fn a_cut_answer_that_rotates_is_kept_whole_or_not_at_all() {
     let catalog = catalog();
     let bytes = packet(7, "many.test", 1, None, false, false);
     let (request, question) = accept(&bytes);
-    let key = LaneKey::of(&request, &question, 0).unwrap();
+    let key = PacketKey::of(&request, &question, 0).unwrap();
     let answer = long_way(&catalog, &request, &question, START, 0);
     let making = |limit| Making { turn: 0, limit, generation: 1, now: START, mark: 0 };
     let finished =
-        |limit| Prepared::of(&key, &finish(&request, &answer, limit, 1232), &answer, making(limit));
+        |limit| CachedPacket::of(&key, &finish(&request, &answer, limit, 1232), &answer, making(limit));
     assert!(finished(512).is_none());
     assert!(finished(65_535).is_some());
 }
@@ -269,14 +276,14 @@ proptest! {
         let first = packet(ids[0], &mixed_case(name, cases[0]), rtype, edns, flags[0], flags[1]);
         let second_edns = edns.map(|(_, dnssec_ok)| (payload, dnssec_ok));
         let second = packet(ids[1], &mixed_case(name, cases[1]), rtype, second_edns, flags[0], flags[1]);
-        let (made, served) = (Moment(START.0 + ages[0]), Moment(START.0 + ages[0] + ages[1] / 10));
+        let (made, served) = (Timestamp(START.0 + ages[0]), Timestamp(START.0 + ages[0] + ages[1] / 10));
 
         let (mut request, question) = accept(&first);
         if cookies[0] && let Some(edns) = &mut request.edns {
             edns.cookie = Some(ClientCookie { client: [1; 8], server: None });
             request.give_cookie(&[2; 16]);
         }
-        let key = LaneKey::of(&request, &question, 0).unwrap();
+        let key = PacketKey::of(&request, &question, 0).unwrap();
         let limit = if tcp[0] { TCP } else { udp_limit(&request, own) };
         let turn = u64::from(turns[0]);
         let answer = long_way(&catalog, &request, &question, made, turn);
@@ -285,14 +292,14 @@ proptest! {
         // what rotates and does not fit is kept with all its records
         let limit = if cut && answer.rotation.is_some() { TCP } else { limit };
         let making = Making { turn, limit, generation: 1, now: made, mark: 0 };
-        let prepared = Prepared::of(&key, &finish(&request, &answer, limit, own), &answer, making).unwrap();
+        let prepared = CachedPacket::of(&key, &finish(&request, &answer, limit, own), &answer, making).unwrap();
 
-        let mut looked_up = LaneKey::default();
-        let glance = Glance::at(&second, 0, &mut looked_up).unwrap();
+        let mut looked_up = PacketKey::default();
+        let glance = PlainQuery::at(&second, 0, &mut looked_up).unwrap();
         prop_assert!(prepared.is_for(&looked_up));
         let (mut request, question) = accept(&second);
         let limit = if tcp[1] { TCP } else { udp_limit(&request, own) };
-        if !prepared.holds(1, served) {
+        if !prepared.is_valid(1, served) {
             return Ok(());
         }
         let (turn, moment) = (u64::from(turns[1]), (served, u64::from(turns[1])));
@@ -320,10 +327,10 @@ proptest! {
         if plain && bytes.len() > 12 {
             bytes[2..12].copy_from_slice(&[1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
         }
-        let mut key = LaneKey::default();
-        if Glance::at(&bytes, 0, &mut key).is_some() {
+        let mut key = PacketKey::default();
+        if PlainQuery::at(&bytes, 0, &mut key).is_some() {
             let (request, question) = accept(&bytes);
-            let long_key = LaneKey::of(&request, &question, 0).unwrap();
+            let long_key = PacketKey::of(&request, &question, 0).unwrap();
             prop_assert_eq!(key.bytes(), long_key.bytes());
         }
     }

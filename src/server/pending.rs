@@ -2,17 +2,17 @@
 //!
 //! The relay fills the cache and the query is answered as if it had just come; so there is one way to an answer,
 //! whoever fetched what it needs. Whatever does not go smoothly goes the long way, through
-//! [`handle::in_time`].
+//! [`query::resolve`].
 
-use super::datagram::{self, BATCH, Local};
+use super::datagram::{self, BATCH, ReplySource};
 use crate::engine::cache::CacheKey;
 use crate::engine::chain::Fetch;
-use crate::engine::reading;
 use crate::engine::request::Question;
-use crate::resolve::handle;
-use crate::resolve::handle::{Brought, Waiting};
-use crate::resolve::hear;
-use crate::resolve::shared::{Live, count};
+use crate::engine::response;
+use crate::resolve::lookup;
+use crate::resolve::query;
+use crate::resolve::query::{Delivered, PendingQuery};
+use crate::resolve::shared::{SharedState, count};
 use crate::stats::tally::Tally;
 use crate::upstream::Server;
 use crate::upstream::relay::{Clerk, Errand, Relay, Replied};
@@ -22,29 +22,29 @@ use std::time::Instant;
 
 /// A client whose query has to wait.
 #[derive(Debug)]
-pub(super) struct Visitor {
+pub(super) struct Incoming {
     /// Its query.
-    pub(super) waiting: Box<Waiting>,
+    pub(super) waiting: Box<PendingQuery>,
     /// Who asks.
     pub(super) peer: SocketAddr,
     /// The address that was asked.
-    pub(super) local: Local,
+    pub(super) local: ReplySource,
 }
 
 /// The clients of one socket that wait, and the relay that asks for them. They belong to the socket's thread.
 #[derive(Debug)]
-pub(super) struct Errands {
-    relay: Relay<Visitor>,
-    desk: Desk,
+pub(super) struct PendingQueries {
+    relay: Relay<Incoming>,
+    desk: Responder,
     /// Room for batches, each for one server; kept because it is dear to come by.
-    batches: Vec<Vec<Errand<Visitor>>>,
+    batches: Vec<Vec<Errand<Incoming>>>,
 }
 
-impl Errands {
+impl PendingQueries {
     /// No errands yet for the clients of a socket.
-    pub(super) fn new(live: Arc<Live>, tally: Arc<Tally>, socket: Arc<UdpSocket>) -> Self {
+    pub(super) fn new(live: Arc<SharedState>, tally: Arc<Tally>, socket: Arc<UdpSocket>) -> Self {
         let asked = live.asked.clone();
-        let desk = Desk { live, tally, socket, outbox: Vec::new() };
+        let desk = Responder { live, tally, socket, outbox: Vec::new() };
         Self { relay: Relay::new(asked), desk, batches: Vec::new() }
     }
 
@@ -73,31 +73,31 @@ impl Errands {
     }
 
     /// Sends out for those who wait: by the relay where a question can go the usual way, else the long way.
-    pub(super) fn send_out(&mut self, visitors: &mut Vec<Visitor>) {
+    pub(super) fn send_out(&mut self, visitors: &mut Vec<Incoming>) {
         self.batches.iter_mut().for_each(Vec::clear); // a panic may have left something
         let desk = &self.desk;
         let published = desk.live.published();
         let mut servers: Vec<&Arc<Server>> = Vec::new();
         let mut last = None; // most queries of a batch are for one group
         for mut visitor in visitors.drain(..) {
-            let needs = &mut visitor.waiting.needs;
+            let missing = &mut visitor.waiting.missing;
             let group = match last {
-                Some((key, group)) if key == needs.fetch.group => group,
-                _ => published.groups.get(&needs.fetch.group),
+                Some((key, group)) if key == missing.fetch.group => group,
+                _ => published.groups.get(&missing.fetch.group),
             };
-            last = Some((needs.fetch.group, group));
+            last = Some((missing.fetch.group, group));
             // With an old answer at hand there is a shorter deadline to keep.
-            let server = group.filter(|_| !needs.has_stale).and_then(|group| group.steady());
+            let server = group.filter(|_| !missing.has_stale).and_then(|group| group.steady());
             let Some(server) = server else {
-                desk.go_the_long_way(visitor);
+                desk.fall_back_to_task(visitor);
                 continue;
             };
             // A question that goes the long way after all takes its permit with it.
-            let key = needs.fetch.take_key();
-            let waiting = published.waiting(needs.fetch.group);
+            let key = missing.fetch.take_key();
+            let waiting = published.waiting(missing.fetch.group);
             let permit = desk.live.limits.begin(visitor.waiting.client(), waiting).ok();
             if permit.is_none() {
-                desk.go_the_long_way(visitor); // which knows what to say
+                desk.fall_back_to_task(visitor); // which knows what to say
                 continue;
             }
             count(&desk.live.counters.forwarded);
@@ -116,18 +116,18 @@ impl Errands {
         // What somebody asks the long way is joined there, and what has come in the meantime is found there.
         let moment = desk.live.clock.at(now);
         for (server, batch) in servers.into_iter().zip(&mut self.batches) {
-            let known = |key: &CacheKey, visitor: &Visitor| {
+            let known = |key: &CacheKey, visitor: &Incoming| {
                 desk.live.inflight.contains(key)
                     || (desk.live.cache.insertions() != visitor.waiting.insertions
-                        && hear::is_known(&desk.live, key, moment).is_some())
-                    || hear::pair_of(key).is_some_and(|pair| {
+                        && lookup::is_known(&desk.live, key, moment).is_some())
+                    || lookup::pair_of(key).is_some_and(|pair| {
                         // NXDOMAIN for one type answers both
                         server.is_near()
                             && (desk.live.asked.contains(&pair) || desk.live.inflight.contains(&pair))
                     })
             };
             for refused in self.relay.ask(server, batch, &known, now) {
-                desk.go_the_long_way(refused);
+                desk.fall_back_to_task(refused);
             }
         }
     }
@@ -135,32 +135,32 @@ impl Errands {
 
 /// Takes what the relay brings.
 #[derive(Debug)]
-struct Desk {
-    live: Arc<Live>,
+struct Responder {
+    live: Arc<SharedState>,
     tally: Arc<Tally>,
     /// The socket of the clients.
     socket: Arc<UdpSocket>,
     /// Answers that wait for the others of their batch.
-    outbox: Vec<(Vec<u8>, SocketAddr, Local)>,
+    outbox: Vec<(Vec<u8>, SocketAddr, ReplySource)>,
 }
 
-impl Desk {
+impl Responder {
     /// Answers a query by a task of its own.
-    fn go_the_long_way(&self, visitor: Visitor) {
+    fn fall_back_to_task(&self, visitor: Incoming) {
         let (live, socket) = (self.live.clone(), self.socket.clone());
         tokio::spawn(async move {
-            let Visitor { waiting, peer, local } = visitor;
-            let reply = handle::in_time(&live, *waiting).await;
+            let Incoming { waiting, peer, local } = visitor;
+            let reply = query::resolve(&live, *waiting).await;
             datagram::send(&socket, &reply, peer, local);
         });
     }
 
     /// Answers those who waited.
-    fn settle(&mut self, waiters: &mut Vec<Visitor>, brought: &Brought<'_>, now: Instant) {
+    fn settle(&mut self, waiters: &mut Vec<Incoming>, brought: &Delivered<'_>, now: Instant) {
         for visitor in waiters.drain(..) {
-            match handle::settle(&self.live, &self.tally, &visitor.waiting, brought, now.into()) {
+            match query::complete(&self.live, &self.tally, &visitor.waiting, brought, now.into()) {
                 Some(reply) => self.outbox.push((reply, visitor.peer, visitor.local)),
-                None => self.go_the_long_way(visitor),
+                None => self.fall_back_to_task(visitor),
             }
         }
     }
@@ -172,12 +172,12 @@ impl Desk {
     }
 }
 
-impl Clerk<Visitor> for Desk {
+impl Clerk<Incoming> for Responder {
     fn take(
         &mut self,
         key: &CacheKey,
         reply: Replied<'_>,
-        waiters: &mut Vec<Visitor>,
+        waiters: &mut Vec<Incoming>,
         came: Instant,
     ) -> bool {
         let live = self.live.clone();
@@ -189,36 +189,36 @@ impl Clerk<Visitor> for Desk {
                     return false;
                 }
                 let Some(entry) =
-                    reading::plain(reply, question_end, key.rtype(), &live.cache.lifetimes, now)
+                    response::parse_plain(reply, question_end, key.rtype(), &live.cache.lifetimes, now)
                 else {
                     return false;
                 };
                 let Some(first) = waiters.first() else { return true };
-                let name = first.waiting.needs.fetch.question.key.clone();
+                let name = first.waiting.missing.fetch.question.key.clone();
                 let slot = live.cache.insert(key.clone(), entry, now);
-                self.settle(waiters, &Brought::Said(key.group(), &[(name, slot)]), came);
+                self.settle(waiters, &Delivered::Answered(key.group(), &[(name, slot)]), came);
             }
             Replied::Read(message) => {
                 let Some(first) = waiters.first() else { return true };
                 let published = live.published();
                 let others =
                     published.groups.get(&key.group()).is_some_and(|group| group.servers().count() > 1);
-                if others && reading::is_referral(&message) {
+                if others && response::is_referral(&message) {
                     return false; // another server may resolve for us
                 }
                 let view = published.catalog.view(first.waiting.client());
                 let question = Question::new(key.name().to_name(), key.rtype());
                 let fetch = Fetch::new(key.group(), question, key.flags());
-                match hear::keep(&live.cache, view, &fetch, &message, now) {
-                    Ok(hops) => self.settle(waiters, &Brought::Said(key.group(), &hops), came),
-                    Err(why) => self.settle(waiters, &Brought::Failed(key, hear::not_usable(why)), came),
+                match lookup::cache_put(&live.cache, view, &fetch, &message, now) {
+                    Ok(hops) => self.settle(waiters, &Delivered::Answered(key.group(), &hops), came),
+                    Err(why) => self.settle(waiters, &Delivered::Failed(key, lookup::unusable(why)), came),
                 }
             }
         }
         true
     }
 
-    fn give_up(&mut self, waiter: Visitor) {
-        self.go_the_long_way(waiter);
+    fn give_up(&mut self, waiter: Incoming) {
+        self.fall_back_to_task(waiter);
     }
 }

@@ -7,7 +7,7 @@
 //! right.
 
 use super::cache::{Evictions, bounded, bounded_in_one};
-use crate::engine::lane::{LaneKey, Prepared};
+use crate::engine::cached_packet::{CachedPacket, PacketKey};
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Weighter};
 use std::hash::BuildHasher;
@@ -18,10 +18,10 @@ const OVERHEAD: usize = 88;
 
 /// Weighs an answer by its octets.
 #[derive(Clone, Debug)]
-struct BySize;
+struct PacketBytes;
 
-impl Weighter<u64, Prepared> for BySize {
-    fn weight(&self, _: &u64, prepared: &Prepared) -> u64 {
+impl Weighter<u64, CachedPacket> for PacketBytes {
+    fn weight(&self, _: &u64, prepared: &CachedPacket) -> u64 {
         (prepared.size() + OVERHEAD) as u64
     }
 }
@@ -32,7 +32,7 @@ const LARGE: usize = 4 << 10;
 /// The finished answers. Large ones have a part of their own, a quarter of the whole: a few hundred of them, which one
 /// client can ask for, leave the many small ones alone.
 #[derive(Debug)]
-pub struct PreparedAnswers {
+pub struct PacketCache {
     small: Container,
     large: Container,
     /// There has been a large one; before, nobody looks for one.
@@ -44,13 +44,13 @@ pub struct PreparedAnswers {
 }
 
 /// A part of them.
-type Container = Cache<u64, Prepared, BySize, DefaultHashBuilder, Evictions>;
+type Container = Cache<u64, CachedPacket, PacketBytes, DefaultHashBuilder, Evictions>;
 
-impl PreparedAnswers {
+impl PacketCache {
     /// Room for `bytes` octets of answers.
     pub fn new(bytes: u64) -> Self {
-        let (small, small_evictions) = bounded(bytes - bytes / 4, BySize);
-        let (large, large_evictions) = bounded_in_one(bytes / 4, BySize);
+        let (small, small_evictions) = bounded(bytes - bytes / 4, PacketBytes);
+        let (large, large_evictions) = bounded_in_one(bytes / 4, PacketBytes);
         Self {
             small,
             large,
@@ -62,7 +62,7 @@ impl PreparedAnswers {
     }
 
     /// The answer kept under a key, whether or not it still holds.
-    pub fn get(&self, key: &LaneKey) -> Option<Prepared> {
+    pub fn get(&self, key: &PacketKey) -> Option<CachedPacket> {
         let hash = self.seed.hash_one(key.bytes());
         let small = self.small.get(&hash).filter(|prepared| prepared.is_for(key));
         if small.is_some() || !self.has_large.load(Ordering::Relaxed) {
@@ -72,7 +72,7 @@ impl PreparedAnswers {
     }
 
     /// Keeps an answer, unless it is larger than any is.
-    pub fn insert(&self, key: &LaneKey, prepared: Prepared) {
+    pub fn insert(&self, key: &PacketKey, prepared: CachedPacket) {
         let hash = self.seed.hash_one(key.bytes());
         if prepared.size() < LARGE.min(self.largest) {
             self.small.insert(hash, prepared);
@@ -121,36 +121,36 @@ impl PreparedAnswers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::answer::{Answer, Holding};
-    use crate::engine::cache::Moment;
-    use crate::engine::lane::{Glance, Making};
+    use crate::engine::answer::{Answer, SectionTtl};
+    use crate::engine::cache::Timestamp;
+    use crate::engine::cached_packet::{Making, PlainQuery};
     use hickory_proto::op::ResponseCode;
 
     /// A finished answer of about so many octets, and its key.
-    fn answer(number: u32, octets: usize) -> (LaneKey, Prepared) {
+    fn answer(number: u32, octets: usize) -> (PacketKey, CachedPacket) {
         let mut message = b"\0\0\x81\x80\0\x01\0\x01\0\0\0\0\x08".to_vec();
         message.extend(format!("{number:08}").bytes());
         message.extend(b"\0\0\x10\0\x01");
         let mut query = message.clone();
         (query[2], query[3], query[7]) = (1, 0, 0);
-        let mut key = LaneKey::default();
-        assert!(Glance::at(&query, 0, &mut key).is_some());
+        let mut key = PacketKey::default();
+        assert!(PlainQuery::at(&query, 0, &mut key).is_some());
         message.extend(b"\xc0\x0c\0\x10\0\x01\0\0\0\x3c");
         message.extend((octets as u16).to_be_bytes());
         message.resize(message.len() + octets, 0);
         let mut answer = Answer::code(ResponseCode::NoError, None);
         let data = hickory_proto::rr::RData::TXT(hickory_proto::rr::rdata::TXT::new(vec!["x".into()]));
         answer.answers.push(hickory_proto::rr::Record::from_rdata(hickory_proto::rr::Name::root(), 60, data));
-        answer.holdings = Some(vec![Holding { answers: 1, authority: 0, expires: None, due: None }]);
-        let making = Making { turn: 0, limit: 65_535, generation: 1, now: Moment(0), mark: 0 };
-        let prepared = Prepared::of(&key, &message, &answer, making).unwrap();
+        answer.holdings = Some(vec![SectionTtl { answers: 1, authority: 0, expires: None, due: None }]);
+        let making = Making { turn: 0, limit: 65_535, generation: 1, now: Timestamp(0), mark: 0 };
+        let prepared = CachedPacket::of(&key, &message, &answer, making).unwrap();
         (key, prepared)
     }
 
     #[test]
     fn large_answers_leave_small_ones_alone_and_all_keep_within_the_bound() {
         let bound = 8 << 20;
-        let answers = PreparedAnswers::new(bound);
+        let answers = PacketCache::new(bound);
         let small: Vec<_> = (0..5000).map(|number| answer(number, 100)).collect();
         small.iter().for_each(|(key, prepared)| answers.insert(key, prepared.clone()));
         for number in 5000..6000 {
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn the_last_answer_to_a_question_counts_whatever_its_size() {
-        let answers = PreparedAnswers::new(8 << 20);
+        let answers = PacketCache::new(8 << 20);
         for octets in [100, 50_000, 100, 60_000] {
             let (key, prepared) = answer(7, octets);
             answers.insert(&key, prepared.clone());
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn what_is_larger_than_a_part_of_the_room_is_not_kept() {
-        let answers = PreparedAnswers::new(64 << 10);
+        let answers = PacketCache::new(64 << 10);
         let (key, prepared) = answer(7, 20_000);
         answers.insert(&key, prepared);
         assert!(answers.get(&key).is_none());
