@@ -12,17 +12,13 @@ from pathlib import Path
 
 import pytest
 from harness.ask import ask
+from harness.lab import SOMEBODY, environment, execute, instances
 from harness.process import ROOT, binary
 
 NAME = "ecs.cn-hangzhou.aliyuncs.com"
 PUBLIC = "203.0.113.10"
 ANY = [word for option in ("--dns", "--api", "--http", "--https") for word in (option, "127.0.0.1:0")]
 JOB = ROOT / "tests/e2e/harness/sdk_regions.py"
-
-
-def environment(state):
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PVTZD", "ALIBABA", "ALICLOUD"))}
-    return {**kept, "XDG_STATE_HOME": str(state), "HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
 
 
 class RunningLab:
@@ -174,15 +170,6 @@ def test_the_walk_is_told_to_programs_too(tmp_path):
 # --- as an instance -------------------------------------------------------------------------------------------
 
 
-def namespaces_work():
-    probe = ["unshare", "--user", "--map-root-user", "--net", "--mount", "true"]
-    return subprocess.run(probe, check=False, capture_output=True).returncode == 0
-
-
-instances = pytest.mark.skipif(not namespaces_work(), reason="no user namespaces on this machine")
-
-# Somebody without any rights, though the files of root are readable.
-SOMEBODY = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
 # Somebody else altogether.
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
 
@@ -193,16 +180,7 @@ def instance(request, tmp_path):
 
     def run(*command, options=(), timeout=60, **more):
         prefix = SOMEBODY if request.param == "somebody" else []
-        words = [*prefix, binary(), "lab", "exec", *options, "--", *command]
-        return subprocess.run(
-            [str(word) for word in words],
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            env=environment(tmp_path),
-            check=False,
-            **more,
-        )
+        return execute(tmp_path, *command, options=options, prefix=prefix, timeout=timeout, **more)
 
     return run
 
