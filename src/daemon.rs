@@ -3,6 +3,8 @@
 //! One task hears of everything that changes what is published: a reload, another resolv.conf, the answer of the
 //! metadata service. Each builds the whole anew from what is known and swaps it in.
 
+mod data_files;
+mod reload;
 mod words;
 
 use crate::admin::Subject;
@@ -14,7 +16,7 @@ use crate::admin::watchdog;
 use crate::api::office::{Office, Prepared};
 use crate::base::clock::Clock;
 use crate::base::condition::Condition;
-use crate::config::{self, Cache, Config, ConfigError, Instance, Servers};
+use crate::config::{Cache, Config, Instance, Servers};
 use crate::engine::cache::TtlPolicy;
 use crate::host::metadata;
 use crate::host::resolv_conf;
@@ -36,6 +38,7 @@ use crate::server::tcp;
 use crate::server::tcp::TcpBounds;
 use crate::server::udp;
 use crate::upstream::ServerAddress;
+use data_files::DataFiles;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -105,6 +108,8 @@ pub struct Daemon {
     looked: (mpsc::Sender<Vec<ServerAddress>>, mpsc::Receiver<Vec<ServerAddress>>),
     /// Reloads that are asked for over the control socket.
     reloads: (mpsc::Sender<Reload>, mpsc::Receiver<Reload>),
+    /// Zone files, hosts files and the configuration, watched.
+    data_files: DataFiles,
 }
 
 #[derive(Debug)]
@@ -184,9 +189,11 @@ impl Daemon {
             condition,
             looked: mpsc::channel(4),
             reloads,
+            data_files: DataFiles::new(),
         };
         daemon.serve(listeners, secured)?;
         daemon.condition.begin();
+        daemon.watch_files(daemon.config.file.clone().into_iter().collect());
         daemon.greet();
         daemon.tell_of_unserved_zones();
         daemon.settings.supervisor.ready(&daemon.status());
@@ -220,6 +227,7 @@ impl Daemon {
                 }
                 _ = minutes.tick() => self.live.history.end_minute(&self.live.tallies, last_minute()),
                 Some(instance) = self.told.1.recv() => self.learn(instance),
+                change = self.data_files.changed() => self.take_change(change),
                 () = resolv_conf.changed() => self.look_at_system(),
                 Some(servers) = self.looked.1.recv() => self.take_system(servers),
                 _ = snapshots.tick() => self.save().await,
@@ -273,76 +281,6 @@ impl Daemon {
         }
         self.certificate = secured.map(|it| it.serve(&self.live, &bounds, &connections)).transpose()?;
         Ok(())
-    }
-
-    /// Reads the configuration again and tells the supervisor what came of it; in words, too.
-    fn reload(&mut self) -> Result<String, String> {
-        self.settings.supervisor.reloading();
-        if let Some(station) = &self.station {
-            station.renew(); // whatever the file says: log files are rotated by a reload
-        }
-        let reloaded = self.reread();
-        self.condition.reloaded(reloaded.is_ok());
-        let status = match &reloaded {
-            Ok(_) => self.status(),
-            Err(_) => format!("the new configuration has faults and is not used; {}", self.status()),
-        };
-        self.settings.supervisor.ready(&status);
-        reloaded
-    }
-
-    /// The configuration as it is now. A file that was there once has to be there: one that was removed is not the
-    /// wish for the built-in configuration.
-    fn load(&mut self) -> Result<(Config, Vec<config::Fault>), ConfigError> {
-        if let (None, Some(place)) = (&self.settings.path, &self.settings.look_for) {
-            self.settings.path = config::find(place)?;
-        }
-        match &self.settings.path {
-            Some(path) => config::load(path),
-            None => Ok((Config::default(), Vec::new())),
-        }
-    }
-
-    /// Reads the configuration again. With a fault in it nothing changes.
-    fn reread(&mut self) -> Result<String, String> {
-        let config = match self.load() {
-            Ok((config, warnings)) => {
-                for warning in &warnings {
-                    eprintln!("{warning}"); // as at start: the log would hold some back
-                }
-                config
-            }
-            Err(error @ ConfigError::Io { .. }) => {
-                tracing::error!(%error, "the configuration cannot be read; the former one stays in force");
-                return Err(format!("the former configuration stays in force: {error}"));
-            }
-            Err(ConfigError::Faults(faults)) => {
-                for fault in &faults {
-                    eprintln!("{fault}"); // all of them: the log would hold some back
-                }
-                tracing::error!(
-                    faults = faults.len(),
-                    "the configuration is wrong; the former one stays in force"
-                );
-                let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
-                return Err(format!(
-                    "the configuration is wrong, the former one stays in force\n{}",
-                    told.join("\n")
-                ));
-            }
-        };
-        self.tell_what_needs_a_restart(&config);
-        self.config = config;
-        self.around.system = system_servers(&self.config, &self.settings, &self.listening);
-        self.publisher.reconfigure(&self.config, &self.around);
-        if let (Some(office), Some(control)) = (&self.office, &self.config.control) {
-            office.reload(control);
-        }
-        self.reload_certificate();
-        self.ask_metadata();
-        let zones = self.live.published().catalog.zones().len();
-        tracing::info!(zones, "reloaded");
-        Ok(format!("reloaded: {zones} zones in the configuration"))
     }
 
     /// Reads the certificate again, from where the configuration has it now.

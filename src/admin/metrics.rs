@@ -53,6 +53,9 @@ pub const METRICS: &[Metric] = &[
     counter("pvtzd_reload_failed_total", "", "Reloads that changed nothing because of a fault."),
     gauge("pvtzd_reload_last_successful", "", "0 after a reload that failed: the file and what is in force differ."),
     gauge("pvtzd_reload_last_success_timestamp_seconds", "", "When a configuration last came into force."),
+    gauge("pvtzd_data_files", "", "Files that are watched: zone files and what they include, hosts files, the configuration."),
+    gauge("pvtzd_data_files_faulty", "", "Zone files and hosts files whose former content is served because of a fault."),
+    counter("pvtzd_data_file_reads_total", "result", "Times that a zone file or hosts file was read again: taken, or refused because of a fault."),
     counter("pvtzd_api_requests_total", "action, code", "Requests of the PrivateZone API, by action and class of HTTP status."),
     counter("pvtzd_watch_dropped_total", "watcher", "Messages that the query log or dnstap missed because it was too slow."),
     gauge("pvtzd_auxiliary_up", "service, at", "1 while a service beside DNS works: metrics, api, control_socket, query_log, dnstap."),
@@ -83,6 +86,12 @@ pub fn render(subject: &Subject) -> String {
     page.metric("pvtzd_reload_failed_total").count(&[], failed);
     page.metric("pvtzd_reload_last_successful").count(&[], u64::from(condition.is_current()));
     page.metric("pvtzd_reload_last_success_timestamp_seconds").count(&[], condition.changed());
+    let (watched, reads, refused) = condition.data_files.counts();
+    page.metric("pvtzd_data_files").count(&[], watched);
+    page.metric("pvtzd_data_files_faulty").count(&[], condition.data_files.read().len() as u64);
+    page.metric("pvtzd_data_file_reads_total");
+    page.count(&[("result", "taken")], reads.saturating_sub(refused));
+    page.count(&[("result", "refused")], refused);
     page.metric("pvtzd_api_requests_total");
     if let Some(Api { calls, .. }) = &subject.api {
         for (action, class, count) in calls.read() {

@@ -3,6 +3,7 @@
 use super::Subject;
 use super::metrics::{rcode_name, servers};
 use crate::base::auxiliary::Service;
+use crate::base::data_files::FaultyFile;
 use crate::engine::catalog::Scope;
 use crate::engine::name::show;
 use crate::engine::zone::{ZoneMode, ZoneOrigin};
@@ -12,6 +13,9 @@ use crate::upstream::Standing;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
+
+/// Faulty files that are listed.
+const FAULTY: usize = 100;
 
 /// Zones that the overview lists.
 const BUSIEST: usize = 10;
@@ -47,11 +51,38 @@ pub struct Status {
     pub reloads_failed: u64,
     /// The last reload did not fail.
     pub current: bool,
+    /// Zone files, hosts files and, with `watch_config`, the configuration.
+    #[serde(default)]
+    pub data_files: DataFilesStatus,
     /// Messages that watchers missed, by watcher.
     pub missed: BTreeMap<String, u64>,
     /// Services beside DNS that are configured.
     #[serde(default)]
     pub auxiliary: Vec<AuxiliaryStatus>,
+}
+
+/// Files that are read again when they change.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct DataFilesStatus {
+    /// How many are watched.
+    pub watched: u64,
+    /// Times that one was read again.
+    pub reads: u64,
+    /// Times that one was not used because of a fault.
+    pub failures: u64,
+    /// Those whose former content is served, the first 100 of them.
+    pub faulty: Vec<FaultyFileStatus>,
+}
+
+/// A file whose former content is served.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FaultyFileStatus {
+    /// `zone` or `hosts`.
+    pub kind: String,
+    /// The file.
+    pub file: String,
+    /// What is wrong, with file and line.
+    pub fault: String,
 }
 
 /// A service beside DNS.
@@ -232,8 +263,18 @@ pub fn read(subject: &Subject) -> Status {
         reloads_failed,
         current: subject.condition.is_current(),
         auxiliary: auxiliary(subject),
+        data_files: data_files(subject),
         missed: live.watch.watchers().iter().map(|w| (w.name().to_string(), w.missed())).collect(),
     }
+}
+
+fn data_files(subject: &Subject) -> DataFilesStatus {
+    let files = &subject.condition.data_files;
+    let (watched, reads, failures) = files.counts();
+    let faulty = files.read().into_iter().take(FAULTY);
+    let faulty =
+        faulty.map(|FaultyFile { kind, file, fault }| FaultyFileStatus { kind: kind.into(), file, fault });
+    DataFilesStatus { watched, reads, failures, faulty: faulty.collect() }
 }
 
 fn auxiliary(subject: &Subject) -> Vec<AuxiliaryStatus> {

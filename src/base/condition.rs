@@ -1,6 +1,7 @@
 //! How the process is doing: whether it is ready, and how its reloads went.
 
 use super::auxiliary::Auxiliary;
+use crate::base::data_files::DataFiles;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,6 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub struct Condition {
     /// The services beside DNS.
     pub auxiliary: Auxiliary,
+    /// Zone files and hosts files.
+    pub data_files: DataFiles,
     ready: AtomicBool,
     reloads: AtomicU64,
     failed: AtomicU64,

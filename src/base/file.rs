@@ -1,4 +1,4 @@
-//! Reading files that a person names: regular files only and not without end, so that a pipe, a device or a file of
+//! Reading files that a person names, and noticing that they changed: regular files only and not without end, so that a pipe, a device or a file of
 //! many gigabytes is an error with a reason instead of a process that hangs or runs out of memory.
 
 use nix::libc::{O_CLOEXEC, O_NONBLOCK, makedev};
@@ -65,6 +65,48 @@ fn kind(found: &Metadata) -> &'static str {
         () if kind.is_block_device() || kind.is_char_device() => "a device",
         () => "something else",
     }
+}
+
+/// A file as it was when it was last read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchedFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What was there.
+    pub state: Option<FileState>,
+}
+
+impl WatchedFile {
+    /// A file as it is now. To be called before it is read, so that no change in between is missed.
+    pub fn now(path: &Path) -> Self {
+        Self { path: path.into(), state: state(path) }
+    }
+
+    /// True if the file is not what it was.
+    pub fn has_changed(&self) -> bool {
+        state(&self.path) != self.state
+    }
+}
+
+/// What tells one content of a file from another, by its metadata: device and inode, which a rename or another target
+/// of a link changes; size and times in nanoseconds, which a write changes. The time of change of the inode cannot be
+/// set back, as that of the content can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileState {
+    place: (u64, u64),
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// What is at a path, with links followed; nothing where nothing can be reached.
+pub fn state(path: &Path) -> Option<FileState> {
+    fs::metadata(path).ok().map(|found| FileState {
+        place: (found.dev(), found.ino()),
+        size: found.len(),
+        modified: (found.mtime(), found.mtime_nsec()),
+        changed: (found.ctime(), found.ctime_nsec()),
+    })
 }
 
 /// True when there is an entry of this name, be it a link that leads nowhere.
@@ -170,6 +212,37 @@ mod tests {
         assert!(read(&at("sparse"), 1 << 20).is_err());
         fs::write(at("odd"), b"\xff").unwrap();
         assert_eq!(read_text(&at("odd"), 5).unwrap_err().to_string(), "it is not UTF-8");
+    }
+
+    #[test]
+    fn every_way_to_change_a_file_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("one")).unwrap();
+        fs::create_dir_all(at("two")).unwrap();
+        fs::write(at("one/file"), b"same").unwrap();
+        fs::write(at("two/file"), b"same").unwrap();
+        symlink("one", at("..data")).unwrap();
+        symlink("..data/file", at("file")).unwrap();
+        let mut seen = WatchedFile::now(&at("file"));
+        assert!(!seen.has_changed());
+        let mut check = |what: &str| {
+            assert!(seen.has_changed(), "{what}");
+            seen = WatchedFile::now(&at("file"));
+            assert!(!seen.has_changed(), "{what}");
+        };
+        symlink("two", at("..data_tmp")).unwrap();
+        fs::rename(at("..data_tmp"), at("..data")).unwrap();
+        check("another folder behind the link");
+        fs::write(at("new"), b"same").unwrap();
+        fs::rename(at("new"), at("two/file")).unwrap();
+        check("renamed into its place");
+        fs::write(at("two/file"), b"other").unwrap();
+        check("written in place");
+        fs::remove_file(at("two/file")).unwrap();
+        check("removed");
+        fs::create_dir(at("two/file")).unwrap();
+        check("a folder in its place");
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod auxiliary;
 pub mod clock;
 pub mod closer;
 pub mod condition;
+pub mod data_files;
 pub mod file;
 pub mod octets;
 pub mod timestamp;

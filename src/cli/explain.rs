@@ -5,14 +5,17 @@ use crate::config::{Config, Instance};
 use crate::engine::answer::{Hop, Source};
 use crate::engine::catalog::{Catalog, View};
 use crate::engine::chain::{DryRun, DryRunEnd, Fetch, dry_run};
-use crate::engine::name::{self, show, unicode};
+use crate::engine::hosts::{Hosts, HostsLookup};
+use crate::engine::name::{self, NameKey, show, unicode};
 use crate::engine::precheck::{Precheck, precheck};
 use crate::engine::record::{parse_type, show_rcode, show_type, show_value};
 use crate::engine::request::Question;
 use crate::engine::text::printable;
 use crate::engine::zone::{MissingType, Wildcards, Zone, ZoneMode, ZoneOrigin};
 use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RecordType;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -36,7 +39,7 @@ struct ExplainedHop {
     unicode: Option<String>,
     #[serde(rename = "type")]
     rtype: String,
-    /// zone, local, minimal, forward or loop
+    /// hosts, zone, local, minimal, forward or loop
     source: &'static str,
     /// The zone or rule, if one is meant.
     matched: Option<String>,
@@ -173,6 +176,15 @@ fn explain_hop(
                 .or_else(|| catalog.zones().iter().map(|(zone, _)| zone).find(|z| z.apex() == apex));
             let settings = zone.map(|zone| describe(zone)).unwrap_or_default();
             ("zone", Some(apex.to_string()), format!("private zone {apex} ({settings}): {here}"))
+        }
+        Source::Hosts => {
+            let key = NameKey::of(&hop.name);
+            let has = |hosts: &&Arc<Hosts>| {
+                !matches!(hosts.lookup(&key, RecordType::A), HostsLookup::Missing | HostsLookup::Above)
+            };
+            let file = view.hosts().iter().find(has).map(|hosts| hosts.file.clone());
+            let why = format!("hosts file {}: {here}", file.as_deref().unwrap_or_default());
+            ("hosts", file, why)
         }
         Source::Local(zone) => {
             ("local", Some(zone.to_string()), format!("special-use name, answered here as {zone}: {here}"))

@@ -106,6 +106,19 @@ fn page(status: &Status, before: Option<&Status>) -> String {
     let reload =
         if status.current { "" } else { "; THE LAST ONE FAILED: the file and what is in force differ" };
     line(format!("reloads    {}, {} failed{reload}", status.reloads, status.reloads_failed));
+    let files = &status.data_files;
+    if files.watched > 0 {
+        line(format!(
+            "files      {} watched, read again {} times, {} with a fault",
+            files.watched, files.reads, files.failures
+        ));
+    }
+    for file in &files.faulty {
+        line(format!(
+            "FAULTY     {} file {}: its former content is served: {}",
+            file.kind, file.file, file.fault
+        ));
+    }
     for (watcher, missed) in status.missed.iter().filter(|(_, missed)| **missed > 0) {
         line(format!("missed     {missed} messages by {watcher}"));
     }

@@ -77,6 +77,7 @@ impl Config {
             zones: zones
                 .map(|(zone, scope)| (Arc::new(Zone::build_leniently(zone, serial)), scope))
                 .collect(),
+            hosts: self.hosts.iter().map(|file| (file.hosts.clone(), file.scope.clone())).collect(),
             rules: rules.collect(),
             local_names: self.server.local_names,
             rebinding: self.upstream.rebinding.clone(),

@@ -16,6 +16,8 @@ pub(super) struct Scopes {
     pub forwards: Vec<Scope>,
     /// Of the zones.
     pub zones: Vec<Scope>,
+    /// Of the hosts files.
+    pub hosts: Vec<Scope>,
 }
 
 /// Notes everything that contradicts itself, records of one zone apart.
@@ -24,12 +26,14 @@ pub(super) fn contradictions(reader: &Reader, spec: &Spec) -> Scopes {
     let scopes = Scopes {
         forwards: spec.forwards.iter().map(|entry| scope(reader, spec, entry.vpcs.as_deref())).collect(),
         zones: spec.zones.iter().map(|entry| scope(reader, spec, entry.vpcs.as_deref())).collect(),
+        hosts: spec.hosts.iter().map(|entry| scope(reader, spec, entry.vpcs.as_deref())).collect(),
     };
     // The serial number plays no part here.
     let zones = spec.zones.iter().map(|entry| Arc::new(Zone::build_leniently(entry.spec.clone(), 0)));
     let catalog = CatalogSpec {
         vpcs: spec.vpcs.iter().map(|entry| entry.vpc.clone()).collect(),
         zones: zones.zip(scopes.zones.iter().cloned()).collect(),
+        hosts: Vec::new(),
         rules: spec.forwards.iter().zip(&scopes.forwards).map(rule).collect(),
         local_names: LocalNames::NONE,
         rebinding: Rebinding::Allowed,

@@ -1,11 +1,13 @@
 //! From the text of a file to decided values: as a whole, or piece by piece where it is long.
 
+use super::data_file::{HostsFile, ZoneFile};
 use super::fault::{Fault, Severity};
 use super::pieces::Pieces;
 use super::reader::{Origin, Reader};
 use super::zone_draft::ZonesInPieces;
 use super::{Config, Forward, checks, doubts, file};
 use std::path::Path;
+use std::sync::Arc;
 use toml::de::DeTable;
 
 /// Octets of a text from which on it is read in pieces.
@@ -91,6 +93,17 @@ fn conclude(reader: Reader, spec: file::Spec) -> Decided {
 /// The decided values of what the file says, with what contradicts itself noted as faults.
 fn join(reader: &Reader, spec: file::Spec) -> Config {
     let scopes = checks::contradictions(reader, &spec);
+    let zone_files = spec.zones.iter().enumerate().filter_map(|(zone, entry)| {
+        let (path, files) = entry.file.clone()?;
+        Some(ZoneFile { zone, path, files })
+    });
+    let hosts = spec.hosts.iter().zip(scopes.hosts).map(|(entry, scope)| HostsFile {
+        path: entry.path.clone(),
+        options: entry.options,
+        scope,
+        hosts: Arc::new(entry.hosts.clone()),
+        files: entry.files.clone(),
+    });
     let config = Config {
         server: spec.server.clone(),
         endpoints: spec.endpoints.clone(),
@@ -112,7 +125,10 @@ fn join(reader: &Reader, spec: file::Spec) -> Config {
             .collect(),
         vpcs: spec.vpcs.iter().map(|entry| entry.vpc.clone()).collect(),
         zones: spec.zones.iter().map(|entry| entry.spec.clone()).zip(scopes.zones).collect(),
+        zone_files: zone_files.collect(),
+        hosts: hosts.collect(),
         expects: spec.expects.clone(),
+        file: None,
     };
     if !reader.has_errors() {
         doubts::note(reader, &spec, &config);

@@ -2,6 +2,7 @@
 //! Every key is taken here or in a file named after its section; what is absent or at fault has its default.
 
 use super::control::{self, Control};
+use super::hosts_file::{self, HostsEntry};
 use super::nearest;
 use super::ops::{self, Log, Ops};
 use super::parts::{not_empty, path, read_each, read_one, values, vpc_ids};
@@ -61,6 +62,8 @@ pub(super) struct Spec {
     pub vpcs: Vec<VpcEntry>,
     /// `[[zone]]`
     pub zones: Vec<ZoneEntry>,
+    /// `[[hosts]]`
+    pub hosts: Vec<HostsEntry>,
     /// `[[expect]]`
     pub expects: Vec<Expect>,
 }
@@ -111,6 +114,9 @@ pub(super) fn read<'a>(
         }
         None => read_each(reader, &mut top, "zone", zone_draft::zone),
     };
+    let without_localhost = server.local_names.localhost;
+    let hosts = read_each(reader, &mut top, "hosts", |section| hosts_file::hosts(section, without_localhost));
+    hosts_file::check_octets(&hosts, reader);
     let expects = read_each(reader, &mut top, "expect", |section| expect(reader, section));
     let control = top.has("control").then(|| read_one(reader, &mut top, "control", control::control));
     top.allow("control");
@@ -133,6 +139,7 @@ pub(super) fn read<'a>(
         forwards,
         vpcs,
         zones,
+        hosts,
         expects,
     }
 }

@@ -44,7 +44,7 @@ fn an_unknown_key_says_what_was_meant() {
    |
  2 | lisen = ["127.0.0.1:53"]
    | ^^^^^
-hint: did you mean `listen`? the keys here are `listen`, `allow`, `listen_tls`, `listen_https`, `listen_quic`, `listen_http3`, `certificate`, `key`, `state_dir`, `local_names`, `max_in_flight`, `max_tcp_connections`, `max_tcp_per_client`, `tcp_pipeline`, `tcp_idle`, `udp_payload`, `version_bind`, `cookies`, `max_rate_per_network`"#;
+hint: did you mean `listen`? the keys here are `listen`, `allow`, `listen_tls`, `listen_https`, `listen_quic`, `listen_http3`, `certificate`, `key`, `state_dir`, `local_names`, `max_in_flight`, `max_tcp_connections`, `max_tcp_per_client`, `tcp_pipeline`, `tcp_idle`, `udp_payload`, `watch_config`, `version_bind`, `cookies`, `max_rate_per_network`"#;
     assert_eq!(rendered("[server]\nlisen = [\"127.0.0.1:53\"]\n"), expected);
 }
 

@@ -10,11 +10,13 @@
 mod catalog;
 mod checks;
 mod control;
+pub mod data_file;
 mod decide;
 mod doubts;
 pub mod endpoints;
 mod fault;
 mod file;
+pub mod hosts_file;
 mod key_path;
 mod nearest;
 mod ops;
@@ -25,7 +27,7 @@ mod section;
 mod server;
 mod value;
 mod zone_draft;
-mod zone_file;
+pub mod zone_file;
 mod zones;
 
 #[cfg(test)]
@@ -40,11 +42,13 @@ pub use control::{AccessKeySource, Control, Host, Secret, SecretSource};
 pub use fault::{ConfigError, Fault, Severity};
 pub use ops::{ControlSocket, Log, Ops, QueryLog};
 
+use crate::base::file::WatchedFile;
 use crate::engine::catalog::{Scope, Vpc};
 use crate::engine::local::LocalNames;
 use crate::engine::rebinding::Rebinding;
 use crate::engine::zone::ZoneSpec;
 use crate::upstream::{ServerAddress, Strategy};
+use data_file::{HostsFile, ZoneFile};
 use decide::parse_as;
 use hickory_proto::rr::{Name, RData, RecordType};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -80,11 +84,16 @@ pub fn find(path: &Path) -> Result<Option<PathBuf>, ConfigError> {
 /// # Errors
 /// The file cannot be read, or it has faults.
 pub fn load(path: &Path) -> Result<(Config, Vec<Fault>), ConfigError> {
+    let file = WatchedFile::now(path);
     let bytes = crate::base::file::read(path, LARGEST)
         .map_err(|source| ConfigError::Io { path: path.into(), source })?;
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
     match std::str::from_utf8(bytes) {
-        Ok(text) => parse_as(text, path, is_open_to_others(path)).map_err(ConfigError::Faults),
+        Ok(text) => {
+            let (config, warnings) =
+                parse_as(text, path, is_open_to_others(path)).map_err(ConfigError::Faults)?;
+            Ok((Config { file: Some(file), ..config }, warnings))
+        }
         Err(error) => {
             let text = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
             let reader = Reader::new(&text, path);
@@ -132,8 +141,14 @@ pub struct Config {
     pub vpcs: Vec<Vpc>,
     /// `[[zone]]`, with who sees each.
     pub zones: Vec<(ZoneSpec, Scope)>,
+    /// Those of them whose records are in a zone file.
+    pub zone_files: Vec<ZoneFile>,
+    /// `[[hosts]]`, the first one first.
+    pub hosts: Vec<HostsFile>,
     /// `[[expect]]`
     pub expects: Vec<Expect>,
+    /// The file that this was read from, as it was then.
+    pub file: Option<WatchedFile>,
 }
 
 /// `[server]`: who is served where, and how much at most.
@@ -171,6 +186,8 @@ pub struct Server {
     pub tcp_idle: Duration,
     /// Largest UDP answer, and what is announced by EDNS.
     pub udp_payload: u16,
+    /// Whether the configuration is read again when its file changes.
+    pub watch_config: bool,
     /// Whether `version.bind` and `version.server` are answered (class CHAOS).
     pub version_bind: bool,
     /// Whether clients that send a DNS cookie get one (RFC 7873).
@@ -202,6 +219,7 @@ impl Default for Server {
             tcp_pipeline: 100,
             tcp_idle: Duration::from_secs(10),
             udp_payload: 1232, // DNS flag day 2020: fits every path without fragments
+            watch_config: false,
             version_bind: false,
             cookies: true,
             // Beyond what any well-behaved machine asks, and little enough that a forger gains nothing.

@@ -71,6 +71,7 @@ pub(super) fn server(section: &mut Section) -> (Server, [Vec<Located<SocketAddr>
         udp_payload: section
             .take("udp_payload", |value| Some(value.integer(512..=4096)? as u16))
             .unwrap_or(default.udp_payload),
+        watch_config: section.take("watch_config", Value::flag).unwrap_or(default.watch_config),
         version_bind: section.take("version_bind", Value::flag).unwrap_or(default.version_bind),
         cookies: section.take("cookies", Value::flag).unwrap_or(default.cookies),
         max_rate_per_network: section

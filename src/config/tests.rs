@@ -15,7 +15,7 @@ pub(super) const FALLBACK: &str = include_str!("../../config/fallback.toml");
 pub(super) const LAB: &str = include_str!("../../config/lab.toml");
 /// Every section that may occur several times, empty.
 const LISTS: &str = "[[forward]]\n[[vpc]]\n[[zone]]\n[[zone.record]]\n[[expect]]\n\
-                     [[control.access_key]]\n[[control.host]]\n";
+                     [[control.access_key]]\n[[control.host]]\n[[hosts]]\n";
 
 /// A file without any fault.
 fn good(text: &str) -> Config {

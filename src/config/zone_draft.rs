@@ -8,6 +8,7 @@ use super::section::Section;
 use super::value::Value;
 use super::zone_file;
 use super::zones;
+use crate::base::file::WatchedFile;
 use crate::engine::name::{self, NameKey};
 use crate::engine::record;
 use crate::engine::zone::{PackedZone, RecordFaultKind, ZoneMode, ZoneSemantics, ZoneSpec};
@@ -29,6 +30,8 @@ pub(super) struct ZoneEntry {
     pub cnames: Vec<(NameKey, RecordPlace)>,
     /// The VPCs that see it; absent means everyone.
     pub vpcs: Option<Vec<Located<String>>>,
+    /// Its zone file, and all files that were read for it.
+    pub file: Option<(PathBuf, Vec<WatchedFile>)>,
 }
 
 /// Where the value of a record is, in few octets: there may be a million.
@@ -163,18 +166,24 @@ impl ZoneDraft {
             let (message, hint) = told(record, kind_of, line);
             reader.error(&here, message, hint);
         }
+        let mut read = None;
         let packed = match self.file {
             Some(file) if self.sections > 0 => {
                 let hint = "keep the file, or write the records here";
                 reader.error(&file.at, "the zone has both a file and records", hint.to_string());
                 None
             }
-            Some(file) => zone_file::read(reader, &file.at, &file.value, &apex.value),
+            Some(file) => {
+                let loaded = zone_file::load(&file.value, &apex.value);
+                let (packed, files) = loaded.or_note(reader, &file.at);
+                read = Some((file.value, files));
+                packed
+            }
             None => Some(PackedZone { owners, soa: None }),
         };
         let ZoneSemantics { on_missing_type, wildcards } = self.reading;
         let spec = ZoneSpec { on_missing_type, wildcards, packed, ..ZoneSpec::new(apex.value, self.mode) };
-        Some(ZoneEntry { spec, at: apex.at, cnames: self.cnames, vpcs: self.vpcs })
+        Some(ZoneEntry { spec, at: apex.at, cnames: self.cnames, vpcs: self.vpcs, file: read })
     }
 }
 

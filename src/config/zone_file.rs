@@ -1,7 +1,8 @@
 //! `[[zone]] file`: the records of a zone out of a zone file and what it includes, with every fault by file and line.
 
+use super::data_file::{LoadError, Loaded, TOLD};
 use super::fault::{Fault, Severity};
-use super::reader::{At, Reader};
+use crate::base::file::WatchedFile;
 use crate::engine::master::{self, MasterEntry, MasterState, Sink};
 use crate::engine::name::NameKey;
 use crate::engine::record;
@@ -11,17 +12,14 @@ use crate::engine::zone_build::ZoneBuilder;
 use hickory_proto::rr::{Name, RecordType};
 use std::path::{Path, PathBuf};
 
-/// Faults of one zone that are told; the rest are counted.
-const TOLD: usize = 20;
-
 /// Files that include each other, at most.
 const DEPTH: usize = 16;
 
 /// Octets of a zone file and all that it includes.
 const LONGEST: u64 = 4 << 30;
 
-/// Reads the records of a zone; nothing after a fault, which is noted. `at` is where the file is named.
-pub(super) fn read(reader: &Reader, at: &At, path: &Path, apex: &Name) -> Option<PackedZone> {
+/// Reads the records of a zone.
+pub fn load(path: &Path, apex: &Name) -> Loaded<PackedZone> {
     let mut loading = Loading {
         apex: NameKey::of(apex),
         folder: None,
@@ -29,16 +27,19 @@ pub(super) fn read(reader: &Reader, at: &At, path: &Path, apex: &Name) -> Option
         places: Vec::new(),
         soa: None,
         files: Vec::new(),
+        watched: Vec::new(),
         open: Vec::new(),
         octets: 0,
         faults: Vec::new(),
         more: 0,
     };
-    if let Err(why) = loading.file(path, MasterState::new(apex)) {
-        reader.error(at, why, None);
-        return None;
-    }
-    loading.finish(reader, at)
+    let read = loading.file(path, MasterState::new(apex));
+    let (files, octets) = (std::mem::take(&mut loading.watched), loading.octets);
+    let content = match read {
+        Ok(()) => loading.finish(),
+        Err(why) => Err(LoadError::Unreadable(why)),
+    };
+    Loaded { content, warnings: Vec::new(), files, octets }
 }
 
 /// A zone that is being read.
@@ -52,6 +53,8 @@ struct Loading {
     soa: Option<Rrset>,
     /// The files read so far, and what is in them.
     files: Vec<(PathBuf, String)>,
+    /// The same and those that could not be read, as they were before they were read.
+    watched: Vec<WatchedFile>,
     /// Those that are being read, outermost first, by their places in `files`.
     open: Vec<usize>,
     octets: u64,
@@ -64,6 +67,7 @@ impl Loading {
     /// Reads a file.
     fn file(&mut self, path: &Path, state: MasterState) -> Result<(), String> {
         let shown = crate::engine::text::printable(&path.display().to_string()).into_owned();
+        self.watched.push(WatchedFile::now(path));
         let resolved = path.canonicalize().map_err(|error| format!("cannot read {shown}: {error}"))?;
         let folder = resolved.parent().unwrap_or(Path::new("/"));
         if !resolved.starts_with(self.folder.get_or_insert_with(|| folder.into())) {
@@ -106,7 +110,7 @@ impl Loading {
     }
 
     /// The zone, if nothing was wrong.
-    fn finish(mut self, reader: &Reader, at: &At) -> Option<PackedZone> {
+    fn finish(mut self) -> Result<PackedZone, LoadError> {
         let builder = std::mem::replace(&mut self.builder, ZoneBuilder::new(self.apex.clone()));
         let (owners, faults) = builder.finish();
         for fault in faults {
@@ -129,19 +133,19 @@ impl Loading {
             self.note(file, line, message);
         }
         if self.faults.is_empty() {
-            return Some(PackedZone { owners, soa: self.soa });
+            return Ok(PackedZone { owners, soa: self.soa });
         }
-        self.tell(reader, at);
-        None
+        Err(self.faulty())
     }
 
     fn note(&mut self, file: u16, line: u32, message: String) {
         if self.faults.len() < TOLD { self.faults.push((file, line, message)) } else { self.more += 1 }
     }
 
-    /// Notes the faults in the order of files and lines.
-    fn tell(mut self, reader: &Reader, at: &At) {
+    /// The faults in the order of files and lines.
+    fn faulty(mut self) -> LoadError {
         self.faults.sort_by_key(|fault| (fault.0, fault.1));
+        let mut told = Vec::new();
         for (file, line, message) in std::mem::take(&mut self.faults) {
             let (path, text) = &mut self.files[usize::from(file)];
             if text.is_empty() {
@@ -150,24 +154,19 @@ impl Loading {
             }
             let excerpt: String =
                 text.lines().nth(line as usize - 1).unwrap_or_default().chars().take(400).collect();
-            reader.foreign(
-                at,
-                Fault {
-                    severity: Severity::Error,
-                    file: path.clone(),
-                    line: line as usize,
-                    column: 1,
-                    key: at.path.to_string(),
-                    message,
-                    hint: None,
-                    width: excerpt.chars().count(),
-                    excerpt,
-                },
-            );
+            told.push(Fault {
+                severity: Severity::Error,
+                file: path.clone(),
+                line: line as usize,
+                column: 1,
+                key: String::new(),
+                message,
+                hint: None,
+                width: excerpt.chars().count(),
+                excerpt,
+            });
         }
-        if self.more > 0 {
-            reader.error(at, format!("the zone file has {} more faults", self.more), None);
-        }
+        LoadError::Faults { told, more: self.more }
     }
 }
 

@@ -49,6 +49,8 @@ impl ExtendedError {
 pub enum Source {
     /// A private zone, by its apex.
     Zone(NameKey),
+    /// A hosts file.
+    Hosts,
     /// A special-use name that is answered here.
     Local(NameKey),
     /// RFC 8482: nothing but a hint, whatever the name.

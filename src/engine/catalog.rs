@@ -4,6 +4,7 @@
 //! and forwarding rules that count for this client. A zone bound to VPCs is invisible elsewhere, as if it did
 //! not exist.
 
+use super::hosts::Hosts;
 use super::local::LocalNames;
 use super::name::NameKey;
 use super::rebinding::Rebinding;
@@ -45,6 +46,8 @@ pub struct CatalogSpec {
     pub vpcs: Vec<Vpc>,
     /// All zones.
     pub zones: Vec<(Arc<Zone>, Scope)>,
+    /// All hosts files, the first one first. VPCs that are not there are left out.
+    pub hosts: Vec<(Arc<Hosts>, Scope)>,
     /// All forwarding rules.
     pub rules: Vec<CatalogRule>,
     /// Special-use names that are answered here.
@@ -147,6 +150,7 @@ pub struct Catalog {
     /// The view of clients in no VPC.
     outside: View,
     zones: Arc<[(Arc<Zone>, Scope)]>,
+    hosts: Arc<[(Arc<Hosts>, Scope)]>,
 }
 
 /// For each prefix length that occurs, longest first: network -> view.
@@ -231,6 +235,7 @@ impl Catalog {
             api: nothing.clone(),
             own: Arc::new(own.see(&spec)),
             shared: shared.clone(),
+            hosts: Arc::default(),
             local_names: spec.local_names,
             rebinding: spec.rebinding.clone(),
             default_group: GroupKey::DEFAULT,
@@ -240,7 +245,7 @@ impl Catalog {
         let views =
             views.map(|(place, (vpc, own))| view(Some(Arc::new(vpc.clone())), place + 1, own)).collect();
         let places = places.into_iter().map(|(id, place)| (id.to_string(), place)).collect();
-        Ok(Self {
+        let mut catalog = Self {
             clients: Arc::new(clients),
             places: Arc::new(places),
             views,
@@ -248,7 +253,10 @@ impl Catalog {
             lines: Arc::default(),
             outside,
             zones: spec.zones.into(),
-        })
+            hosts: Arc::default(),
+        };
+        catalog.set_hosts(spec.hosts.into());
+        Ok(catalog)
     }
 
     /// What a client at this address sees.
@@ -453,6 +461,9 @@ fn index_clients(vpcs: &[Vpc], faults: &mut Vec<CatalogFault>) -> Clients {
     lengths.sort_by_key(|(length, ..)| std::cmp::Reverse(*length));
     lengths
 }
+
+#[path = "catalog_replace.rs"]
+mod replace;
 
 #[cfg(test)]
 #[path = "catalog_tests.rs"]

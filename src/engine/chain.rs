@@ -14,7 +14,7 @@ use super::name::NameKey;
 use super::rebinding::is_inner;
 use super::request::Question;
 use super::sections::{Sections, Wanted};
-use super::zone::{Rrset, SetOrder, soa_data, synthesised};
+use super::zone::{NEGATIVE_TTL, Rrset, SetOrder, soa_data, synthesised};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::HINFO;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
@@ -231,9 +231,27 @@ impl<'v> Chain<'v> {
         let decision = decide(view, &self.key, self.rtype);
         self.private |= matches!(
             decision,
-            Decision::Found(..) | Decision::Alias(..) | Decision::Forward { through: Some(_), .. }
+            Decision::Hosts(_)
+                | Decision::Found(..)
+                | Decision::Alias(..)
+                | Decision::Forward { through: Some(_), .. }
         );
         match decision {
+            Decision::Hosts(found) => {
+                self.note(Source::Hosts);
+                self.authentic = false;
+                match found {
+                    Some(set) => {
+                        self.add(&set);
+                        self.finish(ResponseCode::NoError);
+                    }
+                    // The denial is of this name alone, so the name itself is the zone that it is in.
+                    None => {
+                        let soa = synthesised(&RData::SOA(soa_data(1)));
+                        self.deny(&self.name.clone(), &soa, NEGATIVE_TTL, false);
+                    }
+                }
+            }
             Decision::Found(zone, set) => {
                 self.note(Source::Zone(zone.apex().clone()));
                 self.authentic = false;
@@ -358,7 +376,8 @@ impl<'v> Chain<'v> {
             left_out: self.sections.left_out(),
             answers: std::mem::take(&mut self.sections.answers),
             authority: std::mem::take(&mut self.sections.authority),
-            authoritative: answered && matches!(first, Some(Source::Zone(_) | Source::Local(_))),
+            authoritative: answered
+                && matches!(first, Some(Source::Zone(_) | Source::Hosts | Source::Local(_))),
             authentic: answered && self.authentic,
             error,
             hops: std::mem::take(&mut self.hops),

@@ -1,15 +1,18 @@
 //! The policy: who answers for a name. The order is PrivateZone's, and it is the whole content of this file.
 //!
-//! 1. The private zone with the longest suffix, among those this client sees. What it has, it answers. What it
+//! 1. A hosts file that has the very name. Names below it and above it go on as if it were not there, but that those
+//!    above exist.
+//! 2. The private zone with the longest suffix, among those this client sees. What it has, it answers. What it
 //!    has not configured, it denies, or hands on when its recursion proxy is on. A parent private zone gets no
 //!    second chance.
-//! 2. The forwarding rule with the longest suffix, or a special-use name (RFC 6761, 6303), the longer of the two.
-//! 3. The default upstreams.
+//! 3. The forwarding rule with the longest suffix, or a special-use name (RFC 6761, 6303), the longer of the two.
+//! 4. The default upstreams.
 //!
 //! A CNAME met at any stage sends its target through the whole order again: that is `chain`'s part.
 
 use super::catalog::{MatchedRule, View};
-use super::local::LocalAnswer;
+use super::hosts::HostsLookup;
+use super::local::{LocalAnswer, LocalOutcome};
 use super::name::NameKey;
 use super::zone::{Lookup, MissingType, Rrset, Zone, ZoneMode};
 use hickory_proto::rr::RecordType;
@@ -18,6 +21,8 @@ use std::sync::Arc;
 /// Who answers for a name, or what the answer is.
 #[derive(Clone, Debug)]
 pub enum Decision<'v> {
+    /// A hosts file has the name: what is asked for, or nothing of this type.
+    Hosts(Option<Rrset>),
     /// A private zone has what is asked for.
     Found(&'v Arc<Zone>, Rrset),
     /// A private zone has a CNAME.
@@ -41,7 +46,13 @@ pub enum Decision<'v> {
 
 /// Decides who answers for `name`.
 pub fn decide<'v>(view: &'v View, name: &NameKey, rtype: RecordType) -> Decision<'v> {
-    let above = view.is_above_a_zone(name);
+    let above = match view.hosts_of(name, rtype) {
+        HostsLookup::Rrset(set) => return Decision::Hosts(Some(set)),
+        HostsLookup::NoType if rtype == RecordType::ANY => return Decision::MinimalAny(None),
+        HostsLookup::NoType => return Decision::Hosts(None),
+        HostsLookup::Above => true,
+        HostsLookup::Missing => view.is_above_a_zone(name),
+    };
     let Some(zone) = view.zone_of(name) else {
         return outside(view, name, rtype, None, above);
     };
@@ -72,10 +83,13 @@ fn outside<'v>(
     exists: bool,
 ) -> Decision<'v> {
     let rule = view.rule_of(name);
-    if let Some(local) = view.local_names().answer(name, rtype) {
+    if let Some(mut local) = view.local_names().answer(name, rtype) {
         // by length of the suffix; a rule for the very name of a special zone was written on purpose
         let ruled = rule.suffix.as_ref().is_some_and(|suffix| suffix.wire().len() >= local.zone.wire().len());
         if !ruled {
+            if exists && matches!(local.outcome, LocalOutcome::NxDomain) {
+                local.outcome = LocalOutcome::NoData;
+            }
             return Decision::Local(local);
         }
     }

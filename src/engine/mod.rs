@@ -17,6 +17,7 @@ pub mod chain;
 pub mod cookie;
 pub mod decide;
 pub mod decode;
+pub mod hosts;
 pub mod local;
 pub mod master;
 pub mod name;

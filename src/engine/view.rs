@@ -1,10 +1,12 @@
 //! What a client sees: the private zones and forwarding rules that count for it, in layers.
 
+use super::hosts::{Hosts, HostsLookup};
 use super::local::LocalNames;
 use super::name::NameKey;
 use super::rebinding::Rebinding;
 use super::sharded::Sharded;
 use super::zone::Zone;
+use hickory_proto::rr::RecordType;
 use ipnet::IpNet;
 use std::sync::Arc;
 
@@ -119,6 +121,8 @@ pub struct View {
     pub(super) api: Arc<Layer>,
     pub(super) own: Arc<Layer>,
     pub(super) shared: Arc<Layer>,
+    /// The hosts files, the first one first.
+    pub(super) hosts: Arc<[Arc<Hosts>]>,
     pub(super) local_names: LocalNames,
     /// Whether the default upstreams may lead names to inner addresses.
     pub(super) rebinding: Rebinding,
@@ -147,6 +151,24 @@ impl View {
     /// True when a private zone lies below the name, so that the name exists.
     pub fn is_above_a_zone(&self, name: &NameKey) -> bool {
         self.layers().into_iter().any(|layer| layer.above_zones.get(name).is_some())
+    }
+
+    /// What the hosts files have for a name: the first of them that has it.
+    pub fn hosts_of(&self, name: &NameKey, rtype: RecordType) -> HostsLookup {
+        let mut rest = HostsLookup::Missing;
+        for hosts in self.hosts.iter() {
+            match hosts.lookup(name, rtype) {
+                HostsLookup::Missing => {}
+                above @ HostsLookup::Above => rest = above,
+                found => return found,
+            }
+        }
+        rest
+    }
+
+    /// The hosts files that the client sees, the first one first.
+    pub fn hosts(&self) -> &[Arc<Hosts>] {
+        &self.hosts
     }
 
     /// The special-use names that are answered here.

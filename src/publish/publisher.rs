@@ -5,6 +5,9 @@ use super::build;
 use super::build::Environment;
 use crate::account::{Account, Dirty};
 use crate::config::Config;
+use crate::engine::catalog::Catalog;
+use crate::engine::hosts::Hosts;
+use crate::engine::zone::{PackedZone, Zone};
 use crate::resolve::shared::{ActiveConfig, SharedState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -69,6 +72,32 @@ impl Publisher {
             let previous = self.live.published();
             self.live.publish(build::amend(&previous, &before, account, dirty, sources.serial));
         }
+    }
+
+    /// A zone file was read again: only its zone is built, and swapped in.
+    pub fn replace_zone(&self, place: usize, packed: PackedZone) {
+        let mut sources = self.lock();
+        sources.serial = next_serial(sources.serial);
+        let serial = sources.serial;
+        let Some((spec, _)) = sources.config.zones.get_mut(place) else { return };
+        spec.packed = Some(packed);
+        let zone = Arc::new(Zone::build_leniently(spec.clone(), serial));
+        self.amend(&mut sources, |catalog| catalog.replace_zone(place, zone));
+    }
+
+    /// A hosts file was read again: only its names are swapped in.
+    pub fn replace_hosts(&self, place: usize, hosts: Arc<Hosts>) {
+        let mut sources = self.lock();
+        sources.serial = next_serial(sources.serial);
+        let Some(file) = sources.config.hosts.get_mut(place) else { return };
+        file.hosts = hosts.clone();
+        self.amend(&mut sources, |catalog| catalog.replace_hosts(place, hosts));
+    }
+
+    /// Publishes a catalog that differs in what `edit` does; where it does nothing, everything is built anew.
+    fn amend(&self, sources: &mut Sources, edit: impl FnOnce(&mut Catalog) -> bool) {
+        let mut amended = ActiveConfig { generation: sources.serial, ..(*self.live.published()).clone() };
+        if edit(&mut amended.catalog) { self.live.publish(amended) } else { self.build(sources) }
     }
 
     /// Builds everything anew and swaps it in.

@@ -35,7 +35,7 @@ pub(crate) fn attribute(live: &SharedState, view: &View, hops: &[Hop], share: Sh
         Some(Source::Forwarded { rule: Some(suffix), .. }) => {
             Mark::new(live.places.number(true, suffix, vpc()), Service::Rule, share)
         }
-        Some(Source::Local(_)) => Mark::new(0, Service::Local, share),
+        Some(Source::Local(_) | Source::Hosts) => Mark::new(0, Service::Local, share),
         _ => Mark::new(0, Service::Other, share),
     }
 }

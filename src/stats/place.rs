@@ -24,7 +24,7 @@ pub enum Service {
     Zone = 1,
     /// A forwarding rule.
     Rule = 2,
-    /// A special-use name.
+    /// A special-use name, or one of a hosts file.
     Local = 3,
 }
 

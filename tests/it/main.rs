@@ -8,6 +8,7 @@
 mod client;
 mod command_line;
 mod control;
+mod data_files;
 mod encrypted;
 mod gateway;
 mod malformed;

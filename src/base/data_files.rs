@@ -1,0 +1,105 @@
+//! How the files fare that are read again when they change: zone files, hosts files, the configuration.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Files with a fault that are kept by name; of more, only the number counts.
+const MOST: usize = 1000;
+
+/// How the files fare.
+#[derive(Debug, Default)]
+pub struct DataFiles {
+    watched: AtomicU64,
+    reads: AtomicU64,
+    failures: AtomicU64,
+    /// By file and kind.
+    faulty: Mutex<BTreeMap<(String, &'static str), String>>,
+}
+
+/// A file whose former content is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FaultyFile {
+    /// `zone` or `hosts`.
+    pub kind: &'static str,
+    /// The file.
+    pub file: String,
+    /// What is wrong, with file and line.
+    pub fault: String,
+}
+
+impl DataFiles {
+    /// All files were read, as by a start or a reload, and so many are watched.
+    pub fn begin(&self, watched: usize) {
+        self.watched.store(watched as u64, Ordering::Relaxed);
+        self.faulty().clear();
+    }
+
+    /// So many files are watched.
+    pub fn watch(&self, watched: usize) {
+        self.watched.store(watched as u64, Ordering::Relaxed);
+    }
+
+    /// A file was read again, and what is in it is served.
+    pub fn taken(&self, kind: &'static str, file: &Path) {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.faulty().remove(&(file.display().to_string(), kind));
+    }
+
+    /// A file was read again and is not used. True if that is news.
+    pub fn refused(&self, kind: &'static str, file: &Path, fault: impl Display) -> bool {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        let (key, fault) = ((file.display().to_string(), kind), fault.to_string());
+        let mut faulty = self.faulty();
+        if faulty.len() >= MOST && !faulty.contains_key(&key) {
+            return true;
+        }
+        faulty.insert(key, fault.clone()).is_none_or(|former| former != fault)
+    }
+
+    /// Files that are watched, times that one was read again, and how often that one was not used.
+    pub fn counts(&self) -> (u64, u64, u64) {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (read(&self.watched), read(&self.reads), read(&self.failures))
+    }
+
+    /// The files whose former content is served.
+    pub fn read(&self) -> Vec<FaultyFile> {
+        let faulty = self.faulty();
+        let shown = faulty.iter().map(|((file, kind), fault)| FaultyFile {
+            kind,
+            file: file.clone(),
+            fault: fault.clone(),
+        });
+        shown.collect()
+    }
+
+    fn faulty(&self) -> MutexGuard<'_, BTreeMap<(String, &'static str), String>> {
+        self.faulty.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_shows_until_the_file_is_taken() {
+        let files = DataFiles::default();
+        files.begin(2);
+        let path = Path::new("/a");
+        assert!(files.refused("zone", path, "line 1"));
+        assert!(!files.refused("zone", path, "line 1"), "the same once more is no news");
+        assert!(files.refused("zone", path, "line 2"));
+        assert_eq!(files.read().len(), 1);
+        assert_eq!(files.read()[0].fault, "line 2");
+        files.taken("zone", path);
+        assert_eq!((files.read().len(), files.counts()), (0, (2, 4, 3)));
+        files.refused("hosts", path, "x");
+        files.begin(1);
+        assert!(files.read().is_empty(), "a reload has read all of them");
+    }
+}

@@ -1,0 +1,257 @@
+//! Files that are read again when they change: zone files with what they include, hosts files and, with `watch_config`,
+//! the configuration.
+//!
+//! A thread of its own looks at their metadata once a second and reads what has changed, so that neither a slow disk nor a
+//! long file holds up anything else; what it read goes to the daemon, which swaps it in. Looking is preferred to inotify:
+//! it is the same on every file system (network and FUSE mounts, and folders that a container shares with a virtual
+//! machine's host, send no events), follows every link on the way without a watch for each folder, and cannot run into the
+//! kernel's limit of inotify instances, which the containers of a node share.
+
+use crate::base::file;
+use crate::base::file::{FileState, WatchedFile};
+use crate::config::data_file::{LoadError, Loaded};
+use crate::config::{Config, hosts_file, zone_file};
+use crate::engine::hosts::{Hosts, HostsOptions};
+use crate::engine::zone::PackedZone;
+use hickory_proto::rr::Name;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often files are looked at.
+const PACE: Duration = Duration::from_secs(1);
+
+/// Files that are looked at each time; of more, all of them are looked at in turn.
+const AT_A_TIME: usize = 1000;
+
+/// How long a file must have been left alone before it is read: several writes then count once.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// How often a file is given that time. One that is written all the time is then read all the same.
+const SETTLE_TRIES: usize = 25;
+
+/// How often a file is read anew that changed while it was read.
+const READ_TRIES: usize = 3;
+
+/// How long until a file that could not be read is tried again, changed or not.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// What has changed.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// The configuration.
+    Config,
+    /// A zone file: the zone's place among the configured ones, and what is in the file now.
+    Zone(usize, Loaded<PackedZone>),
+    /// A hosts file, by its place.
+    Hosts(usize, Loaded<Hosts>),
+}
+
+/// What files are for.
+#[derive(Clone, Debug)]
+enum Target {
+    Config,
+    Zone { place: usize, path: PathBuf, apex: Name },
+    Hosts { place: usize, path: PathBuf, options: HostsOptions },
+}
+
+/// Files that are read together.
+#[derive(Clone, Debug)]
+struct Group {
+    target: Target,
+    files: Vec<WatchedFile>,
+    /// When to read them in any case.
+    retry: Option<Instant>,
+}
+
+/// Everything that is watched.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Plan {
+    /// The number of the configuration that it follows from.
+    round: u64,
+    groups: Vec<Group>,
+}
+
+impl Plan {
+    /// The files of a configuration; `reread` are those that have it read again, as they were when it was read.
+    pub(super) fn new(config: &Config, reread: Vec<WatchedFile>) -> Self {
+        let group = |target, files: &[WatchedFile]| Group { target, files: files.to_vec(), retry: None };
+        let zones = config.zone_files.iter().filter_map(|file| {
+            let apex = config.zones.get(file.zone)?.0.apex.clone();
+            let target = Target::Zone { place: file.zone, path: file.path.clone(), apex };
+            Some(group(target, &file.files))
+        });
+        let hosts = config.hosts.iter().enumerate().map(|(place, file)| {
+            let target = Target::Hosts { place, path: file.path.clone(), options: file.options };
+            group(target, &file.files)
+        });
+        let config = (!reread.is_empty()).then(|| group(Target::Config, &reread));
+        Self { round: 0, groups: config.into_iter().chain(zones).chain(hosts).collect() }
+    }
+
+    /// How many files that is.
+    pub(super) fn len(&self) -> usize {
+        self.groups.iter().map(|group| group.files.len()).sum()
+    }
+
+    /// Looks at the next files; the groups of those that have changed, or are to be tried again.
+    fn look(&mut self, next: &mut usize, now: Instant) -> Vec<usize> {
+        let mut changed = Vec::new();
+        let mut looked = 0;
+        for _ in 0..self.groups.len() {
+            if looked >= AT_A_TIME {
+                break;
+            }
+            *next = if *next + 1 < self.groups.len() { *next + 1 } else { 0 };
+            let Some(group) = self.groups.get_mut(*next) else { break };
+            looked += group.files.len().max(1);
+            let is_due = group.retry.is_some_and(|when| when <= now);
+            if is_due || group.files.iter().any(WatchedFile::has_changed) {
+                group.retry = None;
+                changed.push(*next);
+            }
+        }
+        changed.sort_unstable();
+        changed
+    }
+
+    /// Waits until the files of these groups are left alone.
+    fn settle(&self, groups: &[usize]) {
+        let states = || -> Vec<Option<FileState>> {
+            let files = groups.iter().filter_map(|&group| self.groups.get(group));
+            files.flat_map(|group| &group.files).map(|file| file::state(&file.path)).collect()
+        };
+        let mut before = states();
+        for _ in 0..SETTLE_TRIES {
+            thread::sleep(SETTLE);
+            let now = states();
+            if now == before {
+                break;
+            }
+            before = now;
+        }
+    }
+
+    /// Reads a group.
+    fn read(&mut self, group: usize) -> Option<Change> {
+        match self.groups.get(group)?.target.clone() {
+            Target::Config => {
+                let files = &mut self.groups.get_mut(group)?.files;
+                files.iter_mut().for_each(|file| *file = WatchedFile::now(&file.path));
+                Some(Change::Config)
+            }
+            Target::Zone { place, path, apex } => {
+                Some(Change::Zone(place, self.load(group, || zone_file::load(&path, &apex))))
+            }
+            Target::Hosts { place, path, options } => {
+                Some(Change::Hosts(place, self.load(group, || hosts_file::load(&path, options))))
+            }
+        }
+    }
+
+    fn load<T>(&mut self, group: usize, load: impl Fn() -> Loaded<T>) -> Loaded<T> {
+        let mut loaded = load();
+        for _ in 1..READ_TRIES {
+            if !loaded.files.iter().any(WatchedFile::has_changed) {
+                break;
+            }
+            self.settle(&[group]);
+            loaded = load();
+        }
+        if let Some(group) = self.groups.get_mut(group) {
+            group.files.clone_from(&loaded.files);
+            let is_unreadable = matches!(loaded.content, Err(LoadError::Unreadable(_)));
+            group.retry = is_unreadable.then(|| Instant::now() + RETRY);
+        }
+        loaded
+    }
+}
+
+/// The daemon's side of the thread.
+#[derive(Debug)]
+pub(super) struct DataFiles {
+    /// There is none while there is nothing to watch.
+    plans: Option<Sender<Plan>>,
+    round: u64,
+    changes: (tokio::sync::mpsc::Sender<(u64, Change)>, tokio::sync::mpsc::Receiver<(u64, Change)>),
+}
+
+impl DataFiles {
+    /// Nothing to watch yet.
+    pub(super) fn new() -> Self {
+        Self { plans: None, round: 0, changes: tokio::sync::mpsc::channel(1) }
+    }
+
+    /// Watches these files from here on, in the place of the former.
+    pub(super) fn watch(&mut self, plan: Plan) {
+        self.round += 1;
+        let plan = Plan { round: self.round, ..plan };
+        if plan.groups.is_empty() && self.plans.is_none() {
+            return;
+        }
+        let plans = match &self.plans {
+            Some(plans) => plans,
+            None => {
+                let (plans, incoming) = std::sync::mpsc::channel();
+                let changes = self.changes.0.clone();
+                let thread = thread::Builder::new().name("data-files".into());
+                if let Err(error) = thread.spawn(move || watch(&incoming, &changes)) {
+                    tracing::error!(%error, "no thread can be had to watch zone files and hosts files");
+                    return;
+                }
+                self.plans.insert(plans)
+            }
+        };
+        let _ = plans.send(plan); // the thread ends with us
+    }
+
+    /// The next change, of the files that are watched now.
+    pub(super) async fn changed(&mut self) -> Change {
+        loop {
+            match self.changes.1.recv().await {
+                Some((round, change)) if round == self.round => return change,
+                Some(_) => {} // of a former configuration, which has been read anew since
+                None => std::future::pending().await,
+            }
+        }
+    }
+}
+
+/// The thread.
+fn watch(plans: &Receiver<Plan>, changes: &tokio::sync::mpsc::Sender<(u64, Change)>) {
+    let (mut plan, mut next) = (Plan::default(), 0);
+    loop {
+        match plans.recv_timeout(PACE) {
+            Ok(another) => {
+                plan = another;
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let changed = plan.look(&mut next, Instant::now());
+        if changed.is_empty() {
+            continue;
+        }
+        plan.settle(&changed);
+        for group in changed {
+            match plans.try_recv() {
+                Ok(another) => {
+                    plan = another; // it knows its files as they were when it was made
+                    break;
+                }
+                Err(TryRecvError::Disconnected) => return,
+                Err(TryRecvError::Empty) => {}
+            }
+            let Some(change) = plan.read(group) else { continue };
+            if changes.blocking_send((plan.round, change)).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "data_files_tests.rs"]
+mod tests;

@@ -1,0 +1,172 @@
+//! What is read again: the configuration, by a signal, over the control socket or because it changed; and zone files and
+//! hosts files, each by itself. A fault changes nothing.
+
+use super::Daemon;
+use super::data_files::{Change, Plan};
+use crate::base::file::WatchedFile;
+use crate::config::data_file::{LoadError, Loaded};
+use crate::config::{self, Config, ConfigError, Fault};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+impl Daemon {
+    /// Reads the configuration again and tells the supervisor what came of it; in words, too.
+    pub(super) fn reload(&mut self) -> Result<String, String> {
+        self.settings.supervisor.reloading();
+        if let Some(station) = &self.station {
+            station.renew(); // whatever the file says: log files are rotated by a reload
+        }
+        let reloaded = self.reread();
+        self.condition.reloaded(reloaded.is_ok());
+        let status = match &reloaded {
+            Ok(_) => self.status(),
+            Err(_) => format!("the new configuration has faults and is not used; {}", self.status()),
+        };
+        self.settings.supervisor.ready(&status);
+        reloaded
+    }
+
+    /// The configuration as it is now. A file that was there once has to be there: one that was removed is not the
+    /// wish for the built-in configuration.
+    fn load(&mut self) -> Result<(Config, Vec<Fault>), ConfigError> {
+        if let (None, Some(place)) = (&self.settings.path, &self.settings.look_for) {
+            self.settings.path = config::find(place)?;
+        }
+        match &self.settings.path {
+            Some(path) => config::load(path),
+            None => Ok((Config::default(), Vec::new())),
+        }
+    }
+
+    /// Reads the configuration again. With a fault in it nothing changes.
+    fn reread(&mut self) -> Result<String, String> {
+        let file = self.settings.path.as_deref().map(WatchedFile::now);
+        let config = match self.load() {
+            Ok((config, warnings)) => {
+                for warning in &warnings {
+                    eprintln!("{warning}"); // as at start: the log would hold some back
+                }
+                config
+            }
+            Err(error @ ConfigError::Io { .. }) => {
+                tracing::error!(%error, "the configuration cannot be read; the former one stays in force");
+                self.watch_files(file.into_iter().collect());
+                return Err(format!("the former configuration stays in force: {error}"));
+            }
+            Err(ConfigError::Faults(faults)) => {
+                for fault in &faults {
+                    eprintln!("{fault}"); // all of them: the log would hold some back
+                }
+                tracing::error!(
+                    faults = faults.len(),
+                    "the configuration is wrong; the former one stays in force"
+                );
+                // The fault may be in a zone file: once that is mended, the configuration is worth another try.
+                let mut paths: Vec<PathBuf> = faults.iter().map(|fault| fault.file.clone()).collect();
+                paths.dedup();
+                paths.retain(|path| file.as_ref().is_none_or(|file| file.path != *path));
+                let others = paths.iter().map(|path| WatchedFile::now(path));
+                self.watch_files(file.into_iter().chain(others).collect());
+                let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                return Err(format!(
+                    "the configuration is wrong, the former one stays in force\n{}",
+                    told.join("\n")
+                ));
+            }
+        };
+        self.tell_what_needs_a_restart(&config);
+        self.config = config;
+        self.around.system = super::system_servers(&self.config, &self.settings, &self.listening);
+        self.publisher.reconfigure(&self.config, &self.around);
+        if let (Some(office), Some(control)) = (&self.office, &self.config.control) {
+            office.reload(control);
+        }
+        self.reload_certificate();
+        self.ask_metadata();
+        self.condition.data_files.begin(0);
+        self.watch_files(self.config.file.clone().into_iter().collect());
+        let zones = self.live.published().catalog.zones().len();
+        tracing::info!(zones, "reloaded");
+        Ok(format!("reloaded: {zones} zones in the configuration"))
+    }
+
+    /// Watches the files of the configuration in force. `reread` are those by whose change the configuration is read
+    /// again, if that is wanted.
+    pub(super) fn watch_files(&mut self, reread: Vec<WatchedFile>) {
+        let reread = if self.config.server.watch_config { reread } else { Vec::new() };
+        let plan = Plan::new(&self.config, reread);
+        self.condition.data_files.watch(plan.len());
+        self.data_files.watch(plan);
+    }
+
+    /// Takes over what has changed in a file.
+    pub(super) fn take_change(&mut self, change: Change) {
+        match change {
+            Change::Config => {
+                tracing::info!("the configuration has changed: reading it again");
+                let _ = self.reload(); // told in the log
+            }
+            Change::Zone(place, loaded) => {
+                let Some(file) = self.config.zone_files.iter_mut().find(|file| file.zone == place) else {
+                    return;
+                };
+                file.files.clone_from(&loaded.files);
+                let path = file.path.clone();
+                let Some((zone, _)) = self.config.zones.get(place) else { return };
+                let before = zone.record_count();
+                let Some(packed) = self.sound("zone", &path, loaded, before) else { return };
+                if let Some((zone, _)) = self.config.zones.get_mut(place) {
+                    zone.packed = Some(packed.clone());
+                    let (records, name) = (zone.record_count(), crate::engine::name::show(&zone.apex));
+                    tracing::info!(zone = name, file = %path.display(), records, "the zone file has changed and is served");
+                }
+                self.publisher.replace_zone(place, packed);
+            }
+            Change::Hosts(place, loaded) => {
+                let Some(file) = self.config.hosts.get_mut(place) else { return };
+                file.files.clone_from(&loaded.files);
+                let (path, before) = (file.path.clone(), file.hosts.len());
+                let Some(hosts) = self.sound("hosts", &path, loaded, before).map(Arc::new) else { return };
+                let names = hosts.len();
+                tracing::info!(file = %path.display(), names, "the hosts file has changed and is served");
+                if let Some(file) = self.config.hosts.get_mut(place) {
+                    file.hosts = hosts.clone();
+                }
+                self.publisher.replace_hosts(place, hosts);
+            }
+        }
+    }
+
+    /// What is in a file that was read again; what is wrong with it is told. `before` tells how much was in it.
+    fn sound<T>(&self, kind: &'static str, path: &Path, loaded: Loaded<T>, before: usize) -> Option<T> {
+        for warning in &loaded.warnings {
+            eprintln!("{warning}");
+        }
+        let content = match loaded.content {
+            // As it is between the two steps of a careless write. An empty file that is meant can have a comment.
+            Ok(_) if loaded.octets == 0 && before > 0 => {
+                let why = format!(
+                    "{} is empty; if that is meant, write a comment into it, or reload",
+                    path.display()
+                );
+                Err(LoadError::Unreadable(why))
+            }
+            content => content,
+        };
+        match content {
+            Ok(content) => {
+                self.condition.data_files.taken(kind, path);
+                Some(content)
+            }
+            Err(error) => {
+                if self.condition.data_files.refused(kind, path, &error) {
+                    if let LoadError::Faults { told, .. } = &error {
+                        told.iter().for_each(|fault| eprintln!("{fault}")); // the log would hold some back
+                    }
+                    tracing::error!(kind, "{error}; the former content stays in force");
+                }
+                None
+            }
+        }
+    }
+}
