@@ -188,18 +188,22 @@ impl<S: Service> Gateway<S> {
         http: &HttpRequest,
         now: SystemTime,
     ) -> Result<(String, Option<String>), ApiError> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let lasting = keys.find(&claim.key).map(|key| key.secret().to_string());
         if let Some(temporary) = self.service.temporary_keys() {
             let token = request.security_token(claim, http)?;
-            if let Some(secret) = temporary.secret(&claim.key, token.as_deref(), now)? {
-                return Ok((secret, token));
+            if lasting.is_none() || token.is_some() {
+                let secret = temporary.secret(&claim.key, token.as_deref(), now)?;
+                if let Some(secret) = secret {
+                    return Ok((secret, token));
+                }
             }
         }
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let key = keys.find(&claim.key).ok_or_else(|| {
+        let secret = lasting.ok_or_else(|| {
             ApiError::new("InvalidAccessKeyId.NotFound", "Specified access key is not found.")
                 .with_status(404)
         })?;
-        Ok((key.secret().to_string(), None))
+        Ok((secret, None))
     }
 
     /// Has the service answer. Its panic is this call's failure and no other's.

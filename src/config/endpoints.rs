@@ -16,6 +16,11 @@ const TEXT: &str = include_str!("../../config/endpoints.toml");
 /// The catalogue, parsed. A test makes sure that it parses; were it broken, it would be empty.
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| toml::from_str(TEXT).unwrap_or_default());
 
+/// The availability zones: a region's id, and the letters behind it. Parsed when they are first asked for.
+static AVAILABILITY_ZONES: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
+    toml::from_str(include_str!("../../config/availability-zones.toml")).unwrap_or_default()
+});
+
 /// What the data file holds.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,8 +33,6 @@ struct Catalogue {
     regions: Vec<String>,
     /// All products.
     product: Vec<Product>,
-    /// The letters of the availability zones of a region.
-    availability_zones: BTreeMap<String, String>,
 }
 
 /// One product.
@@ -109,7 +112,7 @@ pub fn regions() -> Vec<String> {
 
 /// The ids of a region's availability zones; for a region whose zones are not known, two by the usual pattern.
 pub fn availability_zones(region: &str) -> Vec<String> {
-    let letters = CATALOGUE.availability_zones.get(region).map_or("ab", String::as_str);
+    let letters = AVAILABILITY_ZONES.get(region).map_or("ab", String::as_str);
     let dash = if region.ends_with(|last: char| last.is_ascii_digit()) { "" } else { "-" };
     letters.chars().map(|letter| format!("{region}{dash}{letter}")).collect()
 }

@@ -9,11 +9,12 @@ pub const VERSION: &str = "2015-06-12";
 
 /// Products of the lab that are not in the catalogue: what clients call them, and their public names. No name inside a
 /// VPC is known for them.
-const PRODUCTS: [(&str, &str); 5] = [
+const PRODUCTS: [(&str, &str); 6] = [
     ("location", "location.aliyuncs.com"),
     ("location", "location-readonly.aliyuncs.com"),
     ("resourcemanager", "resourcemanager.aliyuncs.com"),
     ("bssopenapi", "business.aliyuncs.com"),
+    ("bssopenapi", "business.ap-southeast-1.aliyuncs.com"),
     ("alidns", "alidns.aliyuncs.com"),
 ];
 

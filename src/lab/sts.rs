@@ -1,7 +1,7 @@
 //! STS 2015-04-01 of the lab: credentials of roles, and who calls.
 //!
-//! There is no RAM: every role and every OIDC provider of the lab's account exists, anybody with a key of the account
-//! may assume any role, and a token may do what its account may. A policy is checked for its form and has no effect.
+//! There is no RAM: every role and every OIDC provider of the lab's account exists, each key of the account may assume
+//! any role, and a token may do what its account may. A policy is checked for its form and has no effect.
 
 use super::credentials::Issuer;
 use super::ecs::ACCOUNT;
@@ -33,6 +33,9 @@ const MAX_POLICY: usize = 2048;
 
 /// Characters of a token of an OIDC provider.
 const OIDC_TOKEN: std::ops::RangeInclusive<usize> = 4..=20_000;
+
+/// The first second that is not shown: that of the year 10,000.
+const END_OF_TIME: u64 = 253_402_300_800;
 
 /// The actions of STS.
 #[derive(Debug)]
@@ -113,8 +116,8 @@ impl Sts {
             return Err(oidc("Expired", "This JsonWebToken is expired."));
         }
         let time = |name: &str| {
-            let since = claims[name].as_u64().map(Duration::from_secs);
-            since.and_then(|since| UNIX_EPOCH.checked_add(since)).map(timestamp::format)
+            let since = claims[name].as_u64().filter(|seconds| *seconds < END_OF_TIME);
+            since.map(|since| timestamp::format(UNIX_EPOCH + Duration::from_secs(since)))
         };
         let audience = match &claims["aud"] {
             Value::Array(all) => all.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
@@ -147,9 +150,9 @@ impl Sts {
             })?,
         };
         if let Some(policy) = params.text("Policy") {
-            let statement = serde_json::from_str::<Value>(policy).ok();
-            let is_policy = statement.is_some_and(|policy| policy["Statement"].is_array());
-            if policy.len() > MAX_POLICY || !is_policy {
+            let read = Some(policy).filter(|policy| policy.len() <= MAX_POLICY);
+            let read = read.and_then(|policy| serde_json::from_str::<Value>(policy).ok());
+            if !read.is_some_and(|policy| policy["Statement"].is_array()) {
                 let message = "The parameter Policy has not passed grammar check.";
                 return Err(ApiError::new("InvalidParameter.PolicyGrammar", message));
             }

@@ -115,6 +115,8 @@ fn a_token_of_an_oidc_provider_is_looked_at() {
     };
     let answer = ask_with(&good, PROVIDER).unwrap();
     assert_eq!(answer["OIDCTokenInfo"]["Issuer"], "https://c");
+    let far = token(r#"{"iss":"https://c","sub":"pod","exp":18446744073709551615}"#);
+    assert_eq!(ask_with(&far, PROVIDER).unwrap()["OIDCTokenInfo"]["ExpirationTime"], Value::Null);
     assert_eq!(answer["OIDCTokenInfo"]["ClientIds"], "sts.aliyuncs.com");
     assert!(answer["Credentials"]["AccessKeyId"].as_str().unwrap().starts_with("STS."));
     let code = |token: &str, provider: &str| ask_with(token, provider).unwrap_err().code.into_owned();

@@ -103,6 +103,32 @@ def test_tokens_count_at_every_api_in_both_signings_and_bad_ones_have_their_code
     assert told == {"v1": expected, "acs3": expected}
 
 
+ENDED = """
+import json, os, sys, time, urllib.request
+sys.path.insert(0, sys.argv[1])
+from harness import lab_api
+def told():
+    with urllib.request.urlopen("http://100.100.100.200/latest/meta-data/ram/security-credentials/pvtzd-lab", timeout=5) as answer:
+        return json.load(answer)
+def codes(said):
+    key = said["AccessKeyId"], said["AccessKeySecret"], said["SecurityToken"]
+    calls = (lab_api.pvtz, "DescribeZones"), (lab_api.ecs, "DescribeRegions"), (lab_api.sts, "GetCallerIdentity")
+    return [call(key, action).get("Code", "ok") for call, action in calls]
+first = told()
+before = codes(first)
+while lab_api.now() < first["Expiration"]:
+    time.sleep(0.1)
+print(json.dumps([before, codes(first), codes(told())]))
+"""
+
+
+@instances
+def test_a_token_ends_when_it_says_and_another_is_there_by_then(tmp_path):
+    done = execute(tmp_path, sys.executable, "-c", ENDED, Path(__file__).parent, options=["--credential-ttl", "8s"])
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [["ok"] * 3, ["InvalidSecurityToken.Expired"] * 3, ["ok"] * 3]
+
+
 UNSIGNED = """
 import base64, json, subprocess, time
 def part(value):

@@ -158,7 +158,7 @@ fn every_sample_configuration_is_without_faults() {
     let mut checked = 0;
     for path in samples {
         let (name, text) = read(&path);
-        if name.ends_with("endpoints.toml") {
+        if name.ends_with("endpoints.toml") || name.ends_with("zones.toml") {
             continue; // data for the catalogue, no configuration; parsed by every run
         }
         let (_, warnings) =

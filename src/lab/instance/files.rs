@@ -62,7 +62,12 @@ pub(super) fn lay(state: &StateDir, authority: &Authority) -> Result<PathBuf, In
     }
     own_etc(&folder, &files)?;
     for (place, source) in elsewhere {
-        mount(&["--bind".as_ref(), source, &place])?;
+        let bound = mount(&["--bind".as_ref(), source, &place]);
+        match bound {
+            // one of many JDKs, which may not be the command's
+            Err(error) if source == &java_store => eprintln!("note: {}: {error}", place.display()),
+            bound => bound?,
+        }
     }
     Ok(bundle)
 }

@@ -31,7 +31,7 @@ pub const VSWITCH_BLOCK: &str = "172.16.0.0/24";
 /// Its serial number.
 const SERIAL_NUMBER: &str = "7a1e0c52-1ab0-4b5e-9d0c-70767a64006c";
 
-/// A public key whose private key nobody has.
+/// A public key to which there is no private key.
 const PUBLIC_KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHB2dHpkLWxhYi1rZXktd2l0aG91dC1wcml2YXRlLWtl pvtzd-lab";
 
@@ -63,7 +63,7 @@ pub(super) fn of(instance: &Instance) -> Items {
         "image-id": IMAGE_ID,
         "instance-type": INSTANCE_TYPE,
     });
-    let basic: [(&str, &str); 22] = [
+    let basic: [(&str, &str); 23] = [
         ("dns-conf/nameservers", "100.100.2.136\n100.100.2.138"),
         ("hostname", HOST_NAME),
         ("image-id", IMAGE_ID),
@@ -82,6 +82,7 @@ pub(super) fn of(instance: &Instance) -> Items {
         ("public-keys/0/openssh-key", PUBLIC_KEY),
         ("region-id", region),
         ("serial-number", SERIAL_NUMBER),
+        ("source-address", "http://mirrors.cloud.aliyuncs.com"),
         ("vpc-cidr-block", VPC_BLOCK),
         ("vpc-id", vpc),
         ("vswitch-id", VSWITCH_ID),
