@@ -7,7 +7,7 @@ use super::frames::Frames;
 use super::queue::{Note, Queue};
 use crate::base::condition::Condition;
 use crate::base::octets::{Kind, Octets};
-use crate::stats::watch::{Caller, Seen, Transport, Watcher};
+use crate::stats::tap::{Client, ClientTransport, TapEvent, TapSink};
 use std::io::{self, BufWriter, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixStream;
@@ -63,21 +63,21 @@ impl Dnstap {
     }
 }
 
-impl Watcher for Dnstap {
-    fn see(&self, seen: &Seen<'_>) {
+impl TapSink for Dnstap {
+    fn see(&self, seen: &TapEvent<'_>) {
         let octets = self.head.len() + seen.message.len() + FIELDS;
         self.queue.offer(octets, || encode(&self.head, seen));
     }
 
-    fn missed(&self) -> u64 {
-        self.queue.missed()
+    fn dropped(&self) -> u64 {
+        self.queue.dropped()
     }
 
     fn name(&self) -> &'static str {
         NAME
     }
 
-    fn renew(&self) {}
+    fn reopen(&self) {}
 
     fn end(&self) {
         self.queue.end();
@@ -85,8 +85,8 @@ impl Watcher for Dnstap {
 }
 
 /// The message `Dnstap` with its `Message` inside; numbers are those of `dnstap.proto`.
-fn encode(head: &[u8], seen: &Seen<'_>) -> Vec<u8> {
-    let Caller { peer, local, transport } = seen.caller;
+fn encode(head: &[u8], seen: &TapEvent<'_>) -> Vec<u8> {
+    let Client { peer, local, transport } = seen.caller;
     let (kind, asked) = match &seen.answer {
         None => (5, seen.at), // CLIENT_QUERY
         Some(answered) => (6, seen.at.checked_sub(answered.took).unwrap_or(seen.at)), // CLIENT_RESPONSE
@@ -94,7 +94,7 @@ fn encode(head: &[u8], seen: &Seen<'_>) -> Vec<u8> {
     let mut message = Vec::with_capacity(seen.message.len() + 96);
     number(&mut message, 1, kind);
     number(&mut message, 2, if peer.ip().to_canonical().is_ipv4() { 1 } else { 2 }); // INET, INET6
-    number(&mut message, 3, if *transport == Transport::Udp { 1 } else { 2 }); // UDP, TCP
+    number(&mut message, 3, if *transport == ClientTransport::Udp { 1 } else { 2 }); // UDP, TCP
     address(&mut message, (4, 6), *peer);
     if let Some(local) = local {
         address(&mut message, (5, 7), *local);
@@ -265,13 +265,13 @@ mod tests {
 
     #[test]
     fn a_query_is_encoded_as_the_schema_says() {
-        let caller = Caller {
+        let caller = Client {
             peer: "192.0.2.7:4000".parse().unwrap(),
             local: Some("127.0.0.1:53".parse().unwrap()),
-            transport: Transport::Tcp,
+            transport: ClientTransport::Tcp,
         };
         let at = UNIX_EPOCH + Duration::new(300, 5);
-        let seen = Seen { caller: &caller, at, message: b"Q", answer: None };
+        let seen = TapEvent { caller: &caller, at, message: b"Q", answer: None };
         let message = [
             b"\x08\x05\x10\x01\x18\x02".as_slice(),  // CLIENT_QUERY, INET, TCP
             b"\x22\x04\xc0\x00\x02\x07\x30\xa0\x1f", // 192.0.2.7, 4000

@@ -1,6 +1,6 @@
 //! The text form of Prometheus, version 0.0.4: what a scrape reads.
 
-use crate::stats::tally::{BUCKETS, Histogram, bound};
+use crate::stats::counters::{BUCKETS, Histogram, bound};
 use std::fmt::Write;
 
 /// What goes with the text as its content type.

@@ -6,8 +6,8 @@ use super::exposition::{Page, counter, gauge, histogram};
 use super::process::Process;
 use super::{Api, Subject};
 use crate::engine::name::show;
-use crate::stats::place::{CROWD, Share};
-use crate::stats::tally::{ARRIVALS, OUTCOME_NAMES, OUTCOMES, RCODES, TYPES};
+use crate::stats::counters::{ARRIVALS, OUTCOME_NAMES, OUTCOMES, RCODES, TYPES};
+use crate::stats::zone_stats::{CacheResult, OVERFLOW};
 use crate::upstream::{ServerSnapshot, Standing};
 use hickory_proto::op::ResponseCode;
 use std::collections::HashSet;
@@ -100,7 +100,7 @@ pub fn render(subject: &Subject) -> String {
     }
     page.metric("pvtzd_watch_dropped_total");
     for watcher in subject.live.watch.watchers() {
-        page.count(&[("watcher", watcher.name())], watcher.missed());
+        page.count(&[("watcher", watcher.name())], watcher.dropped());
     }
     let auxiliary = subject.condition.auxiliary.read();
     page.metric("pvtzd_auxiliary_up");
@@ -185,7 +185,7 @@ fn zones(page: &mut Page, subject: &Subject) {
                     outcomes(page, &name, vpc, counts);
                 }
                 // places beyond all numbers are counted with the zones
-                None if rules || *number != CROWD => {}
+                None if rules || *number != OVERFLOW => {}
                 _ => rest.iter_mut().zip(counts).for_each(|(sum, more)| *sum += more),
             }
         }
@@ -204,8 +204,8 @@ fn cache(page: &mut Page, subject: &Subject) {
     let sum = live.tallies.sum();
     let (data, denials) = live.cache.kinds();
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let (success, denial) = (sum.share(Share::Success), sum.share(Share::Denial));
-    let misses = sum.share(Share::Miss) + sum.share(Share::Stale);
+    let (success, denial) = (sum.share(CacheResult::Success), sum.share(CacheResult::Denial));
+    let misses = sum.share(CacheResult::Miss) + sum.share(CacheResult::Stale);
     page.metric("pvtzd_cache_entries");
     page.count(&[("type", "success")], data as u64).count(&[("type", "denial")], denials as u64);
     page.metric("pvtzd_cache_size_bytes");

@@ -10,8 +10,8 @@ use crate::config::QueryLog as Form;
 use crate::engine::catalog::Vpc;
 use crate::engine::name::show;
 use crate::engine::text::{TextRecord, TextSections, mnemonic, read_message};
-use crate::stats::place::{Mark, Service, Share};
-use crate::stats::watch::{Caller, Seen, Transport, Watcher};
+use crate::stats::tap::{Client, ClientTransport, TapEvent, TapSink};
+use crate::stats::zone_stats::{AnswerSource, CacheResult, StatKey};
 use serde_json::{Map, Value, json};
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
@@ -37,9 +37,9 @@ pub struct QueryLog {
 #[derive(Debug)]
 struct Line {
     at: SystemTime,
-    caller: Caller,
+    caller: Client,
     reply: Box<[u8]>,
-    mark: Mark,
+    mark: StatKey,
     fast: bool,
     took: Duration,
     vpc: Option<Arc<Vpc>>,
@@ -65,8 +65,8 @@ impl QueryLog {
     }
 }
 
-impl Watcher for QueryLog {
-    fn see(&self, seen: &Seen<'_>) {
+impl TapSink for QueryLog {
+    fn see(&self, seen: &TapEvent<'_>) {
         let Some(answered) = &seen.answer else { return };
         if !self.seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.sample) {
             return;
@@ -82,16 +82,16 @@ impl Watcher for QueryLog {
         });
     }
 
-    fn missed(&self) -> u64 {
-        self.queue.missed()
+    fn dropped(&self) -> u64 {
+        self.queue.dropped()
     }
 
     fn name(&self) -> &'static str {
         NAME
     }
 
-    fn renew(&self) {
-        self.queue.renew();
+    fn reopen(&self) {
+        self.queue.reopen();
     }
 
     fn end(&self) {
@@ -228,12 +228,12 @@ fn fields(line: &Line) -> Map<String, Value> {
         "src_port": caller.peer.port(),
         "dst_addr": caller.local.map(|local| local.ip().to_canonical().to_string()).unwrap_or_default(),
         "dst_port": caller.local.map_or(0, |local| local.port()),
-        "transport": if caller.transport == Transport::Udp { "UDP" } else { "TCP" },
+        "transport": if caller.transport == ClientTransport::Udp { "UDP" } else { "TCP" },
         "dns_msg_id": line.reply.first_chunk().map_or(0, |id| u16::from_be_bytes(*id)),
         "dns_msg_flags": flags(&line.reply),
         "query_name": question.map(|(name, _)| show(name)).unwrap_or_default(),
         "query_type": question.map(|(_, rtype)| mnemonic(*rtype)).unwrap_or_default(),
-        "rcode": super::metrics::rcode_name(rcode.min(crate::stats::tally::RCODES - 1)),
+        "rcode": super::metrics::rcode_name(rcode.min(crate::stats::counters::RCODES - 1)),
         "answer_rrset": of(|message| &message.answers),
         "authority_rrset": of(|message| &message.authorities),
         "additional_rrset": of(|message| &message.additionals),
@@ -277,31 +277,31 @@ fn flags(message: &[u8]) -> String {
 }
 
 /// The product's word for who answers.
-fn service(mark: Mark) -> &'static str {
+fn service(mark: StatKey) -> &'static str {
     match mark.service() {
-        Service::Zone => "PVTZ",
-        Service::Rule => "PVTZ_RESOLVER",
-        Service::Local => "LOCAL_ZONE",
-        Service::Other => "RESOLVER",
+        AnswerSource::Zone => "PVTZ",
+        AnswerSource::Rule => "PVTZ_RESOLVER",
+        AnswerSource::Local => "LOCAL_ZONE",
+        AnswerSource::Other => "RESOLVER",
     }
 }
 
 /// The product's word for the part that had the last word.
-fn module(mark: Mark, fast: bool) -> &'static str {
+fn module(mark: StatKey, fast: bool) -> &'static str {
     match (mark.share(), mark.service()) {
-        (Share::Miss, _) => "FORWARD",
-        (Share::Success | Share::Denial | Share::Stale, _) => "CACHE",
-        (Share::None, Service::Other) => "GLOBAL",
-        (Share::None, _) if fast => "AUTH_FAST",
-        (Share::None, _) => "AUTH_SLOW",
+        (CacheResult::Miss, _) => "FORWARD",
+        (CacheResult::Success | CacheResult::Denial | CacheResult::Stale, _) => "CACHE",
+        (CacheResult::None, AnswerSource::Other) => "GLOBAL",
+        (CacheResult::None, _) if fast => "AUTH_FAST",
+        (CacheResult::None, _) => "AUTH_SLOW",
     }
 }
 
 /// Five flags: fast, slow, cache, forward, recursion. We never recurse ourselves.
-fn path(mark: Mark, fast: bool) -> String {
-    let own = matches!(mark.service(), Service::Zone | Service::Local);
-    let cache = matches!(mark.share(), Share::Success | Share::Denial | Share::Stale);
-    let parts = [own && fast, own && !fast, cache, mark.share() == Share::Miss, false];
+fn path(mark: StatKey, fast: bool) -> String {
+    let own = matches!(mark.service(), AnswerSource::Zone | AnswerSource::Local);
+    let cache = matches!(mark.share(), CacheResult::Success | CacheResult::Denial | CacheResult::Stale);
+    let parts = [own && fast, own && !fast, cache, mark.share() == CacheResult::Miss, false];
     parts.map(|part| if part { '1' } else { '0' }).iter().collect()
 }
 
@@ -332,13 +332,13 @@ mod tests {
         message.add_answer(Record::from_rdata(name, 60, RData::A(A::new(192, 0, 2, 1))));
         Line {
             at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
-            caller: Caller {
+            caller: Client {
                 peer: "127.0.0.9:4000".parse().unwrap(),
                 local: Some("127.0.0.1:53".parse().unwrap()),
-                transport: Transport::Udp,
+                transport: ClientTransport::Udp,
             },
             reply: message.to_vec().unwrap().into(),
-            mark: Mark::new(1, Service::Zone, Share::Success),
+            mark: StatKey::new(1, AnswerSource::Zone, CacheResult::Success),
             fast: true,
             took: Duration::from_micros(1500),
             vpc: None,

@@ -63,12 +63,12 @@ impl<T: Send + 'static> Queue<T> {
     }
 
     /// Items that came to nothing so far.
-    pub(super) fn missed(&self) -> u64 {
+    pub(super) fn dropped(&self) -> u64 {
         self.missed.load(Ordering::Relaxed)
     }
 
     /// Has the writer begin anew, behind what waits already.
-    pub(super) fn renew(&self) {
+    pub(super) fn reopen(&self) {
         let _ = self.sender.send(Note::Renew); // a writer that has ended has nothing to begin anew
     }
 
@@ -110,8 +110,8 @@ mod tests {
         let each = 64 << 10;
         let fit = room / (each + OVERHEAD);
         (0..fit + 10).for_each(|item| queue.offer(each, || item));
-        queue.renew();
-        assert_eq!(queue.missed(), 10);
+        queue.reopen();
+        assert_eq!(queue.dropped(), 10);
         assert!(octets.waiting(Kind::QueryLog) <= room);
         go.send(()).unwrap();
         assert_eq!(renewed.recv().unwrap(), fit);

@@ -9,7 +9,7 @@ use crate::base::auxiliary::RETRY;
 use crate::config::{self, ControlSocket, QueryLog as Form};
 use crate::http::browser::ServerNames;
 use crate::resolve::shared::SharedState;
-use crate::stats::watch::Watcher;
+use crate::stats::tap::TapSink;
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -25,7 +25,7 @@ pub struct Prepared {
     server_names: Arc<ServerNames>,
     log: config::Log,
     socket: ControlSocket,
-    watchers: Vec<Box<dyn Watcher>>,
+    watchers: Vec<Box<dyn TapSink>>,
 }
 
 impl Prepared {
@@ -42,7 +42,7 @@ impl Prepared {
     }
 
     /// With one more that is shown each query and each answer.
-    pub fn with_watcher(mut self, watcher: Box<dyn Watcher>) -> Self {
+    pub fn with_watcher(mut self, watcher: Box<dyn TapSink>) -> Self {
         self.watchers.push(watcher);
         self
     }
@@ -103,10 +103,10 @@ const METRICS: &str = "metrics";
 const SOCKET: &str = "control_socket";
 
 /// The query log and dnstap, as far as they are configured.
-fn watchers(log: &config::Log, subject: &Arc<Subject>) -> Vec<Box<dyn Watcher>> {
+fn watchers(log: &config::Log, subject: &Arc<Subject>) -> Vec<Box<dyn TapSink>> {
     let (octets, condition) = (&subject.live.octets, &subject.condition);
-    let mut watchers: Vec<Box<dyn Watcher>> = Vec::new();
-    let mut add = |name, started: io::Result<Box<dyn Watcher>>| match started {
+    let mut watchers: Vec<Box<dyn TapSink>> = Vec::new();
+    let mut add = |name, started: io::Result<Box<dyn TapSink>>| match started {
         Ok(watcher) => watchers.push(watcher),
         Err(error) => {
             condition.auxiliary.failed(name, "a thread", format_args!("no thread can be had: {error}"))
@@ -115,12 +115,12 @@ fn watchers(log: &config::Log, subject: &Arc<Subject>) -> Vec<Box<dyn Watcher>> 
     if log.queries != Form::Off {
         let file = log.file.as_deref();
         let started = QueryLog::start(log.queries, log.sample, file, octets, condition.clone());
-        add("query_log", started.map(|log| Box::new(log) as Box<dyn Watcher>));
+        add("query_log", started.map(|log| Box::new(log) as Box<dyn TapSink>));
     }
     if let Some(socket) = &log.dnstap {
         let identity = log.identity.clone().unwrap_or_else(host_name);
         let started = Dnstap::start(socket, &identity, octets, condition.clone());
-        add("dnstap", started.map(|dnstap| Box::new(dnstap) as Box<dyn Watcher>));
+        add("dnstap", started.map(|dnstap| Box::new(dnstap) as Box<dyn TapSink>));
     }
     watchers
 }
@@ -166,8 +166,8 @@ impl Station {
     }
 
     /// After a reload: files are opened again.
-    pub fn renew(&self) {
-        self.live.watch.watchers().iter().for_each(|watcher| watcher.renew());
+    pub fn reopen(&self) {
+        self.live.watch.watchers().iter().for_each(|watcher| watcher.reopen());
     }
 
     /// The end: what watchers still hold is written out, and the control socket is removed.

@@ -7,8 +7,8 @@ use crate::base::data_files::FaultyFile;
 use crate::engine::catalog::Scope;
 use crate::engine::name::show;
 use crate::engine::zone::{ZoneMode, ZoneOrigin};
-use crate::stats::place::Share;
-use crate::stats::tally::BUCKETS;
+use crate::stats::counters::BUCKETS;
+use crate::stats::zone_stats::CacheResult;
 use crate::upstream::Standing;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -239,8 +239,8 @@ pub fn read(subject: &Subject) -> Status {
             entries: live.cache.len(),
             finished: live.answers.len(),
             bytes: live.cache.bytes() + live.answers.bytes(),
-            hits: sum.share(Share::Success) + sum.share(Share::Denial),
-            misses: sum.share(Share::Miss) + sum.share(Share::Stale),
+            hits: sum.share(CacheResult::Success) + sum.share(CacheResult::Denial),
+            misses: sum.share(CacheResult::Miss) + sum.share(CacheResult::Stale),
             stale: counters.stale.load(Ordering::Relaxed),
             evictions: live.cache.evictions() + live.answers.evictions(),
         },
@@ -264,7 +264,7 @@ pub fn read(subject: &Subject) -> Status {
         current: subject.condition.is_current(),
         auxiliary: auxiliary(subject),
         data_files: data_files(subject),
-        missed: live.watch.watchers().iter().map(|w| (w.name().to_string(), w.missed())).collect(),
+        missed: live.watch.watchers().iter().map(|w| (w.name().to_string(), w.dropped())).collect(),
     }
 }
 
@@ -370,7 +370,7 @@ pub fn quantile(durations: &[u64], share: f64) -> Option<f64> {
     for (at, count) in durations.iter().enumerate().take(BUCKETS) {
         below += count;
         if all > 0 && below as f64 >= all as f64 * share {
-            return Some(crate::stats::tally::bound(at) * 1e3);
+            return Some(crate::stats::counters::bound(at) * 1e3);
         }
     }
     None

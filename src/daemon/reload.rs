@@ -14,7 +14,7 @@ impl Daemon {
     pub(super) fn reload(&mut self) -> Result<String, String> {
         self.settings.supervisor.reloading();
         if let Some(station) = &self.station {
-            station.renew(); // whatever the file says: log files are rotated by a reload
+            station.reopen(); // whatever the file says: log files are rotated by a reload
         }
         let reloaded = self.reread();
         self.condition.reloaded(reloaded.is_ok());

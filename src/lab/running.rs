@@ -19,7 +19,7 @@ use crate::engine::catalog::Vpc;
 use crate::http::browser::ServerNames;
 use crate::server::listen;
 use crate::server::listen::BindError;
-use crate::stats::watch::Watcher;
+use crate::stats::tap::TapSink;
 use crate::store::{Store, StoreError};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::fmt;
@@ -47,7 +47,7 @@ pub struct Plan {
     /// The address that public API names lead to, where the stub answers there too.
     pub public: Option<Ipv4Addr>,
     /// What is shown each query and each answer.
-    pub watcher: Option<Box<dyn Watcher>>,
+    pub watcher: Option<Box<dyn TapSink>>,
 }
 
 /// Where the parts of a lab listen.

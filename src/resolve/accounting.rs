@@ -4,39 +4,41 @@ use crate::engine::answer::{Answer, ExtendedError, Hop, Source};
 use crate::engine::cache::{CacheData, Outcome};
 use crate::engine::catalog::View;
 use crate::resolve::shared::{ActiveConfig, SharedState};
-use crate::stats::place::{Mark, Service, Share};
-use crate::stats::tally::{Arrival, Tally};
-use crate::stats::watch::{Answered, Caller, Transport};
+use crate::stats::counters::{QueryOrigin, ThreadCounters};
+use crate::stats::tap::{Answered, Client, ClientTransport};
+use crate::stats::zone_stats::{AnswerSource, CacheResult, StatKey};
 use hickory_proto::op::ResponseCode;
 use std::time::Duration;
 
 /// The mark of an answer that was composed. `record_query` says that an upstream was asked for it.
-pub(crate) fn classify(live: &SharedState, view: &View, answer: &Answer, asked: bool) -> Mark {
+pub(crate) fn classify(live: &SharedState, view: &View, answer: &Answer, asked: bool) -> StatKey {
     let forwarded = answer.hops.iter().any(|hop| matches!(hop.source, Source::Forwarded { .. }));
     let error = answer.error.as_ref().map(|error| error.code);
     let share = match (forwarded, error) {
-        (false, _) => Share::None,
-        (true, Some(ExtendedError::STALE_ANSWER | ExtendedError::STALE_NXDOMAIN)) => Share::Stale,
-        (true, Some(ExtendedError::NOT_AUTHORITATIVE)) => Share::Miss,
-        (true, _) if asked => Share::Miss,
-        (true, _) if answer.rcode == ResponseCode::NoError && !answer.answers.is_empty() => Share::Success,
-        (true, _) => Share::Denial,
+        (false, _) => CacheResult::None,
+        (true, Some(ExtendedError::STALE_ANSWER | ExtendedError::STALE_NXDOMAIN)) => CacheResult::Stale,
+        (true, Some(ExtendedError::NOT_AUTHORITATIVE)) => CacheResult::Miss,
+        (true, _) if asked => CacheResult::Miss,
+        (true, _) if answer.rcode == ResponseCode::NoError && !answer.answers.is_empty() => {
+            CacheResult::Success
+        }
+        (true, _) => CacheResult::Denial,
     };
     attribute(live, view, &answer.hops, share)
 }
 
 /// What an answer is counted for: the zone or rule that the first name belongs to.
-pub(crate) fn attribute(live: &SharedState, view: &View, hops: &[Hop], share: Share) -> Mark {
+pub(crate) fn attribute(live: &SharedState, view: &View, hops: &[Hop], share: CacheResult) -> StatKey {
     let vpc = || view.vpc.as_ref().map(|vpc| vpc.id.as_str());
     match hops.first().map(|hop| &hop.source) {
         Some(Source::Zone(apex) | Source::Forwarded { through: Some(apex), .. }) => {
-            Mark::new(live.places.number(false, apex, vpc()), Service::Zone, share)
+            StatKey::new(live.places.number(false, apex, vpc()), AnswerSource::Zone, share)
         }
         Some(Source::Forwarded { rule: Some(suffix), .. }) => {
-            Mark::new(live.places.number(true, suffix, vpc()), Service::Rule, share)
+            StatKey::new(live.places.number(true, suffix, vpc()), AnswerSource::Rule, share)
         }
-        Some(Source::Local(_) | Source::Hosts) => Mark::new(0, Service::Local, share),
-        _ => Mark::new(0, Service::Other, share),
+        Some(Source::Local(_) | Source::Hosts) => StatKey::new(0, AnswerSource::Local, share),
+        _ => StatKey::new(0, AnswerSource::Other, share),
     }
 }
 
@@ -51,23 +53,23 @@ pub(crate) fn rcode_of(entry: &CacheData) -> u8 {
 }
 
 /// A query was read.
-pub(crate) fn record_query(tally: &Tally, rtype: u16, caller: &Caller) {
-    tally.asked(rtype, Arrival::new(caller.transport == Transport::Tcp, caller.peer.ip()));
+pub(crate) fn record_query(tally: &ThreadCounters, rtype: u16, caller: &Client) {
+    tally.asked(rtype, QueryOrigin::new(caller.transport == ClientTransport::Tcp, caller.peer.ip()));
 }
 
 /// An answer to a query that waited is made.
 pub(crate) fn record_answer(
     live: &SharedState,
     published: &ActiveConfig,
-    tally: &Tally,
-    caller: &Caller,
+    tally: &ThreadCounters,
+    caller: &Client,
     reply: &[u8],
-    note: (u8, Mark),
+    note: (u8, StatKey),
     took: Duration,
 ) {
     let (rcode, mark) = note;
     tally.answered(rcode, mark);
-    tally.took(took, 1);
+    tally.observe(took, 1);
     if live.watch.is_on() {
         let view = published.catalog.view(caller.peer.ip());
         live.watch.answer(caller, reply, Answered { mark, fast: false, took, view });

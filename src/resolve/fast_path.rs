@@ -9,9 +9,9 @@ use crate::engine::cached_packet::{PacketKey, PlainQuery};
 use crate::engine::reply;
 use crate::resolve::rrl::Verdict;
 use crate::resolve::shared::{ActiveConfig, SharedState};
-use crate::stats::place::Mark;
-use crate::stats::tally::{Arrival, Tally};
-use crate::stats::watch::{Answered, Caller, Transport};
+use crate::stats::counters::{QueryOrigin, ThreadCounters};
+use crate::stats::tap::{Answered, Client, ClientTransport};
+use crate::stats::zone_stats::StatKey;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,14 +20,14 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct FastPath<'l> {
     live: &'l Arc<SharedState>,
-    tally: &'l Tally,
-    transport: Transport,
+    tally: &'l ThreadCounters,
+    transport: ClientTransport,
     published: Arc<ActiveConfig>,
     begun: Instant,
     now: Timestamp,
     key: PacketKey,
     /// The last client and its view, since packets of one client come together; no view if it may not ask.
-    last: Option<(IpAddr, Option<u32>, Arrival)>,
+    last: Option<(IpAddr, Option<u32>, QueryOrigin)>,
     /// The finished answers were searched for the last packet, which the long way need not do again.
     looked: bool,
     /// Somebody watches.
@@ -49,7 +49,7 @@ pub enum Served {
 
 impl<'l> FastPath<'l> {
     /// The lane as it is now. What it answers is counted in `tally`.
-    pub fn new(live: &'l Arc<SharedState>, tally: &'l Tally, transport: Transport) -> Self {
+    pub fn new(live: &'l Arc<SharedState>, tally: &'l ThreadCounters, transport: ClientTransport) -> Self {
         let begun = instant();
         Self {
             live,
@@ -80,7 +80,7 @@ impl<'l> FastPath<'l> {
         }
         let start = out.len();
         let pace = match self.transport {
-            Transport::Udp => self.live.guard.pace(peer.ip(), self.now),
+            ClientTransport::Udp => self.live.guard.pace(peer.ip(), self.now),
             _ => Verdict::Within, // the address is the sender's own
         };
         if pace == Verdict::Within
@@ -115,33 +115,33 @@ impl<'l> FastPath<'l> {
     }
 
     /// Appends the answer to `out` if it is at hand: what it is counted for.
-    fn answer(&mut self, packet: &[u8], client: IpAddr, out: &mut Vec<u8>) -> Option<Mark> {
+    fn answer(&mut self, packet: &[u8], client: IpAddr, out: &mut Vec<u8>) -> Option<StatKey> {
         let (view, arrival) = self.view(client)?;
         let glance = PlainQuery::at(packet, view, &mut self.key)?;
         self.looked = true;
         let prepared = self.live.answers.get(&self.key)?;
         let limit = match self.transport {
-            Transport::Tcp => reply::TCP,
-            Transport::Udp => reply::payload_limit(glance.udp_payload, self.published.udp_payload),
+            ClientTransport::Tcp => reply::TCP,
+            ClientTransport::Udp => reply::payload_limit(glance.udp_payload, self.published.udp_payload),
         };
         if !prepared.is_valid(self.published.generation, self.now) || !prepared.serves(&glance, limit) {
             return None;
         }
         let turn = if prepared.rotates() { self.live.turn() } else { 0 };
         prepared.write(&glance, limit, self.now, turn, out);
-        let mark = Mark::from_bits(prepared.mark());
+        let mark = StatKey::from_bits(prepared.mark());
         self.tally.asked(self.key.rtype(), arrival);
         self.tally.answered(prepared.rcode(), mark);
         Some(mark)
     }
 
-    fn view(&mut self, client: IpAddr) -> Option<(u32, Arrival)> {
+    fn view(&mut self, client: IpAddr) -> Option<(u32, QueryOrigin)> {
         match self.last {
             Some((last, view, arrival)) if last == client => view.map(|view| (view, arrival)),
             _ => {
                 let allowed = self.published.allows(client);
                 let view = allowed.then(|| self.published.catalog.view(client).index);
-                let arrival = Arrival::new(self.transport == Transport::Tcp, client);
+                let arrival = QueryOrigin::new(self.transport == ClientTransport::Tcp, client);
                 self.last = Some((client, view, arrival));
                 view.map(|view| (view, arrival))
             }
@@ -153,17 +153,17 @@ impl<'l> FastPath<'l> {
         instant().saturating_duration_since(self.begun)
     }
 
-    fn caller(&self, peer: SocketAddr, local: Option<IpAddr>) -> Caller {
+    fn caller(&self, peer: SocketAddr, local: Option<IpAddr>) -> Client {
         let mut to = self.tally.address;
         if let (Some(to), Some(local)) = (&mut to, local) {
             to.set_ip(local);
         }
-        Caller { peer, local: to, transport: self.transport }
+        Client { peer, local: to, transport: self.transport }
     }
 
     /// Shows an answer to who watches.
     #[cold]
-    fn show(&self, mark: Mark, fast: bool, peer: SocketAddr, local: Option<IpAddr>, reply: &[u8]) {
+    fn show(&self, mark: StatKey, fast: bool, peer: SocketAddr, local: Option<IpAddr>, reply: &[u8]) {
         let view = self.published.catalog.view(peer.ip());
         let answered = Answered { mark, fast, took: self.took(), view };
         self.live.watch.answer(&self.caller(peer, local), reply, answered);
@@ -174,8 +174,8 @@ impl Drop for FastPath<'_> {
     /// The batch is done: all its answers took as long as the batch, at most. One look at the clock is enough.
     fn drop(&mut self) {
         if self.answered.0 > 0 {
-            self.tally.took(self.took(), self.answered.0);
-            self.tally.known(self.answered.1);
+            self.tally.observe(self.took(), self.answered.0);
+            self.tally.packet_hits(self.answered.1);
         }
     }
 }

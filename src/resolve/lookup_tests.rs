@@ -9,7 +9,7 @@ use crate::resolve::guard::Guard;
 use crate::resolve::limits::Limits;
 use crate::resolve::packet_cache::PacketCache;
 use crate::resolve::query;
-use crate::resolve::query::{Caller, Immediate as Handled, PendingQuery, Transport};
+use crate::resolve::query::{Client, ClientTransport, Immediate as Handled, PendingQuery};
 use crate::resolve::rrl::Verdict;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -33,7 +33,7 @@ fn waiting(live: &Arc<SharedState>, name: &str) -> PendingQuery {
     query.queries.push(hickory_proto::op::Query::query(name, RecordType::A));
     query.set_edns(hickory_proto::op::Edns::new());
     let peer = "127.0.0.1:4000".parse().unwrap();
-    let caller = Caller { peer, local: None, transport: Transport::Udp };
+    let caller = Client { peer, local: None, transport: ClientTransport::Udp };
     let packet = query.to_vec().unwrap();
     let at = std::time::Instant::now();
     let came = query::Received { caller, at, now: live.clock.at(at) };

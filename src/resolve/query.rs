@@ -24,9 +24,9 @@ use crate::resolve::cache::CacheEntry;
 use crate::resolve::limits::Permit;
 use crate::resolve::rrl::Verdict;
 use crate::resolve::shared::{ActiveConfig, SharedState, count};
-use crate::stats::place::{Mark, Share};
-use crate::stats::tally::Tally;
-pub use crate::stats::watch::{Caller, Transport};
+use crate::stats::counters::ThreadCounters;
+pub use crate::stats::tap::{Client, ClientTransport};
+use crate::stats::zone_stats::{CacheResult, StatKey};
 use hickory_proto::op::ResponseCode;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ pub const CLIENT_DEADLINE: Duration = Duration::from_secs(4);
 pub struct PendingQuery {
     request: Request,
     question: Question,
-    caller: Caller,
+    caller: Client,
     /// The number of the answer: a query has one, so that sets rotate evenly whether it waits or not.
     turn: u64,
     /// What was published when it came.
@@ -64,14 +64,14 @@ pub(crate) struct Missing {
     /// There is an answer beyond its life, for the case that nothing comes.
     pub(crate) has_stale: bool,
     /// What the answer will be counted for.
-    credit: Mark,
+    credit: StatKey,
 }
 
 /// Who sent a packet, and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Received {
     /// Who sent it.
-    pub caller: Caller,
+    pub caller: Client,
     /// When its batch was received.
     pub at: std::time::Instant,
     /// The same as a moment.
@@ -82,7 +82,7 @@ pub struct Received {
 #[derive(Debug)]
 pub enum Immediate {
     /// Send this; it has been counted, but for the time it took.
-    Reply(Vec<u8>, Mark),
+    Reply(Vec<u8>, StatKey),
     /// Send nothing.
     Drop,
     /// Hand it to [`resolve`].
@@ -95,7 +95,7 @@ pub enum Immediate {
 /// own. `looked` says that the finished answers were searched already.
 pub fn answer_now(
     live: &Arc<SharedState>,
-    tally: &Tally,
+    tally: &ThreadCounters,
     packet: &[u8],
     came: Received,
     pace: Verdict,
@@ -121,8 +121,8 @@ pub fn answer_now(
         Err(rcode) => {
             let answer = Answer::code(about_cookie(&request, proven).unwrap_or(rcode), None);
             accounting::record_query(tally, request.question.as_ref().map_or(0, |q| q.rtype.into()), &caller);
-            tally.answered(u16::from(answer.rcode) as u8, Mark::default());
-            return Immediate::Reply(finish(&published, &request, &answer, transport), Mark::default());
+            tally.answered(u16::from(answer.rcode) as u8, StatKey::default());
+            return Immediate::Reply(finish(&published, &request, &answer, transport), StatKey::default());
         }
     };
     accounting::record_query(tally, question.rtype.into(), &caller);
@@ -136,7 +136,7 @@ pub fn answer_now(
                 && let Some((reply, mark)) =
                     from_packet_cache(live, &published, &request, &question, &caller, turn)
             {
-                tally.known(1);
+                tally.packet_hits(1);
                 tally.answered(reply.get(3).map_or(0, |flags| flags & 0x0f), mark);
                 return Immediate::Reply(reply, mark);
             }
@@ -183,9 +183,10 @@ fn rate_limited(published: &ActiveConfig, request: &Request, pace: Verdict) -> I
     if pace == Verdict::Drop {
         return Immediate::Drop;
     }
-    let mut reply = finish(published, request, &Answer::code(ResponseCode::NoError, None), Transport::Udp);
+    let mut reply =
+        finish(published, request, &Answer::code(ResponseCode::NoError, None), ClientTransport::Udp);
     reply::cut(&mut reply);
-    Immediate::Reply(reply, Mark::default())
+    Immediate::Reply(reply, StatKey::default())
 }
 
 /// What came for a query that waited.
@@ -200,7 +201,7 @@ pub(crate) enum Delivered<'b> {
 /// Answers a query that waited with what was brought; nothing when an upstream must be heard once more.
 pub(crate) fn complete(
     live: &Arc<SharedState>,
-    tally: &Tally,
+    tally: &ThreadCounters,
     waiting: &PendingQuery,
     brought: &Delivered<'_>,
     now: Instant,
@@ -362,7 +363,7 @@ fn resolve_now(
     published: &Arc<ActiveConfig>,
     request: &Request,
     question: &Question,
-    caller: &Caller,
+    caller: &Client,
     turn: u64,
     now: Timestamp,
     brought: Option<&Delivered<'_>>,
@@ -399,7 +400,7 @@ fn resolve_now(
             Err(_) if !request.recursion_desired => chain.refuse_recursion(),
             Err(stale) => {
                 let view = published.catalog.view(client);
-                let credit = accounting::attribute(live, view, chain.hops(), Share::Miss);
+                let credit = accounting::attribute(live, view, chain.hops(), CacheResult::Miss);
                 return Err(Missing { fetch, has_stale: stale.is_some(), credit });
             }
         }
@@ -449,9 +450,9 @@ fn from_packet_cache(
     published: &ActiveConfig,
     request: &Request,
     question: &Question,
-    caller: &Caller,
+    caller: &Client,
     turn: u64,
-) -> Option<(Vec<u8>, Mark)> {
+) -> Option<(Vec<u8>, StatKey)> {
     let key = PacketKey::of(request, question, published.catalog.view(caller.peer.ip()).index)?;
     let prepared = live.answers.get(&key)?;
     let now = live.clock.now();
@@ -460,7 +461,7 @@ fn from_packet_cache(
     }
     let limit = limit(published, request, caller.transport);
     let reply = reply::finish_prepared(request, &prepared, (now, turn), limit, published.udp_payload)?;
-    Some((reply, Mark::from_bits(prepared.mark())))
+    Some((reply, StatKey::from_bits(prepared.mark())))
 }
 
 /// Leaves an answer that came from zones or the cache for the fast lane. What an upstream had to be asked for
@@ -471,11 +472,11 @@ fn cache_packet(
     published: &Arc<ActiveConfig>,
     request: &Request,
     question: &Question,
-    caller: &Caller,
+    caller: &Client,
     turn: u64,
     answer: &Answer,
     reply: &[u8],
-    mark: Mark,
+    mark: StatKey,
 ) {
     if !request.recursion_desired || answer.holdings.is_none() {
         return;
@@ -507,7 +508,7 @@ fn whole(
     published: &Arc<ActiveConfig>,
     request: &Request,
     question: &Question,
-    caller: &Caller,
+    caller: &Client,
     making: Making,
 ) -> Option<(Vec<u8>, Answer)> {
     let (client, largest) = (caller.peer.ip(), live.answers.largest());
@@ -530,13 +531,18 @@ fn flags(request: &Request) -> QueryFlags {
     QueryFlags { dnssec_ok: request.dnssec_ok(), checking_disabled: request.checking_disabled }
 }
 
-fn finish(published: &ActiveConfig, request: &Request, answer: &Answer, transport: Transport) -> Vec<u8> {
+fn finish(
+    published: &ActiveConfig,
+    request: &Request,
+    answer: &Answer,
+    transport: ClientTransport,
+) -> Vec<u8> {
     reply::finish(request, answer, limit(published, request, transport), published.udp_payload)
 }
 
-fn limit(published: &ActiveConfig, request: &Request, transport: Transport) -> usize {
+fn limit(published: &ActiveConfig, request: &Request, transport: ClientTransport) -> usize {
     match transport {
-        Transport::Udp => reply::udp_limit(request, published.udp_payload),
-        Transport::Tcp => reply::TCP,
+        ClientTransport::Udp => reply::udp_limit(request, published.udp_payload),
+        ClientTransport::Tcp => reply::TCP,
     }
 }

@@ -14,10 +14,10 @@ use crate::resolve::cache::{AnswerCache, CacheEntry};
 use crate::resolve::guard::Guard;
 use crate::resolve::limits::Limits;
 use crate::resolve::packet_cache::PacketCache;
+use crate::stats::counters::Counters;
 use crate::stats::history::History;
-use crate::stats::place::Places;
-use crate::stats::tally::Tallies;
-use crate::stats::watch::Watch;
+use crate::stats::tap::QueryTap;
+use crate::stats::zone_stats::ZoneStats;
 use crate::upstream::relay::Asked;
 use crate::upstream::{Group, Inflight, LoopDetector};
 use arc_swap::ArcSwap;
@@ -73,9 +73,9 @@ impl ActiveConfig {
     }
 }
 
-/// Numbers that only grow, of what is not the rule; what is stands in the [`Tallies`].
+/// Numbers that only grow, of what is not the rule; what is stands in the [`Counters`].
 #[derive(Debug, Default)]
-pub struct Counters {
+pub struct EventCounters {
     /// Packets that were not answered on purpose.
     pub dropped: AtomicU64,
     /// Answers out of the cache while they held.
@@ -128,15 +128,15 @@ pub struct SharedState {
     /// Tells when an upstream leads back to us.
     pub loops: Arc<LoopDetector>,
     /// Numbers of what is not the rule.
-    pub counters: Counters,
+    pub counters: EventCounters,
     /// Numbers of queries and answers.
-    pub tallies: Tallies,
+    pub tallies: Counters,
     /// What answers are counted for.
-    pub places: Places,
+    pub places: ZoneStats,
     /// The numbers of the last day, by minute.
     pub history: History,
     /// Who is shown queries and answers.
-    pub watch: Watch,
+    pub watch: QueryTap,
     turn: AtomicU64,
 }
 
@@ -163,11 +163,11 @@ impl SharedState {
             guard,
             stale_after,
             loops: Arc::default(),
-            counters: Counters::default(),
-            tallies: Tallies::default(),
-            places: Places::default(),
+            counters: EventCounters::default(),
+            tallies: Counters::default(),
+            places: ZoneStats::default(),
             history: History::default(),
-            watch: Watch::default(),
+            watch: QueryTap::default(),
             turn: AtomicU64::new(0),
         })
     }

@@ -13,7 +13,7 @@ use crate::resolve::lookup;
 use crate::resolve::query;
 use crate::resolve::query::{Delivered, PendingQuery};
 use crate::resolve::shared::{SharedState, count};
-use crate::stats::tally::Tally;
+use crate::stats::counters::ThreadCounters;
 use crate::upstream::Server;
 use crate::upstream::relay::{Clerk, Errand, Relay, Replied};
 use std::net::{SocketAddr, UdpSocket};
@@ -42,7 +42,7 @@ pub(super) struct PendingQueries {
 
 impl PendingQueries {
     /// No errands yet for the clients of a socket.
-    pub(super) fn new(live: Arc<SharedState>, tally: Arc<Tally>, socket: Arc<UdpSocket>) -> Self {
+    pub(super) fn new(live: Arc<SharedState>, tally: Arc<ThreadCounters>, socket: Arc<UdpSocket>) -> Self {
         let asked = live.asked.clone();
         let desk = Responder { live, tally, socket, outbox: Vec::new() };
         Self { relay: Relay::new(asked), desk, batches: Vec::new() }
@@ -137,7 +137,7 @@ impl PendingQueries {
 #[derive(Debug)]
 struct Responder {
     live: Arc<SharedState>,
-    tally: Arc<Tally>,
+    tally: Arc<ThreadCounters>,
     /// The socket of the clients.
     socket: Arc<UdpSocket>,
     /// Answers that wait for the others of their batch.

@@ -10,7 +10,7 @@ use crate::base::octets::{Kind, Reserved, WRITE_DEADLINE};
 use crate::engine::padding;
 use crate::resolve::fast_path::{FastPath, Served};
 use crate::resolve::query;
-use crate::stats::watch::Transport;
+use crate::stats::tap::ClientTransport;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -159,7 +159,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         if next_message(&self.inbox).is_none() {
             return false;
         }
-        let mut lane = FastPath::new(&self.guest.service.live, &self.guest.service.tally, Transport::Tcp);
+        let mut lane =
+            FastPath::new(&self.guest.service.live, &self.guest.service.tally, ClientTransport::Tcp);
         while self.in_flight < most
             && self.outbox.len() - self.written < WRITE_BUFFER
             && let Some(packet) = next_message(&self.inbox[at..])

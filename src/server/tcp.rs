@@ -9,9 +9,9 @@ use crate::base::octets::Reserved;
 use crate::base::octets::{Account, Kind};
 use crate::resolve::fast_path::{FastPath, Served};
 use crate::resolve::query;
-use crate::resolve::query::Transport;
+use crate::resolve::query::ClientTransport;
 use crate::resolve::shared::{SharedState, count};
-use crate::stats::tally::Tally;
+use crate::stats::counters::ThreadCounters;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub(super) struct Service {
     /// Who answers.
     pub(super) live: Arc<SharedState>,
     /// Where that is counted.
-    pub(super) tally: Arc<Tally>,
+    pub(super) tally: Arc<ThreadCounters>,
     /// What its waiting octets are counted as.
     pub(super) kind: Kind,
     /// How much at most.
@@ -116,7 +116,7 @@ pub async fn serve(
 }
 
 /// Where what is served at an address is counted; a socket that listens has one.
-pub(super) fn tally_of(address: io::Result<SocketAddr>, live: &SharedState) -> Arc<Tally> {
+pub(super) fn tally_of(address: io::Result<SocketAddr>, live: &SharedState) -> Arc<ThreadCounters> {
     match address {
         Ok(address) => live.tallies.for_tasks(address),
         Err(_) => live.tallies.tasks.clone(),
@@ -131,7 +131,7 @@ pub(super) async fn answer(guest: &Guest, query: &[u8]) -> Option<(Vec<u8>, Rese
     let service = &guest.service;
     let mut held = guest.account.reserve(LONGEST).await;
     let mut reply = Vec::new();
-    let served = FastPath::new(&service.live, &service.tally, Transport::Tcp)
+    let served = FastPath::new(&service.live, &service.tally, ClientTransport::Tcp)
         .serve(query, guest.peer, None, &mut reply);
     match served {
         Served::Answered => {

@@ -10,9 +10,9 @@ use super::datagram::{BATCH, ReceiveBatch, ReplySource, send, send_batch};
 use super::pending::{Incoming, PendingQueries};
 use crate::engine::reply::PLAIN_UDP;
 use crate::resolve::fast_path::{FastPath, Served};
-use crate::resolve::query::Transport;
+use crate::resolve::query::ClientTransport;
 use crate::resolve::shared::{SharedState, count};
-use crate::stats::tally::Tally;
+use crate::stats::counters::ThreadCounters;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
@@ -88,7 +88,7 @@ struct Server {
     socket: Arc<UdpSocket>,
     live: Arc<SharedState>,
     stop: Option<Stop>,
-    tally: Arc<Tally>,
+    tally: Arc<ThreadCounters>,
 }
 
 impl Server {
@@ -123,7 +123,7 @@ impl Server {
             let (fd, slices) = (self.socket.as_raw_fd(), &mut slices[..crowd.expected()]);
             match recvmmsg(fd, &mut received, slices, flags, None) {
                 Ok(messages) => {
-                    let mut lane = FastPath::new(&self.live, &self.tally, Transport::Udp);
+                    let mut lane = FastPath::new(&self.live, &self.tally, ClientTransport::Udp);
                     let mut taken = 0;
                     for message in messages {
                         taken += 1;
@@ -157,7 +157,7 @@ impl Server {
             Ok((length, peer)) => {
                 // the lane ends with the statement: sending is not timed, as it is not for a batch
                 let answered = self.answer(
-                    &mut FastPath::new(&self.live, &self.tally, Transport::Udp),
+                    &mut FastPath::new(&self.live, &self.tally, ClientTransport::Udp),
                     &buffer[..length],
                     peer,
                     ReplySource::Bound,
@@ -193,8 +193,9 @@ impl Server {
                         let local = local_address(&message);
                         let Some(peer) = message.address.as_ref().and_then(to_std) else { continue };
                         let packet = message.iovs().next().unwrap_or(&[]);
-                        let lane = lane
-                            .get_or_insert_with(|| FastPath::new(&self.live, &self.tally, Transport::Udp));
+                        let lane = lane.get_or_insert_with(|| {
+                            FastPath::new(&self.live, &self.tally, ClientTransport::Udp)
+                        });
                         if self.answer(lane, packet, peer, local, &mut reply, &mut visitors) {
                             send(&self.socket, &reply, peer, local);
                         }

@@ -1,8 +1,8 @@
 //! The last day by minute: what the statistics of the API are made of. Bounded: 1440 minutes, and of each the places
 //! that were asked most.
 
-use super::place::CROWD;
-use super::tally::{OUTCOMES, Tallies};
+use super::counters::{Counters, OUTCOMES};
+use super::zone_stats::OVERFLOW;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,7 +17,7 @@ const PLACES: usize = 256;
 pub struct Minute {
     /// Minutes since 1970.
     pub at: u64,
-    /// Answers by place, outcomes apart. Those of places beyond the busiest are under [`CROWD`].
+    /// Answers by place, outcomes apart. Those of places beyond the busiest are under [`OVERFLOW`].
     pub places: Vec<(u16, [u64; OUTCOMES])>,
     /// All answers, outcomes apart, those of no place too.
     pub answers: [u64; OUTCOMES],
@@ -48,7 +48,7 @@ struct Totals {
 
 impl History {
     /// Ends a minute; `at` is its number since 1970. Called once a minute.
-    pub fn end_minute(&self, tallies: &Tallies, at: u64) {
+    pub fn end_minute(&self, tallies: &Counters, at: u64) {
         let now = Totals::of(tallies);
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let minute = now.since(&ring.before, at);
@@ -61,7 +61,7 @@ impl History {
     }
 
     /// All minutes with answers, the oldest first, the one that goes on at last under the number `at`.
-    pub fn minutes(&self, tallies: &Tallies, at: u64) -> Vec<Arc<Minute>> {
+    pub fn minutes(&self, tallies: &Counters, at: u64) -> Vec<Arc<Minute>> {
         let now = Totals::of(tallies);
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let oldest = (at + 1).saturating_sub(MINUTES as u64);
@@ -76,7 +76,7 @@ impl History {
 }
 
 impl Totals {
-    fn of(tallies: &Tallies) -> Self {
+    fn of(tallies: &Counters) -> Self {
         let sum = tallies.sum();
         let other = sum.rcodes.iter().enumerate().filter(|(rcode, _)| ![0, 2, 3].contains(rcode));
         let answers = [sum.rcodes[0], sum.rcodes[3], sum.rcodes[2], other.map(|(_, count)| count).sum()];
@@ -103,7 +103,7 @@ impl Totals {
             for (_, counts) in places.drain(PLACES - 1..) {
                 rest.iter_mut().zip(counts).for_each(|(sum, more)| *sum += more);
             }
-            places.push((CROWD, rest));
+            places.push((OVERFLOW, rest));
         }
         Minute {
             at,
@@ -117,17 +117,17 @@ impl Totals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::place::{Mark, Service, Share};
+    use crate::stats::zone_stats::{AnswerSource, CacheResult, StatKey};
 
     #[test]
     fn a_minute_is_what_came_in_it() {
-        let (tallies, history) = (Tallies::default(), History::default());
-        let mark = Mark::new(7, Service::Zone, Share::None);
+        let (tallies, history) = (Counters::default(), History::default());
+        let mark = StatKey::new(7, AnswerSource::Zone, CacheResult::None);
         tallies.tasks.answered(0, mark);
         history.end_minute(&tallies, 100);
         tallies.tasks.answered(0, mark);
         tallies.tasks.answered(3, mark);
-        tallies.tasks.answered(5, Mark::default());
+        tallies.tasks.answered(5, StatKey::default());
         let minutes = history.minutes(&tallies, 101);
         assert_eq!(minutes.len(), 2);
         assert_eq!((minutes[0].at, minutes[0].answers), (100, [1, 0, 0, 0]));
@@ -137,26 +137,26 @@ mod tests {
 
     #[test]
     fn a_day_is_kept_and_of_a_minute_the_busiest() {
-        let (tallies, history) = (Tallies::default(), History::default());
+        let (tallies, history) = (Counters::default(), History::default());
         for at in 0..3000 {
-            tallies.tasks.answered(0, Mark::default());
+            tallies.tasks.answered(0, StatKey::default());
             history.end_minute(&tallies, at);
         }
         assert_eq!(history.minutes(&tallies, 3000).len(), MINUTES - 1);
         for place in 1..=1000 {
-            tallies.tasks.answered(0, Mark::new(place, Service::Zone, Share::None));
+            tallies.tasks.answered(0, StatKey::new(place, AnswerSource::Zone, CacheResult::None));
         }
-        tallies.tasks.answered(0, Mark::new(1000, Service::Zone, Share::None));
+        tallies.tasks.answered(0, StatKey::new(1000, AnswerSource::Zone, CacheResult::None));
         let last = history.minutes(&tallies, 3001).pop().unwrap();
         assert_eq!((last.places.len(), last.places[0]), (PLACES, (1000, [2, 0, 0, 0])));
-        assert_eq!(last.places[PLACES - 1], (CROWD, [1000 - PLACES as u64 + 1, 0, 0, 0]));
+        assert_eq!(last.places[PLACES - 1], (OVERFLOW, [1000 - PLACES as u64 + 1, 0, 0, 0]));
     }
 
     #[test]
     fn a_clock_that_is_put_back_leaves_no_minutes_ahead_and_no_more_than_a_day() {
-        let (tallies, history) = (Tallies::default(), History::default());
+        let (tallies, history) = (Counters::default(), History::default());
         let minute = |at| {
-            tallies.tasks.answered(0, Mark::default());
+            tallies.tasks.answered(0, StatKey::default());
             history.end_minute(&tallies, at);
             history.minutes(&tallies, at)
         };

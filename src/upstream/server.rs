@@ -13,7 +13,7 @@ use super::policy::{View, hedge_delay};
 use super::stream::{Means, Streams};
 use super::{Outcome, ServerAddress, now, random};
 use crate::base::clock::has_slept_since;
-use crate::stats::tally::{Durations, Histogram};
+use crate::stats::counters::{Durations, Histogram};
 
 /// The usual round trip to a near server, at most.
 const NEAR: Duration = Duration::from_millis(10);

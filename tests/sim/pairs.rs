@@ -7,7 +7,7 @@ use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use pvtzd::config;
 use pvtzd::engine::name::parse;
-use pvtzd::resolve::query::Transport;
+use pvtzd::resolve::query::ClientTransport;
 use pvtzd::resolve::shared::SharedState;
 use pvtzd::upstream::network::{Arrivals, Connecting, MadeUp, Network};
 use std::collections::BTreeMap;
@@ -96,7 +96,7 @@ async fn ask(live: Arc<SharedState>, number: u8, name: String, rtype: RecordType
     query.add_query(Query::query(parse(&name).unwrap(), rtype));
     let client = (Ipv4Addr::new(127, 0, 0, number), 4000).into();
     let begun = Instant::now();
-    let answer = program::answer(&live, &query.to_vec().unwrap(), client, Transport::Udp).await;
+    let answer = program::answer(&live, &query.to_vec().unwrap(), client, ClientTransport::Udp).await;
     let waited = begun.elapsed().as_millis() as u64;
     (Message::from_vec(&answer.unwrap()).unwrap().metadata.response_code, waited)
 }

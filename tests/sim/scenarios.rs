@@ -7,7 +7,7 @@ use crate::simulator::program;
 use crate::upstream::{Log, question_line};
 use hickory_proto::op::{Message, MessageType, ResponseCode};
 use pvtzd::config;
-use pvtzd::resolve::query::Transport;
+use pvtzd::resolve::query::ClientTransport;
 use pvtzd::resolve::shared::SharedState;
 use pvtzd::upstream::network::{Arrivals, Connecting, MadeUp, Network};
 use std::collections::BTreeMap;
@@ -146,7 +146,7 @@ async fn perform(scenario: Arc<Scenario>) -> (Vec<String>, usize) {
 
 /// The answer to a step's question, in lines.
 async fn ask(live: &Arc<SharedState>, step: &Step) -> Vec<String> {
-    let transport = if step.over_tcp { Transport::Tcp } else { Transport::Udp };
+    let transport = if step.over_tcp { ClientTransport::Tcp } else { ClientTransport::Udp };
     let client = SocketAddr::new(step.ask.client, 4000);
     match program::answer(live, &step.ask.packet(), client, transport).await {
         Some(octets) => step.ask.take(&octets).unwrap().lines(),

@@ -7,9 +7,9 @@ use crate::api::ApiError;
 use crate::config::Host;
 use crate::engine::catalog::Catalog;
 use crate::resolve::shared::SharedState;
+use crate::stats::counters::Counters;
 use crate::stats::history::History;
-use crate::stats::place::Places;
-use crate::stats::tally::Tallies;
+use crate::stats::zone_stats::ZoneStats;
 use data_encoding::HEXLOWER;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
@@ -19,9 +19,9 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug)]
 pub struct Counts<'a> {
     /// Queries and answers.
-    pub tallies: &'a Tallies,
+    pub tallies: &'a Counters,
     /// What they are counted for.
-    pub places: &'a Places,
+    pub places: &'a ZoneStats,
     /// The last day by minute.
     pub history: &'a History,
 }

@@ -10,7 +10,7 @@ use crate::lab::credentials::Issuer;
 use crate::lab::metadata::{self, Metadata, Role};
 use crate::lab::running::{self, Lab, Places};
 use crate::lab::world::{self, World};
-use crate::stats::watch::Watcher;
+use crate::stats::tap::TapSink;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -63,7 +63,7 @@ pub async fn enter(plan: Plan) -> Result<u8, InstanceError> {
         key,
         store: None,
         public,
-        watcher: unreached.clone().map(|unreached| Box::new(unreached) as Box<dyn Watcher>),
+        watcher: unreached.clone().map(|unreached| Box::new(unreached) as Box<dyn TapSink>),
     });
     let lab = lab.await.map_err(InstanceError::Lab)?;
     let mut environment = environment(&lab, &region, &bundle);

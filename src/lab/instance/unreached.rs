@@ -3,7 +3,7 @@
 use crate::engine::name;
 use crate::engine::text::read_message;
 use crate::lab::world::PUBLIC;
-use crate::stats::watch::{Seen, Watcher};
+use crate::stats::tap::{TapEvent, TapSink};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use std::collections::BTreeMap;
@@ -32,8 +32,8 @@ enum Why {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unreached(Arc<Mutex<BTreeMap<(Why, String), u64>>>);
 
-impl Watcher for Unreached {
-    fn see(&self, seen: &Seen<'_>) {
+impl TapSink for Unreached {
+    fn see(&self, seen: &TapEvent<'_>) {
         if seen.answer.is_some()
             && let Some((why, name)) = unreached(seen.message)
         {
@@ -41,7 +41,7 @@ impl Watcher for Unreached {
         }
     }
 
-    fn missed(&self) -> u64 {
+    fn dropped(&self) -> u64 {
         0
     }
 
@@ -49,7 +49,7 @@ impl Watcher for Unreached {
         "lab"
     }
 
-    fn renew(&self) {}
+    fn reopen(&self) {}
 
     fn end(&self) {}
 }

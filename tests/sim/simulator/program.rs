@@ -12,7 +12,7 @@ use pvtzd::resolve::guard::Guard;
 use pvtzd::resolve::limits::Limits;
 use pvtzd::resolve::packet_cache::PacketCache;
 use pvtzd::resolve::query;
-use pvtzd::resolve::query::Transport;
+use pvtzd::resolve::query::ClientTransport;
 use pvtzd::resolve::shared::{ActiveConfig, SharedState};
 use pvtzd::upstream::network::Network;
 use std::net::SocketAddr;
@@ -49,7 +49,7 @@ pub async fn answer(
     live: &Arc<SharedState>,
     packet: &[u8],
     client: SocketAddr,
-    transport: Transport,
+    transport: ClientTransport,
 ) -> Option<Vec<u8>> {
     let mut answer = Vec::new();
     let served = FastPath::new(live, &live.tallies.tasks, transport).serve(packet, client, None, &mut answer);

@@ -13,7 +13,7 @@ use super::world::{SERVERS, Server, Settings, Tcp, Truth, UNIVERSES};
 use super::written;
 use hickory_proto::op::Message;
 use pvtzd::config::Config;
-use pvtzd::resolve::query::Transport;
+use pvtzd::resolve::query::ClientTransport;
 use pvtzd::resolve::shared::SharedState;
 use pvtzd::upstream::{Counts, network, random};
 use std::sync::Arc;
@@ -228,7 +228,7 @@ impl Stage {
         if matches!(self.sabotage, Sabotage::WrongClient) && asked.vpc.is_some() {
             client.set_ip([10, 1 - asked.vpc.unwrap_or(0), 0, 1].into());
         }
-        let transport = if asked.over_tcp { Transport::Tcp } else { Transport::Udp };
+        let transport = if asked.over_tcp { ClientTransport::Tcp } else { ClientTransport::Udp };
         let answer = program::answer(&self.live, &packet, client, transport).await;
         let mut answer = answer.unwrap_or_default();
         if matches!(self.sabotage, Sabotage::Slowness) {

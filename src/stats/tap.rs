@@ -1,7 +1,7 @@
 //! Who is shown each query and each answer: the query log and dnstap. Mostly nobody; then it costs the look at one
 //! flag.
 
-use super::place::Mark;
+use super::zone_stats::StatKey;
 use crate::engine::catalog::View;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 /// What carries a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
+pub enum ClientTransport {
     /// A datagram.
     Udp,
     /// A message in a stream.
@@ -19,20 +19,20 @@ pub enum Transport {
 
 /// Who asks, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caller {
+pub struct Client {
     /// The client.
     pub peer: SocketAddr,
     /// The address that was asked, as far as it is known.
     pub local: Option<SocketAddr>,
     /// What carried the query.
-    pub transport: Transport,
+    pub transport: ClientTransport,
 }
 
 /// A message as it passes.
 #[derive(Debug)]
-pub struct Seen<'s> {
+pub struct TapEvent<'s> {
     /// Who asks.
-    pub caller: &'s Caller,
+    pub caller: &'s Client,
     /// The moment by the wall clock.
     pub at: SystemTime,
     /// The octets.
@@ -45,7 +45,7 @@ pub struct Seen<'s> {
 #[derive(Debug)]
 pub struct Answered<'s> {
     /// What it is counted for.
-    pub mark: Mark,
+    pub mark: StatKey,
     /// It came out of the fast lane.
     pub fast: bool,
     /// How long it took.
@@ -55,18 +55,18 @@ pub struct Answered<'s> {
 }
 
 /// Is shown messages. It must not wait: whoever is slower than the server misses some.
-pub trait Watcher: Send + Sync + std::fmt::Debug {
+pub trait TapSink: Send + Sync + std::fmt::Debug {
     /// Looks at a message.
-    fn see(&self, seen: &Seen<'_>);
+    fn see(&self, seen: &TapEvent<'_>);
 
     /// Messages that were missed so far.
-    fn missed(&self) -> u64;
+    fn dropped(&self) -> u64;
 
     /// What it is called in metrics.
     fn name(&self) -> &'static str;
 
     /// A reload: begin anew, such as with a file that was moved away.
-    fn renew(&self);
+    fn reopen(&self);
 
     /// The server ends: write out what there is.
     fn end(&self);
@@ -74,14 +74,14 @@ pub trait Watcher: Send + Sync + std::fmt::Debug {
 
 /// The watchers of a server.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub struct QueryTap {
     on: AtomicBool,
-    watchers: OnceLock<Vec<Box<dyn Watcher>>>,
+    watchers: OnceLock<Vec<Box<dyn TapSink>>>,
 }
 
-impl Watch {
+impl QueryTap {
     /// Lets these watch from now on; once.
-    pub fn admit(&self, watchers: Vec<Box<dyn Watcher>>) {
+    pub fn admit(&self, watchers: Vec<Box<dyn TapSink>>) {
         let some = !watchers.is_empty();
         if self.watchers.set(watchers).is_ok() {
             self.on.store(some, Ordering::Release);
@@ -94,21 +94,21 @@ impl Watch {
     }
 
     /// Shows a query.
-    pub fn query(&self, caller: &Caller, message: &[u8]) {
-        self.show(&Seen { caller, at: SystemTime::now(), message, answer: None });
+    pub fn query(&self, caller: &Client, message: &[u8]) {
+        self.show(&TapEvent { caller, at: SystemTime::now(), message, answer: None });
     }
 
     /// Shows an answer.
-    pub fn answer(&self, caller: &Caller, message: &[u8], answered: Answered<'_>) {
-        self.show(&Seen { caller, at: SystemTime::now(), message, answer: Some(answered) });
+    pub fn answer(&self, caller: &Client, message: &[u8], answered: Answered<'_>) {
+        self.show(&TapEvent { caller, at: SystemTime::now(), message, answer: Some(answered) });
     }
 
     /// Those who watch.
-    pub fn watchers(&self) -> &[Box<dyn Watcher>] {
+    pub fn watchers(&self) -> &[Box<dyn TapSink>] {
         self.watchers.get().map_or(&[], Vec::as_slice)
     }
 
-    fn show(&self, seen: &Seen<'_>) {
+    fn show(&self, seen: &TapEvent<'_>) {
         self.watchers().iter().for_each(|watcher| watcher.see(seen));
     }
 }

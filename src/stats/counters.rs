@@ -1,8 +1,8 @@
-//! Numbers of what was answered, kept where they are made: each thread that serves counts in its own [`Tally`],
+//! Numbers of what was answered, kept where they are made: each thread that serves counts in its own [`ThreadCounters`],
 //! with plain loads and stores, and who wants to know sums them up. Arrays throughout: no map, no lock, no label is
 //! looked at while a query is answered.
 
-use super::place::{CHUNK, CHUNKS, Mark, Service, Share};
+use super::zone_stats::{AnswerSource, CHUNK, CHUNKS, CacheResult, StatKey};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -125,9 +125,9 @@ impl Histogram {
 
 /// How a query came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arrival(usize);
+pub struct QueryOrigin(usize);
 
-impl Arrival {
+impl QueryOrigin {
     /// By the transport and the client's address.
     pub fn new(tcp: bool, client: IpAddr) -> Self {
         let v6 = matches!(client, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_none());
@@ -140,7 +140,7 @@ pub const ARRIVALS: [(&str, &str); 4] = [("udp", "1"), ("udp", "2"), ("tcp", "1"
 
 /// What one thread counts; or several, for tasks that may be anywhere.
 #[derive(Debug)]
-pub struct Tally {
+pub struct ThreadCounters {
     /// Where it listens; nothing for tasks.
     pub address: Option<SocketAddr>,
     /// Only one thread counts here, so that a load and a store do.
@@ -151,7 +151,7 @@ pub struct Tally {
     /// Answers of the fast lane.
     known: AtomicU64,
     /// Answers by what part the cache had.
-    shares: [AtomicU64; Share::ALL.len()],
+    shares: [AtomicU64; CacheResult::ALL.len()],
     places: [OnceLock<Box<[[AtomicU64; OUTCOMES]; CHUNK]>>; CHUNKS],
 }
 
@@ -170,7 +170,7 @@ fn outcome(rcode: u8) -> usize {
     }
 }
 
-impl Tally {
+impl ThreadCounters {
     fn new(address: Option<SocketAddr>, alone: bool) -> Self {
         Self {
             address,
@@ -185,18 +185,18 @@ impl Tally {
     }
 
     /// A query came; 0 is the type of one that could not be read so far.
-    pub fn asked(&self, rtype: u16, arrival: Arrival) {
+    pub fn asked(&self, rtype: u16, arrival: QueryOrigin) {
         self.bump(&self.requests[type_cell(rtype)][arrival.0], 1);
     }
 
     /// An answer went out.
-    pub fn answered(&self, rcode: u8, mark: Mark) {
+    pub fn answered(&self, rcode: u8, mark: StatKey) {
         self.bump(&self.rcodes[usize::from(rcode).min(RCODES - 1)], 1);
         let share = mark.share();
-        if share != Share::None {
+        if share != CacheResult::None {
             self.bump(&self.shares[share as usize], 1);
         }
-        if mark.service() == Service::Other {
+        if mark.service() == AnswerSource::Other {
             return; // no private zone and no rule: nothing that is counted for itself
         }
         let place = usize::from(mark.place());
@@ -207,12 +207,12 @@ impl Tally {
     }
 
     /// So many answers were out of the fast lane.
-    pub fn known(&self, answers: u64) {
+    pub fn packet_hits(&self, answers: u64) {
         self.bump(&self.known, answers);
     }
 
     /// So many answers took so long, each.
-    pub fn took(&self, duration: Duration, answers: u64) {
+    pub fn observe(&self, duration: Duration, answers: u64) {
         self.bump(&self.durations.cells[bucket(duration)], answers);
         self.bump(&self.durations.nanos, nanos(duration).saturating_mul(answers));
     }
@@ -228,31 +228,31 @@ impl Tally {
 
 /// All tallies of a server.
 #[derive(Debug)]
-pub struct Tallies {
-    all: Mutex<Vec<Arc<Tally>>>,
+pub struct Counters {
+    all: Mutex<Vec<Arc<ThreadCounters>>>,
     /// For tasks, wherever they run.
-    pub tasks: Arc<Tally>,
+    pub tasks: Arc<ThreadCounters>,
 }
 
-impl Default for Tallies {
+impl Default for Counters {
     fn default() -> Self {
-        let tasks = Arc::new(Tally::new(None, false));
+        let tasks = Arc::new(ThreadCounters::new(None, false));
         Self { all: Mutex::new(vec![tasks.clone()]), tasks }
     }
 }
 
-impl Tallies {
+impl Counters {
     /// A tally for one thread that serves this address. Nobody else may count in it.
-    pub fn for_thread(&self, address: SocketAddr) -> Arc<Tally> {
-        self.register(Tally::new(Some(address), true))
+    pub fn for_thread(&self, address: SocketAddr) -> Arc<ThreadCounters> {
+        self.register(ThreadCounters::new(Some(address), true))
     }
 
     /// A tally for the tasks that serve this address.
-    pub fn for_tasks(&self, address: SocketAddr) -> Arc<Tally> {
-        self.register(Tally::new(Some(address), false))
+    pub fn for_tasks(&self, address: SocketAddr) -> Arc<ThreadCounters> {
+        self.register(ThreadCounters::new(Some(address), false))
     }
 
-    fn register(&self, tally: Tally) -> Arc<Tally> {
+    fn register(&self, tally: ThreadCounters) -> Arc<ThreadCounters> {
         let tally = Arc::new(tally);
         self.lock().push(tally.clone());
         tally
@@ -304,7 +304,7 @@ impl Tallies {
         found
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Tally>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<ThreadCounters>>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -319,8 +319,8 @@ pub struct Sum {
     pub requests: Vec<(SocketAddr, Requests)>,
     /// Answers by code.
     pub rcodes: [u64; RCODES],
-    /// Answers by the cache's share, in the order of [`Share::ALL`].
-    pub shares: [u64; Share::ALL.len()],
+    /// Answers by the cache's share, in the order of [`CacheResult::ALL`].
+    pub shares: [u64; CacheResult::ALL.len()],
     /// How long answers took.
     pub durations: Histogram,
     /// Answers of the fast lane.
@@ -339,7 +339,7 @@ impl Sum {
     }
 
     /// Answers that the cache had a part in.
-    pub fn share(&self, share: Share) -> u64 {
+    pub fn share(&self, share: CacheResult) -> u64 {
         self.shares[share as usize]
     }
 }
@@ -371,23 +371,23 @@ mod tests {
 
     #[test]
     fn tallies_add_up() {
-        let tallies = Tallies::default();
+        let tallies = Counters::default();
         let address = "127.0.0.1:53".parse().unwrap();
         let (one, two) = (tallies.for_thread(address), tallies.for_tasks(address));
         let v4 = "127.0.0.1".parse().unwrap();
-        one.asked(1, Arrival::new(false, v4));
-        two.asked(28, Arrival::new(true, "::1".parse().unwrap()));
-        let zone = Mark::new(300, Service::Zone, Share::Success);
+        one.asked(1, QueryOrigin::new(false, v4));
+        two.asked(28, QueryOrigin::new(true, "::1".parse().unwrap()));
+        let zone = StatKey::new(300, AnswerSource::Zone, CacheResult::Success);
         one.answered(0, zone);
         two.answered(3, zone);
-        tallies.tasks.answered(2, Mark::default());
-        one.took(Duration::from_millis(1), 3);
-        one.known(1);
+        tallies.tasks.answered(2, StatKey::default());
+        one.observe(Duration::from_millis(1), 3);
+        one.packet_hits(1);
         let sum = tallies.sum();
         assert_eq!((sum.asked(), sum.answered(), sum.known), (2, 3, 1));
         assert_eq!((sum.requests.len(), sum.requests[0].1[0][0], sum.requests[0].1[1][3]), (1, 1, 1));
         assert_eq!((sum.rcodes[0], sum.rcodes[2], sum.rcodes[3]), (1, 1, 1));
-        assert_eq!((sum.share(Share::Success), sum.share(Share::Denial)), (2, 0));
+        assert_eq!((sum.share(CacheResult::Success), sum.share(CacheResult::Denial)), (2, 0));
         assert_eq!((sum.durations.count(), sum.durations.cells[2], sum.durations.nanos), (3, 3, 3_000_000));
         assert_eq!(tallies.places(), [(300, [1, 1, 0, 0])]);
     }

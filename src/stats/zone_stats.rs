@@ -12,11 +12,11 @@ pub const CHUNK: usize = 256;
 pub const CHUNKS: usize = 64;
 
 /// The place of what has none of its own, because there are too many.
-pub const CROWD: u16 = 0;
+pub const OVERFLOW: u16 = 0;
 
 /// Who answers, in the product's classes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Service {
+pub enum AnswerSource {
     /// The default upstreams; or nobody, as for what is refused.
     #[default]
     Other = 0,
@@ -30,7 +30,7 @@ pub enum Service {
 
 /// What part the cache of upstream answers had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Share {
+pub enum CacheResult {
     /// It was not looked at.
     #[default]
     None = 0,
@@ -44,18 +44,18 @@ pub enum Share {
     Stale = 4,
 }
 
-impl Share {
+impl CacheResult {
     /// All, by number.
     pub const ALL: [Self; 5] = [Self::None, Self::Success, Self::Denial, Self::Miss, Self::Stale];
 }
 
 /// What an answer is counted for, in 32 bits, so that a finished answer can carry it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mark(u32);
+pub struct StatKey(u32);
 
-impl Mark {
+impl StatKey {
     /// A mark.
-    pub fn new(place: u16, service: Service, share: Share) -> Self {
+    pub fn new(place: u16, service: AnswerSource, share: CacheResult) -> Self {
         Self(u32::from(place) << 16 | (share as u32) << 8 | service as u32)
     }
 
@@ -75,24 +75,24 @@ impl Mark {
     }
 
     /// The cache's part.
-    pub fn share(self) -> Share {
-        Share::ALL.get((self.0 >> 8) as usize & 0xff).copied().unwrap_or_default()
+    pub fn share(self) -> CacheResult {
+        CacheResult::ALL.get((self.0 >> 8) as usize & 0xff).copied().unwrap_or_default()
     }
 
     /// Who answers.
-    pub fn service(self) -> Service {
+    pub fn service(self) -> AnswerSource {
         match self.0 & 0xff {
-            1 => Service::Zone,
-            2 => Service::Rule,
-            3 => Service::Local,
-            _ => Service::Other,
+            1 => AnswerSource::Zone,
+            2 => AnswerSource::Rule,
+            3 => AnswerSource::Local,
+            _ => AnswerSource::Other,
         }
     }
 }
 
 /// A zone or a rule, as a VPC sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Place {
+pub struct ZoneStat {
     /// It is a forwarding rule, not a zone.
     pub is_rule: bool,
     /// Its name.
@@ -103,20 +103,20 @@ pub struct Place {
 
 /// The numbers of places. A place keeps its number for the life of the process.
 #[derive(Debug, Default)]
-pub struct Places {
-    table: RwLock<Table>,
+pub struct ZoneStats {
+    table: RwLock<ZoneNumbers>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct ZoneNumbers {
     /// By VPC, then by kind and name; the VPC is nothing for clients in none.
     numbers: HashMap<Option<String>, [HashMap<NameKey, u16>; 2]>,
     /// By number, from 1.
-    places: Vec<Arc<Place>>,
+    places: Vec<Arc<ZoneStat>>,
 }
 
-impl Places {
-    /// The number of a place; [`CROWD`] when all are taken.
+impl ZoneStats {
+    /// The number of a place; [`OVERFLOW`] when all are taken.
     pub fn number(&self, is_rule: bool, name: &NameKey, vpc: Option<&str>) -> u16 {
         {
             let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
@@ -130,22 +130,22 @@ impl Places {
         }
         let number = table.places.len() + 1;
         if number >= CHUNK * CHUNKS {
-            return CROWD;
+            return OVERFLOW;
         }
         let vpc = vpc.map(str::to_string);
-        table.places.push(Arc::new(Place { is_rule, name: name.clone(), vpc: vpc.clone() }));
+        table.places.push(Arc::new(ZoneStat { is_rule, name: name.clone(), vpc: vpc.clone() }));
         table.numbers.entry(vpc).or_default()[usize::from(is_rule)].insert(name.clone(), number as u16);
         number as u16
     }
 
-    /// The place of a number; nothing for [`CROWD`].
-    pub fn place(&self, number: u16) -> Option<Arc<Place>> {
+    /// The place of a number; nothing for [`OVERFLOW`].
+    pub fn place(&self, number: u16) -> Option<Arc<ZoneStat>> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         table.places.get(usize::from(number).checked_sub(1)?).cloned()
     }
 }
 
-impl Table {
+impl ZoneNumbers {
     fn find(&self, is_rule: bool, name: &NameKey, vpc: Option<&str>) -> Option<u16> {
         // a map by `Option<String>` cannot be asked with a borrowed text; VPCs are few
         let of_vpc = self.numbers.iter().find(|(other, _)| other.as_deref() == vpc)?.1;
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_place_keeps_its_number_and_has_its_own() {
-        let places = Places::default();
+        let places = ZoneStats::default();
         let first = places.number(false, &key("a.example"), Some("vpc-1"));
         assert_eq!(first, places.number(false, &key("a.example"), Some("vpc-1")));
         let others = [
@@ -175,23 +175,23 @@ mod tests {
         ];
         assert_eq!((first, others), (1, [2, 3, 4, 5]));
         assert_eq!(places.place(3).unwrap().vpc.as_deref(), Some("vpc-2"));
-        assert!(places.place(CROWD).is_none() && places.place(6).is_none());
+        assert!(places.place(OVERFLOW).is_none() && places.place(6).is_none());
     }
 
     #[test]
     fn there_are_only_so_many() {
-        let places = Places::default();
+        let places = ZoneStats::default();
         let last =
             (1..CHUNK * CHUNKS).map(|n| places.number(false, &key(&format!("z{n}.example")), None)).max();
         assert_eq!(last, Some((CHUNK * CHUNKS - 1) as u16));
-        assert_eq!(places.number(false, &key("one.more"), None), CROWD);
+        assert_eq!(places.number(false, &key("one.more"), None), OVERFLOW);
     }
 
     #[test]
     fn a_mark_keeps_its_parts() {
-        for service in [Service::Other, Service::Zone, Service::Rule, Service::Local] {
-            for share in Share::ALL {
-                let mark = Mark::from_bits(Mark::new(65_535, service, share).bits());
+        for service in [AnswerSource::Other, AnswerSource::Zone, AnswerSource::Rule, AnswerSource::Local] {
+            for share in CacheResult::ALL {
+                let mark = StatKey::from_bits(StatKey::new(65_535, service, share).bits());
                 assert_eq!((mark.place(), mark.service(), mark.share()), (65_535, service, share));
             }
         }
