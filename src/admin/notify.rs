@@ -4,7 +4,8 @@
 //! Without a supervisor every message goes nowhere. A message that cannot be delivered is no reason to stop: the
 //! supervisor draws its own conclusion from silence. When to feed the watchdog is decided in [`super::watchdog`].
 
-use nix::time::{ClockId, clock_gettime};
+use sd_notify::NotifyState;
+use std::fmt::Write;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -49,32 +50,35 @@ impl Supervisor {
 
     /// What is configured is served now.
     pub fn ready(&self, status: &str) {
-        self.send(&format!("READY=1\nSTATUS={}", one_line(status)));
+        self.send(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);
     }
 
     /// The configuration is being read again; [`Supervisor::ready`] follows, whatever comes of it.
     pub fn reloading(&self) {
-        // the moment lets systemd tell this reload from an earlier one (Type=notify-reload, from version 253 on)
-        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
-        self.send(&format!(
-            "RELOADING=1\nMONOTONIC_USEC={}\nSTATUS=reading the configuration",
-            now.as_micros()
-        ));
+        // The time lets systemd tell this reload from an earlier one (Type=notify-reload, from version 253 on).
+        let now = NotifyState::monotonic_usec_now().unwrap_or(NotifyState::MonotonicUsec(0));
+        self.send(&[NotifyState::Reloading, now, NotifyState::Status("reading the configuration")]);
     }
 
     /// We are about to end, and why it may take a moment.
     pub fn stopping(&self, status: &str) {
-        self.send(&format!("STOPPING=1\nSTATUS={}", one_line(status)));
+        self.send(&[NotifyState::Stopping, NotifyState::Status(&one_line(status))]);
     }
 
     /// A sign of life for the watchdog.
     pub fn alive(&self) {
-        self.send("WATCHDOG=1");
+        self.send(&[NotifyState::Watchdog]);
     }
 
-    /// Sends a message, if there is somebody to hear it.
-    fn send(&self, message: &str) {
+    /// Sends a message, if there is a supervisor. sd_notify::notify would do so by a new socket each time, and wait where
+    /// the supervisor does not read.
+    fn send(&self, states: &[NotifyState<'_>]) {
         let Some(line) = &self.line else { return };
+        let mut message = String::new();
+        for (number, state) in states.iter().enumerate() {
+            let end_of_line = if number > 0 { "\n" } else { "" };
+            let _ = write!(message, "{end_of_line}{state}");
+        }
         if let Err(error) = line.socket.send_to_addr(message.as_bytes(), &line.address) {
             tracing::debug!(%error, "the supervisor cannot be told");
         }

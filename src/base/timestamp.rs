@@ -3,9 +3,10 @@
 //! Only this one form, of requests' timestamps. Asks no clock.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use time::{Date, Month, Time, UtcDateTime};
 
-/// Seconds of a day.
-const DAY: u64 = 86_400;
+/// The last second of the year 9999, beyond which the form has no year.
+const LAST: u64 = 253_402_300_799;
 
 /// The time that a text names; nothing for any other form, an impossible date, or a year before 1970.
 pub fn parse(text: &str) -> Option<SystemTime> {
@@ -15,55 +16,26 @@ pub fn parse(text: &str) -> Option<SystemTime> {
         return None;
     }
     let number = |from: usize, to: usize| {
-        bytes[from..to].iter().try_fold(0, |number: u64, digit| {
-            digit.is_ascii_digit().then(|| number * 10 + u64::from(digit - b'0'))
+        bytes[from..to].iter().try_fold(0, |number: u16, digit| {
+            digit.is_ascii_digit().then(|| number * 10 + u16::from(digit - b'0'))
         })
     };
-    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    let in_range = year >= 1970
-        && (1..=12).contains(&month)
-        && (1..=days_of(year, month)).contains(&day)
-        && hour < 24
-        && minute < 60
-        && second < 60;
-    let days = in_range.then(|| days_before(year) + (1..month).map(|m| days_of(year, m)).sum::<u64>())?;
-    UNIX_EPOCH.checked_add(Duration::from_secs((days + day - 1) * DAY + hour * 3600 + minute * 60 + second))
+    let pair = |from: usize| u8::try_from(number(from, from + 2)?).ok();
+    let date =
+        Date::from_calendar_date(number(0, 4)?.into(), Month::try_from(pair(5)?).ok()?, pair(8)?).ok()?;
+    let time = Time::from_hms(pair(11)?, pair(14)?, pair(17)?).ok()?;
+    let seconds = u64::try_from(UtcDateTime::new(date, time).unix_timestamp()).ok()?;
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
-/// The text for a time. Times before 1970 are written as its first second, fractions are dropped.
+/// The text for a time. Times before 1970 are written as its first second, times after 9999 as its last one; fractions are
+/// dropped.
 pub fn format(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let (mut days, rest) = (seconds / DAY, seconds % DAY);
-    // The mean year is never longer than 366 days, so the guess is at most a little early.
-    let mut year = 1970 + days / 366;
-    while days_before(year + 1) <= days {
-        year += 1;
-    }
-    days -= days_before(year);
-    let mut month = 1;
-    while days >= days_of(year, month) {
-        days -= days_of(year, month);
-        month += 1;
-    }
-    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z", days + 1)
-}
-
-/// Days from 1970 to the start of a year of the Gregorian calendar.
-fn days_before(year: u64) -> u64 {
-    let leap_days = |year: u64| year / 4 - year / 100 + year / 400;
-    (year - 1970) * 365 + leap_days(year - 1) - leap_days(1969)
-}
-
-/// Days of a month.
-fn days_of(year: u64, month: u64) -> u64 {
-    match month {
-        4 | 6 | 9 | 11 => 30,
-        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
-        2 => 28,
-        _ => 31,
-    }
+    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().min(LAST);
+    let utc = i64::try_from(seconds).ok().and_then(|seconds| UtcDateTime::from_unix_timestamp(seconds).ok());
+    let utc = utc.unwrap_or(UtcDateTime::UNIX_EPOCH);
+    let (year, month, day) = (utc.year(), u8::from(utc.month()), utc.day());
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", utc.hour(), utc.minute(), utc.second())
 }
 
 #[cfg(test)]
@@ -85,6 +57,13 @@ mod tests {
             assert_eq!(parse(text), Some(time), "{text}");
             assert_eq!(format(time), text);
         }
+    }
+
+    #[test]
+    fn times_beyond_the_form_are_written_as_its_ends() {
+        assert_eq!(format(UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00Z");
+        assert_eq!(format(UNIX_EPOCH + Duration::from_secs(LAST + 1)), "9999-12-31T23:59:59Z");
+        assert_eq!(format(UNIX_EPOCH + Duration::from_secs(u64::MAX >> 2)), "9999-12-31T23:59:59Z");
     }
 
     #[test]

@@ -6,11 +6,12 @@ pub(super) fn of<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) 
         return None; // no slip, and the distance is quadratic
     }
     let folded = fold(word);
+    let length = |word: &str| word.chars().count();
     let near = |candidate: &&'c str| {
         let other = fold(candidate);
-        let allowed = (folded.len().max(other.len()) / 3).clamp(1, 3);
-        let distance = distance(&folded, &other);
-        (distance <= allowed && distance < other.len()).then_some(distance)
+        let allowed = (length(&folded).max(length(&other)) / 3).clamp(1, 3);
+        let distance = strsim::osa_distance(&folded, &other);
+        (distance <= allowed && distance < length(&other)).then_some(distance)
     };
     candidates
         .into_iter()
@@ -20,26 +21,8 @@ pub(super) fn of<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) 
 }
 
 /// Case, hyphens and underscores are where people slip first.
-fn fold(word: &str) -> Vec<char> {
+fn fold(word: &str) -> String {
     word.chars().flat_map(char::to_lowercase).map(|c| if c == '-' { '_' } else { c }).collect()
-}
-
-/// Edits from one word to the other; two neighbours that changed places count once.
-fn distance(a: &[char], b: &[char]) -> usize {
-    let mut before: Vec<usize> = Vec::new();
-    let mut above: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, y) in b.iter().enumerate() {
-            let mut best = (above[j] + usize::from(x != y)).min(above[j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
-                best = best.min(before[j - 1] + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut above, row);
-    }
-    above[b.len()]
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! A cookie of ours proves itself: it carries when it was made and a keyed hash over that, the client's own cookie
 //! and the client's address. Nothing is kept for each client.
 
+use siphasher::sip::SipHasher24;
+use std::hash::Hasher;
 use std::net::IpAddr;
 
 /// Octets of a client's cookie.
@@ -83,14 +85,14 @@ impl Secret {
         let mut cookie = [0; SERVER];
         cookie[0] = VERSION;
         cookie[4..8].copy_from_slice(&time.to_be_bytes());
-        let mut input = Vec::with_capacity(CLIENT + 8 + 16);
-        input.extend_from_slice(client);
-        input.extend_from_slice(&cookie[..8]);
+        let mut hash = SipHasher24::new_with_key(&self.0);
+        hash.write(client);
+        hash.write(&cookie[..8]);
         match address.to_canonical() {
-            IpAddr::V4(ip) => input.extend_from_slice(&ip.octets()),
-            IpAddr::V6(ip) => input.extend_from_slice(&ip.octets()),
+            IpAddr::V4(ip) => hash.write(&ip.octets()),
+            IpAddr::V6(ip) => hash.write(&ip.octets()),
         }
-        cookie[8..].copy_from_slice(&siphash_2_4(&self.0, &input).to_le_bytes());
+        cookie[8..].copy_from_slice(&hash.finish().to_le_bytes());
         cookie
     }
 }
@@ -98,56 +100,6 @@ impl Secret {
 /// Compares without telling by time how much is right.
 fn same(a: &[u8; SERVER], b: &[u8; SERVER]) -> bool {
     a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
-}
-
-/// SipHash-2-4, which RFC 9018 prescribes. The standard library's is deprecated for what it was made for; a crate
-/// for forty lines with test vectors in two RFCs is not worth its place.
-fn siphash_2_4(key: &[u8; 16], input: &[u8]) -> u64 {
-    let half = |at: usize| {
-        let mut octets = [0; 8];
-        octets.copy_from_slice(&key[at..at + 8]);
-        u64::from_le_bytes(octets)
-    };
-    let (k0, k1) = (half(0), half(8));
-    let mut v = [
-        k0 ^ 0x736f_6d65_7073_6575,
-        k1 ^ 0x646f_7261_6e64_6f6d,
-        k0 ^ 0x6c79_6765_6e65_7261,
-        k1 ^ 0x7465_6462_7974_6573,
-    ];
-    let mut chunks = input.chunks_exact(8);
-    let mut words = Vec::with_capacity(input.len() / 8 + 1);
-    for chunk in &mut chunks {
-        let mut octets = [0; 8];
-        octets.copy_from_slice(chunk);
-        words.push(u64::from_le_bytes(octets));
-    }
-    let mut last = [0; 8];
-    last[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
-    last[7] = input.len() as u8; // the length modulo 256
-    words.push(u64::from_le_bytes(last));
-    for word in words {
-        v[3] ^= word;
-        (0..2).for_each(|_| round(&mut v));
-        v[0] ^= word;
-    }
-    v[2] ^= 0xff;
-    (0..4).for_each(|_| round(&mut v));
-    v[0] ^ v[1] ^ v[2] ^ v[3]
-}
-
-/// One round of SipHash.
-fn round(v: &mut [u64; 4]) {
-    v[0] = v[0].wrapping_add(v[1]);
-    v[1] = v[1].rotate_left(13) ^ v[0];
-    v[0] = v[0].rotate_left(32);
-    v[2] = v[2].wrapping_add(v[3]);
-    v[3] = v[3].rotate_left(16) ^ v[2];
-    v[0] = v[0].wrapping_add(v[3]);
-    v[3] = v[3].rotate_left(21) ^ v[0];
-    v[2] = v[2].wrapping_add(v[1]);
-    v[1] = v[1].rotate_left(17) ^ v[2];
-    v[2] = v[2].rotate_left(32);
 }
 
 #[cfg(test)]
