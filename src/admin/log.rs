@@ -18,6 +18,9 @@ use tracing_subscriber::{Layer, fmt as subscriber_fmt};
 /// Messages from one place in the program that pass in each window.
 const BURST: u32 = 5;
 
+/// The library of the lab's DNS servers.
+const LAB_SERVER: &str = "hickory_server";
+
 /// The window.
 const WINDOW: Duration = Duration::from_secs(10);
 
@@ -28,8 +31,11 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// Logs were set up already.
 pub fn set_up(level: &str) -> Result<(), TryInitError> {
     let wanted = std::env::var("RUST_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
-    let filter =
-        wanted.or_else(|| level.parse().ok()).unwrap_or_else(|| Targets::new().with_default(Level::INFO));
+    let filter = wanted.unwrap_or_else(|| {
+        let given = level.parse().unwrap_or_else(|_| Targets::new().with_default(Level::INFO));
+        // It logs each query that the lab's servers get, at the level info.
+        if level.contains(LAB_SERVER) { given } else { given.with_target(LAB_SERVER, Level::ERROR) }
+    });
     let hold_back = Arc::new(HoldBack::default());
     let terminal = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let format = Tell { hold_back: hold_back.clone(), inner: Format::default().with_target(false) };
