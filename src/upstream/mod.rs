@@ -39,8 +39,6 @@ mod transport;
 mod wire;
 
 #[cfg(test)]
-mod fake;
-#[cfg(test)]
 mod tests;
 
 use std::time::Duration;

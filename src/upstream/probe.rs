@@ -169,7 +169,7 @@ fn number(name: &Name) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::fake::{FakeServer, group, outgoing, reply_a, reply_rcode};
+    use crate::upstream::tests::fake::{FakeServer, group, outgoing, reply_a, reply_rcode};
     use crate::upstream::{FailureKind, Strategy};
     use hickory_proto::op::ResponseCode;
     use std::sync::atomic::{AtomicBool, Ordering};

@@ -143,11 +143,13 @@ fn gated() -> (Gate, Upstream) {
     (gate, upstream)
 }
 
+/// The most queries that one question costs at one server.
+const TRIES: usize = 6;
+
 #[test]
 fn two_hundred_clients_cost_one_upstream_question() {
     let (gate, upstream) = gated();
     let server = Server::start(&upstream.config());
-    let begin = Instant::now();
     let clients: Vec<_> = (0..200u16)
         .map(|number| {
             let client =
@@ -161,15 +163,14 @@ fn two_hundred_clients_cost_one_upstream_question() {
         .collect();
     eventually("the first question", || (!upstream.log.all().is_empty()).then_some(()));
     gate.open();
-    let held_for = begin.elapsed();
     for (ask, socket) in &clients {
         // each has its own id and its own case back
         let reply = ask.take(&receive(socket, server.address).expect("an answer for everyone")).unwrap();
         assert_eq!(reply.values(), ["192.0.2.1"]);
     }
+    // On a slow machine pvtzd takes the question for lost and sends it again, but not for each client.
     let asked = upstream.log.all().len();
-    // a machine so slow that pvtzd took the question for lost and asked again shows nothing
-    assert!(asked == 1 || held_for > Duration::from_millis(150), "{asked} questions after {held_for:?}");
+    assert!((1..=TRIES).contains(&asked), "{asked} questions");
 }
 
 const PRIVATE: &str = "[[zone]]\nname = \"app.example\"\n\
@@ -328,10 +329,19 @@ fn private_names_and_the_cache_are_not_held_up_by_a_silent_upstream() {
         let ask = Ask { id: number, ..Ask::new(&format!("mute{number}.test"), "A") };
         socket.send_to(&ask.packet(), server.address).unwrap();
     }
-    let begin = Instant::now();
-    for _ in 0..100 {
-        assert_eq!(server.ask("www.app.example", "A").values(), ["10.0.0.1"]);
-        assert_eq!(server.ask("cached.test", "A").values(), ["192.0.2.1"]);
+    for number in 0..100 {
+        // Of three questions the one that the upstream swallows is read first and answered last.
+        let socket = udp(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let silent = format!("mute-beside-{number}.test");
+        let names = [silent.as_str(), "www.app.example", "cached.test"];
+        let asked: Vec<Ask> = (1..).zip(names).map(|(id, name)| Ask { id, ..Ask::new(name, "A") }).collect();
+        for ask in &asked {
+            socket.send_to(&ask.packet(), server.address).unwrap();
+        }
+        let mut replies: Vec<Vec<u8>> =
+            (0..2).map(|_| receive(&socket, server.address).expect("an answer")).collect();
+        replies.sort(); // by id
+        assert_eq!(asked[1].take(&replies[0]).expect("the private name").values(), ["10.0.0.1"]);
+        assert_eq!(asked[2].take(&replies[1]).expect("the cached name").values(), ["192.0.2.1"]);
     }
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
 }

@@ -17,7 +17,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-use crate::upstream::fake::{FakeServer, dead_address, outgoing, reply_a};
+use crate::upstream::tests::fake::{FakeServer, dead_address, outgoing, reply_a};
 use crate::upstream::{FailureKind, Group, GroupOptions, Reply, ServerAddress, Strategy, Trust};
 
 /// A certificate authority of the test's own, and the folder its certificate is in.

@@ -1,19 +1,22 @@
 //! Who is asked, in which order, and when the next.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use hickory_proto::op::{Message, ResponseCode};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::last_octet;
-use crate::upstream::fake::{
-    Asked, FakeServer, answer_a, dead_address, group, group_at, outgoing, reply_a, reply_rcode,
+use crate::upstream::tests::fake::{
+    Asked, FakeNetwork, FakeServer, answer_a, dead_address, group, group_at, outgoing, reply_a, reply_rcode,
 };
 use crate::upstream::{FailureKind, Group, GroupOptions, Outcome, Standing, Strategy};
+
+/// The time from one exchange to the next on a paused clock. Misses of the same instant count once.
+const BETWEEN: Duration = Duration::from_millis(1);
 
 #[tokio::test]
 async fn a_failing_rcode_moves_on_and_is_counted() {
@@ -63,15 +66,17 @@ async fn a_refused_connection_moves_on_at_once() {
     assert_eq!(group.servers().next().unwrap().snapshot().counts.network_errors, 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_mute_first_server_costs_a_hedge_and_not_the_answer() {
-    let mute = FakeServer::start(|_| vec![]).await;
-    let good = FakeServer::start(|asked| reply_a(asked, 2)).await;
-    let group = group(&[&mute, &good], Strategy::Failover);
+    let network = Arc::new(FakeNetwork::default());
+    network.serve(1, |_| vec![]);
+    network.serve(2, |asked| reply_a(asked, 2));
+    let group = network.group(2, Strategy::Failover);
     for round in 0..3 {
         let reply = group.exchange(&outgoing("www.example.")).await.unwrap();
         assert_eq!(last_octet(&reply), 2);
         assert!(reply.elapsed >= Duration::from_millis(300), "round {round}: {:?}", reply.elapsed);
+        tokio::time::advance(BETWEEN).await;
     }
     // Now it is known to be down, and no longer goes first.
     assert_eq!(group.servers().next().unwrap().snapshot().standing, Standing::Down);
@@ -114,9 +119,11 @@ async fn a_lost_packet_is_sent_again_to_the_only_server() {
 
 #[tokio::test(start_paused = true)]
 async fn all_mute_fails_within_the_deadline_and_with_few_tries() {
-    let (one, two) = (FakeServer::start(|_| vec![]).await, FakeServer::start(|_| vec![]).await);
-    let group = group(&[&one, &two], Strategy::Failover);
-    let start = tokio::time::Instant::now();
+    let network = Arc::new(FakeNetwork::default());
+    network.serve(1, |_| vec![]);
+    network.serve(2, |_| vec![]);
+    let group = network.group(2, Strategy::Failover);
+    let start = Instant::now();
     let failure = group.exchange(&outgoing("www.example.")).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Timeout);
     let took = start.elapsed();
@@ -126,12 +133,12 @@ async fn all_mute_fails_within_the_deadline_and_with_few_tries() {
     assert!(group.servers().all(|server| server.snapshot().in_flight == 0));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn all_dead_fails_promptly_and_says_why() {
-    let group = group_at(vec![dead_address(), dead_address()], Strategy::Failover);
+    let group = Arc::new(FakeNetwork::default()).group(2, Strategy::Failover);
     let start = Instant::now();
     let failure = group.exchange(&outgoing("www.example.")).await.unwrap_err();
-    assert!(start.elapsed() < Duration::from_secs(1));
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     assert_eq!(failure.kind, FailureKind::Network);
     assert!(failure.to_string().contains("connection refused"), "{failure}");
 }
@@ -146,21 +153,17 @@ async fn all_servfail_fails_with_that_rcode() {
     assert_eq!((bad.queries().0, worse.queries().0), (1, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_no_does_not_wait_long_for_a_server_known_to_be_down() {
-    let mute = FakeServer::start(|_| vec![]).await;
-    let no = Arc::new(AtomicBool::new(false));
-    let says_no = Arc::clone(&no);
-    let other = FakeServer::start(move |asked| match says_no.load(Ordering::SeqCst) {
-        true => reply_rcode(asked, ResponseCode::ServFail),
-        false => reply_a(asked, 2),
-    })
-    .await;
-    let group = group(&[&mute, &other], Strategy::Failover);
+    let network = Arc::new(FakeNetwork::default());
+    network.serve(1, |_| vec![]);
+    network.serve(2, |asked| reply_a(asked, 2));
+    let group = network.group(2, Strategy::Failover);
     for _ in 0..3 {
         group.exchange(&outgoing("www.example.")).await.unwrap();
+        tokio::time::advance(BETWEEN).await;
     }
-    no.store(true, Ordering::SeqCst);
+    network.serve(2, |asked| reply_rcode(asked, ResponseCode::ServFail));
     let start = Instant::now();
     let failure = group.exchange(&outgoing("www.example.")).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Rcode(ResponseCode::ServFail));
@@ -175,26 +178,22 @@ async fn no_servers_fail_at_once() {
     assert_eq!(failure.kind, FailureKind::NoServers);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_server_that_returns_is_noticed_within_two_seconds_under_traffic() {
-    let dead = dead_address();
-    let good = FakeServer::start(|asked| reply_a(asked, 2)).await;
-    let group = group_at(vec![dead.clone(), good.address()], Strategy::Failover);
+    let network = Arc::new(FakeNetwork::default());
+    network.serve(2, |asked| reply_a(asked, 2));
+    let group = network.group(2, Strategy::Failover);
     let ask = async || last_octet(&group.exchange(&outgoing("www.example.")).await.unwrap());
-    let traffic = async |until: u8, limit: Duration| {
-        let mut ticks = tokio::time::interval(Duration::from_millis(20));
-        let start = Instant::now();
-        while ask().await != until {
-            assert!(start.elapsed() < limit, "not noticed");
-            ticks.tick().await;
-        }
-    };
     for _ in 0..60 {
         assert_eq!(ask().await, 2);
     }
     assert_eq!(group.servers().next().unwrap().snapshot().standing, Standing::Down);
-    let _back = FakeServer::start_at(dead.addr, |asked| reply_a(asked, 1)).await;
-    traffic(1, Duration::from_secs(2)).await;
+    network.serve(1, |asked| reply_a(asked, 1));
+    let start = Instant::now();
+    while ask().await != 1 {
+        assert!(start.elapsed() < Duration::from_secs(2), "not noticed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]
@@ -228,25 +227,28 @@ async fn the_limit_of_one_server_moves_queries_to_the_next_and_all_full_is_overl
     assert!(group.servers().all(|server| server.snapshot().in_flight == 0));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn parallel_takes_the_first_good_answer() {
-    let bad = FakeServer::start(|asked| reply_rcode(asked, ResponseCode::ServFail)).await;
-    let mute = FakeServer::start(|_| vec![]).await;
-    let good = FakeServer::start(|asked| reply_a(asked, 3)).await;
-    let group = group(&[&bad, &mute, &good], Strategy::Parallel);
-    let reply = group.exchange(&outgoing("www.example.")).await.unwrap();
+    let network = Arc::new(FakeNetwork::default());
+    network.serve(1, |asked| reply_rcode(asked, ResponseCode::ServFail));
+    network.serve(2, |_| vec![]);
+    network.serve(3, |asked| reply_a(asked, 3));
+    let reply = network.group(3, Strategy::Parallel).exchange(&outgoing("www.example.")).await.unwrap();
     assert_eq!(last_octet(&reply), 3);
     assert!(reply.elapsed < Duration::from_millis(300), "{:?}", reply.elapsed);
-    let failing = group_at(vec![bad.address(), dead_address()], Strategy::Parallel);
+    let without_the_second = Arc::new(FakeNetwork::default());
+    without_the_second.serve(1, |asked| reply_rcode(asked, ResponseCode::ServFail));
+    let failing = without_the_second.group(2, Strategy::Parallel);
     let failure = failing.exchange(&outgoing("www.example.")).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Rcode(ResponseCode::ServFail));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn fastest_settles_on_a_server_that_answers() {
-    let mute = FakeServer::start(|_| vec![]).await;
-    let good = FakeServer::start(|asked| reply_a(asked, 2)).await;
-    let group = group(&[&mute, &good], Strategy::Fastest);
+    let network = Arc::new(FakeNetwork::default());
+    network.serve(1, |_| vec![]);
+    network.serve(2, |asked| reply_a(asked, 2));
+    let group = network.group(2, Strategy::Fastest);
     let is_down = || group.servers().next().unwrap().snapshot().standing == Standing::Down;
     let mut rounds = 0;
     while !is_down() {

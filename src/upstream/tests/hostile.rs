@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use crate::upstream::fake::outgoing;
 use crate::upstream::network::{Arrivals, Connecting, MadeUp, Network};
+use crate::upstream::tests::fake::outgoing;
 use crate::upstream::{Group, GroupOptions, ServerAddress, Strategy};
 
 /// What is wrong with a server.
@@ -124,12 +124,13 @@ impl Hostile {
                 vec![[&query[..2], &[0x81, 0x80 | rcode], &[0; 8]].concat()]
             }
             Bad::Cookies => {
-                let cookie = crate::upstream::fake::Asked { message: asked, over_tcp, number: 1 }.cookie();
+                let cookie =
+                    crate::upstream::tests::fake::Asked { message: asked, over_tcp, number: 1 }.cookie();
                 let mut cookie = cookie.unwrap_or_default();
                 cookie.truncate(8);
                 cookie.extend((count as u64).to_be_bytes());
                 reply.metadata.response_code = ResponseCode::BADCOOKIE;
-                vec![crate::upstream::fake::with_cookie(reply, cookie).to_vec().unwrap()]
+                vec![crate::upstream::tests::fake::with_cookie(reply, cookie).to_vec().unwrap()]
             }
             Bad::WrongId => {
                 reply.metadata.id = !reply.metadata.id;

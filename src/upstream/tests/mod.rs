@@ -2,6 +2,7 @@
 
 mod encrypted;
 mod failover;
+pub(in crate::upstream) mod fake;
 mod hostile;
 mod spoofing;
 mod talk;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use hickory_proto::rr::RData;
 
-use super::fake::{FakeServer, group, outgoing, reply_a};
+use self::fake::{FakeServer, group, outgoing, reply_a};
 use super::{Inflight, Reply, Strategy};
 
 /// The address in a reply: its last octet says which fake server gave it.

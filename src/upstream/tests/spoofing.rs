@@ -8,7 +8,9 @@ use hickory_proto::rr::{Name, RecordType};
 use tokio::net::UdpSocket;
 
 use super::last_octet;
-use crate::upstream::fake::{Asked, FakeServer, answer_a, group, group_at, outgoing, reply_a, with_cookie};
+use crate::upstream::tests::fake::{
+    Asked, FakeServer, answer_a, group, group_at, outgoing, reply_a, with_cookie,
+};
 use crate::upstream::{FailureKind, Group, GroupOptions, Strategy};
 
 /// A forged answer, wrong in one respect.

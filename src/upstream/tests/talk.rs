@@ -1,12 +1,15 @@
 //! How one server is talked to: TC, EDNS, letter case.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RecordType};
 
 use super::last_octet;
-use crate::upstream::fake::{Asked, FakeServer, answer_a, group, outgoing, reply_a, reply_rcode};
+use crate::upstream::tests::fake::{
+    Asked, FakeNetwork, FakeServer, answer_a, group, outgoing, reply_a, reply_rcode,
+};
 use crate::upstream::{FailureKind, Strategy};
 
 #[tokio::test]
@@ -177,22 +180,22 @@ async fn a_server_that_folds_case_is_answered_over_tcp_until_it_is_known() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_server_that_folds_case_and_has_no_tcp_still_serves() {
     for folding in FOLDINGS {
-        let server = FakeServer::start_udp_only(move |asked| {
+        let network = Arc::new(FakeNetwork::default());
+        network.serve(1, move |asked| {
             let mut message = answer_a(asked, 1);
             message.queries[0].name = folding(asked.name());
             vec![message.to_vec().unwrap()]
-        })
-        .await;
-        let group = group(&[&server], Strategy::Failover);
+        });
+        let group = network.group(1, Strategy::Failover);
         for round in 0..5 {
             let name = format!("name-{round}-with-many-letters.example.");
             let reply = group.exchange(&outgoing(&name)).await.unwrap();
             assert!(!reply.over_tcp && reply.elapsed < Duration::from_secs(1));
         }
-        assert_eq!(server.queries().0, 8); // three lessons of two queries each
+        assert_eq!(network.queries(1), 8); // three lessons of two queries each
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who is told what, and what is asked only once.
 
 use super::*;
-use crate::upstream::fake::reply_rcode;
+use crate::upstream::tests::fake::reply_rcode;
 use hickory_proto::op::ResponseCode;
 use std::io::Write;
 

@@ -2,7 +2,7 @@
 
 use super::super::road::{FEW, POOL, REST, SERVICE, TURN};
 use super::*;
-use crate::upstream::fake::dead_address;
+use crate::upstream::tests::fake::dead_address;
 
 /// Asks one question at a time; the ports they came from.
 fn ports(world: &World, upstream: &Upstream, names: std::ops::Range<usize>, now: Instant) -> Vec<Heard> {

@@ -1,7 +1,7 @@
 //! What is not believed: forgeries, and replies that call for more than the relay does.
 
 use super::*;
-use crate::upstream::fake::{reply_rcode, with_cookie};
+use crate::upstream::tests::fake::{reply_rcode, with_cookie};
 use hickory_proto::op::ResponseCode;
 
 /// Many letters: the chance that 0x20 leaves all of them as they are is 2^-26.

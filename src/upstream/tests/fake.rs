@@ -1,8 +1,12 @@
-//! Upstream servers for tests: a closure on loopback, over UDP and TCP.
+//! Upstream servers for tests: a closure, on loopback over UDP and TCP ([`FakeServer`]) or on a network without sockets
+//! ([`FakeNetwork`]), where a test that pauses time has all of it to itself.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hickory_proto::op::{Edns, Message, MessageType, ResponseCode};
@@ -10,28 +14,30 @@ use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{Name, RData, Record, RecordType, rdata::A};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use super::{Group, GroupOptions, Outgoing, ServerAddress, Strategy};
+use crate::upstream::network::{Arrivals, Connecting, MadeUp, Network};
+use crate::upstream::{Group, GroupOptions, Outgoing, ServerAddress, Strategy};
 
 /// One query as a fake server gets it.
-pub(super) struct Asked {
+pub(in crate::upstream) struct Asked {
     /// The query.
-    pub(super) message: Message,
+    pub(in crate::upstream) message: Message,
     /// It came over TCP.
-    pub(super) over_tcp: bool,
-    /// The how manieth it is, from 1.
-    pub(super) number: u32,
+    pub(in crate::upstream) over_tcp: bool,
+    /// Its place among the queries of the server, from 1.
+    pub(in crate::upstream) number: u32,
 }
 
 impl Asked {
     /// The name asked for.
-    pub(super) fn name(&self) -> &Name {
+    pub(in crate::upstream) fn name(&self) -> &Name {
         self.message.queries[0].name()
     }
 
     /// The cookie option, if there is one.
-    pub(super) fn cookie(&self) -> Option<Vec<u8>> {
+    pub(in crate::upstream) fn cookie(&self) -> Option<Vec<u8>> {
         match self.message.edns.as_ref()?.option(EdnsCode::Cookie)? {
             EdnsOption::Unknown(_, cookie) => Some(cookie.clone()),
             _ => None,
@@ -39,7 +45,7 @@ impl Asked {
     }
 
     /// A response to it, empty.
-    pub(super) fn response(&self) -> Message {
+    pub(in crate::upstream) fn response(&self) -> Message {
         let mut message = self.message.clone();
         message.metadata.message_type = MessageType::Response;
         message.edns = None;
@@ -48,29 +54,29 @@ impl Asked {
 }
 
 /// What a fake server sends: datagrams in this order, or the first of them over TCP. Nothing: it is mute.
-pub(super) type Sends = Vec<Vec<u8>>;
+pub(in crate::upstream) type Sends = Vec<Vec<u8>>;
 
 /// The answer 192.0.2.`last`.
-pub(super) fn answer_a(asked: &Asked, last: u8) -> Message {
+pub(in crate::upstream) fn answer_a(asked: &Asked, last: u8) -> Message {
     let mut message = asked.response();
     message.answers.push(Record::from_rdata(asked.name().clone(), 60, RData::A(A::new(192, 0, 2, last))));
     message
 }
 
 /// Sends the answer 192.0.2.`last`.
-pub(super) fn reply_a(asked: &Asked, last: u8) -> Sends {
+pub(in crate::upstream) fn reply_a(asked: &Asked, last: u8) -> Sends {
     vec![answer_a(asked, last).to_vec().unwrap()]
 }
 
 /// Sends an rcode and nothing else.
-pub(super) fn reply_rcode(asked: &Asked, rcode: ResponseCode) -> Sends {
+pub(in crate::upstream) fn reply_rcode(asked: &Asked, rcode: ResponseCode) -> Sends {
     let mut message = asked.response();
     message.metadata.response_code = rcode;
     vec![message.to_vec().unwrap()]
 }
 
 /// `message` with this cookie in it.
-pub(super) fn with_cookie(mut message: Message, cookie: Vec<u8>) -> Message {
+pub(in crate::upstream) fn with_cookie(mut message: Message, cookie: Vec<u8>) -> Message {
     let mut edns = Edns::new();
     edns.options_mut().insert(EdnsOption::Unknown(10, cookie));
     if message.metadata.response_code == ResponseCode::BADCOOKIE {
@@ -81,7 +87,7 @@ pub(super) fn with_cookie(mut message: Message, cookie: Vec<u8>) -> Message {
 }
 
 /// A server that runs until it is dropped.
-pub(super) struct FakeServer {
+pub(in crate::upstream) struct FakeServer {
     /// Where it listens.
     addr: SocketAddr,
     /// Queries over UDP so far.
@@ -94,7 +100,7 @@ pub(super) struct FakeServer {
 
 impl FakeServer {
     /// Serves `answer` over UDP and TCP on a free port.
-    pub(super) async fn start(answer: impl Fn(&Asked) -> Sends + Send + Sync + 'static) -> Self {
+    pub(in crate::upstream) async fn start(answer: impl Fn(&Asked) -> Sends + Send + Sync + 'static) -> Self {
         loop {
             let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
             if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()).await {
@@ -104,12 +110,14 @@ impl FakeServer {
     }
 
     /// The same without TCP.
-    pub(super) async fn start_udp_only(answer: impl Fn(&Asked) -> Sends + Send + Sync + 'static) -> Self {
+    pub(in crate::upstream) async fn start_udp_only(
+        answer: impl Fn(&Asked) -> Sends + Send + Sync + 'static,
+    ) -> Self {
         Self::serve(UdpSocket::bind("127.0.0.1:0").await.unwrap(), None, answer)
     }
 
     /// The same at a given address.
-    pub(super) async fn start_at(
+    pub(in crate::upstream) async fn start_at(
         addr: SocketAddr,
         answer: impl Fn(&Asked) -> Sends + Send + Sync + 'static,
     ) -> Self {
@@ -157,34 +165,108 @@ impl FakeServer {
     }
 
     /// As the configuration would name it.
-    pub(super) fn address(&self) -> ServerAddress {
+    pub(in crate::upstream) fn address(&self) -> ServerAddress {
         self.addr.into()
     }
 
     /// Queries so far, over UDP and over TCP.
-    pub(super) fn queries(&self) -> (u32, u32) {
+    pub(in crate::upstream) fn queries(&self) -> (u32, u32) {
         (self.udp.load(Ordering::SeqCst), self.tcp.load(Ordering::SeqCst))
     }
 }
 
-/// An address where nobody listens.
-pub(super) fn dead_address() -> ServerAddress {
+/// What a server of a [`FakeNetwork`] answers, and how many queries it got.
+struct Handler {
+    answer: Box<dyn Fn(&Asked) -> Sends + Send>,
+    queries: u32,
+}
+
+/// A network without sockets. Datagrams to its servers arrive at once, those to other addresses are refused, and so are
+/// connections over TCP.
+#[derive(Default)]
+pub(in crate::upstream) struct FakeNetwork {
+    servers: Mutex<HashMap<SocketAddr, Handler>>,
+    sockets: Mutex<HashMap<(u16, SocketAddr), UnboundedSender<io::Result<Vec<u8>>>>>,
+}
+
+impl fmt::Debug for FakeNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FakeNetwork")
+    }
+}
+
+impl FakeNetwork {
+    /// The address of server `number`, whether it is there or not.
+    pub(in crate::upstream) fn address(number: u8) -> ServerAddress {
+        SocketAddr::from((Ipv4Addr::new(192, 0, 2, number), 53)).into()
+    }
+
+    /// Puts a server there.
+    pub(in crate::upstream) fn serve(&self, number: u8, answer: impl Fn(&Asked) -> Sends + Send + 'static) {
+        let handler = Handler { answer: Box::new(answer), queries: 0 };
+        self.servers.lock().unwrap().insert(Self::address(number).addr, handler);
+    }
+
+    /// Queries that a server got so far.
+    pub(in crate::upstream) fn queries(&self, number: u8) -> u32 {
+        self.servers.lock().unwrap()[&Self::address(number).addr].queries
+    }
+
+    /// A group of the servers `1` to `count`.
+    pub(in crate::upstream) fn group(self: &Arc<Self>, count: u8, strategy: Strategy) -> Group {
+        let network = Network::MadeUp(self.clone());
+        let options =
+            GroupOptions { strategy, network, deadline: Duration::from_secs(3), ..GroupOptions::default() };
+        Group::new("test".to_owned(), (1..=count).map(Self::address).collect(), options)
+    }
+}
+
+impl MadeUp for FakeNetwork {
+    fn open(&self, port: u16, server: SocketAddr) -> io::Result<Arrivals> {
+        let (sender, arrivals) = unbounded_channel();
+        self.sockets.lock().unwrap().insert((port, server), sender);
+        Ok(arrivals)
+    }
+
+    fn send(&self, port: u16, server: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        let sockets = self.sockets.lock().unwrap();
+        let Some(socket) = sockets.get(&(port, server)) else { return Ok(()) };
+        let mut servers = self.servers.lock().unwrap();
+        let Some(handler) = servers.get_mut(&server) else {
+            let _ = socket.send(Err(io::ErrorKind::ConnectionRefused.into()));
+            return Ok(());
+        };
+        handler.queries += 1;
+        let message = Message::from_vec(datagram).unwrap();
+        for reply in (handler.answer)(&Asked { message, over_tcp: false, number: handler.queries }) {
+            let _ = socket.send(Ok(reply)); // the socket may have been closed
+        }
+        Ok(())
+    }
+
+    fn connect(&self, _: SocketAddr) -> Connecting {
+        Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) })
+    }
+}
+
+/// An address where no server listens.
+pub(in crate::upstream) fn dead_address() -> ServerAddress {
     std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().into()
 }
 
 /// A group of these servers, with time enough for a busy test machine.
-pub(super) fn group(servers: &[&FakeServer], strategy: Strategy) -> Group {
+pub(in crate::upstream) fn group(servers: &[&FakeServer], strategy: Strategy) -> Group {
     group_at(servers.iter().map(|server| server.address()).collect(), strategy)
 }
 
 /// A group of these addresses.
-pub(super) fn group_at(servers: Vec<ServerAddress>, strategy: Strategy) -> Group {
+pub(in crate::upstream) fn group_at(servers: Vec<ServerAddress>, strategy: Strategy) -> Group {
     let options = GroupOptions { strategy, deadline: Duration::from_secs(3), ..GroupOptions::default() };
     Group::new("test".to_owned(), servers, options)
 }
 
 /// A question for the address of `name`.
-pub(super) fn outgoing(name: &str) -> Outgoing {
+pub(in crate::upstream) fn outgoing(name: &str) -> Outgoing {
     let name = Name::from_ascii(name).unwrap();
     Outgoing { name, rtype: RecordType::A, dnssec_ok: false, checking_disabled: false }
 }
