@@ -8,7 +8,7 @@ use super::{Api, Subject};
 use crate::engine::name::show;
 use crate::stats::counters::{ARRIVALS, OUTCOME_NAMES, OUTCOMES, RCODES, TYPES};
 use crate::stats::zone_stats::{CacheResult, OVERFLOW};
-use crate::upstream::{ServerSnapshot, Standing};
+use crate::upstream::{ServerHealth, ServerSnapshot};
 use hickory_proto::op::ResponseCode;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -254,7 +254,7 @@ fn upstreams(page: &mut Page, subject: &Subject) {
     };
     each("pvtzd_forward_requests_total", |server| Some(server.counts.queries as f64));
     each("pvtzd_forward_up", |server| {
-        Some(f64::from(u8::from(server.standing == Standing::Up && !server.looping)))
+        Some(f64::from(u8::from(server.standing == ServerHealth::Up && !server.looping)))
     });
     each("pvtzd_forward_rtt_seconds", |server| server.srtt.map(|rtt| rtt.as_secs_f64()));
     each("pvtzd_forward_max_concurrent_rejects_total", |server| Some(server.counts.at_limit as f64));

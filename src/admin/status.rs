@@ -9,7 +9,7 @@ use crate::engine::name::show;
 use crate::engine::zone::{ZoneMode, ZoneOrigin};
 use crate::stats::counters::BUCKETS;
 use crate::stats::zone_stats::CacheResult;
-use crate::upstream::Standing;
+use crate::upstream::ServerHealth;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
@@ -292,9 +292,9 @@ fn upstreams(subject: &Subject) -> Vec<UpstreamStatus> {
     let shown = servers(subject).into_iter().map(|(group, server)| {
         let state = match server.standing {
             _ if server.looping => "loop",
-            Standing::Up => "up",
-            Standing::Failing => "failing",
-            Standing::Down => "down",
+            ServerHealth::Up => "up",
+            ServerHealth::Failing => "failing",
+            ServerHealth::Down => "down",
         };
         let counts = server.counts;
         UpstreamStatus {

@@ -16,7 +16,7 @@ use crate::resolve::cache::{AnswerCache, CacheEntry};
 use crate::resolve::limits::Permit;
 pub use crate::resolve::shared::CachedChain;
 use crate::resolve::shared::{ActiveConfig, FetchResult, SharedState, count};
-use crate::upstream::{Failure, FailureKind, NotJoined, Outgoing, Server};
+use crate::upstream::{Failure, FailureKind, NotJoined, Server, UpstreamQuery};
 use hickory_proto::op::Message;
 use hickory_proto::rr::RecordType;
 use std::net::IpAddr;
@@ -280,8 +280,8 @@ pub(crate) fn is_known(live: &SharedState, key: &CacheKey, now: Timestamp) -> Op
 }
 
 /// The question of a fetch to a group.
-fn outgoing(fetch: &Fetch) -> Outgoing {
-    Outgoing {
+fn outgoing(fetch: &Fetch) -> UpstreamQuery {
+    UpstreamQuery {
         name: fetch.question.key.to_name(),
         rtype: fetch.question.rtype,
         dnssec_ok: fetch.flags.dnssec_ok,

@@ -18,7 +18,7 @@ use crate::stats::counters::Counters;
 use crate::stats::history::History;
 use crate::stats::tap::QueryTap;
 use crate::stats::zone_stats::ZoneStats;
-use crate::upstream::relay::Asked;
+use crate::upstream::udp_pool::InFlightKeys;
 use crate::upstream::{Group, Inflight, LoopDetector};
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
@@ -116,7 +116,7 @@ pub struct SharedState {
     /// Questions that an upstream is being asked.
     pub inflight: Arc<Inflight<CacheKey, FetchResult>>,
     /// Questions that a relay asks.
-    pub asked: Arc<Asked>,
+    pub asked: Arc<InFlightKeys>,
     /// How much may be going on at once.
     pub limits: Limits,
     /// Octets that wait to be sent.

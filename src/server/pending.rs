@@ -15,7 +15,7 @@ use crate::resolve::query::{Delivered, PendingQuery};
 use crate::resolve::shared::{SharedState, count};
 use crate::stats::counters::ThreadCounters;
 use crate::upstream::Server;
-use crate::upstream::relay::{Clerk, Errand, Relay, Replied};
+use crate::upstream::udp_pool::{OnReply, PoolQuery, PoolReply, UdpPool};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Instant;
@@ -34,10 +34,10 @@ pub(super) struct Incoming {
 /// The clients of one socket that wait, and the relay that asks for them. They belong to the socket's thread.
 #[derive(Debug)]
 pub(super) struct PendingQueries {
-    relay: Relay<Incoming>,
+    relay: UdpPool<Incoming>,
     desk: Responder,
     /// Room for batches, each for one server; kept because it is dear to come by.
-    batches: Vec<Vec<Errand<Incoming>>>,
+    batches: Vec<Vec<PoolQuery<Incoming>>>,
 }
 
 impl PendingQueries {
@@ -45,7 +45,7 @@ impl PendingQueries {
     pub(super) fn new(live: Arc<SharedState>, tally: Arc<ThreadCounters>, socket: Arc<UdpSocket>) -> Self {
         let asked = live.asked.clone();
         let desk = Responder { live, tally, socket, outbox: Vec::new() };
-        Self { relay: Relay::new(asked), desk, batches: Vec::new() }
+        Self { relay: UdpPool::new(asked), desk, batches: Vec::new() }
     }
 
     /// True while questions are open: then [`Self::turn`] waits, and nobody else may.
@@ -87,7 +87,7 @@ impl PendingQueries {
             };
             last = Some((missing.fetch.group, group));
             // With an old answer at hand there is a shorter deadline to keep.
-            let server = group.filter(|_| !missing.has_stale).and_then(|group| group.steady());
+            let server = group.filter(|_| !missing.has_stale).and_then(|group| group.all_up());
             let Some(server) = server else {
                 desk.fall_back_to_task(visitor);
                 continue;
@@ -102,7 +102,7 @@ impl PendingQueries {
             }
             count(&desk.live.counters.forwarded);
             visitor.waiting.permit = permit;
-            let errand = Errand { key, waiter: visitor };
+            let errand = PoolQuery { key, waiter: visitor };
             let place = servers.iter().position(|other| Arc::ptr_eq(other, server)).unwrap_or_else(|| {
                 servers.push(server);
                 servers.len() - 1
@@ -172,18 +172,18 @@ impl Responder {
     }
 }
 
-impl Clerk<Incoming> for Responder {
+impl OnReply<Incoming> for Responder {
     fn take(
         &mut self,
         key: &CacheKey,
-        reply: Replied<'_>,
+        reply: PoolReply<'_>,
         waiters: &mut Vec<Incoming>,
         came: Instant,
     ) -> bool {
         let live = self.live.clone();
         let now = live.clock.at(came);
         match reply {
-            Replied::Unread(reply, question_end) => {
+            PoolReply::Unread(reply, question_end) => {
                 // with DO there may be proofs, which only a full reading keeps
                 if key.flags().dnssec_ok {
                     return false;
@@ -198,7 +198,7 @@ impl Clerk<Incoming> for Responder {
                 let slot = live.cache.insert(key.clone(), entry, now);
                 self.settle(waiters, &Delivered::Answered(key.group(), &[(name, slot)]), came);
             }
-            Replied::Read(message) => {
+            PoolReply::Read(message) => {
                 let Some(first) = waiters.first() else { return true };
                 let published = live.published();
                 let others =

@@ -16,10 +16,11 @@ use hickory_proto::rr::{Name, RecordType};
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
-use super::conversation::{self, Heard};
-use super::health::Standing;
+use super::health::ServerHealth;
 use super::server::Server;
-use super::{Attempt, Failure, Group, Outcome, Outgoing, Reply, Strategy, policy, random};
+use super::transaction;
+use super::transaction::Response;
+use super::{Attempt, AttemptError, Failure, Group, Reply, Strategy, UpstreamQuery, policy, random};
 
 /// How long a probe of a server that is down may take: less than the pause between two.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(1100);
@@ -31,7 +32,7 @@ const SILENCE_TRIES: usize = 2;
 const LAST_RESORT_WAIT: Duration = Duration::from_millis(400);
 
 /// Runs the race. See [`Group::exchange`].
-pub(super) async fn run(group: &Group, query: &Outgoing) -> Result<Reply, Failure> {
+pub(super) async fn run(group: &Group, query: &UpstreamQuery) -> Result<Reply, Failure> {
     let start = Instant::now();
     let strategy = group.options().strategy;
     let mut race = Race::new(group);
@@ -83,15 +84,15 @@ pub(super) async fn run(group: &Group, query: &Outgoing) -> Result<Reply, Failur
 async fn attempt(
     server: &Server,
     runner: usize,
-    query: &Outgoing,
+    query: &UpstreamQuery,
     _permit: SemaphorePermit<'_>,
-) -> (usize, Result<Heard, Outcome>) {
+) -> (usize, Result<Response, AttemptError>) {
     let this = server.begin();
-    let result = match conversation::ask(server, query).await {
+    let result = match transaction::ask(server, query).await {
         Ok(heard) => match heard.message.metadata.response_code {
-            ResponseCode::NoError if response::is_referral(&heard.message) => Err(Outcome::Referral),
+            ResponseCode::NoError if response::is_referral(&heard.message) => Err(AttemptError::Referral),
             _ if response::is_verdict(&heard.message) => Ok(heard),
-            rcode => Err(Outcome::Rcode(rcode)),
+            rcode => Err(AttemptError::Rcode(rcode)),
         },
         Err(outcome) => Err(outcome),
     };
@@ -108,7 +109,7 @@ struct Race<'a> {
     /// Steps taken through `order`, round after round.
     step: usize,
     /// What is known of each server in this race, by its index in the group.
-    runners: Vec<Runner>,
+    runners: Vec<Contender>,
     /// Tries left.
     tries_left: usize,
     /// Tries at servers that had been asked before.
@@ -119,7 +120,7 @@ struct Race<'a> {
 
 /// One server in one race.
 #[derive(Default)]
-struct Runner {
+struct Contender {
     /// It was down when the race began.
     was_down: bool,
     /// How often it was asked.
@@ -127,14 +128,14 @@ struct Runner {
     /// How many of those are still running.
     outstanding: u32,
     /// How the last try that ended did.
-    outcome: Option<Outcome>,
+    outcome: Option<AttemptError>,
     /// Not to be asked (again): it has said no.
     out: bool,
     /// Not to be asked (again): its limit was met. What it was asked before is still listened to.
     full: bool,
 }
 
-impl Runner {
+impl Contender {
     /// Whether it may be asked (again).
     fn may_be_asked(&self) -> bool {
         !self.out && !self.full
@@ -146,10 +147,10 @@ impl<'a> Race<'a> {
     fn new(group: &'a Group) -> Self {
         let views: Vec<_> = group.servers().map(Server::view).collect();
         let order = policy::order(group.options().strategy, &views, random::fraction());
-        let runner = |view: &policy::View| Runner {
-            was_down: view.standing == Standing::Down,
-            outcome: view.looping.then_some(Outcome::Looping),
-            ..Runner::default()
+        let runner = |view: &policy::ServerView| Contender {
+            was_down: view.standing == ServerHealth::Down,
+            outcome: view.looping.then_some(AttemptError::Looping),
+            ..Contender::default()
         };
         let runners = views.iter().map(runner).collect();
         let tries_left = policy::max_tries(order.len());
@@ -158,13 +159,13 @@ impl<'a> Race<'a> {
 
     /// Sends the question, as a probe, to servers that are not up and whose time has come. The first in the
     /// order is asked anyway.
-    fn probe_the_unhealthy(&self, query: &Outgoing) {
+    fn probe_the_unhealthy(&self, query: &UpstreamQuery) {
         if self.group.options().strategy == Strategy::Parallel {
             return; // all are asked anyway
         }
         for &index in self.order.iter().skip(1) {
             let server = &self.group.shared_servers()[index];
-            if server.view().standing != Standing::Up {
+            if server.view().standing != ServerHealth::Up {
                 probe(server, || query.clone());
             }
         }
@@ -184,7 +185,7 @@ impl<'a> Race<'a> {
             let runner = &mut self.runners[index];
             let Some(permit) = servers[index].permit() else {
                 runner.full = true;
-                runner.outcome.get_or_insert(Outcome::AtLimit);
+                runner.outcome.get_or_insert(AttemptError::AtLimit);
                 continue;
             };
             self.tries_left -= 1;
@@ -212,12 +213,12 @@ impl<'a> Race<'a> {
     }
 
     /// A try has ended without an answer.
-    fn failed(&mut self, index: usize, outcome: Outcome) {
+    fn failed(&mut self, index: usize, outcome: AttemptError) {
         let runner = &mut self.runners[index];
         runner.outstanding -= 1;
         // A TCP handshake that timed out is silence too: the server may be asked again.
-        runner.out = outcome != Outcome::TimedOut;
-        if let Outcome::Rcode(rcode) = outcome {
+        runner.out = outcome != AttemptError::TimedOut;
+        if let AttemptError::Rcode(rcode) = outcome {
             self.last_rcode = Some(rcode);
         }
         runner.outcome = Some(outcome);
@@ -238,8 +239,9 @@ impl<'a> Race<'a> {
     fn failure(self) -> Failure {
         let servers = self.group.servers().zip(self.runners);
         let attempts = servers.filter_map(|(server, runner)| {
-            let outcome = if runner.outstanding > 0 && !matches!(runner.outcome, Some(Outcome::Rcode(_))) {
-                Outcome::TimedOut
+            let outcome = if runner.outstanding > 0 && !matches!(runner.outcome, Some(AttemptError::Rcode(_)))
+            {
+                AttemptError::TimedOut
             } else {
                 runner.outcome?
             };
@@ -251,7 +253,7 @@ impl<'a> Race<'a> {
 
 /// Puts the question to a server that is not up, beside the race, when it is time to: this ends by itself, soon,
 /// and serves only to show whether the server is back.
-pub(super) fn probe(server: &Arc<Server>, query: impl FnOnce() -> Outgoing) {
+pub(super) fn probe(server: &Arc<Server>, query: impl FnOnce() -> UpstreamQuery) {
     let Some(probing) = server.take_probe() else { return };
     let query = query();
     tokio::spawn(async move {
@@ -268,7 +270,7 @@ pub(super) fn check_silence(server: &Arc<Server>) {
     let Some(check) = server.take_silence_check() else { return };
     // Beside the limit, which the questions that wait in vain may have reached: there is one check at a time.
     tokio::spawn(async move {
-        let question = Outgoing {
+        let question = UpstreamQuery {
             name: Name::root(),
             rtype: RecordType::NS,
             dnssec_ok: false,
@@ -276,10 +278,10 @@ pub(super) fn check_silence(server: &Arc<Server>) {
         };
         let mut answered = false;
         for _ in 0..SILENCE_TRIES {
-            let asked = tokio::time::timeout(SILENCE_TIMEOUT, conversation::ask(check.server(), &question));
+            let asked = tokio::time::timeout(SILENCE_TIMEOUT, transaction::ask(check.server(), &question));
             answered = match asked.await {
-                Ok(Ok(_) | Err(Outcome::Rcode(_))) => true,
-                Ok(Err(Outcome::Local(_))) => return check.ended(true), // nothing was asked
+                Ok(Ok(_) | Err(AttemptError::Rcode(_))) => true,
+                Ok(Err(AttemptError::Local(_))) => return check.ended(true), // nothing was asked
                 Ok(Err(_)) | Err(_) => false,
             };
             if answered {

@@ -15,7 +15,7 @@ fn a_server_whose_limit_is_met_is_still_listened_to() {
     assert!(race.next(false).is_none(), "neither takes a second query");
     assert!(!race.may_go_on());
     drop(other);
-    race.failed(second, Outcome::Rcode(ResponseCode::ServFail));
+    race.failed(second, AttemptError::Rcode(ResponseCode::ServFail));
     assert_eq!(race.patience(), None, "the first has not answered yet");
     drop(permit);
     let failure = race.failure();

@@ -23,12 +23,12 @@ pub struct Attempt {
     /// How often it was asked.
     pub tries: u32,
     /// What came of the last try.
-    pub outcome: Outcome,
+    pub outcome: AttemptError,
 }
 
 /// How one try failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum AttemptError {
     /// Nothing usable came in time.
     TimedOut,
     /// The network or the server's host said no.
@@ -75,20 +75,20 @@ pub enum FailureKind {
 impl Failure {
     /// Finds the reason in what the servers did: the one that says most comes first.
     pub(super) fn new(attempts: Vec<Attempt>, last_rcode: Option<ResponseCode>) -> Self {
-        let any = |f: fn(&Outcome) -> bool| attempts.iter().any(|attempt| f(&attempt.outcome));
+        let any = |f: fn(&AttemptError) -> bool| attempts.iter().any(|attempt| f(&attempt.outcome));
         let kind = if let Some(rcode) = last_rcode {
             FailureKind::Rcode(rcode)
         } else if attempts.is_empty() {
             FailureKind::NoServers
-        } else if any(|o| matches!(o, Outcome::TimedOut | Outcome::Garbled)) {
+        } else if any(|o| matches!(o, AttemptError::TimedOut | AttemptError::Garbled)) {
             FailureKind::Timeout
-        } else if any(|o| matches!(o, Outcome::Referral)) {
+        } else if any(|o| matches!(o, AttemptError::Referral)) {
             FailureKind::Referral
-        } else if any(|o| matches!(o, Outcome::Tls(_))) {
+        } else if any(|o| matches!(o, AttemptError::Tls(_))) {
             FailureKind::Tls
-        } else if any(|o| matches!(o, Outcome::Network(_) | Outcome::Http(_))) {
+        } else if any(|o| matches!(o, AttemptError::Network(_) | AttemptError::Http(_))) {
             FailureKind::Network
-        } else if any(|o| matches!(o, Outcome::AtLimit | Outcome::Local(_))) {
+        } else if any(|o| matches!(o, AttemptError::AtLimit | AttemptError::Local(_))) {
             FailureKind::Overloaded
         } else {
             FailureKind::Looping
@@ -125,7 +125,7 @@ impl fmt::Display for FailureKind {
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for AttemptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TimedOut => f.write_str("no answer"),
@@ -182,8 +182,8 @@ fn mnemonic(rcode: ResponseCode) -> String {
 mod tests {
     use super::*;
 
-    fn failure(outcomes: &[Outcome], rcode: Option<ResponseCode>) -> Failure {
-        let attempt = |(n, outcome): (usize, &Outcome)| Attempt {
+    fn failure(outcomes: &[AttemptError], rcode: Option<ResponseCode>) -> Failure {
+        let attempt = |(n, outcome): (usize, &AttemptError)| Attempt {
             server: format!("192.0.2.{n}").parse().unwrap(),
             tries: n as u32 + 1,
             outcome: outcome.clone(),
@@ -194,15 +194,19 @@ mod tests {
     #[test]
     fn the_most_telling_reason_wins() {
         let servfail = ResponseCode::ServFail;
-        let unreachable = || Outcome::Network("network unreachable".to_owned());
+        let unreachable = || AttemptError::Network("network unreachable".to_owned());
         let rows = [
             (vec![], None, FailureKind::NoServers),
-            (vec![Outcome::TimedOut, Outcome::Rcode(servfail)], Some(servfail), FailureKind::Rcode(servfail)),
-            (vec![unreachable(), Outcome::TimedOut], None, FailureKind::Timeout),
-            (vec![unreachable(), Outcome::Tls(String::new())], None, FailureKind::Tls),
-            (vec![Outcome::AtLimit, unreachable()], None, FailureKind::Network),
-            (vec![Outcome::AtLimit, Outcome::Looping], None, FailureKind::Overloaded),
-            (vec![Outcome::Looping, Outcome::Looping], None, FailureKind::Looping),
+            (
+                vec![AttemptError::TimedOut, AttemptError::Rcode(servfail)],
+                Some(servfail),
+                FailureKind::Rcode(servfail),
+            ),
+            (vec![unreachable(), AttemptError::TimedOut], None, FailureKind::Timeout),
+            (vec![unreachable(), AttemptError::Tls(String::new())], None, FailureKind::Tls),
+            (vec![AttemptError::AtLimit, unreachable()], None, FailureKind::Network),
+            (vec![AttemptError::AtLimit, AttemptError::Looping], None, FailureKind::Overloaded),
+            (vec![AttemptError::Looping, AttemptError::Looping], None, FailureKind::Looping),
         ];
         for (outcomes, rcode, kind) in rows {
             assert_eq!(failure(&outcomes, rcode).kind, kind, "{outcomes:?}");
@@ -211,7 +215,7 @@ mod tests {
 
     #[test]
     fn the_text_names_each_server_with_what_it_did() {
-        let failure = failure(&[Outcome::Rcode(ResponseCode::Refused), Outcome::TimedOut], None);
+        let failure = failure(&[AttemptError::Rcode(ResponseCode::Refused), AttemptError::TimedOut], None);
         assert_eq!(
             failure.to_string(),
             "no upstream server answered in time (192.0.2.0: REFUSED; 192.0.2.1: no answer (2 tries))"

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::network::Network;
 use super::server::Server;
-use super::stream::Means;
-use super::{Failure, Outgoing, Reply, ServerAddress, Strategy, Trust, exchange};
+use super::stream::Connector;
+use super::{Failure, Reply, ServerAddress, Strategy, Trust, UpstreamQuery, exchange};
 
 /// How a group behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Group {
                 let own = GroupOptions { network: options.network.clone(), ..GroupOptions::default() };
                 Arc::new(Self::new("bootstrap".to_owned(), plain, own))
             });
-        let means = Means { trust: options.trust.clone(), bootstrap, network: options.network.clone() };
+        let means = Connector { trust: options.trust.clone(), bootstrap, network: options.network.clone() };
         let live = |address| Arc::new(Server::with(means.clone(), address, options.max_in_flight));
         let servers = distinct.into_iter().map(live).collect();
         Self { name, servers, options, waiting: Arc::default() }
@@ -101,7 +101,7 @@ impl Group {
     /// The server that the relay may ask: the first, while all are well and there is nothing to find out. The relay
     /// speaks plain DNS only, by the kernel's sockets.
     /// Otherwise an exchange decides, which also probes those that are not.
-    pub fn steady(&self) -> Option<&Arc<Server>> {
+    pub fn all_up(&self) -> Option<&Arc<Server>> {
         let one_by_one = self.options.strategy == Strategy::Failover || self.servers.len() == 1;
         let usual = one_by_one && self.options.network == Network::Kernel;
         let first = self.servers.first().filter(|first| usual && first.address().is_plain())?;
@@ -125,7 +125,7 @@ impl Group {
 
     /// Asks those of its servers that are not up whether they are back, if it is time to, by a question whose answer
     /// nobody waits for. An exchange does so by itself.
-    pub fn probe(&self, question: impl Fn() -> Outgoing) {
+    pub fn probe(&self, question: impl Fn() -> UpstreamQuery) {
         for server in &self.servers {
             exchange::probe(server, &question);
             exchange::check_silence(server);
@@ -140,7 +140,7 @@ impl Group {
     /// Asks the servers until one gives a usable answer, none is left, or the deadline comes. NXDOMAIN and
     /// NOERROR, with data or without, are answers. Dropping the future ends everything it began, but for a
     /// short probe of a server that is down.
-    pub async fn exchange(&self, query: &Outgoing) -> Result<Reply, Failure> {
+    pub async fn exchange(&self, query: &UpstreamQuery) -> Result<Reply, Failure> {
         exchange::run(self, query).await
     }
 }

@@ -23,7 +23,7 @@ const SILENCE_IS_NEWS: Duration = Duration::from_secs(60);
 
 /// Whether a server can be relied on; the order is that of preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
+pub enum ServerHealth {
     /// Answers, or was never asked.
     Up,
     /// Replies, but with failing rcodes only.
@@ -81,13 +81,13 @@ pub(super) struct Health {
 
 impl Health {
     /// Whether it can be relied on.
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn standing(&self) -> ServerHealth {
         if self.misses >= MISSES_TO_DOWN {
-            Standing::Down
+            ServerHealth::Down
         } else if self.bad_rcodes >= BAD_RCODES_TO_FAILING {
-            Standing::Failing
+            ServerHealth::Failing
         } else {
-            Standing::Up
+            ServerHealth::Up
         }
     }
 
@@ -95,13 +95,13 @@ impl Health {
     /// of the names that were asked for: their authorities may be silent.
     pub(super) fn is_silent(&self, now: Instant) -> bool {
         let news = |found| now.saturating_duration_since(found) < SILENCE_IS_NEWS;
-        self.standing() == Standing::Down && self.silent.is_some_and(news)
+        self.standing() == ServerHealth::Down && self.silent.is_some_and(news)
     }
 
     /// Whether to ask it now what every server knows.
     pub(super) fn take_silence_check(&mut self, now: Instant) -> bool {
         let recently = |at| now.saturating_duration_since(at) < SILENCE_CHECK;
-        let is_due = self.standing() == Standing::Down && !self.checked.is_some_and(recently);
+        let is_due = self.standing() == ServerHealth::Down && !self.checked.is_some_and(recently);
         if is_due {
             self.checked = Some(now);
         }
@@ -161,7 +161,7 @@ impl Health {
 
     /// Plans the first probe when the server has just ceased to be up, and none when it is.
     fn schedule(&mut self, now: Instant) {
-        if self.standing() == Standing::Up {
+        if self.standing() == ServerHealth::Up {
             self.probe = None;
         } else if self.probe.is_none() {
             self.probe = Some((now + PROBE_FIRST, PROBE_FIRST * 2));
@@ -193,12 +193,12 @@ mod tests {
         let mut health = Health::default();
         let mut now = Instant::now();
         for _ in 0..MISSES_TO_DOWN {
-            assert_eq!(health.standing(), Standing::Up);
+            assert_eq!(health.standing(), ServerHealth::Up);
             let started = now + MS;
             now = started + 400 * MS;
             health.missed(started, now);
         }
-        assert_eq!(health.standing(), Standing::Down);
+        assert_eq!(health.standing(), ServerHealth::Down);
         (health, now)
     }
 
@@ -207,7 +207,7 @@ mod tests {
         for usable in [true, false] {
             let (mut health, now) = down();
             health.replied(usable, now);
-            assert_eq!(health.standing(), Standing::Up);
+            assert_eq!(health.standing(), ServerHealth::Up);
         }
     }
 
@@ -220,7 +220,7 @@ mod tests {
             health.missed(now, now + 400 * MS);
             health.replied(true, now + 500 * MS);
         }
-        assert_eq!(health.standing(), Standing::Up);
+        assert_eq!(health.standing(), ServerHealth::Up);
     }
 
     #[test]
@@ -230,7 +230,7 @@ mod tests {
         for i in 0..100 {
             health.missed(start + i * MS, start + (400 + i) * MS);
         }
-        assert_eq!(health.standing(), Standing::Up);
+        assert_eq!(health.standing(), ServerHealth::Up);
     }
 
     #[test]
@@ -240,14 +240,14 @@ mod tests {
         for _ in 0..10 {
             health.missed(start, start + 400 * MS);
         }
-        assert_eq!(health.standing(), Standing::Up);
+        assert_eq!(health.standing(), ServerHealth::Up);
     }
 
     #[test]
     fn refused_connections_mark_down_at_once_they_repeat() {
         let (mut health, now) = (Health::default(), Instant::now());
         (0..3).for_each(|_| health.missed(now, now));
-        assert_eq!(health.standing(), Standing::Down);
+        assert_eq!(health.standing(), ServerHealth::Down);
     }
 
     #[test]
@@ -256,7 +256,7 @@ mod tests {
         assert!(!health.is_silent(now), "that may be the names' doing");
         assert!(health.take_silence_check(now) && !health.take_silence_check(now + 100 * MS));
         health.checked(now, true, now + 20 * MS);
-        assert_eq!((health.is_silent(now + 20 * MS), health.standing()), (false, Standing::Down));
+        assert_eq!((health.is_silent(now + 20 * MS), health.standing()), (false, ServerHealth::Down));
         let again = now + SILENCE_CHECK;
         assert!(health.take_silence_check(again));
         let found = again + 1100 * MS;
@@ -273,7 +273,7 @@ mod tests {
         let (mut health, now) = down();
         health.replied(true, now + 10 * MS);
         (0..3).for_each(|_| health.missed(now + 20 * MS, now + 20 * MS));
-        assert_eq!(health.standing(), Standing::Down);
+        assert_eq!(health.standing(), ServerHealth::Down);
         health.checked(now, false, now + 1100 * MS);
         assert!(!health.is_silent(now + 1100 * MS));
     }
@@ -282,12 +282,12 @@ mod tests {
     fn failing_rcodes_rank_behind_and_one_answer_restores() {
         let (mut health, now) = (Health::default(), Instant::now());
         (0..4).for_each(|_| health.replied(false, now));
-        assert_eq!(health.standing(), Standing::Up);
+        assert_eq!(health.standing(), ServerHealth::Up);
         health.replied(false, now);
-        assert_eq!(health.standing(), Standing::Failing);
+        assert_eq!(health.standing(), ServerHealth::Failing);
         assert_eq!(health.last_answer(), None);
         health.replied(true, now);
-        assert_eq!(health.standing(), Standing::Up);
+        assert_eq!(health.standing(), ServerHealth::Up);
         assert_eq!(health.last_answer(), Some(now));
     }
 

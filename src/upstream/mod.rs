@@ -1,7 +1,7 @@
 //! Shell to servers: everything that sends a query upstream and waits for its answer.
 //!
 //! ```text
-//!  Outgoing ─▶ Inflight ─▶ Group::exchange ─▶ attempt ─▶ conversation::ask ─▶ transport ─▶ the server
+//!  Outgoing ─▶ Inflight ─▶ Group::exchange ─▶ attempt ─▶ transaction::ask ─▶ transport ─▶ the server
 //!             one per      who, in which      health     UDP, then what its    sockets
 //!             question     order, how long    is noted   reply calls for
 //! ```
@@ -20,22 +20,22 @@
 //! This module neither caches nor decides what a client gets to see.
 
 pub mod address;
-mod conversation;
+mod capabilities;
 mod exchange;
 mod failure;
 mod group;
 mod health;
 mod inflight;
-mod manner;
+mod loop_detector;
 pub mod network;
 mod policy;
-mod probe;
 pub mod random;
-pub mod relay;
 mod server;
 mod stream;
 mod tls;
+mod transaction;
 mod transport;
+pub mod udp_pool;
 mod wire;
 
 #[cfg(test)]
@@ -48,18 +48,18 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RecordType};
 
 pub use address::{AddressError, ServerAddress, Transport};
-pub use failure::{Attempt, Failure, FailureKind, Outcome};
+pub use failure::{Attempt, AttemptError, Failure, FailureKind};
 pub use group::{Group, GroupOptions};
-pub use health::Standing;
+pub use health::ServerHealth;
 pub use inflight::{Inflight, NotJoined};
+pub use loop_detector::LoopDetector;
 pub use policy::Strategy;
-pub use probe::LoopDetector;
-pub use server::{Counts, Server, ServerSnapshot};
+pub use server::{Server, ServerCounts, ServerSnapshot};
 pub use tls::Trust;
 
 /// What is asked of a group of servers. The case of the name is irrelevant: it is randomised on the way out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Outgoing {
+pub struct UpstreamQuery {
     /// The name asked for.
     pub name: Name,
     /// The type asked for; the class is always IN.

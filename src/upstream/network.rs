@@ -17,14 +17,14 @@ pub enum Network {
     #[default]
     Kernel,
     /// To what a test made up.
-    MadeUp(Arc<dyn MadeUp>),
+    Simulated(Arc<dyn Simulated>),
 }
 
 impl PartialEq for Network {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Kernel, Self::Kernel) => true,
-            (Self::MadeUp(one), Self::MadeUp(other)) => Arc::ptr_eq(one, other),
+            (Self::Simulated(one), Self::Simulated(other)) => Arc::ptr_eq(one, other),
             _ => false,
         }
     }
@@ -39,7 +39,7 @@ pub type Arrivals = mpsc::UnboundedReceiver<io::Result<Vec<u8>>>;
 pub type Connecting = Pin<Box<dyn Future<Output = io::Result<DuplexStream>> + Send>>;
 
 /// A network of a test's making, from the side of this machine.
-pub trait MadeUp: Debug + Send + Sync {
+pub trait Simulated: Debug + Send + Sync {
     /// Opens a datagram socket at `port`, connected to `server`. It is closed by dropping its arrivals.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::health::{Rtt, Standing};
+use super::health::{Rtt, ServerHealth};
 
 /// Tries of one exchange, whatever happens: a question is never sprayed (L43).
 const MAX_TRIES: usize = 6;
@@ -33,9 +33,9 @@ pub enum Strategy {
 
 /// What the order depends on, for one server.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct View {
+pub(super) struct ServerView {
     /// Can it be relied on?
-    pub(super) standing: Standing,
+    pub(super) standing: ServerHealth,
     /// How fast it replies, if known.
     pub(super) rtt: Option<Rtt>,
     /// Set aside because it leads back to us.
@@ -43,14 +43,14 @@ pub(super) struct View {
 }
 
 /// The order in which to ask, as indices into `views`; servers set aside are left out. `chance` in 0..1.
-pub(super) fn order(strategy: Strategy, views: &[View], chance: f64) -> Vec<usize> {
+pub(super) fn order(strategy: Strategy, views: &[ServerView], chance: f64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..views.len()).filter(|&i| !views[i].looping).collect();
     match strategy {
         Strategy::Failover | Strategy::Parallel => order.sort_by_key(|&i| views[i].standing),
         Strategy::Fastest => {
             // One never measured sorts first: that is how it gets measured.
             order.sort_by_key(|&i| (views[i].standing, views[i].rtt.map(|rtt| rtt.srtt)));
-            let up = order.iter().filter(|&&i| views[i].standing == Standing::Up).count();
+            let up = order.iter().filter(|&&i| views[i].standing == ServerHealth::Up).count();
             if chance < EXPLORE && up > 1 {
                 let other = 1 + (chance / EXPLORE * (up - 1) as f64) as usize;
                 order[..=other.min(up - 1)].rotate_right(1);
@@ -78,13 +78,13 @@ pub(super) fn retry_delay(rtt: Option<Rtt>, earlier_retries: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Standing::{Down, Failing, Up};
+    use ServerHealth::{Down, Failing, Up};
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn view(standing: Standing, srtt: Option<u32>) -> View {
+    fn view(standing: ServerHealth, srtt: Option<u32>) -> ServerView {
         let rtt = srtt.map(|ms| Rtt { srtt: ms * MS, rttvar: Duration::ZERO });
-        View { standing, rtt, looping: false }
+        ServerView { standing, rtt, looping: false }
     }
 
     #[test]
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_looping_server_is_never_asked() {
-        let views = [View { looping: true, ..view(Up, None) }, view(Down, None)];
+        let views = [ServerView { looping: true, ..view(Up, None) }, view(Down, None)];
         assert_eq!(order(Strategy::Parallel, &views, 0.0), [1]);
         assert!(order(Strategy::Fastest, &views[..1], 0.0).is_empty());
     }

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::health::{Health, Rtt, Standing};
-use super::manner::{Manner, Memory};
+use super::capabilities::{Capabilities, QueryOptions};
+use super::health::{Health, Rtt, ServerHealth};
 use super::network::Network;
-use super::policy::{View, hedge_delay};
-use super::stream::{Means, Streams};
-use super::{Outcome, ServerAddress, now, random};
+use super::policy::{ServerView, hedge_delay};
+use super::stream::{Connector, Streams};
+use super::{AttemptError, ServerAddress, now, random};
 use crate::base::clock::has_slept_since;
 use crate::stats::counters::{Durations, Histogram};
 
@@ -24,7 +24,7 @@ pub struct Server {
     /// Where it is.
     address: ServerAddress,
     /// What changes with each reply. Held for a few instructions at a time.
-    state: Mutex<State>,
+    state: Mutex<ServerState>,
     /// One permit for each query that may be under way.
     permits: Semaphore,
     /// How many permits there are.
@@ -40,18 +40,18 @@ pub struct Server {
     /// A probe is under way.
     probing: AtomicBool,
     /// What happened so far.
-    counters: Counters,
+    counters: ServerCounters,
     /// How long its replies took.
     durations: Durations,
 }
 
 /// The part of a server that is behind its lock.
 #[derive(Debug)]
-struct State {
+struct ServerState {
     /// Is it up, how fast?
     health: Health,
     /// How does it want to be asked?
-    memory: Memory,
+    memory: Capabilities,
 }
 
 /// Declares the counters once, as atomics and as the plain numbers of a snapshot.
@@ -59,16 +59,16 @@ macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// What happened with a server since it was configured.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct Counts { $($(#[$doc])* pub $name: u64,)* }
+        pub struct ServerCounts { $($(#[$doc])* pub $name: u64,)* }
 
-        /// [`Counts`], shared.
+        /// [`ServerCounts`], shared.
         #[derive(Debug, Default)]
-        pub(super) struct Counters { $($(#[$doc])* pub(super) $name: Counter,)* }
+        pub(super) struct ServerCounters { $($(#[$doc])* pub(super) $name: Counter,)* }
 
-        impl Counters {
+        impl ServerCounters {
             /// The numbers now.
-            fn read(&self) -> Counts {
-                Counts { $($name: self.$name.0.load(Ordering::Relaxed),)* }
+            fn read(&self) -> ServerCounts {
+                ServerCounts { $($name: self.$name.0.load(Ordering::Relaxed),)* }
             }
         }
     };
@@ -116,7 +116,7 @@ pub struct ServerSnapshot {
     /// Where it is.
     pub address: ServerAddress,
     /// Can it be relied on?
-    pub standing: Standing,
+    pub standing: ServerHealth,
     /// Set aside because it leads back to us.
     pub looping: bool,
     /// Smoothed round-trip time, once known.
@@ -126,7 +126,7 @@ pub struct ServerSnapshot {
     /// When it last gave an answer.
     pub last_success: Option<Instant>,
     /// What happened so far.
-    pub counts: Counts,
+    pub counts: ServerCounts,
     /// How long its replies took.
     pub durations: Histogram,
 }
@@ -135,24 +135,24 @@ impl Server {
     /// A plain server nothing is known of yet.
     #[cfg(test)]
     pub(super) fn new(address: ServerAddress, max_in_flight: usize) -> Self {
-        Self::with(Means::default(), address, max_in_flight)
+        Self::with(Connector::default(), address, max_in_flight)
     }
 
     /// A server nothing is known of yet.
-    pub(super) fn with(means: Means, address: ServerAddress, max_in_flight: usize) -> Self {
-        let memory = Memory::new(random::bytes().ok());
+    pub(super) fn with(means: Connector, address: ServerAddress, max_in_flight: usize) -> Self {
+        let memory = Capabilities::new(random::bytes().ok());
         let max_in_flight = max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             network: means.network.clone(),
             streams: Streams::new(&address, means),
             address,
-            state: Mutex::new(State { health: Health::default(), memory }),
+            state: Mutex::new(ServerState { health: Health::default(), memory }),
             permits: Semaphore::new(max_in_flight),
             max_in_flight,
             relayed: AtomicUsize::new(0),
             looping: AtomicBool::new(false),
             probing: AtomicBool::new(false),
-            counters: Counters::default(),
+            counters: ServerCounters::default(),
             durations: Durations::default(),
         }
     }
@@ -193,9 +193,9 @@ impl Server {
     }
 
     /// What the order of asking depends on.
-    pub(super) fn view(&self) -> View {
+    pub(super) fn view(&self) -> ServerView {
         let state = self.state();
-        View { standing: state.health.standing(), rtt: state.health.rtt(), looping: self.is_looping() }
+        ServerView { standing: state.health.standing(), rtt: state.health.rtt(), looping: self.is_looping() }
     }
 
     /// How fast it replies.
@@ -238,7 +238,7 @@ impl Server {
         sample: Duration,
         usable: bool,
         now: Instant,
-        lesson: impl FnOnce(&mut Memory),
+        lesson: impl FnOnce(&mut Capabilities),
     ) {
         let counters = &self.counters;
         if usable { &counters.successes } else { &counters.bad_rcodes }.bump();
@@ -259,7 +259,7 @@ impl Server {
 
     /// It is up, and not set aside.
     pub(super) fn is_steady(&self) -> bool {
-        !self.is_looping() && self.state().health.standing() == Standing::Up
+        !self.is_looping() && self.state().health.standing() == ServerHealth::Up
     }
 
     /// It does not reply, as somebody has found out not long ago.
@@ -268,13 +268,13 @@ impl Server {
     }
 
     /// The counters.
-    pub(super) fn counters(&self) -> &Counters {
+    pub(super) fn counters(&self) -> &ServerCounters {
         &self.counters
     }
 
     /// How to ask it now.
-    pub(super) fn manner(&self) -> Manner {
-        let manner = self.state().memory.manner(now());
+    pub(super) fn query_options(&self) -> QueryOptions {
+        let manner = self.state().memory.query_options(now());
         if self.address.is_plain() { manner } else { manner.encrypted() }
     }
 
@@ -289,7 +289,7 @@ impl Server {
     }
 
     /// Notes something learned of its manner.
-    pub(super) fn learn(&self, lesson: impl FnOnce(&mut Memory)) {
+    pub(super) fn learn(&self, lesson: impl FnOnce(&mut Capabilities)) {
         lesson(&mut self.state().memory);
     }
 
@@ -311,14 +311,14 @@ impl Server {
         (due && !self.probing.swap(true, Ordering::Relaxed)).then(|| Probing(Arc::clone(self)))
     }
 
-    /// Begins a try. What becomes of it is noted when [`Try::ended`] is called or the guard is dropped.
-    pub(super) fn begin(&self) -> Try<'_> {
+    /// Begins a try. What becomes of it is noted when [`ServerAttempt::ended`] is called or the guard is dropped.
+    pub(super) fn begin(&self) -> ServerAttempt<'_> {
         self.counters.queries.bump();
-        Try { server: self, started: now(), open: true }
+        ServerAttempt { server: self, started: now(), open: true }
     }
 
     /// The changing part.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ServerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -361,7 +361,7 @@ impl Drop for Probing {
 
 /// A try under way. Dropped without a result (the time is up, or another server was faster), it counts as a
 /// miss if the server had had longer than it usually needs.
-pub(super) struct Try<'a> {
+pub(super) struct ServerAttempt<'a> {
     /// Whom it asks.
     server: &'a Server,
     /// Since when.
@@ -370,12 +370,12 @@ pub(super) struct Try<'a> {
     open: bool,
 }
 
-impl Try<'_> {
+impl ServerAttempt<'_> {
     /// Notes the result: `Ok` for an answer.
-    pub(super) fn ended(mut self, result: Result<(), &Outcome>) {
+    pub(super) fn ended(mut self, result: Result<(), &AttemptError>) {
         self.open = false;
         let counters = &self.server.counters;
-        if matches!(result, Ok(()) | Err(Outcome::Rcode(_) | Outcome::Referral)) {
+        if matches!(result, Ok(()) | Err(AttemptError::Rcode(_) | AttemptError::Referral)) {
             self.server.durations.observe(now().saturating_duration_since(self.started));
         }
         let mut state = self.server.state();
@@ -384,23 +384,23 @@ impl Try<'_> {
                 counters.successes.bump();
                 state.health.replied(true, now());
             }
-            Err(Outcome::Rcode(_) | Outcome::Referral) => {
+            Err(AttemptError::Rcode(_) | AttemptError::Referral) => {
                 counters.bad_rcodes.bump();
                 state.health.replied(false, now());
             }
-            Err(Outcome::Network(_) | Outcome::Http(_)) => {
+            Err(AttemptError::Network(_) | AttemptError::Http(_)) => {
                 counters.network_errors.bump();
                 state.health.missed(self.started, now());
             }
-            Err(Outcome::Tls(_)) => {
+            Err(AttemptError::Tls(_)) => {
                 counters.tls_errors.bump();
                 state.health.missed(self.started, now());
             }
-            Err(Outcome::Garbled) => {
+            Err(AttemptError::Garbled) => {
                 counters.garbled.bump();
                 state.health.missed(self.started, now());
             }
-            Err(Outcome::TimedOut) => {
+            Err(AttemptError::TimedOut) => {
                 counters.timeouts.bump();
                 // what was under way when the machine fell asleep is no measure of the server
                 if !has_slept_since(self.started) {
@@ -408,13 +408,13 @@ impl Try<'_> {
                 }
             }
             // Our own trouble says nothing of the server.
-            Err(Outcome::Local(_)) => counters.local_errors.bump(),
-            Err(Outcome::AtLimit | Outcome::Looping) => {}
+            Err(AttemptError::Local(_)) => counters.local_errors.bump(),
+            Err(AttemptError::AtLimit | AttemptError::Looping) => {}
         }
     }
 }
 
-impl Drop for Try<'_> {
+impl Drop for ServerAttempt<'_> {
     fn drop(&mut self) {
         if !self.open {
             return;
@@ -451,14 +451,14 @@ mod tests {
             tokio::time::advance(Duration::from_millis(1)).await;
         }
         assert_eq!(server.snapshot().counts.timeouts, 3);
-        assert_eq!(server.snapshot().standing, Standing::Down);
+        assert_eq!(server.snapshot().standing, ServerHealth::Down);
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_probe_at_a_time() {
         let server = Arc::new(server(1));
         for _ in 0..3 {
-            server.begin().ended(Err(&Outcome::Network(String::new())));
+            server.begin().ended(Err(&AttemptError::Network(String::new())));
         }
         assert!(server.take_probe().is_none());
         tokio::time::advance(Duration::from_millis(250)).await;
@@ -486,9 +486,9 @@ mod tests {
     fn our_own_trouble_is_not_held_against_the_server() {
         let server = server(1);
         for _ in 0..10 {
-            server.begin().ended(Err(&Outcome::Local("too many open files".to_owned())));
+            server.begin().ended(Err(&AttemptError::Local("too many open files".to_owned())));
         }
-        assert_eq!(server.snapshot().standing, Standing::Up);
+        assert_eq!(server.snapshot().standing, ServerHealth::Up);
         assert_eq!(server.snapshot().counts.local_errors, 10);
     }
 }

@@ -14,8 +14,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore, crypto::ring};
 
-use super::Outcome;
-use super::transport::blame;
+use super::AttemptError;
+use super::transport::classify;
 
 /// How long a handshake may take.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(2500);
@@ -53,8 +53,8 @@ impl Trust {
 
     /// What sessions are made by in which this protocol is spoken; nothing for DNS over TLS, where servers do not
     /// expect to be told.
-    pub(super) fn config(&self, protocol: Option<&[u8]>) -> Result<Arc<ClientConfig>, Outcome> {
-        let config = self.config.as_ref().map_err(|problem| Outcome::Tls(problem.clone()))?;
+    pub(super) fn config(&self, protocol: Option<&[u8]>) -> Result<Arc<ClientConfig>, AttemptError> {
+        let config = self.config.as_ref().map_err(|problem| AttemptError::Tls(problem.clone()))?;
         let Some(protocol) = protocol else { return Ok(config.clone()) };
         let mut config = ClientConfig::clone(config);
         config.alpn_protocols = vec![protocol.to_vec()];
@@ -67,11 +67,11 @@ impl Trust {
         stream: S,
         name: &ServerName<'static>,
         protocol: Option<&[u8]>,
-    ) -> Result<TlsStream<S>, Outcome> {
+    ) -> Result<TlsStream<S>, AttemptError> {
         let connector = TlsConnector::from(self.config(protocol)?);
         match timeout(HANDSHAKE_TIMEOUT, connector.connect(name.clone(), stream)).await {
             Ok(connected) => connected.map_err(|error| explain(&error, name)),
-            Err(_) => Err(Outcome::Tls("the handshake took too long".to_owned())),
+            Err(_) => Err(AttemptError::Tls("the handshake took too long".to_owned())),
         }
     }
 }
@@ -131,16 +131,16 @@ fn config(roots: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, String
 }
 
 /// What an error of a TLS session is to a person.
-pub(super) fn explain(error: &io::Error, name: &ServerName<'static>) -> Outcome {
+pub(super) fn explain(error: &io::Error, name: &ServerName<'static>) -> AttemptError {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let Some(inner) = inner else {
         return match error.kind() {
-            io::ErrorKind::UnexpectedEof => Outcome::Tls("the server ended the session".to_owned()),
-            _ => blame(error),
+            io::ErrorKind::UnexpectedEof => AttemptError::Tls("the server ended the session".to_owned()),
+            _ => classify(error),
         };
     };
     let name = name.to_str();
-    Outcome::Tls(match inner {
+    AttemptError::Tls(match inner {
         rustls::Error::InvalidCertificate(fault) => match fault {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 format!("certificate not valid for {name}")

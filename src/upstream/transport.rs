@@ -13,8 +13,8 @@ use nix::errno::Errno;
 use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::{TcpStream, UdpSocket};
 
-use super::network::{Arrivals, MadeUp, Network};
-use super::{Outcome, random};
+use super::network::{Arrivals, Network, Simulated};
+use super::{AttemptError, random};
 
 /// Random ports tried before the kernel is asked for one: a busy machine must not spin here (L53).
 const PORT_TRIES: usize = 4;
@@ -36,7 +36,7 @@ pub(super) enum DatagramSocket<'n> {
     /// One of the kernel's.
     Kernel(UdpSocket),
     /// One of a network that was made up: where it is, where it leads, and what came.
-    MadeUp(&'n dyn MadeUp, (u16, SocketAddr), Arrivals),
+    Simulated(&'n dyn Simulated, (u16, SocketAddr), Arrivals),
 }
 
 /// A fresh socket on a random port, connected to `server`.
@@ -47,9 +47,9 @@ pub(super) fn datagram_socket(network: &Network, server: SocketAddr) -> io::Resu
             socket.set_nonblocking(true)?;
             Ok(DatagramSocket::Kernel(UdpSocket::from_std(socket)?))
         }
-        Network::MadeUp(network) => {
+        Network::Simulated(network) => {
             let (port, arrivals) = on_random_port(|port| Ok((port, network.open(port, server)?)))?;
-            Ok(DatagramSocket::MadeUp(network.as_ref(), (port, server), arrivals))
+            Ok(DatagramSocket::Simulated(network.as_ref(), (port, server), arrivals))
         }
     }
 }
@@ -59,7 +59,7 @@ impl DatagramSocket<'_> {
     pub(super) async fn send(&self, datagram: &[u8]) -> io::Result<()> {
         match self {
             Self::Kernel(socket) => socket.send(datagram).await.map(drop),
-            Self::MadeUp(network, (port, server), _) => network.send(*port, *server, datagram),
+            Self::Simulated(network, (port, server), _) => network.send(*port, *server, datagram),
         }
     }
 
@@ -67,7 +67,7 @@ impl DatagramSocket<'_> {
     pub(super) async fn receive(&mut self) -> io::Result<Vec<u8>> {
         match self {
             Self::Kernel(socket) => receive(socket).await,
-            Self::MadeUp(_, _, arrivals) => match arrivals.recv().await {
+            Self::Simulated(_, _, arrivals) => match arrivals.recv().await {
                 Some(arrived) => arrived,
                 None => std::future::pending().await, // the network has gone: silence
             },
@@ -126,23 +126,23 @@ async fn receive(socket: &UdpSocket) -> io::Result<Vec<u8>> {
 }
 
 /// What goes over a connection.
-pub(super) trait Octets: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Octets for S {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 
 /// A connection, of whatever network.
-pub(super) type Stream = Box<dyn Octets>;
+pub(super) type OpenedStream = Box<dyn ByteStream>;
 
 /// A fresh connection to `server`.
-pub(super) async fn stream(network: &Network, server: SocketAddr) -> io::Result<Stream> {
+pub(super) async fn stream(network: &Network, server: SocketAddr) -> io::Result<OpenedStream> {
     let connecting = async {
         match network {
             Network::Kernel => {
                 let stream = TcpStream::connect(server).await?;
                 stream.set_nodelay(true)?;
-                Ok(Box::new(stream) as Stream)
+                Ok(Box::new(stream) as OpenedStream)
             }
-            Network::MadeUp(network) => Ok(Box::new(network.connect(server).await?) as Stream),
+            Network::Simulated(network) => Ok(Box::new(network.connect(server).await?) as OpenedStream),
         }
     };
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
@@ -150,14 +150,14 @@ pub(super) async fn stream(network: &Network, server: SocketAddr) -> io::Result<
 }
 
 /// Whose fault an error is: this machine's when it has run out of something, else the network's.
-pub(super) fn blame(error: &io::Error) -> Outcome {
+pub(super) fn classify(error: &io::Error) -> AttemptError {
     let exhausted =
         [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM, Errno::EADDRINUSE, Errno::EAGAIN];
     match error.raw_os_error().map(Errno::from_raw) {
-        Some(errno) if exhausted.contains(&errno) => Outcome::Local(errno.desc().to_lowercase()),
-        Some(errno) => Outcome::Network(errno.desc().to_lowercase()),
-        None if error.kind() == io::ErrorKind::TimedOut => Outcome::TimedOut,
-        None => Outcome::Network(error.to_string()),
+        Some(errno) if exhausted.contains(&errno) => AttemptError::Local(errno.desc().to_lowercase()),
+        Some(errno) => AttemptError::Network(errno.desc().to_lowercase()),
+        None if error.kind() == io::ErrorKind::TimedOut => AttemptError::TimedOut,
+        None => AttemptError::Network(error.to_string()),
     }
 }
 
@@ -176,13 +176,13 @@ mod tests {
 
     #[test]
     fn running_out_is_our_fault_and_refusal_is_not() {
-        let blame_of = |errno: Errno| blame(&io::Error::from_raw_os_error(errno as i32));
-        assert!(matches!(blame_of(Errno::EMFILE), Outcome::Local(_)));
-        assert!(matches!(blame_of(Errno::ENOBUFS), Outcome::Local(_)));
+        let blame_of = |errno: Errno| classify(&io::Error::from_raw_os_error(errno as i32));
+        assert!(matches!(blame_of(Errno::EMFILE), AttemptError::Local(_)));
+        assert!(matches!(blame_of(Errno::ENOBUFS), AttemptError::Local(_)));
         assert!(
-            matches!(blame_of(Errno::ECONNREFUSED), Outcome::Network(text) if text == "connection refused")
+            matches!(blame_of(Errno::ECONNREFUSED), AttemptError::Network(text) if text == "connection refused")
         );
-        assert!(matches!(blame_of(Errno::ENETUNREACH), Outcome::Network(_)));
-        assert_eq!(blame(&io::ErrorKind::TimedOut.into()), Outcome::TimedOut);
+        assert!(matches!(blame_of(Errno::ENETUNREACH), AttemptError::Network(_)));
+        assert_eq!(classify(&io::ErrorKind::TimedOut.into()), AttemptError::TimedOut);
     }
 }

@@ -10,8 +10,8 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 
-use super::Outgoing;
-use super::manner::{CLIENT_COOKIE_LEN, ClientCookie, Manner};
+use super::UpstreamQuery;
+use super::capabilities::{CLIENT_COOKIE_LEN, OwnCookie, QueryOptions};
 
 /// Length of the header (RFC 1035 section 4.1.1).
 const HEADER_LEN: usize = 12;
@@ -35,13 +35,13 @@ const OPTION_UNREAD: u16 = 65_001;
 const FULL_COOKIE: std::ops::RangeInclusive<usize> = 16..=40;
 
 /// One query as sent, with what is needed to recognise its answer.
-pub(super) struct Sent {
+pub(super) struct SentQuery {
     /// The message.
     pub(super) bytes: Vec<u8>,
     /// Where its question ends.
     question_end: usize,
     /// The client cookie in it.
-    client_cookie: Option<ClientCookie>,
+    client_cookie: Option<OwnCookie>,
     /// Its letters are in random case, and the reply must have them in the same case.
     mixed_case: bool,
     /// The server is known to send cookies.
@@ -49,7 +49,7 @@ pub(super) struct Sent {
 }
 
 /// What a query's bytes may not let an outsider guess.
-pub(super) struct Chance {
+pub(super) struct Entropy {
     /// The message id.
     pub(super) id: [u8; 2],
     /// Which letters are upper case, a bit for each octet of the name; a long name goes through them again.
@@ -58,7 +58,7 @@ pub(super) struct Chance {
 
 /// The road a message came by: over a stream nobody outside can put in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Channel {
+pub(super) enum Carrier {
     /// UDP: case and cookie must be right, and the reply may be cut.
     Datagram,
     /// TCP or TLS.
@@ -67,7 +67,7 @@ pub(super) enum Channel {
 
 /// What a reply turned out to be.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(super) enum ReplyVerdict {
     /// The answer to our query.
     Answer(Box<Message>, ReplyCookie),
     /// The answer, cut: the whole is to be had over TCP.
@@ -77,9 +77,9 @@ pub(super) enum Verdict {
     /// An error without a question: right by id and port alone. A server that could not read the query, or a guess.
     Bare(ResponseCode),
     /// Not an answer to our query: someone else's, late, or forged.
-    Stranger,
+    Mismatch,
     /// Answers our query but cannot be read.
-    Garbled,
+    Malformed,
 }
 
 /// The server's half of the cookie in a reply.
@@ -112,9 +112,9 @@ fn mix_case(name: &mut [u8], case: [u8; 8]) {
     last.copy_from_slice(&mix(u64::from_le_bytes(word)).to_le_bytes()[..last.len()]);
 }
 
-impl Sent {
+impl SentQuery {
     /// Writes the query: RD and AD set (AD so that the server reports it, RFC 6840 section 5.7).
-    pub(super) fn new(query: &Outgoing, manner: &Manner, chance: &Chance) -> Self {
+    pub(super) fn new(query: &UpstreamQuery, manner: &QueryOptions, chance: &Entropy) -> Self {
         let flags = QueryFlags { dnssec_ok: query.dnssec_ok, checking_disabled: query.checking_disabled };
         Self::of_wire(NameKey::of(&query.name).wire(), query.rtype, flags, manner, chance)
     }
@@ -124,8 +124,8 @@ impl Sent {
         name: &[u8],
         rtype: RecordType,
         query: QueryFlags,
-        manner: &Manner,
-        chance: &Chance,
+        manner: &QueryOptions,
+        chance: &Entropy,
     ) -> Self {
         let mut bytes = Vec::with_capacity(HEADER_LEN + name.len() + 32);
         let flags = 0x20 | if query.checking_disabled { 0x10 } else { 0 }; // AD, CD
@@ -198,9 +198,9 @@ impl Sent {
 
     /// True when a datagram may be what a server has to say that folds case, or cannot read the query.
     pub(super) fn is_perhaps_answered_by(&self, reply: &[u8]) -> bool {
-        match self.compare_header(reply, Channel::Datagram) {
-            Err(Verdict::CaseFolded) => self.cookie_agrees(reply, self.expects_cookie),
-            other => matches!(other, Err(Verdict::Bare(_))),
+        match self.compare_header(reply, Carrier::Datagram) {
+            Err(ReplyVerdict::CaseFolded) => self.cookie_agrees(reply, self.expects_cookie),
+            other => matches!(other, Err(ReplyVerdict::Bare(_))),
         }
     }
 
@@ -208,7 +208,7 @@ impl Sent {
     pub(super) fn is_answered_by(&self, reply: &[u8]) -> bool {
         reply.len() >= self.question_end
             && u16_at(reply, 4) == Some(1)
-            && self.compare_header(reply, Channel::Datagram).is_ok()
+            && self.compare_header(reply, Carrier::Datagram).is_ok()
     }
 
     /// False when a datagram carries another client's cookie, or none although one is expected.
@@ -224,17 +224,17 @@ impl Sent {
     }
 
     /// Says what `reply`, which came from the server's address, is to this query.
-    pub(super) fn judge(&self, mut reply: Vec<u8>, channel: Channel) -> Verdict {
+    pub(super) fn judge(&self, mut reply: Vec<u8>, channel: Carrier) -> ReplyVerdict {
         match self.compare_header(&reply, channel) {
             Ok(()) => {}
             // Who folds case must get the rest right.
-            Err(Verdict::CaseFolded) if !self.cookie_agrees(&reply, self.expects_cookie) => {
-                return Verdict::Stranger;
+            Err(ReplyVerdict::CaseFolded) if !self.cookie_agrees(&reply, self.expects_cookie) => {
+                return ReplyVerdict::Mismatch;
             }
             Err(verdict) => return verdict,
         }
-        if channel == Channel::Datagram && reply[2] & 0x02 != 0 {
-            return Verdict::Truncated; // before parsing: some servers cut in the middle of a record
+        if channel == Carrier::Datagram && reply[2] & 0x02 != 0 {
+            return ReplyVerdict::Truncated; // before parsing: some servers cut in the middle of a record
         }
         // Names in the reply point into the question; our random case must not show in them. The lengths of labels
         // are below the letters.
@@ -242,25 +242,25 @@ impl Sent {
             reply[HEADER_LEN..self.question_end - 4].make_ascii_lowercase();
         }
         if mask_options(&mut reply).is_none() {
-            return Verdict::Garbled;
+            return ReplyVerdict::Malformed;
         }
-        let Some(mut message) = decode::message(&reply) else { return Verdict::Garbled };
+        let Some(mut message) = decode::message(&reply) else { return ReplyVerdict::Malformed };
         let cookie = match self.reply_cookie(&message) {
             Ok(cookie) => cookie,
-            Err(()) if channel == Channel::Datagram => return Verdict::Stranger,
+            Err(()) if channel == Carrier::Datagram => return ReplyVerdict::Mismatch,
             Err(()) => ReplyCookie::Absent,
         };
         if let Some(edns) = &mut message.edns {
             edns.options_mut().remove(EdnsCode::Cookie);
             edns.options_mut().remove(EdnsCode::Unknown(OPTION_UNREAD));
         }
-        Verdict::Answer(Box::new(message), cookie)
+        ReplyVerdict::Answer(Box::new(message), cookie)
     }
 
     /// Compares id, QR, opcode and question.
-    fn compare_header(&self, reply: &[u8], channel: Channel) -> Result<(), Verdict> {
+    fn compare_header(&self, reply: &[u8], channel: Carrier) -> Result<(), ReplyVerdict> {
         if reply.len() < HEADER_LEN || reply[..2] != self.bytes[..2] || reply[2] & 0xF8 != 0x80 {
-            return Err(Verdict::Stranger);
+            return Err(ReplyVerdict::Mismatch);
         }
         match u16_at(reply, 4) {
             Some(1) => {}
@@ -268,14 +268,16 @@ impl Sent {
             // stream it is the server's.
             Some(0) if matches!(reply[3] & 0x0F, 1 | 2 | 4 | 5) && u16_at(reply, 6) == Some(0) => {
                 return match channel {
-                    Channel::Stream => Ok(()),
-                    Channel::Datagram => Err(Verdict::Bare(ResponseCode::from_low(reply[3] & 0x0F))),
+                    Carrier::Stream => Ok(()),
+                    Carrier::Datagram => Err(ReplyVerdict::Bare(ResponseCode::from_low(reply[3] & 0x0F))),
                 };
             }
-            _ => return Err(Verdict::Stranger),
+            _ => return Err(ReplyVerdict::Mismatch),
         }
         let ours = &self.bytes[HEADER_LEN..self.question_end];
-        let Some(theirs) = reply.get(HEADER_LEN..self.question_end) else { return Err(Verdict::Stranger) };
+        let Some(theirs) = reply.get(HEADER_LEN..self.question_end) else {
+            return Err(ReplyVerdict::Mismatch);
+        };
         if theirs == ours {
             return Ok(());
         }
@@ -284,10 +286,10 @@ impl Sent {
         let folded = theirs[..name_len].eq_ignore_ascii_case(&ours[..name_len])
             && theirs[name_len..] == ours[name_len..];
         match (folded, channel) {
-            (true, Channel::Stream) => Ok(()),
-            (true, Channel::Datagram) if !self.mixed_case => Ok(()), // no case was agreed on
-            (true, Channel::Datagram) => Err(Verdict::CaseFolded),
-            (false, _) => Err(Verdict::Stranger),
+            (true, Carrier::Stream) => Ok(()),
+            (true, Carrier::Datagram) if !self.mixed_case => Ok(()), // no case was agreed on
+            (true, Carrier::Datagram) => Err(ReplyVerdict::CaseFolded),
+            (false, _) => Err(ReplyVerdict::Mismatch),
         }
     }
 

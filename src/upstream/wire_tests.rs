@@ -4,24 +4,30 @@ use super::*;
 use hickory_proto::op::{Edns, MessageType, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType, rdata::A};
 
-const CHANCE: Chance = Chance { id: [0x12, 0x34], case: [0b1010_1010; 8] };
-const CLIENT: ClientCookie = [7; 8];
+const CHANCE: Entropy = Entropy { id: [0x12, 0x34], case: [0b1010_1010; 8] };
+const CLIENT: OwnCookie = [7; 8];
 
-fn outgoing() -> Outgoing {
+fn outgoing() -> UpstreamQuery {
     let name = Name::from_ascii("www.Example.COM.").unwrap();
-    Outgoing { name, rtype: RecordType::A, dnssec_ok: true, checking_disabled: true }
+    UpstreamQuery { name, rtype: RecordType::A, dnssec_ok: true, checking_disabled: true }
 }
 
-fn manner() -> Manner {
-    Manner { edns: true, mix_case: true, client_cookie: Some(CLIENT), server_cookie: None, padded: false }
+fn manner() -> QueryOptions {
+    QueryOptions {
+        edns: true,
+        mix_case: true,
+        client_cookie: Some(CLIENT),
+        server_cookie: None,
+        padded: false,
+    }
 }
 
-fn sent() -> Sent {
-    Sent::new(&outgoing(), &manner(), &CHANCE)
+fn sent() -> SentQuery {
+    SentQuery::new(&outgoing(), &manner(), &CHANCE)
 }
 
 /// A good answer to `sent`, before a test spoils it.
-fn answer(sent: &Sent) -> Message {
+fn answer(sent: &SentQuery) -> Message {
     let mut message = Message::from_vec(&sent.bytes).unwrap();
     message.metadata.message_type = MessageType::Response;
     let rdata = RData::A(A::new(192, 0, 2, 1));
@@ -37,8 +43,8 @@ fn with_option(mut message: Message, option: EdnsOption) -> Message {
     message
 }
 
-fn judge(sent: &Sent, message: &Message) -> Verdict {
-    sent.judge(message.to_vec().unwrap(), Channel::Datagram)
+fn judge(sent: &SentQuery, message: &Message) -> ReplyVerdict {
+    sent.judge(message.to_vec().unwrap(), Carrier::Datagram)
 }
 
 #[test]
@@ -61,7 +67,7 @@ fn a_query_reads_back_as_it_was_meant() {
 #[test]
 fn case_follows_the_dice_and_only_when_wanted() {
     let name = |mix_case| {
-        let sent = Sent::new(&outgoing(), &Manner { mix_case, ..manner() }, &CHANCE);
+        let sent = SentQuery::new(&outgoing(), &QueryOptions { mix_case, ..manner() }, &CHANCE);
         Message::from_vec(&sent.bytes).unwrap().queries[0].name().to_ascii()
     };
     assert_eq!(name(true), "WwW.ExAmPlE.CoM.");
@@ -70,7 +76,7 @@ fn case_follows_the_dice_and_only_when_wanted() {
 
 #[test]
 fn without_edns_there_is_no_opt() {
-    let sent = Sent::new(&outgoing(), &Manner { edns: false, ..manner() }, &CHANCE);
+    let sent = SentQuery::new(&outgoing(), &QueryOptions { edns: false, ..manner() }, &CHANCE);
     assert!(Message::from_vec(&sent.bytes).unwrap().edns.is_none());
     assert_eq!(sent.bytes.len(), sent.question_end);
 }
@@ -79,8 +85,8 @@ fn without_edns_there_is_no_opt() {
 fn the_longest_name_and_the_root_are_asked() {
     let long = format!("{}.", vec!["a".repeat(63); 3].join(".") + "." + &"b".repeat(61));
     for name in [".", long.as_str()] {
-        let query = Outgoing { name: Name::from_ascii(name).unwrap(), ..outgoing() };
-        let sent = Sent::new(&query, &manner(), &CHANCE);
+        let query = UpstreamQuery { name: Name::from_ascii(name).unwrap(), ..outgoing() };
+        let sent = SentQuery::new(&query, &manner(), &CHANCE);
         assert_eq!(Message::from_vec(&sent.bytes).unwrap().queries[0].name(), &query.name);
     }
 }
@@ -89,20 +95,20 @@ fn the_longest_name_and_the_root_are_asked() {
 fn an_answer_is_taken() {
     let sent = sent();
     assert!(
-        matches!(judge(&sent, &answer(&sent)), Verdict::Answer(m, ReplyCookie::Absent) if m.answers.len() == 1)
+        matches!(judge(&sent, &answer(&sent)), ReplyVerdict::Answer(m, ReplyCookie::Absent) if m.answers.len() == 1)
     );
 }
 
 #[test]
 fn the_random_case_does_not_show_in_names_that_point_into_the_question() {
-    let sent = Sent::new(&outgoing(), &manner(), &CHANCE);
+    let sent = SentQuery::new(&outgoing(), &manner(), &CHANCE);
     let mut reply = sent.bytes[..sent.question_end].to_vec();
     reply[2] = 0x80;
     reply[7] = 1; // one answer
     reply[10..12].fill(0);
     // www.example.com CNAME x.example.com, the owner and the end of the target as pointers
     reply.extend(b"\xc0\x0c\0\x05\0\x01\0\0\0\x3c\0\x04\x01x\xc0\x10");
-    let Verdict::Answer(message, _) = sent.judge(reply, Channel::Datagram) else { panic!("not taken") };
+    let ReplyVerdict::Answer(message, _) = sent.judge(reply, Carrier::Datagram) else { panic!("not taken") };
     assert_eq!(message.answers[0].to_string(), "www.example.com. 60 IN CNAME x.example.com.");
 }
 
@@ -122,10 +128,10 @@ fn what_is_not_ours_is_a_stranger() {
     for (index, spoil) in spoil.iter().enumerate() {
         let mut message = answer(&sent);
         spoil(&mut message);
-        assert!(matches!(judge(&sent, &message), Verdict::Stranger), "row {index}");
+        assert!(matches!(judge(&sent, &message), ReplyVerdict::Mismatch), "row {index}");
     }
     for junk in [vec![], vec![0x12, 0x34], sent.bytes.clone(), sent.bytes[..20].to_vec()] {
-        assert!(matches!(sent.judge(junk, Channel::Datagram), Verdict::Stranger));
+        assert!(matches!(sent.judge(junk, Carrier::Datagram), ReplyVerdict::Mismatch));
     }
 }
 
@@ -134,18 +140,18 @@ fn folded_case_is_noticed_over_udp_and_harmless_over_tcp() {
     let sent = sent();
     let mut message = answer(&sent);
     message.queries[0].name = message.queries[0].name.to_lowercase();
-    assert!(matches!(judge(&sent, &message), Verdict::CaseFolded));
-    let over_tcp = sent.judge(message.to_vec().unwrap(), Channel::Stream);
-    assert!(matches!(over_tcp, Verdict::Answer(..)));
+    assert!(matches!(judge(&sent, &message), ReplyVerdict::CaseFolded));
+    let over_tcp = sent.judge(message.to_vec().unwrap(), Carrier::Stream);
+    assert!(matches!(over_tcp, ReplyVerdict::Answer(..)));
 }
 
 #[test]
 fn type_https_is_not_folded_into_another_type() {
-    let sent = Sent::new(&Outgoing { rtype: RecordType::HTTPS, ..outgoing() }, &manner(), &CHANCE);
+    let sent = SentQuery::new(&UpstreamQuery { rtype: RecordType::HTTPS, ..outgoing() }, &manner(), &CHANCE);
     let mut reply = answer(&sent).to_vec().unwrap();
     assert_eq!(reply[sent.question_end - 3], 65);
     reply[sent.question_end - 3] = 65 | 0x20;
-    assert!(matches!(sent.judge(reply, Channel::Datagram), Verdict::Stranger));
+    assert!(matches!(sent.judge(reply, Carrier::Datagram), ReplyVerdict::Mismatch));
 }
 
 #[test]
@@ -155,7 +161,7 @@ fn a_cut_answer_is_seen_even_when_cut_in_a_record() {
     message.metadata.truncation = true;
     let mut reply = message.to_vec().unwrap();
     reply.truncate(reply.len() - 3);
-    assert!(matches!(sent.judge(reply, Channel::Datagram), Verdict::Truncated));
+    assert!(matches!(sent.judge(reply, Carrier::Datagram), ReplyVerdict::Truncated));
 }
 
 #[test]
@@ -163,7 +169,7 @@ fn an_unreadable_body_is_garbled() {
     let sent = sent();
     let mut reply = answer(&sent).to_vec().unwrap();
     reply.truncate(reply.len() - 3);
-    assert!(matches!(sent.judge(reply, Channel::Datagram), Verdict::Garbled));
+    assert!(matches!(sent.judge(reply, Carrier::Datagram), ReplyVerdict::Malformed));
 }
 
 #[test]
@@ -175,29 +181,29 @@ fn a_bare_error_header_counts_over_a_stream_only_and_a_bare_success_nowhere() {
     use ResponseCode as Code;
     for rcode in [Code::FormErr, Code::ServFail, Code::NotImp, Code::Refused] {
         message.metadata.response_code = rcode;
-        assert!(matches!(judge(&sent, &message), Verdict::Bare(bare) if bare == rcode), "{rcode}");
-        let over_stream = sent.judge(message.to_vec().unwrap(), Channel::Stream);
-        assert!(matches!(over_stream, Verdict::Answer(..)), "{rcode}");
+        assert!(matches!(judge(&sent, &message), ReplyVerdict::Bare(bare) if bare == rcode), "{rcode}");
+        let over_stream = sent.judge(message.to_vec().unwrap(), Carrier::Stream);
+        assert!(matches!(over_stream, ReplyVerdict::Answer(..)), "{rcode}");
     }
     for rcode in [Code::NoError, Code::NXDomain, Code::YXDomain] {
         message.metadata.response_code = rcode;
-        assert!(matches!(judge(&sent, &message), Verdict::Stranger), "{rcode}");
+        assert!(matches!(judge(&sent, &message), ReplyVerdict::Mismatch), "{rcode}");
     }
 }
 
 #[test]
 fn case_is_compared_where_it_was_mixed_only() {
-    let shouted = |sent: &Sent| {
+    let shouted = |sent: &SentQuery| {
         let mut reply = answer(sent).to_vec().unwrap();
         reply[HEADER_LEN..sent.question_end - 4].make_ascii_uppercase();
-        sent.judge(reply, Channel::Datagram)
+        sent.judge(reply, Carrier::Datagram)
     };
-    assert!(matches!(shouted(&sent()), Verdict::CaseFolded));
-    let plain = Sent::new(&outgoing(), &Manner { mix_case: false, ..manner() }, &CHANCE);
-    assert!(matches!(shouted(&plain), Verdict::Answer(..)));
+    assert!(matches!(shouted(&sent()), ReplyVerdict::CaseFolded));
+    let plain = SentQuery::new(&outgoing(), &QueryOptions { mix_case: false, ..manner() }, &CHANCE);
+    assert!(matches!(shouted(&plain), ReplyVerdict::Answer(..)));
     // who folds case gets the cookie right all the same
-    let baked = Manner { server_cookie: Some(vec![9; 8]), ..manner() };
-    assert!(matches!(shouted(&Sent::new(&outgoing(), &baked, &CHANCE)), Verdict::Stranger));
+    let baked = QueryOptions { server_cookie: Some(vec![9; 8]), ..manner() };
+    assert!(matches!(shouted(&SentQuery::new(&outgoing(), &baked, &CHANCE)), ReplyVerdict::Mismatch));
 }
 
 #[test]
@@ -205,12 +211,12 @@ fn the_cookie_must_be_ours() {
     let sent = sent();
     let reply = |cookie: &[u8]| with_option(answer(&sent), EdnsOption::Unknown(10, cookie.to_vec()));
     let good = [CLIENT.as_slice(), &[9; 8]].concat();
-    let Verdict::Answer(message, cookie) = judge(&sent, &reply(&good)) else { panic!("not taken") };
+    let ReplyVerdict::Answer(message, cookie) = judge(&sent, &reply(&good)) else { panic!("not taken") };
     assert_eq!(cookie, ReplyCookie::Server(vec![9; 8]));
     assert!(message.edns.unwrap().options().as_ref().is_empty());
-    assert!(matches!(judge(&sent, &reply(&[8; 16])), Verdict::Stranger));
-    assert!(matches!(judge(&sent, &reply(&[])), Verdict::Stranger));
-    assert!(matches!(judge(&sent, &reply(&CLIENT)), Verdict::Answer(_, ReplyCookie::Absent)));
+    assert!(matches!(judge(&sent, &reply(&[8; 16])), ReplyVerdict::Mismatch));
+    assert!(matches!(judge(&sent, &reply(&[])), ReplyVerdict::Mismatch));
+    assert!(matches!(judge(&sent, &reply(&CLIENT)), ReplyVerdict::Answer(_, ReplyCookie::Absent)));
 }
 
 #[test]
@@ -218,11 +224,11 @@ fn unknown_and_broken_options_do_not_cost_the_answer() {
     let sent = sent();
     for (code, data) in [(8, vec![0, 9, 255, 255]), (3, vec![]), (12, vec![0; 400]), (4711, vec![1])] {
         let message = with_option(answer(&sent), EdnsOption::Unknown(code, data));
-        let Verdict::Answer(message, _) = judge(&sent, &message) else { panic!("option {code}") };
+        let ReplyVerdict::Answer(message, _) = judge(&sent, &message) else { panic!("option {code}") };
         assert!(message.edns.unwrap().options().as_ref().is_empty());
     }
     let ede = with_option(answer(&sent), EdnsOption::Unknown(15, vec![0, 22]));
-    let Verdict::Answer(message, _) = judge(&sent, &ede) else { panic!("not taken") };
+    let ReplyVerdict::Answer(message, _) = judge(&sent, &ede) else { panic!("not taken") };
     assert_eq!(message.edns.unwrap().options().as_ref().len(), 1);
 }
 
@@ -234,8 +240,8 @@ proptest::proptest! {
         reply.truncate(keep.max(3));
         reply.extend(tail);
         if flip > 2 && flip < reply.len() { reply[flip] ^= 0x55; }
-        sent.judge(reply.clone(), Channel::Datagram);
-        sent.judge(reply, Channel::Stream);
+        sent.judge(reply.clone(), Carrier::Datagram);
+        sent.judge(reply, Carrier::Stream);
     }
 }
 

@@ -142,7 +142,7 @@ fn the_program_never_uses_what_only_simulations_may() {
             continue; // servers of a test, where the test has the clock
         }
         for (word, home) in
-            [("predictable(", "random.rs"), ("impl MadeUp for", ""), ("Network::MadeUp(Arc", "")]
+            [("predictable(", "random.rs"), ("impl Simulated for", ""), ("Network::Simulated(Arc", "")]
         {
             if code.contains(word) && own != home {
                 found.push(format!("{name}: `{word}` is for simulations alone"));

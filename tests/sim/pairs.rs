@@ -9,7 +9,7 @@ use pvtzd::config;
 use pvtzd::engine::name::parse;
 use pvtzd::resolve::query::ClientTransport;
 use pvtzd::resolve::shared::SharedState;
-use pvtzd::upstream::network::{Arrivals, Connecting, MadeUp, Network};
+use pvtzd::upstream::network::{Arrivals, Connecting, Network, Simulated};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -36,7 +36,7 @@ struct Wire {
 #[derive(Clone, Debug, Default)]
 struct OneServer(Arc<Mutex<Wire>>);
 
-impl MadeUp for OneServer {
+impl Simulated for OneServer {
     fn open(&self, port: u16, _: SocketAddr) -> io::Result<Arrivals> {
         let (arrivals, socket) = mpsc::unbounded_channel();
         let sockets = &mut self.0.lock().unwrap().sockets;
@@ -85,7 +85,7 @@ fn start() -> (OneServer, Arc<SharedState>) {
     let network = OneServer::default();
     let text = "[endpoints]\nproducts = []\n[upstream]\nservers = [\"192.0.2.53\"]\n";
     let (config, _) = config::parse(text, Path::new("pairs.toml")).unwrap();
-    let live = program::start(&config, &Network::MadeUp(Arc::new(network.clone())));
+    let live = program::start(&config, &Network::Simulated(Arc::new(network.clone())));
     (network, live)
 }
 

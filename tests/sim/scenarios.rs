@@ -9,7 +9,7 @@ use hickory_proto::op::{Message, MessageType, ResponseCode};
 use pvtzd::config;
 use pvtzd::resolve::query::ClientTransport;
 use pvtzd::resolve::shared::SharedState;
-use pvtzd::upstream::network::{Arrivals, Connecting, MadeUp, Network};
+use pvtzd::upstream::network::{Arrivals, Connecting, Network, Simulated};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -74,7 +74,7 @@ impl Scripted {
 #[derive(Debug)]
 struct Line(Arc<Scripted>);
 
-impl MadeUp for Line {
+impl Simulated for Line {
     fn open(&self, port: u16, server: SocketAddr) -> io::Result<Arrivals> {
         let (arrivals, socket) = mpsc::unbounded_channel();
         self.0.sockets.lock().unwrap().insert((port, server), arrivals);
@@ -123,7 +123,7 @@ async fn perform(scenario: Arc<Scenario>) -> (Vec<String>, usize) {
     });
     let text = scenario.config(|role| scripted.address(role));
     let (config, _) = config::parse(&text, Path::new(&scenario.name)).unwrap();
-    let live = program::start(&config, &Network::MadeUp(Arc::new(Line(scripted.clone()))));
+    let live = program::start(&config, &Network::Simulated(Arc::new(Line(scripted.clone()))));
     let (mut failures, mut played) = (Vec::new(), 0);
     for step in &scenario.steps {
         let due = start + Duration::from_millis(step.at);

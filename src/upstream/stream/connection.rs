@@ -10,9 +10,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, Wr
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
-use super::Target;
+use super::StreamTarget;
 use crate::base::clock;
-use crate::upstream::{Outcome, Transport, tls, transport};
+use crate::upstream::{AttemptError, Transport, tls, transport};
 
 /// How often silence is thought about.
 const TICK: Duration = Duration::from_millis(500);
@@ -33,18 +33,18 @@ const HEADER_LEN: usize = 12;
 
 /// A connection as those see it who ask over it.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct KeptConnection {
     /// Where its task takes questions from.
-    queue: mpsc::UnboundedSender<Question>,
+    queue: mpsc::UnboundedSender<StreamQuery>,
     /// What its task says of it.
-    state: Arc<State>,
+    state: Arc<ConnectionState>,
     /// When it was opened.
     opened: std::time::Instant,
 }
 
 /// What is known of a connection.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct ConnectionState {
     /// No new questions, please.
     pub(super) closing: AtomicBool,
     /// Replies have come.
@@ -52,22 +52,22 @@ pub(super) struct State {
     /// Those who wait.
     pub(super) waiting: AtomicUsize,
     /// Why it ended.
-    ended: OnceLock<Outcome>,
+    ended: OnceLock<AttemptError>,
 }
 
 /// A question on its way to the task.
-pub(super) struct Question {
+pub(super) struct StreamQuery {
     /// The message.
     pub(super) message: Vec<u8>,
     /// Who waits for its reply.
-    pub(super) reply: oneshot::Sender<Result<Vec<u8>, Outcome>>,
+    pub(super) reply: oneshot::Sender<Result<Vec<u8>, AttemptError>>,
 }
 
-impl Connection {
+impl KeptConnection {
     /// Begins to connect; questions may be put at once.
-    pub(super) fn open(target: Target) -> Arc<Self> {
+    pub(super) fn open(target: StreamTarget) -> Arc<Self> {
         let (queue, questions) = mpsc::unbounded_channel();
-        let state = Arc::new(State::default());
+        let state = Arc::new(ConnectionState::default());
         tokio::spawn(run(target, questions, state.clone()));
         Arc::new(Self { queue, state, opened: clock::instant() })
     }
@@ -89,27 +89,27 @@ impl Connection {
     }
 
     /// Sends a message and waits for the reply of its id.
-    pub(super) async fn ask(&self, message: &[u8]) -> Result<Vec<u8>, Outcome> {
-        let _waiting = Waiting::begin(&self.state);
+    pub(super) async fn ask(&self, message: &[u8]) -> Result<Vec<u8>, AttemptError> {
+        let _waiting = StreamWaiter::begin(&self.state);
         let (reply, arrival) = oneshot::channel();
         // If the task has ended, it drops the sender too.
-        let _ = self.queue.send(Question { message: message.to_vec(), reply });
+        let _ = self.queue.send(StreamQuery { message: message.to_vec(), reply });
         let ended = || self.state.ended.get().cloned().unwrap_or_else(closed);
         arrival.await.unwrap_or_else(|_| Err(ended()))
     }
 }
 
 /// Counts one who waits.
-struct Waiting<'a>(&'a AtomicUsize);
+struct StreamWaiter<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
-    fn begin(state: &'a State) -> Self {
+impl<'a> StreamWaiter<'a> {
+    fn begin(state: &'a ConnectionState) -> Self {
         state.waiting.fetch_add(1, Ordering::Relaxed);
         Self(&state.waiting)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for StreamWaiter<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -117,15 +117,15 @@ impl Drop for Waiting<'_> {
 
 /// Waits for what a stream of its own brings. A connection on which that takes long gets no new questions.
 pub(super) async fn watched<T>(
-    state: &State,
-    exchange: impl Future<Output = Result<T, Outcome>>,
-) -> Result<T, Outcome> {
+    state: &ConnectionState,
+    exchange: impl Future<Output = Result<T, AttemptError>>,
+) -> Result<T, AttemptError> {
     let mut exchange = std::pin::pin!(exchange);
     let ended = match timeout(SUSPECT, &mut exchange).await {
         Ok(ended) => ended,
         Err(_) => {
             state.closing.store(true, Ordering::Release);
-            timeout(PATIENCE - SUSPECT, exchange).await.unwrap_or(Err(Outcome::TimedOut))
+            timeout(PATIENCE - SUSPECT, exchange).await.unwrap_or(Err(AttemptError::TimedOut))
         }
     };
     if ended.is_ok() {
@@ -135,22 +135,26 @@ pub(super) async fn watched<T>(
 }
 
 /// The connection is no more, and nothing says why.
-pub(super) fn closed() -> Outcome {
-    Outcome::Network("the server closed the connection".to_owned())
+pub(super) fn closed() -> AttemptError {
+    AttemptError::Network("the server closed the connection".to_owned())
 }
 
 /// Connects, talks, and says why it ended.
-async fn run(target: Target, mut questions: mpsc::UnboundedReceiver<Question>, state: Arc<State>) {
+async fn run(
+    target: StreamTarget,
+    mut questions: mpsc::UnboundedReceiver<StreamQuery>,
+    state: Arc<ConnectionState>,
+) {
     let ended = connect_and_talk(&target, &mut questions, &state).await;
     state.closing.store(true, Ordering::Release);
     let _ = state.ended.set(ended); // nobody else does; and only then those who wait are let go, by drops
 }
 
 async fn connect_and_talk(
-    target: &Target,
-    questions: &mut mpsc::UnboundedReceiver<Question>,
-    state: &Arc<State>,
-) -> Outcome {
+    target: &StreamTarget,
+    questions: &mut mpsc::UnboundedReceiver<StreamQuery>,
+    state: &Arc<ConnectionState>,
+) -> AttemptError {
     let address = match target.place.address().await {
         Ok(address) => address,
         Err(outcome) => return outcome,
@@ -162,7 +166,7 @@ async fn connect_and_talk(
         },
         transport => match transport::stream(&target.network, address).await {
             Ok(stream) => talk_over(stream, transport, target, questions, state).await,
-            Err(error) => transport::blame(&error),
+            Err(error) => transport::classify(&error),
         },
     };
     if !state.answered.load(Ordering::Acquire) {
@@ -173,14 +177,14 @@ async fn connect_and_talk(
 
 /// Talks over a TCP connection what is spoken there.
 async fn talk_over(
-    stream: transport::Stream,
+    stream: transport::OpenedStream,
     transport: &Transport,
-    target: &Target,
-    questions: &mut mpsc::UnboundedReceiver<Question>,
-    state: &Arc<State>,
-) -> Outcome {
+    target: &StreamTarget,
+    questions: &mut mpsc::UnboundedReceiver<StreamQuery>,
+    state: &Arc<ConnectionState>,
+) -> AttemptError {
     let (name, protocol) = match transport {
-        Transport::Plain => return talk(stream, questions, state, &transport::blame).await,
+        Transport::Plain => return talk(stream, questions, state, &transport::classify).await,
         Transport::Tls(name) | Transport::Quic(name) => (name, None),
         Transport::Https(name, _) => (name, Some(b"h2".as_slice())),
     };
@@ -196,19 +200,19 @@ async fn talk_over(
 }
 
 /// There is nobody to say whose certificates count: the configuration sees to it that there is.
-fn untrusted() -> Outcome {
-    Outcome::Tls("no CA certificates were loaded".to_owned())
+fn untrusted() -> AttemptError {
+    AttemptError::Tls("no CA certificates were loaded".to_owned())
 }
 
 /// Writes questions and reads replies until one side has had enough.
 async fn talk<S: AsyncRead + AsyncWrite>(
     stream: S,
-    questions: &mut mpsc::UnboundedReceiver<Question>,
-    state: &State,
-    blame: &(dyn Fn(&std::io::Error) -> Outcome + Sync),
-) -> Outcome {
+    questions: &mut mpsc::UnboundedReceiver<StreamQuery>,
+    state: &ConnectionState,
+    blame: &(dyn Fn(&std::io::Error) -> AttemptError + Sync),
+) -> AttemptError {
     let (mut reader, mut writer) = tokio::io::split(stream);
-    let open = Open::default();
+    let open = OpenQueries::default();
     let ended = tokio::select! {
         biased; // in a fixed order, so that a simulation can be repeated
         ended = read(&mut reader, &open, state, blame) => ended,
@@ -222,10 +226,10 @@ async fn talk<S: AsyncRead + AsyncWrite>(
 /// Writes questions as they come, as many with one call as have come.
 async fn write<S: AsyncWrite>(
     writer: &mut WriteHalf<S>,
-    questions: &mut mpsc::UnboundedReceiver<Question>,
-    open: &Open,
-    blame: &(dyn Fn(&std::io::Error) -> Outcome + Sync),
-) -> Outcome {
+    questions: &mut mpsc::UnboundedReceiver<StreamQuery>,
+    open: &OpenQueries,
+    blame: &(dyn Fn(&std::io::Error) -> AttemptError + Sync),
+) -> AttemptError {
     let mut batch = Vec::new();
     while let Some(question) = questions.recv().await {
         open.append(question, &mut batch);
@@ -248,10 +252,10 @@ async fn write<S: AsyncWrite>(
 /// Reads replies until the end of the stream, or until there is nothing to wait for.
 async fn read<S: AsyncRead>(
     reader: &mut ReadHalf<S>,
-    open: &Open,
-    state: &State,
-    blame: &(dyn Fn(&std::io::Error) -> Outcome + Sync),
-) -> Outcome {
+    open: &OpenQueries,
+    state: &ConnectionState,
+    blame: &(dyn Fn(&std::io::Error) -> AttemptError + Sync),
+) -> AttemptError {
     let mut inbox = Vec::new();
     let mut strangers = 0;
     let mut last_reply = Instant::now();
@@ -268,7 +272,7 @@ async fn read<S: AsyncRead>(
         while let Some(message) = next_message(&inbox[at..]) {
             at += 2 + message.len();
             if message.len() < HEADER_LEN {
-                return Outcome::Garbled;
+                return AttemptError::Garbled;
             }
             match open.hand_over(message) {
                 true => {
@@ -280,7 +284,7 @@ async fn read<S: AsyncRead>(
         }
         inbox.drain(..at);
         if strangers > MAX_STRANGERS {
-            return Outcome::Garbled;
+            return AttemptError::Garbled;
         }
         if now < looked + TICK {
             continue;
@@ -295,7 +299,7 @@ async fn read<S: AsyncRead>(
                     state.closing.store(true, Ordering::Release);
                 }
                 if silence >= PATIENCE {
-                    return Outcome::TimedOut;
+                    return AttemptError::TimedOut;
                 }
             }
         }
@@ -310,21 +314,21 @@ fn next_message(bytes: &[u8]) -> Option<&[u8]> {
 
 /// The questions that wait for their replies, by the ids that they have on this connection.
 #[derive(Default)]
-struct Open(Mutex<BTreeMap<u16, Asked>>);
+struct OpenQueries(Mutex<BTreeMap<u16, SentOnStream>>);
 
 /// One of them.
-struct Asked {
+struct SentOnStream {
     /// Its own id.
     id: [u8; 2],
     /// Who waits.
-    reply: oneshot::Sender<Result<Vec<u8>, Outcome>>,
+    reply: oneshot::Sender<Result<Vec<u8>, AttemptError>>,
     /// Since when.
     at: Instant,
 }
 
-impl Open {
+impl OpenQueries {
     /// Appends a question with its length before it. Another one may have its id: then it gets the next that is free.
-    fn append(&self, Question { mut message, reply }: Question, batch: &mut Vec<u8>) {
+    fn append(&self, StreamQuery { mut message, reply }: StreamQuery, batch: &mut Vec<u8>) {
         let (false, Some(id)) = (reply.is_closed(), message.first_chunk().copied()) else { return };
         let Ok(length) = u16::try_from(message.len()) else { return };
         let mut open = self.lock();
@@ -337,7 +341,7 @@ impl Open {
         message[..2].copy_from_slice(&free.to_be_bytes());
         batch.extend(length.to_be_bytes());
         batch.extend(message);
-        open.insert(free, Asked { id, reply, at: Instant::now() });
+        open.insert(free, SentOnStream { id, reply, at: Instant::now() });
     }
 
     /// Hands a reply to who waits for it; false when there was no such question.
@@ -358,7 +362,7 @@ impl Open {
         open.values().map(|asked| asked.at).min()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u16, Asked>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u16, SentOnStream>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

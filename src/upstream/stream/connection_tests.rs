@@ -4,16 +4,16 @@ use super::*;
 use std::collections::BTreeSet;
 
 /// What is asked for, and where its reply comes.
-type Waits = oneshot::Receiver<Result<Vec<u8>, Outcome>>;
+type Waits = oneshot::Receiver<Result<Vec<u8>, AttemptError>>;
 
 /// Opens a question with an id of its own and a number in its body; the id that it has on the connection.
-fn ask(open: &Open, id: u16, number: u32) -> (Option<u16>, Waits) {
+fn ask(open: &OpenQueries, id: u16, number: u32) -> (Option<u16>, Waits) {
     let (reply, waits) = oneshot::channel();
     let mut message = id.to_be_bytes().to_vec();
     message.extend([0; HEADER_LEN - 2]);
     message.extend(number.to_be_bytes());
     let mut batch = Vec::new();
-    open.append(Question { message, reply }, &mut batch);
+    open.append(StreamQuery { message, reply }, &mut batch);
     (batch.get(2..4).map(|id| u16::from_be_bytes([id[0], id[1]])), waits)
 }
 
@@ -31,7 +31,7 @@ fn came(waits: &mut Waits) -> (u16, u32) {
 
 #[tokio::test]
 async fn with_all_ids_open_they_wrap_and_no_two_answers_are_mixed_up() {
-    let open = Open::default();
+    let open = OpenQueries::default();
     let mut waiting = Vec::new();
     // all begin at one id, so that they go on beyond the last one; the others fill what is left
     for number in 0..65_536_u32 {
@@ -57,7 +57,7 @@ async fn with_all_ids_open_they_wrap_and_no_two_answers_are_mixed_up() {
 
 #[tokio::test(start_paused = true)]
 async fn an_id_is_free_again_when_its_late_reply_can_no_longer_come() {
-    let open = Open::default();
+    let open = OpenQueries::default();
     let (id, gone) = ask(&open, 5, 1);
     drop(gone);
     assert_eq!((id, ask(&open, 5, 2).0), (Some(5), Some(6)), "a late reply to the first may come");

@@ -13,10 +13,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::connection::{IDLE, Question, State, closed, watched};
-use crate::upstream::Outcome;
+use super::connection::{ConnectionState, IDLE, StreamQuery, closed, watched};
+use crate::upstream::AttemptError;
 use crate::upstream::tls::HANDSHAKE_TIMEOUT;
-use crate::upstream::transport::Stream;
+use crate::upstream::transport::OpenedStream;
 
 /// The media type of DNS messages.
 const MESSAGE: &str = "application/dns-message";
@@ -25,12 +25,12 @@ const LONGEST: usize = 65_535;
 
 /// Sends questions as they come until one side has had enough.
 pub(super) async fn talk(
-    stream: TlsStream<Stream>,
+    stream: TlsStream<OpenedStream>,
     name: &ServerName<'static>,
     path: &str,
-    questions: &mut mpsc::UnboundedReceiver<Question>,
-    state: &Arc<State>,
-) -> Outcome {
+    questions: &mut mpsc::UnboundedReceiver<StreamQuery>,
+    state: &Arc<ConnectionState>,
+) -> AttemptError {
     let host = match name {
         ServerName::IpAddress(ip) => match std::net::IpAddr::from(*ip) {
             std::net::IpAddr::V6(ip) => format!("[{ip}]"),
@@ -39,14 +39,14 @@ pub(super) async fn talk(
         name => name.to_str().into_owned(),
     };
     let Ok(uri) = format!("https://{host}{path}").parse::<Uri>() else {
-        return Outcome::Local(format!("`{path}` is no path"));
+        return AttemptError::Local(format!("`{path}` is no path"));
     };
     let builder = http2::Builder::new(TokioExecutor::new());
     let (sender, connection) = match timeout(HANDSHAKE_TIMEOUT, builder.handshake(TokioIo::new(stream))).await
     {
         Ok(Ok(begun)) => begun,
         Ok(Err(error)) => return explain(&error),
-        Err(_) => return Outcome::TimedOut,
+        Err(_) => return AttemptError::TimedOut,
     };
     let mut connection = std::pin::pin!(connection);
     let mut idle_at = Instant::now() + IDLE;
@@ -69,8 +69,8 @@ pub(super) async fn talk(
 }
 
 /// One question. Its id is 0 on the way, so that caches on it can tell equal questions (RFC 8484 section 4.1).
-async fn ask(sender: SendRequest<Full<Bytes>>, uri: Uri, question: Question, state: Arc<State>) {
-    let Question { mut message, reply } = question;
+async fn ask(sender: SendRequest<Full<Bytes>>, uri: Uri, question: StreamQuery, state: Arc<ConnectionState>) {
+    let StreamQuery { mut message, reply } = question;
     let Some(id) = message.first_chunk::<2>().copied() else { return };
     message[..2].fill(0);
     let answer = watched(&state, exchange(sender, uri, message)).await;
@@ -88,26 +88,26 @@ async fn exchange(
     mut sender: SendRequest<Full<Bytes>>,
     uri: Uri,
     message: Vec<u8>,
-) -> Result<Vec<u8>, Outcome> {
+) -> Result<Vec<u8>, AttemptError> {
     let request = Request::post(uri)
         .header(header::CONTENT_TYPE, MESSAGE)
         .header(header::ACCEPT, MESSAGE)
         .body(Full::from(message))
-        .map_err(|error| Outcome::Local(error.to_string()))?;
+        .map_err(|error| AttemptError::Local(error.to_string()))?;
     sender.ready().await.map_err(|error| explain(&error))?;
     let response = sender.send_request(request).await.map_err(|error| explain(&error))?;
     if response.status() != StatusCode::OK {
-        return Err(Outcome::Http(response.status().as_u16()));
+        return Err(AttemptError::Http(response.status().as_u16()));
     }
     let is_message = |value: &header::HeaderValue| value.as_bytes().starts_with(MESSAGE.as_bytes());
     if !response.headers().get(header::CONTENT_TYPE).is_some_and(is_message) {
-        return Err(Outcome::Garbled);
+        return Err(AttemptError::Garbled);
     }
     let body = Limited::new(response.into_body(), LONGEST).collect().await;
-    Ok(body.map_err(|_| Outcome::Garbled)?.to_bytes().to_vec())
+    Ok(body.map_err(|_| AttemptError::Garbled)?.to_bytes().to_vec())
 }
 
 /// What an error of HTTP is to a person.
-fn explain(error: &hyper::Error) -> Outcome {
-    if error.is_timeout() { Outcome::TimedOut } else { Outcome::Network(format!("HTTP: {error}")) }
+fn explain(error: &hyper::Error) -> AttemptError {
+    if error.is_timeout() { AttemptError::TimedOut } else { AttemptError::Network(format!("HTTP: {error}")) }
 }

@@ -5,18 +5,18 @@
 //! order. A kept connection that turns out to be dead costs a new one and nothing else.
 
 mod connection;
+mod endpoint;
 mod http;
-mod place;
 mod quic;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use self::connection::Connection;
-use self::place::Place;
+use self::connection::KeptConnection;
+use self::endpoint::Endpoint;
 use super::network::Network;
 use super::tls::Trust;
-use super::{Group, Outcome, ServerAddress, Transport};
+use super::{AttemptError, Group, ServerAddress, Transport};
 use crate::base::clock::last_wake;
 
 /// Questions that wait on one connection before another is opened: servers limit how many they work on.
@@ -29,9 +29,9 @@ const TRIES: usize = 3;
 
 /// Where connections lead, and what is spoken on them.
 #[derive(Clone, Debug)]
-struct Target {
+struct StreamTarget {
     /// Where the server listens.
-    place: Place,
+    place: Endpoint,
     /// What is spoken.
     transport: Transport,
     /// Who says what its certificate is worth.
@@ -42,7 +42,7 @@ struct Target {
 
 /// What leads to a server beside its address.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Means {
+pub(super) struct Connector {
     /// Who says what its certificate is worth.
     pub(super) trust: Option<Arc<Trust>>,
     /// Who knows the address of its name.
@@ -55,9 +55,9 @@ pub(super) struct Means {
 #[derive(Debug)]
 pub(super) struct Streams {
     /// Where they lead.
-    target: Target,
+    target: StreamTarget,
     /// Those that are open, or being opened.
-    open: Mutex<Vec<Arc<Connection>>>,
+    open: Mutex<Vec<Arc<KeptConnection>>>,
 }
 
 /// A reply, framing taken off.
@@ -70,26 +70,30 @@ pub(super) struct Arrived {
 
 impl Streams {
     /// No connection yet.
-    pub(super) fn new(address: &ServerAddress, means: Means) -> Self {
-        let place = Place::new(address, means.bootstrap);
-        let Means { trust, network, .. } = means;
-        let target = Target { place, transport: address.transport.clone(), trust, network };
+    pub(super) fn new(address: &ServerAddress, means: Connector) -> Self {
+        let place = Endpoint::new(address, means.bootstrap);
+        let Connector { trust, network, .. } = means;
+        let target = StreamTarget { place, transport: address.transport.clone(), trust, network };
         Self { target, open: Mutex::default() }
     }
 
     /// Sends a message and waits for its reply. There is no clock but for connecting: the caller stops waiting by
     /// dropping the future, and the connection lives on.
-    pub(super) async fn ask(&self, message: &[u8]) -> Result<Arrived, Outcome> {
+    pub(super) async fn ask(&self, message: &[u8]) -> Result<Arrived, AttemptError> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let connection =
-                if tries < TRIES { self.shared(last_wake()) } else { Connection::open(self.target.clone()) };
+            let connection = if tries < TRIES {
+                self.shared(last_wake())
+            } else {
+                KeptConnection::open(self.target.clone())
+            };
             let kept = connection.has_answered();
             match connection.ask(message).await {
                 Ok(reply) => return Ok(Arrived { reply, kept }),
                 // It served, and was closed before it came to this question: RFC 7766 section 6.2.4.
-                Err(Outcome::Network(_) | Outcome::Tls(_)) if tries < TRIES && connection.has_answered() => {}
+                Err(AttemptError::Network(_) | AttemptError::Tls(_))
+                    if tries < TRIES && connection.has_answered() => {}
                 Err(outcome) => return Err(outcome),
             }
         }
@@ -97,14 +101,14 @@ impl Streams {
 
     /// A connection to share: the least busy, or a new one. Connections that take no new questions are let go: they
     /// close when the last who waits on them has gone.
-    fn shared(&self, last_wake: Option<Instant>) -> Arc<Connection> {
+    fn shared(&self, last_wake: Option<Instant>) -> Arc<KeptConnection> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|connection| connection.is_usable(last_wake));
         let least = open.iter().min_by_key(|connection| connection.waiting());
         match least {
             Some(least) if least.waiting() < PIPELINE || open.len() >= CONNECTIONS => least.clone(),
             _ => {
-                let connection = Connection::open(self.target.clone());
+                let connection = KeptConnection::open(self.target.clone());
                 open.push(connection.clone());
                 connection
             }
@@ -122,7 +126,7 @@ mod tests {
     async fn a_connection_that_slept_takes_no_new_question_and_is_closed() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = ServerAddress::from(listener.local_addr().unwrap());
-        let streams = Streams::new(&address, Means::default());
+        let streams = Streams::new(&address, Connector::default());
         let before = streams.shared(None);
         let (mut peer, _) = listener.accept().await.unwrap();
         assert!(Arc::ptr_eq(&before, &streams.shared(None)), "it is kept");

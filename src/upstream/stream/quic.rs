@@ -12,9 +12,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::connection::{IDLE, PATIENCE, Question, State, closed, watched};
+use super::connection::{ConnectionState, IDLE, PATIENCE, StreamQuery, closed, watched};
 use crate::upstream::tls::{HANDSHAKE_TIMEOUT, Trust};
-use crate::upstream::{Outcome, transport};
+use crate::upstream::{AttemptError, transport};
 
 /// The name of DNS over QUIC among protocols (RFC 9250 section 4.1).
 const DOQ: &[u8] = b"doq";
@@ -28,9 +28,9 @@ pub(super) async fn talk(
     server: SocketAddr,
     name: &ServerName<'static>,
     trust: &Trust,
-    questions: &mut mpsc::UnboundedReceiver<Question>,
-    state: &Arc<State>,
-) -> Outcome {
+    questions: &mut mpsc::UnboundedReceiver<StreamQuery>,
+    state: &Arc<ConnectionState>,
+) -> AttemptError {
     let (endpoint, connection) = match connect(server, name, trust).await {
         Ok(connected) => connected,
         Err(outcome) => return outcome,
@@ -62,9 +62,9 @@ async fn connect(
     server: SocketAddr,
     name: &ServerName<'static>,
     trust: &Trust,
-) -> Result<(Endpoint, Connection), Outcome> {
+) -> Result<(Endpoint, Connection), AttemptError> {
     let crypto = QuicClientConfig::try_from(trust.config(Some(DOQ))?)
-        .map_err(|error| Outcome::Tls(error.to_string()))?;
+        .map_err(|error| AttemptError::Tls(error.to_string()))?;
     let mut limits = TransportConfig::default();
     limits.max_idle_timeout(IdleTimeout::try_from(IDLE + PATIENCE).ok());
     limits.max_concurrent_bidi_streams(VarInt::from_u32(0)); // servers open none
@@ -75,21 +75,21 @@ async fn connect(
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    let endpoint = Endpoint::client((local, 0).into()).map_err(|error| transport::blame(&error))?;
+    let endpoint = Endpoint::client((local, 0).into()).map_err(|error| transport::classify(&error))?;
     let connecting = endpoint.connect_with(config, server, &name.to_str()).map_err(|error| match error {
-        ConnectError::InvalidServerName(_) => Outcome::Tls(error.to_string()),
-        error => Outcome::Local(error.to_string()),
+        ConnectError::InvalidServerName(_) => AttemptError::Tls(error.to_string()),
+        error => AttemptError::Local(error.to_string()),
     })?;
     match timeout(HANDSHAKE_TIMEOUT, connecting).await {
         Ok(Ok(connection)) => Ok((endpoint, connection)),
         Ok(Err(error)) => Err(explain(&error)),
-        Err(_) => Err(Outcome::TimedOut),
+        Err(_) => Err(AttemptError::TimedOut),
     }
 }
 
 /// One question. Its id is 0 on the way (RFC 9250 section 4.2.1).
-async fn ask(connection: Connection, question: Question, state: Arc<State>) {
-    let Question { mut message, reply } = question;
+async fn ask(connection: Connection, question: StreamQuery, state: Arc<ConnectionState>) {
+    let StreamQuery { mut message, reply } = question;
     let Some(id) = message.first_chunk::<2>().copied() else { return };
     message[..2].fill(0);
     let answer = watched(&state, exchange(connection, message)).await;
@@ -103,28 +103,28 @@ async fn ask(connection: Connection, question: Question, state: Arc<State>) {
 }
 
 /// One stream: the question and its answer, each behind its length.
-async fn exchange(connection: Connection, message: Vec<u8>) -> Result<Vec<u8>, Outcome> {
-    let length = u16::try_from(message.len()).map_err(|error| Outcome::Local(error.to_string()))?;
+async fn exchange(connection: Connection, message: Vec<u8>) -> Result<Vec<u8>, AttemptError> {
+    let length = u16::try_from(message.len()).map_err(|error| AttemptError::Local(error.to_string()))?;
     let (mut send, mut receive) = connection.open_bi().await.map_err(|error| explain(&error))?;
-    let broken = |error: &dyn std::fmt::Display| Outcome::Network(format!("QUIC: {error}"));
+    let broken = |error: &dyn std::fmt::Display| AttemptError::Network(format!("QUIC: {error}"));
     let framed = [&length.to_be_bytes(), message.as_slice()].concat();
     send.write_all(&framed).await.map_err(|error| broken(&error))?;
     send.finish().map_err(|error| broken(&error))?;
     let mut reply = receive.read_to_end(LONGEST).await.map_err(|error| broken(&error))?;
     match reply.first_chunk().map(|length| usize::from(u16::from_be_bytes(*length))) {
         Some(length) if length + 2 == reply.len() => Ok(reply.split_off(2)),
-        _ => Err(Outcome::Garbled),
+        _ => Err(AttemptError::Garbled),
     }
 }
 
 /// What an error of a connection is to a person.
-fn explain(error: &ConnectionError) -> Outcome {
+fn explain(error: &ConnectionError) -> AttemptError {
     match error {
-        ConnectionError::TimedOut => Outcome::TimedOut,
+        ConnectionError::TimedOut => AttemptError::TimedOut,
         ConnectionError::TransportError(error) if (0x100..0x200).contains(&u64::from(error.code)) => {
-            Outcome::Tls(error.reason.clone())
+            AttemptError::Tls(error.reason.clone())
         }
         ConnectionError::LocallyClosed | ConnectionError::ApplicationClosed(_) => closed(),
-        error => Outcome::Network(format!("QUIC: {error}")),
+        error => AttemptError::Network(format!("QUIC: {error}")),
     }
 }

@@ -13,7 +13,7 @@ use super::last_octet;
 use crate::upstream::tests::fake::{
     Asked, FakeNetwork, FakeServer, answer_a, dead_address, group, group_at, outgoing, reply_a, reply_rcode,
 };
-use crate::upstream::{FailureKind, Group, GroupOptions, Outcome, Standing, Strategy};
+use crate::upstream::{AttemptError, FailureKind, Group, GroupOptions, ServerHealth, Strategy};
 
 /// The time from one exchange to the next on a paused clock. Misses of the same instant count once.
 const BETWEEN: Duration = Duration::from_millis(1);
@@ -54,7 +54,7 @@ async fn yxdomain_is_a_verdict_on_the_name() {
         assert_eq!(reply.message.metadata.response_code, ResponseCode::YXDomain);
     }
     assert_eq!(second.queries(), (0, 0));
-    assert!(group.servers().next().unwrap().snapshot().standing == Standing::Up);
+    assert!(group.servers().next().unwrap().snapshot().standing == ServerHealth::Up);
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn a_mute_first_server_costs_a_hedge_and_not_the_answer() {
         tokio::time::advance(BETWEEN).await;
     }
     // Now it is known to be down, and no longer goes first.
-    assert_eq!(group.servers().next().unwrap().snapshot().standing, Standing::Down);
+    assert_eq!(group.servers().next().unwrap().snapshot().standing, ServerHealth::Down);
     let reply = group.exchange(&outgoing("www.example.")).await.unwrap();
     assert!(reply.elapsed < Duration::from_millis(300), "{:?}", reply.elapsed);
 }
@@ -128,7 +128,9 @@ async fn all_mute_fails_within_the_deadline_and_with_few_tries() {
     assert_eq!(failure.kind, FailureKind::Timeout);
     let took = start.elapsed();
     assert!((Duration::from_secs(3)..Duration::from_millis(3010)).contains(&took), "{took:?}");
-    assert!(failure.attempts.iter().all(|attempt| attempt.outcome == Outcome::TimedOut && attempt.tries > 1));
+    assert!(
+        failure.attempts.iter().all(|attempt| attempt.outcome == AttemptError::TimedOut && attempt.tries > 1)
+    );
     assert!(failure.attempts.iter().map(|attempt| attempt.tries).sum::<u32>() <= 6);
     assert!(group.servers().all(|server| server.snapshot().in_flight == 0));
 }
@@ -187,7 +189,7 @@ async fn a_server_that_returns_is_noticed_within_two_seconds_under_traffic() {
     for _ in 0..60 {
         assert_eq!(ask().await, 2);
     }
-    assert_eq!(group.servers().next().unwrap().snapshot().standing, Standing::Down);
+    assert_eq!(group.servers().next().unwrap().snapshot().standing, ServerHealth::Down);
     network.serve(1, |asked| reply_a(asked, 1));
     let start = Instant::now();
     while ask().await != 1 {
@@ -203,7 +205,7 @@ async fn when_all_were_down_the_next_query_after_the_return_is_answered() {
     for _ in 0..5 {
         group.exchange(&outgoing("www.example.")).await.unwrap_err();
     }
-    assert_eq!(group.servers().next().unwrap().snapshot().standing, Standing::Down);
+    assert_eq!(group.servers().next().unwrap().snapshot().standing, ServerHealth::Down);
     let _back = FakeServer::start_at(dead.addr, |asked| reply_a(asked, 1)).await;
     assert_eq!(last_octet(&group.exchange(&outgoing("www.example.")).await.unwrap()), 1);
 }
@@ -249,7 +251,7 @@ async fn fastest_settles_on_a_server_that_answers() {
     network.serve(1, |_| vec![]);
     network.serve(2, |asked| reply_a(asked, 2));
     let group = network.group(2, Strategy::Fastest);
-    let is_down = || group.servers().next().unwrap().snapshot().standing == Standing::Down;
+    let is_down = || group.servers().next().unwrap().snapshot().standing == ServerHealth::Down;
     let mut rounds = 0;
     while !is_down() {
         assert_eq!(last_octet(&group.exchange(&outgoing("www.example.")).await.unwrap()), 2);

@@ -17,8 +17,8 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use crate::upstream::network::{Arrivals, Connecting, MadeUp, Network};
-use crate::upstream::{Group, GroupOptions, Outgoing, ServerAddress, Strategy};
+use crate::upstream::network::{Arrivals, Connecting, Network, Simulated};
+use crate::upstream::{Group, GroupOptions, ServerAddress, Strategy, UpstreamQuery};
 
 /// One query as a fake server gets it.
 pub(in crate::upstream) struct Asked {
@@ -214,14 +214,14 @@ impl FakeNetwork {
 
     /// A group of the servers `1` to `count`.
     pub(in crate::upstream) fn group(self: &Arc<Self>, count: u8, strategy: Strategy) -> Group {
-        let network = Network::MadeUp(self.clone());
+        let network = Network::Simulated(self.clone());
         let options =
             GroupOptions { strategy, network, deadline: Duration::from_secs(3), ..GroupOptions::default() };
         Group::new("test".to_owned(), (1..=count).map(Self::address).collect(), options)
     }
 }
 
-impl MadeUp for FakeNetwork {
+impl Simulated for FakeNetwork {
     fn open(&self, port: u16, server: SocketAddr) -> io::Result<Arrivals> {
         let (sender, arrivals) = unbounded_channel();
         self.sockets.lock().unwrap().insert((port, server), sender);
@@ -266,7 +266,7 @@ pub(in crate::upstream) fn group_at(servers: Vec<ServerAddress>, strategy: Strat
 }
 
 /// A question for the address of `name`.
-pub(in crate::upstream) fn outgoing(name: &str) -> Outgoing {
+pub(in crate::upstream) fn outgoing(name: &str) -> UpstreamQuery {
     let name = Name::from_ascii(name).unwrap();
-    Outgoing { name, rtype: RecordType::A, dnssec_ok: false, checking_disabled: false }
+    UpstreamQuery { name, rtype: RecordType::A, dnssec_ok: false, checking_disabled: false }
 }

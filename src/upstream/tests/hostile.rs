@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use crate::upstream::network::{Arrivals, Connecting, MadeUp, Network};
+use crate::upstream::network::{Arrivals, Connecting, Network, Simulated};
 use crate::upstream::tests::fake::outgoing;
 use crate::upstream::{Group, GroupOptions, ServerAddress, Strategy};
 
@@ -161,7 +161,7 @@ impl Hostile {
     }
 }
 
-impl MadeUp for Line {
+impl Simulated for Line {
     fn open(&self, port: u16, server: SocketAddr) -> io::Result<Arrivals> {
         let (arrivals, socket) = mpsc::unbounded_channel();
         self.0.sockets.lock().unwrap().insert((port, server), arrivals);
@@ -219,7 +219,7 @@ impl MadeUp for Line {
 async fn ask(servers: &[Bad], strategy: Strategy) {
     let hostile = Arc::new(Hostile { servers: servers.to_vec(), ..Hostile::default() });
     let place = |port: usize| ServerAddress::from(SocketAddr::from((Ipv4Addr::LOCALHOST, port as u16 + 1)));
-    let network = Network::MadeUp(Arc::new(Line(hostile.clone())));
+    let network = Network::Simulated(Arc::new(Line(hostile.clone())));
     let options = GroupOptions { strategy, network, ..GroupOptions::default() };
     let group = Group::new("test".to_owned(), (0..servers.len()).map(place).collect(), options);
     let queries = || hostile.queries.load(Ordering::Relaxed);

@@ -7,7 +7,7 @@ use super::servers::{Answering, FORGERIES, Forgery, Reply, forge, plain_name};
 use super::streams;
 use super::world::{SERVERS, Server, Settings, Tcp, Truth, UNIVERSES};
 use hickory_proto::op::Message;
-use pvtzd::upstream::network::{Arrivals, Connecting, MadeUp};
+use pvtzd::upstream::network::{Arrivals, Connecting, Simulated};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -137,7 +137,7 @@ impl State {
     }
 }
 
-impl MadeUp for Network {
+impl Simulated for Network {
     fn open(&self, port: u16, server: SocketAddr) -> io::Result<Arrivals> {
         let mut state = self.state();
         state.sockets.retain(|_, arrivals| !arrivals.is_closed());

@@ -15,7 +15,7 @@ use hickory_proto::op::Message;
 use pvtzd::config::Config;
 use pvtzd::resolve::query::ClientTransport;
 use pvtzd::resolve::shared::SharedState;
-use pvtzd::upstream::{Counts, network, random};
+use pvtzd::upstream::{ServerCounts, network, random};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -123,7 +123,7 @@ impl Stage {
         book.plans.push((0, Arc::new(plan)));
         let network = Network::new(book, dice, settings.clone(), truth, servers);
         network.state().omniscient = matches!(sabotage, Sabotage::Omniscience);
-        let outside = network::Network::MadeUp(Arc::new(network.clone()));
+        let outside = network::Network::Simulated(Arc::new(network.clone()));
         let live = program::start(&config, &outside);
         Arc::new(Self { live, network, outside, settings, span, sabotage })
     }
@@ -335,8 +335,8 @@ impl Stage {
         };
         let published = self.live.published();
         let servers = published.groups.values().flat_map(|group| group.servers());
-        let counts: Vec<Counts> = servers.map(|server| server.snapshot().counts).collect();
-        let sum = |what: fn(&Counts) -> u64| counts.iter().map(what).sum();
+        let counts: Vec<ServerCounts> = servers.map(|server| server.snapshot().counts).collect();
+        let sum = |what: fn(&ServerCounts) -> u64| counts.iter().map(what).sum();
         vec![
             ("configurations", of(|event| matches!(event, Event::Published(_)))),
             ("sleeps", of(|event| matches!(event, Event::Slept(_)))),

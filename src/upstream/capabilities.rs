@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 pub(super) const CLIENT_COOKIE_LEN: usize = 8;
 
 /// The client's half of a DNS cookie.
-pub(super) type ClientCookie = [u8; CLIENT_COOKIE_LEN];
+pub(super) type OwnCookie = [u8; CLIENT_COOKIE_LEN];
 
 /// How long a server that rejected EDNS is asked without.
 const NO_EDNS_FOR: Duration = Duration::from_secs(15 * 60);
@@ -27,20 +27,20 @@ const COOKIE_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// How one query is to be asked.
 #[derive(Clone, Debug)]
-pub(super) struct Manner {
+pub(super) struct QueryOptions {
     /// With an OPT record.
     pub(super) edns: bool,
     /// With letters in random case (0x20).
     pub(super) mix_case: bool,
     /// Our half of the cookie.
-    pub(super) client_cookie: Option<ClientCookie>,
+    pub(super) client_cookie: Option<OwnCookie>,
     /// The server's half, if it ever gave us one.
     pub(super) server_cookie: Option<Vec<u8>>,
     /// Its length made a multiple of 128 octets (RFC 8467 section 4.1).
     pub(super) padded: bool,
 }
 
-impl Manner {
+impl QueryOptions {
     /// The same on a road that is encrypted: nobody can forge there, so that case and cookie are of no use, but
     /// somebody may look at lengths.
     pub(super) fn encrypted(self) -> Self {
@@ -55,9 +55,9 @@ impl Manner {
 
 /// What is remembered of one server.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct Capabilities {
     /// Our cookie for this server alone, so that two servers cannot tell we are one client by it.
-    client_cookie: Option<ClientCookie>,
+    client_cookie: Option<OwnCookie>,
     /// The server's cookie, and when it last came.
     server_cookie: Option<(Vec<u8>, Instant)>,
     /// Asked without EDNS until then.
@@ -81,9 +81,9 @@ pub(super) enum Proof {
     Datagram,
 }
 
-impl Memory {
+impl Capabilities {
     /// Nothing known yet.
-    pub(super) fn new(client_cookie: Option<ClientCookie>) -> Self {
+    pub(super) fn new(client_cookie: Option<OwnCookie>) -> Self {
         Self {
             client_cookie,
             server_cookie: None,
@@ -96,10 +96,10 @@ impl Memory {
     }
 
     /// How to ask now.
-    pub(super) fn manner(&self, now: Instant) -> Manner {
+    pub(super) fn query_options(&self, now: Instant) -> QueryOptions {
         let in_force = |until: Option<Instant>| until.is_some_and(|until| now < until);
         let fresh = |(cookie, seen): &(Vec<u8>, Instant)| (now < *seen + COOKIE_FOR).then(|| cookie.clone());
-        Manner {
+        QueryOptions {
             edns: !in_force(self.no_edns_until),
             mix_case: !in_force(self.folds_case_until),
             client_cookie: self.client_cookie,
@@ -181,69 +181,69 @@ mod tests {
     #[test]
     fn case_is_given_up_after_three_proofs_and_for_an_hour() {
         let now = Instant::now();
-        let mut memory = Memory::new(None);
+        let mut memory = Capabilities::new(None);
         memory.folded_case(&name(1), Proof::Tcp, now);
         memory.folded_case(&name(1), Proof::Tcp, now);
-        assert!(memory.manner(now).mix_case);
+        assert!(memory.query_options(now).mix_case);
         memory.folded_case(&name(1), Proof::Tcp, now);
-        assert!(!memory.manner(now).mix_case);
-        assert!(memory.manner(now + FOLDS_CASE_FOR).mix_case);
+        assert!(!memory.query_options(now).mix_case);
+        assert!(memory.query_options(now + FOLDS_CASE_FOR).mix_case);
     }
 
     #[test]
     fn datagrams_alone_prove_folding_by_several_names_only() {
         let now = Instant::now();
-        let mut memory = Memory::new(None);
+        let mut memory = Capabilities::new(None);
         (0..20).for_each(|_| memory.folded_case(&name(1), Proof::Datagram, now));
         memory.folded_case(&name(2), Proof::Datagram, now);
-        assert!(memory.manner(now).mix_case);
+        assert!(memory.query_options(now).mix_case);
         memory.folded_case(&name(3), Proof::Datagram, now);
-        assert!(!memory.manner(now).mix_case);
+        assert!(!memory.query_options(now).mix_case);
     }
 
     #[test]
     fn folding_is_believed_of_who_folds_a_part_of_its_replies_and_not_of_who_was_forged_once() {
         let now = Instant::now();
         // the case of who asked first: one reply in four
-        let mut memory = Memory::new(None);
+        let mut memory = Capabilities::new(None);
         for number in 0..6 {
             memory.folded_case(&name(number), Proof::Tcp, now);
             (0..3).for_each(|_| memory.echoed_case());
         }
-        assert!(!memory.manner(now).mix_case);
+        assert!(!memory.query_options(now).mix_case);
         // a lucky guess in a hundred thousand
-        let mut memory = Memory::new(None);
+        let mut memory = Capabilities::new(None);
         for number in 0..9 {
             memory.folded_case(&name(number), Proof::Tcp, now);
             (0..100).for_each(|_| memory.echoed_case());
         }
-        assert!(memory.manner(now).mix_case);
+        assert!(memory.query_options(now).mix_case);
     }
 
     #[test]
     fn edns_is_given_up_for_several_names_without_a_reply_that_has_it_and_comes_back() {
         let now = Instant::now();
-        let mut memory = Memory::new(None);
+        let mut memory = Capabilities::new(None);
         (0..9).for_each(|_| memory.rejected_edns(&name(1), now));
         memory.rejected_edns(&name(2), now);
         memory.spoke_edns();
         memory.rejected_edns(&name(3), now);
         memory.rejected_edns(&name(1), now);
-        assert!(memory.manner(now).edns);
+        assert!(memory.query_options(now).edns);
         memory.rejected_edns(&name(2), now);
-        assert!(!memory.manner(now).edns);
-        assert!(memory.manner(now + NO_EDNS_FOR).edns);
+        assert!(!memory.query_options(now).edns);
+        assert!(memory.query_options(now + NO_EDNS_FOR).edns);
     }
 
     #[test]
     fn a_cookie_is_expected_only_from_who_gave_one_lately() {
         let now = Instant::now();
-        let mut memory = Memory::new(Some([1; 8]));
-        assert!(!memory.manner(now).expects_cookie());
+        let mut memory = Capabilities::new(Some([1; 8]));
+        assert!(!memory.query_options(now).expects_cookie());
         memory.learned_cookie(vec![2; 8], now);
-        assert!(memory.manner(now).expects_cookie());
-        assert!(!memory.manner(now + COOKIE_FOR).expects_cookie());
+        assert!(memory.query_options(now).expects_cookie());
+        assert!(!memory.query_options(now + COOKIE_FOR).expects_cookie());
         memory.gave_up_cookies();
-        assert!(!memory.manner(now).expects_cookie());
+        assert!(!memory.query_options(now).expects_cookie());
     }
 }

@@ -7,11 +7,11 @@ mod answers;
 mod sockets;
 mod trust;
 
-use super::{Asked as List, Clerk, Errand, Relay, Replied, Road};
+use super::{InFlightKeys as List, OnReply, PoolQuery, PoolReply, ServerPool, UdpPool};
 use crate::engine::cache::{CacheKey, QueryFlags};
 use crate::engine::catalog::GroupKey;
 use crate::engine::name::{NameKey, parse};
-use crate::upstream::server::{Counts, Server};
+use crate::upstream::server::{Server, ServerCounts};
 use crate::upstream::tests::fake::{Asked, answer_a};
 use hickory_proto::op::Message;
 use hickory_proto::rr::{RData, RecordType};
@@ -47,21 +47,21 @@ enum Told {
 #[derive(Default)]
 struct Notes(VecDeque<Told>);
 
-impl Clerk<u32> for Notes {
+impl OnReply<u32> for Notes {
     /// `odd.…` has to be read first, `panic.…` panics with the first waiter served.
-    fn take(&mut self, key: &CacheKey, reply: Replied<'_>, waiters: &mut Vec<u32>, _: Instant) -> bool {
+    fn take(&mut self, key: &CacheKey, reply: PoolReply<'_>, waiters: &mut Vec<u32>, _: Instant) -> bool {
         let name = key.name().to_string();
         let begins = |with: &str| name.starts_with(with);
-        if begins("odd.") && matches!(reply, Replied::Unread(..)) {
+        if begins("odd.") && matches!(reply, PoolReply::Unread(..)) {
             return false;
         }
         let tell: Box<dyn Fn(u32) -> Told> = match reply {
-            Replied::Unread(reply, question_end) => {
+            PoolReply::Unread(reply, question_end) => {
                 assert!(question_end < reply.len(), "an answer has something behind its question");
                 let last = reply[reply.len() - 1];
                 Box::new(move |waiter| Told::Plain(waiter, last))
             }
-            Replied::Read(message) => {
+            PoolReply::Read(message) => {
                 let last = message.answers.first().map_or(0, |record| match &record.data {
                     RData::A(a) => a.octets()[3],
                     other => panic!("no address: {other:?}"),
@@ -83,7 +83,7 @@ impl Clerk<u32> for Notes {
 
 /// A relay, and what its clerk noted.
 struct World {
-    relay: RefCell<Relay<u32>>,
+    relay: RefCell<UdpPool<u32>>,
     notes: RefCell<Notes>,
     /// Stands for the socket of the clients.
     own: (PipeReader, PipeWriter),
@@ -99,7 +99,7 @@ impl World {
     /// One whose relay knows what others ask.
     fn beside(asked: Arc<List>) -> Self {
         let own = std::io::pipe().unwrap();
-        let relay = RefCell::new(Relay::new(asked));
+        let relay = RefCell::new(UdpPool::new(asked));
         Self { relay, notes: RefCell::default(), own, now: Instant::now() + AHEAD }
     }
 
@@ -149,15 +149,15 @@ impl World {
 
     /// Sockets that are listened to.
     fn sockets(&self) -> usize {
-        self.relay.borrow().roads.iter().map(Road::sockets).sum()
+        self.relay.borrow().roads.iter().map(ServerPool::sockets).sum()
     }
 }
 
 /// A question for the address of `name`.
-fn errand(name: &str, waiter: u32) -> Errand<u32> {
+fn errand(name: &str, waiter: u32) -> PoolQuery<u32> {
     let (name, flags) = (NameKey::of(&parse(name).unwrap()), QueryFlags::default());
     let key = CacheKey::new(GroupKey(0), &name, RecordType::A, flags);
-    Errand { key, waiter }
+    PoolQuery { key, waiter }
 }
 
 /// A server that speaks when the test says so, and what is known of it.
@@ -208,7 +208,7 @@ impl Upstream {
         self.say(&answer_a(&heard.asked, last).to_vec().unwrap(), heard);
     }
 
-    fn counts(&self) -> Counts {
+    fn counts(&self) -> ServerCounts {
         self.server.snapshot().counts
     }
 }

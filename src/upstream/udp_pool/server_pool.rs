@@ -1,14 +1,14 @@
 //! The road to one server: its sockets, and the questions that are open on them.
 
-use super::lookout::Lookout;
-use super::socket::{Arrival, Inbox, Open, Socket};
-use super::{Asked, BATCH, Clerk, Errand, Replied};
+use super::busy_poll::BusyPoll;
+use super::socket::{OpenQuery, ReceiveBuffer, ReceivedReply, Socket};
+use super::{BATCH, InFlightKeys, OnReply, PoolQuery, PoolReply};
 use crate::engine::cache::CacheKey;
 use crate::engine::response;
 use crate::upstream::policy::hedge_delay;
 use crate::upstream::server::Server;
 use crate::upstream::transport;
-use crate::upstream::wire::{Channel, Verdict};
+use crate::upstream::wire::{Carrier, ReplyVerdict};
 use nix::sys::socket::MultiHeaders;
 use quick_cache::DefaultHashBuilder;
 use std::collections::HashMap;
@@ -20,24 +20,24 @@ use std::time::{Duration, Instant};
 /// Sockets of the pool that serve at the same time.
 pub(super) const POOL: usize = 8;
 
-/// So few questions at once are worth a fresh socket, and so many fresh sockets there are in one [`TURN`]: beyond,
+/// So few questions at once are worth a fresh socket, and so many fresh sockets there are in one [`SLICE`]: beyond,
 /// there is no time for them.
-pub(super) const FEW: usize = 4;
+pub(super) const EPHEMERAL_MAX: usize = 4;
 
 /// Fresh sockets that may wait for their replies at the same time: so few that the kernel is told them all each time.
 const FRESH: usize = 32;
 
 /// How long a socket has its turn before the next of the pool.
-pub(super) const TURN: Duration = Duration::from_millis(5);
+pub(super) const SLICE: Duration = Duration::from_millis(5);
 
 /// How long a socket serves: shorter than it takes to find out its port.
-pub(super) const SERVICE: Duration = Duration::from_secs(3);
+pub(super) const SOCKET_LIFETIME: Duration = Duration::from_secs(3);
 
 /// How long a socket is listened to after its service: no client waits longer.
-pub(super) const REST: Duration = Duration::from_secs(4);
+pub(super) const LINGER: Duration = Duration::from_secs(4);
 
 /// The road to one server.
-pub(super) struct Road<T> {
+pub(super) struct ServerPool<T> {
     /// The server, while a group has it.
     server: Weak<Server>,
     /// All sockets, by number: those of the pool, fresh ones, and those that are only listened to.
@@ -53,20 +53,20 @@ pub(super) struct Road<T> {
     /// Fresh sockets that were opened since then.
     opened: usize,
     /// Fresh sockets that wait for their replies.
-    fresh: usize,
+    ephemeral: usize,
     /// Where each question is open, by the hash of its key.
     places: HashMap<u64, (u32, u16), DefaultHashBuilder>,
     /// What all relays ask: whatever somebody waits for here.
-    asked: Arc<Asked>,
+    asked: Arc<InFlightKeys>,
     headers: MultiHeaders<()>,
     /// Room for the ids of a batch.
     ids: Vec<u16>,
     /// Whether replies come so soon that it is worth looking out for them.
-    pub(super) lookout: Lookout,
+    pub(super) lookout: BusyPoll,
 }
 
-impl<T> Road<T> {
-    pub(super) fn new(server: &Arc<Server>, asked: Arc<Asked>) -> Self {
+impl<T> ServerPool<T> {
+    pub(super) fn new(server: &Arc<Server>, asked: Arc<InFlightKeys>) -> Self {
         Self {
             server: Arc::downgrade(server),
             sockets: HashMap::default(),
@@ -75,12 +75,12 @@ impl<T> Road<T> {
             place: 0,
             turn: Instant::now(),
             opened: 0,
-            fresh: 0,
+            ephemeral: 0,
             places: HashMap::default(),
             asked,
             headers: MultiHeaders::preallocate(BATCH, None),
             ids: Vec::new(),
-            lookout: Lookout::default(),
+            lookout: BusyPoll::default(),
         }
     }
 
@@ -120,16 +120,16 @@ impl<T> Road<T> {
     pub(super) fn send(
         &mut self,
         server: &Server,
-        errands: &mut Vec<Errand<T>>,
+        errands: &mut Vec<PoolQuery<T>>,
         known: &impl Fn(&CacheKey, &T) -> bool,
         now: Instant,
     ) -> Vec<T> {
-        let manner = server.manner();
+        let manner = server.query_options();
         let mut refused = Vec::new();
         let mut ids = std::mem::take(&mut self.ids);
         ids.clear();
         let number = self.socket(server, errands.len(), now);
-        for Errand { key, waiter } in errands.drain(..) {
+        for PoolQuery { key, waiter } in errands.drain(..) {
             let hash = self.asked.hash(&key);
             if let Some((socket, id)) = self.places.get(&hash) {
                 let open = self.sockets.get_mut(socket).and_then(|socket| socket.open.get_mut(id));
@@ -188,18 +188,18 @@ impl<T> Road<T> {
     /// A fresh socket for a few questions; for many the one of the pool that has its turn.
     fn socket(&mut self, server: &Server, questions: usize, now: Instant) -> Option<u32> {
         // One socket for some time, so that replies come together and are taken together.
-        if now >= self.turn + TURN {
+        if now >= self.turn + SLICE {
             (self.turn, self.place, self.opened) = (now, (self.place + 1) % POOL, 0);
         }
-        if questions <= FEW && self.opened < FEW && self.fresh < FRESH {
+        if questions <= EPHEMERAL_MAX && self.opened < EPHEMERAL_MAX && self.ephemeral < FRESH {
             let number = self.open(server, true, now)?;
             self.opened += 1;
-            self.fresh += 1;
+            self.ephemeral += 1;
             return Some(number);
         }
         self.place = self.place.min(self.pool.len()); // the pool is filling up
         let present = self.pool.get(self.place).copied();
-        let serves = |number: &u32| self.sockets.get(number).is_some_and(|s| now < s.born + SERVICE);
+        let serves = |number: &u32| self.sockets.get(number).is_some_and(|s| now < s.born + SOCKET_LIFETIME);
         if let Some(number) = present.filter(serves) {
             return Some(number);
         }
@@ -212,16 +212,22 @@ impl<T> Road<T> {
     }
 
     /// Opens a socket.
-    fn open(&mut self, server: &Server, fresh: bool, now: Instant) -> Option<u32> {
+    fn open(&mut self, server: &Server, ephemeral: bool, now: Instant) -> Option<u32> {
         let socket = transport::connected(server.address().target().ok()?).ok()?;
         let number = self.next;
         self.next = self.next.wrapping_add(1);
-        self.sockets.insert(number, Socket::new(socket, fresh, now));
+        self.sockets.insert(number, Socket::new(socket, ephemeral, now));
         Some(number)
     }
 
     /// Takes the replies that a socket has.
-    pub(super) fn listen(&mut self, number: u32, inbox: &mut Inbox, now: Instant, clerk: &mut impl Clerk<T>) {
+    pub(super) fn listen(
+        &mut self,
+        number: u32,
+        inbox: &mut ReceiveBuffer,
+        now: Instant,
+        clerk: &mut impl OnReply<T>,
+    ) {
         let Some(socket) = self.sockets.get_mut(&number) else { return };
         let server = self.server.upgrade();
         inbox.receive(socket.fd(), socket.open.len(), |reply| {
@@ -229,15 +235,18 @@ impl<T> Road<T> {
                 return; // guesses come in bursts: nothing is believed that came with the last of them
             }
             let arrival = socket.arrived(reply);
-            if let (Arrival::Stranger | Arrival::Doubtful(_), Some(server)) = (&arrival, &server) {
+            if let (ReceivedReply::Stranger | ReceivedReply::Doubtful(_), Some(server)) = (&arrival, &server)
+            {
                 server.counters().mismatches.bump();
             }
-            let is_trusted = matches!(arrival, Arrival::Answer(_) | Arrival::Late(_));
-            let is_reply = is_trusted || matches!(arrival, Arrival::Odd(_));
+            let is_trusted = matches!(arrival, ReceivedReply::Answer(_) | ReceivedReply::Late(_));
+            let is_reply = is_trusted || matches!(arrival, ReceivedReply::NeedsFallback(_));
             let (open, usable) = match arrival {
-                Arrival::Answer(open) => (open, true),
-                Arrival::Odd(open) | Arrival::Late(open) | Arrival::Doubtful(open) => (open, false),
-                Arrival::Stranger => return,
+                ReceivedReply::Answer(open) => (open, true),
+                ReceivedReply::NeedsFallback(open)
+                | ReceivedReply::Late(open)
+                | ReceivedReply::Doubtful(open) => (open, false),
+                ReceivedReply::Stranger => return,
             };
             self.places.remove(&open.hash);
             self.asked.release(open.octets());
@@ -260,7 +269,7 @@ impl<T> Road<T> {
             }
         });
         let suspicious = socket.is_suspicious() || inbox.failed();
-        if suspicious || (socket.fresh && socket.open.is_empty()) {
+        if suspicious || (socket.ephemeral && socket.open.is_empty()) {
             self.close(number).into_iter().for_each(|waiter| clerk.give_up(waiter));
         }
         if let Some(server) = server.filter(|_| suspicious) {
@@ -271,7 +280,7 @@ impl<T> Road<T> {
     /// Closes a socket; those who wait on it.
     fn close(&mut self, number: u32) -> Vec<T> {
         let Some(socket) = self.sockets.remove(&number) else { return Vec::new() };
-        self.fresh -= usize::from(socket.fresh);
+        self.ephemeral -= usize::from(socket.ephemeral);
         self.pool.retain(|other| *other != number);
         self.release(socket.open.len());
         let mut waiters = Vec::new();
@@ -300,7 +309,7 @@ impl<T> Road<T> {
                     self.asked.end(open.hash);
                     server.iter().for_each(|server| server.missed_since(open.at));
                 }
-                let stays = !open.waiters.is_empty() || now < open.at + REST;
+                let stays = !open.waiters.is_empty() || now < open.at + LINGER;
                 if !stays {
                     self.asked.release(open.octets());
                     self.places.remove(&open.hash);
@@ -310,7 +319,7 @@ impl<T> Road<T> {
             });
         }
         self.release(forgotten);
-        let dead = self.sockets.iter().filter(|(_, socket)| now >= socket.born + SERVICE + REST);
+        let dead = self.sockets.iter().filter(|(_, socket)| now >= socket.born + SOCKET_LIFETIME + LINGER);
         let dead: Vec<u32> = dead.map(|(number, _)| *number).collect();
         for number in dead {
             overdue.extend(self.close(number));
@@ -326,7 +335,7 @@ impl<T> Road<T> {
     }
 }
 
-impl<T> Drop for Road<T> {
+impl<T> Drop for ServerPool<T> {
     fn drop(&mut self) {
         self.release(self.places.len());
         for open in self.sockets.values().flat_map(|socket| socket.open.values()) {
@@ -339,7 +348,13 @@ impl<T> Drop for Road<T> {
 }
 
 /// Hands a reply over; who is not served by it goes the long way. A panic costs this answer only.
-fn hand_over<T>(mut open: Open<T>, reply: &[u8], usable: bool, now: Instant, clerk: &mut impl Clerk<T>) {
+fn hand_over<T>(
+    mut open: OpenQuery<T>,
+    reply: &[u8],
+    usable: bool,
+    now: Instant,
+    clerk: &mut impl OnReply<T>,
+) {
     let taken =
         usable && catch_unwind(AssertUnwindSafe(|| answer(&mut open, reply, now, clerk))).unwrap_or(false);
     if !taken {
@@ -348,16 +363,16 @@ fn hand_over<T>(mut open: Open<T>, reply: &[u8], usable: bool, now: Instant, cle
 }
 
 /// Hands an answer over; false if it has to go the long way after all.
-fn answer<T>(open: &mut Open<T>, reply: &[u8], now: Instant, clerk: &mut impl Clerk<T>) -> bool {
+fn answer<T>(open: &mut OpenQuery<T>, reply: &[u8], now: Instant, clerk: &mut impl OnReply<T>) -> bool {
     let plain = reply[3] & 0x0f == 0;
-    let unread = Replied::Unread(reply, open.sent.question_end());
+    let unread = PoolReply::Unread(reply, open.sent.question_end());
     if plain && clerk.take(&open.key, unread, &mut open.waiters, now) {
         return true;
     }
-    match open.sent.judge(reply.to_vec(), Channel::Datagram) {
-        Verdict::Answer(message, _) => {
+    match open.sent.judge(reply.to_vec(), Carrier::Datagram) {
+        ReplyVerdict::Answer(message, _) => {
             let usable = response::is_verdict(&message);
-            usable && clerk.take(&open.key, Replied::Read(message), &mut open.waiters, now)
+            usable && clerk.take(&open.key, PoolReply::Read(message), &mut open.waiters, now)
         }
         _ => false,
     }

@@ -21,11 +21,11 @@ use futures_util::FutureExt;
 use futures_util::future::{Fuse, FusedFuture};
 use hickory_proto::op::{Message, ResponseCode};
 
-use super::manner::{Manner, Proof};
+use super::capabilities::{Proof, QueryOptions};
 use super::server::Server;
-use super::transport::{self, blame};
-use super::wire::{Chance, Channel, ReplyCookie, Sent, Verdict};
-use super::{Outcome, Outgoing, now, random};
+use super::transport::{self, classify};
+use super::wire::{Carrier, Entropy, ReplyCookie, ReplyVerdict, SentQuery};
+use super::{AttemptError, UpstreamQuery, now, random};
 
 /// So many wrong datagrams to one query, and no datagram is believed any more.
 const MAX_MISMATCHES: u32 = 8;
@@ -33,7 +33,7 @@ const MAX_MISMATCHES: u32 = 8;
 const MAX_ROUNDS: usize = 6;
 
 /// A reply that matches the question, of whatever rcode.
-pub(super) struct Heard {
+pub(super) struct Response {
     /// The message.
     pub(super) message: Message,
     /// It came over TCP or TLS.
@@ -43,9 +43,9 @@ pub(super) struct Heard {
 }
 
 /// Why a round ended without a reply.
-enum Unheard {
+enum NoResponse {
     /// The conversation is over.
-    Ended(Outcome),
+    Ended(AttemptError),
     /// The server folds case and cannot be asked over TCP.
     CaseFolded,
     /// All that came were errors without a question, and the server cannot be asked over TCP.
@@ -53,32 +53,32 @@ enum Unheard {
 }
 
 /// Asks `server`, as often as its replies call for.
-pub(super) async fn ask(server: &Server, query: &Outgoing) -> Result<Heard, Outcome> {
-    let mut manner = server.manner();
+pub(super) async fn ask(server: &Server, query: &UpstreamQuery) -> Result<Response, AttemptError> {
+    let mut manner = server.query_options();
     let mut over_tcp = !server.address().is_plain();
     let mut retried_cookie = false;
     let mut dropped_edns = false;
     let mut dropped_case = false;
     let mut bare = None;
     for _ in 0..MAX_ROUNDS {
-        let chance = Chance { id: draw()?, case: draw()? };
-        let sent = Sent::new(query, &manner, &chance);
+        let chance = Entropy { id: draw()?, case: draw()? };
+        let sent = SentQuery::new(query, &manner, &chance);
         let heard = if over_tcp {
-            stream_round(server, &sent).await.map_err(Unheard::Ended)
+            stream_round(server, &sent).await.map_err(NoResponse::Ended)
         } else {
             datagram_round(server, query, &sent, &manner).await
         };
         let heard = match heard {
             Ok(heard) => heard,
-            Err(Unheard::Ended(outcome)) => return Err(outcome),
-            Err(Unheard::CaseFolded) => {
+            Err(NoResponse::Ended(outcome)) => return Err(outcome),
+            Err(NoResponse::CaseFolded) => {
                 manner.mix_case = false;
                 dropped_case = true;
                 continue;
             }
             // The same again from another port, under another id: nobody guesses that twice.
-            Err(Unheard::Bare(rcode)) if bare == Some(rcode) => return Err(Outcome::Rcode(rcode)),
-            Err(Unheard::Bare(rcode)) => {
+            Err(NoResponse::Bare(rcode)) if bare == Some(rcode) => return Err(AttemptError::Rcode(rcode)),
+            Err(NoResponse::Bare(rcode)) => {
                 bare = Some(rcode);
                 if manner.edns && matches!(rcode, ResponseCode::FormErr | ResponseCode::NotImp) {
                     manner.edns = false;
@@ -92,7 +92,7 @@ pub(super) async fn ask(server: &Server, query: &Outgoing) -> Result<Heard, Outc
             ResponseCode::BADCOOKIE if !heard.over_tcp => {
                 over_tcp = retried_cookie;
                 retried_cookie = true;
-                manner.server_cookie = server.manner().server_cookie; // the reply has brought a new one
+                manner.server_cookie = server.query_options().server_cookie; // the reply has brought a new one
             }
             rcode if manner.edns && rejects_edns(rcode, &heard.message) => {
                 manner.edns = false;
@@ -110,12 +110,12 @@ pub(super) async fn ask(server: &Server, query: &Outgoing) -> Result<Heard, Outc
             }
         }
     }
-    Err(Outcome::Garbled)
+    Err(AttemptError::Garbled)
 }
 
 /// Random bytes, or our own failure to get them.
-fn draw<const N: usize>() -> Result<[u8; N], Outcome> {
-    random::bytes().map_err(|error| Outcome::Local(error.to_string()))
+fn draw<const N: usize>() -> Result<[u8; N], AttemptError> {
+    random::bytes().map_err(|error| AttemptError::Local(error.to_string()))
 }
 
 /// Whether a reply says that the server does not speak EDNS (RFC 6891 section 7, and servers older than that).
@@ -132,17 +132,17 @@ fn rejects_edns(rcode: ResponseCode, message: &Message) -> bool {
 /// One query over UDP and the wait for its reply, with TCP beside it as soon as something looks wrong.
 async fn datagram_round(
     server: &Server,
-    query: &Outgoing,
-    sent: &Sent,
-    manner: &Manner,
-) -> Result<Heard, Unheard> {
-    let network = |error: io::Error| Unheard::Ended(blame(&error));
+    query: &UpstreamQuery,
+    sent: &SentQuery,
+    manner: &QueryOptions,
+) -> Result<Response, NoResponse> {
+    let network = |error: io::Error| NoResponse::Ended(classify(&error));
     let target = server.address().target().map_err(network)?;
     let mut socket = transport::datagram_socket(server.network(), target).map_err(network)?;
     socket.send(&sent.bytes).await.map_err(network)?;
     let sent_at = now();
     let mut listening = true;
-    let mut wrong = Wrong::default();
+    let mut wrong = Mismatches::default();
     let mut stream_error = None;
     let mut stream = std::pin::pin!(Fuse::terminated());
     loop {
@@ -159,25 +159,25 @@ async fn datagram_round(
                     }
                     Err(error) => return Err(network(error)),
                 };
-                match sent.judge(datagram, Channel::Datagram) {
-                    Verdict::Answer(_, ReplyCookie::Absent) if manner.expects_cookie() => {}
-                    Verdict::Answer(message, cookie) => {
+                match sent.judge(datagram, Carrier::Datagram) {
+                    ReplyVerdict::Answer(_, ReplyCookie::Absent) if manner.expects_cookie() => {}
+                    ReplyVerdict::Answer(message, cookie) => {
                         server.measured(now().saturating_duration_since(sent_at));
                         server.learn(|memory| {
                             if let ReplyCookie::Server(cookie) = cookie { memory.learned_cookie(cookie, now()); }
                             memory.confirm(manner.mix_case, message.edns.is_some());
                         });
-                        return Ok(Heard { message: *message, over_tcp: false, folded: false });
+                        return Ok(Response { message: *message, over_tcp: false, folded: false });
                     }
-                    Verdict::Truncated => {
+                    ReplyVerdict::Truncated => {
                         server.measured(now().saturating_duration_since(sent_at));
                         server.counters().tcp_fallbacks.bump();
-                        return stream_round(server, sent).await.map_err(Unheard::Ended);
+                        return stream_round(server, sent).await.map_err(NoResponse::Ended);
                     }
-                    Verdict::CaseFolded => wrong.folded_case = true,
-                    Verdict::Bare(rcode) => wrong.bare = Some(rcode),
-                    Verdict::Stranger => wrong.strangers += 1,
-                    Verdict::Garbled => wrong.unreadable = true,
+                    ReplyVerdict::CaseFolded => wrong.folded_case = true,
+                    ReplyVerdict::Bare(rcode) => wrong.bare = Some(rcode),
+                    ReplyVerdict::Mismatch => wrong.strangers += 1,
+                    ReplyVerdict::Malformed => wrong.unreadable = true,
                 }
                 wrong.datagrams += 1;
                 server.counters().mismatches.bump();
@@ -187,7 +187,7 @@ async fn datagram_round(
                 }
                 if wrong.datagrams >= MAX_MISMATCHES {
                     listening = false;
-                    if let Some(outcome) = stream_error.take() { return Err(Unheard::Ended(outcome)); }
+                    if let Some(outcome) = stream_error.take() { return Err(NoResponse::Ended(outcome)); }
                 }
             }
             result = &mut stream, if !stream.is_terminated() => match result {
@@ -196,12 +196,12 @@ async fn datagram_round(
                     return Ok(heard);
                 }
                 // Nothing came but what the server itself said: there is nothing more to listen for.
-                Err(_) if wrong.folded_case && wrong.strangers == 0 => return Err(Unheard::CaseFolded),
+                Err(_) if wrong.folded_case && wrong.strangers == 0 => return Err(NoResponse::CaseFolded),
                 Err(_) if wrong.strangers == 0 && !wrong.unreadable => {
-                    return Err(wrong.bare.map_or(Unheard::Ended(Outcome::Garbled), Unheard::Bare));
+                    return Err(wrong.bare.map_or(NoResponse::Ended(AttemptError::Garbled), NoResponse::Bare));
                 }
-                Err(_) if wrong.strangers == 0 => return Err(Unheard::Ended(Outcome::Garbled)),
-                Err(outcome) if !listening => return Err(Unheard::Ended(outcome)),
+                Err(_) if wrong.strangers == 0 => return Err(NoResponse::Ended(AttemptError::Garbled)),
+                Err(outcome) if !listening => return Err(NoResponse::Ended(outcome)),
                 Err(outcome) => stream_error = Some(outcome),
             },
         }
@@ -210,7 +210,7 @@ async fn datagram_round(
 
 /// What was wrong with the datagrams that came so far.
 #[derive(Default)]
-struct Wrong {
+struct Mismatches {
     /// How many came.
     datagrams: u32,
     /// Of those, how many were not ours at all; the others lacked their cookie, were unreadable, or folded.
@@ -223,7 +223,7 @@ struct Wrong {
     unreadable: bool,
 }
 
-impl Wrong {
+impl Mismatches {
     /// Whether anything was.
     fn any(&self) -> bool {
         self.datagrams > 0
@@ -231,7 +231,7 @@ impl Wrong {
 
     /// The true answer has come over TCP: what does that say of the server? Datagrams in another case are no evidence of
     /// folding, since a forger sends them too; the reply over TCP is.
-    fn explain(&self, server: &Server, query: &Outgoing, heard: &Heard) {
+    fn explain(&self, server: &Server, query: &UpstreamQuery, heard: &Response) {
         if self.folded_case && heard.folded {
             let name = NameKey::of(&query.name);
             server.learn(|memory| memory.folded_case(&name, Proof::Tcp, now()));
@@ -244,12 +244,12 @@ impl Wrong {
 }
 
 /// The same query over a stream.
-async fn stream_round(server: &Server, sent: &Sent) -> Result<Heard, Outcome> {
+async fn stream_round(server: &Server, sent: &SentQuery) -> Result<Response, AttemptError> {
     let sent_at = now();
     let arrived = server.streams().ask(&sent.bytes).await?;
     let folded = sent.has_mixed_case() && !sent.is_echoed_by(&arrived.reply);
-    match sent.judge(arrived.reply, Channel::Stream) {
-        Verdict::Answer(message, cookie) => {
+    match sent.judge(arrived.reply, Carrier::Stream) {
+        ReplyVerdict::Answer(message, cookie) => {
             // What plain servers need over UDP is measured there; connecting is no part of what a server needs.
             if arrived.kept && !server.address().is_plain() {
                 server.measured(now().saturating_duration_since(sent_at));
@@ -264,10 +264,10 @@ async fn stream_round(server: &Server, sent: &Sent) -> Result<Heard, Outcome> {
             });
             // There is no further way to have the rest: a part of an answer is none.
             if message.metadata.truncation {
-                return Err(Outcome::Garbled);
+                return Err(AttemptError::Garbled);
             }
-            Ok(Heard { message: *message, over_tcp: true, folded })
+            Ok(Response { message: *message, over_tcp: true, folded })
         }
-        _ => Err(Outcome::Garbled),
+        _ => Err(AttemptError::Garbled),
     }
 }

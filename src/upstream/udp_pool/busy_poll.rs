@@ -12,14 +12,14 @@ const LONGEST: Duration = Duration::from_micros(10);
 
 /// Looks out for the replies of one server.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Lookout {
+pub(super) struct BusyPoll {
     /// So many waits go by without a look, since the last one was in vain: 255 at most.
     pause: u8,
     /// So many of them are left.
     left: u8,
 }
 
-impl Lookout {
+impl BusyPoll {
     /// Looks whether a reply comes in the next few microseconds, or a client, if it is time to: true if there is
     /// something. The clients' socket is the first of `waits`.
     pub(super) fn look(&mut self, waits: &mut [PollFd<'_>]) -> bool {
@@ -66,13 +66,13 @@ mod tests {
     use std::os::unix::net::UnixDatagram;
 
     /// How many waits go by until the next look.
-    fn pause(lookout: &mut Lookout) -> usize {
+    fn pause(lookout: &mut BusyPoll) -> usize {
         std::iter::from_fn(|| (!lookout.is_due()).then_some(())).count()
     }
 
     #[test]
     fn a_server_that_is_looked_for_in_vain_is_looked_for_ever_more_rarely() {
-        let mut lookout = Lookout::default();
+        let mut lookout = BusyPoll::default();
         assert_eq!(pause(&mut lookout), 0);
         for expected in [1, 3, 7, 15, 31, 63, 127, 255, 255] {
             lookout.saw(false);
@@ -86,11 +86,11 @@ mod tests {
     fn what_is_there_is_found_at_once_and_says_nothing_of_the_server() {
         let (clients, client) = UnixDatagram::pair().unwrap();
         let (replies, server) = UnixDatagram::pair().unwrap();
-        let look = |lookout: &mut Lookout| {
+        let look = |lookout: &mut BusyPoll| {
             let waits = [&clients, &replies].map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN));
             (lookout.look(&mut { waits }), lookout.pause)
         };
-        let mut lookout = Lookout::default();
+        let mut lookout = BusyPoll::default();
         assert_eq!(look(&mut lookout), (false, 1), "there is nothing");
         server.send(b"reply").unwrap();
         assert_eq!(look(&mut lookout), (false, 1), "it is not looked");

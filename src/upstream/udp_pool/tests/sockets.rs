@@ -1,6 +1,6 @@
 //! The life of sockets and roads.
 
-use super::super::road::{FEW, POOL, REST, SERVICE, TURN};
+use super::super::server_pool::{EPHEMERAL_MAX, LINGER, POOL, SLICE, SOCKET_LIFETIME};
 use super::*;
 use crate::upstream::tests::fake::dead_address;
 
@@ -16,7 +16,7 @@ fn ports(world: &World, upstream: &Upstream, names: std::ops::Range<usize>, now:
 
 /// Asks more questions at once than get a fresh socket; the port they all came from, and who asked.
 fn crowd(world: &World, upstream: &Upstream, round: usize, now: Instant) -> Vec<Heard> {
-    let names: Vec<String> = (0..=FEW).map(|i| format!("n{i}.r{round}.example")).collect();
+    let names: Vec<String> = (0..=EPHEMERAL_MAX).map(|i| format!("n{i}.r{round}.example")).collect();
     let questions: Vec<(&str, u32)> = names.iter().map(String::as_str).zip((round * 100) as u32..).collect();
     world.ask_at(upstream, &questions, now);
     let heard: Vec<Heard> = questions.iter().map(|_| upstream.hear()).collect();
@@ -27,7 +27,7 @@ fn crowd(world: &World, upstream: &Upstream, round: usize, now: Instant) -> Vec<
 #[test]
 fn a_few_questions_get_a_fresh_socket_that_is_closed_with_their_reply() {
     let (world, upstream) = (World::new(), Upstream::new());
-    let turn = |i: usize| world.now + TURN * (i / FEW) as u32;
+    let turn = |i: usize| world.now + SLICE * (i / EPHEMERAL_MAX) as u32;
     let heard: Vec<Heard> = (0..20).flat_map(|i| ports(&world, &upstream, i..i + 1, turn(i))).collect();
     let distinct: std::collections::HashSet<_> = heard.iter().map(|heard| heard.from).collect();
     assert_eq!(distinct.len(), 20);
@@ -63,7 +63,7 @@ fn one_after_another_too_fast_they_share_a_socket() {
     let (world, upstream) = (World::new(), Upstream::new());
     let heard = ports(&world, &upstream, 0..20, world.now);
     let distinct: std::collections::HashSet<_> = heard.iter().map(|heard| heard.from).collect();
-    assert_eq!((distinct.len(), world.sockets()), (FEW + 1, FEW + 1));
+    assert_eq!((distinct.len(), world.sockets()), (EPHEMERAL_MAX + 1, EPHEMERAL_MAX + 1));
     for (waiter, heard) in (0..).zip(&heard) {
         upstream.answer(heard, 7);
         world.expect([Told::Plain(waiter, 7)]);
@@ -75,7 +75,7 @@ fn one_after_another_too_fast_they_share_a_socket() {
 #[test]
 fn crowds_take_turns_at_a_few_sockets() {
     let (world, upstream) = (World::new(), Upstream::new());
-    let turn = |round: usize| world.now + TURN * round as u32;
+    let turn = |round: usize| world.now + SLICE * round as u32;
     let port = |round| crowd(&world, &upstream, round, turn(round))[0].from;
     let first: Vec<_> = (1..=POOL).map(port).collect();
     let second: Vec<_> = (POOL + 1..=2 * POOL).map(port).collect();
@@ -88,7 +88,7 @@ fn crowds_take_turns_at_a_few_sockets() {
 fn sockets_are_renewed_and_one_that_rests_is_still_listened_to() {
     let (world, upstream) = (World::new(), Upstream::new());
     let first = crowd(&world, &upstream, 1, world.now);
-    let later = crowd(&world, &upstream, 2, world.now + SERVICE);
+    let later = crowd(&world, &upstream, 2, world.now + SOCKET_LIFETIME);
     assert_ne!(first[0].from, later[0].from);
     assert_eq!(world.sockets(), 2);
     for (waiter, heard) in (100..).zip(&first).chain((200..).zip(&later)) {
@@ -100,7 +100,7 @@ fn sockets_are_renewed_and_one_that_rests_is_still_listened_to() {
 #[test]
 fn a_socket_is_closed_after_its_rest() {
     let (world, upstream) = (World::new(), Upstream::new());
-    let long_ago = Instant::now() - SERVICE - REST;
+    let long_ago = Instant::now() - SOCKET_LIFETIME - LINGER;
     world.ask_at(&upstream, &[("a.example", 1)], long_ago);
     world.expect([Told::LongWay(1)]);
     world.settle();
@@ -190,10 +190,10 @@ fn the_octets_of_open_questions_are_bounded_over_all_servers_and_come_back() {
     world.told();
     assert!(ask(&other, &two, 102), "an answer makes room");
     // overdue, they still take their octets, until no late reply is expected
-    let later = world.now + REST;
+    let later = world.now + LINGER;
     let mut relay = world.relay.borrow_mut();
     relay.look_after(later, &mut *world.notes.borrow_mut());
-    relay.look_after(later + REST, &mut *world.notes.borrow_mut());
+    relay.look_after(later + LINGER, &mut *world.notes.borrow_mut());
     drop(relay);
     drop(other);
     assert_eq!(list.held(), 0);

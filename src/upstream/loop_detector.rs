@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use hickory_proto::rr::{Name, RecordType};
 
-use super::health::Standing;
+use super::health::ServerHealth;
 use super::server::Server;
-use super::{Group, Outgoing, conversation, now, random};
+use super::{Group, UpstreamQuery, now, random, transaction};
 
 /// The label under which probe names lie.
 const SUFFIX: &str = "pvtzd-loop";
@@ -81,12 +81,12 @@ impl LoopDetector {
     pub async fn watch(self: Arc<Self>, group: Weak<Group>) {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut paces: Vec<Pace> = Vec::new();
+        let mut paces: Vec<ProbeSchedule> = Vec::new();
         loop {
             ticks.tick().await;
             let Some(group) = group.upgrade() else { return };
             let servers = group.shared_servers();
-            paces.resize_with(servers.len(), Pace::default);
+            paces.resize_with(servers.len(), ProbeSchedule::default);
             let due = servers.iter().zip(&mut paces).filter_map(|(server, pace)| {
                 let state = (server.is_looping(), server.view().standing);
                 pace.is_due(state, now()).then_some(server)
@@ -100,10 +100,11 @@ impl LoopDetector {
         let Ok(number) = random::bytes().map(u64::from_ne_bytes) else { return };
         let Ok(name) = Name::from_ascii(format!("{number:016x}.{SUFFIX}.")) else { return };
         self.remember(number, server);
-        let query = Outgoing { name, rtype: RecordType::TXT, dnssec_ok: false, checking_disabled: false };
+        let query =
+            UpstreamQuery { name, rtype: RecordType::TXT, dnssec_ok: false, checking_disabled: false };
         // What the server says is of no interest, and nothing its health should hear of.
         let until = tokio::time::Instant::now() + TIMEOUT;
-        let answered = tokio::time::timeout_at(until, conversation::ask(server, &query)).await;
+        let answered = tokio::time::timeout_at(until, transaction::ask(server, &query)).await;
         if server.is_looping() {
             tokio::time::sleep_until(until).await; // it may ask several, and us among them
         }
@@ -129,16 +130,16 @@ impl LoopDetector {
 
 /// When a server is probed.
 #[derive(Debug, Default)]
-struct Pace {
+struct ProbeSchedule {
     /// The last probe, and the pause after it.
     last: Option<(Instant, Duration)>,
     /// Whether the server led back to us then, and how it was doing.
-    state: Option<(bool, Standing)>,
+    state: Option<(bool, ServerHealth)>,
 }
 
-impl Pace {
+impl ProbeSchedule {
     /// Whether to probe a server now that is in this state. If so, the next probe is put off.
-    fn is_due(&mut self, state: (bool, Standing), now: Instant) -> bool {
+    fn is_due(&mut self, state: (bool, ServerHealth), now: Instant) -> bool {
         let is_change = self.state.replace(state) != Some(state);
         let pause = match self.last {
             Some((_, pause)) if !is_change && !state.0 => (pause * 2).min(LONGEST_INTERVAL),
@@ -229,16 +230,16 @@ mod tests {
     #[test]
     fn probes_are_rare_while_all_is_well_and_soon_after_a_change() {
         let start = Instant::now();
-        let probes = |pace: &mut Pace, state, seconds: std::ops::Range<u64>| -> Vec<u64> {
+        let probes = |pace: &mut ProbeSchedule, state, seconds: std::ops::Range<u64>| -> Vec<u64> {
             let ticks = seconds.step_by(30);
             ticks.filter(|tick| pace.is_due(state, start + Duration::from_secs(*tick))).collect()
         };
-        let mut pace = Pace::default();
-        let well = probes(&mut pace, (false, Standing::Up), 0..86_400);
+        let mut pace = ProbeSchedule::default();
+        let well = probes(&mut pace, (false, ServerHealth::Up), 0..86_400);
         assert_eq!(well[..6], [0, 30, 90, 210, 450, 900]);
         assert!(well.len() < 36, "once an hour: {}", well.len());
-        assert_eq!(probes(&mut pace, (false, Standing::Down), 86_400..86_500), [86_400, 86_430, 86_490]);
-        assert_eq!(probes(&mut pace, (true, Standing::Up), 86_520..86_610), [86_520, 86_550, 86_580]);
+        assert_eq!(probes(&mut pace, (false, ServerHealth::Down), 86_400..86_500), [86_400, 86_430, 86_490]);
+        assert_eq!(probes(&mut pace, (true, ServerHealth::Up), 86_520..86_610), [86_520, 86_550, 86_580]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -80,7 +80,7 @@ fn other_flags_are_another_question() {
     let flags = QueryFlags { dnssec_ok: true, checking_disabled: true };
     let plain = errand("www.example", 1);
     let key = CacheKey::new(GroupKey(0), &plain.key.name(), RecordType::A, flags);
-    let flagged = Errand { key, waiter: 2 };
+    let flagged = PoolQuery { key, waiter: 2 };
     world.relay.borrow_mut().ask(&upstream.server, &mut vec![plain, flagged], &|_, _| false, world.now);
     let (first, second) = (upstream.hear().asked.message, upstream.hear().asked.message);
     assert!(!first.checking_disabled && second.checking_disabled);

@@ -13,18 +13,18 @@
 //! its own socket only. What a pool adds is that a port lives longer; so a socket serves for a few seconds at
 //! most, and is given up at the first signs of guessing, its open questions moving to fresh ports.
 
-mod asked;
-mod lookout;
-mod road;
+mod busy_poll;
+mod in_flight_keys;
+mod server_pool;
 mod socket;
 
 use super::server::Server;
 use crate::engine::cache::CacheKey;
-pub use asked::Asked;
 use hickory_proto::op::Message;
+pub use in_flight_keys::InFlightKeys;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use road::Road;
-use socket::Inbox;
+use server_pool::ServerPool;
+use socket::ReceiveBuffer;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// A question for a server, and who waits for its answer.
 #[derive(Debug)]
-pub struct Errand<T> {
+pub struct PoolQuery<T> {
     /// What the answer is cached under, and thereby what is asked: one question at a time for each.
     pub key: CacheKey,
     /// Who waits.
@@ -46,7 +46,7 @@ pub struct Errand<T> {
 
 /// A reply that matches its question in everything.
 #[derive(Debug)]
-pub enum Replied<'r> {
+pub enum PoolReply<'r> {
     /// NOERROR, whole, not read yet: the message, and where its question ends.
     Unread(&'r [u8], usize),
     /// NOERROR or NXDOMAIN.
@@ -54,34 +54,34 @@ pub enum Replied<'r> {
 }
 
 /// Who is told what became of questions.
-pub trait Clerk<T> {
+pub trait OnReply<T> {
     /// An answer that can be used as it is, without being read by the message library. False sends it that way.
     /// It came at `now`.
-    fn take(&mut self, key: &CacheKey, reply: Replied<'_>, waiters: &mut Vec<T>, now: Instant) -> bool;
+    fn take(&mut self, key: &CacheKey, reply: PoolReply<'_>, waiters: &mut Vec<T>, now: Instant) -> bool;
 
     /// The question has to go the long way for this waiter.
     fn give_up(&mut self, waiter: T);
 }
 
 /// Asks servers for those who do not want to wait. See the head of this file.
-pub struct Relay<T> {
+pub struct UdpPool<T> {
     /// What all relays ask.
-    asked: Arc<Asked>,
-    roads: Vec<Road<T>>,
-    inbox: Inbox,
+    asked: Arc<InFlightKeys>,
+    roads: Vec<ServerPool<T>>,
+    inbox: ReceiveBuffer,
     /// When what is open was last looked at.
     looked: Instant,
 }
 
-impl<T> Relay<T> {
+impl<T> UdpPool<T> {
     /// A relay that asks nothing that another one asks.
-    pub fn new(asked: Arc<Asked>) -> Self {
-        Self { asked, roads: Vec::new(), inbox: Inbox::new(), looked: Instant::now() }
+    pub fn new(asked: Arc<InFlightKeys>) -> Self {
+        Self { asked, roads: Vec::new(), inbox: ReceiveBuffer::new(), looked: Instant::now() }
     }
 
     /// True while questions are open: [`Self::turn`] must be called.
     pub fn is_open(&self) -> bool {
-        self.roads.iter().any(Road::is_open)
+        self.roads.iter().any(ServerPool::is_open)
     }
 
     /// Asks a server many questions, all of `errands`. What cannot be asked this way comes back, to go the long way.
@@ -91,12 +91,12 @@ impl<T> Relay<T> {
     pub fn ask(
         &mut self,
         server: &Arc<Server>,
-        errands: &mut Vec<Errand<T>>,
+        errands: &mut Vec<PoolQuery<T>>,
         known: &impl Fn(&CacheKey, &T) -> bool,
         now: Instant,
     ) -> Vec<T> {
         let place = self.roads.iter().position(|road| road.leads_to(server)).unwrap_or_else(|| {
-            self.roads.push(Road::new(server, self.asked.clone()));
+            self.roads.push(ServerPool::new(server, self.asked.clone()));
             self.roads.len() - 1
         });
         self.roads[place].send(server, errands, known, now)
@@ -107,23 +107,23 @@ impl<T> Relay<T> {
     ///
     /// The kernel is told anew each time which sockets have open questions. They are few, most often one; to keep a
     /// list of them with it (epoll) costs more system calls than it saves.
-    pub fn turn(&mut self, own: &impl AsFd, clerk: &mut impl Clerk<T>) -> bool {
+    pub fn turn(&mut self, own: &impl AsFd, clerk: &mut impl OnReply<T>) -> bool {
         self.step(Some(own.as_fd()), clerk)
     }
 
     /// As [`Self::turn`], for replies alone: a caller that receives nothing more must not be woken by what it could
     /// receive.
-    pub fn turn_for_replies(&mut self, clerk: &mut impl Clerk<T>) {
+    pub fn turn_for_replies(&mut self, clerk: &mut impl OnReply<T>) {
         self.step(None, clerk);
     }
 
     /// True while clients wait for open questions. Without, [`Self::is_open`] may be true for some seconds: late
     /// replies are expected.
     pub fn has_waiters(&self) -> bool {
-        self.roads.iter().any(Road::has_waiters)
+        self.roads.iter().any(ServerPool::has_waiters)
     }
 
-    fn step(&mut self, own: Option<BorrowedFd<'_>>, clerk: &mut impl Clerk<T>) -> bool {
+    fn step(&mut self, own: Option<BorrowedFd<'_>>, clerk: &mut impl OnReply<T>) -> bool {
         let (own, sockets) = self.wait(own);
         let now = Instant::now();
         for (road, socket) in sockets {
@@ -161,7 +161,7 @@ impl<T> Relay<T> {
     }
 
     /// Gives up what took too long, and closes sockets that have served.
-    fn look_after(&mut self, now: Instant, clerk: &mut impl Clerk<T>) {
+    fn look_after(&mut self, now: Instant, clerk: &mut impl OnReply<T>) {
         self.looked = now;
         for road in &mut self.roads {
             road.look_after(now).into_iter().for_each(|waiter| clerk.give_up(waiter));
@@ -171,7 +171,7 @@ impl<T> Relay<T> {
     }
 }
 
-impl<T> std::fmt::Debug for Relay<T> {
+impl<T> std::fmt::Debug for UdpPool<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Relay").finish_non_exhaustive()
     }

@@ -10,15 +10,15 @@ use tokio::time::Instant;
 
 use crate::base::clock::{is_interrupted, last_wake};
 use crate::engine::name;
-use crate::upstream::transport::blame;
-use crate::upstream::{Group, Outcome, Outgoing, ServerAddress, Transport};
+use crate::upstream::transport::classify;
+use crate::upstream::{AttemptError, Group, ServerAddress, Transport, UpstreamQuery};
 
 /// How long an address that was found is used for further connections.
 const KNOWN_FOR: Duration = Duration::from_secs(300);
 
 /// Where a server is.
 #[derive(Clone, Debug)]
-pub(super) enum Place {
+pub(super) enum Endpoint {
     /// There.
     At(ServerAddress),
     /// Where its name leads.
@@ -36,7 +36,7 @@ pub(super) struct Named {
     known: Mutex<Option<(IpAddr, Instant)>>,
 }
 
-impl Place {
+impl Endpoint {
     /// Where the server of an address is.
     pub(super) fn new(address: &ServerAddress, bootstrap: Option<Arc<Group>>) -> Self {
         let name = match &address.transport {
@@ -52,9 +52,9 @@ impl Place {
     }
 
     /// The address to connect to.
-    pub(super) async fn address(&self) -> Result<SocketAddr, Outcome> {
+    pub(super) async fn address(&self) -> Result<SocketAddr, AttemptError> {
         match self {
-            Self::At(address) => address.target().map_err(|error| blame(&error)),
+            Self::At(address) => address.target().map_err(|error| classify(&error)),
             Self::Named(named) => Ok(SocketAddr::new(named.find().await?, named.port)),
         }
     }
@@ -69,19 +69,20 @@ impl Place {
 
 impl Named {
     /// The address of the name: IPv4 first, as every network has it.
-    async fn find(&self) -> Result<IpAddr, Outcome> {
+    async fn find(&self) -> Result<IpAddr, AttemptError> {
         let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((ip, _)) = known.filter(|(_, found)| is_good(*found, last_wake())) {
             return Ok(ip);
         }
         let unknown =
-            |why: &str| Outcome::Network(format!("the address of {} is not known: {why}", self.name));
+            |why: &str| AttemptError::Network(format!("the address of {} is not known: {why}", self.name));
         let Some(bootstrap) = &self.bootstrap else {
             return Err(unknown("no `[upstream] bootstrap` is configured"));
         };
         let name = name::parse(&self.name).map_err(|_| unknown("it is no domain name"))?;
         for rtype in [RecordType::A, RecordType::AAAA] {
-            let query = Outgoing { name: name.clone(), rtype, dnssec_ok: false, checking_disabled: false };
+            let query =
+                UpstreamQuery { name: name.clone(), rtype, dnssec_ok: false, checking_disabled: false };
             let reply = bootstrap.exchange(&query).await.map_err(|failure| unknown(&failure.to_string()))?;
             let found = reply.message.answers.iter().find_map(|record| match &record.data {
                 RData::A(ip) => Some(IpAddr::V4(ip.0)),

@@ -19,7 +19,7 @@ type Part = HashMap<u64, Option<Arc<Notify>>, DefaultHashBuilder>;
 
 /// The list of the questions that relays ask.
 #[derive(Debug)]
-pub struct Asked {
+pub struct InFlightKeys {
     hasher: DefaultHashBuilder,
     parts: [Mutex<Part>; PARTS],
     /// Octets of the open questions, those included of which only a late reply is expected.
@@ -28,13 +28,13 @@ pub struct Asked {
     most: usize,
 }
 
-impl Default for Asked {
+impl Default for InFlightKeys {
     fn default() -> Self {
         Self::with_most(Kind::Relay.total())
     }
 }
 
-impl Asked {
+impl InFlightKeys {
     /// A list whose questions may take so many octets.
     pub(super) fn with_most(most: usize) -> Self {
         let (hasher, parts) = (DefaultHashBuilder::default(), Default::default());

@@ -2,9 +2,9 @@
 
 use super::BATCH;
 use crate::engine::cache::CacheKey;
-use crate::upstream::manner::Manner;
+use crate::upstream::capabilities::QueryOptions;
 use crate::upstream::random;
-use crate::upstream::wire::{Chance, Sent};
+use crate::upstream::wire::{Entropy, SentQuery};
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::UdpGsoSegment;
 use nix::sys::socket::{
@@ -21,7 +21,7 @@ use std::time::Instant;
 const STRANGERS: u32 = 3;
 
 /// So many queries of one length are worth a system call of their own.
-const ALIKE: usize = 4;
+const MIN_GSO_BATCH: usize = 4;
 
 /// Octets of a reply that can be received: what was asked for, and some for those who send more (L48). No power of
 /// two: the beginnings of a batch's replies would take the same few places in the processor's cache.
@@ -31,23 +31,23 @@ const LONGEST_REPLY: usize = 4096 + 64;
 pub(super) struct Socket<T> {
     socket: UdpSocket,
     /// It serves once, and is closed when its questions are answered.
-    pub(super) fresh: bool,
+    pub(super) ephemeral: bool,
     pub(super) born: Instant,
     /// The kernel cuts a long datagram into queries. One that does not know how to (before Linux 4.18) would send it.
     cuts: bool,
     strangers: u32,
     /// The questions that are open, by id.
-    pub(super) open: HashMap<u16, Open<T>, DefaultHashBuilder>,
+    pub(super) open: HashMap<u16, OpenQuery<T>, DefaultHashBuilder>,
 }
 
 /// A question that is open.
-pub(super) struct Open<T> {
+pub(super) struct OpenQuery<T> {
     /// What its answer is cached under.
     pub(super) key: CacheKey,
     /// The hash of the key.
     pub(super) hash: u64,
     /// The query.
-    pub(super) sent: Sent,
+    pub(super) sent: SentQuery,
     /// Who waits. Empty when all were sent the long way.
     pub(super) waiters: Vec<T>,
     /// When it was asked.
@@ -56,21 +56,21 @@ pub(super) struct Open<T> {
 }
 
 /// What a datagram is.
-pub(super) enum Arrival<T> {
+pub(super) enum ReceivedReply<T> {
     /// The reply to this question, which is no longer open.
-    Answer(Open<T>),
+    Answer(OpenQuery<T>),
     /// The reply to a question, but not one to believe at once: those who wait go the long way.
-    Odd(Open<T>),
+    NeedsFallback(OpenQuery<T>),
     /// Right but for the case of its letters, or an error without a question: believed of nobody, and no sign of a
     /// guess alone. Those who wait go the long way.
-    Doubtful(Open<T>),
+    Doubtful(OpenQuery<T>),
     /// A reply that nobody waits for any more.
-    Late(Open<T>),
+    Late(OpenQuery<T>),
     /// Nothing we asked for.
     Stranger,
 }
 
-impl<T> Open<T> {
+impl<T> OpenQuery<T> {
     /// The octets that it takes, without those who wait.
     pub(super) fn octets(&self) -> usize {
         size_of::<Self>() + self.key.bytes().len() + self.sent.bytes.capacity()
@@ -79,9 +79,9 @@ impl<T> Open<T> {
 
 impl<T> Socket<T> {
     /// A socket that begins to serve.
-    pub(super) fn new(socket: UdpSocket, fresh: bool, now: Instant) -> Self {
-        let cuts = !fresh && getsockopt(&socket, UdpGsoSegment).is_ok();
-        Self { socket, fresh, born: now, cuts, strangers: 0, open: HashMap::default() }
+    pub(super) fn new(socket: UdpSocket, ephemeral: bool, now: Instant) -> Self {
+        let cuts = !ephemeral && getsockopt(&socket, UdpGsoSegment).is_ok();
+        Self { socket, ephemeral, born: now, cuts, strangers: 0, open: HashMap::default() }
     }
 
     /// What the kernel knows it by, to wait for it.
@@ -103,7 +103,7 @@ impl<T> Socket<T> {
         key: CacheKey,
         hash: u64,
         waiter: T,
-        manner: &Manner,
+        manner: &QueryOptions,
         now: Instant,
     ) -> Result<(u16, usize), T> {
         let mut id = None;
@@ -115,16 +115,16 @@ impl<T> Socket<T> {
             }
         }
         let (Some(id), Ok(case)) = (id, random::bytes()) else { return Err(waiter) };
-        let sent = Sent::of_wire(key.wire(), key.rtype(), key.flags(), manner, &Chance { id, case });
+        let sent = SentQuery::of_wire(key.wire(), key.rtype(), key.flags(), manner, &Entropy { id, case });
         let expects_cookie = manner.expects_cookie();
-        let open = Open { key, hash, sent, waiters: vec![waiter], at: now, expects_cookie };
+        let open = OpenQuery { key, hash, sent, waiters: vec![waiter], at: now, expects_cookie };
         let (id, octets) = (u16::from_be_bytes(id), open.octets());
         self.open.insert(id, open);
         Ok((id, octets))
     }
 
     /// Says what a datagram is, and takes its question out.
-    pub(super) fn arrived(&mut self, reply: &[u8]) -> Arrival<T> {
+    pub(super) fn arrived(&mut self, reply: &[u8]) -> ReceivedReply<T> {
         let id = reply.first_chunk::<2>().map(|id| u16::from_be_bytes(*id));
         let is_answered = |id: &u16| self.open.get(id).is_some_and(|open| open.sent.is_answered_by(reply));
         let Some(open) = id.filter(is_answered).and_then(|id| self.open.remove(&id)) else {
@@ -133,15 +133,15 @@ impl<T> Socket<T> {
             let is_perhaps =
                 |id: &u16| self.open.get(id).is_some_and(|open| open.sent.is_perhaps_answered_by(reply));
             let perhaps = id.filter(is_perhaps).and_then(|id| self.open.remove(&id));
-            return perhaps.map_or(Arrival::Stranger, Arrival::Doubtful);
+            return perhaps.map_or(ReceivedReply::Stranger, ReceivedReply::Doubtful);
         };
         if open.waiters.is_empty() {
-            Arrival::Late(open)
+            ReceivedReply::Late(open)
         // cut, or without the cookie that a server known to send one would send
         } else if reply[2] & 0x02 != 0 || !open.sent.cookie_agrees(reply, open.expects_cookie) {
-            Arrival::Odd(open)
+            ReceivedReply::NeedsFallback(open)
         } else {
-            Arrival::Answer(open)
+            ReceivedReply::Answer(open)
         }
     }
 
@@ -162,14 +162,14 @@ impl<T> Socket<T> {
             return queries.for_each(|query| self.send_each(&[query], headers)); // without a list
         }
         let mut queries: Vec<IoSlice> = queries.collect();
-        if !self.cuts || queries.len() < ALIKE {
+        if !self.cuts || queries.len() < MIN_GSO_BATCH {
             return self.send_each(&queries, headers);
         }
         queries.sort_unstable_by_key(|query| query.len());
         let mut rest = Vec::with_capacity(queries.len());
         let groups = queries.chunk_by(|one, other| one.len() == other.len());
         for alike in groups.flat_map(|alike| alike.chunks(BATCH)) {
-            if alike.len() < ALIKE || !self.send_as_one(alike) {
+            if alike.len() < MIN_GSO_BATCH || !self.send_as_one(alike) {
                 rest.extend_from_slice(alike);
             }
         }
@@ -208,13 +208,13 @@ impl<T> Socket<T> {
 }
 
 /// Where replies are received.
-pub(super) struct Inbox {
+pub(super) struct ReceiveBuffer {
     headers: MultiHeaders<()>,
     buffer: Vec<u8>,
     failed: bool,
 }
 
-impl Inbox {
+impl ReceiveBuffer {
     pub(super) fn new() -> Self {
         let buffer = vec![0; BATCH * LONGEST_REPLY];
         Self { headers: MultiHeaders::preallocate(BATCH, None), buffer, failed: false }
