@@ -43,7 +43,7 @@ fuzz_target!(|text: &str| {
     master::read(text, MasterState::new(&apex), &mut taker);
     assert!(taker.told <= lines, "more faults than lines");
     let owners = taker.builder.finish_with(|_| {});
-    let spec = ZoneSpec { packed: Some(PackedZone { owners, soa: None }), ..ZoneSpec::new(apex, ZoneMode::Override) };
+    let spec = ZoneSpec { packed: Some(PackedZone::new(owners, None)), ..ZoneSpec::new(apex, ZoneMode::Override) };
     let zone = Zone::build_leniently(spec, 1);
     for (owner, set) in zone.rrsets().take(64) {
         assert!(matches!(zone.lookup(&owner, set.rtype), Lookup::Rrset(found) if found.len() == set.len()), "{owner}");

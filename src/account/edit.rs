@@ -20,6 +20,8 @@ pub enum Edit {
     Record(RecordRow),
     /// A record goes.
     DropRecord(u64),
+    /// Records go, many of one zone.
+    DropRecords(Vec<u64>),
     /// A forwarding rule.
     Rule(RuleRow),
     /// A forwarding rule goes.
@@ -57,7 +59,7 @@ impl Account {
         let mut dirty = Dirty::default();
         let mut touched = HashMap::new();
         for edit in edits {
-            self.carry_out(edit.clone(), &mut dirty, &mut touched);
+            self.carry_out(edit, &mut dirty, &mut touched);
         }
         let none = Touched::default();
         for id in &dirty.zones {
@@ -69,91 +71,103 @@ impl Account {
     }
 
     /// Carries out one edit. `touched` has the zones whose records changed.
-    fn carry_out(&mut self, edit: Edit, dirty: &mut Dirty, touched: &mut HashMap<String, Touched>) {
-        let mut note = |row: &RecordRow| touched.entry(row.zone.clone()).or_default().note(row);
+    fn carry_out(&mut self, edit: &Edit, dirty: &mut Dirty, touched: &mut HashMap<String, Touched>) {
         match edit {
             Edit::Zone(row) => {
                 dirty.zones.insert(row.id.clone());
                 match self.zones.get_mut(&row.id) {
                     Some(entry) => {
-                        let former = std::mem::replace(&mut Arc::make_mut(entry).row, row);
+                        let former = std::mem::replace(&mut Arc::make_mut(entry).row, row.clone());
                         touched.entry(former.id.clone()).or_default().note_row(&former, &entry.row);
                     }
                     None => {
-                        self.index_name(&row, true);
-                        let entry = ZoneEntry::of_records(row, Vec::new(), self.reading);
+                        self.index_name(row, true);
+                        let number = self.next_number;
+                        self.next_number += 1;
+                        let entry = ZoneEntry::of_records(row.clone(), number, Vec::new(), self.reading);
+                        self.numbers.insert(number.into(), entry.id.clone());
                         self.zones.insert(entry.row.id.clone(), Arc::new(entry));
                     }
                 }
             }
             Edit::DropZone(id) => {
-                if let Some(entry) = self.zones.remove(&id) {
+                if let Some(entry) = self.zones.remove(id) {
+                    self.numbers.remove(&u64::from(entry.number));
                     self.index_name(&entry.row, false);
                     for record in entry.records.values() {
                         self.forget_record(record.id);
                     }
-                    touched.remove(&id);
-                    dirty.zones.insert(id);
+                    touched.remove(id);
+                    dirty.zones.insert(id.clone());
                 }
             }
             Edit::Record(row) => {
                 if let Some(entry) = self.zones.get_mut(&row.zone) {
                     self.last_record = self.last_record.max(row.id);
-                    dirty.zones.insert(row.zone.clone());
-                    note(&row);
-                    let id: Arc<str> = entry.id.clone();
-                    self.records.insert(RecordZone { record: row.id, zone: id });
-                    if let Some(former) = Arc::make_mut(entry).records.insert(Arc::new(row)) {
-                        note(&former);
+                    if !dirty.zones.contains(&row.zone) {
+                        dirty.zones.insert(row.zone.clone());
+                    }
+                    let touched = noted(touched, &row.zone);
+                    touched.note(&row.view());
+                    self.records.insert(RecordZone::new(row.id, entry.number));
+                    if let Some(former) = Arc::make_mut(entry).records.insert(&row.view()) {
+                        touched.note(&former.view(""));
                     }
                 }
             }
-            Edit::DropRecord(id) => {
-                let Some(zone) = self.forget_record(id) else { return };
-                if let Some(entry) = self.zones.get_mut(&*zone) {
-                    if let Some(former) = Arc::make_mut(entry).records.remove(id) {
-                        note(&former);
-                    }
-                    dirty.zones.insert(zone.to_string());
-                }
-            }
+            Edit::DropRecord(id) => self.drop_record(*id, dirty, touched),
+            Edit::DropRecords(ids) => ids.iter().for_each(|id| self.drop_record(*id, dirty, touched)),
             Edit::Rule(row) => {
-                self.rules.insert(row.id.clone(), Arc::new(row));
+                self.rules.insert(row.id.clone(), Arc::new(row.clone()));
                 dirty.whole = true;
             }
-            Edit::DropRule(id) => dirty.whole |= self.rules.remove(&id).is_some(),
+            Edit::DropRule(id) => dirty.whole |= self.rules.remove(id).is_some(),
             Edit::Endpoint(row) => {
-                self.endpoints.insert(row.id.clone(), Arc::new(row));
+                self.endpoints.insert(row.id.clone(), Arc::new(row.clone()));
             }
             Edit::DropEndpoint(id) => {
-                self.endpoints.remove(&id);
+                self.endpoints.remove(id);
             }
             Edit::Line(row) => {
-                self.lines.insert(row.id.clone(), Arc::new(row));
+                self.lines.insert(row.id.clone(), Arc::new(row.clone()));
                 dirty.whole = true;
             }
-            Edit::DropLine(id) => dirty.whole |= self.lines.remove(&id).is_some(),
+            Edit::DropLine(id) => dirty.whole |= self.lines.remove(id).is_some(),
             Edit::Authorisation(row) => {
-                self.authorisations.insert((row.user, row.kind.clone()), row);
+                self.authorisations.insert((row.user, row.kind.clone()), row.clone());
             }
             Edit::DropAuthorisation(user, kind) => {
-                self.authorisations.remove(&(user, kind));
+                self.authorisations.remove(&(*user, kind.clone()));
             }
             Edit::Log(row) => {
                 let (oldest, newest) = self.log_span.unwrap_or((row.id, row.id));
                 self.log_span = Some((oldest.min(row.id), newest.max(row.id)));
-                self.log.insert(row.id, Arc::new(row));
+                self.log.insert(row.id, Arc::new(row.clone()));
             }
             Edit::DropLog(id) => {
-                self.log.remove(&id);
+                self.log.remove(id);
                 self.log_span = self.log_span.map(|(oldest, newest)| (oldest.max(id + 1), newest));
+            }
+        }
+    }
+
+    /// Takes a record out.
+    fn drop_record(&mut self, id: u64, dirty: &mut Dirty, touched: &mut HashMap<String, Touched>) {
+        let Some(zone) = self.forget_record(id) else { return };
+        if let Some(entry) = self.zones.get_mut(&*zone) {
+            if let Some(former) = Arc::make_mut(entry).records.remove(id) {
+                noted(touched, &zone).note(&former.view(""));
+            }
+            if !dirty.zones.contains(&*zone) {
+                dirty.zones.insert(zone.to_string());
             }
         }
     }
 
     /// Takes a record out of the index of records; its zone.
     fn forget_record(&mut self, record: u64) -> Option<Arc<str>> {
-        self.records.remove_by(|other| other.record.cmp(&record)).map(|found| found.zone)
+        let found = self.records.remove_by(|other| other.record().cmp(&record))?;
+        self.numbers.get(&found.zone()).cloned()
     }
 
     /// Keeps the index of names.
@@ -169,4 +183,9 @@ impl Account {
             false => self.by_name.insert(name, ids),
         };
     }
+}
+
+/// What was touched in a zone.
+fn noted<'t>(touched: &'t mut HashMap<String, Touched>, zone: &str) -> &'t mut Touched {
+    touched.entry(zone.to_string()).or_default()
 }

@@ -1,12 +1,14 @@
 //! A zone with its records, and the engine's zones that they make: one for all clients, and one more for each
 //! custom line that has records of its own.
 
+use super::packed::{Packed, Record};
 use super::records::{self, Records};
-use super::row::{RecordRow, Weighted, ZoneRow};
+use super::row::{Weighted, ZoneRow};
 use super::value::{self, DEFAULT_LINE};
 use crate::engine::catalog::Catalog;
 use crate::engine::name::{self, NameKey};
-use crate::engine::zone::{Zone, ZoneMode, ZoneOrigin, ZoneRecord, ZoneSemantics, ZoneSpec};
+use crate::engine::zone::{PackedZone, Zone, ZoneMode, ZoneOrigin, ZoneRecord, ZoneSemantics, ZoneSpec};
+use crate::engine::zone_build::ZoneBuilder;
 use hickory_proto::rr::Name;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -19,6 +21,8 @@ const MANY: usize = 1000;
 pub struct ZoneEntry {
     /// The zone's id, shared by what refers to it.
     pub(super) id: Arc<str>,
+    /// Its number in this run.
+    pub(super) number: u32,
     /// The zone.
     pub row: ZoneRow,
     /// Its records in the order in which they were made.
@@ -38,8 +42,11 @@ pub(super) struct Touched {
 
 impl Touched {
     /// Notes that a record was put in or taken out.
-    pub(super) fn note(&mut self, row: &RecordRow) {
-        self.hosts.insert(records::host(&row.rr).into_owned());
+    pub(super) fn note(&mut self, record: &Record<'_>) {
+        let host = records::host(record.rr);
+        if !self.hosts.contains(&*host) {
+            self.hosts.insert(host.into_owned());
+        }
     }
 
     /// Notes that a zone's row was replaced: sets begin or cease to answer by weight.
@@ -64,10 +71,16 @@ fn set_of(set: &Weighted) -> (String, String, &str) {
 
 impl ZoneEntry {
     /// A zone with records that are its own.
-    pub(super) fn of_records(row: ZoneRow, records: Vec<Arc<RecordRow>>, reading: ZoneSemantics) -> Self {
-        let records = Records::of(records);
+    pub(super) fn of_records(
+        row: ZoneRow,
+        number: u32,
+        records: Vec<Packed>,
+        reading: ZoneSemantics,
+    ) -> Self {
+        let id: Arc<str> = row.id.as_str().into();
+        let records = Records::of(id.clone(), records);
         let (zone, variants) = zones(&row, &records, reading);
-        Self { id: row.id.as_str().into(), row, records, reading, zone, variants }
+        Self { id, number, row, records, reading, zone, variants }
     }
 
     /// Reads what is not documented in another way.
@@ -85,7 +98,7 @@ impl ZoneEntry {
         let Self { row, records, zone, variants, .. } = self;
         let former: HashMap<String, Arc<Zone>> = std::mem::take(variants).into_iter().collect();
         let maker = Maker::new(row);
-        let changed: Vec<(NameKey, Vec<&Arc<RecordRow>>)> = touched
+        let changed: Vec<(NameKey, Vec<Record<'_>>)> = touched
             .hosts
             .iter()
             .filter_map(|host| {
@@ -96,7 +109,7 @@ impl ZoneEntry {
             let zone = Arc::make_mut(zone);
             maker.settle(zone);
             for (owner, rows) in &changed {
-                zone.set_owner(owner, &maker.records(on_line(rows, line)));
+                zone.set_owner(owner, &maker.records(on_line(rows, line).into_iter()).collect::<Vec<_>>());
             }
         };
         change(zone, DEFAULT_LINE);
@@ -141,19 +154,19 @@ impl ZoneEntry {
 }
 
 /// The enabled records of a host record.
-fn enabled<'r>(records: &'r Records, host: &str) -> Vec<&'r Arc<RecordRow>> {
+fn enabled<'r>(records: &'r Records, host: &str) -> Vec<Record<'r>> {
     records.of_host(host).filter(|record| record.enabled).collect()
 }
 
 /// The records of one host record as a line sees them: what the line has takes the place of the default's set of that
 /// type; and a CNAME stands alone. All are enabled.
-fn on_line<'r>(records: &[&'r Arc<RecordRow>], line: &str) -> Vec<&'r Arc<RecordRow>> {
+fn on_line<'r>(records: &[Record<'r>], line: &str) -> Vec<Record<'r>> {
     let of = |line: &str| records.iter().copied().filter(|record| record.line == line).collect::<Vec<_>>();
     let (default, own) = (of(DEFAULT_LINE), of(line));
     if line == DEFAULT_LINE {
         return default;
     }
-    let replaced = |other: &RecordRow| {
+    let replaced = |other: &Record<'_>| {
         own.iter()
             .any(|record| record.rtype == other.rtype || record.rtype == "CNAME" || other.rtype == "CNAME")
     };
@@ -165,14 +178,15 @@ fn on_line<'r>(records: &[&'r Arc<RecordRow>], line: &str) -> Vec<&'r Arc<Record
 fn zones(row: &ZoneRow, records: &Records, reading: ZoneSemantics) -> (Arc<Zone>, Vec<(String, Arc<Zone>)>) {
     let maker = Maker::new(row);
     let default = records.values().filter(|record| record.enabled && record.line == DEFAULT_LINE);
-    let zone = Arc::new(maker.build(reading, default.collect()));
+    let zone = Arc::new(maker.build(reading, default));
     let variant = |line: &str| {
         let mut variant = Zone::clone(&zone);
         let own = records.values().filter(|record| record.enabled && record.line == line);
-        let hosts: BTreeSet<String> = own.map(|record| records::host(&record.rr).into_owned()).collect();
+        let hosts: BTreeSet<String> = own.map(|record| records::host(record.rr).into_owned()).collect();
         for host in hosts {
             let Ok(owner) = value::owner(&host, &maker.apex) else { continue };
-            variant.set_owner(&NameKey::of(&owner), &maker.records(on_line(&enabled(records, &host), line)));
+            let own = on_line(&enabled(records, &host), line);
+            variant.set_owner(&NameKey::of(&owner), &maker.records(own.into_iter()).collect::<Vec<_>>());
         }
         (line.to_string(), Arc::new(variant))
     };
@@ -205,30 +219,30 @@ impl<'r> Maker<'r> {
     }
 
     /// The engine's records. What contradicts itself is refused before it gets here.
-    fn records(&self, rows: Vec<&Arc<RecordRow>>) -> Vec<ZoneRecord> {
-        rows.into_iter()
-            .filter_map(|row| {
-                let owner = value::owner(&row.rr, &self.apex).ok()?;
-                let data = value::data(&row.rtype, &row.value, row.priority).ok()?;
-                let weighted = !self.weighted.is_empty() && {
-                    let set =
-                        (row.rr.to_ascii_lowercase(), row.rtype.to_ascii_lowercase(), row.line.as_str());
-                    self.weighted.contains(&set)
-                };
-                Some(ZoneRecord { owner, ttl: row.ttl, data, weight: weighted.then_some(row.weight) })
-            })
-            .collect()
+    fn records<'m>(&'m self, records: impl Iterator<Item = Record<'m>>) -> impl Iterator<Item = ZoneRecord> {
+        records.filter_map(|record| {
+            let owner = value::owner(record.rr, &self.apex).ok()?;
+            let data = value::data(record.rtype, record.value, record.priority).ok()?;
+            let is_weighted = !self.weighted.is_empty() && {
+                let set = (record.rr.to_ascii_lowercase(), record.rtype.to_ascii_lowercase(), record.line);
+                self.weighted.contains(&set)
+            };
+            Some(ZoneRecord { owner, ttl: record.ttl, data, weight: is_weighted.then_some(record.weight) })
+        })
     }
 
     /// The zone of some records. Should something contradictory have come another way, the later record is left out
     /// rather than the zone.
-    fn build(&self, reading: ZoneSemantics, records: Vec<&Arc<RecordRow>>) -> Zone {
+    fn build<'m>(&'m self, reading: ZoneSemantics, records: impl Iterator<Item = Record<'m>>) -> Zone {
         let ZoneSemantics { on_missing_type, wildcards } = reading;
+        let mut builder = ZoneBuilder::new(NameKey::of(&self.apex));
+        self.records(records).for_each(|record| builder.add(&record));
+        let (owners, _) = builder.finish();
         let spec = ZoneSpec {
             origin: ZoneOrigin::Api,
             on_missing_type,
             wildcards,
-            records: self.records(records),
+            packed: Some(PackedZone::new(owners, None)),
             ..ZoneSpec::new(self.apex.clone(), self.mode())
         };
         Zone::build_leniently(spec, self.row.serial)

@@ -1,9 +1,9 @@
 //! An account out of all of its rows, on all cores: a start waits for it.
 
-use super::row::{AuthorisationRow, EndpointRow, LineRow, LogRow, RecordRow, RuleRow, ZoneRow};
+use super::packed::Packed;
+use super::row::{AuthorisationRow, EndpointRow, LineRow, LogRow, RuleRow, ZoneRow};
 use super::{Account, Edit, RecordZone, ZoneEntry};
 use crate::engine::ordered::Ordered;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread;
 
@@ -12,8 +12,8 @@ use std::thread;
 pub struct Rows {
     /// The zones.
     pub zones: Vec<ZoneRow>,
-    /// The records. One without its zone is left out.
-    pub records: Vec<Arc<RecordRow>>,
+    /// The records, each with the place of its zone among the zones.
+    pub records: Vec<(u32, Packed)>,
     /// The forwarding rules.
     pub rules: Vec<RuleRow>,
     /// The endpoints.
@@ -36,27 +36,30 @@ impl Account {
         let few = few.chain(rows.authorisations.into_iter().map(Edit::Authorisation));
         account.apply(&few.collect::<Vec<_>>());
 
-        let ids: Vec<Arc<str>> = rows.zones.iter().map(|row| row.id.as_str().into()).collect();
-        let places: HashMap<&str, usize> = ids.iter().enumerate().map(|(place, id)| (&**id, place)).collect();
-        let mut zones: Vec<_> = rows.zones.into_iter().map(|row| (row, Vec::new())).collect();
+        let mut zones: Vec<_> =
+            rows.zones.into_iter().zip(0..).map(|(row, number)| (row, number, Vec::new())).collect();
+        account.next_number = zones.len() as u32; // as many as places that the records name
         let mut index = Vec::with_capacity(rows.records.len());
-        for record in rows.records {
-            let Some(&place) = places.get(record.zone.as_str()) else { continue };
-            index.push(RecordZone { record: record.id, zone: ids[place].clone() });
-            zones[place].1.push(record);
+        for (place, record) in rows.records {
+            let Some(zone) = zones.get_mut(place as usize) else { continue };
+            index.push(RecordZone::new(record.id(), place));
+            zone.2.push(record);
         }
         let reading = account.reading;
         let made = parallel(zones, |zones| {
-            let entry = |(row, records)| Arc::new(ZoneEntry::of_records(row, records, reading));
+            let entry =
+                |(row, number, records)| Arc::new(ZoneEntry::of_records(row, number, records, reading));
             zones.into_iter().map(entry).collect::<Vec<_>>()
         });
         for entry in made.iter().flatten() {
             account.index_name(&entry.row, true);
         }
+        let numbers = made.iter().flatten().map(|entry| (u64::from(entry.number), entry.id.clone()));
+        account.numbers = numbers.collect();
         account.zones = made.into_iter().flatten().map(|entry| (entry.row.id.clone(), entry)).collect();
         index.sort_unstable();
         index.dedup();
-        account.last_record = index.last().map_or(0, |last| last.record);
+        account.last_record = index.last().map_or(0, |last| last.record());
         account.records = Ordered::from_sorted(index);
         let numbers = || rows.log.iter().map(|row| row.id);
         account.log_span = numbers().min().zip(numbers().max());

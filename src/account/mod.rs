@@ -8,6 +8,7 @@
 mod edit;
 mod entry;
 mod load;
+pub mod packed;
 pub mod records;
 pub mod row;
 pub mod value;
@@ -28,14 +29,18 @@ use crate::upstream::ServerAddress;
 use row::{AuthorisationRow, EndpointRow, LineRow, LogRow, RuleRow};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 /// Everything that was made through the API. A copy is cheap.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
     zones: Sharded<String, Arc<ZoneEntry>>,
-    /// The zones of records.
+    /// The zones of records, by their numbers.
     records: Ordered<RecordZone>,
+    /// The number of a zone -> its id. Numbers are those of this run, and each is given once.
+    numbers: Sharded<u64, Arc<str>>,
+    next_number: u32,
     /// Zone name in lower case -> the zones of that name.
     by_name: Sharded<String, Vec<String>>,
     rules: BTreeMap<String, Arc<RuleRow>>,
@@ -49,16 +54,33 @@ pub struct Account {
     reading: ZoneSemantics,
 }
 
-/// The zone that a record is in. Ordered by the record's id.
-#[derive(Clone, Debug)]
-struct RecordZone {
-    record: u64,
-    zone: Arc<str>,
+/// The zone that a record is in: the two halves of the record's id, and the number of the zone. Ordered by the record.
+#[derive(Clone, Copy)]
+struct RecordZone([u32; 3]);
+
+impl RecordZone {
+    fn new(record: u64, zone: u32) -> Self {
+        Self([(record >> 32) as u32, record as u32, zone])
+    }
+
+    fn record(self) -> u64 {
+        u64::from(self.0[0]) << 32 | u64::from(self.0[1])
+    }
+
+    fn zone(self) -> u64 {
+        self.0[2].into()
+    }
+}
+
+impl fmt::Debug for RecordZone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}", self.record(), self.zone())
+    }
 }
 
 impl PartialEq for RecordZone {
     fn eq(&self, other: &Self) -> bool {
-        self.record == other.record
+        self.record() == other.record()
     }
 }
 
@@ -72,7 +94,7 @@ impl PartialOrd for RecordZone {
 
 impl Ord for RecordZone {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.record.cmp(&other.record)
+        self.record().cmp(&other.record())
     }
 }
 
@@ -114,8 +136,8 @@ impl Account {
 
     /// The zone of a record.
     pub fn zone_of_record(&self, record: u64) -> Option<&Arc<ZoneEntry>> {
-        let found = self.records.get_by(|other| other.record.cmp(&record))?;
-        self.zones.get(&*found.zone)
+        let found = self.records.get_by(|other| other.record().cmp(&record))?;
+        self.zones.get(&**self.numbers.get(&found.zone())?)
     }
 
     /// A number for a record to come: greater than all before, and about the time, so that none comes twice.

@@ -1,18 +1,20 @@
 //! The records of a zone by id and by host record. A copy is cheap, and a change of a copy costs the same however many
 //! records there are.
 
-use super::row::RecordRow;
-use super::value::DEFAULT_LINE;
+use super::packed::{Packed, Record};
 use crate::engine::name;
 use crate::engine::ordered::Ordered;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 /// The records of a zone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct Records {
+    /// The id of the zone.
+    zone: Arc<str>,
     by_id: Ordered<ById>,
     by_host: Ordered<ByHost>,
     /// Custom line -> how many enabled records it has.
@@ -20,16 +22,12 @@ pub struct Records {
 }
 
 /// A record, ordered by its id.
-#[derive(Clone, Debug)]
-struct ById(Arc<RecordRow>);
+#[derive(Clone)]
+struct ById(Packed);
 
 /// A record, ordered by its host record and then its id.
-#[derive(Clone, Debug)]
-struct ByHost {
-    /// The host record as [`host`] has it, where that is not what the row has.
-    host: Option<Arc<str>>,
-    row: Arc<RecordRow>,
-}
+#[derive(Clone)]
+struct ByHost(Packed);
 
 /// A host record in the form in which equal owners are equal text: lower case, A-labels.
 pub fn host(rr: &str) -> Cow<'_, str> {
@@ -46,44 +44,41 @@ pub fn host(rr: &str) -> Cow<'_, str> {
 
 impl Records {
     /// All records of a zone at once.
-    pub(super) fn of(mut rows: Vec<Arc<RecordRow>>) -> Self {
+    pub(super) fn of(zone: Arc<str>, mut records: Vec<Packed>) -> Self {
         // later rows take the place of earlier ones of the same id
-        rows.reverse();
-        rows.sort_by_key(|row| row.id);
-        rows.dedup_by_key(|row| row.id);
+        records.reverse();
+        records.sort_by_key(Packed::id);
+        records.dedup_by_key(|record| record.id());
         let mut lines = BTreeMap::new();
-        for row in rows.iter().filter(|row| counts(row)) {
-            *lines.entry(row.line.clone()).or_insert(0) += 1;
+        for record in records.iter().map(|record| record.view(&zone)).filter(Record::is_on_a_line) {
+            *lines.entry(record.line.to_string()).or_insert(0) += 1;
         }
-        let mut by_host: Vec<ByHost> = rows.iter().cloned().map(ByHost::of).collect();
+        let mut by_host: Vec<ByHost> = records.iter().cloned().map(ByHost).collect();
         by_host.sort_unstable();
-        Self {
-            by_id: Ordered::from_sorted(rows.into_iter().map(ById)),
-            by_host: Ordered::from_sorted(by_host),
-            lines,
-        }
+        let by_host = Ordered::from_sorted(by_host);
+        Self { zone, by_id: Ordered::from_sorted(records.into_iter().map(ById)), by_host, lines }
     }
 
     /// The record of an id.
-    pub fn get(&self, id: u64) -> Option<&Arc<RecordRow>> {
-        self.by_id.get_by(|other| other.0.id.cmp(&id)).map(|found| &found.0)
+    pub fn get(&self, id: u64) -> Option<Record<'_>> {
+        self.by_id.get_by(|other| other.0.id().cmp(&id)).map(|found| found.0.view(&self.zone))
     }
 
     /// All records in the order of their ids, which is that in which they were made.
-    pub fn values(&self) -> impl Iterator<Item = &Arc<RecordRow>> {
-        self.by_id.iter().map(|found| &found.0)
+    pub fn values(&self) -> impl Iterator<Item = Record<'_>> + Clone {
+        self.skip(0)
     }
 
     /// The same without the first `count`, which cost nothing.
-    pub fn skip(&self, count: usize) -> impl Iterator<Item = &Arc<RecordRow>> {
-        self.by_id.skip(count).map(|found| &found.0)
+    pub fn skip(&self, count: usize) -> impl Iterator<Item = Record<'_>> + Clone {
+        self.by_id.skip(count).map(|found| found.0.view(&self.zone))
     }
 
     /// The records of a host record, whatever its case, in the order of their ids.
-    pub fn of_host<'r>(&'r self, rr: &str) -> impl Iterator<Item = &'r Arc<RecordRow>> + use<'r> {
+    pub fn of_host<'r>(&'r self, rr: &str) -> impl Iterator<Item = Record<'r>> + use<'r> {
         let host = host(rr).into_owned();
         let from = self.by_host.starting_at_by(|other| other.key().cmp(&(host.as_str(), 0)));
-        from.take_while(move |other| other.key().0 == host).map(|found| &found.row)
+        from.take_while(move |other| other.key().0 == host).map(|found| found.0.view(&self.zone))
     }
 
     /// How many there are.
@@ -102,55 +97,50 @@ impl Records {
     }
 
     /// Puts a record in; the former one of its id comes back.
-    pub(super) fn insert(&mut self, row: Arc<RecordRow>) -> Option<Arc<RecordRow>> {
-        let former = self.remove(row.id);
-        if counts(&row) {
-            *self.lines.entry(row.line.clone()).or_insert(0) += 1;
+    pub(super) fn insert(&mut self, record: &Record<'_>) -> Option<Packed> {
+        let former = self.remove(record.id);
+        if record.is_on_a_line() {
+            *self.lines.entry(record.line.to_string()).or_insert(0) += 1;
         }
-        self.by_host.insert(ByHost::of(row.clone()));
-        self.by_id.insert(ById(row));
+        let packed = Packed::of(record, &mut Vec::with_capacity(128));
+        self.by_host.insert(ByHost(packed.clone()));
+        self.by_id.insert(ById(packed));
         former
     }
 
     /// Takes a record out.
-    pub(super) fn remove(&mut self, id: u64) -> Option<Arc<RecordRow>> {
-        let ById(former) = self.by_id.remove_by(|other| other.0.id.cmp(&id))?;
-        let sought = ByHost::of(former.clone());
-        self.by_host.remove_by(|other| other.cmp(&sought));
-        if counts(&former)
-            && let Some(count) = self.lines.get_mut(&former.line)
+    pub(super) fn remove(&mut self, id: u64) -> Option<Packed> {
+        let ById(former) = self.by_id.remove_by(|other| other.0.id().cmp(&id))?;
+        let sought = (former.host(), id);
+        self.by_host.remove_by(|other| other.key().cmp(&sought));
+        let record = former.view(&self.zone);
+        if record.is_on_a_line()
+            && let Some(count) = self.lines.get_mut(record.line)
         {
             *count -= 1;
             if *count == 0 {
-                self.lines.remove(&former.line);
+                self.lines.remove(record.line);
             }
         }
         Some(former)
     }
 }
 
-/// Whether a record counts for a custom line.
-fn counts(row: &RecordRow) -> bool {
-    row.enabled && row.line != DEFAULT_LINE
+impl ByHost {
+    fn key(&self) -> (&str, u64) {
+        (self.0.host(), self.0.id())
+    }
 }
 
-impl ByHost {
-    fn of(row: Arc<RecordRow>) -> Self {
-        let host = match host(&row.rr) {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(host) => Some(host.into()),
-        };
-        Self { host, row }
-    }
-
-    fn key(&self) -> (&str, u64) {
-        (self.host.as_deref().unwrap_or(&self.row.rr), self.row.id)
+impl fmt::Debug for Records {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.values()).finish()
     }
 }
 
 impl PartialEq for ById {
     fn eq(&self, other: &Self) -> bool {
-        self.0.id == other.0.id
+        self.0.id() == other.0.id()
     }
 }
 
@@ -164,7 +154,7 @@ impl PartialOrd for ById {
 
 impl Ord for ById {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0.id.cmp(&other.0.id)
+        self.0.id().cmp(&other.0.id())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tests of the account: what edits come to, one by one or all at once, and how it is published.
 
+use super::packed::Packed;
 use super::row::{
     AuthorisationRow, Binding, EndpointRow, LineRow, LogRow, RecordRow, RuleRow, Weighted, ZoneRow,
 };
@@ -81,6 +82,7 @@ pub(crate) fn edit() -> impl Strategy<Value = Edit> {
             |(id, rr, value, line, enabled)| Edit::Record(record(id, (id % 4) as u8, rr, value, &line, enabled))
         ),
         2 => (1u64..24).prop_map(Edit::DropRecord),
+        1 => proptest::collection::vec(1u64..24, 0..4).prop_map(Edit::DropRecords),
         1 => (0u8..2, 0u8..3, 1u16..9).prop_map(|(number, vpc, port)| Edit::Rule(RuleRow {
             id: format!("rule-{number}"), name: "n".into(), zone: format!("f{number}.example"), endpoint: String::new(),
             targets: vec![(Ipv4Addr::LOCALHOST, port).into()], bindings: vec![binding(vpc)], created: 1, updated: 1,
@@ -183,7 +185,9 @@ proptest! {
         let account = applied(&edits, usize::MAX);
         let loaded = Account::load(Rows {
             zones: account.zones().map(|entry| entry.row.clone()).collect(),
-            records: account.zones().flat_map(|entry| entry.records.values().cloned()).collect(),
+            records: (0..).zip(account.zones()).flat_map(|(place, entry)| {
+                entry.records.values().map(move |record| (place, Packed::of(&record, &mut Vec::new())))
+            }).collect(),
             rules: account.rules().values().map(|row| RuleRow::clone(row)).collect(),
             endpoints: account.endpoints().values().map(|row| EndpointRow::clone(row)).collect(),
             lines: account.lines().values().map(|row| LineRow::clone(row)).collect(),

@@ -179,7 +179,7 @@ impl ZoneDraft {
                 read = Some((file.value, files));
                 packed
             }
-            None => Some(PackedZone { owners, soa: None }),
+            None => Some(PackedZone::new(owners, None)),
         };
         let ZoneSemantics { on_missing_type, wildcards } = self.reading;
         let spec = ZoneSpec { on_missing_type, wildcards, packed, ..ZoneSpec::new(apex.value, self.mode) };

@@ -133,7 +133,7 @@ impl Loading {
             self.note(file, line, message);
         }
         if self.faults.is_empty() {
-            return Ok(PackedZone { owners, soa: self.soa });
+            return Ok(PackedZone::new(owners, self.soa));
         }
         Err(self.faulty())
     }

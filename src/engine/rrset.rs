@@ -78,6 +78,16 @@ impl Owner {
         }
     }
 
+    /// How many values its RRsets have.
+    pub fn len(&self) -> usize {
+        self.sets().map(|set| set.len()).sum()
+    }
+
+    /// Never true: a name without RRsets is not packed.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Where the RRsets begin.
     fn sets_at(&self) -> usize {
         2 + self.key().len()

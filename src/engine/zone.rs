@@ -109,6 +109,16 @@ pub struct PackedZone {
     pub owners: Ordered<Owner>,
     /// The SOA record of its own, if it has one.
     pub soa: Option<Rrset>,
+    /// How many records there are.
+    records: usize,
+}
+
+impl PackedZone {
+    /// The names of a zone, and its own SOA record if it has one.
+    pub fn new(owners: Ordered<Owner>, soa: Option<Rrset>) -> Self {
+        let records = owners.iter().map(Owner::len).sum();
+        Self { owners, soa, records }
+    }
 }
 
 impl ZoneSpec {
@@ -133,9 +143,7 @@ impl ZoneSpec {
 
     /// How many records it has.
     pub fn record_count(&self) -> usize {
-        let packed = self.packed.iter().flat_map(|packed| packed.owners.iter());
-        let in_packed: usize = packed.map(|owner| owner.sets().map(|set| set.len()).sum::<usize>()).sum();
-        self.records.len() + in_packed
+        self.records.len() + self.packed.as_ref().map_or(0, |packed| packed.records)
     }
 }
 
@@ -211,6 +219,8 @@ pub struct Zone {
     /// Where it was written.
     pub origin: ZoneOrigin,
     owners: Ordered<Owner>,
+    /// How many records they have.
+    records: usize,
     soa: Rrset,
     ns: Rrset,
 }
@@ -240,7 +250,7 @@ impl Zone {
                 let mut builder = ZoneBuilder::new(apex.clone());
                 spec.records.iter().for_each(|record| builder.add(record));
                 let (owners, faults) = builder.finish();
-                (PackedZone { owners, soa: None }, faults)
+                (PackedZone::new(owners, None), faults)
             }
         };
         let soa = packed.soa.unwrap_or_else(|| synthesised(&RData::SOA(soa_data(serial))));
@@ -252,6 +262,7 @@ impl Zone {
             wildcards: spec.wildcards,
             origin: spec.origin,
             owners: packed.owners,
+            records: packed.records,
             soa,
             ns: synthesised(&RData::NS(NS(localhost()))),
         };
@@ -271,15 +282,40 @@ impl Zone {
             .iter()
             .filter(|record| NameKey::of(&record.owner) == *owner)
             .for_each(|record| builder.add(record));
-        match builder.finish().0.iter().next() {
+        let former = match builder.finish().0.iter().next() {
             Some(packed) => {
-                self.owners.insert(packed.clone());
+                self.records += packed.len();
+                self.owners.insert(packed.clone())
             }
             None => {
                 let key = OwnerKey::of(owner, &self.apex);
-                self.owners.remove_by(|owner| owner.key().cmp(key.octets()));
+                self.owners.remove_by(|owner| owner.key().cmp(key.octets()))
             }
-        }
+        };
+        self.records -= former.map_or(0, |former| former.len());
+    }
+
+    /// How many records were configured.
+    pub fn record_count(&self) -> usize {
+        self.records
+    }
+
+    /// Every RRset that was configured, with its owner and the number of its values that are among the first `count`
+    /// records; those are left out. Where each name has one record, this costs the same for any `count`.
+    pub fn sets_after(&self, count: usize) -> impl Iterator<Item = (NameKey, Rrset, usize)> {
+        let at_once = if self.records == self.owners.len() { count } else { 0 };
+        let mut left = count - at_once;
+        let sets = self.owners.skip(at_once).flat_map(|owner| {
+            let mut sets: Vec<Rrset> = owner.sets().collect();
+            sets.sort_by_key(|set| u16::from(set.rtype));
+            sets.into_iter().map(move |set| (owner, set))
+        });
+        let sets = sets.filter_map(move |(owner, set)| {
+            let skipped = left.min(set.len());
+            left -= skipped;
+            (skipped < set.len()).then_some((owner, set, skipped))
+        });
+        sets.map(|(owner, set, skipped)| (zone_build::name_of(owner.key(), &self.apex), set, skipped))
     }
 
     /// The zone's name as a key.
@@ -300,7 +336,8 @@ impl Zone {
 
     /// The names and their records, for another zone of the same.
     pub fn packed(&self, with_soa: bool) -> PackedZone {
-        PackedZone { owners: self.owners.clone(), soa: with_soa.then(|| self.soa.clone()) }
+        let soa = with_soa.then(|| self.soa.clone());
+        PackedZone { owners: self.owners.clone(), soa, records: self.records }
     }
 
     /// Every RRset that was configured, with its owner; the apex first, and each name before those below it.

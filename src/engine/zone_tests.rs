@@ -303,3 +303,29 @@ proptest! {
         prop_assert_eq!(zone_build::shared_labels(longer.octets(), key.octets()), key.octets().len());
     }
 }
+
+#[test]
+fn a_zone_is_read_from_any_record_on_and_counts_them() {
+    let one_each = (0..70).map(|n| record(&format!("n{n}.example"), RecordType::A, "192.0.2.1")).collect();
+    let mut mixed = rfc4592();
+    mixed.set_owner(
+        &NameKey::of(&parse("host1.example").unwrap()),
+        &(0..5).map(|n| record("host1.example", RecordType::A, &format!("192.0.2.{n}"))).collect::<Vec<_>>(),
+    );
+    for zone in
+        [zone("example", ZoneMode::Override, one_each), mixed, zone("example", ZoneMode::Override, vec![])]
+    {
+        let from = |count| -> Vec<String> {
+            zone.sets_after(count)
+                .flat_map(|(owner, set, skipped)| {
+                    set.values().skip(skipped).map(|value| format!("{owner} {value}")).collect::<Vec<_>>()
+                })
+                .collect()
+        };
+        let all = from(0);
+        assert_eq!(all.len(), zone.record_count());
+        for count in 0..all.len() + 3 {
+            assert_eq!(from(count), all.get(count..).unwrap_or_default(), "{count}");
+        }
+    }
+}

@@ -2,11 +2,15 @@
 //! another without a migration, and a person with a broken file can still read what is in it.
 
 use super::Table;
-use crate::account::row::{AuthorisationRow, EndpointRow, LineRow, LogRow, RecordRow, RuleRow, ZoneRow};
+use crate::account::packed::{Packed, Record};
+use crate::account::row::{LogRow, ZoneRow};
 use crate::account::{Account, Edit, Rows};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::thread;
 
 /// Numbers about the file itself.
@@ -56,14 +60,23 @@ pub(super) fn create(database: &Database, schema: u64) -> Result<(), redb::Error
 pub(super) fn read(database: &Database) -> Result<(Account, u64), RowError> {
     let reading = database.begin_read()?;
     let mut sum = 0;
+    let zones: Vec<ZoneRow> = each(&reading, ZONES, &mut sum, from_json)?;
+    let places: HashMap<&str, u32> = zones.iter().map(|row| row.id.as_str()).zip(0..).collect();
+    let record = |value: &[u8], buffer: &mut Vec<u8>| -> Result<Option<(u32, Packed)>, serde_json::Error> {
+        let stored: StoredRecord = serde_json::from_slice(value)?;
+        // a record without its zone is left out
+        let place = places.get(&*stored.zone);
+        Ok(place.map(|place| (*place, Packed::of(&stored.view(), buffer))))
+    };
+    let records = each(&reading, RECORDS, &mut sum, record)?;
     let rows = Rows {
-        zones: each::<ZoneRow, _>(&reading, ZONES, &mut sum)?,
-        records: each::<RecordRow, _>(&reading, RECORDS, &mut sum)?,
-        rules: each::<RuleRow, _>(&reading, RULES, &mut sum)?,
-        endpoints: each::<EndpointRow, _>(&reading, ENDPOINTS, &mut sum)?,
-        lines: each::<LineRow, _>(&reading, LINES, &mut sum)?,
-        authorisations: each::<AuthorisationRow, _>(&reading, AUTHORISATIONS, &mut sum)?,
-        log: each::<LogRow, _>(&reading, LOG, &mut sum)?,
+        records,
+        zones,
+        rules: each(&reading, RULES, &mut sum, from_json)?,
+        endpoints: each(&reading, ENDPOINTS, &mut sum, from_json)?,
+        lines: each(&reading, LINES, &mut sum, from_json)?,
+        authorisations: each(&reading, AUTHORISATIONS, &mut sum, from_json)?,
+        log: each::<LogRow>(&reading, LOG, &mut sum, from_json)?.into_iter().map(Arc::new).collect(),
     };
     let (_, written) = marks(database)?;
     match written == sum {
@@ -112,6 +125,11 @@ impl Writer<'_> {
                 Edit::DropZone(id) => self.drop_row(ZONES, id)?,
                 Edit::Record(row) => self.put(RECORDS, &number(row.id), row)?,
                 Edit::DropRecord(id) => self.drop_row(RECORDS, &number(*id))?,
+                Edit::DropRecords(ids) => {
+                    for id in ids {
+                        self.drop_row(RECORDS, &number(*id))?;
+                    }
+                }
                 Edit::Rule(row) => self.put(RULES, &row.id, row)?,
                 Edit::DropRule(id) => self.drop_row(RULES, id)?,
                 Edit::Endpoint(row) => self.put(ENDPOINTS, &row.id, row)?,
@@ -152,44 +170,101 @@ impl Writer<'_> {
 /// Octets of rows that are made sense of together, on a thread of their own while the next are read.
 const SHARE: usize = 2 << 20;
 
-/// The rows of a table, boxed or not as they are wanted; their marks are added to `sum`.
-fn each<T: DeserializeOwned, R: From<T> + Send>(
+/// A row that is kept as it is.
+fn from_json<T: DeserializeOwned>(value: &[u8], _: &mut Vec<u8>) -> Result<Option<T>, serde_json::Error> {
+    serde_json::from_slice(value).map(Some)
+}
+
+/// A record as it is in the file, its texts borrowed where nothing in them is escaped.
+#[derive(Deserialize)]
+struct StoredRecord<'r> {
+    id: u64,
+    #[serde(borrow)]
+    zone: Cow<'r, str>,
+    #[serde(borrow)]
+    rr: Cow<'r, str>,
+    #[serde(borrow)]
+    rtype: Cow<'r, str>,
+    #[serde(borrow)]
+    value: Cow<'r, str>,
+    ttl: u32,
+    priority: Option<u16>,
+    weight: u8,
+    #[serde(borrow)]
+    line: Cow<'r, str>,
+    #[serde(borrow)]
+    remark: Cow<'r, str>,
+    enabled: bool,
+    synced: bool,
+    created: u64,
+    updated: u64,
+}
+
+impl StoredRecord<'_> {
+    fn view(&self) -> Record<'_> {
+        Record {
+            id: self.id,
+            zone: &self.zone,
+            rr: &self.rr,
+            rtype: &self.rtype,
+            value: &self.value,
+            ttl: self.ttl,
+            priority: self.priority,
+            weight: self.weight,
+            line: &self.line,
+            remark: &self.remark,
+            enabled: self.enabled,
+            synced: self.synced,
+            created: self.created,
+            updated: self.updated,
+        }
+    }
+}
+
+/// The rows of a table as `read` makes them, which has a buffer to use as it likes; their marks are added to `sum`.
+fn each<R: Send>(
     reading: &ReadTransaction,
     table: Table,
     sum: &mut u64,
+    read: impl Fn(&[u8], &mut Vec<u8>) -> Result<Option<R>, serde_json::Error> + Sync,
 ) -> Result<Vec<R>, RowError> {
     let parse = |share: Share| {
-        let mut sum = 0u64;
-        let row = |(key, value): (&str, &[u8])| {
+        let (mut sum, mut buffer, mut rows) = (0u64, Vec::new(), Vec::with_capacity(share.ends.len()));
+        for (key, value) in share.rows() {
             sum = sum.wrapping_add(mark(table, key, value));
-            let row: T = serde_json::from_slice(value).map_err(|error| format!("row `{key}`: {error}"))?;
-            Ok(row.into())
-        };
-        let rows = share.rows().map(row).collect::<Result<Vec<R>, String>>();
-        rows.map(|rows| (rows, sum))
+            rows.extend(read(value, &mut buffer).map_err(|error| format!("row `{key}`: {error}"))?);
+        }
+        Ok::<_, String>((rows, sum))
     };
-    let shares = thread::scope(|scope| -> Result<Vec<_>, RowError> {
-        let (mut running, mut share) = (Vec::new(), Share::default());
+    let parse = &parse;
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(8);
+    let mut rows = Vec::new();
+    let mut take = |thread: thread::ScopedJoinHandle<'_, Result<(Vec<R>, u64), String>>| {
+        let panicked = |_| Err("reading them ended in a panic".to_string());
+        let (some, marks) = thread.join().unwrap_or_else(panicked).map_err(RowError::Row)?;
+        rows.extend(some);
+        *sum = sum.wrapping_add(marks);
+        Ok::<_, RowError>(())
+    };
+    thread::scope(|scope| {
+        let (mut running, mut share) = (VecDeque::new(), Share::default());
         for row in reading.open_table(table)?.iter()? {
             let (key, value) = row?;
             share.push(key.value(), value.value());
             if share.values.len() >= SHARE {
                 let share = std::mem::take(&mut share);
-                running.push(scope.spawn(move || parse(share)));
+                running.push_back(scope.spawn(move || parse(share)));
+                // a file is read sooner than it is made sense of, and need not be in memory as a whole
+                if running.len() > threads
+                    && let Some(first) = running.pop_front()
+                {
+                    take(first)?;
+                }
             }
         }
-        let last = parse(share);
-        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
-            thread.join().unwrap_or_else(|_| Err("reading them ended in a panic".to_string()))
-        };
-        Ok(running.into_iter().map(join).chain([last]).collect())
+        running.push_back(scope.spawn(move || parse(share)));
+        running.into_iter().try_for_each(take)
     })?;
-    let mut rows = Vec::new();
-    for share in shares {
-        let (some, marks) = share.map_err(RowError::Row)?;
-        rows.extend(some);
-        *sum = sum.wrapping_add(marks);
-    }
     Ok(rows)
 }
 

@@ -20,16 +20,14 @@ pub fn zones(catalog: &Catalog) -> impl Iterator<Item = (ZoneRow, &Zone)> {
 }
 
 /// The zone of an id.
-pub fn zone(catalog: &Catalog, id: &str) -> Option<(ZoneRow, Vec<RecordRow>)> {
-    let (row, zone) = zones(catalog).find(|(row, _)| row.id == id)?;
-    let records = records(&row, zone);
-    Some((row, records))
+pub fn zone<'c>(catalog: &'c Catalog, id: &str) -> Option<(ZoneRow, &'c Zone)> {
+    zones(catalog).find(|(row, _)| row.id == id)
 }
 
 /// The record of an id, with its zone.
 pub fn record(catalog: &Catalog, id: u64) -> Option<(ZoneRow, RecordRow)> {
     zones(catalog).find_map(|(row, zone)| {
-        let record = records(&row, zone).into_iter().find(|record| record.id == id)?;
+        let record = records(&row, zone, 0).find(|record| record.id == id)?;
         Some((row, record))
     })
 }
@@ -71,23 +69,24 @@ fn row(catalog: &Catalog, zone: &Zone, scope: &Scope) -> ZoneRow {
     }
 }
 
-/// Records in the order of their names; those of one name and type in the order of the file.
-fn records(row: &ZoneRow, zone: &Zone) -> Vec<RecordRow> {
-    let mut sets: Vec<_> = zone.rrsets().collect();
-    sets.sort_by_cached_key(|(owner, set)| (owner.clone(), u16::from(set.rtype)));
-    let mut records = Vec::new();
-    for (owner, set) in sets {
+/// Records in the order of their names without the first `count`; those of one name and type in the order of the file.
+/// They are made as they are taken: there may be a million, and a page has a hundred.
+pub fn records<'z>(row: &'z ZoneRow, zone: &'z Zone, count: usize) -> impl Iterator<Item = RecordRow> + 'z {
+    let below = row.name.to_ascii_lowercase();
+    zone.sets_after(count).flat_map(move |(owner, set, skipped)| {
         let full = owner.to_string();
-        let rr = match full.strip_suffix(&row.name.to_ascii_lowercase()) {
+        let rr = match full.strip_suffix(&below) {
             Some("") | None => "@".to_string(),
             Some(below) => below.trim_end_matches('.').to_string(),
         };
-        for (place, data) in set.values().enumerate() {
+        let weights = set.weights().to_vec();
+        let values: Vec<_> = set.values().enumerate().skip(skipped).collect();
+        values.into_iter().map(move |(place, data)| {
             let (rtype, value, priority) = value::show(&data);
             let bytes = hash(&[&row.id, &rr, &rtype, &value]);
             let number =
                 u64::from_be_bytes([0, 0, bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5]]);
-            records.push(RecordRow {
+            RecordRow {
                 id: number % 1_000_000_000_000_000, // 15 digits: longer numbers break JavaScript clients
                 zone: row.id.clone(),
                 rr: rr.clone(),
@@ -95,17 +94,16 @@ fn records(row: &ZoneRow, zone: &Zone) -> Vec<RecordRow> {
                 value,
                 ttl: set.ttl,
                 priority,
-                weight: set.weights().get(place).copied().unwrap_or(1),
+                weight: weights.get(place).copied().unwrap_or(1),
                 line: DEFAULT_LINE.into(),
                 remark: String::new(),
                 enabled: true,
                 synced: false,
                 created: 0,
                 updated: 0,
-            });
-        }
-    }
-    records
+            }
+        })
+    })
 }
 
 fn hash(parts: &[&str]) -> [u8; 32] {

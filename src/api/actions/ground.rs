@@ -1,11 +1,13 @@
 //! What an action stands on: a snapshot, and the words to look things up in it; what a writing action comes to.
 
 use super::{Caller, fixed, text};
-use crate::account::row::{LogRow, RecordRow, ZoneRow};
+use crate::account::packed::Record;
+use crate::account::row::{LogRow, ZoneRow};
 use crate::account::{Account, Edit, MAX_LOG, ZoneEntry};
 use crate::api::ApiError;
 use crate::config::Host;
 use crate::engine::catalog::Catalog;
+use crate::engine::zone::Zone;
 use crate::resolve::shared::SharedState;
 use crate::stats::counters::Counters;
 use crate::stats::history::History;
@@ -74,7 +76,7 @@ impl Ground<'_> {
     }
 
     /// The zone and the record of a record's id, to be changed.
-    pub fn record(&self, id: u64) -> Result<(&Arc<ZoneEntry>, &Arc<RecordRow>), ApiError> {
+    pub fn record(&self, id: u64) -> Result<(&Arc<ZoneEntry>, Record<'_>), ApiError> {
         let found = self.account.zone_of_record(id).and_then(|zone| Some((zone, zone.records.get(id)?)));
         found.ok_or_else(|| match fixed::record(self.catalog, id) {
             Some(_) => read_only(),
@@ -83,7 +85,7 @@ impl Ground<'_> {
     }
 
     /// The zone of the file that has an id. What the API made is looked up first, and is found at once.
-    pub fn fixed_zone(&self, id: &str) -> Option<(ZoneRow, Vec<RecordRow>)> {
+    pub fn fixed_zone(&self, id: &str) -> Option<(ZoneRow, &Zone)> {
         self.account.zone(id).is_none().then(|| fixed::zone(self.catalog, id)).flatten()
     }
 

@@ -91,7 +91,7 @@ fn a_merge_adds_and_changes_and_leaves_the_rest() {
     );
     let entry = world.account.zone(&id).unwrap();
     assert!(entry.row.proxy && entry.row.remark == "hello" && entry.row.bindings.len() == 2);
-    let www: Vec<_> = entry.records.values().map(|row| (row.value.as_str(), row.ttl, row.weight)).collect();
+    let www: Vec<_> = entry.records.values().map(|row| (row.value, row.ttl, row.weight)).collect();
     assert_eq!(www, [("b.example", 60, 1), ("192.0.2.1", 5, 3), ("192.0.2.2", 60, 1)]);
     assert_eq!(world.import(&document(more), Mode::Merge).unwrap(), [""; 0], "twice is once");
 }

@@ -2,6 +2,7 @@
 
 use super::plan::{Deed, Kind, Mode, Plan};
 use super::{record, sync, tag, text, vpc, zone};
+use crate::account::packed;
 use crate::account::row::{HostSync, RecordRow, Weighted, ZoneRow};
 use crate::account::{Edit, ZoneEntry, value};
 use crate::api::ApiError;
@@ -46,8 +47,8 @@ pub(super) fn zones(plan: &mut Plan, given: &[Zone]) {
             plan.summary.note(Deed::Removed, Kind::Zones, format_args!("{}", entry.row.name));
             for row in entry.records.values() {
                 note(plan, Deed::Removed, &entry.row, row);
-                plan.edits.push(Edit::DropRecord(row.id));
             }
+            plan.edits.push(Edit::DropRecords(entry.records.values().map(|row| row.id).collect()));
             plan.edits.push(Edit::DropZone(entry.row.id.clone()));
         }
     }
@@ -180,7 +181,7 @@ fn check_names<'p>(
 type Place = (String, String);
 
 /// A record that is there, with its data.
-type Present<'p> = (Option<RData>, &'p Arc<RecordRow>);
+type Present<'p> = (Option<RData>, packed::Record<'p>);
 
 /// The records of a zone, and then the zone itself.
 fn records(plan: &mut Plan, planned: &Planned) {
@@ -188,7 +189,7 @@ fn records(plan: &mut Plan, planned: &Planned) {
     let (mut edits, mut drops) = (Vec::new(), Vec::new());
     let mut present: HashMap<Place, Vec<Present>> = HashMap::new();
     for record in former.iter().flat_map(|entry| entry.records.values()) {
-        let key = (record.rr.to_ascii_lowercase(), record.line.clone());
+        let key = (record.rr.to_ascii_lowercase(), record.line.to_string());
         present.entry(key).or_default().push((data(record), record));
     }
     let mut after: HashMap<Place, Vec<RecordRow>> = HashMap::new();
@@ -197,23 +198,23 @@ fn records(plan: &mut Plan, planned: &Planned) {
         let place = format!("{place}, record {} ({} {} {})", at + 1, given.rr, given.rtype, given.value);
         let Some(read) = read(plan, &place, row, given) else { continue };
         let key = (read.rr.to_ascii_lowercase(), read.line.clone());
-        let wanted = data(&read);
+        let wanted = data(read.view());
         let same = |(data, other): &Present| !other.synced && other.rtype == read.rtype && *data == wanted;
         let found = present.get_mut(&key).and_then(|all| Some(all.swap_remove(all.iter().position(same)?).1));
         let record = match found {
             None => {
                 let record = RecordRow { id: plan.new_record(), ..read };
-                note(plan, Deed::Added, row, &record);
+                note(plan, Deed::Added, row, record.view());
                 edits.push(Edit::Record(record.clone()));
                 record
             }
             Some(found) => {
                 let record = changed(plan.mode, found, read, given);
-                if record == **found {
+                if record.view() == found {
                     record
                 } else {
                     let record = RecordRow { updated: plan.ground.now(), ..record };
-                    note(plan, Deed::Changed, row, &record);
+                    note(plan, Deed::Changed, row, record.view());
                     edits.push(Edit::Record(record.clone()));
                     record
                 }
@@ -232,13 +233,13 @@ fn records(plan: &mut Plan, planned: &Planned) {
             note(plan, Deed::Removed, row, record);
             drops.push(Edit::DropRecord(record.id));
         } else {
-            after.entry(key).or_default().push(RecordRow::clone(record));
+            after.entry(key).or_default().push(record.to_row());
         }
     }
     for (place, key, id) in checks {
         let all = after.get(&key).map_or(&[][..], Vec::as_slice);
         if let Some(record) = all.iter().find(|record| record.id == id) {
-            plan.sound(&place, record::check_conflicts(all.iter(), record));
+            plan.sound(&place, record::check_conflicts(all.iter().map(RecordRow::view), record.view()));
         }
     }
     let is_same = former.is_some_and(|entry| entry.row == *row);
@@ -275,7 +276,7 @@ fn read(plan: &mut Plan, place: &str, zone: &ZoneRow, given: &Record) -> Option<
 }
 
 /// A record that is there, as the document has it. In a merge it keeps what the document does not say.
-fn changed(mode: Mode, found: &RecordRow, read: RecordRow, given: &Record) -> RecordRow {
+fn changed(mode: Mode, found: packed::Record<'_>, read: RecordRow, given: &Record) -> RecordRow {
     let base = RecordRow { id: found.id, created: found.created, updated: found.updated, ..read };
     if mode == Mode::Replace {
         return base;
@@ -284,18 +285,18 @@ fn changed(mode: Mode, found: &RecordRow, read: RecordRow, given: &Record) -> Re
         ttl: if given.ttl.is_some() { base.ttl } else { found.ttl },
         priority: if given.priority.is_some() { base.priority } else { found.priority },
         weight: if given.weight.is_some() { base.weight } else { found.weight },
-        remark: if given.remark.is_some() { base.remark } else { found.remark.clone() },
+        remark: if given.remark.is_some() { base.remark } else { found.remark.into() },
         enabled: if given.status.is_some() { base.enabled } else { found.enabled },
         ..base
     }
 }
 
-fn data(row: &RecordRow) -> Option<RData> {
-    value::data(&row.rtype, &row.value, row.priority).ok()
+fn data(row: packed::Record<'_>) -> Option<RData> {
+    value::data(row.rtype, row.value, row.priority).ok()
 }
 
-fn note(plan: &mut Plan, deed: Deed, zone: &ZoneRow, row: &RecordRow) {
-    let dot = if row.rr == "@" { ("", "") } else { (row.rr.as_str(), ".") };
+fn note(plan: &mut Plan, deed: Deed, zone: &ZoneRow, row: packed::Record<'_>) {
+    let dot = if row.rr == "@" { ("", "") } else { (row.rr, ".") };
     let name = format_args!("{}{}{} {} {}", dot.0, dot.1, zone.name, row.rtype, row.value);
     plan.summary.note(deed, Kind::Records, name);
 }

@@ -3,6 +3,7 @@
 use super::ground::{Decision, Entry, Ground};
 use super::page::object;
 use super::text;
+use crate::account::packed::Record;
 use crate::account::row::{RecordRow, Weighted, ZoneRow};
 use crate::account::value::{self, DEFAULT_LINE, ValueFault};
 use crate::account::{Edit, ZoneEntry};
@@ -51,10 +52,10 @@ pub(super) fn blank(ground: &Ground, id: u64, zone: &ZoneRow) -> RecordRow {
 /// `UpdateZoneRecord`: what is not given stays, but for host record, type and value, which are mandatory.
 pub fn update(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
     let (entry, former) = ground.record(id(params)?)?;
-    let row = RecordRow { updated: ground.now(), ..RecordRow::clone(former) };
+    let row = RecordRow { updated: ground.now(), ..former.to_row() };
     let row = filled(ground, entry, row, params)?;
     let answer = object(json!({ "RecordId": row.id }));
-    if (RecordRow { updated: former.updated, ..row.clone() }) == **former {
+    if (Record { updated: former.updated, ..row.view() }) == former {
         return Ok(Decision::nothing(answer));
     }
     Ok(put(ground, entry, "update", row, answer))
@@ -69,8 +70,8 @@ pub fn set_status(ground: &Ground, params: &Params) -> Result<Decision, ApiError
     if enabled == former.enabled {
         return Ok(Decision::nothing(answer));
     }
-    let row = RecordRow { enabled, updated: ground.now(), ..RecordRow::clone(former) };
-    check_conflicts(others(entry, &row.rr), &row)?;
+    let row = RecordRow { enabled, updated: ground.now(), ..former.to_row() };
+    check_conflicts(entry.records.of_host(&row.rr), row.view())?;
     Ok(put(ground, entry, "update", row, answer))
 }
 
@@ -87,7 +88,7 @@ pub fn delete(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
 pub fn update_remark(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
     let (entry, former) = ground.record(id(params)?)?;
     let remark = text::remark(params.text("Remark").unwrap_or_default())?;
-    let row = RecordRow { remark, updated: ground.now(), ..RecordRow::clone(former) };
+    let row = RecordRow { remark, updated: ground.now(), ..former.to_row() };
     let answer = object(json!({ "RecordId": row.id }));
     Ok(put(ground, entry, "update", row, answer))
 }
@@ -97,7 +98,7 @@ pub fn update_weight(ground: &Ground, params: &Params) -> Result<Decision, ApiEr
     let (entry, former) = ground.record(id(params)?)?;
     params.required("Weight")?;
     let weight = weight(params)?.unwrap_or(former.weight);
-    let row = RecordRow { weight, updated: ground.now(), ..RecordRow::clone(former) };
+    let row = RecordRow { weight, updated: ground.now(), ..former.to_row() };
     let answer = object(json!({ "RecordId": row.id }));
     Ok(put(ground, entry, "update", row, answer))
 }
@@ -110,10 +111,10 @@ pub fn set_lba_status(ground: &Ground, params: &Params) -> Result<Decision, ApiE
     params.required("Open")?;
     let open = params.boolean("Open")?.unwrap_or_default();
     check_weighted(&rtype)?;
-    let is_of_set = |record: &RecordRow| {
+    let is_of_set = |record: Record<'_>| {
         record.rr.eq_ignore_ascii_case(rr) && record.rtype == rtype && record.line == line
     };
-    if open && !entry.records.of_host(rr).any(|record| is_of_set(record)) {
+    if open && !entry.records.of_host(rr).any(is_of_set) {
         let why = format!("The zone has no {rtype} record {rr} on line {line}.");
         return Err(ApiError::new("Record.NotExists", why));
     }
@@ -152,7 +153,7 @@ fn filled(
     if row.line != DEFAULT_LINE && !ground.account.lines().contains_key(&row.line) {
         return Err(unknown_line());
     }
-    check_conflicts(others(entry, &row.rr), &row)?;
+    check_conflicts(entry.records.of_host(&row.rr), row.view())?;
     Ok(row)
 }
 
@@ -187,11 +188,6 @@ pub(super) fn unknown_line() -> ApiError {
     ApiError::new("Record.Invalid.Line", "Line is neither `default` nor a custom line that exists.")
 }
 
-/// The records of a zone that have a host record.
-fn others<'z>(entry: &'z ZoneEntry, rr: &str) -> impl Iterator<Item = &'z RecordRow> + use<'z> {
-    entry.records.of_host(rr).map(|row| &**row)
-}
-
 /// Whether a record can be one of the zone, its line apart.
 pub(super) fn check(zone: &ZoneRow, row: &RecordRow) -> Result<(), ApiError> {
     let apex = name::parse(&zone.name).map_err(|_| ApiError::internal())?;
@@ -210,13 +206,13 @@ pub(super) fn check(zone: &ZoneRow, row: &RecordRow) -> Result<(), ApiError> {
 /// Whether the zone's other records leave room for this one: no record twice, and a CNAME with CNAMEs only, among
 /// those that are enabled and of one line.
 pub(super) fn check_conflicts<'r>(
-    records: impl Iterator<Item = &'r RecordRow>,
-    row: &RecordRow,
+    records: impl Iterator<Item = Record<'r>>,
+    row: Record<'_>,
 ) -> Result<(), ApiError> {
     let others = records.filter(|other| {
-        other.id != row.id && other.line == row.line && other.rr.eq_ignore_ascii_case(&row.rr)
+        other.id != row.id && other.line == row.line && other.rr.eq_ignore_ascii_case(row.rr)
     });
-    let value = |row: &RecordRow| value::data(&row.rtype, &row.value, row.priority).ok();
+    let value = |row: Record<'_>| value::data(row.rtype, row.value, row.priority).ok();
     for other in others {
         let conflict = |what: &str| {
             let text = format!("{what}: record {} ({} {}).", other.id, other.rtype, other.value);
@@ -241,22 +237,22 @@ fn put(
     row: RecordRow,
     answer: serde_json::Map<String, serde_json::Value>,
 ) -> Decision {
-    let mut edits = log(ground, entry, action, &row);
+    let mut edits = log(ground, entry, action, row.view());
     edits.push(Edit::Record(row));
     edits.push(Edit::Zone(ground.touched(&entry.row)));
     Decision { edits, answer }
 }
 
 /// A line of the log about a record.
-pub(super) fn log(ground: &Ground, entry: &ZoneEntry, action: &str, row: &RecordRow) -> Vec<Edit> {
+pub(super) fn log(ground: &Ground, entry: &ZoneEntry, action: &str, row: Record<'_>) -> Vec<Edit> {
     let status = if row.enabled { "" } else { " (disabled)" };
     let content = format!("{} {} {} {} {}{status}", row.rr, row.ttl, row.line, row.rtype, row.value);
-    let name = match row.rr.as_str() {
+    let name = match row.rr {
         "@" => entry.row.name.clone(),
         rr => format!("{rr}.{}", entry.row.name),
     };
     let entity = row.id.to_string();
-    ground.log(Entry { kind: "PV_RECORD", action, entity: &entity, name: &name, zone: &row.zone, content })
+    ground.log(Entry { kind: "PV_RECORD", action, entity: &entity, name: &name, zone: row.zone, content })
 }
 
 /// `RecordId`

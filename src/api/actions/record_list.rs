@@ -3,7 +3,7 @@
 use super::ground::Ground;
 use super::page::{Page, object};
 use super::{fixed, record, text};
-use crate::account::row::RecordRow;
+use crate::account::packed::Record;
 use crate::api::{Answer, ApiError, Params};
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ pub fn records(ground: &Ground, params: &Params) -> Answer {
         Some(_) => return Err(ApiError::invalid("Tag", "it must be ecs")),
     };
     let keyword = params.text("Keyword").map(str::to_lowercase);
-    let matches = |row: &RecordRow| {
+    let matches = |row: &Record<'_>| {
         let named = keyword.as_ref().is_none_or(|keyword| {
             let rr = row.rr.to_lowercase();
             if exact { rr == *keyword } else { rr.contains(keyword.as_str()) }
@@ -30,19 +30,26 @@ pub fn records(ground: &Ground, params: &Params) -> Answer {
     };
     let id = params.required("ZoneId")?;
     let (total, shown): (usize, Vec<Value>) = match ground.fixed_zone(id) {
-        Some((_, records)) => page.filtered(records.iter(), |row| matches(row), shape),
+        Some((row, zone)) => {
+            let (total, records) = match keyword.is_none() && !only_synced {
+                true => (zone.record_count(), fixed::records(&row, zone, page.skipped())),
+                false => (0, fixed::records(&row, zone, 0)),
+            };
+            match total {
+                0 => page.filtered(records, |row| matches(&row.view()), |row| shape(row.view())),
+                _ => (total, records.take(page.size()).map(|row| shape(row.view())).collect()),
+            }
+        }
         None => {
             let records = &ground.zone(id)?.records;
             match &keyword {
                 // A page of all records costs what is on it, however many others there are.
                 None if !only_synced => {
                     let shown = records.skip(page.skipped()).take(page.size());
-                    (records.len(), shown.map(|row| shape(row)).collect())
+                    (records.len(), shown.map(shape).collect())
                 }
-                Some(keyword) if exact => {
-                    page.filtered(records.of_host(keyword), |row| matches(row), |row| shape(row))
-                }
-                _ => page.filtered(records.values(), |row| matches(row), |row| shape(row)),
+                Some(keyword) if exact => page.filtered(records.of_host(keyword), matches, shape),
+                _ => page.filtered(records.values(), matches, shape),
             }
         }
     };
@@ -57,13 +64,13 @@ pub fn record(ground: &Ground, params: &Params) -> Answer {
     if ground.account.zone_of_record(id).is_none()
         && let Some((_, row)) = fixed::record(ground.catalog, id)
     {
-        return Ok(object(shape(&row)));
+        return Ok(object(shape(row.view())));
     }
     let (_, row) = ground.record(id)?;
     Ok(object(shape(row)))
 }
 
-fn shape(row: &RecordRow) -> Value {
+fn shape(row: Record<'_>) -> Value {
     let mut fields = json!({
         "RecordId": row.id,
         "ZoneId": row.zone,

@@ -4,6 +4,7 @@
 use super::ground::{Decision, Ground};
 use super::page::object;
 use super::record;
+use crate::account::packed::Record;
 use crate::account::row::{HostSync, RecordRow, ZoneRow};
 use crate::account::value::DEFAULT_LINE;
 use crate::account::{Edit, ZoneEntry};
@@ -104,7 +105,7 @@ pub(super) fn records(ground: &Ground, entry: &ZoneEntry, row: &ZoneRow) -> Vec<
         })
         .collect();
     let synced: Vec<_> = entry.records.values().filter(|record| record.synced).collect();
-    let is = |record: &RecordRow, (rr, rtype, value): &(String, &str, String)| {
+    let is = |record: &Record<'_>, (rr, rtype, value): &(String, &str, String)| {
         record.rr == *rr && record.rtype == *rtype && record.value == *value
     };
     let mut edits = Vec::new();

@@ -250,7 +250,7 @@ fn hosts_have_an_address_of_each_family() {
     let synced = |world: &World| -> Vec<(String, String)> {
         let entry = world.account.zone(&zone).unwrap();
         let synced = entry.records.values().filter(|record| record.synced);
-        synced.map(|record| (record.rtype.clone(), record.value.clone())).collect()
+        synced.map(|record| (record.rtype.to_string(), record.value.to_string())).collect()
     };
     let both = [("A".into(), "10.0.0.1".into()), ("AAAA".into(), "2001:db8::1".into())];
     assert_eq!(synced(&world), both, "and names that somebody uses are left alone");

@@ -85,11 +85,14 @@ pub(super) fn document(ground: &Ground, names: &BTreeSet<String>, all: bool) -> 
     let is_meant = |row: &ZoneRow| names.is_empty() || names.contains(&row.name.to_lowercase());
     let made = ground.account.zones().filter(|entry| is_meant(&entry.row));
     let mut zones: Vec<(ZoneRow, Vec<RecordRow>)> = made
-        .map(|entry| (entry.row.clone(), entry.records.values().map(|row| RecordRow::clone(row)).collect()))
+        .map(|entry| (entry.row.clone(), entry.records.values().map(|record| record.to_row()).collect()))
         .collect();
     if all {
         let fixed = fixed::zones(ground.catalog).filter(|(row, _)| is_meant(row));
-        zones.extend(fixed.filter_map(|(row, _)| fixed::zone(ground.catalog, &row.id)));
+        zones.extend(fixed.map(|(row, zone)| {
+            let records = fixed::records(&row, zone, 0).collect();
+            (row, records)
+        }));
     }
     let first = |row: &ZoneRow| row.bindings.iter().map(|binding| binding.vpc.clone()).min();
     zones.sort_by_cached_key(|(row, _)| (row.name.to_lowercase(), first(row), row.created, row.id.clone()));

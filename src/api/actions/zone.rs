@@ -62,8 +62,8 @@ pub fn delete(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
         return Err(ApiError::new("Zone.VpcExists", "Zone have vpc bound."));
     }
     let id = entry.row.id.clone();
-    let mut edits: Vec<Edit> = entry.records.values().map(|record| Edit::DropRecord(record.id)).collect();
-    edits.push(Edit::DropZone(id.clone()));
+    let records = entry.records.values().map(|record| record.id).collect();
+    let mut edits = vec![Edit::DropRecords(records), Edit::DropZone(id.clone())];
     edits.extend(log(ground, "del", &entry.row, format!("with {} records", entry.records.len())));
     Ok(Decision { edits, answer: object(json!({ "ZoneId": id })) })
 }

@@ -26,7 +26,7 @@ pub fn zones(ground: &Ground, params: &Params) -> Answer {
 pub fn info(ground: &Ground, params: &Params) -> Answer {
     let id = params.required("ZoneId")?;
     let shown = match ground.fixed_zone(id) {
-        Some((row, records)) => Shown::fixed(row, records.len()),
+        Some((row, zone)) => Shown::fixed(row, zone.record_count()),
         None => Shown::made(ground.zone(id)?),
     };
     let mut answer = common(&shown);
@@ -87,8 +87,7 @@ fn all<'g>(ground: &'g Ground) -> Vec<Shown<'g>> {
         key(one).cmp(&key(other))
     });
     let made = made.into_iter().map(|entry| Shown::made(entry));
-    let fixed = fixed::zones(ground.catalog)
-        .map(|(row, zone)| Shown::fixed(row, zone.rrsets().map(|(_, set)| set.len()).sum()));
+    let fixed = fixed::zones(ground.catalog).map(|(row, zone)| Shown::fixed(row, zone.record_count()));
     made.chain(fixed).collect()
 }
 
