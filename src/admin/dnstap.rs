@@ -3,13 +3,15 @@
 //! The messages are written by hand: they are two, small, and never change. The receiver may come and go; while it
 //! is away or too slow, messages are missed and counted.
 
+use super::client_address::ClientAddress;
 use super::frames::Frames;
 use super::queue::{Note, Queue};
 use crate::base::condition::Condition;
 use crate::base::octets::{Kind, Octets};
+use crate::config::LogClient;
 use crate::stats::tap::{Client, ClientTransport, TapEvent, TapSink};
 use std::io::{self, BufWriter, Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -39,6 +41,8 @@ pub struct Dnstap {
     queue: Queue<Vec<u8>>,
     /// Identity and version, encoded.
     head: Vec<u8>,
+    /// How clients' addresses are told.
+    client: ClientAddress,
 }
 
 impl Dnstap {
@@ -49,6 +53,7 @@ impl Dnstap {
     pub fn start(
         socket: &Path,
         identity: &str,
+        client: LogClient,
         octets: &Octets,
         condition: Arc<Condition>,
     ) -> io::Result<Self> {
@@ -59,14 +64,14 @@ impl Dnstap {
         let queue = Queue::start("dnstap", octets, Kind::Dnstap, move |notes, missed| {
             write(&notes, &missed, &socket, &condition);
         })?;
-        Ok(Self { queue, head })
+        Ok(Self { queue, head, client: ClientAddress::new(client) })
     }
 }
 
 impl TapSink for Dnstap {
     fn see(&self, seen: &TapEvent<'_>) {
         let octets = self.head.len() + seen.message.len() + FIELDS;
-        self.queue.offer(octets, || encode(&self.head, seen));
+        self.queue.offer(octets, || encode(&self.head, &self.client, seen));
     }
 
     fn dropped(&self) -> u64 {
@@ -85,7 +90,7 @@ impl TapSink for Dnstap {
 }
 
 /// The message `Dnstap` with its `Message` inside; numbers are those of `dnstap.proto`.
-fn encode(head: &[u8], seen: &TapEvent<'_>) -> Vec<u8> {
+fn encode(head: &[u8], client: &ClientAddress, seen: &TapEvent<'_>) -> Vec<u8> {
     let Client { peer, local, transport } = seen.caller;
     let (kind, asked) = match &seen.answer {
         None => (5, seen.at), // CLIENT_QUERY
@@ -95,9 +100,11 @@ fn encode(head: &[u8], seen: &TapEvent<'_>) -> Vec<u8> {
     number(&mut message, 1, kind);
     number(&mut message, 2, if peer.ip().to_canonical().is_ipv4() { 1 } else { 2 }); // INET, INET6
     number(&mut message, 3, if *transport == ClientTransport::Udp { 1 } else { 2 }); // UDP, TCP
-    address(&mut message, (4, 6), *peer);
+    if let Some((ip, port)) = client.octets(*peer) {
+        address(&mut message, (4, 6), ip, port);
+    }
     if let Some(local) = local {
-        address(&mut message, (5, 7), *local);
+        address(&mut message, (5, 7), local.ip(), Some(local.port()));
     }
     time(&mut message, (8, 9), asked);
     if seen.answer.is_some() {
@@ -113,12 +120,14 @@ fn encode(head: &[u8], seen: &TapEvent<'_>) -> Vec<u8> {
     dnstap
 }
 
-fn address(out: &mut Vec<u8>, (ip, port): (u32, u32), address: SocketAddr) {
-    match address.ip().to_canonical() {
+fn address(out: &mut Vec<u8>, (ip, port): (u32, u32), address: IpAddr, number_of_port: Option<u16>) {
+    match address.to_canonical() {
         IpAddr::V4(v4) => bytes(out, ip, &v4.octets()),
         IpAddr::V6(v6) => bytes(out, ip, &v6.octets()),
     }
-    number(out, port, u64::from(address.port()));
+    if let Some(number_of_port) = number_of_port {
+        number(out, port, u64::from(number_of_port));
+    }
 }
 
 fn time(out: &mut Vec<u8>, (seconds, nanos): (u32, u32), at: SystemTime) {
@@ -281,6 +290,12 @@ mod tests {
         ]
         .concat();
         let wanted = [b"head".as_slice(), &[0x72, message.len() as u8], &message, b"\x78\x01"].concat();
-        assert_eq!(encode(b"head", &seen), wanted);
+        let encoded = |form| encode(b"head", &ClientAddress::new(form), &seen);
+        assert_eq!(encoded(LogClient::Full), wanted);
+        let has =
+            |message: &[u8], octets: &[u8]| message.windows(octets.len()).any(|window| window == octets);
+        let prefix = encoded(LogClient::Prefix);
+        assert!(has(&prefix, b"\x22\x04\xc0\x00\x02\x00") && !has(&prefix, b"\x30\xa0\x1f"));
+        assert!(!has(&encoded(LogClient::None), b"\xc0\x00\x02"));
     }
 }

@@ -9,6 +9,7 @@
 //! Nothing here is on the way of a query. A new metric: a row in [`metrics::METRICS`], a line where it is written
 //! there, a line in `docs/metrics.md`.
 
+pub mod client_address;
 pub mod dnstap;
 mod exposition;
 pub mod flush;

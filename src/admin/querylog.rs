@@ -2,11 +2,12 @@
 //!
 //! The path of a query only copies the answer into a queue; a thread reads it and writes the line.
 
+use super::client_address::ClientAddress;
 use super::queue::{Note, Queue};
 use crate::base::auxiliary::RETRY;
 use crate::base::condition::Condition;
 use crate::base::octets::{Kind, Octets};
-use crate::config::QueryLog as Form;
+use crate::config::{Log, QueryLog as Form};
 use crate::engine::catalog::Vpc;
 use crate::engine::name::show;
 use crate::engine::text::{TextRecord, TextSections, mnemonic, read_message};
@@ -50,16 +51,12 @@ impl QueryLog {
     ///
     /// # Errors
     /// No thread can be had.
-    pub fn start(
-        form: Form,
-        sample: u64,
-        file: Option<&Path>,
-        octets: &Octets,
-        condition: Arc<Condition>,
-    ) -> io::Result<Self> {
-        let file = file.map(Path::to_path_buf);
+    pub fn start(log: &Log, octets: &Octets, condition: Arc<Condition>) -> io::Result<Self> {
+        let (form, file, sample) = (log.queries, log.file.clone(), log.sample);
+        let client = ClientAddress::new(log.client);
         let queue = Queue::start("query-log", octets, Kind::QueryLog, move |notes, missed| {
-            Writer { form, file, out: None, opens: Some(Instant::now()), condition, missed }.run(&notes);
+            Writer { form, client, file, out: None, opens: Some(Instant::now()), condition, missed }
+                .run(&notes);
         })?;
         Ok(Self { queue, sample: sample.max(1), seen: AtomicU64::new(0) })
     }
@@ -114,6 +111,7 @@ fn open(file: Option<&Path>) -> io::Result<Out> {
 /// no reason to stop.
 struct Writer {
     form: Form,
+    client: ClientAddress,
     file: Option<PathBuf>,
     out: Option<Out>,
     /// When to open the file: at the start, after it could not be opened, and after a rotation.
@@ -177,7 +175,7 @@ impl Writer {
             self.missed.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        let fields = fields(line);
+        let fields = fields(line, &self.client);
         let text = if self.form == Form::Json { Value::Object(fields).to_string() } else { plain(&fields) };
         if let Err(error) = writeln!(out, "{text}") {
             self.missed.fetch_add(1, Ordering::Relaxed);
@@ -205,7 +203,8 @@ impl Writer {
 }
 
 /// The fields of a line, in the product's order. What we do not know is empty.
-fn fields(line: &Line) -> Map<String, Value> {
+fn fields(line: &Line, client: &ClientAddress) -> Map<String, Value> {
+    let (src_addr, src_port) = client.shown(line.caller.peer);
     let Line { caller, mark, fast, vpc, .. } = line;
     let seconds = line.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let message = read_message(&line.reply);
@@ -224,8 +223,8 @@ fn fields(line: &Line) -> Map<String, Value> {
         "user_id": "",
         "region_id": vpc.as_ref().and_then(|vpc| vpc.region.clone()).unwrap_or_default(),
         "vpc_id": vpc.as_ref().map_or("", |vpc| vpc.id.as_str()),
-        "src_addr": caller.peer.ip().to_canonical().to_string(),
-        "src_port": caller.peer.port(),
+        "src_addr": src_addr,
+        "src_port": src_port,
         "dst_addr": caller.local.map(|local| local.ip().to_canonical().to_string()).unwrap_or_default(),
         "dst_port": caller.local.map_or(0, |local| local.port()),
         "transport": if caller.transport == ClientTransport::Udp { "UDP" } else { "TCP" },
@@ -319,6 +318,7 @@ fn plain(fields: &Map<String, Value>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::LogClient;
     use crate::engine::name::parse;
     use hickory_proto::op::{Message, MessageType, Query};
     use hickory_proto::rr::rdata::A;
@@ -345,9 +345,24 @@ mod tests {
         }
     }
 
+    fn fields_of(line: &Line) -> Map<String, Value> {
+        fields(line, &ClientAddress::new(LogClient::Full))
+    }
+
+    #[test]
+    fn a_line_tells_no_more_of_the_client_than_is_wanted() {
+        for (form, expected) in [
+            (LogClient::Prefix, " src_addr=127.0.0.0/24 src_port=0 "),
+            (LogClient::None, " src_addr=\"\" src_port=0 "),
+        ] {
+            let plain = plain(&fields(&line(), &ClientAddress::new(form)));
+            assert!(plain.contains(expected) && !plain.contains("127.0.0.9"), "{plain}");
+        }
+    }
+
     #[test]
     fn a_line_has_the_products_fields() {
-        let fields = fields(&line());
+        let fields = fields_of(&line());
         let text = |name: &str| fields[name].as_str().unwrap().to_string();
         assert_eq!(text("time"), "2023-11-14T22:13:20.123Z");
         assert_eq!(
@@ -377,7 +392,7 @@ mod tests {
         reply.extend(b"\xc0\x0c\0\x41\0\x01\0\0\0\x3c\0\x02\0\x01");
         reply.extend(b"\xc0\x10\0\x06\0\x01\0\0\0\x3c\0\x1a\x01\x1b\xc0\x10\xc0\x10");
         reply.extend([1_u32, 2, 3, 4, 5].iter().flat_map(|number| number.to_be_bytes()));
-        let fields = fields(&Line { reply: reply.into(), ..line() });
+        let fields = fields_of(&Line { reply: reply.into(), ..line() });
         let text = |name: &str| fields[name].as_str().unwrap().to_string();
         assert_eq!(text("query_name"), "a\\032b.example");
         assert_eq!(
@@ -391,8 +406,8 @@ mod tests {
     #[test]
     fn an_answer_that_cannot_be_read_is_still_a_line() {
         let cut = Line { reply: vec![1, 2, 0x80, 5].into(), ..line() };
-        assert_eq!(fields(&cut)["rcode"], "REFUSED");
+        assert_eq!(fields_of(&cut)["rcode"], "REFUSED");
         let nothing = Line { reply: Vec::new().into(), ..line() };
-        assert_eq!(fields(&nothing)["dns_msg_flags"], "");
+        assert_eq!(fields_of(&nothing)["dns_msg_flags"], "");
     }
 }

@@ -113,13 +113,12 @@ fn watchers(log: &config::Log, subject: &Arc<Subject>) -> Vec<Box<dyn TapSink>> 
         }
     };
     if log.queries != Form::Off {
-        let file = log.file.as_deref();
-        let started = QueryLog::start(log.queries, log.sample, file, octets, condition.clone());
+        let started = QueryLog::start(log, octets, condition.clone());
         add("query_log", started.map(|log| Box::new(log) as Box<dyn TapSink>));
     }
     if let Some(socket) = &log.dnstap {
         let identity = log.identity.clone().unwrap_or_else(host_name);
-        let started = Dnstap::start(socket, &identity, octets, condition.clone());
+        let started = Dnstap::start(socket, &identity, log.client, octets, condition.clone());
         add("dnstap", started.map(|dnstap| Box::new(dnstap) as Box<dyn TapSink>));
     }
     watchers

@@ -40,7 +40,7 @@ mod tests;
 pub use catalog::Group;
 pub use control::{AccessKeySource, Control, Host, Secret, SecretSource};
 pub use fault::{ConfigError, Fault, Severity};
-pub use ops::{ControlSocket, Log, Ops, QueryLog};
+pub use ops::{ControlSocket, Log, LogClient, Ops, QueryLog};
 
 use crate::base::file::WatchedFile;
 use crate::engine::catalog::{Scope, Vpc};

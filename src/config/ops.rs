@@ -41,6 +41,8 @@ pub struct Log {
     pub queries: QueryLog,
     /// One of so many is written.
     pub sample: u64,
+    /// How clients' addresses are told, by dnstap too.
+    pub client: LogClient,
     /// Into which file; standard output without one.
     pub file: Option<PathBuf>,
     /// The Unix socket of who takes dnstap.
@@ -61,9 +63,30 @@ pub enum QueryLog {
     Json,
 }
 
+/// How clients' addresses are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogClient {
+    /// As they are.
+    #[default]
+    Full,
+    /// Their network: /24, /56 of IPv6.
+    Prefix,
+    /// A word for each, another one after each start.
+    Pseudonym,
+    /// Not at all.
+    None,
+}
+
 impl Default for Log {
     fn default() -> Self {
-        Self { queries: QueryLog::Off, sample: 1, file: None, dnstap: None, identity: None }
+        Self {
+            queries: QueryLog::Off,
+            sample: 1,
+            client: LogClient::Full,
+            file: None,
+            dnstap: None,
+            identity: None,
+        }
     }
 }
 
@@ -111,9 +134,16 @@ pub(super) fn log(section: &mut Section) -> Log {
     let default = Log::default();
     let folder = section.reader().folder();
     let forms = [("off", QueryLog::Off), ("text", QueryLog::Text), ("json", QueryLog::Json)];
+    let clients = [
+        ("full", LogClient::Full),
+        ("prefix", LogClient::Prefix),
+        ("pseudonym", LogClient::Pseudonym),
+        ("none", LogClient::None),
+    ];
     Log {
         queries: section.take("queries", |value| value.one_of(&forms)).unwrap_or(default.queries),
         sample: section.take("sample", |value| value.integer(1..=1_000_000_000)).unwrap_or(default.sample),
+        client: section.take("client", |value| value.one_of(&clients)).unwrap_or(default.client),
         file: section.take("file", parts::not_empty).map(|path| folder.join(path)),
         dnstap: section.take("dnstap", parts::not_empty).map(|path| folder.join(path)),
         identity: section.take("identity", parts::not_empty),

@@ -1,0 +1,105 @@
+//! Clients' addresses in logs: as they are, cut to their network, in place of them a word that tells one client from
+//! another, or not at all.
+
+use crate::config::LogClient;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ring::hmac;
+use std::net::{IpAddr, SocketAddr};
+
+/// Bits of the network that is shown of an address: as many as for the limit of rates.
+const V4_PREFIX: u8 = 24;
+const V6_PREFIX: u8 = 56;
+
+/// Octets of a pseudonym.
+const PSEUDONYM: usize = 8;
+
+/// How addresses are shown.
+#[derive(Debug)]
+pub struct ClientAddress {
+    form: LogClient,
+    /// For pseudonyms; made anew at each start, and kept nowhere.
+    key: Option<hmac::Key>,
+}
+
+impl ClientAddress {
+    /// Addresses in this form. Without randomness for a key there are no pseudonyms, and nothing is shown.
+    pub fn new(form: LogClient) -> Self {
+        let mut secret = [0; 32];
+        let key = (form == LogClient::Pseudonym && getrandom::fill(&mut secret).is_ok())
+            .then(|| hmac::Key::new(hmac::HMAC_SHA256, &secret));
+        Self { form, key }
+    }
+
+    /// Address and port for a log line: empty and 0 where they are not told.
+    pub fn shown(&self, client: SocketAddr) -> (String, u16) {
+        let address = client.ip().to_canonical();
+        match self.form {
+            LogClient::Full => (address.to_string(), client.port()),
+            LogClient::Prefix => (network(address).to_string(), 0),
+            LogClient::Pseudonym => (self.pseudonym(address), 0),
+            LogClient::None => (String::new(), 0),
+        }
+    }
+
+    /// Address and port for a message whose fields have room for nothing else; nothing where they are not told.
+    pub fn octets(&self, client: SocketAddr) -> Option<(IpAddr, Option<u16>)> {
+        let address = client.ip().to_canonical();
+        match self.form {
+            LogClient::Full => Some((address, Some(client.port()))),
+            LogClient::Prefix => Some((network(address).addr(), None)),
+            LogClient::Pseudonym | LogClient::None => None,
+        }
+    }
+
+    fn pseudonym(&self, address: IpAddr) -> String {
+        let Some(key) = &self.key else { return String::new() };
+        let tag = match address {
+            IpAddr::V4(address) => hmac::sign(key, &address.octets()),
+            IpAddr::V6(address) => hmac::sign(key, &address.octets()),
+        };
+        format!("client-{}", data_encoding::HEXLOWER.encode(&tag.as_ref()[..PSEUDONYM]))
+    }
+}
+
+/// The network of an address.
+fn network(address: IpAddr) -> IpNet {
+    match address {
+        IpAddr::V4(address) => IpNet::from(Ipv4Net::new_assert(address, V4_PREFIX)).trunc(),
+        IpAddr::V6(address) => IpNet::from(Ipv6Net::new_assert(address, V6_PREFIX)).trunc(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_as_far_as_it_is_wanted() {
+        let shown = |form, client: &str| ClientAddress::new(form).shown(client.parse().unwrap());
+        let (v4, v6, mapped) = ("10.1.2.3:4000", "[2001:db8:1:2ff::5]:4000", "[::ffff:10.1.2.3]:4000");
+        assert_eq!(shown(LogClient::Full, mapped), ("10.1.2.3".into(), 4000));
+        assert_eq!(shown(LogClient::Prefix, v4), ("10.1.2.0/24".into(), 0));
+        assert_eq!(shown(LogClient::Prefix, mapped), ("10.1.2.0/24".into(), 0));
+        assert_eq!(shown(LogClient::Prefix, v6), ("2001:db8:1:200::/56".into(), 0));
+        assert_eq!(shown(LogClient::None, v4), (String::new(), 0));
+    }
+
+    #[test]
+    fn a_pseudonym_tells_clients_apart_until_the_next_start() {
+        let (one, other) = ("10.1.2.3:1".parse().unwrap(), "10.1.2.4:1".parse().unwrap());
+        let again: SocketAddr = "[::ffff:10.1.2.3]:2".parse().unwrap();
+        let client = ClientAddress::new(LogClient::Pseudonym);
+        assert_eq!(client.shown(one), client.shown(again));
+        assert_ne!(client.shown(one), client.shown(other));
+        assert_ne!(client.shown(one), ClientAddress::new(LogClient::Pseudonym).shown(one));
+        assert!(client.shown(one).0.starts_with("client-"));
+    }
+
+    #[test]
+    fn octets_tell_no_more_than_text() {
+        let octets = |form| ClientAddress::new(form).octets("10.1.2.3:4000".parse().unwrap());
+        assert_eq!(octets(LogClient::Full), Some(("10.1.2.3".parse().unwrap(), Some(4000))));
+        assert_eq!(octets(LogClient::Prefix), Some(("10.1.2.0".parse().unwrap(), None)));
+        assert_eq!((octets(LogClient::Pseudonym), octets(LogClient::None)), (None, None));
+    }
+}
