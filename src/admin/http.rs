@@ -8,6 +8,7 @@
 use super::exposition::CONTENT_TYPE;
 use super::{Subject, metrics, probe};
 use crate::api::http::{Connections, Place};
+use crate::base::local_address::is_absent;
 use crate::base::octets::{Kind, OF_CONNECTION};
 use crate::http::browser::{self, ServerNames};
 use crate::http::stream::{Stream, Waiting};
@@ -131,7 +132,8 @@ impl Exchange {
 
 /// Asks every listening address.
 async fn health(subject: &Subject) -> Result<(), String> {
-    for address in &subject.listening {
+    let here = subject.listening.iter().filter(|address| !is_absent(address.ip()));
+    for address in here {
         probe::answers(*address).await.map_err(|error| format!("no answer from {address}: {error}"))?;
     }
     Ok(())

@@ -4,6 +4,7 @@ use super::Subject;
 use super::metrics::{rcode_name, servers};
 use crate::base::auxiliary::Service;
 use crate::base::data_files::FaultyFile;
+use crate::base::local_address::is_absent;
 use crate::engine::catalog::Scope;
 use crate::engine::name::show;
 use crate::engine::zone::{ZoneMode, ZoneOrigin};
@@ -33,6 +34,9 @@ pub struct Status {
     pub ready: bool,
     /// Where it listens.
     pub listen: Vec<String>,
+    /// Those of them that no interface has yet.
+    #[serde(default)]
+    pub absent: Vec<String>,
     /// Queries and answers since the start.
     pub queries: Queries,
     /// The cache.
@@ -221,6 +225,10 @@ pub fn read(subject: &Subject) -> Status {
         pid: std::process::id(),
         uptime: live.clock.uptime().as_secs_f64(),
         ready: subject.condition.is_ready(),
+        absent: {
+            let absent = subject.listening.iter().filter(|address| is_absent(address.ip()));
+            absent.map(ToString::to_string).collect()
+        },
         listen: subject.listening.iter().map(ToString::to_string).collect(),
         queries: Queries {
             asked: sum.asked(),

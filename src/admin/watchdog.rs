@@ -5,6 +5,7 @@
 //! forwarded. Whether upstreams answer is no business of the watchdog: a restart would not bring them back.
 
 use super::notify::Supervisor;
+use crate::base::local_address::is_absent;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -25,10 +26,13 @@ pub async fn watch(supervisor: Supervisor, listening: Vec<SocketAddr>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        // An address that no interface has would be asked of another machine.
+        let here: Vec<SocketAddr> =
+            listening.iter().copied().filter(|address| !is_absent(address.ip())).collect();
         let asked: Vec<_> =
-            listening.iter().map(|address| tokio::spawn(is_answered(*address, patience))).collect();
+            here.iter().map(|address| tokio::spawn(is_answered(*address, patience))).collect();
         let mut silent = Vec::new();
-        for (address, answered) in listening.iter().zip(asked) {
+        for (address, answered) in here.iter().zip(asked) {
             if !answered.await.unwrap_or(false) {
                 silent.push(address.to_string());
             }

@@ -8,5 +8,6 @@ pub mod closer;
 pub mod condition;
 pub mod data_files;
 pub mod file;
+pub mod local_address;
 pub mod octets;
 pub mod timestamp;

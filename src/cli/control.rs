@@ -4,8 +4,8 @@ use super::{Common, FlushArgs, exit, shown};
 use crate::admin::flush::{Flush, Flushed};
 use crate::admin::socket;
 use crate::admin::socket::{Command, Reply};
-use crate::admin::status::ZoneStatus;
-use crate::config::ControlSocket;
+use crate::admin::status::{Status, ZoneStatus};
+use crate::config::{Config, ControlSocket};
 use crate::engine::name;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -16,6 +16,9 @@ use std::time::Duration;
 
 /// A server that has not answered by then hangs. A reload may take its time.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The same for a look at its state among others.
+const PATIENCE_OF_DOCTOR: Duration = Duration::from_secs(5);
 
 /// The way to the running server.
 pub(super) struct Line {
@@ -78,6 +81,27 @@ impl Line {
                 Err(exit::UNREACHABLE)
             }
         }
+    }
+}
+
+/// The state of the server that runs by this configuration; nothing where it cannot be asked.
+pub(super) fn status_if_running(config: &Config) -> Option<Status> {
+    let path = match &config.ops.socket {
+        ControlSocket::Usual => socket::usual(),
+        ControlSocket::At(path) => path.clone(),
+        ControlSocket::Off => return None,
+    };
+    let mut stream = UnixStream::connect(path).ok()?;
+    stream.set_read_timeout(Some(PATIENCE_OF_DOCTOR)).ok()?;
+    stream.set_write_timeout(Some(PATIENCE_OF_DOCTOR)).ok()?;
+    let mut text = serde_json::to_string(&Command::Status).ok()?;
+    text.push('\n');
+    stream.write_all(text.as_bytes()).ok()?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).ok()?;
+    match serde_json::from_str(&line).ok()? {
+        Reply::Ok(value) => serde_json::from_value(value).ok(),
+        Reply::Error(_) => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! `pvtzd doctor`: what works and what does not, step by step, and what to do.
 
-use super::{Common, exit, is_colour_wanted, shown, tell_config_error};
+use super::{Common, control, exit, is_colour_wanted, shown, tell_config_error};
 use crate::config::{Config, ConfigError};
 use crate::engine::text::printable;
 use crate::host::doctor::{self, Check, Outcome, Settings};
@@ -88,6 +88,7 @@ fn settings(args: &DoctorArgs, config: &Config) -> Settings {
         vpc_resolvers: or(&args.vpc_resolver, &doctor::VPC_RESOLVERS),
         store: args.state_dir.clone(),
         api_port: args.api_port,
+        status: control::status_if_running(config),
     }
 }
 

@@ -57,6 +57,9 @@ fn page(status: &Status, before: Option<&Status>) -> String {
         duration(status.uptime),
         status.listen.join(", ")
     ));
+    if !status.absent.is_empty() {
+        line(format!("ABSENT     no interface has {} yet: served once one has it", status.absent.join(", ")));
+    }
     let answered = since(queries.answered, |s| s.queries.answered);
     let fast = since(queries.fast, |s| s.queries.fast);
     line(format!(

@@ -1,6 +1,7 @@
 //! Binding the listen addresses: each UDP and TCP, on one port.
 
 use super::port_owner;
+use crate::base::local_address;
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -112,6 +113,7 @@ fn bind_once(address: SocketAddr, threads: usize) -> Result<Listener, BindError>
     // some of the queries: so first see whether the port is free.
     drop(udp(address, false).map_err(|cause| failed("UDP", address, cause))?);
     let udp = shared(address, threads).map_err(|cause| failed("UDP", address, cause))?;
+    tell_if_absent(address);
     Ok(Listener { address, udp, tcp: Some(tcp), handed_over: false })
 }
 
@@ -147,6 +149,7 @@ pub fn bind_stream(
     setting: &'static str,
 ) -> Result<(SocketAddr, TcpListener), BindError> {
     let bound = tcp(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+    tell_if_absent(address);
     bound.map_err(|cause| failed("TCP", address, cause, setting))
 }
 
@@ -156,6 +159,7 @@ pub fn bind_stream(
 /// As for [`bind`].
 pub fn bind_quic(address: SocketAddr, setting: &'static str) -> Result<(SocketAddr, UdpSocket), BindError> {
     let bound = udp(address, false).and_then(|socket| Ok((socket.local_addr()?, socket)));
+    tell_if_absent(address);
     bound.map_err(|cause| failed("UDP", address, cause, setting))
 }
 
@@ -173,7 +177,7 @@ fn udp(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
     // The limits of the kernel may be lower; it then gives what they allow, and that will do.
     let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
     let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
-    socket.bind(&address.into())?;
+    bind_address(&socket, address)?;
     Ok(socket.into())
 }
 
@@ -181,10 +185,32 @@ fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     only_v6(&socket, address)?;
     socket.set_reuse_address(true)?; // connections of a former run may still be in TIME_WAIT
-    socket.bind(&address.into())?;
+    bind_address(&socket, address)?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
+}
+
+/// Binds an address. One that no interface has yet is bound freely: it is served as soon as one has it.
+fn bind_address(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    match socket.bind(&address.into()) {
+        Err(error) if local_address::is_not_here(&error) && local_address::may_come(address.ip()) => {
+            let freely = match address {
+                SocketAddr::V4(_) => socket.set_freebind_v4(true),
+                SocketAddr::V6(_) => socket.set_freebind_v6(true),
+            };
+            freely.map_err(|_| error)?;
+            socket.bind(&address.into())
+        }
+        done => done,
+    }
+}
+
+/// Says that an address was bound freely, which a slip in the configuration would do as well.
+fn tell_if_absent(address: SocketAddr) {
+    if local_address::is_absent(address.ip()) {
+        tracing::warn!(%address, "no interface of this machine has this address yet: it is bound freely, and served once one has it");
+    }
 }
 
 /// `[::]` means IPv6, so that `0.0.0.0` can stand beside it.
@@ -203,6 +229,15 @@ mod tests {
         for socket in &listener.udp {
             assert_eq!(socket.local_addr().unwrap(), listener.address);
         }
+    }
+
+    #[test]
+    fn an_address_that_comes_later_is_bound_freely() {
+        let listener = bind("192.0.2.77:0".parse().unwrap(), 2).unwrap();
+        assert_eq!(listener.address.ip().to_string(), "192.0.2.77");
+        assert_eq!(listener.udp.len(), 2);
+        let taken = bind(listener.address, 1).unwrap_err();
+        assert_eq!(taken.cause.kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]

@@ -261,9 +261,12 @@ def test_a_second_instance_on_the_same_port(start, file):
     assert first.ask("a.p.example").values == ["10.0.0.1"]
 
 
-def test_an_address_that_this_machine_does_not_have(file):
-    done = pvtzd("--config", file(GOOD), "--metadata", "off", "--listen", "192.0.2.1:5335")
-    assert done.returncode == 3 and "no interface" in done.stderr
+def test_a_port_of_ipv6_on_a_machine_without_it(namespace, file):
+    namespace.run("sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
+    done = namespace.run(
+        binary(), "--config", file(GOOD), "--metadata", "off", "--listen", "[::1]:5335", check=False
+    )
+    assert done.returncode == 3 and "IPv6 is switched off" in done.stderr
 
 
 def test_a_privileged_port_without_the_right_to_it(namespace):

@@ -15,7 +15,7 @@ from harness.process import ROOT
 
 NAME = "ecs.cn-hangzhou.aliyuncs.com"
 STEPS = [
-    *("configuration", "metadata", "catalogue", "port", "pvtzd", "resolver"),
+    *("configuration", "metadata", "catalogue", "port", "pvtzd", "state", "resolver"),
     *("upstream", "loop", "chain", "privatezone", "api"),
 ]
 

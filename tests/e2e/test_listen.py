@@ -1,10 +1,11 @@
 """Listen addresses: wildcards answer from the address that was asked, IPv6."""
 
+import json
 import socket
 
 import pytest
 from harness.ask import ask, exchange, query
-from harness.process import free_port
+from harness.process import binary, free_port
 
 ZONE = """
 [server]
@@ -68,3 +69,36 @@ def test_a_socket_that_waited_over_a_change_answers_by_what_is_in_force(start, a
     for number in range(1, 5):
         assert ask((host, server.port), "www.p.example").values == [f"10.0.0.{number}"]
         server.reload(ZONE.replace("10.0.0.1", f"10.0.0.{number + 1}") + "\n[upstream]\nservers = []\n")
+
+
+def test_an_address_that_comes_later_is_served_once_it_is_there(start, namespace):
+    """A floating address: bound freely, said so, left out by health; then it comes, goes and comes again."""
+    text = ZONE.replace('"::1/128"', '"::1/128", "10.9.9.0/24"') + '[ops]\nlisten = "127.0.0.1:9153"\n'
+    late = ("10.9.9.9", "fd00:9::9")
+    server = start(text, listen=("127.0.0.1:53", "10.9.9.9:53", "[fd00:9::9]:53"), prefix=namespace.prefix)
+    server.logged(r"no interface of this machine has this address yet.*10\.9\.9\.9:53")
+
+    def pvtzd(*words):
+        return namespace.run(binary(), *words, "--config", server.config_file, check=False).stdout
+
+    def absent():
+        return json.loads(pvtzd("status", "--json"))["absent"]
+
+    def healthy():
+        return namespace.run("curl", "-s", "-m", "10", "http://127.0.0.1:9153/health").stdout == "ok\n"
+
+    assert absent() == ["10.9.9.9:53", "[fd00:9::9]:53"] and healthy()
+    assert "ABSENT" in pvtzd("status")
+    assert "no interface has the address of 10.9.9.9:53 yet" in pvtzd("doctor", "--metadata", "off", "--listen", "127.0.0.1:53")
+    for _ in range(2):
+        namespace.run("ip", "address", "add", "10.9.9.9/32", "dev", "lo")
+        namespace.run("ip", "address", "add", "fd00:9::9/128", "dev", "lo", "nodad")
+        assert absent() == [] and healthy()
+        with namespace.inside():
+            for host in late[:1]:
+                assert ask((host, 53), "www.p.example").values == ["10.0.0.1"]
+                assert ask((host, 53), "www.p.example", tcp=True).values == ["10.0.0.1"]
+            assert ask((late[1], 53), "www.p.example").rcode == "REFUSED", "it is served, to who may ask"
+        namespace.run("ip", "address", "del", "10.9.9.9/32", "dev", "lo")
+        namespace.run("ip", "address", "del", "fd00:9::9/128", "dev", "lo")
+        assert absent() != [] and healthy()

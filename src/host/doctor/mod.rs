@@ -11,9 +11,11 @@ pub mod mapped;
 mod names;
 pub mod public;
 mod reach;
+mod running;
 mod servers;
 mod tls;
 
+use crate::admin::status::Status;
 use crate::config::{Config, Instance};
 use crate::host::resolver::store::Store;
 use serde::Serialize;
@@ -94,6 +96,8 @@ pub struct Settings {
     pub store: PathBuf,
     /// The port of the API.
     pub api_port: u16,
+    /// What the running server says of itself, if it can be asked.
+    pub status: Option<Status>,
 }
 
 /// Looks at everything; `tell` hears of each thing in order, as soon as it is its turn. `warnings` are those of the
@@ -129,6 +133,7 @@ pub async fn examine(config: Config, warnings: usize, settings: Settings, mut te
     let looping = start(servers::looping(server, upstreams, zones));
     let chains = start(names::chains(server, names));
     alive.into_iter().for_each(&mut tell);
+    running::state(settings.status.as_ref()).into_iter().for_each(&mut tell);
     resolver.await.unwrap_or_default().into_iter().for_each(&mut tell);
     reachable.await.unwrap_or_default().into_iter().for_each(&mut tell);
     looping.await.unwrap_or_default().into_iter().for_each(&mut tell);

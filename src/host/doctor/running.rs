@@ -1,0 +1,53 @@
+//! What the running server says of itself over its control socket: files whose former content it serves, services beside
+//! DNS that do not work, addresses that have not come yet.
+
+use super::Check;
+use crate::admin::status::Status;
+
+/// What is shown of the server's state; nothing was asked where there is no control socket to ask.
+pub(super) fn state(status: Option<&Status>) -> Vec<Check> {
+    let Some(status) = status else {
+        return vec![Check::skip(
+            STEP,
+            "no control socket to ask: pvtzd is not running, or the socket is another user's",
+        )];
+    };
+    let mut checks = Vec::new();
+    if !status.current {
+        checks.push(Check::fail(
+            STEP,
+            "the last reload failed: the configuration and what is in force differ",
+            "`pvtzd check` tells all faults; mend them and `pvtzd reload`",
+        ));
+    }
+    for file in &status.data_files.faulty {
+        checks.push(Check::fail(
+            STEP,
+            format!("{} file {}: its former content is served: {}", file.kind, file.file, file.fault),
+            "mend the file: it is read again when it changes",
+        ));
+    }
+    for service in &status.auxiliary {
+        if let Some(fault) = &service.fault {
+            let found = format!("{} at {}: {fault}", service.service, service.at);
+            let advice = "it is tried again every 5 s, and DNS is served meanwhile";
+            checks.push(Check::warn(STEP, found, advice));
+        }
+    }
+    for address in &status.absent {
+        checks.push(Check::warn(
+            STEP,
+            format!("no interface has the address of {address} yet"),
+            "it is served as soon as one has it; if it is a slip, change `[server] listen` and restart",
+        ));
+    }
+    if checks.is_empty() {
+        let files = status.data_files.watched;
+        let found = format!("files ({files} watched), services and addresses are as configured");
+        checks.push(Check::pass(STEP, found));
+    }
+    checks
+}
+
+/// The step.
+const STEP: &str = "state";
