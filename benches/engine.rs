@@ -195,7 +195,7 @@ fn zone_lookup(bencher: Bencher<'_, '_>, names: usize) {
 fn finish_answer(bencher: Bencher<'_, '_>, records: u8) {
     let (request, _) = accept(&packet("www.some-zone.example"));
     let mut answer = Answer::code(ResponseCode::NoError, None);
-    answer.answers = addresses("www.some-zone.example", records);
+    answer.answers = addresses("www.some-zone.example", records).into_iter().collect();
     bencher.counter(ItemsCount::new(1u32)).bench(|| finish(&request, black_box(&answer), TCP, 1232));
 }
 

@@ -3,8 +3,9 @@
 use super::cache::Timestamp;
 use super::catalog::GroupKey;
 use super::name::NameKey;
+use super::records::Records;
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{Name, Record};
+use hickory_proto::rr::Name;
 use std::borrow::Cow;
 
 /// An extended DNS error (RFC 8914): a number for programs, words for people.
@@ -96,9 +97,9 @@ pub struct Answer {
     /// The response code.
     pub rcode: ResponseCode,
     /// The answer section.
-    pub answers: Vec<Record>,
+    pub answers: Records,
     /// The authority section.
-    pub authority: Vec<Record>,
+    pub authority: Records,
     /// Records were left out that no message of the size asked for can hold.
     pub left_out: bool,
     /// The first name was private.
@@ -121,8 +122,8 @@ impl Answer {
     pub fn code(rcode: ResponseCode, error: Option<ExtendedError>) -> Self {
         Self {
             rcode,
-            answers: Vec::new(),
-            authority: Vec::new(),
+            answers: Records::default(),
+            authority: Records::default(),
             left_out: false,
             authoritative: false,
             authentic: false,

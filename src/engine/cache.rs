@@ -130,6 +130,8 @@ pub struct CacheData {
     pub authentic: bool,
     /// It was fetched with DO: its signatures and proofs are in it, if there are any.
     pub dnssec: bool,
+    /// Octets of each packed answer record, where all are of the asked-for name and of one type and length; else 0.
+    stride: u16,
     /// Records of the answer section, packed.
     answers: Packed,
     /// Records of the authority section, packed.
@@ -159,7 +161,8 @@ impl CacheData {
         now: Timestamp,
     ) -> Self {
         let (answers, authority) = (Packed::pack(answers, owner), Packed::pack(authority, owner));
-        Self { outcome, stored: now, ttl, authentic, dnssec: false, answers, authority }
+        let stride = answers.stride();
+        Self { outcome, stored: now, ttl, authentic, dnssec: false, stride, answers, authority }
     }
 
     /// A failure, kept for `ttl` seconds, at most [`FAILURE_MAX_TTL`].
@@ -170,6 +173,7 @@ impl CacheData {
             ttl: ttl.min(FAILURE_MAX_TTL),
             authentic: false,
             dnssec: false,
+            stride: 0,
             answers: Packed::default(),
             authority: Packed::default(),
         }
@@ -271,6 +275,13 @@ impl CacheData {
         (rest.is_empty() && self.authority.0.is_empty()).then_some(data)
     }
 
+    /// The type of its answer records, and the octets of each as it is packed, where all are of the asked-for name, and of
+    /// one type and length.
+    pub(super) fn alike(&self) -> Option<(RecordType, usize)> {
+        let (&[_, high, low], _) = self.answers.0.split_first_chunk().filter(|_| self.stride > 0)?;
+        Some((RecordType::from(u16::from_be_bytes([high, low])), usize::from(self.stride)))
+    }
+
     /// True when it has a record twice.
     pub(super) fn repeats_itself(&self) -> bool {
         let mut records = self.packed_answers().map(|record| (record.owner, record.rtype, record.data));
@@ -292,7 +303,8 @@ impl CacheData {
         packed: (impl Into<Box<[u8]>>, impl Into<Box<[u8]>>),
     ) -> Self {
         let (answers, authority) = (Packed(packed.0.into()), Packed(packed.1.into()));
-        Self { outcome, stored, ttl, authentic, dnssec: false, answers, authority }
+        let stride = answers.stride();
+        Self { outcome, stored, ttl, authentic, dnssec: false, stride, answers, authority }
     }
 
     /// Octets of memory that the entry takes, its allocations counted.
@@ -322,6 +334,15 @@ pub(super) fn pack_own(packed: &mut Vec<u8>, rtype: RecordType, data: &[u8]) {
 }
 
 impl Packed {
+    /// Octets of each record, where all are of the asked-for name and of one type and length; else 0.
+    fn stride(&self) -> u16 {
+        let Some((head @ &[SAME_OWNER, _, _, high, low], _)) = self.0.split_first_chunk() else { return 0 };
+        let Some(stride) = u16::from_be_bytes([high, low]).checked_add(head.len() as u16) else { return 0 };
+        let records = self.0.chunks(usize::from(stride));
+        let alike = records.map(|record| record.len() == usize::from(stride) && record.starts_with(head));
+        if alike.into_iter().all(|alike| alike) { stride } else { 0 }
+    }
+
     /// Packs records, each of them once (RFC 2181 section 5).
     fn pack(records: &[Record], owner: &NameKey) -> Self {
         let mut bytes = Vec::new();
@@ -374,6 +395,13 @@ impl PackedRecord<'_> {
 /// Packed records, one after the other.
 #[derive(Clone, Debug)]
 pub(super) struct PackedRecords<'e>(&'e [u8]);
+
+impl<'e> PackedRecords<'e> {
+    /// The records in these octets.
+    pub(super) fn of(octets: &'e [u8]) -> Self {
+        Self(octets)
+    }
+}
 
 impl<'e> Iterator for PackedRecords<'e> {
     type Item = PackedRecord<'e>;

@@ -12,6 +12,7 @@ use super::decide::{Decision, decide};
 use super::local::LocalOutcome;
 use super::name::NameKey;
 use super::rebinding::is_inner;
+use super::record;
 use super::request::Question;
 use super::sections::{Sections, Wanted};
 use super::zone::{NEGATIVE_TTL, Rrset, SetOrder, soa_data, synthesised};
@@ -148,6 +149,7 @@ impl<'v> Chain<'v> {
             rtype: self.rtype,
             dnssec_ok: self.flags.dnssec_ok,
             ttl,
+            all: true,
             turn: (addresses && entry.outcome == Outcome::Rrset).then_some(self.turn),
         };
         let inner = |record: &PackedRecord<'_>| is_inner(record.rtype, record.data);
@@ -156,6 +158,7 @@ impl<'v> Chain<'v> {
         let keep = |record: &PackedRecord<'_>| !cleaned || (record.rtype == wanted.rtype && !inner(record));
         let barred = cleaned && !entry.packed_answers().any(|record| keep(&record));
         self.authentic &= !cleaned;
+        let wanted = Wanted { all: !cleaned, ..wanted };
         if let Some(count) = self.sections.take(entry, wanted, keep) {
             self.rotation = Some((before.0, count));
         }
@@ -289,7 +292,7 @@ impl<'v> Chain<'v> {
                 self.authentic = false;
                 let hint = RData::HINFO(HINFO::new("RFC8482".into(), String::new()));
                 let before = self.sections.lengths();
-                self.sections.answer(&self.name, MINIMAL_TTL, &hint);
+                self.sections.answer(&self.name, RecordType::HINFO, MINIMAL_TTL, &record::to_wire(&hint));
                 self.hold(before, None, None);
                 self.finish(ResponseCode::NoError);
             }
@@ -330,15 +333,13 @@ impl<'v> Chain<'v> {
             SetOrder::Rotating => self.rotation = Some((before.0, set.len())),
             SetOrder::Weighted => self.holdings = None,
         }
-        for data in set.pick(self.turn) {
-            if let RData::CNAME(cname) = &data {
-                target = Some(cname.0.clone());
-            }
-            self.sections.answer(&self.name, set.ttl, &data);
-            if self.sections.left_out() && target.is_none() {
-                break;
-            }
+        if set.rtype == RecordType::CNAME {
+            target = set.pick(self.turn).find_map(|data| match data {
+                RData::CNAME(cname) => Some(cname.0),
+                _ => None,
+            });
         }
+        self.sections.answers(&self.name, set.rtype, set.ttl, set.pick_wire(self.turn));
         self.hold(before, None, None);
         target
     }
@@ -347,7 +348,7 @@ impl<'v> Chain<'v> {
     fn deny(&mut self, apex: &Name, soa: &Rrset, ttl: u32, whole_name: bool) {
         self.authentic = false;
         let before = self.sections.lengths();
-        soa.values().for_each(|data| self.sections.authority(apex, ttl, &data));
+        soa.wire_values().for_each(|data| self.sections.authority(apex, RecordType::SOA, ttl, data));
         self.hold(before, None, None);
         self.finish(if whole_name { ResponseCode::NXDomain } else { ResponseCode::NoError });
     }
@@ -411,12 +412,16 @@ pub enum DryRunEnd {
 pub fn dry_run(view: &View, question: &Question) -> DryRun {
     let mut chain = Chain::start(view, question, QueryFlags::default(), 0);
     match chain.step() {
-        Step::Done(answer) => {
-            DryRun { hops: answer.hops, records: answer.answers, end: DryRunEnd::Answered(answer.rcode) }
-        }
-        Step::Fetch(fetch) => {
-            DryRun { hops: chain.hops, records: chain.sections.answers, end: DryRunEnd::Forwarded(fetch) }
-        }
+        Step::Done(answer) => DryRun {
+            hops: answer.hops,
+            records: answer.answers.iter().collect(),
+            end: DryRunEnd::Answered(answer.rcode),
+        },
+        Step::Fetch(fetch) => DryRun {
+            hops: chain.hops,
+            records: chain.sections.answers.iter().collect(),
+            end: DryRunEnd::Forwarded(fetch),
+        },
     }
 }
 

@@ -4,6 +4,7 @@
 //!
 //! Records of the additional section are skipped, but for OPT: nothing in them is believed.
 
+use super::name::wire_length;
 use super::record;
 use hickory_proto::op::Message;
 use hickory_proto::rr::rdata::{A, AAAA, NULL};
@@ -79,6 +80,23 @@ fn treatment(rtype: RecordType) -> Treatment {
 /// True for a type whose data is copied as it is, so that it can be taken out of a message in place.
 pub(super) fn is_opaque(rtype: RecordType) -> bool {
     matches!(treatment(rtype), Treatment::Opaque)
+}
+
+/// True for data that can be written as a record of this type: names are whole where they are compressed, addresses have
+/// their length.
+pub(super) fn is_sound(rtype: RecordType, data: &[u8]) -> bool {
+    let after = |data: &[u8]| wire_length(data).unwrap_or(usize::MAX);
+    match rtype {
+        RecordType::A => data.len() == 4,
+        RecordType::AAAA => data.len() == 16,
+        RecordType::CNAME | RecordType::NS | RecordType::PTR => after(data) == data.len(),
+        RecordType::MX => data.get(2..).is_some_and(|name| after(name) == name.len()),
+        RecordType::SOA => {
+            let second = data.get(after(data)..).unwrap_or_default();
+            second.get(after(second)..).is_some_and(|numbers| numbers.len() == 20)
+        }
+        _ => true,
+    }
 }
 
 /// Decodes a message. Nothing for one that does not hold together, or whose answer section has records but none that

@@ -26,6 +26,7 @@ pub mod padding;
 pub mod precheck;
 pub mod rebinding;
 pub mod record;
+pub mod records;
 pub mod reply;
 pub mod request;
 pub mod response;

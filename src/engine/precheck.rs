@@ -52,7 +52,7 @@ fn version(question: &Question) -> Answer {
     let mut record = Record::from_rdata(question.name.clone(), 0, text);
     record.dns_class = DNSClass::CH;
     let mut answer = Answer::code(ResponseCode::NoError, None);
-    answer.answers.push(record);
+    answer.answers.push(&record);
     answer.authoritative = true;
     answer
 }

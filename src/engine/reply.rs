@@ -5,10 +5,11 @@
 use super::answer::Answer;
 use super::cache::{CacheData, Outcome, Timestamp};
 use super::cached_packet::CachedPacket;
+use super::records::Records;
 use super::request::{COOKIE, Request};
 use super::wire::{MessageWriter, QUESTION_POINTER};
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
+use hickory_proto::rr::{DNSClass, RecordType};
 
 /// The size of a UDP answer to a client without EDNS (RFC 1035 section 4.2.1).
 pub const PLAIN_UDP: usize = 512;
@@ -43,7 +44,7 @@ pub fn finish(request: &Request, answer: &Answer, limit: usize, own_payload: u16
     let opt = opt(request, answer, own_payload);
     let mut message = Vec::with_capacity(512);
     head(&mut message, request, answer);
-    let question = request.question.as_ref().map_or_else(Name::root, |question| question.name.clone());
+    let question = request.question.as_ref().map_or(&[0][..], |question| question.key.wire());
     let room = limit.saturating_sub(opt.len());
     let mut writer = MessageWriter::new(&mut message, question);
     // Whole records from the front, as many as fit: clients that never ask again over TCP get what there is. All that
@@ -136,10 +137,10 @@ pub fn finish_entry(
 }
 
 /// Appends records while they fit `room` octets; how many did.
-fn append(writer: &mut MessageWriter<'_>, records: &[Record], room: usize) -> usize {
-    for (count, record) in records.iter().enumerate() {
+fn append(writer: &mut MessageWriter<'_>, records: &Records, room: usize) -> usize {
+    for (count, record) in records.refs().enumerate() {
         let before = writer.len();
-        writer.record(record);
+        writer.record(&record);
         if writer.len() > room {
             writer.truncate(before);
             return count;

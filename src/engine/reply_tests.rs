@@ -10,6 +10,7 @@ use crate::engine::name::parse;
 use crate::engine::record::parse_value;
 use crate::engine::request::{ClientEdns, Question};
 use hickory_proto::op::Message;
+use hickory_proto::rr::Record;
 use hickory_proto::rr::rdata::opt::EdnsOption;
 use proptest::prelude::*;
 

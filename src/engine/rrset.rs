@@ -230,16 +230,12 @@ impl Rrset {
 
     /// The values in the order in which they were written.
     pub fn values(&self) -> impl Iterator<Item = RData> + '_ {
-        self.values_from(0)
+        self.wire_values().filter_map(|value| record::from_wire(self.rtype, value).ok())
     }
 
     /// The same in uncompressed wire form.
     pub fn wire_values(&self) -> impl Iterator<Item = &[u8]> + Clone {
         self.wire_values_from(0)
-    }
-
-    fn values_from(&self, at: usize) -> impl Iterator<Item = RData> + '_ {
-        self.wire_values_from(at).filter_map(|value| record::from_wire(self.rtype, value).ok())
     }
 
     /// The values' weights; empty for a set without.
@@ -259,6 +255,11 @@ impl Rrset {
     /// The values to answer with: rotated by `turn`, or drawn by weight. Consecutive turns see every value
     /// first equally often, and a weighted value as often as its weight says. Values are decoded as they are taken.
     pub fn pick(&self, turn: u64) -> impl Iterator<Item = RData> + '_ {
+        self.pick_wire(turn).filter_map(|value| record::from_wire(self.rtype, value).ok())
+    }
+
+    /// The same in uncompressed wire form.
+    pub fn pick_wire(&self, turn: u64) -> impl Iterator<Item = &[u8]> {
         let first = turn.checked_rem(self.len as u64).unwrap_or(0) as usize;
         let (begin, count, wrapped) = match (self.order(), self.draw(turn)) {
             (SetOrder::Weighted, Some(place)) => (place, 1, 0),
@@ -266,7 +267,7 @@ impl Rrset {
             (SetOrder::Rotating, _) => (first, self.len - first, first),
             (SetOrder::Fixed, _) => (0, self.len, 0),
         };
-        self.values_from(begin).take(count).chain(self.values_from(0).take(wrapped))
+        self.wire_values_from(begin).take(count).chain(self.wire_values_from(0).take(wrapped))
     }
 
     /// The place of the value that a turn draws; nothing for a set without weights.

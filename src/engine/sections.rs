@@ -1,10 +1,11 @@
 //! The answer and authority sections of a message in the making: each record once (RFC 2181 section 5), and no more
 //! records than the message can hold, so that a large set is unpacked only as far as it is sent.
 
-use super::cache::{CacheData, PackedRecord};
-use super::name::NameKey;
-use super::record;
-use hickory_proto::rr::{Name, RData, Record, RecordType};
+use super::cache::{CacheData, PackedRecord, PackedRecords};
+use super::decode::is_sound;
+use super::name::NameWire;
+use super::records::{RecordRef, Records};
+use hickory_proto::rr::{Name, RecordType};
 use std::collections::HashSet;
 
 /// RRSIG, NSEC and NSEC3 (RFC 4034, RFC 5155): they go only to clients that asked for them, by DO or by type.
@@ -17,9 +18,9 @@ const RECORD_HEAD: usize = 11;
 #[derive(Debug)]
 pub(super) struct Sections {
     /// The answer section.
-    pub(super) answers: Vec<Record>,
+    pub(super) answers: Records,
     /// The authority section.
-    pub(super) authority: Vec<Record>,
+    pub(super) authority: Records,
     /// Octets that further records may take, as short as they can be written.
     room: usize,
     /// Records were left out.
@@ -39,6 +40,8 @@ pub(super) struct Wanted<'w> {
     pub(super) dnssec_ok: bool,
     /// The TTL of all records.
     pub(super) ttl: u32,
+    /// No record is kept back.
+    pub(super) all: bool,
     /// Rotates a set of addresses; nothing keeps its order.
     pub(super) turn: Option<u64>,
 }
@@ -46,7 +49,7 @@ pub(super) struct Wanted<'w> {
 impl Sections {
     /// Empty sections for a message in which records can take so many octets.
     pub(super) fn new(room: usize) -> Self {
-        Self { answers: Vec::new(), authority: Vec::new(), room, left_out: false, seen: None }
+        Self { answers: Records::default(), authority: Records::default(), room, left_out: false, seen: None }
     }
 
     /// Sets the octets that records can take; for sections that are empty.
@@ -66,20 +69,38 @@ impl Sections {
 
     /// Takes all records out again.
     pub(super) fn clear(&mut self) {
-        (self.answers, self.authority, self.seen, self.left_out) = (Vec::new(), Vec::new(), None, false);
+        (self.answers, self.authority) = (Records::default(), Records::default());
+        (self.seen, self.left_out) = (None, false);
     }
 
     /// Appends a record to the answer section while there is room.
-    pub(super) fn answer(&mut self, name: &Name, ttl: u32, data: &RData) {
-        if self.fits(shortest(data)) {
-            self.answers.push(Record::from_rdata(name.clone(), ttl, data.clone()));
+    pub(super) fn answer(&mut self, name: &Name, rtype: RecordType, ttl: u32, data: &[u8]) {
+        if self.fits(shortest(rtype, data)) {
+            self.answers.append(NameWire::of(name).wire(), rtype, ttl, data);
+        }
+    }
+
+    /// Appends records of one owner to the answer section while there is room.
+    pub(super) fn answers<'d>(
+        &mut self,
+        name: &Name,
+        rtype: RecordType,
+        ttl: u32,
+        data: impl Iterator<Item = &'d [u8]>,
+    ) {
+        let owner = NameWire::of(name);
+        for data in data {
+            if !self.fits(shortest(rtype, data)) {
+                break;
+            }
+            self.answers.append(owner.wire(), rtype, ttl, data);
         }
     }
 
     /// Appends a record to the authority section while there is room.
-    pub(super) fn authority(&mut self, name: &Name, ttl: u32, data: &RData) {
-        if self.fits(shortest(data)) {
-            self.authority.push(Record::from_rdata(name.clone(), ttl, data.clone()));
+    pub(super) fn authority(&mut self, name: &Name, rtype: RecordType, ttl: u32, data: &[u8]) {
+        if self.fits(shortest(rtype, data)) {
+            self.authority.append(NameWire::of(name).wire(), rtype, ttl, data);
         }
     }
 
@@ -90,6 +111,45 @@ impl Sections {
         wanted: Wanted<'_>,
         keep: impl Fn(&PackedRecord<'e>) -> bool,
     ) -> Option<usize> {
+        let owner = NameWire::of(wanted.name);
+        let owner = owner.wire();
+        let alike =
+            entry.alike().filter(|(rtype, _)| wanted.all && wanted.turn.is_some() && *rtype == wanted.rtype);
+        let set = match alike {
+            // any of them may be the first: none is looked at that is not sent
+            Some((_, stride)) => {
+                let (packed, _) = entry.packed();
+                let count = packed.len() / stride;
+                let first = wanted.turn.unwrap_or(0).checked_rem(count as u64).unwrap_or(0) as usize;
+                let (before, from) = packed.split_at(first * stride);
+                for record in PackedRecords::of(from).chain(PackedRecords::of(before)) {
+                    if !self.take_one(record, owner, wanted, false) {
+                        break;
+                    }
+                }
+                count
+            }
+            None => self.take_answers(entry, owner, wanted, keep),
+        };
+        // proofs beside an answer are for those who sent DO, whatever type they asked for
+        let visible =
+            |record: &PackedRecord<'_>| wanted.dnssec_ok || !DNSSEC.contains(&u16::from(record.rtype));
+        for record in entry.packed_authority().filter(visible) {
+            if !self.take_one(record, owner, wanted, true) {
+                break;
+            }
+        }
+        (set > 1).then_some(set)
+    }
+
+    /// Appends the answer records of an entry that `keep` takes; how many addresses rotate.
+    fn take_answers<'e>(
+        &mut self,
+        entry: &'e CacheData,
+        owner: &[u8],
+        wanted: Wanted<'_>,
+        keep: impl Fn(&PackedRecord<'e>) -> bool,
+    ) -> usize {
         let visible = |record: &PackedRecord<'_>| {
             wanted.dnssec_ok || record.rtype == wanted.rtype || !DNSSEC.contains(&u16::from(record.rtype))
         };
@@ -101,57 +161,51 @@ impl Sections {
         let first = wanted.turn.unwrap_or(0).checked_rem(set as u64).unwrap_or(0) as usize;
         let rotated = kept.clone().take(set).skip(first).chain(kept.clone().take(first));
         for record in rotated.chain(kept.skip(set)) {
-            if !self.take_one(record, wanted, false) {
+            if !self.take_one(record, owner, wanted, false) {
                 break;
             }
         }
-        // proofs beside an answer are for those who sent DO, whatever type they asked for
-        let visible =
-            |record: &PackedRecord<'_>| wanted.dnssec_ok || !DNSSEC.contains(&u16::from(record.rtype));
-        for record in entry.packed_authority().filter(visible) {
-            if !self.take_one(record, wanted, true) {
-                break;
-            }
-        }
-        (set > 1).then_some(set)
+        set
     }
 
     /// Appends a packed record if it is not there yet; false when there is no room for more.
-    fn take_one(&mut self, record: PackedRecord<'_>, wanted: Wanted<'_>, authority: bool) -> bool {
-        if self.is_repeated(&record, wanted.name, authority) {
+    fn take_one(
+        &mut self,
+        record: PackedRecord<'_>,
+        name: &[u8],
+        wanted: Wanted<'_>,
+        authority: bool,
+    ) -> bool {
+        if self.is_repeated(&record, name, authority) {
             return true;
         }
-        if !self.fits(shortest_packed(&record)) {
+        if !self.fits(shortest(record.rtype, record.data)) {
             return false;
         }
-        if let Some(record) = record.unpack(wanted.name, wanted.ttl) {
-            if authority { self.authority.push(record) } else { self.answers.push(record) }
+        if is_sound(record.rtype, record.data) {
+            let section = if authority { &mut self.authority } else { &mut self.answers };
+            section.append(record.owner.unwrap_or(name), record.rtype, wanted.ttl, record.data);
         }
         true
     }
 
     /// True for a record that an earlier hop brought. An entry has each of its records once, so the first hop needs
     /// no look; nor do records of the hop's own name, unless others were seen: a chain visits a name once.
-    fn is_repeated(&mut self, record: &PackedRecord<'_>, name: &Name, authority: bool) -> bool {
+    fn is_repeated(&mut self, record: &PackedRecord<'_>, name: &[u8], authority: bool) -> bool {
         if self.seen.is_none() {
             let apart = authority || record.owner.is_some();
             if !apart || (self.answers.is_empty() && self.authority.is_empty()) {
                 return false;
             }
-            let key = |(record, authority): (&Record, bool)| {
-                let data = record::to_wire(&record.data);
-                key(NameKey::of(&record.name).wire(), record.record_type(), &data, authority)
+            let key = |(record, authority): (RecordRef<'_>, bool)| {
+                key(record.owner, record.rtype(), record.data, authority)
             };
-            let answers = self.answers.iter().map(|record| (record, false));
-            self.seen =
-                Some(answers.chain(self.authority.iter().map(|record| (record, true))).map(key).collect());
+            let answers = self.answers.refs().map(|record| (record, false));
+            let authority = self.authority.refs().map(|record| (record, true));
+            self.seen = Some(answers.chain(authority).map(key).collect());
         }
         let Some(seen) = &mut self.seen else { return false };
-        let key = match record.owner {
-            Some(owner) => key(owner, record.rtype, record.data, authority),
-            None => key(NameKey::of(name).wire(), record.rtype, record.data, authority),
-        };
-        !seen.insert(key)
+        !seen.insert(key(record.owner.unwrap_or(name), record.rtype, record.data, authority))
     }
 
     /// Takes the room for a record; false when there is none, and then for none that follows.
@@ -170,30 +224,20 @@ fn key(owner: &[u8], rtype: RecordType, data: &[u8], authority: bool) -> Vec<u8>
     let mut key = Vec::with_capacity(owner.len() + data.len() + 3);
     key.push(u8::from(authority));
     key.extend_from_slice(owner);
-    key.extend(u16::from(rtype).to_be_bytes());
+    key[1..].make_ascii_lowercase(); // lengths of labels are no letters
+    key.extend_from_slice(&u16::from(rtype).to_be_bytes());
     key.extend_from_slice(data);
     key
 }
 
 /// Octets of a record at least, however well its names are compressed.
-fn shortest(data: &RData) -> usize {
+fn shortest(rtype: RecordType, data: &[u8]) -> usize {
     RECORD_HEAD
-        + match data {
-            RData::A(_) => 4,
-            RData::AAAA(_) => 16,
-            RData::TXT(txt) => txt.txt_data.iter().map(|part| 1 + part.len()).sum(),
-            _ => 1,
-        }
-}
-
-/// The same of a packed record.
-fn shortest_packed(record: &PackedRecord<'_>) -> usize {
-    RECORD_HEAD
-        + match record.rtype {
+        + match rtype {
             RecordType::CNAME | RecordType::NS | RecordType::PTR => 1,
             RecordType::MX => 3,
             RecordType::SOA => 22,
-            _ => record.data.len(),
+            _ => data.len(),
         }
 }
 

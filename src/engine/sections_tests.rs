@@ -2,10 +2,12 @@
 
 use super::*;
 use crate::engine::cache::{Outcome, Timestamp};
+use crate::engine::name::NameKey;
 use crate::engine::name::parse;
 use crate::engine::record::parse_value;
 use crate::engine::work;
 use hickory_proto::rr::rdata::NULL;
+use hickory_proto::rr::{RData, Record};
 
 fn opaque(owner: &str, rtype: u16, octet: u8) -> Record {
     let data = RData::Unknown { code: RecordType::from(rtype), rdata: NULL::with(vec![octet; 40]) };
@@ -23,7 +25,7 @@ fn entry(name: &str, answers: &[Record], authority: &[Record]) -> CacheData {
 }
 
 fn wanted(name: &Name, dnssec_ok: bool, turn: Option<u64>) -> Wanted<'_> {
-    Wanted { name, rtype: RecordType::A, dnssec_ok, ttl: 60, turn }
+    Wanted { name, rtype: RecordType::A, dnssec_ok, ttl: 60, all: true, turn }
 }
 
 #[test]
@@ -71,7 +73,11 @@ fn a_set_is_unpacked_only_as_far_as_there_is_room() {
     let mut sections = Sections::new(1200);
     let (count, work) = work::count(|| sections.take(&entry, wanted(&name, false, Some(3990)), |_| true));
     assert_eq!((count, sections.left_out(), sections.lengths()), (Some(4000), true, (80, 0)));
-    assert_eq!(work.unpacked, 80);
-    assert_eq!(sections.answers[0].data, records[3990].data, "it begins where the turn says");
-    assert_eq!(sections.answers[10].data, records[0].data);
+    assert!(work.unpacked == 0 && work.visited <= 81, "{work:?}");
+    assert_eq!(
+        sections.answers.iter().next().unwrap().data,
+        records[3990].data,
+        "it begins where the turn says"
+    );
+    assert_eq!(sections.answers.iter().nth(10).unwrap().data, records[0].data);
 }

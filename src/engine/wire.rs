@@ -4,9 +4,9 @@
 //! the question does not depend on the case a client asked in, and one prepared answer serves every case.
 
 use super::name::wire_length;
-use super::{record, work};
-use hickory_proto::rr::rdata::{CNAME, NS, PTR};
-use hickory_proto::rr::{Name, RData, Record};
+use super::records::RecordRef;
+use super::work;
+use std::ops::Range;
 
 /// The place of the question's name, right behind the header.
 const QUESTION: u16 = 12;
@@ -17,9 +17,6 @@ pub(super) const QUESTION_POINTER: u16 = 0xc000 | QUESTION;
 /// A compression pointer has 14 bits.
 const FURTHEST: usize = 0x3fff;
 
-/// Octets of the longest name, its root label counted.
-const LONGEST_NAME: usize = 255;
-
 /// So many label positions are remembered for compression; more would make it slow and save little.
 const REMEMBERED: usize = 64;
 
@@ -27,15 +24,20 @@ const REMEMBERED: usize = 64;
 #[derive(Debug)]
 pub struct MessageWriter<'m> {
     message: &'m mut Vec<u8>,
-    question: Name,
+    /// The name in the question, in lower-case wire form.
+    question: &'m [u8],
     /// Where names were written, each with its hash: with hundreds of names in a message, most are told apart by it.
     labels: Vec<(u32, u16)>,
+    /// A bit for each hash in `labels`: most names that were not written yet are known by it.
+    filter: [u64; 4],
+    /// Points to the owner of the last record.
+    owner: Option<u16>,
 }
 
 impl<'m> MessageWriter<'m> {
-    /// Goes on with a message; `question` is the name in it.
-    pub fn new(message: &'m mut Vec<u8>, question: Name) -> Self {
-        Self { message, question, labels: Vec::new() }
+    /// Goes on with a message; `question` is the name in it, in lower-case wire form.
+    pub fn new(message: &'m mut Vec<u8>, question: &'m [u8]) -> Self {
+        Self { message, question, labels: Vec::new(), filter: [0; 4], owner: None }
     }
 
     /// Octets of the message so far.
@@ -52,74 +54,78 @@ impl<'m> MessageWriter<'m> {
     pub fn truncate(&mut self, length: usize) {
         self.message.truncate(length);
         self.labels.retain(|&(_, at)| usize::from(at) < length);
+        self.owner = None;
     }
 
     /// Appends a record.
-    pub fn record(&mut self, record: &Record) {
+    pub(super) fn record(&mut self, record: &RecordRef<'_>) {
         work::written();
-        if !self.question.is_root() && record.name == self.question {
-            self.message.extend(QUESTION_POINTER.to_be_bytes());
-        } else {
-            self.name(&record.name);
+        match self.owner.filter(|_| record.same_owner) {
+            Some(pointer) => self.message.extend_from_slice(&pointer.to_be_bytes()),
+            None => self.owner(record.owner),
         }
-        self.message.extend(u16::from(record.record_type()).to_be_bytes());
-        self.message.extend(u16::from(record.dns_class).to_be_bytes());
-        self.message.extend(record.ttl.to_be_bytes());
+        self.message.extend_from_slice(record.fixed);
         let length_at = self.message.len();
-        self.message.extend([0, 0]);
-        self.data(&record.data);
+        self.message.extend_from_slice(&(record.data.len() as u16).to_be_bytes());
+        let names = match u16::from(record.rtype()) {
+            2 | 5 | 12 => 0..1, // NS, CNAME, PTR
+            15 => 2..3,         // MX
+            6 => 0..2,          // SOA
+            _ => return self.message.extend_from_slice(record.data),
+        };
+        self.data(record.data, names);
         let length = (self.message.len() - length_at - 2) as u16;
         self.message[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
     }
 
-    /// Record data. Names are compressed in the types of RFC 1035 only (RFC 3597 section 4).
-    fn data(&mut self, data: &RData) {
-        match data {
-            RData::A(address) => self.message.extend(address.octets()),
-            RData::AAAA(address) => self.message.extend(address.octets()),
-            RData::Unknown { rdata, .. } => self.message.extend_from_slice(&rdata.anything),
-            RData::CNAME(CNAME(name)) | RData::NS(NS(name)) | RData::PTR(PTR(name)) => self.name(name),
-            RData::MX(mx) => {
-                self.message.extend(mx.preference.to_be_bytes());
-                self.name(&mx.exchange);
-            }
-            RData::SOA(soa) => {
-                self.name(&soa.mname);
-                self.name(&soa.rname);
-                for number in
-                    [soa.serial, soa.refresh as u32, soa.retry as u32, soa.expire as u32, soa.minimum]
-                {
-                    self.message.extend(number.to_be_bytes());
-                }
-            }
-            other => self.message.extend(record::to_wire(other)),
+    /// The owner of a record, and what points to it.
+    fn owner(&mut self, owner: &[u8]) {
+        let here = self.message.len();
+        // lengths of labels are no letters
+        if owner.len() > 1 && owner.eq_ignore_ascii_case(self.question) {
+            self.owner = Some(QUESTION_POINTER);
+            return self.message.extend_from_slice(&QUESTION_POINTER.to_be_bytes());
         }
+        self.name(owner);
+        self.owner = match self.message.get(here..) {
+            Some(&[high, low]) => Some(u16::from_be_bytes([high, low])), // no other name has two octets
+            Some([0]) | None => None, // a pointer to the root is longer than the root
+            Some(_) if here > FURTHEST => None,
+            Some(_) => Some(0xc000 | here as u16),
+        };
     }
 
-    /// A name, from its first label that was written before on as a pointer.
-    fn name(&mut self, name: &Name) {
-        let mut wire = [0; LONGEST_NAME];
-        let mut at = 0;
-        for label in name.iter() {
-            let end = at + 1 + label.len();
-            let Some(place) = wire.get_mut(at..end) else { break }; // no name is longer than 255 octets
-            place[0] = label.len() as u8;
-            place[1..].copy_from_slice(label);
-            at = end;
+    /// Record data with names in it, the first of them behind as many octets as `names` begins with. They are compressed:
+    /// the type is of RFC 1035 (RFC 3597 section 4).
+    fn data(&mut self, data: &[u8], names: Range<usize>) {
+        let (octets, mut rest) = data.split_at(names.start.min(data.len()));
+        self.message.extend_from_slice(octets);
+        for _ in names {
+            let Some((name, behind)) = wire_length(rest).map(|length| rest.split_at(length)) else { break };
+            self.name(name);
+            rest = behind;
         }
-        let wire = &wire[..(at + 1).min(LONGEST_NAME)];
-        at = 0;
+        self.message.extend_from_slice(rest);
+    }
+
+    /// A name in wire form, from its first label that was written before on as a pointer.
+    fn name(&mut self, wire: &[u8]) {
+        let mut at = 0;
         while wire[at] != 0 {
             let suffix = &wire[at..];
             let hash = hash(suffix);
-            let mut alike = self.labels.iter().filter(|(other, _)| *other == hash);
-            if let Some(&(_, seen)) = alike.find(|&&(_, seen)| is_at(self.message, seen, suffix)) {
-                self.message.extend((0xc000 | seen).to_be_bytes());
-                return;
+            let (word, bit) = ((hash >> 30) as usize, 1 << (hash >> 24 & 63));
+            if self.filter[word] & bit != 0 {
+                let mut alike = self.labels.iter().filter(|(other, _)| *other == hash);
+                if let Some(&(_, seen)) = alike.find(|&&(_, seen)| is_at(self.message, seen, suffix)) {
+                    self.message.extend_from_slice(&(0xc000 | seen).to_be_bytes());
+                    return;
+                }
             }
             let here = self.message.len();
             if here <= FURTHEST && self.labels.len() < REMEMBERED {
                 self.labels.push((hash, here as u16));
+                self.filter[word] |= bit;
             }
             let end = at + 1 + usize::from(wire[at]);
             self.message.extend_from_slice(&wire[at..end]);
@@ -218,10 +224,11 @@ fn record_at(message: &[u8], mut at: usize) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::name::parse;
+    use crate::engine::name::{NameKey, parse};
     use crate::engine::record::parse_value;
+    use crate::engine::records::Records;
     use hickory_proto::op::{Message, Query};
-    use hickory_proto::rr::RecordType;
+    use hickory_proto::rr::{Name, Record, RecordType};
     use proptest::prelude::*;
 
     /// A message with these records in its answer section.
@@ -231,8 +238,10 @@ mod tests {
         head.add_query(Query::query(question.clone(), RecordType::A));
         let mut bytes = head.to_vec().unwrap();
         bytes[7] = records.len() as u8;
-        let mut writer = MessageWriter::new(&mut bytes, question);
-        records.iter().for_each(|record| writer.record(record));
+        let question = NameKey::of(&question);
+        let mut writer = MessageWriter::new(&mut bytes, question.wire());
+        let records: Records = records.iter().cloned().collect();
+        records.refs().for_each(|record| writer.record(&record));
         bytes
     }
 

@@ -140,7 +140,11 @@ mod tests {
         message.resize(message.len() + octets, 0);
         let mut answer = Answer::code(ResponseCode::NoError, None);
         let data = hickory_proto::rr::RData::TXT(hickory_proto::rr::rdata::TXT::new(vec!["x".into()]));
-        answer.answers.push(hickory_proto::rr::Record::from_rdata(hickory_proto::rr::Name::root(), 60, data));
+        answer.answers.push(&hickory_proto::rr::Record::from_rdata(
+            hickory_proto::rr::Name::root(),
+            60,
+            data,
+        ));
         answer.holdings = Some(vec![SectionTtl { answers: 1, authority: 0, expires: None, due: None }]);
         let making = Making { turn: 0, limit: 65_535, generation: 1, now: Timestamp(0), mark: 0 };
         let prepared = CachedPacket::of(&key, &message, &answer, making).unwrap();
