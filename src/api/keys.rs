@@ -4,6 +4,7 @@
 //! are compared by [`super::sign`], and never shown. No key is built in. The sidecar issues no temporary credentials:
 //! a security token that comes with a request is part of what is signed, and is not looked at beyond that.
 
+use crate::base::file;
 use crate::config::{AccessKeySource, SecretSource};
 use std::fmt;
 use std::io;
@@ -136,6 +137,9 @@ impl std::error::Error for KeyFault {
     }
 }
 
+/// Octets of the largest file of a secret that is read.
+const LARGEST: u64 = 64 << 10;
+
 /// The secret itself.
 fn secret_of(
     source: &SecretSource,
@@ -149,7 +153,7 @@ fn secret_of(
             credentials.ok_or_else(|| SecretFault::NoCredentials(name.clone()))?.join(name)
         }
     };
-    let text = std::fs::read_to_string(&path).map_err(|error| SecretFault::Io(path.clone(), error))?;
+    let text = file::read_text(&path, LARGEST).map_err(|error| SecretFault::Io(path.clone(), error))?;
     if is_readable_by_all(&path) {
         warnings.push(format!(
             "{} has a secret in it and everybody may read it: chmod 600 {0} lets only its owner",

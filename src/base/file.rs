@@ -23,6 +23,9 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     if !found.is_file() {
         return Err(io::Error::other(format!("it is {}, not a regular file", kind(&found))));
     }
+    if found.len() > most {
+        return Err(too_large(most)); // before gigabytes of it are read
+    }
     read_at_most(file, most)
 }
 
@@ -46,8 +49,13 @@ fn read_at_most(file: File, most: u64) -> io::Result<Vec<u8>> {
     file.take(most + 1).read_to_end(&mut content)?;
     match content.len() as u64 <= most {
         true => Ok(content),
-        false => Err(io::Error::new(ErrorKind::FileTooLarge, format!("it is larger than {most} octets"))),
+        false => Err(too_large(most)),
     }
+}
+
+/// The error of a file beyond the bound.
+fn too_large(most: u64) -> io::Error {
+    io::Error::new(ErrorKind::FileTooLarge, format!("it is larger than {most} octets"))
 }
 
 /// True for /dev/null.

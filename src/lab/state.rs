@@ -3,10 +3,14 @@
 //! Each thing is one file of mode 0600, made when it is not there and made anew when it is of no use any more.
 //! Several labs may start at once: the file that is there first counts for all of them.
 
+use crate::base::file;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+/// Octets of the largest file that is read.
+const LARGEST: u64 = 16 << 20;
 
 /// The directory that the lab keeps its things in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +105,7 @@ impl StateDir {
         let path = self.0.join(name);
         // Others may make or replace the file meanwhile; nobody does so forever.
         for _ in 0..10 {
-            match fs::read(&path) {
+            match file::read(&path, LARGEST) {
                 Ok(bytes) => match read(&String::from_utf8_lossy(&bytes)) {
                     Ok(kept) => return Ok(kept),
                     Err(why) => {
@@ -134,7 +138,7 @@ impl StateDir {
     /// It cannot be written.
     pub fn publish(&self, name: &str, octets: &[u8]) -> io::Result<PathBuf> {
         let path = self.0.join(name);
-        if fs::read(&path).ok().as_deref() != Some(octets) {
+        if file::read(&path, LARGEST).ok().as_deref() != Some(octets) {
             fs::rename(self.draft(octets, 0o644)?, &path)?;
         }
         Ok(path)

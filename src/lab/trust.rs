@@ -1,7 +1,8 @@
 //! Whom programs trust in the lab: the CAs of the system and the lab's own, as a PEM bundle and as a store for Java.
 
 use super::pkcs12;
-use std::fs;
+use crate::base::file;
+use std::path::Path;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 
@@ -14,9 +15,13 @@ pub const BUNDLES: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 
+/// Octets of the largest bundle that is read.
+const LARGEST: u64 = 16 << 20;
+
 /// The CAs of the system and one more, in PEM.
 pub fn bundle(ca: &str) -> String {
-    let system = BUNDLES.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+    let system =
+        BUNDLES.iter().find_map(|path| file::read_text(Path::new(path), LARGEST).ok()).unwrap_or_default();
     format!("{system}\n{ca}")
 }
 

@@ -4,11 +4,12 @@
 //! about it is odd. Only what upstreams said is in it: private answers are not cached and so never written.
 
 use super::cache::AnswerCache;
+use crate::base::file;
 use crate::engine::cache::{CacheData, CacheKey, Outcome, Timestamp};
 use crate::engine::name::{self, NameKey};
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -83,13 +84,11 @@ pub fn write(cache: &AnswerCache, directory: &Path, now: Timestamp) -> io::Resul
 /// # Errors
 /// The file cannot be read or is odd; the cache is then as it was.
 pub fn read(cache: &AnswerCache, directory: &Path, now: Timestamp) -> Result<usize, SnapshotError> {
-    let file = match File::open(directory.join(FILE)) {
-        Ok(file) => file,
+    let bytes = match file::read(&directory.join(FILE), LARGEST) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(error.into()),
     };
-    let mut bytes = Vec::new();
-    file.take(LARGEST).read_to_end(&mut bytes)?;
     let entries = decode(&bytes, now, unix_millis())?;
     let count = entries.len();
     for (key, mut entry) in entries {

@@ -1,5 +1,6 @@
 //! The certificate that clients of encrypted listeners see: read from two files, and read again when they change.
 
+use crate::base::file;
 use arc_swap::ArcSwap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -103,6 +104,9 @@ impl ResolvesServerCert for Certificate {
     }
 }
 
+/// Octets of the largest certificate with its chain, or key, that is read.
+const LARGEST: u64 = 1 << 20;
+
 impl Files {
     /// The files as they look now.
     fn at(certificate: &Path, key: &Path) -> Self {
@@ -119,15 +123,18 @@ impl Files {
         let fault = |path: &Path, what: &str, error: &dyn fmt::Display| {
             CertificateError(format!("cannot read the {what} from {}: {error}", path.display()))
         };
+        let octets =
+            file::read(certificate, LARGEST).map_err(|error| fault(certificate, "certificate", &error))?;
         let chain: Result<Vec<CertificateDer<'static>>, _> =
-            CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
+            CertificateDer::pem_slice_iter(&octets).collect();
         let chain = chain.map_err(|error| fault(certificate, "certificate", &error))?;
         if chain.is_empty() {
             let text =
                 format!("there is no certificate in {} (PEM, the server's own first)", certificate.display());
             return Err(CertificateError(text));
         }
-        let private = PrivateKeyDer::from_pem_file(key).map_err(|error| fault(key, "key", &error))?;
+        let octets = file::read(key, LARGEST).map_err(|error| fault(key, "key", &error))?;
+        let private = PrivateKeyDer::from_pem_slice(&octets).map_err(|error| fault(key, "key", &error))?;
         CertifiedKey::from_der(chain, private, &ring::default_provider()).map_err(|error| match error {
             rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => CertificateError(format!(
                 "the key in {} does not belong to the certificate in {}",

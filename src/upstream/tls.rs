@@ -16,6 +16,7 @@ use tokio_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore, 
 
 use super::AttemptError;
 use super::transport::classify;
+use crate::base::file;
 
 /// How long a handshake may take.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(2500);
@@ -90,17 +91,21 @@ impl std::fmt::Debug for Trust {
     }
 }
 
+/// Octets of the largest file of CA certificates that is read. A system's has about 300,000.
+const LARGEST: u64 = 16 << 20;
+
 /// Reads the certificates of a file, or of the system.
-fn read_roots(file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, String> {
-    let path = match file {
+fn read_roots(named: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, String> {
+    let path = match named {
         Some(path) => path.to_path_buf(),
         None => system_roots()?,
     };
     let shown = path.display();
     let unreadable =
         |error: &dyn std::fmt::Display| format!("cannot read CA certificates from {shown}: {error}");
-    let found = CertificateDer::pem_file_iter(&path).map_err(|error| unreadable(&error))?;
-    let found: Vec<_> = found.collect::<Result<_, _>>().map_err(|error| unreadable(&error))?;
+    let octets = file::read(&path, LARGEST).map_err(|error| unreadable(&error))?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&octets).collect();
+    let found = found.map_err(|error| unreadable(&error))?;
     match found.is_empty() {
         true => Err(format!("no CA certificate in {shown}")),
         false => Ok(found),

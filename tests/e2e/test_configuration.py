@@ -6,7 +6,7 @@ import signal
 import subprocess
 
 import pytest
-from harness.process import ROOT, binary, free_port
+from harness.process import ROOT, Process, binary, free_port
 
 CONFIGURATION = """
 [upstream]
@@ -140,3 +140,46 @@ def test_a_path_that_is_empty_is_told_as_that():
     )
     assert done.returncode in (2, 78), done
     assert "empty" in done.stderr or "value is required" in done.stderr, done.stderr
+
+
+# Each file that the configuration names, with what else it takes.
+NAMED = {
+    "tls_ca": '[upstream]\nservers = ["tls://192.0.2.1#dns.example"]\ntls_ca = "{}"\n',
+    "certificate": '[server]\nlisten = ["127.0.0.1:0"]\nlisten_tls = ["127.0.0.1:0"]\ncertificate = "{}"\nkey = "/none"\n',
+    "key": '[server]\nlisten = ["127.0.0.1:0"]\nlisten_tls = ["127.0.0.1:0"]\ncertificate = "/dev/null"\nkey = "{}"\n',
+    "secret_file": '[control]\nlisten = "127.0.0.1:0"\n[[control.access_key]]\nid = "one"\nsecret_file = "{}"\n',
+    "zone file": '[[zone]]\nname = "p.example"\nfile = "{}"\n',
+}
+
+
+@pytest.mark.parametrize("what", ["pipe", "device", "ten gigabytes"])
+@pytest.mark.parametrize("name", NAMED)
+def test_a_file_that_the_configuration_names_is_regular_and_bounded(certificate, tmp_path, name, what):
+    file = tmp_path / "named"
+    if what == "pipe":
+        os.mkfifo(file)
+    elif what == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        file.touch()
+        os.truncate(file, 10 << 30)
+    words = {"pipe": "it is a pipe, not a regular file", "device": "it is a device, not a regular file"}
+    path = tmp_path / "pvtzd.toml"
+    path.write_text(NAMED[name].format(file).replace("/dev/null", str(certificate("dns.example")[0])))
+    server = Process([binary(), "run", "--config", path, "--listen", "127.0.0.1:0", "--metadata", "off"])
+    try:
+        server.logged(words.get(what, "it is larger than"))
+        assert str(file) in server.log, server.log
+        if name == "tls_ca":  # without it, plain servers and private zones are answered all the same
+            server.logged("ready")
+        else:
+            assert server.wait() != 0, "it does not start"
+    finally:
+        server.kill()
+
+
+def test_a_document_that_is_imported_is_regular_or_standard_input(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    done = subprocess.run([binary(), "diff", pipe, pipe], capture_output=True, text=True, timeout=20, check=False)
+    assert "it is a pipe, not a regular file" in done.stderr and "write `-` in place of the file" in done.stderr

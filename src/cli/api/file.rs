@@ -2,8 +2,10 @@
 
 use super::{Failure, exit};
 use crate::api::document::Document;
+use crate::base::file;
 use clap::ValueEnum;
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 /// How a document is written.
@@ -24,23 +26,39 @@ impl Format {
     }
 }
 
+/// Octets of the largest document that is read: a million records.
+const LARGEST: u64 = 256 << 20;
+
 /// Reads a document; `-` is standard input.
 pub(super) fn read(path: &Path) -> Result<Document, Failure> {
-    let mut text = String::new();
-    let read = match path.as_os_str() == "-" {
-        true => std::io::stdin().read_to_string(&mut text).map(|_| ()),
-        false => std::fs::read_to_string(path).map(|read| text = read),
+    let (read, hint_of_pipe) = match path.as_os_str() == "-" {
+        true => (standard_input(), None),
+        false => {
+            let is_pipe = std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo());
+            let hint = "write `-` in place of the file and lead the pipe to standard input";
+            (file::read_text(path, LARGEST), is_pipe.then(|| hint.to_string()))
+        }
     };
     let path = path.display();
-    read.map_err(|error| Failure {
+    let text = read.map_err(|error| Failure {
         code: exit::SYSTEM,
         message: format!("cannot read {path}: {error}"),
-        hint: None,
+        hint: hint_of_pipe,
     })?;
     parse(&text).map_err(|why| {
         let failure = Failure::finding(format!("{path} is not a document of zones: {}", why.trim_end()));
         failure.hint(hint(&text))
     })
+}
+
+/// All of standard input, up to the bound.
+fn standard_input() -> io::Result<String> {
+    let mut text = String::new();
+    io::stdin().take(LARGEST + 1).read_to_string(&mut text)?;
+    match text.len() as u64 <= LARGEST {
+        true => Ok(text),
+        false => Err(io::Error::other(format!("it is larger than {LARGEST} octets"))),
+    }
 }
 
 /// A document in either form: JSON begins with a brace, which TOML never does.

@@ -1,6 +1,7 @@
 //! What certificate a server presents, and whether it covers a name. The connection is for looking only: it is
 //! made with whatever certificate comes, nothing is sent over it, and it is closed.
 
+use crate::base::file;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,14 +33,18 @@ pub(super) struct Verdict {
     pub(super) trust: Option<Result<(), String>>,
 }
 
+/// Octets of the largest file of roots that is read.
+const LARGEST: u64 = 16 << 20;
+
 /// The roots that programs on this machine trust; nothing if there are none.
 pub(super) fn roots() -> Option<RootCertStore> {
     // The variable that OpenSSL and those after it know.
     let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
     let known = ROOTS.iter().map(PathBuf::from);
-    let file = named.into_iter().chain(known).find(|path| path.exists())?;
+    let path = named.into_iter().chain(known).find(|path| path.exists())?;
     let mut store = RootCertStore::empty();
-    store.add_parsable_certificates(CertificateDer::pem_file_iter(file).ok()?.flatten());
+    let octets = file::read(&path, LARGEST).ok()?;
+    store.add_parsable_certificates(CertificateDer::pem_slice_iter(&octets).flatten());
     (!store.is_empty()).then_some(store)
 }
 

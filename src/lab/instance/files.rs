@@ -3,6 +3,7 @@
 //! would be gone as soon as the host renames another to its name.
 
 use super::{InstanceError, java, run};
+use crate::base::file;
 use crate::lab::ca::Authority;
 use crate::lab::state::StateDir;
 use crate::lab::trust;
@@ -26,6 +27,9 @@ const NSSWITCH: &str = "nsswitch.conf";
 /// Services of the host that would resolve names by its own network: they are reached by sockets in here.
 const RESOLVING_SERVICES: [&str; 3] = ["/run/nscd", "/var/run/nscd", "/run/systemd/resolve"];
 
+/// Octets of the largest file that is read.
+const LARGEST: u64 = 16 << 20;
+
 /// Files of ours, by their paths below the folder that they are in.
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 
@@ -43,12 +47,12 @@ pub(super) fn lay(state: &StateDir, authority: &Authority) -> Result<PathBuf, In
 
     let mut files = Files::from([(RESOLV_CONF.0.into(), RESOLV_CONF.1.into())]);
     let nsswitch_conf = Path::new(ETC).join(NSSWITCH);
-    if let Ok(text) = fs::read_to_string(nsswitch_conf) {
+    if let Ok(text) = file::read_text(&nsswitch_conf, LARGEST) {
         files.insert(NSSWITCH.into(), nsswitch(&text).unwrap_or(text).into_bytes());
     }
     let text = trust::bundle(&authority.pem);
     let (bundle, java_store) = (folder.join("ca-bundle.pem"), folder.join("truststore.p12"));
-    let octets = fs::read(&authority.java_store).map_err(failed)?;
+    let octets = file::read(&authority.java_store, LARGEST).map_err(failed)?;
     fs::write(&bundle, &text).and_then(|()| fs::write(&java_store, &octets)).map_err(failed)?;
     let bundles = trust::BUNDLES.iter().flat_map(|path| places(Path::new(path)));
     let bundles = bundles.map(|place| (place, (&bundle, text.as_bytes())));
