@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// [`Output`] as it is now.
@@ -46,9 +47,20 @@ pub fn flush() -> Output {
     Output::now()
 }
 
-/// Writes to standard error. There is no place to report a failure.
+/// What takes over text for standard error.
+static ERRORS: OnceLock<fn(fmt::Arguments<'_>)> = OnceLock::new();
+
+/// From now on text for standard error goes to `sink`, which must not wait: a server has other things to do.
+pub fn divert_errors(sink: fn(fmt::Arguments<'_>)) {
+    let _ = ERRORS.set(sink); // the first one stays
+}
+
+/// Writes to standard error, or to what takes its text over. There is no place to report a failure.
 pub fn error(text: fmt::Arguments<'_>) {
-    let _ = io::stderr().lock().write_fmt(text);
+    match ERRORS.get() {
+        Some(sink) => sink(text),
+        None => drop(io::stderr().lock().write_fmt(text)),
+    }
 }
 
 /// Notes a failed write.

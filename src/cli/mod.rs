@@ -246,6 +246,7 @@ pub fn main() -> ExitCode {
         Some(server) => run::run(&server.common, &server.run),
         None => carry_out(Cli::parse()),
     };
+    crate::admin::log::flush();
     crate::base::print::flush(); // a failure is reported there; the code tells of the work
     ExitCode::from(code)
 }

@@ -1,5 +1,6 @@
 """Standard output and standard error that cannot be written: no panic, and the exit code of the work."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -136,3 +137,45 @@ def test_a_server_serves_without_a_place_for_its_log(where, configuration, envir
     finally:
         server.terminate()
         assert server.wait(10) == 0
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["never read", "read later"])
+def test_a_reader_that_stands_still_keeps_nobody(configuration, environment, later):
+    """A full pipe as standard error: DNS is served, a reload is done, SIGTERM ends it."""
+    port = free_port()
+    with configuration.open("a") as file:  # a warning, which is printed at start and at each reload
+        file.write('[[forward]]\nzone = "x.p.example"\nservers = ["127.0.0.1:1"]\n')
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    filled = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            filled += os.write(write, bytes(4096))
+    os.set_blocking(write, True)
+    words = ["run", "--config", configuration, "--listen", f"127.0.0.1:{port}", "--metadata", "off", "--log", "trace"]
+    server = subprocess.Popen(
+        [binary(), *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=write, env=environment
+    )
+    os.close(write)
+
+    def values():
+        try:
+            return ask(("127.0.0.1", port), "www.p.example", patience=1).values
+        except (OSError, dns.exception.Timeout):
+            return None
+
+    with os.fdopen(read, "rb") as log:
+        try:
+            until(lambda: values() == ["10.0.0.1"], "it serves")
+            configuration.write_text(configuration.read_text().replace("10.0.0.1", "10.0.0.2"))
+            server.send_signal(signal.SIGHUP)
+            until(lambda: values() == ["10.0.0.2"], "the reload is done")
+            if later:
+                assert log.read(filled) == bytes(filled)
+        finally:
+            server.terminate()
+            assert later or server.wait(10) == 0
+        if later:
+            said = log.read().decode()
+            assert server.wait(10) == 0
+            assert "ready" in said and "x.p.example" in said, said
