@@ -92,3 +92,24 @@ def test_the_rest_of_etc_is_the_hosts(host, tmp_path):
     here = host.run("ls", "-A", "/etc").stdout.splitlines()
     assert lines[2 : 2 + len(here)] == here
     assert host.run("readlink", "/etc/mtab").stdout == lines[-1] + "\n"
+
+
+def test_a_cache_of_the_host_does_not_answer_for_the_job(host, tmp_path):
+    """The C library asks nscd by a socket, whatever the network: the job has none."""
+    host.run("mkdir", "-p", "/run/nscd")
+    listener = "import socket; s = socket.socket(socket.AF_UNIX); s.bind('/run/nscd/socket'); s.listen(); s.accept(); print('asked')"
+    nscd = subprocess.Popen(
+        [*host.prefix, "python3", "-u", "-c", listener], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        until(lambda: host.run("test", "-S", "/run/nscd/socket", check=False).returncode == 0, "nscd listens")
+        job = start(host, tmp_path, [], "sh", "-c", f"ls -A /run/nscd /var/run/nscd/; getent ahostsv4 {NAME}")
+        out, said = job.communicate(timeout=60)
+        assert job.returncode == 0 and INSIDE in out, said
+        assert "socket" not in out.split(), out
+        assert nscd.poll() is None, "it was asked"
+        host.run("getent", "hosts", "www.example", check=False)
+        assert nscd.wait(10) == 0, "the host's own programs ask it"
+    finally:
+        nscd.kill()
+        nscd.wait()
