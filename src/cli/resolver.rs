@@ -7,7 +7,9 @@ use crate::host::metadata::MetadataChoice;
 use crate::host::resolver::machine::{Machine, NoCommands};
 use crate::host::resolver::store::{self, Store};
 use crate::host::resolver::take::{Place, State, Taken, give_back, rehearse, rehearse_return, take};
-use crate::host::resolver::{Leads, Names, Plan, Standing, Step, Trouble, Wish, diff, standing, verify};
+use crate::host::resolver::{
+    Leads, Names, Plan, Standing, Step, Trouble, Wish, diff, look, search_domains, standing, verify,
+};
 use clap::{Args, Subcommand};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -164,16 +166,28 @@ fn take_over(common: &Common, args: &TakeArgs) -> Result<u8, u8> {
     };
     // With all names led to pvtzd, those that it does not know must be resolved too, if they were until now.
     let former = match trying && wish.scope == Names::All {
-        true => former_servers(&machine, &store, address).map_err(tell)?,
-        false => Vec::new(),
+        true => former(&machine, &store, address).map_err(tell)?,
+        false => Former::default(),
     };
-    let resolves = || match former.is_empty() {
+    let server = SocketAddr::new(address, 53);
+    let resolves = || match former.servers.is_empty() {
         true => Ok(()),
-        false => runtime.block_on(public::resolved(SocketAddr::new(address, 53), &former)),
+        false => runtime.block_on(async {
+            let public = public::resolved(server, &former.servers).await;
+            public.map_err(|problem| format!("does not resolve public names: {problem}"))?;
+            let known =
+                public::keeps_search_domains(server, &former.servers, &former.domains, &wish.zones).await;
+            known.map_err(|problem| {
+                format!(
+                    "does not know a search domain of this machine, which its present servers know: {problem}"
+                )
+            })
+        }),
     };
     if let Err(problem) = resolves() {
-        let servers = former.iter().map(|server| server.ip().to_string()).collect::<Vec<_>>().join(", ");
-        eprintln!("error: pvtzd at {address} does not resolve public names: {problem}");
+        let servers =
+            former.servers.iter().map(|server| server.ip().to_string()).collect::<Vec<_>>().join(", ");
+        eprintln!("error: pvtzd at {address} {problem}");
         eprintln!(
             "hint: list {servers}, which this machine asks now, in [upstream] servers (`pvtzd doctor` tells which \
              step fails); --force takes over all the same; nothing was changed"
@@ -192,7 +206,7 @@ fn take_over(common: &Common, args: &TakeArgs) -> Result<u8, u8> {
         if let Some((name, addresses)) = &expected {
             verify::agrees(name, addresses, PATIENCE)?;
         }
-        resolves().map_err(|problem| format!("pvtzd no longer resolves public names: {problem}"))
+        resolves().map_err(|problem| format!("pvtzd at {address} {problem}"))
     })
     .map_err(tell)?;
     match taken {
@@ -270,13 +284,24 @@ async fn answered(server: SocketAddr, names: &[String]) -> Result<Option<(String
     }
 }
 
-/// The servers that this machine asks, or asked before it was taken over.
-fn former_servers(machine: &Machine, store: &Store, address: IpAddr) -> Result<Vec<SocketAddr>, Trouble> {
-    let mut servers = crate::host::resolver::look(machine, address)?.upstream;
+/// What this machine asks, or asked before it was taken over.
+#[derive(Default)]
+struct Former {
+    /// The servers.
+    servers: Vec<SocketAddr>,
+    /// The search domains.
+    domains: Vec<String>,
+}
+
+/// What this machine asks, or asked before it was taken over.
+fn former(machine: &Machine, store: &Store, address: IpAddr) -> Result<Former, Trouble> {
+    let finding = look(machine, address)?;
+    let mut servers = finding.upstream;
     if servers.is_empty() {
         servers = store.read()?.map(|record| record.upstream).unwrap_or_default();
     }
-    Ok(servers.into_iter().map(|server| SocketAddr::new(server, 53)).collect())
+    let servers = servers.iter().filter_map(|server| server.server().target().ok()).collect();
+    Ok(Former { servers, domains: search_domains(finding.resolv_conf.as_deref().unwrap_or_default()) })
 }
 
 /// Tells what went wrong, and what to do; the exit code.

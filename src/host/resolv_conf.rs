@@ -13,11 +13,12 @@ use std::time::{Duration, SystemTime};
 use tokio::time::MissedTickBehavior;
 
 use crate::base::file;
+use crate::host::follow::Source;
 use crate::upstream::ServerAddress;
 use crate::upstream::address::DNS_PORT;
 
 /// Octets of the largest resolv.conf that is read. One that names three servers has a few hundred.
-const LARGEST: u64 = 64 << 10;
+pub(crate) const LARGEST: u64 = 64 << 10;
 
 /// How often a watched file is looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
@@ -60,8 +61,19 @@ impl Paths {
 
     /// A watch over all of the files.
     pub fn watch(&self) -> Watch {
-        let files = [&self.resolv_conf, &self.behind_stub].into_iter().chain(&self.remembered);
-        Watch::new(files.cloned().collect())
+        Watch::new(self.clone())
+    }
+
+    /// The files that are there whatever a take has named.
+    fn fixed(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.resolv_conf, &self.behind_stub].into_iter().chain(&self.remembered)
+    }
+
+    /// Where the servers of the present network are found, as the take has named it.
+    fn sources(&self) -> Vec<Source> {
+        let there = self.remembered.iter().find(|path| path.exists());
+        let text = there.and_then(|path| file::read(path, LARGEST).ok()).unwrap_or_default();
+        Source::named_in(&String::from_utf8_lossy(&text))
     }
 }
 
@@ -96,7 +108,16 @@ pub fn discover(paths: &Paths, own: &[SocketAddr]) -> SystemServers {
         let behind = read(&paths.behind_stub, &mut found.notes).unwrap_or_default();
         take(&behind, &paths.behind_stub, own, &local, &mut found);
     }
-    // It leads to us alone because somebody took it over: that was remembered, and is no fault.
+    // It leads to us alone because of a take, which is no fault. The machine may be in another network since.
+    if found.servers.is_empty() {
+        for source in paths.sources() {
+            let mut present = SystemServers::default();
+            take(&source.servers(), &paths.resolv_conf, own, &local, &mut present);
+            if !present.servers.is_empty() {
+                return SystemServers { servers: present.servers, notes: Vec::new() };
+            }
+        }
+    }
     if found.servers.is_empty()
         && let Some(path) = paths.remembered.iter().find(|path| path.exists())
     {
@@ -235,9 +256,13 @@ fn local_addresses() -> BTreeSet<IpAddr> {
 #[derive(Debug)]
 pub struct Watch {
     /// The files.
-    paths: Vec<PathBuf>,
-    /// What they were when last looked at.
-    seen: Vec<Identity>,
+    paths: Paths,
+    /// What those with fixed paths were when last looked at.
+    fixed: Vec<Identity>,
+    /// Where a take says that servers are found. Read again when one of the fixed files has changed.
+    sources: Vec<Source>,
+    /// The files of the sources, and what they were.
+    followed: Vec<(PathBuf, Identity)>,
     /// The pace.
     ticks: tokio::time::Interval,
 }
@@ -253,24 +278,44 @@ struct Identity {
 
 impl Watch {
     /// A watch that knows the files as they are now. Needs a tokio runtime.
-    pub fn new(paths: Vec<PathBuf>) -> Self {
-        let seen = paths.iter().map(|path| identity(path)).collect();
+    pub fn new(paths: Paths) -> Self {
         let mut ticks = tokio::time::interval(WATCH_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { paths, seen, ticks }
+        let fixed = paths.fixed().map(|path| identity(path)).collect();
+        let sources = paths.sources();
+        let followed = followed(&sources);
+        Self { paths, fixed, sources, followed, ticks }
     }
 
     /// Waits until one of the files is no longer what it was. May be dropped and called again.
     pub async fn changed(&mut self) {
         loop {
             self.ticks.tick().await;
-            let now: Vec<Identity> = self.paths.iter().map(|path| identity(path)).collect();
-            if now != self.seen {
-                self.seen = now;
+            if self.has_changed() {
                 return;
             }
         }
     }
+
+    /// Looks at the files once.
+    fn has_changed(&mut self) -> bool {
+        let fixed: Vec<Identity> = self.paths.fixed().map(|path| identity(path)).collect();
+        let fixed_changed = fixed != self.fixed;
+        if fixed_changed {
+            self.fixed = fixed;
+            self.sources = self.paths.sources();
+        }
+        let now = followed(&self.sources);
+        let changed = fixed_changed || now != self.followed;
+        self.followed = now;
+        changed
+    }
+}
+
+/// The files of these sources and their identities.
+fn followed(sources: &[Source]) -> Vec<(PathBuf, Identity)> {
+    let files = sources.iter().flat_map(Source::files);
+    files.map(|path| (path.clone(), identity(&path))).collect()
 }
 
 /// The identity of a file, by its metadata alone: a look every two seconds must cost nothing.
@@ -280,140 +325,5 @@ fn identity(path: &Path) -> Identity {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    /// A folder with an /etc/resolv.conf and, if not empty, one behind the stub.
-    fn folder(resolv_conf: &str, behind_stub: &str) -> (tempfile::TempDir, Paths) {
-        let dir = tempfile::tempdir().unwrap();
-        let paths = Paths {
-            resolv_conf: dir.path().join("resolv.conf"),
-            behind_stub: dir.path().join("resolved.conf"),
-            remembered: vec![dir.path().join(REMEMBERED)],
-        };
-        fs::write(&paths.resolv_conf, resolv_conf).unwrap();
-        if !behind_stub.is_empty() {
-            fs::write(&paths.behind_stub, behind_stub).unwrap();
-        }
-        (dir, paths)
-    }
-
-    /// The servers found, as text.
-    fn found(resolv_conf: &str, behind_stub: &str, own: &[&str]) -> (Vec<String>, String) {
-        let (_dir, paths) = folder(resolv_conf, behind_stub);
-        let own: Vec<SocketAddr> = own.iter().map(|text| text.parse().unwrap()).collect();
-        let found = discover(&paths, &own);
-        (found.servers.iter().map(ToString::to_string).collect(), found.notes.join("\n"))
-    }
-
-    #[test]
-    fn resolv_conf_lines() {
-        let rows: [(&str, &[&str], &str); 14] = [
-            ("nameserver 192.0.2.1\nnameserver 2001:db8::1", &["192.0.2.1", "[2001:db8::1]:53"], ""),
-            ("  nameserver\t192.0.2.1   # the first", &["192.0.2.1"], ""),
-            ("# nameserver 192.0.2.1\n; nameserver 192.0.2.2", &[], ""),
-            ("search example.com\noptions edns0 ndots:5\ndomain x\nsortlist y", &[], ""),
-            ("nameserver 192.0.2.1 192.0.2.2", &["192.0.2.1"], "line 1: several words"),
-            ("nameserver 192.0.2.1,192.0.2.2", &[], "not an IP address"),
-            ("\nnameserver dns.example", &[], "line 2: dns.example is left out"),
-            ("nameserver 192.0.2.1:53", &[], "not an IP address"),
-            ("nameserver", &[], "without an address"),
-            ("nameserver fe80::1%eth0", &["[fe80::1%eth0]:53"], ""),
-            ("nameserver 192.0.2.1%eth0", &[], "link-local"),
-            ("NameServer 192.0.2.1", &[], "write `nameserver`"),
-            ("nameserver 0.0.0.0\nnameserver ::", &["127.0.0.1", "[::1]:53"], ""),
-            ("nameserver 224.0.0.251\r\nnameserver 192.0.2.9\r\n", &["192.0.2.9"], "not one host"),
-        ];
-        for (text, servers, warning) in rows {
-            let parsed = parse(text);
-            let shown: Vec<String> = parsed.servers.iter().map(ToString::to_string).collect();
-            assert_eq!(shown, servers, "{text:?}");
-            assert_eq!(parsed.warnings.is_empty(), warning.is_empty(), "{text:?}: {:?}", parsed.warnings);
-            assert!(parsed.warnings.join("\n").contains(warning), "{text:?}: {:?}", parsed.warnings);
-        }
-    }
-
-    #[test]
-    fn the_servers_behind_the_stub_are_used() {
-        let (servers, notes) = found("nameserver 127.0.0.53", "nameserver 192.0.2.1", &[]);
-        assert_eq!(servers, ["192.0.2.1"]);
-        assert!(notes.contains("127.0.0.53 is left out: it is the stub"), "{notes}");
-        let (servers, _) = found("nameserver 127.0.0.54\nnameserver 192.0.2.7", "nameserver 192.0.2.1", &[]);
-        assert_eq!(servers, ["192.0.2.7"]);
-    }
-
-    #[test]
-    fn our_own_addresses_and_repetitions_are_left_out() {
-        let conf = "nameserver 127.0.0.1\nnameserver 192.0.2.1\nnameserver 192.0.2.1";
-        let (servers, notes) = found(conf, "", &["127.0.0.1:53"]);
-        assert_eq!(servers, ["192.0.2.1"]);
-        assert!(notes.contains("itself listens") && notes.contains("named twice"), "{notes}");
-        for wildcard in ["0.0.0.0:53", "[::]:53"] {
-            assert_eq!(found(conf, "", &[wildcard]).0, ["192.0.2.1"], "{wildcard}");
-        }
-        assert_eq!(found(conf, "", &["127.0.0.1:5335"]).0, ["127.0.0.1", "192.0.2.1"]);
-    }
-
-    #[test]
-    fn nothing_usable_is_said_and_no_error() {
-        let (servers, notes) = found("", "", &[]);
-        assert!(servers.is_empty() && notes.contains("names no upstream server"), "{notes}");
-        let missing = Paths {
-            resolv_conf: "/nonexistent/a".into(),
-            behind_stub: "/nonexistent/b".into(),
-            remembered: vec!["/nonexistent/c".into()],
-        };
-        let found = discover(&missing, &[]);
-        assert!(found.servers.is_empty() && found.notes[0].contains("cannot read /nonexistent/a"));
-    }
-
-    #[test]
-    fn what_is_no_file_or_without_end_is_said_and_not_waited_for() {
-        let (dir, paths) = folder("nameserver 192.0.2.1", "");
-        fs::remove_file(&paths.resolv_conf).unwrap();
-        assert!(std::process::Command::new("mkfifo").arg(&paths.resolv_conf).status().unwrap().success());
-        let notes = |paths: &Paths| discover(paths, &[]).notes.join("\n");
-        assert!(notes(&paths).contains("not a regular file"));
-        let endless = Paths { resolv_conf: "/dev/zero".into(), ..paths.clone() };
-        assert!(notes(&endless).contains("not a regular file"));
-        let large = Paths { resolv_conf: dir.path().join("large"), ..paths };
-        fs::write(&large.resolv_conf, "nameserver 192.0.2.1\n".repeat(4000)).unwrap();
-        assert!(notes(&large).contains("larger than 65536 octets"));
-    }
-
-    #[test]
-    fn what_a_take_remembered_is_asked_once_nobody_else_is_left() {
-        let (dir, paths) = folder("nameserver 127.0.0.1", "");
-        fs::write(dir.path().join(REMEMBERED), "nameserver 192.0.2.5\nnameserver 127.0.0.1\n").unwrap();
-        let own = ["127.0.0.1:53".parse().unwrap()];
-        let shown = |own: &[SocketAddr]| -> Vec<String> {
-            discover(&paths, own).servers.iter().map(ToString::to_string).collect()
-        };
-        assert_eq!(shown(&own), ["192.0.2.5"]);
-        assert!(!discover(&paths, &own).notes.iter().any(|note| note.contains("resolv.conf: 127.0.0.1")));
-        fs::write(&paths.resolv_conf, "nameserver 192.0.2.6").unwrap();
-        assert_eq!(shown(&own), ["192.0.2.6"], "somebody named another one since");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_change_of_any_kind_is_noticed_and_quiet_is_not() {
-        let (dir, paths) = folder("nameserver 192.0.2.1", "");
-        let mut watch = paths.watch();
-        let quiet = Duration::from_secs(60);
-        assert!(tokio::time::timeout(quiet, watch.changed()).await.is_err());
-        fs::write(&paths.resolv_conf, "nameserver 192.0.2.11").unwrap();
-        watch.changed().await;
-        let replacement = dir.path().join("new");
-        fs::write(&replacement, "nameserver 192.0.2.12").unwrap();
-        fs::rename(&replacement, &paths.resolv_conf).unwrap();
-        watch.changed().await;
-        fs::remove_file(&paths.resolv_conf).unwrap();
-        watch.changed().await;
-        std::os::unix::fs::symlink(&paths.behind_stub, &paths.resolv_conf).unwrap();
-        watch.changed().await;
-        fs::write(&paths.behind_stub, "nameserver 192.0.2.1").unwrap();
-        watch.changed().await;
-        assert!(tokio::time::timeout(quiet, watch.changed()).await.is_err());
-    }
-}
+#[path = "resolv_conf_tests.rs"]
+mod tests;

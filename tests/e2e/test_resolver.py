@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from harness.instance import GATEWAY, RESOLVERS, US
+from harness.instance import GATEWAY, RESOLVERS, US, cloud
 from harness.process import binary
 from harness.resolved import Resolved
 from harness.wait import until
@@ -239,7 +239,7 @@ def test_a_manager_that_writes_again_is_noticed_and_its_file_is_left(instance):
     given = instance.pvtzd("resolver", "give-back", code=1)
     assert "left alone: somebody has changed it since" in given.stderr and "--force" in given.stderr
     assert "100.100.2.138" in resolv_conf(instance)
-    assert "pvtzd" not in (instance.etc / "dhcp/dhclient.conf").read_text(), "what is ours is gone all the same"
+    assert not (instance.etc / "dhcp/dhclient-enter-hooks.d/pvtzd").exists(), "what is ours is gone all the same"
     instance.pvtzd("resolver", "give-back", "--force", code=0)
     assert resolv_conf(instance) == text
 
@@ -344,6 +344,40 @@ def test_without_rights(instance):
     done = instance.namespace.run(*words, "--metadata", "off", check=False)
     assert done.returncode == 71 and "run this as root" in done.stderr, done.stderr
     assert instance.picture() == before
+
+
+def test_a_take_keeps_the_search_domains_known(instance):
+    """One that only the present servers know, beside an upstream that knows public names."""
+
+    def knows_more(asked):
+        return asked.response() if asked.name == "corp.internal" else cloud(asked)
+
+    instance.manager("plain")
+    instance.file("resolv.conf", f"search corp.internal\nnameserver {RESOLVERS[0]}\n")
+    instance.cloud(knows_more, RESOLVERS[:1])
+    instance.cloud(cloud, RESOLVERS[1:])
+    instance.config(f'{SYSTEM}[upstream]\nservers = ["{RESOLVERS[1]}"]\n')
+    server = instance.start(metadata="off")
+    before = instance.picture()
+    refused = instance.pvtzd("resolver", "take", "--metadata", "off", code=1)
+    assert "does not know a search domain" in refused.stderr and "corp.internal gets NXDOMAIN" in refused.stderr
+    assert f"list {RESOLVERS[0]}" in refused.stderr and instance.picture() == before
+    server.stop()
+    instance.config(f'{SYSTEM}[upstream]\nservers = ["{RESOLVERS[0]}"]\n')
+    instance.start(metadata="off")
+    instance.pvtzd("resolver", "take", "--metadata", "off", code=0)
+
+
+def test_a_pipe_in_the_place_of_resolv_conf_hinders_neither_start_nor_end(instance):
+    instance.namespace.run("mkfifo", "/etc/resolv.conf")
+    instance.config(SYSTEM)
+    server = instance.start(metadata="off")
+    assert "cannot read /etc/resolv.conf: it is a pipe, not a regular file" in server.log, server.log
+    assert instance.ask("localhost").rcode == "NOERROR"
+    refused = instance.pvtzd("resolver", "take", "--metadata", "off", "--force", code=71)
+    assert "not a regular file" in refused.stderr
+    assert instance.pvtzd("resolver", "status", "--json").returncode == 71
+    server.stop()
 
 
 def test_json(instance):

@@ -17,15 +17,71 @@ const FORMER: Duration = Duration::from_millis(1500);
 /// How many of the former servers are asked.
 const MOST: usize = 3;
 
+/// How many search domains are looked up: glibc has six.
+const MOST_DOMAINS: usize = 6;
+
 /// What became of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// The name is resolved: it exists, or is known not to.
-    Resolved,
+    /// The name exists.
+    Exists,
+    /// The name does not exist.
+    Denied,
     /// The server answers, and does not resolve it.
     Failed(String),
     /// No answer.
     Silent(String),
+}
+
+impl Outcome {
+    /// True when the server resolved the name.
+    fn is_resolved(&self) -> bool {
+        matches!(self, Self::Exists | Self::Denied)
+    }
+}
+
+/// Checks that the server at `server` knows the search domains that a server which was asked until now, one of
+/// `former`, knows: short names are looked up below them. Those in pvtzd's own `zones` do not count.
+///
+/// # Errors
+/// It does not know one of them: what it says instead.
+pub async fn keeps_search_domains(
+    server: SocketAddr,
+    former: &[SocketAddr],
+    domains: &[String],
+    zones: &[String],
+) -> Result<(), String> {
+    let foreign = |domain: &&String| !zones.iter().any(|zone| is_below(domain, zone));
+    for domain in domains.iter().filter(foreign).take(MOST_DOMAINS) {
+        let Ok(before) = first_resolved(former, domain).await else { continue };
+        if before != Some(Outcome::Exists) {
+            continue;
+        }
+        match outcome(server, domain, RecordType::NS, PATIENCE).await? {
+            Outcome::Exists => {}
+            Outcome::Denied => return Err(format!("{domain} gets NXDOMAIN")),
+            Outcome::Failed(what) | Outcome::Silent(what) => return Err(format!("{domain} gets {what}")),
+        }
+    }
+    Ok(())
+}
+
+/// The outcome at the first of the former servers that resolves a name.
+async fn first_resolved(former: &[SocketAddr], name: &str) -> Result<Option<Outcome>, String> {
+    for server in former.iter().take(MOST) {
+        let outcome = outcome(*server, name, RecordType::NS, FORMER).await?;
+        if outcome.is_resolved() {
+            return Ok(Some(outcome));
+        }
+    }
+    Ok(None)
+}
+
+/// True for a name at or below a zone.
+fn is_below(name: &str, zone: &str) -> bool {
+    let tidy = |name: &str| name.trim_end_matches('.').to_ascii_lowercase();
+    let (name, zone) = (tidy(name), tidy(zone));
+    name.strip_suffix(&zone).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
 /// Checks that the server at `server` resolves a public name. It need not do so where a server that was asked until
@@ -37,7 +93,7 @@ pub async fn resolved(server: SocketAddr, former: &[SocketAddr]) -> Result<(), S
     let mut failed = Vec::new();
     for (name, rtype) in ASKED {
         match outcome(server, name, rtype, PATIENCE).await? {
-            Outcome::Resolved => return Ok(()),
+            Outcome::Exists | Outcome::Denied => return Ok(()),
             Outcome::Failed(what) | Outcome::Silent(what) => failed.push((name, rtype, what)),
         }
     }
@@ -45,7 +101,7 @@ pub async fn resolved(server: SocketAddr, former: &[SocketAddr]) -> Result<(), S
     for (name, rtype, _) in &failed {
         for former in former.iter().take(MOST) {
             before.push(outcome(*former, name, *rtype, FORMER).await?);
-            if before.last() == Some(&Outcome::Resolved) {
+            if before.last().is_some_and(Outcome::is_resolved) {
                 break;
             }
         }
@@ -60,7 +116,7 @@ pub async fn resolved(server: SocketAddr, former: &[SocketAddr]) -> Result<(), S
 /// True when the machine does not resolve such names now either: its servers say so. Silent ones may come back.
 fn nothing_is_lost(before: &[Outcome]) -> bool {
     let refused = before.iter().any(|outcome| matches!(outcome, Outcome::Failed(_)));
-    refused && !before.contains(&Outcome::Resolved)
+    refused && !before.iter().any(Outcome::is_resolved)
 }
 
 /// Asks one server.
@@ -74,7 +130,8 @@ async fn outcome(
     Ok(match ask(server, &question, patience).await {
         Err(error) => Outcome::Silent(format!("no answer ({error})")),
         Ok(told) => match told.rcode() {
-            ResponseCode::NoError | ResponseCode::NXDomain => Outcome::Resolved,
+            ResponseCode::NoError => Outcome::Exists,
+            ResponseCode::NXDomain => Outcome::Denied,
             code => Outcome::Failed(show_rcode(code, true).to_string()),
         },
     })
@@ -121,11 +178,32 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn search_domains_that_a_former_server_knows_must_be_known() {
+        let (good, denies, fails) = (server(0).await, server(3).await, server(2).await);
+        let domains = ["corp.example".to_string(), "bad name".to_string()];
+        for (ours, former, zone, expected) in [
+            (good, good, "x.example", None),
+            (denies, good, "x.example", Some("corp.example gets NXDOMAIN")),
+            (fails, good, "x.example", Some("corp.example gets SERVFAIL")),
+            (denies, denies, "x.example", None),
+            (denies, fails, "x.example", None),
+            (denies, good, "Corp.example.", None),
+            (denies, good, "example", None),
+            (denies, good, "orp.example", Some("NXDOMAIN")),
+        ] {
+            let said = keeps_search_domains(ours, &[former], &domains, &[zone.to_string()]).await;
+            assert_eq!(said.is_err(), expected.is_some(), "{zone}: {said:?}");
+            assert!(expected.is_none_or(|words| said.unwrap_err().contains(words)));
+        }
+    }
+
     #[test]
     fn silent_servers_may_come_back() {
         let (failed, silent) = (Outcome::Failed("REFUSED".into()), Outcome::Silent("no answer".into()));
         assert!(!nothing_is_lost(&[silent.clone(), silent.clone()]));
         assert!(nothing_is_lost(&[silent, failed.clone()]));
-        assert!(!nothing_is_lost(&[failed, Outcome::Resolved]));
+        assert!(!nothing_is_lost(&[failed.clone(), Outcome::Exists]));
+        assert!(!nothing_is_lost(&[failed, Outcome::Denied]));
     }
 }

@@ -2,9 +2,10 @@
 //! itself: that is `look.rs`.
 
 use super::RESOLV_CONF;
+use super::conf::Nameserver;
 use super::content::Content;
-use super::others;
 use super::resolvectl::Links;
+use super::{network_manager, others};
 use crate::host::resolv_conf;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,8 @@ use std::net::{IpAddr, Ipv4Addr};
 pub struct Finding {
     /// What lies at the paths that plans read or write; what is not here is absent.
     pub files: BTreeMap<String, Content>,
+    /// Of those that are links, where they lead; resolv.conf left out.
+    pub targets: BTreeMap<String, String>,
     /// The folders of those paths that exist.
     pub directories: BTreeSet<String>,
     /// What programs read in resolv.conf, over all links; nothing if they read nothing.
@@ -33,8 +36,16 @@ pub struct Finding {
     pub containers: Option<&'static str>,
     /// SELinux labels count here.
     pub selinux: bool,
+    /// The program `resolvconf` of Debian's package of that name.
+    pub debian_resolvconf: Option<String>,
+    /// The program `resolvconf` of openresolv.
+    pub openresolv: Option<String>,
+    /// Where each running dhclient was told to keep its leases.
+    pub lease_files: Vec<String>,
+    /// The script that a running udhcpc was told to run.
+    pub udhcpc_script: Option<String>,
     /// The servers that were asked until now, without ourselves.
-    pub upstream: Vec<IpAddr>,
+    pub upstream: Vec<Nameserver>,
 }
 
 /// A program that has to do with resolv.conf.
@@ -67,8 +78,10 @@ pub enum Manager {
     Dhclient,
     /// cloud-init, at each boot
     CloudInit,
-    /// resolvconf or openresolv
+    /// resolvconf as Debian has it
     Resolvconf,
+    /// openresolv, whose command is `resolvconf` too
+    Openresolv,
     /// dhcpcd, at each lease
     Dhcpcd,
     /// BusyBox's udhcpc, at each lease
@@ -94,6 +107,7 @@ impl Manager {
             Self::Dhclient => "dhclient",
             Self::CloudInit => "cloud-init",
             Self::Resolvconf => "resolvconf",
+            Self::Openresolv => "openresolv",
             Self::Dhcpcd => "dhcpcd",
             Self::Udhcpc => "udhcpc",
             Self::Wsl => "WSL",
@@ -107,6 +121,25 @@ impl Manager {
 
 /// systemd-resolved's files.
 pub const RESOLVED_RUN: &str = "/run/systemd/resolve/";
+
+/// The last folder of drop-ins that NetworkManager reads.
+const NETWORK_MANAGER_ETC: &str = "/etc/NetworkManager/conf.d/";
+
+/// The last value of a key in the section `[main]`.
+fn last_in_main(text: &str, key: &str) -> Option<String> {
+    let (mut section, mut found) = (String::new(), None);
+    for line in text.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']').to_string();
+        } else if let Some((name, value)) = line.split_once('=')
+            && section == "main"
+            && name.trim() == key
+        {
+            found = Some(value.trim().to_string());
+        }
+    }
+    found
+}
 
 /// Where systemd-resolved's stub listens.
 pub const STUB: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
@@ -191,14 +224,27 @@ impl Finding {
         self.files_below("/etc/cloud/").filter_map(|(_, text)| setting(&text)).last().unwrap_or(false)
     }
 
-    /// True when NetworkManager's configuration tells it to leave resolv.conf alone.
+    /// True when NetworkManager's configuration tells it to leave resolv.conf alone. It reads /usr/lib, /run, its own
+    /// file, then /etc, each folder by name; the last value of each key counts. A file of the same name in a later
+    /// folder replaces the earlier one (NetworkManager.conf(5)). What a take has written there is left out.
     fn network_manager_leaves_it(&self) -> bool {
-        let setting = |text: &str| {
-            let mut lines = text.lines().map(|line| line.split_whitespace().collect::<String>());
-            lines.rfind(|line| line.starts_with("dns=") || line.starts_with("rc-manager="))
-        };
-        let last = self.files_below("/etc/NetworkManager/").filter_map(|(_, text)| setting(&text)).last();
-        last.is_some_and(|line| ["dns=none", "rc-manager=unmanaged"].contains(&line.as_str()))
+        let folders = ["/usr/lib/NetworkManager/conf.d/", "/run/NetworkManager/conf.d/", NETWORK_MANAGER_ETC];
+        let mut texts = Vec::new();
+        for (index, folder) in folders.iter().enumerate() {
+            if *folder == NETWORK_MANAGER_ETC {
+                texts.push(self.text("/etc/NetworkManager/NetworkManager.conf"));
+            }
+            let later = folders.get(index + 1..).unwrap_or_default();
+            let is_replaced = |path: &str| {
+                let name = path.rsplit('/').next().unwrap_or_default();
+                later.iter().any(|folder| self.files.contains_key(&format!("{folder}{name}")))
+            };
+            let below = self.files_below(folder);
+            let below = below.filter(|(path, _)| *path != network_manager::CONF && !is_replaced(path));
+            texts.extend(below.map(|(_, text)| text));
+        }
+        let last = |key: &str| texts.iter().rev().find_map(|text| last_in_main(text, key));
+        last("dns").as_deref() == Some("none") || last("rc-manager").as_deref() == Some("unmanaged")
     }
 
     /// True when what lies at resolv.conf is a link that leads nowhere.

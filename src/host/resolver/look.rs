@@ -1,20 +1,32 @@
 //! Looking at the machine: files, links, what runs. Changes nothing.
 
-use super::RESOLV_CONF;
+use super::conf::Nameserver;
 use super::content::Content;
 use super::finding::{Finding, Program};
 use super::machine::Machine;
 use super::others;
 use super::resolvectl::{self, Links};
 use super::trouble::Trouble;
+use super::{RESOLV_CONF, dhclient, dhcpcd, resolvconf};
 use crate::host::resolv_conf;
 use crate::host::resolv_conf::Paths;
 use std::fs;
+use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// Files that plans read or write.
-const FILES: [&str; 8] = [
+const FILES: [&str; 16] = [
     RESOLV_CONF,
+    dhcpcd::HOOK,
+    resolvconf::OPENRESOLV,
+    resolvconf::SETTINGS,
+    resolvconf::UNIT_DROP_IN,
+    dhclient::HOOK_FILES[0],
+    dhclient::HOOK_FILES[1],
+    dhclient::SCRIPTS[0],
+    dhclient::SCRIPTS[1],
     "/etc/nsswitch.conf",
     "/etc/systemd/resolved.conf",
     "/etc/NetworkManager/NetworkManager.conf",
@@ -25,19 +37,43 @@ const FILES: [&str; 8] = [
 ];
 
 /// Folders of whose files plans read those that end so.
-const FOLDERS: [(&str, &str); 7] = [
+const FOLDERS: [(&str, &str); 9] = [
     ("/etc/systemd/dns-delegate.d", ".dns-delegate"),
     ("/etc/systemd/resolved.conf.d", ".conf"),
     ("/run/systemd/resolved.conf.d", ".conf"),
     ("/usr/lib/systemd/resolved.conf.d", ".conf"),
     ("/etc/NetworkManager/conf.d", ".conf"),
+    ("/run/NetworkManager/conf.d", ".conf"),
+    ("/usr/lib/NetworkManager/conf.d", ".conf"),
     ("/etc/cloud/cloud.cfg.d", ".cfg"),
     ("/etc/dhcp/dhclient-enter-hooks.d", "pvtzd"),
 ];
 
 /// Folders that say what is installed, or that an edit may need.
-const DIRECTORIES: [&str; 6] =
-    ["/etc", "/etc/systemd", "/etc/NetworkManager", "/etc/dhcp", "/etc/cloud", "/usr/lib/systemd"];
+const DIRECTORIES: [&str; 12] = [
+    "/etc",
+    "/etc/systemd",
+    "/etc/systemd/system",
+    "/etc/systemd/system/pvtzd.service.d",
+    "/etc/NetworkManager",
+    "/etc/dhcp",
+    "/etc/cloud",
+    "/etc/udhcpc",
+    "/run/systemd/system",
+    "/usr/lib/systemd",
+    dhclient::LEASES[0],
+    dhclient::LEASES[1],
+];
+
+/// Where the program `resolvconf` may be.
+const RESOLVCONF: [&str; 6] = [
+    "/sbin/resolvconf",
+    "/usr/sbin/resolvconf",
+    "/bin/resolvconf",
+    "/usr/bin/resolvconf",
+    "/usr/local/sbin/resolvconf",
+    "/run/current-system/sw/bin/resolvconf",
+];
 
 /// Programs that run as services.
 const SERVICES: [(&str, Program); 3] = [
@@ -57,6 +93,12 @@ const CONTAINERS: [(&str, &[&str]); 3] = [
 const PROCESSES: [(&str, Program); 3] =
     [("dhclient", Program::Dhclient), ("dhcpcd", Program::Dhcpcd), ("udhcpc", Program::Udhcpc)];
 
+/// Octets of a command line that are read.
+const LONGEST_COMMAND: u64 = 64 << 10;
+
+/// The helper that a DHCP client runs instead of its script where NetworkManager has started it.
+const OF_NETWORK_MANAGER: &str = "nm-dhcp-helper";
+
 /// Looks at the machine. `own` is where pvtzd answers.
 ///
 /// # Errors
@@ -75,7 +117,9 @@ pub fn look(machine: &Machine, own: IpAddr) -> Result<Finding, Trouble> {
             Content::Absent => {}
             // A drop-in that is a link counts by what it leads to; resolv.conf counts by itself.
             Content::Link { .. } if path != RESOLV_CONF => {
-                let content = machine.content(&machine.target(&path)).unwrap_or(Content::Absent);
+                let target = machine.target(&path);
+                let content = machine.content(&target).unwrap_or(Content::Absent);
+                finding.targets.insert(path.clone(), target);
                 finding.files.insert(path, content);
             }
             content => {
@@ -96,17 +140,21 @@ pub fn look(machine: &Machine, own: IpAddr) -> Result<Finding, Trouble> {
             finding.running.insert(program);
         }
     }
-    for (name, program) in PROCESSES {
-        if runs(machine, name) {
-            finding.running.insert(program);
-        }
+    processes(machine, &mut finding);
+    if let Some(script) = finding.udhcpc_script.clone()
+        && !finding.files.contains_key(&script)
+        && let Ok(content @ Content::File { .. }) = machine.content(&machine.target(&script))
+    {
+        finding.files.insert(script, content);
     }
+    find_resolvconf(machine, &mut finding);
     if finding.running.contains(&Program::Resolved) {
         finding.links = links(machine);
         let ran = machine.run(&["resolvectl", "--version"]).ok().filter(|ran| ran.success);
         finding.systemd = ran.and_then(|ran| resolvectl::version(&ran.stdout));
     }
-    finding.immutable = finding.files.keys().filter(|path| is_immutable(machine, path)).cloned().collect();
+    let in_etc = finding.files.keys().filter(|path| path.starts_with("/etc/"));
+    finding.immutable = in_etc.filter(|path| is_immutable(machine, path)).cloned().collect();
     let is_there = |(_, paths): &&(&str, &[&str])| paths.iter().any(|path| machine.at(path).exists());
     finding.containers = CONTAINERS.iter().find(is_there).map(|(program, _)| *program);
     finding.selinux = machine.at("/sys/fs/selinux/enforce").exists();
@@ -121,21 +169,97 @@ fn links(machine: &Machine) -> Option<Links> {
 }
 
 /// The servers that the system asks, ourselves left out.
-fn upstream(machine: &Machine, own: IpAddr) -> Vec<IpAddr> {
+fn upstream(machine: &Machine, own: IpAddr) -> Vec<Nameserver> {
     let paths = Paths {
         resolv_conf: machine.at(&machine.target(RESOLV_CONF)),
         behind_stub: machine.at("/run/systemd/resolve/resolv.conf"),
         remembered: Vec::new(),
     };
     let found = resolv_conf::discover(&paths, &[SocketAddr::new(own, 53)]);
-    found.servers.iter().map(|server| server.addr.ip()).collect()
+    found.servers.iter().map(Nameserver::from).collect()
 }
 
-/// True when a process of this name runs.
-fn runs(machine: &Machine, name: &str) -> bool {
-    let Ok(entries) = fs::read_dir(machine.at("/proc")) else { return false };
-    let comm = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("comm")).ok();
-    entries.flatten().filter_map(comm).any(|comm| comm.trim() == name)
+/// Which `resolvconf` is installed: both are shell scripts that name themselves. systemd's is a link to a program.
+fn find_resolvconf(machine: &Machine, finding: &mut Finding) {
+    for path in RESOLVCONF {
+        let Ok(content) = machine.content(&machine.target(path)) else { continue };
+        let text = content.text().unwrap_or_default();
+        if text.contains("openresolv") {
+            finding.openresolv.get_or_insert(path.to_string());
+        } else if text.contains("Debian resolvconf") {
+            finding.debian_resolvconf.get_or_insert(path.to_string());
+        }
+    }
+}
+
+/// Notes the DHCP clients that run and write this machine's resolv.conf.
+fn processes(machine: &Machine, finding: &mut Finding) {
+    let Ok(entries) = fs::read_dir(machine.at("/proc")) else { return };
+    for entry in entries.flatten() {
+        let folder = entry.path();
+        let Ok(comm) = fs::read_to_string(folder.join("comm")) else { continue };
+        let words = command_line(&folder);
+        let Some(program) = program(comm.trim(), &words) else { continue };
+        if words.iter().any(|word| word.contains(OF_NETWORK_MANAGER)) || !is_ours(machine, &folder) {
+            continue;
+        }
+        finding.running.insert(program);
+        let behind = |option: &str| {
+            let at = words.iter().position(|word| word == option)?;
+            let path = words.get(at + 1)?;
+            (path.starts_with('/') && !path.contains(char::is_control)).then(|| path.clone())
+        };
+        match program {
+            Program::Dhclient => finding.lease_files.extend(behind("-lf")),
+            Program::Udhcpc => {
+                finding.udhcpc_script = finding.udhcpc_script.take().or(behind("-s")).or(behind("--script"));
+            }
+            _ => {}
+        }
+    }
+    finding.lease_files.sort();
+    finding.lease_files.dedup();
+}
+
+/// The program of a process: by the kernel's name for it, or by the first word of its command line, behind `busybox`
+/// by the second one.
+fn program(comm: &str, words: &[String]) -> Option<Program> {
+    let base = |index: usize| words.get(index).and_then(|word| word.rsplit('/').next()).unwrap_or_default();
+    let mut names = vec![comm, base(0)];
+    if names.contains(&"busybox") {
+        names.push(base(1));
+    }
+    PROCESSES.iter().find(|(name, _)| names.contains(name)).map(|(_, program)| *program)
+}
+
+/// True for a process in this machine's network that sees this machine's resolv.conf: one of a container does neither.
+/// The mount namespaces are not compared: a service may have one of its own and the machine's /etc all the same.
+fn is_ours(machine: &Machine, process: &Path) -> bool {
+    let network = |process: &Path| fs::read_link(process.join("ns/net")).ok();
+    let identity = |path: &Path| fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    let is_another = |path: &str| {
+        let theirs = process.join("root").join(path.trim_start_matches('/'));
+        differ(identity(&theirs), identity(&machine.at(path)))
+    };
+    // What this user may not see counts as ours.
+    !differ(network(process), network(&machine.at("/proc/self")))
+        && !is_another("/etc")
+        && !is_another(RESOLV_CONF)
+}
+
+/// True when both are known and not the same.
+fn differ<T: PartialEq>(one: Option<T>, two: Option<T>) -> bool {
+    matches!((one, two), (Some(one), Some(two)) if one != two)
+}
+
+/// The command line of a process.
+fn command_line(process: &Path) -> Vec<String> {
+    let mut octets = Vec::new();
+    let file = fs::File::open(process.join("cmdline"));
+    if file.and_then(|file| file.take(LONGEST_COMMAND).read_to_end(&mut octets)).is_err() {
+        return Vec::new();
+    }
+    octets.split(|octet| *octet == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
 /// True when a file has the attribute `i`. Only `lsattr` can tell without a call that has no safe form.

@@ -18,19 +18,24 @@ pub mod take;
 mod cloud_init;
 mod conf;
 mod dhclient;
+mod dhcpcd;
 pub mod diff;
 mod look;
 mod network_manager;
 mod others;
 mod plain;
+mod resolvconf;
 mod resolvectl;
 mod resolved;
 mod standing;
 mod trouble;
+mod udhcpc;
 pub mod verify;
 
 #[cfg(test)]
 mod machine_tests;
+#[cfg(test)]
+mod manager_tests;
 #[cfg(test)]
 mod plan_tests;
 #[cfg(test)]
@@ -38,11 +43,12 @@ mod standing_tests;
 #[cfg(test)]
 mod take_tests;
 
-pub use conf::Leads;
+pub use conf::{Leads, Nameserver, search_domains};
 pub use look::look;
 pub use standing::{Standing, standing, where_it_leads};
 pub use trouble::{Refusal, Trouble};
 
+use crate::host::follow::Source;
 use content::{Content, Octets};
 use finding::{Finding, Manager};
 use serde::{Deserialize, Serialize};
@@ -79,6 +85,8 @@ pub struct Plan {
     pub manager: Manager,
     /// What to do, in this order.
     pub steps: Vec<Step>,
+    /// Where the servers of another network are found later.
+    pub follow: Vec<Source>,
     /// What a person should know, each a sentence.
     pub notes: Vec<String>,
 }
@@ -94,10 +102,14 @@ pub enum Step {
     },
     /// Something else lies at a path.
     Edit(Edit),
-    /// A program is told to read its configuration again. Repeated after what was written is given back.
+    /// A program is told something. A give-back runs what undoes it, else the same again: most are told to read their
+    /// configuration.
     Command {
         /// The program and its arguments.
         words: Vec<String>,
+        /// The command that undoes it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        back: Option<Vec<String>>,
         /// Whether everything is undone if it fails.
         required: bool,
     },
@@ -134,19 +146,19 @@ pub fn plan(finding: &Finding, wish: &Wish) -> Result<Plan, Refusal> {
             ),
         });
     }
-    let mut draft = Draft { finding, steps: Vec::new(), notes: Vec::new() };
+    let mut draft = Draft { finding, steps: Vec::new(), follow: Vec::new(), notes: Vec::new() };
     match manager {
         Manager::Resolved => resolved::plan(&mut draft, wish)?,
         Manager::NetworkManager => network_manager::plan(&mut draft, wish),
         Manager::Dhclient => dhclient::plan(&mut draft, wish),
         Manager::CloudInit | Manager::Plain => plain::plan(&mut draft, wish),
-        Manager::Resolvconf
-        | Manager::Dhcpcd
-        | Manager::Udhcpc
-        | Manager::Wsl
-        | Manager::Pve
-        | Manager::Connman
-        | Manager::Netconfig => return Err(others::refusal(finding, manager, wish.address)),
+        Manager::Resolvconf => resolvconf::plan_debian(&mut draft, wish)?,
+        Manager::Openresolv => resolvconf::plan_openresolv(&mut draft, wish),
+        Manager::Dhcpcd => dhcpcd::plan(&mut draft, wish),
+        Manager::Udhcpc => udhcpc::plan(&mut draft, wish)?,
+        Manager::Wsl | Manager::Pve | Manager::Connman | Manager::Netconfig => {
+            return Err(others::refusal(manager, wish.address));
+        }
     }
     cloud_init::plan(&mut draft);
     if wish.address.is_loopback()
@@ -159,7 +171,7 @@ pub fn plan(finding: &Finding, wish: &Wish) -> Result<Plan, Refusal> {
         // A new file has the label of its folder; confined programs may read resolv.conf by its own label only.
         draft.command(&["restorecon", RESOLV_CONF], false);
     }
-    let Draft { steps, notes, .. } = draft;
+    let Draft { steps, follow, notes, .. } = draft;
     for step in &steps {
         if let Step::Edit(Edit { path, .. }) = step
             && finding.immutable.contains(path)
@@ -170,7 +182,7 @@ pub fn plan(finding: &Finding, wish: &Wish) -> Result<Plan, Refusal> {
             ));
         }
     }
-    Ok(Plan { manager, steps, notes })
+    Ok(Plan { manager, steps, follow, notes })
 }
 
 /// What a loopback address in resolv.conf does to containers.
@@ -183,12 +195,20 @@ fn in_containers(program: &str, address: IpAddr) -> String {
     )
 }
 
+/// The first of our lines in a file of another program.
+const BEGIN: &str = "# begin pvtzd: `pvtzd resolver give-back` removes these lines\n";
+
+/// The last of them.
+const END: &str = "# end pvtzd\n";
+
 /// A plan in the making.
 struct Draft<'a> {
     /// What was found.
     finding: &'a Finding,
     /// The steps so far.
     steps: Vec<Step>,
+    /// Where later servers are found, so far.
+    follow: Vec<Source>,
     /// The notes so far.
     notes: Vec<String>,
 }
@@ -205,8 +225,11 @@ impl Draft<'_> {
         if before.is_same(&after) {
             return;
         }
+        // A link stays; the file that it leads to is changed.
+        let target = self.finding.targets.get(path);
         let mut missing = Vec::new();
-        let mut folder = path;
+        let mut folder = if target.is_some() { "" } else { path };
+        let path = target.map_or(path, String::as_str);
         while let Some((parent, _)) = folder.rsplit_once('/') {
             if parent.is_empty() || self.finding.directories.contains(parent) {
                 break;
@@ -222,7 +245,29 @@ impl Draft<'_> {
     /// Adds a command.
     fn command(&mut self, words: &[&str], required: bool) {
         let words = words.iter().map(ToString::to_string).collect();
-        self.steps.push(Step::Command { words, required });
+        self.steps.push(Step::Command { words, back: None, required });
+    }
+
+    /// Adds a command that must succeed, and the one that undoes it.
+    fn command_and_back(&mut self, words: &[&str], back: &[&str]) {
+        let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect();
+        self.steps.push(Step::Command { words: owned(words), back: Some(owned(back)), required: true });
+    }
+
+    /// Adds lines of ours to a file behind its first `at` octets.
+    fn insert(&mut self, path: &str, at: usize, lines: &str) {
+        let former = self.finding.content(path);
+        let octets = former.octets().unwrap_or_default();
+        let (first, rest) = octets.split_at(at.min(octets.len()));
+        let newline = if first.is_empty() || first.ends_with(b"\n") { "" } else { "\n" };
+        let block = format!("{newline}{BEGIN}{lines}{END}");
+        let after = former.with_octets([first, block.as_bytes(), rest].concat());
+        self.edit_block(path, after, Some(&block));
+    }
+
+    /// Adds lines of ours at the end of a file.
+    fn append(&mut self, path: &str, lines: &str) {
+        self.insert(path, usize::MAX, lines);
     }
 
     /// Adds a sentence for a person.

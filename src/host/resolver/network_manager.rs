@@ -2,9 +2,13 @@
 
 use super::content::Content;
 use super::{Draft, Wish};
+use crate::host::follow::Source;
 
 /// Our file among its configuration. The last by name counts last.
-const CONF: &str = "/etc/NetworkManager/conf.d/zz-pvtzd.conf";
+pub(super) const CONF: &str = "/etc/NetworkManager/conf.d/zz-pvtzd.conf";
+
+/// Where it writes the servers of its connections, whatever it is told about resolv.conf.
+const SERVERS: &str = "/run/NetworkManager/no-stub-resolv.conf";
 
 /// Plans the file, a reload, and a resolv.conf of our own.
 pub(super) fn plan(draft: &mut Draft<'_>, wish: &Wish) {
@@ -17,5 +21,6 @@ pub(super) fn plan(draft: &mut Draft<'_>, wish: &Wish) {
     // Before resolv.conf changes: a NetworkManager that has not heard of it yet might write it again.
     let runs = draft.finding.running.contains(&super::finding::Program::NetworkManager);
     draft.command(&["systemctl", "reload", "NetworkManager"], runs);
+    draft.follow.push(Source::ResolvConf(SERVERS.into()));
     draft.own_resolv_conf(wish);
 }

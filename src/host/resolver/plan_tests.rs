@@ -92,7 +92,7 @@ fn who_manages_resolv_conf() {
         (with(file(dhclient), &["/etc/dhcp"], &[]), Manager::Dhclient),
         (with(file("nameserver 192.0.2.1\n"), &[], &[Program::Dhclient]), Manager::Dhclient),
         (with(file(cloud), &["/etc/cloud"], &[]), Manager::CloudInit),
-        (link("/run/resolvconf/resolv.conf", "/run/resolvconf/resolv.conf", Some("")), Manager::Resolvconf),
+        (link("/run/resolvconf/resolv.conf", "/run/resolvconf/resolv.conf", Some("")), Manager::Plain),
         (link("../run/systemd/resolve/x", "/run/systemd/resolve/x", None), Manager::Plain),
     ];
     for (finding, expected) in rows {
@@ -205,20 +205,72 @@ fn network_manager_is_told_before_its_file_is_taken() {
 }
 
 #[test]
-fn dhclient_supersedes_and_a_running_one_is_hooked() {
+fn dhclient_is_hooked_where_its_script_reads_hooks() {
     let mut finding = file("nameserver 100.100.2.136\n");
     finding.running.insert(Program::Dhclient);
-    finding.directories.extend(["/etc/dhcp".to_string(), "/etc/dhcp/dhclient-enter-hooks.d".to_string()]);
+    finding.directories.extend(["/etc/dhcp".to_string(), "/var/lib/dhcp".to_string()]);
+    finding.lease_files.push("/run/dhclient.eth0.leases".into());
     let conf = "timeout 300;\nrequest subnet-mask;";
     finding.files.insert("/etc/dhcp/dhclient.conf".into(), Content::file(conf));
-    let planned = plan(&finding, &wish()).unwrap();
-    let edits = edits(&planned);
-    assert!(edits[0].1.starts_with(&format!("{conf}\n# begin pvtzd")), "{}", edits[0].1);
-    assert!(edits[0].1.contains("\nsupersede domain-name-servers 127.0.0.1;\n# end pvtzd\n"));
-    assert!(edits[1].1.ends_with("make_resolv_conf() { :; }\n"));
-    assert_eq!((edits.len(), edits[2].0.as_str()), (3, RESOLV_CONF));
-    finding.directories.remove("/etc/dhcp/dhclient-enter-hooks.d");
-    assert!(plan(&finding, &wish()).unwrap().notes[0].contains("next lease"));
+    let with = |script: Option<&str>, folder: bool, hook: Option<Content>| {
+        let mut finding = finding.clone();
+        if let Some(script) = script {
+            finding.files.insert("/usr/sbin/dhclient-script".into(), Content::file(script));
+        }
+        if folder {
+            finding.directories.insert("/etc/dhcp/dhclient-enter-hooks.d".into());
+        }
+        if let Some(hook) = hook {
+            finding.files.insert("/etc/dhcp/dhclient-enter-hooks".into(), hook);
+        }
+        plan(&finding, &wish()).unwrap()
+    };
+    let debian = "run_hook /etc/dhcp/dhclient-enter-hooks\nrun_hookdir /etc/dhcp/dhclient-enter-hooks.d\n";
+    let red_hat =
+        "ETCDIR=\"/etc/dhcp\"\n[ -x ${ETCDIR}/dhclient-enter-hooks ] && . ${ETCDIR}/dhclient-enter-hooks\n";
+    let isc = "if [ -f /etc/dhclient-enter-hooks ]; then\n";
+    let executable = |mode| {
+        let octets = Octets(b"x=1".to_vec());
+        Some(Content::File { octets, mode, uid: 0, gid: 0 })
+    };
+    let of_debian = "/etc/dhcp/dhclient-enter-hooks.d/pvtzd";
+    let of_red_hat = "/etc/dhcp/dhclient-enter-hooks";
+    for (script, folder, hook, path) in [
+        (Some(debian), true, None, of_debian),
+        (Some(debian), false, None, of_debian),
+        (None, true, None, of_debian),
+        (Some(red_hat), true, None, of_red_hat),
+        (Some(red_hat), false, executable(0o755), of_red_hat),
+        (Some(isc), false, None, "/etc/dhclient-enter-hooks"),
+        (Some(red_hat), false, executable(0o644), "/etc/dhcp/dhclient.conf"),
+        (Some("echo\n"), true, None, "/etc/dhcp/dhclient.conf"),
+        (None, false, None, "/etc/dhcp/dhclient.conf"),
+    ] {
+        let planned = with(script, folder, hook.clone());
+        let edits = edits(&planned);
+        assert_eq!((edits[0].0.as_str(), edits[1].0.as_str()), (path, RESOLV_CONF), "{script:?} {hook:?}");
+        if path.ends_with("dhclient.conf") {
+            assert!(edits[0].1.starts_with(&format!("{conf}\n# begin pvtzd")), "{}", edits[0].1);
+            assert!(edits[0].1.contains("\nsupersede domain-name-servers 127.0.0.1;\n# end pvtzd\n"));
+            assert!(planned.notes[0].contains("next lease") && planned.notes[1].contains("not followed"));
+            assert!(planned.follow.is_empty(), "its leases name pvtzd");
+        } else {
+            assert!(edits[0].1.contains("make_resolv_conf() { :; }\n") && planned.notes.is_empty());
+            let follow = planned.follow.iter().map(ToString::to_string).collect::<Vec<_>>();
+            assert_eq!(
+                follow,
+                ["# follow leases /run/dhclient.eth0.leases", "# follow leases /var/lib/dhcp"]
+            );
+        }
+        if path == of_red_hat {
+            let Some(Step::Edit(Edit { after: Content::File { mode, .. }, .. })) =
+                planned.steps.iter().find(|step| matches!(step, Step::Edit(_)))
+            else {
+                panic!("{:?}", planned.steps)
+            };
+            assert_eq!(*mode, 0o755, "it is run only if it is executable");
+        }
+    }
 }
 
 #[test]
@@ -258,14 +310,11 @@ fn a_plain_file_none_and_a_link_to_nowhere() {
 }
 
 #[test]
-fn what_is_immutable_or_resolvconfs_is_refused_with_a_way_out() {
+fn what_is_immutable_is_refused_with_a_way_out() {
     let mut finding = file("nameserver 192.0.2.1\n");
     finding.immutable.insert(RESOLV_CONF.into());
     let refusal = plan(&finding, &wish()).unwrap_err();
     assert!(refusal.why.contains("immutable") && refusal.hint.contains("chattr -i"), "{refusal:?}");
-    let finding =
-        link("/run/resolvconf/resolv.conf", "/run/resolvconf/resolv.conf", Some("nameserver 1.1.1.1"));
-    assert!(plan(&finding, &wish()).unwrap_err().hint.contains("resolvconf -a lo.pvtzd"));
 }
 
 #[test]
@@ -288,35 +337,7 @@ fn where_programs_go_through_resolved() {
 
 #[test]
 fn managers_that_pvtzd_does_not_configure_are_told_by_header_and_process() {
-    let rows: [(Finding, Manager, &str, (&str, &str)); 7] = [
-        (
-            file(
-                "# Generated by dhcpcd from eth0.dhcp\n# /etc/resolv.conf.head can replace this line\nnameserver 192.0.2.1\n",
-            ),
-            Manager::Dhcpcd,
-            "nohook resolv.conf",
-            ("/etc/dhcpcd.conf", "hostname\nnohook lookup-hostname, resolv.conf\n"),
-        ),
-        (
-            {
-                let mut finding = file("search lan # eth0\nnameserver 192.0.2.1 # eth0\n");
-                finding.running.insert(Program::Udhcpc);
-                finding
-            },
-            Manager::Udhcpc,
-            "RESOLV_CONF=\"no\"",
-            ("/etc/udhcpc/udhcpc.conf", "RESOLV_CONF=\"no\"\n"),
-        ),
-        (
-            {
-                let mut finding = file("nameserver 192.0.2.1\n");
-                finding.running.insert(Program::Dhcpcd);
-                finding
-            },
-            Manager::Dhcpcd,
-            "dhcpcd --rebind",
-            ("/etc/dhcpcd.conf", "nohook resolv.conf\n"),
-        ),
+    let rows: [(Finding, Manager, &str, (&str, &str)); 4] = [
         (
             file(
                 "# This file was automatically generated by WSL. To stop automatic generation of this file, add ...\nnameserver 172.20.0.1\n",
@@ -357,9 +378,6 @@ fn managers_that_pvtzd_does_not_configure_are_told_by_header_and_process() {
         assert_eq!(finding.manager(), Manager::Plain, "{path} was written as the hint says");
         assert!(plan(&finding, &wish()).is_ok());
     }
-    let v6 = Wish { address: "fd00::53".parse().unwrap(), scope: Names::All, zones: Vec::new() };
-    let finding = file("# Generated by resolvconf\nnameserver 192.0.2.1\n");
-    assert!(plan(&finding, &v6).unwrap_err().hint.contains("echo nameserver fd00::53 | resolvconf -a"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! How things stand: who manages resolv.conf, where it leads, and what became of a take.
 
-use super::conf::{Leads, leads, leads_among};
+use super::conf::{Leads, Nameserver, leads, leads_among};
 use super::finding::{Finding, Manager, Program};
 use super::machine::Machine;
 use super::resolved::{ASKED_TOO, DELEGATE, DROP_IN};
@@ -21,7 +21,7 @@ pub struct Standing {
     /// What runs that has to do with it.
     pub running: Vec<Program>,
     /// The nameservers of resolv.conf.
-    pub nameservers: Vec<IpAddr>,
+    pub nameservers: Vec<Nameserver>,
     /// Where programs' questions go.
     pub leads: Leads,
     /// What was taken and not given back.
@@ -43,7 +43,7 @@ pub struct TakenStanding {
     /// Which names were to come to it.
     pub scope: Names,
     /// The servers that were asked before.
-    pub upstream: Vec<IpAddr>,
+    pub upstream: Vec<Nameserver>,
     /// What is at each path that was changed.
     pub places: Vec<Place>,
     /// The take got to its end.
@@ -113,7 +113,7 @@ pub fn standing(
     Ok(Standing {
         manager: finding.manager(),
         running: finding.running.iter().copied().collect(),
-        nameservers: resolv_conf::parse(text).nameservers,
+        nameservers: resolv_conf::parse(text).servers.iter().map(Nameserver::from).collect(),
         leads,
         taken,
         notes,
@@ -152,7 +152,7 @@ fn what_became(finding: &Finding, taken: &TakenStanding) -> String {
             Manager::Plain | Manager::CloudInit | Manager::Dhclient | Manager::NetworkManager => {
                 "`pvtzd resolver take` takes over again".to_string()
             }
-            manager => others::refusal(finding, manager, taken.address).hint,
+            manager => others::refusal(manager, taken.address).hint,
         };
         format!("/etc/resolv.conf was written again by {} after the take: {hint}", author.title())
     } else if taken.complete && foreign.is_empty() && torn.is_empty() && !former.is_empty() {

@@ -3,9 +3,11 @@
 //! Two files: `resolver.json`, everything that give-back needs, and `resolver-upstream.conf`, the former servers in
 //! the form of resolv.conf, which the running pvtzd asks once resolv.conf names nobody but itself.
 
+use super::conf::Nameserver;
 use super::finding::Manager;
 use super::trouble::Trouble;
 use super::{Names, Step};
+use crate::host::follow::Source;
 use crate::host::resolv_conf;
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
 use serde::{Deserialize, Serialize};
@@ -50,7 +52,10 @@ pub struct Record {
     /// Which names come to it.
     pub scope: Names,
     /// The servers that were asked before.
-    pub upstream: Vec<IpAddr>,
+    pub upstream: Vec<Nameserver>,
+    /// Where the servers of another network are found later.
+    #[serde(default)]
+    pub follow: Vec<Source>,
     /// What was to be done, in this order. After a crash only a part of it may have been.
     pub steps: Vec<Step>,
     /// All of it was done, and worked.
@@ -147,7 +152,7 @@ impl Store {
             .map_err(|error| Trouble::io("write", show(&self.path()))(io::Error::other(error)))?;
         text.push('\n');
         // The servers first: without a record they are read by nobody but a pvtzd that has none to ask.
-        self.replace(UPSTREAM, &servers(&record.upstream), PUBLIC)?;
+        self.replace(UPSTREAM, &servers(record), PUBLIC)?;
         self.replace(RECORD, &text, PRIVATE)
     }
 
@@ -212,10 +217,11 @@ fn caller() -> u32 {
     fs::metadata("/proc/self").map_or(0, |process| process.uid())
 }
 
-/// The servers as a resolv.conf.
-fn servers(upstream: &[IpAddr]) -> String {
-    let lines: String = upstream.iter().map(|server| format!("nameserver {server}\n")).collect();
-    format!("# The servers of this machine before `pvtzd resolver take`: pvtzd asks them.\n{lines}")
+/// The servers as a resolv.conf, and where those of another network are found.
+fn servers(record: &Record) -> String {
+    let follow: String = record.follow.iter().map(|source| format!("{source}\n")).collect();
+    let lines: String = record.upstream.iter().map(|server| format!("nameserver {server}\n")).collect();
+    format!("# The servers of this machine before `pvtzd resolver take`: pvtzd asks them.\n{follow}{lines}")
 }
 
 /// A path in a message.

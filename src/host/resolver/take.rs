@@ -107,6 +107,7 @@ fn begin(
         address: wish.address,
         scope: wish.scope.clone(),
         upstream: finding.upstream.clone(),
+        follow: plan.follow.clone(),
         steps: plan.steps.clone(),
         complete: false,
     };
@@ -214,7 +215,7 @@ fn carry_out(machine: &Machine, step: &Step) -> Result<(), Trouble> {
     match step {
         Step::MakeDirectory { path } => machine.make_directory(path),
         Step::Edit(edit) => machine.put(&edit.path, &edit.after),
-        Step::Command { words, required } => match (tell(machine, words), required) {
+        Step::Command { words, required, .. } => match (tell(machine, words), required) {
             (Err(problem), true) => Err(Trouble::Command { words: words.join(" "), problem }),
             _ => Ok(()),
         },
@@ -236,12 +237,12 @@ fn undo(machine: &Machine, record: &Record, force: bool) -> Result<Returned, Tro
         }
     }
     for step in &record.steps {
-        if let Step::Command { words, required: true } = step
-            && let Err(problem) = tell(machine, words)
+        let Step::Command { words, back, required } = step else { continue };
+        let words = back.as_ref().unwrap_or(words);
+        if let Err(problem) = tell(machine, words)
+            && *required
         {
             done.notes.push(format!("`{}` failed ({problem}): run it by hand", words.join(" ")));
-        } else if let Step::Command { words, required: false } = step {
-            let _ = tell(machine, words); // a courtesy
         }
     }
     Ok(done)

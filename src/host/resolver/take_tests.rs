@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 /// Programs that only say what they are told to say, and keep what they were asked.
 #[derive(Clone, Default)]
 pub(super) struct Recorded {
-    asked: Arc<Mutex<Vec<String>>>,
+    pub(super) asked: Arc<Mutex<Vec<String>>>,
     /// What these say; a name that begins so succeeds.
     pub(super) says: Arc<Mutex<BTreeMap<&'static str, Result<&'static str, &'static str>>>>,
 }
@@ -210,6 +210,17 @@ pub(super) fn worlds() -> Vec<(&'static str, World)> {
             ),
         ),
         (
+            "dhclient without hooks",
+            World::new(
+                &[
+                    ("/etc/resolv.conf", PLAIN),
+                    ("/etc/dhcp/dhclient.conf", "timeout 300;"),
+                    ("/proc/7/comm", "dhclient\n"),
+                ],
+                &[],
+            ),
+        ),
+        (
             "cloud-init",
             World::new(
                 &[("/etc/resolv.conf", PLAIN), ("/etc/cloud/cloud.cfg", "manage_resolv_conf: true\n")],
@@ -327,7 +338,7 @@ fn a_take_after_somebodys_change_remembers_the_change() {
 
 #[test]
 fn our_lines_are_taken_out_of_a_dhclient_conf_that_was_changed() {
-    let (_, world) = worlds().into_iter().find(|(name, _)| *name == "dhclient").unwrap();
+    let (_, world) = worlds().into_iter().find(|(name, _)| *name == "dhclient without hooks").unwrap();
     world.take(&wish()).unwrap();
     let with_ours = world.read("/etc/dhcp/dhclient.conf");
     world.put("/etc/dhcp/dhclient.conf", &format!("# by an admin\n{with_ours}retry 5;\n"));

@@ -92,12 +92,13 @@ class Fake:
     def start(self):
         """Opens the sockets: on the port it had before, if it had one."""
         for _ in range(50):
-            tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+            tcp = socket.socket(family, socket.SOCK_STREAM)
+            udp = socket.socket(family, socket.SOCK_DGRAM)
             tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                tcp.bind((self.host, self.port))
-                udp.bind((self.host, self.port or tcp.getsockname()[1]))
+                tcp.bind(self._at(self.port))
+                udp.bind(self._at(self.port or tcp.getsockname()[1]))
                 break
             except OSError:
                 tcp.close()
@@ -112,6 +113,10 @@ class Fake:
         self._connections = []
         for target, sock in ((self._serve_udp, udp), (self._serve_tcp, tcp)):
             threading.Thread(target=target, args=(sock,), daemon=True).start()
+
+    def _at(self, port):
+        """Where to bind; a host like fe80::53%eth0 has the number of its interface in it."""
+        return socket.getaddrinfo(self.host, port, type=socket.SOCK_STREAM)[0][4]
 
     def stop(self):
         """Closes the sockets: the machine then refuses what comes."""

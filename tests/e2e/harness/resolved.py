@@ -45,6 +45,16 @@ def unpacked():
     return folder
 
 
+def bus(instance):
+    """A system bus on the instance."""
+    configuration = instance.folder / "bus.conf"
+    configuration.write_text(BUS)
+    words = ("dbus-daemon", "--config-file", configuration, "--nofork", "--nopidfile")
+    instance.made.append(instance.namespace.process(*words))
+    there = ("test", "-S", "/run/dbus/system_bus_socket")
+    until(lambda: instance.namespace.run(*there, check=False).returncode == 0, "there is a bus")
+
+
 class Resolved:
     """Runs as long as the instance."""
 
@@ -61,13 +71,7 @@ class Resolved:
         run("chmod", "755", "/run")
         run("mkdir", "-p", "/run/systemd/resolve", "/run/dbus")
         run("chown", "996:996", "/run/systemd/resolve")
-        configuration = instance.folder / "bus.conf"
-        configuration.write_text(BUS)
-        instance.made.append(
-            instance.namespace.process("dbus-daemon", "--config-file", configuration, "--nofork", "--nopidfile")
-        )
-        there = ("test", "-S", "/run/dbus/system_bus_socket")
-        until(lambda: run(*there, check=False).returncode == 0, "there is a bus")
+        bus(instance)
         program, resolvectl = folder / "lib/systemd/systemd-resolved", folder / "usr/bin/resolvectl"
         settings = {"program": program, "resolvectl": resolvectl, "fake": instance.fake}
         instance.program("systemctl", SYSTEMCTL.format(**settings))
