@@ -72,7 +72,7 @@ pub async fn enter(plan: Plan) -> Result<u8, InstanceError> {
     }
     let code = command::run(&command, caller.run_as, &environment, &KEY).await?;
     if let Some(report) = unreached.and_then(|unreached| unreached.report()) {
-        eprint!("{report}");
+        eprintln!("{}", report.trim_end());
     }
     drop((lab, tasks));
     Ok(code)
