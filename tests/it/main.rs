@@ -9,6 +9,7 @@ mod client;
 mod command_line;
 mod control;
 mod data_files;
+mod documents;
 mod encrypted;
 mod gateway;
 mod malformed;
