@@ -13,7 +13,7 @@ use crate::admin::socket::Reload;
 use crate::admin::station;
 use crate::admin::station::Station;
 use crate::admin::watchdog;
-use crate::api::office::{Office, Prepared};
+use crate::api::server::{ApiServer, BoundApi};
 use crate::base::clock::Clock;
 use crate::base::condition::Condition;
 use crate::config::{Cache, Config, Instance, Servers};
@@ -91,7 +91,7 @@ pub struct Daemon {
     /// What they speak, and where.
     listening_encrypted: Vec<(Protocol, SocketAddr)>,
     /// The PrivateZone API, if it is configured.
-    office: Option<Office>,
+    office: Option<ApiServer>,
     listening: Vec<SocketAddr>,
     /// Who reads from the supervisor's sockets.
     readers: HandedOver,
@@ -129,7 +129,7 @@ impl Daemon {
         settings: Settings,
         listeners: Vec<Listener>,
         secured: Option<Encrypted>,
-        api: Option<Prepared>,
+        api: Option<BoundApi>,
         operations: station::Prepared,
     ) -> io::Result<Self> {
         let signals = Signals {
@@ -167,7 +167,7 @@ impl Daemon {
             live: live.clone(),
             listening: listening.clone(),
             condition: condition.clone(),
-            api: office.as_ref().map(Office::observed),
+            api: office.as_ref().map(ApiServer::observed),
         });
         let reloads = mpsc::channel(1);
         let station = Some(operations.open(&subject, reloads.0.clone())?);

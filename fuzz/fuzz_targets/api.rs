@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pvtzd::api::request::{HttpRequest, Request};
+use pvtzd::api::request::{HttpRequest, ApiRequest};
 use pvtzd::base::timestamp;
 
 const SECRET: &str = "lab-secret";
@@ -34,7 +34,7 @@ fn request(input: &[u8]) -> HttpRequest {
 
 fuzz_target!(|input: &[u8]| {
     let http = request(input);
-    let Ok(read) = Request::read(&http) else { return };
+    let Ok(read) = ApiRequest::read(&http) else { return };
     let Ok(mut claim) = read.claim(&http) else { return };
     let _ = timestamp::parse(&claim.timestamp);
     let refusal = read.verify(&claim, &http, SECRET);

@@ -167,7 +167,7 @@ fn zones(page: &mut Page, subject: &Subject) {
     let live = &subject.live;
     let configured = live.published().catalog.zones().len() as u64;
     page.metric("pvtzd_zones").count(&[("source", "configuration")], configured);
-    let made = subject.api.as_ref().map_or(0, |api| api.ledger.account().zone_count() as u64);
+    let made = subject.api.as_ref().map_or(0, |api| api.writer.account().zone_count() as u64);
     page.count(&[("source", "api")], made);
     let mut places = live.tallies.places();
     places.sort_by_key(|(number, counts)| (std::cmp::Reverse(counts.iter().sum::<u64>()), *number));

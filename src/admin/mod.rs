@@ -27,7 +27,7 @@ pub mod station;
 pub mod status;
 pub mod watchdog;
 
-use crate::api::actions::Ledger;
+use crate::api::actions::AccountWriter;
 use crate::api::calls::Calls;
 use crate::base::condition::Condition;
 use crate::resolve::shared::SharedState;
@@ -51,7 +51,7 @@ pub struct Subject {
 #[derive(Debug)]
 pub struct Api {
     /// What was made through it.
-    pub ledger: Arc<Ledger>,
+    pub writer: Arc<AccountWriter>,
     /// Who called what.
     pub calls: Arc<Calls>,
     /// Where it listens.

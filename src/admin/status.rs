@@ -216,7 +216,7 @@ pub fn read(subject: &Subject) -> Status {
     let sum = live.tallies.sum();
     let counters = &live.counters;
     let (reloads, reloads_failed) = subject.condition.reloads();
-    let account_zones = subject.api.as_ref().map_or(0, |api| api.ledger.account().zone_count());
+    let account_zones = subject.api.as_ref().map_or(0, |api| api.writer.account().zone_count());
     let rcodes = sum.rcodes.iter().enumerate().filter(|(_, count)| **count > 0);
     let timed = sum.durations.count();
     let mean_ms = if timed == 0 { 0.0 } else { sum.durations.nanos as f64 / timed as f64 / 1e6 };
@@ -358,7 +358,7 @@ pub fn zones(subject: &Subject) -> Vec<ZoneStatus> {
     });
     let mut zones: Vec<ZoneStatus> = configured.collect();
     if let Some(api) = &subject.api {
-        zones.extend(api.ledger.account().zones().map(|entry| ZoneStatus {
+        zones.extend(api.writer.account().zones().map(|entry| ZoneStatus {
             zone: entry.row.name.clone(),
             source: "api".into(),
             recursion_proxy: entry.row.proxy,

@@ -4,7 +4,7 @@
 //! in the query. It does not try again: whether that is harmless depends on the action.
 
 use super::keys::AccessKey;
-use super::signer::{self, Order, Place};
+use super::signer::{self, SignaturePlace, SigningOrder};
 use super::{ApiError, Params};
 use crate::http::client::fetch;
 use http_body_util::Full;
@@ -99,9 +99,9 @@ impl Client {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|error| io::Error::other(error.to_string()))?;
         let nonce = data_encoding::HEXLOWER.encode(&random);
-        let order = Order { action, version, params, now: SystemTime::now(), nonce: &nonce };
+        let order = SigningOrder { action, version, params, now: SystemTime::now(), nonce: &nonce };
         let signed = match document {
-            None => signer::acs3(&order, Place::Form, &self.key, &self.host),
+            None => signer::acs3(&order, SignaturePlace::Form, &self.key, &self.host),
             Some(document) => signer::acs3_document(&order, document, &self.key, &self.host),
         };
         let target = if signed.query.is_empty() { "/".into() } else { format!("/?{}", signed.query) };

@@ -13,10 +13,10 @@ use std::collections::{HashMap, HashSet};
 pub struct Document {
     /// Zones with their records.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub zones: Vec<Zone>,
+    pub zones: Vec<DocumentZone>,
     /// Forwarding rules.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub rules: Vec<Rule>,
+    pub rules: Vec<DocumentRule>,
     /// Custom lines.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub custom_lines: Vec<CustomLine>,
@@ -25,7 +25,7 @@ pub struct Document {
 /// A zone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields, default)]
-pub struct Zone {
+pub struct DocumentZone {
     /// Its name.
     pub zone_name: String,
     /// `ZONE` or `RECORD`.
@@ -48,7 +48,7 @@ pub struct Zone {
     pub sync_ecs_host_task: Option<SyncTask>,
     /// Who sees it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub bind_vpcs: Vec<Vpc>,
+    pub bind_vpcs: Vec<DocumentVpc>,
     /// Tags.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Tag>,
@@ -57,13 +57,13 @@ pub struct Zone {
     pub lba_status: Vec<WeightedSet>,
     /// Its records.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub records: Vec<Record>,
+    pub records: Vec<DocumentRecord>,
 }
 
 /// A VPC that something is bound to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields, default)]
-pub struct Vpc {
+pub struct DocumentVpc {
     /// Its id.
     pub vpc_id: String,
     /// Its region.
@@ -123,7 +123,7 @@ pub struct SyncRegion {
 /// A record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields, default)]
-pub struct Record {
+pub struct DocumentRecord {
     /// Host record.
     pub rr: String,
     /// Type.
@@ -154,7 +154,7 @@ pub struct Record {
 /// A forwarding rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields, default)]
-pub struct Rule {
+pub struct DocumentRule {
     /// Its name for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -168,7 +168,7 @@ pub struct Rule {
     pub forward_ips: Vec<ForwardIp>,
     /// For whom.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub bind_vpcs: Vec<Vpc>,
+    pub bind_vpcs: Vec<DocumentVpc>,
 }
 
 /// A server that a rule asks.
@@ -196,7 +196,7 @@ pub struct CustomLine {
     pub ipv4s: Vec<String>,
 }
 
-impl Record {
+impl DocumentRecord {
     /// As an action of the API takes it; the line apart.
     pub(crate) fn params(&self) -> Params {
         let number = |value: Option<i64>| value.map(|value| value.to_string());
@@ -213,8 +213,8 @@ impl Record {
 }
 
 /// VPCs as actions of the API take them.
-pub(crate) fn vpc_items(vpcs: &[Vpc]) -> Vec<Params> {
-    let item = |vpc: &Vpc| {
+pub(crate) fn vpc_items(vpcs: &[DocumentVpc]) -> Vec<Params> {
+    let item = |vpc: &DocumentVpc| {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         let (region, kind) = (text(&vpc.region_id), text(&vpc.vpc_type));
         [("VpcId", vpc.vpc_id.clone()), ("RegionId", region), ("VpcType", kind)].into_iter().collect()
@@ -222,7 +222,7 @@ pub(crate) fn vpc_items(vpcs: &[Vpc]) -> Vec<Params> {
     vpcs.iter().map(item).collect()
 }
 
-impl Rule {
+impl DocumentRule {
     /// As an action of the API takes it; the VPCs apart.
     pub(crate) fn params(&self) -> Params {
         let mut fields = vec![
@@ -271,12 +271,12 @@ impl Handle {
     }
 
     /// Of a zone.
-    pub fn of_zone(zone: &Zone) -> Self {
+    pub fn of_zone(zone: &DocumentZone) -> Self {
         Self::new(&zone.zone_name, zone.bind_vpcs.iter().map(|vpc| vpc.vpc_id.as_str()))
     }
 
     /// Of a rule: its own name tells apart those of one zone name.
-    pub fn of_rule(rule: &Rule) -> Self {
+    pub fn of_rule(rule: &DocumentRule) -> Self {
         let zone = Self::new(&rule.zone_name, rule.bind_vpcs.iter().map(|vpc| vpc.vpc_id.as_str()));
         let name = rule.name.as_deref().filter(|name| !name.is_empty()).unwrap_or(&zone.name);
         Self { name: format!("{} {name}", zone.name), vpc: zone.vpc }

@@ -6,9 +6,9 @@
 use super::calls::{Calls, OTHER};
 use super::keys::Keys;
 use super::nonce::{self, NonceFault, Nonces, SKEW};
-use super::reply::{self, Reply};
-use super::request::{Claim, DIGEST, Format, HttpRequest, Request};
-use super::{Answer, ApiError, Call, Service, sign, temporary};
+use super::reply::{self, ApiReply};
+use super::request::{AnswerFormat, ApiRequest, AuthClaim, DIGEST, HttpRequest};
+use super::{ActionAnswer, ApiError, ApiService, Call, sign, temporary};
 use crate::base::timestamp;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -29,7 +29,7 @@ pub struct Gateway<S> {
     calls: Arc<Calls>,
 }
 
-impl<S: Service> Gateway<S> {
+impl<S: ApiService> Gateway<S> {
     /// A gateway for a service that accepts these keys.
     pub fn new(service: Arc<S>, keys: Keys) -> Self {
         let nonces = Mutex::new(Nonces::new(nonce::MOST));
@@ -53,7 +53,7 @@ impl<S: Service> Gateway<S> {
 
     /// Answers one request. A call that reached the service is carried to its end even if its client hangs up: that
     /// must not leave half a change.
-    pub async fn handle(&self, http: &HttpRequest, source: IpAddr, now: SystemTime) -> Reply {
+    pub async fn handle(&self, http: &HttpRequest, source: IpAddr, now: SystemTime) -> ApiReply {
         let admitted = match self.admit(http, source, now) {
             Ok(admitted) => admitted,
             Err(reply) => return reply,
@@ -66,7 +66,7 @@ impl<S: Service> Gateway<S> {
 
     /// Answers a request that was admitted before its body was read: a JSON document, which becomes the parameter
     /// `Document`.
-    pub async fn finish(&self, admitted: Admitted, body: Vec<u8>) -> Reply {
+    pub async fn finish(&self, admitted: Admitted, body: Vec<u8>) -> ApiReply {
         let digest = admitted.digest.clone();
         // The digest of 16 MiB takes too long for a thread that serves others as well.
         let checked = tokio::task::spawn_blocking(move || {
@@ -92,7 +92,7 @@ impl<S: Service> Gateway<S> {
     ///
     /// # Errors
     /// The refusal.
-    pub fn admit(&self, http: &HttpRequest, source: IpAddr, now: SystemTime) -> Result<Admitted, Reply> {
+    pub fn admit(&self, http: &HttpRequest, source: IpAddr, now: SystemTime) -> Result<Admitted, ApiReply> {
         let host = http.header("host").unwrap_or_default();
         let refuse = |format, error: ApiError| {
             // Strangers come this far: what they sent is not sent back at length.
@@ -100,7 +100,7 @@ impl<S: Service> Gateway<S> {
             tracing::debug!(%source, code = %error.code, "refused a request of the API");
             self.refused(format, OTHER, &error, &host)
         };
-        let request = Request::read(http).map_err(|error| refuse(Format::Json, error))?;
+        let request = ApiRequest::read(http).map_err(|error| refuse(AnswerFormat::Json, error))?;
         let format = request.format;
         let call = self.check(request, http, source, now).map_err(|error| refuse(format, error))?;
         let known = self.service.known_action(&call.action);
@@ -109,11 +109,11 @@ impl<S: Service> Gateway<S> {
     }
 
     /// The refusal of a request that was admitted, and whose body did not come.
-    pub fn give_up(&self, admitted: Admitted, error: &ApiError) -> Reply {
+    pub fn give_up(&self, admitted: Admitted, error: &ApiError) -> ApiReply {
         self.refused(admitted.format, admitted.known, error, &admitted.call.host)
     }
 
-    fn refused(&self, format: Format, known: &'static str, error: &ApiError, host: &str) -> Reply {
+    fn refused(&self, format: AnswerFormat, known: &'static str, error: &ApiError, host: &str) -> ApiReply {
         self.calls.count(known, error.status);
         reply::refusal(format, error, host)
     }
@@ -121,7 +121,7 @@ impl<S: Service> Gateway<S> {
     /// The checks, in their order.
     fn check(
         &self,
-        request: Request,
+        request: ApiRequest,
         http: &HttpRequest,
         source: IpAddr,
         now: SystemTime,
@@ -183,8 +183,8 @@ impl<S: Service> Gateway<S> {
     /// The secret of the key that a request names; and its security token, if the key is a temporary one.
     fn secret(
         &self,
-        request: &Request,
-        claim: &Claim,
+        request: &ApiRequest,
+        claim: &AuthClaim,
         http: &HttpRequest,
         now: SystemTime,
     ) -> Result<(String, Option<String>), ApiError> {
@@ -207,11 +207,11 @@ impl<S: Service> Gateway<S> {
     }
 
     /// Has the service answer. Its panic is this call's failure and no other's.
-    async fn carry_out(&self, admitted: Admitted) -> Reply {
+    async fn carry_out(&self, admitted: Admitted) -> ApiReply {
         let Admitted { call, format, known, .. } = admitted;
         let (service, action, host) = (self.service.clone(), call.action.clone(), call.host.clone());
         let task = tokio::spawn(async move { service.call(call).await });
-        let answer: Answer = task.await.unwrap_or_else(|error| {
+        let answer: ActionAnswer = task.await.unwrap_or_else(|error| {
             tracing::error!(%action, %error, "a call of the API failed by a defect of pvtzd");
             Err(ApiError::internal())
         });
@@ -229,7 +229,7 @@ impl<S: Service> Gateway<S> {
 #[derive(Debug)]
 pub struct Admitted {
     call: Call,
-    format: Format,
+    format: AnswerFormat,
     /// The name that it is counted under.
     known: &'static str,
     /// What its body must have as digest, if the body follows.

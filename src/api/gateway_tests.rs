@@ -3,20 +3,20 @@
 use super::*;
 use crate::api::keys::AccessKey;
 use crate::api::signer;
-use crate::api::signer::{Order, Place};
-use crate::api::{Params, Service};
+use crate::api::signer::{SignaturePlace, SigningOrder};
+use crate::api::{ApiService, Params};
 use serde_json::{Map, Value};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// Answers with the parameters.
 struct Echo;
 
-impl Service for Echo {
+impl ApiService for Echo {
     fn serves_version(&self, version: &str) -> bool {
         version == "2018-01-01"
     }
 
-    async fn call(&self, call: Call) -> Answer {
+    async fn call(&self, call: Call) -> ActionAnswer {
         match call.action.as_str() {
             "Panic" => panic!("a defect"),
             "Refuse" => Err(ApiError::new("Zone.NotExists", "Zone is not exists")),
@@ -41,14 +41,14 @@ fn at(seconds: u64) -> SystemTime {
 }
 
 /// The two ways of signing.
-type Sign = fn(&Order, Place, &AccessKey, &str) -> HttpRequest;
+type Sign = fn(&SigningOrder, SignaturePlace, &AccessKey, &str) -> HttpRequest;
 const SIGNS: [Sign; 2] = [signer::v1, signer::acs3];
 
 /// A signed request; the nonce is its own.
 fn request(sign: Sign, action: &str, key: &AccessKey, sent: SystemTime, nonce: &str) -> HttpRequest {
     let params: Params = [("ZoneName", "x.example")].into_iter().collect();
-    let order = Order { action, version: "2018-01-01", params: &params, now: sent, nonce };
-    sign(&order, Place::Query, key, "127.0.0.1:5380")
+    let order = SigningOrder { action, version: "2018-01-01", params: &params, now: sent, nonce };
+    sign(&order, SignaturePlace::Query, key, "127.0.0.1:5380")
 }
 
 /// Status and body.
@@ -114,8 +114,9 @@ async fn a_timestamp_of_another_form_is_told_apart() {
 async fn a_version_that_is_not_served_is_refused() {
     for sign in SIGNS {
         let params = Params::default();
-        let order = Order { action: "X", version: "2017-01-01", params: &params, now: at(0), nonce: "n" };
-        let http = sign(&order, Place::Form, &key(), "127.0.0.1:5380");
+        let order =
+            SigningOrder { action: "X", version: "2017-01-01", params: &params, now: at(0), nonce: "n" };
+        let http = sign(&order, SignaturePlace::Form, &key(), "127.0.0.1:5380");
         assert_eq!(refused(&gateway(), &http, at(0)).await, (400, "InvalidVersion".into()));
     }
 }

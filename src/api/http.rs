@@ -7,9 +7,9 @@
 //! connections. A longer body is a document whose digest was signed, and is read once the signature was found good.
 
 use super::gateway::Gateway;
-use super::reply::{self, Reply};
-use super::request::{Format, HttpRequest};
-use super::{ApiError, Service};
+use super::reply::{self, ApiReply};
+use super::request::{AnswerFormat, HttpRequest};
+use super::{ApiError, ApiService};
 use crate::base::octets::{Kind, OF_CONNECTION, Octets, Reserved};
 use crate::http::browser::{self, ServerNames};
 use crate::http::stream::{Stream, Waiting};
@@ -61,7 +61,7 @@ const TURN: Duration = Duration::from_secs(60);
 
 /// What a server allows.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct HttpLimits {
     /// Connections at a time; listeners that share it share the places.
     pub connections: Connections,
     /// How long a connection may be silent, and how long a request's head may take.
@@ -76,7 +76,7 @@ pub struct Limits {
     pub server_names: Arc<ServerNames>,
 }
 
-impl Default for Limits {
+impl Default for HttpLimits {
     fn default() -> Self {
         Self {
             connections: Connections::new(CONNECTIONS),
@@ -91,9 +91,9 @@ impl Default for Limits {
 
 /// Accepts connections until it is dropped; they end with it. `wrap` is what lies between TCP and HTTP: TLS, or
 /// for plain HTTP [`plain`].
-pub async fn serve<S, W, F, T>(listener: TcpListener, gateway: Arc<Gateway<S>>, limits: Limits, wrap: W)
+pub async fn serve<S, W, F, T>(listener: TcpListener, gateway: Arc<Gateway<S>>, limits: HttpLimits, wrap: W)
 where
-    S: Service,
+    S: ApiService,
     W: Fn(TcpStream) -> F,
     F: Future<Output = io::Result<T>> + Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -135,11 +135,11 @@ pub async fn plain(stream: TcpStream) -> io::Result<TcpStream> {
 }
 
 /// Serves one connection to its end.
-async fn converse<S: Service>(
+async fn converse<S: ApiService>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: IpAddr,
     gateway: Arc<Gateway<S>>,
-    limits: &Limits,
+    limits: &HttpLimits,
     place: Arc<Place>,
 ) {
     let waiting = Waiting::new(&limits.octets, Kind::Api, WAITING);
@@ -148,7 +148,7 @@ async fn converse<S: Service>(
         async move {
             let busy = place.busy();
             let mut response =
-                Exchange { peer, gateway: &gateway, limits, waiting: &waiting }.respond(request).await;
+                ApiExchange { peer, gateway: &gateway, limits, waiting: &waiting }.respond(request).await;
             if busy.is_none() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -170,14 +170,14 @@ async fn converse<S: Service>(
 }
 
 /// A request and its response.
-struct Exchange<'e, S> {
+struct ApiExchange<'e, S> {
     peer: IpAddr,
     gateway: &'e Gateway<S>,
-    limits: &'e Limits,
+    limits: &'e HttpLimits,
     waiting: &'e Waiting,
 }
 
-impl<S: Service> Exchange<'_, S> {
+impl<S: ApiService> ApiExchange<'_, S> {
     /// The response to a request.
     async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
@@ -212,7 +212,7 @@ impl<S: Service> Exchange<'_, S> {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
             return response;
         }
-        let mut reader = Reader { body, kept: Vec::new() };
+        let mut reader = BodyReader { body, kept: Vec::new() };
         let ordinary = ORDINARY_BODY.min(self.gateway.body_limit());
         let announced = reader.body.size_hint().lower();
         let read = async {
@@ -254,7 +254,7 @@ impl<S: Service> Exchange<'_, S> {
     async fn long(
         &self,
         mut http: HttpRequest,
-        mut reader: Reader,
+        mut reader: BodyReader,
         announced: u64,
         waits_for_word: bool,
         room: Vec<Reserved>,
@@ -271,7 +271,7 @@ impl<S: Service> Exchange<'_, S> {
         };
         let admitted = match error {
             Some(error) => {
-                Err(reply::refusal(Format::Json, &error, &http.header("host").unwrap_or_default()))
+                Err(reply::refusal(AnswerFormat::Json, &error, &http.header("host").unwrap_or_default()))
             }
             None => {
                 http.body_follows = true;
@@ -329,7 +329,7 @@ impl<S: Service> Exchange<'_, S> {
         room: Vec<Reserved>,
     ) -> Response<Full<Bytes>> {
         let host = http.header("host").unwrap_or_default();
-        let reply = reply::refusal(Format::Json, &error, &host);
+        let reply = reply::refusal(AnswerFormat::Json, &error, &host);
         drop(room);
         closing(self.finished(reply).await)
     }
@@ -341,7 +341,7 @@ impl<S: Service> Exchange<'_, S> {
     }
 
     /// A reply as hyper has it. It is counted until its last octet is written.
-    async fn finished(&self, reply: Reply) -> Response<Full<Bytes>> {
+    async fn finished(&self, reply: ApiReply) -> Response<Full<Bytes>> {
         let room = match reply.body.len() > FREE {
             true => Some(self.waiting.account().reserve(reply.body.len()).await),
             false => None,
@@ -363,12 +363,12 @@ impl<S: Service> Exchange<'_, S> {
 }
 
 /// A body and what was kept of it.
-struct Reader {
+struct BodyReader {
     body: Incoming,
     kept: Vec<u8>,
 }
 
-impl Reader {
+impl BodyReader {
     /// The octets that come next; nothing at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
         while let Some(frame) = self.body.frame().await {

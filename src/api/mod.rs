@@ -6,7 +6,7 @@
 //!  HTTP ◀─ reply: JSON or XML ◀──────────────────────────────────────────── Answer or ApiError ◀───┘
 //! ```
 //!
-//! The gateway knows nothing of zones: the lab's stub of other products' APIs is a [`Service`] too.
+//! The gateway knows nothing of zones: the lab's stub of other products' APIs is a [`ApiService`] too.
 
 pub mod actions;
 pub mod calls;
@@ -17,10 +17,10 @@ pub mod gateway;
 pub mod http;
 pub mod keys;
 mod nonce;
-pub mod office;
 mod params;
 mod reply;
 pub mod request;
+pub mod server;
 pub mod sign;
 pub mod signer;
 pub mod temporary;
@@ -44,7 +44,7 @@ pub struct Call {
     pub version: String,
     /// The parameters of query and body, those of the signature left out.
     pub params: Params,
-    /// The id of the access key that signed; empty for a request without a signature, see [`Service::is_unsigned`].
+    /// The id of the access key that signed; empty for a request without a signature, see [`ApiService::is_unsigned`].
     pub access_key: String,
     /// The security token of a temporary access key; it was found good.
     pub security_token: Option<String>,
@@ -57,10 +57,10 @@ pub struct Call {
 }
 
 /// What an action returns: the fields beside `RequestId`, which the gateway adds.
-pub type Answer = Result<Map<String, Value>, ApiError>;
+pub type ActionAnswer = Result<Map<String, Value>, ApiError>;
 
 /// A set of actions behind a gateway.
-pub trait Service: Send + Sync + 'static {
+pub trait ApiService: Send + Sync + 'static {
     /// True for the API versions that are served; others are refused before the action is looked at.
     fn serves_version(&self, version: &str) -> bool;
 
@@ -85,5 +85,5 @@ pub trait Service: Send + Sync + 'static {
     }
 
     /// Carries out one call. Once begun it is carried to its end, even if the client hangs up.
-    fn call(&self, call: Call) -> impl Future<Output = Answer> + Send;
+    fn call(&self, call: Call) -> impl Future<Output = ActionAnswer> + Send;
 }

@@ -4,7 +4,7 @@
 //! top-level `Code`, by which some of them know a failure.
 
 use super::ApiError;
-use super::request::Format;
+use super::request::AnswerFormat;
 use serde_json::{Map, Value};
 
 /// Octets of a refusal's message, for a caller whose signature was good.
@@ -15,7 +15,7 @@ const LONGEST_HOST: usize = 255;
 
 /// A finished HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
+pub struct ApiReply {
     /// The HTTP status.
     pub status: u16,
     /// The `Content-Type`.
@@ -27,7 +27,7 @@ pub struct Reply {
 }
 
 /// An answer's fields, with its `RequestId`.
-pub fn success(format: Format, action: &str, mut fields: Map<String, Value>) -> Reply {
+pub fn success(format: AnswerFormat, action: &str, mut fields: Map<String, Value>) -> ApiReply {
     if fields.remove("Code").is_some() {
         tracing::error!(action, "an answer has a top-level Code, by which clients know failures: left out");
     }
@@ -37,7 +37,7 @@ pub fn success(format: Format, action: &str, mut fields: Map<String, Value>) -> 
 }
 
 /// A refusal. `host` is what the request's `Host` header said.
-pub fn refusal(format: Format, error: &ApiError, host: &str) -> Reply {
+pub fn refusal(format: AnswerFormat, error: &ApiError, host: &str) -> ApiReply {
     let request_id = request_id();
     let error = error.clone().cut_to(LONGEST_MESSAGE);
     let host: String = host.chars().take(LONGEST_HOST).collect();
@@ -56,19 +56,19 @@ pub fn refusal(format: Format, error: &ApiError, host: &str) -> Reply {
 
 /// The response for a map of fields.
 fn written(
-    format: Format,
+    format: AnswerFormat,
     status: u16,
     root: &str,
     fields: &Map<String, Value>,
     request_id: String,
-) -> Reply {
+) -> ApiReply {
     let (content_type, body) = match format {
-        Format::Json => {
+        AnswerFormat::Json => {
             // A map of text and values has no way to fail; should it, an empty object is still JSON.
             let body = serde_json::to_vec(fields).unwrap_or_else(|_| b"{}".into());
             ("application/json;charset=utf-8", body)
         }
-        Format::Xml => {
+        AnswerFormat::Xml => {
             let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>");
             let root = element_name(root);
             text += &format!("<{root}>");
@@ -77,7 +77,7 @@ fn written(
             ("text/xml;charset=utf-8", text.into_bytes())
         }
     };
-    Reply { status, content_type, request_id, body }
+    ApiReply { status, content_type, request_id, body }
 }
 
 /// One element for a value; for a list one for each of its items, for null none.
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn text(reply: &Reply) -> &str {
+    fn text(reply: &ApiReply) -> &str {
         std::str::from_utf8(&reply.body).unwrap()
     }
 
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_success_is_flat_and_has_no_code() {
-        let reply = success(Format::Json, "AddZone", fields(json!({"ZoneId": "z", "Code": "1"})));
+        let reply = success(AnswerFormat::Json, "AddZone", fields(json!({"ZoneId": "z", "Code": "1"})));
         let body: Value = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!(body, json!({"ZoneId": "z", "RequestId": reply.request_id}));
         assert_eq!((reply.status, reply.content_type), (200, "application/json;charset=utf-8"));
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn a_refusal_has_five_strings() {
         let error = ApiError::new("Zone.NotExists", "Zone is not exists");
-        let reply = refusal(Format::Json, &error, "http://127.0.0.1:8480");
+        let reply = refusal(AnswerFormat::Json, &error, "http://127.0.0.1:8480");
         let body: Value = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!(
             body,
@@ -190,7 +190,7 @@ mod tests {
             "Remark": "",
             "None": null,
         });
-        let reply = success(Format::Xml, "DescribeZones", fields(answer));
+        let reply = success(AnswerFormat::Xml, "DescribeZones", fields(answer));
         let expected = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?><DescribeZonesResponse><Zones>\
              <Zone><ZoneId>a</ZoneId><RecordCount>1</RecordCount><IsPtr>false</IsPtr></Zone>\
@@ -210,10 +210,10 @@ mod tests {
     #[test]
     fn nothing_a_caller_writes_is_markup() {
         let error = ApiError::new("X", "<a b='c'>&\"\r\u{0}\u{1b}]]>");
-        let reply = refusal(Format::Xml, &error, "h");
+        let reply = refusal(AnswerFormat::Xml, &error, "h");
         let message = "<Message>&lt;a b=&apos;c&apos;&gt;&amp;&quot;&#13;\u{fffd}\u{fffd}]]&gt;</Message>";
         assert!(text(&reply).contains(message), "{}", text(&reply));
-        let reply = success(Format::Xml, "1<x>", Map::new());
+        let reply = success(AnswerFormat::Xml, "1<x>", Map::new());
         assert!(text(&reply).contains("<_1_x_Response>"), "{}", text(&reply));
     }
 

@@ -55,7 +55,7 @@ impl HttpRequest {
 
 /// How the answer is to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum AnswerFormat {
     /// What every client asks for.
     Json,
     /// The gateway's default for v1 requests that do not say.
@@ -71,9 +71,9 @@ const MAX_SIGNED_HEADERS: usize = 100;
 /// A request that was looked at as far as its signature can be verified. A stranger costs no more: the other
 /// parameters are read for callers whose key is known and whose time is right.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct ApiRequest {
     /// How the answer is to be written.
-    pub format: Format,
+    pub format: AnswerFormat,
     /// The values of [`COMMON`], of query and form; where both have one, the form's.
     common: [Option<String>; COMMON.len()],
     /// True for the shape whose signature is in headers.
@@ -82,7 +82,7 @@ pub struct Request {
 
 /// What a request says of its signature; all of it is there, none of it is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub struct AuthClaim {
     /// How it was signed.
     pub scheme: Scheme,
     /// The id of the key.
@@ -116,7 +116,7 @@ const COMMON: [&str; 11] = [
     "Version",
 ];
 
-impl Request {
+impl ApiRequest {
     /// Counts the parameters, makes sure that they are text, and takes out those of the signature.
     ///
     /// # Errors
@@ -144,7 +144,7 @@ impl Request {
                 }
             }
         }
-        let mut request = Self { format: Format::Xml, common, is_acs3: false };
+        let mut request = Self { format: AnswerFormat::Xml, common, is_acs3: false };
         let has_signature = request.common("Signature").is_some();
         request.is_acs3 = match http.header("authorization") {
             Some(authorization) => authorization.starts_with("ACS3-") || !has_signature,
@@ -153,7 +153,7 @@ impl Request {
         let asks_for_json =
             request.common("Format").is_some_and(|format| format.eq_ignore_ascii_case("json"));
         if request.is_acs3 || asks_for_json {
-            request.format = Format::Json;
+            request.format = AnswerFormat::Json;
         }
         Ok(request)
     }
@@ -167,7 +167,7 @@ impl Request {
     ///
     /// # Errors
     /// Something mandatory is absent, or it is signed in a way that is not taken.
-    pub fn claim(&self, http: &HttpRequest) -> Result<Claim, ApiError> {
+    pub fn claim(&self, http: &HttpRequest) -> Result<AuthClaim, ApiError> {
         if self.is_acs3 { self.acs3(http) } else { self.v1() }
     }
 
@@ -188,7 +188,7 @@ impl Request {
     ///
     /// # Errors
     /// The signature does not cover the header.
-    pub fn security_token(&self, claim: &Claim, http: &HttpRequest) -> Result<Option<String>, ApiError> {
+    pub fn security_token(&self, claim: &AuthClaim, http: &HttpRequest) -> Result<Option<String>, ApiError> {
         let header = http.header(TOKEN).filter(|token| claim.scheme == Scheme::Acs3 && !token.is_empty());
         if header.is_some() && !claim.signed_headers.iter().any(|signed| signed == TOKEN) {
             return Err(incomplete(&format!("SignedHeaders does not have {TOKEN}")));
@@ -200,7 +200,7 @@ impl Request {
     /// The parameters for the action.
     ///
     /// # Errors
-    /// Text that is not UTF-8, which [`Request::read`] finds before.
+    /// Text that is not UTF-8, which [`ApiRequest::read`] finds before.
     pub fn params(&self, http: &HttpRequest) -> Result<Params, ApiError> {
         let (_, all) = all_pairs(http)?;
         Ok(all.into_iter().filter(|(name, _)| !COMMON.contains(&name.as_str())).collect())
@@ -211,7 +211,7 @@ impl Request {
     /// # Errors
     /// `SignatureDoesNotMatch`, with the text that was to be signed behind the only colon: clients compare it with
     /// their own.
-    pub fn verify(&self, claim: &Claim, http: &HttpRequest, secret: &str) -> Result<(), ApiError> {
+    pub fn verify(&self, claim: &AuthClaim, http: &HttpRequest, secret: &str) -> Result<(), ApiError> {
         let digest = http.header(DIGEST).filter(|_| claim.scheme == Scheme::Acs3);
         if http.body_follows && (digest.is_none() || claim.scheme != Scheme::Acs3) {
             return Err(incomplete(&format!("a long body needs {DIGEST}, and a signature over it")));
@@ -235,7 +235,7 @@ impl Request {
     }
 
     /// The claim of a request signed in headers.
-    fn acs3(&self, http: &HttpRequest) -> Result<Claim, ApiError> {
+    fn acs3(&self, http: &HttpRequest) -> Result<AuthClaim, ApiError> {
         let authorization = http.header("authorization").unwrap_or_default();
         let (algorithm, rest) = authorization.split_once(' ').unwrap_or((&authorization, ""));
         if algorithm.is_empty() {
@@ -273,7 +273,7 @@ impl Request {
         if (http.body_follows || !http.body.is_empty()) && http.header("content-type").is_some() {
             header("content-type")?;
         }
-        Ok(Claim {
+        Ok(AuthClaim {
             scheme: Scheme::Acs3,
             action: parameter_or("Action", "x-acs-action")?,
             version: parameter_or("Version", "x-acs-version")?,
@@ -286,7 +286,7 @@ impl Request {
     }
 
     /// The claim of a request signed in parameters.
-    fn v1(&self) -> Result<Claim, ApiError> {
+    fn v1(&self) -> Result<AuthClaim, ApiError> {
         let text = |name: &str| self.common(name).filter(|value| !value.is_empty()).map(str::to_string);
         let required = |name: &str| text(name).ok_or_else(|| ApiError::missing(name));
         let (action, version, key) = (required("Action")?, required("Version")?, required("AccessKeyId")?);
@@ -305,7 +305,7 @@ impl Request {
         let signature = text("Signature").ok_or_else(|| incomplete("Signature is absent"))?;
         let scheme = Scheme::V1;
         let signed_headers = Vec::new();
-        Ok(Claim { scheme, key, timestamp, nonce, action, version, signature, signed_headers })
+        Ok(AuthClaim { scheme, key, timestamp, nonce, action, version, signature, signed_headers })
     }
 }
 
@@ -324,7 +324,7 @@ const FORM: &str = "form body";
 
 /// The text whose signature the claim's must be.
 fn string_to_sign(
-    claim: &Claim,
+    claim: &AuthClaim,
     http: &HttpRequest,
     query: &BTreeMap<String, String>,
     all: &BTreeMap<String, String>,

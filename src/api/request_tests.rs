@@ -24,14 +24,14 @@ fn http(text: &str) -> HttpRequest {
 /// The parameters of a request, as `name=value` in order.
 fn params(text: &str) -> Vec<String> {
     let http = http(text);
-    let params = Request::read(&http).unwrap().params(&http).unwrap();
+    let params = ApiRequest::read(&http).unwrap().params(&http).unwrap();
     params.iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 /// The code of the claim's refusal.
 fn refusal(text: &str) -> String {
     let http = http(text);
-    Request::read(&http).unwrap().claim(&http).unwrap_err().code.into_owned()
+    ApiRequest::read(&http).unwrap().claim(&http).unwrap_err().code.into_owned()
 }
 
 const FORM: &str = "content-type: application/x-www-form-urlencoded; charset=utf-8";
@@ -56,32 +56,32 @@ fn blanks_and_escapes_are_decoded_once() {
 #[test]
 fn what_is_not_utf_8_is_refused() {
     for text in ["GET /?A=%FF", "GET /?%C0%80=1", "POST /\n\nA=%E4%B8"] {
-        let error = Request::read(&http(text)).unwrap_err();
+        let error = ApiRequest::read(&http(text)).unwrap_err();
         assert_eq!((error.status, &*error.code), (400, "InvalidParameter"), "{text}");
         assert!(error.message.ends_with("is not UTF-8."), "{}", error.message);
     }
     let mut raw = http("POST /");
     raw.body = vec![b'A', b'=', 0xff];
-    assert!(Request::read(&raw).is_err());
+    assert!(ApiRequest::read(&raw).is_err());
 }
 
 #[test]
 fn only_one_path_is_served() {
-    assert_eq!(Request::read(&http("GET /favicon.ico")).unwrap_err().status, 404);
+    assert_eq!(ApiRequest::read(&http("GET /favicon.ico")).unwrap_err().status, 404);
 }
 
 #[test]
 fn the_form_of_the_answer_is_as_asked() {
     for (text, format) in [
-        ("GET /", Format::Xml),
-        ("GET /?Format=XML", Format::Xml),
-        ("GET /?Format=json", Format::Json),
-        ("GET /?Format=JSON", Format::Json),
-        ("POST /\n\nFormat=JSON", Format::Json),
-        ("POST /?Format=XML\nauthorization: ACS3-HMAC-SHA256 x", Format::Json),
-        ("POST /\nx-acs-action: AddZone", Format::Json),
+        ("GET /", AnswerFormat::Xml),
+        ("GET /?Format=XML", AnswerFormat::Xml),
+        ("GET /?Format=json", AnswerFormat::Json),
+        ("GET /?Format=JSON", AnswerFormat::Json),
+        ("POST /\n\nFormat=JSON", AnswerFormat::Json),
+        ("POST /?Format=XML\nauthorization: ACS3-HMAC-SHA256 x", AnswerFormat::Json),
+        ("POST /\nx-acs-action: AddZone", AnswerFormat::Json),
     ] {
-        assert_eq!(Request::read(&http(text)).unwrap().format, format, "{text}");
+        assert_eq!(ApiRequest::read(&http(text)).unwrap().format, format, "{text}");
     }
 }
 
@@ -90,7 +90,7 @@ fn v1_names_what_is_absent() {
     let all = "Action=A&Version=1&AccessKeyId=k&Timestamp=t&SignatureNonce=n&SignatureMethod=HMAC-SHA1\
                &SignatureVersion=1.0&Signature=s";
     let whole = http(&format!("GET /?{all}"));
-    assert!(Request::read(&whole).unwrap().claim(&whole).is_ok());
+    assert!(ApiRequest::read(&whole).unwrap().claim(&whole).is_ok());
     for part in all.split('&') {
         let (name, value) = part.split_once('=').unwrap();
         let expected =
@@ -123,7 +123,7 @@ authorization: ACS3-HMAC-SHA256 Credential=k,SignedHeaders=x-acs-action;x-acs-da
 #[test]
 fn acs3_names_what_is_absent() {
     let whole = http(ACS3);
-    let claim = Request::read(&whole).unwrap().claim(&whole).unwrap();
+    let claim = ApiRequest::read(&whole).unwrap().claim(&whole).unwrap();
     assert_eq!((&*claim.action, &*claim.version, &*claim.key), ("AddZone", "2018-01-01", "k"));
     for (line, expected) in [
         ("x-acs-action: AddZone\n", "Missingx-acs-action"),
@@ -152,14 +152,14 @@ fn acs3_names_what_is_absent() {
 #[test]
 fn blanks_behind_commas_are_allowed() {
     let spaced = http(&ACS3.replace(",S", ", S"));
-    assert!(Request::read(&spaced).unwrap().claim(&spaced).is_ok());
+    assert!(ApiRequest::read(&spaced).unwrap().claim(&spaced).is_ok());
 }
 
 #[test]
 fn a_digest_must_be_that_of_the_body() {
     let text = ACS3.replace("authorization", "x-acs-content-sha256: 00\nauthorization");
     let http = http(&text);
-    let request = Request::read(&http).unwrap();
+    let request = ApiRequest::read(&http).unwrap();
     let mut claim = request.claim(&http).unwrap();
     let (query, _) = all_pairs(&http).unwrap();
     let text = string_to_sign(&claim, &http, &query, &query, &sign::sha256_hex(&http.body));
@@ -171,10 +171,10 @@ fn a_digest_must_be_that_of_the_body() {
 #[test]
 fn parameters_are_counted() {
     let many = |count: usize| format!("POST /?A=1\n\n{}", "a&".repeat(count));
-    assert!(Request::read(&http(&many(MAX_PAIRS - 1))).is_ok());
-    let error = Request::read(&http(&many(MAX_PAIRS))).unwrap_err();
+    assert!(ApiRequest::read(&http(&many(MAX_PAIRS - 1))).is_ok());
+    let error = ApiRequest::read(&http(&many(MAX_PAIRS))).unwrap_err();
     assert_eq!((error.status, &*error.code), (400, "TooManyParameters"));
-    assert!(Request::read(&http(&many(3_400_000))).is_err());
+    assert!(ApiRequest::read(&http(&many(3_400_000))).is_err());
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a_body_that_follows_is_signed_by_its_digest() {
         .replace("authorization", "x-acs-content-sha256: 00ff\ncontent-type: application/json\nauthorization")
         .replace("SignedHeaders=", "SignedHeaders=content-type;x-acs-content-sha256;");
     let mut http = HttpRequest { body_follows: true, ..http(&text) };
-    let request = Request::read(&http).unwrap();
+    let request = ApiRequest::read(&http).unwrap();
     let mut claim = request.claim(&http).unwrap();
     let (query, _) = all_pairs(&http).unwrap();
     claim.signature = claim.scheme.sign("secret", &string_to_sign(&claim, &http, &query, &query, "00ff"));

@@ -4,9 +4,9 @@
 use super::*;
 use crate::api::Params;
 use crate::api::keys::AccessKey;
-use crate::api::request::{HttpRequest, Request};
+use crate::api::request::{ApiRequest, HttpRequest};
 use crate::api::signer;
-use crate::api::signer::{Order, Place};
+use crate::api::signer::{SignaturePlace, SigningOrder};
 use crate::base::timestamp;
 use proptest::prelude::*;
 
@@ -84,7 +84,7 @@ fn what_is_no_signature_is_none() {
 
 /// What a request says, if it is signed by the key.
 fn read(http: &HttpRequest, key: &AccessKey) -> Option<impl PartialEq + std::fmt::Debug + use<>> {
-    let request = Request::read(http).ok()?;
+    let request = ApiRequest::read(http).ok()?;
     let claim = request.claim(http).ok().filter(|claim| claim.key == key.id)?;
     request.verify(&claim, http, key.secret()).ok()?;
     let said = (claim.scheme as u8, claim.action, claim.version, claim.timestamp, claim.nonce);
@@ -94,8 +94,9 @@ fn read(http: &HttpRequest, key: &AccessKey) -> Option<impl PartialEq + std::fmt
 /// A request in one of its shapes.
 fn signed(shape: u8, params: &Params, key: &AccessKey) -> HttpRequest {
     let now = timestamp::parse("2026-11-22T23:11:38Z").unwrap();
-    let order = Order { action: "AddZone", version: "2018-01-01", params, now, nonce: "nonce-1" };
-    let place = [Place::Query, Place::PostQuery, Place::Form][usize::from(shape % 3)];
+    let order = SigningOrder { action: "AddZone", version: "2018-01-01", params, now, nonce: "nonce-1" };
+    let place =
+        [SignaturePlace::Query, SignaturePlace::PostQuery, SignaturePlace::Form][usize::from(shape % 3)];
     match shape < 3 {
         true => signer::v1(&order, place, key, "127.0.0.1:5380"),
         false => signer::acs3(&order, place, key, "127.0.0.1:5380"),
@@ -146,7 +147,7 @@ proptest! {
     #[test]
     fn encoding_keeps_every_text(text in "\\PC{0,20}") {
         let http = HttpRequest { path: "/".into(), query: format!("A={}", percent_encoded(&text)), ..Default::default() };
-        let params = Request::read(&http).unwrap().params(&http).unwrap();
+        let params = ApiRequest::read(&http).unwrap().params(&http).unwrap();
         prop_assert_eq!(params.text("A").unwrap_or_default(), text);
     }
 }

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 /// What is to be asked, and when.
 #[derive(Clone, Debug)]
-pub struct Order<'o> {
+pub struct SigningOrder<'o> {
     /// The action.
     pub action: &'o str,
     /// The API version.
@@ -26,7 +26,7 @@ pub struct Order<'o> {
 
 /// Where the parameters travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum SignaturePlace {
     /// In the query of a GET.
     Query,
     /// In the query of a POST without body.
@@ -39,7 +39,7 @@ pub enum Place {
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A request signed by HMAC-SHA1.
-pub fn v1(order: &Order, place: Place, key: &AccessKey, host: &str) -> HttpRequest {
+pub fn v1(order: &SigningOrder, place: SignaturePlace, key: &AccessKey, host: &str) -> HttpRequest {
     let mut all = map(order.params);
     for (name, value) in [
         ("Action", order.action),
@@ -61,20 +61,20 @@ pub fn v1(order: &Order, place: Place, key: &AccessKey, host: &str) -> HttpReque
 }
 
 /// A request signed by ACS3-HMAC-SHA256.
-pub fn acs3(order: &Order, place: Place, key: &AccessKey, host: &str) -> HttpRequest {
+pub fn acs3(order: &SigningOrder, place: SignaturePlace, key: &AccessKey, host: &str) -> HttpRequest {
     let mut http = placed(place, host);
     let params = map(order.params);
     fill(&mut http, place, &params);
-    let query = if place == Place::Form { BTreeMap::new() } else { params };
+    let query = if place == SignaturePlace::Form { BTreeMap::new() } else { params };
     signed_by_acs3(http, &query, order, key)
 }
 
 /// A request with a JSON document as its body and the parameters in the query, signed by ACS3-HMAC-SHA256.
-pub fn acs3_document(order: &Order, document: String, key: &AccessKey, host: &str) -> HttpRequest {
-    let mut http = placed(Place::PostQuery, host);
+pub fn acs3_document(order: &SigningOrder, document: String, key: &AccessKey, host: &str) -> HttpRequest {
+    let mut http = placed(SignaturePlace::PostQuery, host);
     http.headers.push(("content-type".into(), "application/json".into()));
     let params = map(order.params);
-    fill(&mut http, Place::PostQuery, &params);
+    fill(&mut http, SignaturePlace::PostQuery, &params);
     http.body = document.into_bytes();
     signed_by_acs3(http, &params, order, key)
 }
@@ -83,7 +83,7 @@ pub fn acs3_document(order: &Order, document: String, key: &AccessKey, host: &st
 fn signed_by_acs3(
     mut http: HttpRequest,
     query: &BTreeMap<String, String>,
-    order: &Order,
+    order: &SigningOrder,
     key: &AccessKey,
 ) -> HttpRequest {
     let digest = sign::sha256_hex(&http.body);
@@ -116,21 +116,21 @@ fn signed_by_acs3(
 }
 
 /// A request without parameters.
-fn placed(place: Place, host: &str) -> HttpRequest {
-    let method = if place == Place::Query { "GET" } else { "POST" };
+fn placed(place: SignaturePlace, host: &str) -> HttpRequest {
+    let method = if place == SignaturePlace::Query { "GET" } else { "POST" };
     let mut headers = vec![("host".to_string(), host.into())];
-    if place == Place::Form {
+    if place == SignaturePlace::Form {
         headers.push(("content-type".into(), FORM.into()));
     }
     HttpRequest { method: method.into(), path: "/".into(), headers, ..HttpRequest::default() }
 }
 
 /// Puts the parameters where they travel.
-fn fill(http: &mut HttpRequest, place: Place, params: &BTreeMap<String, String>) {
+fn fill(http: &mut HttpRequest, place: SignaturePlace, params: &BTreeMap<String, String>) {
     let text = sign::canonical_query(params);
     match place {
-        Place::Form => http.body = text.into(),
-        Place::Query | Place::PostQuery => http.query = text,
+        SignaturePlace::Form => http.body = text.into(),
+        SignaturePlace::Query | SignaturePlace::PostQuery => http.query = text,
     }
 }
 

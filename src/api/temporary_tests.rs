@@ -2,8 +2,8 @@
 
 use super::super::keys::AccessKey;
 use super::super::request::HttpRequest;
-use super::super::signer::{self, Order, Place};
-use super::super::{Answer, Call, Gateway, Keys, Params, Service};
+use super::super::signer::{self, SignaturePlace, SigningOrder};
+use super::super::{ActionAnswer, ApiService, Call, Gateway, Keys, Params};
 use super::*;
 use serde_json::{Map, Value};
 use std::net::{IpAddr, Ipv4Addr};
@@ -25,7 +25,7 @@ impl TemporaryKeys for Who {
     }
 }
 
-impl Service for Who {
+impl ApiService for Who {
     fn serves_version(&self, version: &str) -> bool {
         version == "2018-01-01"
     }
@@ -38,7 +38,7 @@ impl Service for Who {
         (version, action) == ("2018-01-01", "Open")
     }
 
-    async fn call(&self, call: Call) -> Answer {
+    async fn call(&self, call: Call) -> ActionAnswer {
         let token = call.security_token.unwrap_or_default();
         Ok(Map::from_iter([("Key".into(), call.access_key.into()), ("Token".into(), token.into())]))
     }
@@ -59,8 +59,8 @@ async fn ask(gateway: &Gateway<Who>, http: &HttpRequest) -> Map<String, Value> {
 
 fn signed(key: (&str, &str), token: Option<&str>, nonce: &str) -> HttpRequest {
     let params: Params = token.into_iter().map(|token| ("SecurityToken", token)).collect();
-    let order = Order { action: "A", version: "2018-01-01", params: &params, now: now(), nonce };
-    signer::v1(&order, Place::Query, &AccessKey::new(key.0, key.1), "h")
+    let order = SigningOrder { action: "A", version: "2018-01-01", params: &params, now: now(), nonce };
+    signer::v1(&order, SignaturePlace::Query, &AccessKey::new(key.0, key.1), "h")
 }
 
 const TEMPORARY: (&str, &str) = ("STS.1", "temporary");
@@ -90,8 +90,9 @@ async fn a_token_that_was_put_into_a_signed_request_is_found() {
     http.query += "&SecurityToken=good";
     assert_eq!(ask(&gateway(), &http).await["Code"], "InvalidSecurityToken.MismatchWithAccessKey");
     let params = Params::default();
-    let order = Order { action: "A", version: "2018-01-01", params: &params, now: now(), nonce: "n" };
-    let mut http = signer::acs3(&order, Place::Query, &AccessKey::new(TEMPORARY.0, TEMPORARY.1), "h");
+    let order = SigningOrder { action: "A", version: "2018-01-01", params: &params, now: now(), nonce: "n" };
+    let mut http =
+        signer::acs3(&order, SignaturePlace::Query, &AccessKey::new(TEMPORARY.0, TEMPORARY.1), "h");
     http.headers.push(("x-acs-security-token".into(), "good".into()));
     assert_eq!(ask(&gateway(), &http).await["Code"], "IncompleteSignature", "the header is not signed");
 }

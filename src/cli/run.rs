@@ -3,7 +3,7 @@
 use super::{Common, RunArgs, exit, is_colour_wanted, tell_config_error};
 use crate::admin::notify::Supervisor;
 use crate::admin::{log, station};
-use crate::api::office::{PrepareError, Prepared};
+use crate::api::server::{BoundApi, PrepareError};
 use crate::config::{self, Config, ConfigError};
 use crate::daemon::{Daemon, Settings};
 use crate::host::metadata::MetadataChoice;
@@ -97,7 +97,7 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> u8 {
         }
     };
     let api =
-        match config.control.as_ref().map(|control| Prepared::new(control, settings.state_dir.as_deref())) {
+        match config.control.as_ref().map(|control| BoundApi::new(control, settings.state_dir.as_deref())) {
             None => None,
             Some(Ok(api)) => Some(api),
             Some(Err(error)) => {

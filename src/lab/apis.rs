@@ -5,7 +5,7 @@ use super::location;
 use super::sts::{self, Sts};
 use crate::api::actions::PrivateZone;
 use crate::api::temporary::TemporaryKeys;
-use crate::api::{Answer, Call, Gateway, Service, http};
+use crate::api::{ActionAnswer, ApiService, Call, Gateway, http};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub struct Apis {
     pub sts: Sts,
 }
 
-impl Service for Apis {
+impl ApiService for Apis {
     fn serves_version(&self, version: &str) -> bool {
         [sts::VERSION, location::VERSION].contains(&version)
             || self.private_zone.serves_version(version)
@@ -44,7 +44,7 @@ impl Service for Apis {
         self.private_zone.body_limit()
     }
 
-    async fn call(&self, call: Call) -> Answer {
+    async fn call(&self, call: Call) -> ActionAnswer {
         match call.version.as_str() {
             sts::VERSION => self.sts.call(&call),
             location::VERSION => location::call(&call),
@@ -60,7 +60,7 @@ impl Service for Apis {
 /// The address cannot be had.
 pub async fn serve(
     gateway: &Arc<Gateway<Apis>>,
-    limits: &http::Limits,
+    limits: &http::HttpLimits,
     address: SocketAddr,
     tls: Option<Arc<ServerConfig>>,
     tasks: &mut JoinSet<()>,

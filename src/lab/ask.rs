@@ -3,7 +3,7 @@
 
 use super::ca::Authority;
 use crate::api::signer;
-use crate::api::signer::{Order, Place};
+use crate::api::signer::{SignaturePlace, SigningOrder};
 use crate::api::{AccessKey, Params};
 use crate::engine::name;
 use crate::engine::text::{TextRecord, read_message};
@@ -91,8 +91,9 @@ pub async fn call(
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
     let nonce = data_encoding::HEXLOWER.encode(&random);
-    let order = Order { action, version, params: &Params::default(), now: SystemTime::now(), nonce: &nonce };
-    let signed = signer::acs3(&order, Place::PostQuery, key, host);
+    let order =
+        SigningOrder { action, version, params: &Params::default(), now: SystemTime::now(), nonce: &nonce };
+    let signed = signer::acs3(&order, SignaturePlace::PostQuery, key, host);
     let mut request = Request::builder().method(signed.method.as_str()).uri("/");
     for (name, value) in &signed.headers {
         request = request.header(name, value.as_slice());

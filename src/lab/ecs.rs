@@ -4,7 +4,7 @@
 //! Keys, times and signatures are the gateway's business, as with PrivateZone's own API.
 
 use super::regions;
-use crate::api::{Answer, ApiError, Call, Service};
+use crate::api::{ActionAnswer, ApiError, ApiService, Call};
 use serde_json::{Map, Value, json};
 
 /// The version of ECS.
@@ -17,12 +17,12 @@ pub(super) const ACCOUNT: &str = "1000000000000000";
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stub;
 
-impl Service for Stub {
+impl ApiService for Stub {
     fn serves_version(&self, version: &str) -> bool {
         version == ECS
     }
 
-    async fn call(&self, call: Call) -> Answer {
+    async fn call(&self, call: Call) -> ActionAnswer {
         let is =
             |version: &str, action: &str| call.version == version && call.action.eq_ignore_ascii_case(action);
         if is(ECS, "DescribeRegions") {
@@ -36,7 +36,7 @@ impl Service for Stub {
 }
 
 /// `DescribeInstances`: a page of nothing.
-fn no_instances(call: &Call) -> Answer {
+fn no_instances(call: &Call) -> ActionAnswer {
     call.params.required("RegionId")?;
     let page = call.params.integer("PageNumber", 1..=u64::from(u32::MAX))?.unwrap_or(1);
     let size = call.params.integer("PageSize", 1..=100)?.unwrap_or(10);
@@ -64,7 +64,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
     use std::time::UNIX_EPOCH;
 
-    async fn call(version: &str, action: &str, params: &[(&str, &str)]) -> Answer {
+    async fn call(version: &str, action: &str, params: &[(&str, &str)]) -> ActionAnswer {
         let params: Params = params.iter().copied().collect();
         let call = Call {
             action: action.into(),

@@ -1,6 +1,6 @@
 //! The location service 2015-06-12: in which region a product's API has which name.
 
-use crate::api::{Answer, ApiError, Call};
+use crate::api::{ActionAnswer, ApiError, Call};
 use crate::config::endpoints;
 use serde_json::{Map, Value, json};
 
@@ -24,7 +24,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// Carries out a call.
-pub fn call(call: &Call) -> Answer {
+pub fn call(call: &Call) -> ActionAnswer {
     match call.action.eq_ignore_ascii_case("DescribeEndpoints") {
         true => describe_endpoints(call),
         false => Err(ApiError::unknown_action()),
@@ -32,7 +32,7 @@ pub fn call(call: &Call) -> Answer {
 }
 
 /// `DescribeEndpoints`. The misspelt field is the service's own.
-fn describe_endpoints(call: &Call) -> Answer {
+fn describe_endpoints(call: &Call) -> ActionAnswer {
     let (region, product) = (call.params.required("Id")?, call.params.required("ServiceCode")?);
     let kind = call.params.text("Type").unwrap_or("openAPI");
     if !endpoints::regions().iter().any(|known| known == region) {
@@ -71,7 +71,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
     use std::time::UNIX_EPOCH;
 
-    fn ask(region: &str, product: &str) -> Answer {
+    fn ask(region: &str, product: &str) -> ActionAnswer {
         let params: Params =
             [("Id", region), ("ServiceCode", product), ("Type", "openAPI")].into_iter().collect();
         call(&Call {
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn it_answers_as_sdk_cores_expect() {
-        let first = |answer: Answer| answer.unwrap()["Endpoints"]["Endpoint"][0].clone();
+        let first = |answer: ActionAnswer| answer.unwrap()["Endpoints"]["Endpoint"][0].clone();
         let found = first(ask("cn-hangzhou", "ecs"));
         assert_eq!(found["Endpoint"], "ecs-cn-hangzhou.aliyuncs.com");
         assert_eq!((&found["SerivceCode"], &found["Type"]), (&json!("ecs"), &json!("openAPI")));

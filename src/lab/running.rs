@@ -10,7 +10,7 @@ use super::world::{self, World};
 use crate::account::{Account, Dirty};
 use crate::admin::notify::Supervisor;
 use crate::admin::station;
-use crate::api::actions::{Keeping, Ledger, PrivateZone};
+use crate::api::actions::{AccountWriter, Persistence, PrivateZone};
 use crate::api::{AccessKey, Gateway, Keys, http};
 use crate::config::ControlSocket;
 use crate::config::{Config, Host, Servers};
@@ -159,12 +159,13 @@ impl Lab {
         let daemon = Daemon::start(config, settings, vec![listener], None, None, operations)
             .map_err(LabError::System)?;
 
-        let ledger = ledger(&daemon, hosts, store)?;
+        let writer = writer(&daemon, hosts, store)?;
         let sts = Sts { issuer: Arc::new(Issuer::new(&key)) };
-        let apis = Apis { private_zone: PrivateZone::new(ledger), stub: Stub, sts };
+        let apis = Apis { private_zone: PrivateZone::new(writer), stub: Stub, sts };
         let gateway = Arc::new(Gateway::new(Arc::new(apis), Keys::from_iter([key.clone()])));
         let octets = daemon.publisher().live().octets.clone();
-        let limits = http::Limits { octets, server_names: Arc::new(names), ..http::Limits::default() };
+        let limits =
+            http::HttpLimits { octets, server_names: Arc::new(names), ..http::HttpLimits::default() };
         let https = Some(authority.tls.clone());
         if let Some(address) = public {
             for (port, tls) in [(80, None), (443, https.clone())] {
@@ -187,20 +188,20 @@ impl Lab {
 }
 
 /// The account behind the API, published: what was kept, or an empty one.
-fn ledger(daemon: &Daemon, hosts: Vec<Host>, store: Option<PathBuf>) -> Result<Arc<Ledger>, LabError> {
+fn writer(daemon: &Daemon, hosts: Vec<Host>, store: Option<PathBuf>) -> Result<Arc<AccountWriter>, LabError> {
     let publisher = daemon.publisher().clone();
     let (account, keeping) = match store {
-        None => (Account::default(), Keeping::InMemory),
+        None => (Account::default(), Persistence::InMemory),
         Some(directory) => {
             let opened = Store::open(&directory).map_err(LabError::Store)?;
             if let Some((aside, why)) = &opened.set_aside {
                 eprintln!("the zones that were kept are damaged ({why}): put aside as {}", aside.display());
             }
-            (opened.account, Keeping::Durable(opened.store))
+            (opened.account, Persistence::Durable(opened.store))
         }
     };
     publisher.update(&account, &Dirty { whole: true, ..Dirty::default() });
-    Ledger::start(account, hosts, keeping, publisher).map_err(LabError::System)
+    AccountWriter::start(account, hosts, keeping, publisher).map_err(LabError::System)
 }
 
 /// The VPC of clients on this machine and of others, and another one beside it.

@@ -5,7 +5,7 @@
 
 use super::credentials::Issuer;
 use super::ecs::ACCOUNT;
-use crate::api::{Answer, ApiError, Call, Params};
+use crate::api::{ActionAnswer, ApiError, Call, Params};
 use crate::base::timestamp;
 use data_encoding::BASE64URL_NOPAD;
 use ring::digest;
@@ -51,7 +51,7 @@ pub fn is_unsigned(version: &str, action: &str) -> bool {
 
 impl Sts {
     /// Carries out a call.
-    pub fn call(&self, call: &Call) -> Answer {
+    pub fn call(&self, call: &Call) -> ActionAnswer {
         let is = |action: &str| call.action.eq_ignore_ascii_case(action);
         if is("GetCallerIdentity") {
             Ok(self.caller(call))
@@ -86,7 +86,7 @@ impl Sts {
     }
 
     /// `AssumeRole`
-    fn assume_role(&self, call: &Call) -> Answer {
+    fn assume_role(&self, call: &Call) -> ActionAnswer {
         let params = &call.params;
         let role = role(params)?;
         if let Some(id) = params.text("ExternalId") {
@@ -100,7 +100,7 @@ impl Sts {
 
     /// `AssumeRoleWithOIDC`. The lab has no provider's keys: the token's form and times are checked, not its
     /// signature.
-    fn assume_role_with_oidc(&self, call: &Call) -> Answer {
+    fn assume_role_with_oidc(&self, call: &Call) -> ActionAnswer {
         let params = &call.params;
         let provider = params.required("OIDCProviderArn")?;
         let token = params.required("OIDCToken")?;
@@ -135,7 +135,7 @@ impl Sts {
     }
 
     /// The answer with credentials of a role, and what else an action says.
-    fn credentials(&self, call: &Call, role: &str, more: Value) -> Answer {
+    fn credentials(&self, call: &Call, role: &str, more: Value) -> ActionAnswer {
         let params = &call.params;
         let name = params.required("RoleSessionName")?;
         let is_good = |c: char| c.is_ascii_alphanumeric() || ".@-_".contains(c);

@@ -24,7 +24,7 @@ fn call_with(token: Option<&str>, action: &str, params: &[(&str, &str)]) -> Call
     }
 }
 
-fn ask(action: &str, params: &[(&str, &str)]) -> Answer {
+fn ask(action: &str, params: &[(&str, &str)]) -> ActionAnswer {
     sts().call(&call_with(None, action, params))
 }
 

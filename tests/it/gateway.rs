@@ -3,10 +3,10 @@
 use crate::eventually;
 use pvtzd::api::client::{CallError, Client};
 use pvtzd::api::http;
-use pvtzd::api::http::{Connections, Limits};
+use pvtzd::api::http::{Connections, HttpLimits};
 use pvtzd::api::signer;
-use pvtzd::api::signer::Order;
-use pvtzd::api::{AccessKey, Answer, ApiError, Call, Gateway, Keys, Params, Service};
+use pvtzd::api::signer::SigningOrder;
+use pvtzd::api::{AccessKey, ActionAnswer, ApiError, ApiService, Call, Gateway, Keys, Params};
 use pvtzd::base::octets::{Kind, Octets};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 /// Answers with the parameters; takes bodies of 1 MiB.
 struct Echo;
 
-impl Service for Echo {
+impl ApiService for Echo {
     fn serves_version(&self, version: &str) -> bool {
         version == "2018-01-01"
     }
@@ -27,7 +27,7 @@ impl Service for Echo {
         1 << 20
     }
 
-    async fn call(&self, call: Call) -> Answer {
+    async fn call(&self, call: Call) -> ActionAnswer {
         match call.action.as_str() {
             "Refuse" => Err(ApiError::new("Zone.NotExists", "Zone is not exists")),
             _ => Ok(call.params.iter().map(|(name, value)| (name.into(), value.into())).collect()),
@@ -43,10 +43,10 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        Self::with(Limits::default())
+        Self::with(HttpLimits::default())
     }
 
-    fn with(limits: Limits) -> Self {
+    fn with(limits: HttpLimits) -> Self {
         let runtime = Runtime::new().unwrap();
         let keys: Keys = [AccessKey::new("LTAI-lab", "lab-secret")].into_iter().collect();
         let gateway = Arc::new(Gateway::new(Arc::new(Echo), keys));
@@ -217,7 +217,7 @@ fn a_body_that_is_too_long_is_refused_and_not_kept() {
 /// A signed request with a document as its body, as octets: head and body.
 fn signed_document(secret: &str, nonce: &str, document: &str) -> (String, Vec<u8>) {
     let params: Params = [("Mode", "MERGE")].into_iter().collect();
-    let order = Order {
+    let order = SigningOrder {
         action: "PvtzdImport",
         version: "2018-01-01",
         params: &params,
@@ -290,7 +290,7 @@ fn a_short_document_is_a_parameter() {
 #[test]
 fn long_documents_wait_for_their_turn_and_others_do_not() {
     let long_bodies = Arc::new(Semaphore::new(0));
-    let server = Server::with(Limits { long_bodies: long_bodies.clone(), ..Limits::default() });
+    let server = Server::with(HttpLimits { long_bodies: long_bodies.clone(), ..HttpLimits::default() });
     let (head, body) = signed_document("lab-secret", "turn", &"a".repeat(300 << 10));
     let mut waiting = server.connect();
     waiting.write_all(&request(&head, &body, false)[..100_000]).unwrap();
@@ -357,7 +357,7 @@ fn pages_of_other_sites_are_refused() {
 #[test]
 fn what_waits_on_all_connections_is_bounded() {
     let octets = Octets::default();
-    let server = Server::with(Limits { octets: octets.clone(), ..Limits::default() });
+    let server = Server::with(HttpLimits { octets: octets.clone(), ..HttpLimits::default() });
     let head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 260000\r\n\r\n";
     let body = vec![b'a'; 259_999];
     let long_head = format!("GET /?{} HTTP/1.1\r\n", "a".repeat(60_000));
@@ -378,8 +378,11 @@ fn what_waits_on_all_connections_is_bounded() {
 
 #[test]
 fn slow_senders_are_cut_off() {
-    let limits =
-        Limits { head: Duration::from_millis(100), body: Duration::from_millis(100), ..Limits::default() };
+    let limits = HttpLimits {
+        head: Duration::from_millis(100),
+        body: Duration::from_millis(100),
+        ..HttpLimits::default()
+    };
     let server = Server::with(limits);
     let begin = Instant::now();
     assert_eq!(until_end(server.connect()), "", "silence");
@@ -415,7 +418,7 @@ fn a_thousand_idle_connections_keep_nobody_out() {
     let (soft, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
     let wanted = 4096.min(hard).max(soft);
     nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, wanted, hard).unwrap();
-    let server = Server::with(Limits { connections: Connections::new(64), ..Limits::default() });
+    let server = Server::with(HttpLimits { connections: Connections::new(64), ..HttpLimits::default() });
     let mut idle: Vec<TcpStream> = (0..1000).map(|_| server.connect()).collect();
     server.assert_alive();
     // the oldest made room

@@ -1,36 +1,36 @@
 //! Other accounts that may bind their VPCs, and whether the service is on. Bookkeeping: there is one account here.
 
-use super::ground::{Decision, Ground};
-use super::page::{Page, object};
-use super::text;
+use super::context::{ActionContext, ActionResult};
+use super::format;
+use super::page::{ResultPage, object};
 use crate::account::Edit;
 use crate::account::row::AuthorisationRow;
-use crate::api::{Answer, ApiError, Params};
+use crate::api::{ActionAnswer, ApiError, Params};
 use serde_json::{Value, json};
 
 /// `AddUserVpcAuthorization`
-pub fn add(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let row = AuthorisationRow { user: user(params)?, kind: kind(params)?, created: ground.now() };
-    let there = ground.account.authorisations().any(|has| (has.user, &has.kind) == (row.user, &row.kind));
+pub fn add(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let row = AuthorisationRow { user: user(params)?, kind: kind(params)?, created: context.now() };
+    let there = context.account.authorisations().any(|has| (has.user, &has.kind) == (row.user, &row.kind));
     let edits = if there { Vec::new() } else { vec![Edit::Authorisation(row)] };
-    Ok(Decision { edits, ..Decision::default() })
+    Ok(ActionResult { edits, ..ActionResult::default() })
 }
 
 /// `DeleteUserVpcAuthorization`
-pub fn delete(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
+pub fn delete(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
     let (user, kind) = (user(params)?, kind(params)?);
-    if !ground.account.authorisations().any(|has| (has.user, &has.kind) == (user, &kind)) {
+    if !context.account.authorisations().any(|has| (has.user, &has.kind) == (user, &kind)) {
         return Err(ApiError::new("ZoneVpc.Auth.NotExists", "The authorization does not exist."));
     }
-    Ok(Decision { edits: vec![Edit::DropAuthorisation(user, kind)], ..Decision::default() })
+    Ok(ActionResult { edits: vec![Edit::DropAuthorisation(user, kind)], ..ActionResult::default() })
 }
 
 /// `DescribeUserVpcAuthorizations`
-pub fn list(ground: &Ground, params: &Params) -> Answer {
-    let page = Page::of(params)?;
+pub fn list(context: &ActionContext, params: &Params) -> ActionAnswer {
+    let page = ResultPage::of(params)?;
     let wanted = params.integer("AuthorizedUserId", 0..=u64::MAX)?;
     let kind = params.text("AuthType").map(str::to_ascii_uppercase);
-    let found: Vec<_> = ground
+    let found: Vec<_> = context
         .account
         .authorisations()
         .filter(|row| wanted.is_none_or(|user| row.user == user))
@@ -42,7 +42,7 @@ pub fn list(ground: &Ground, params: &Params) -> Answer {
             "AuthType": row.kind,
             "AuthorizedUserId": row.user,
             "AuthorizedAliyunId": "",
-            "CreateTime": text::minute(row.created),
+            "CreateTime": format::minute(row.created),
             "CreateTimestamp": row.created,
         })
     });
@@ -52,7 +52,7 @@ pub fn list(ground: &Ground, params: &Params) -> Answer {
 }
 
 /// `DescribeUserServiceStatus`
-pub fn service_status(_: &Ground, _: &Params) -> Answer {
+pub fn service_status(_: &ActionContext, _: &Params) -> ActionAnswer {
     Ok(object(json!({ "Status": "OPENED" })))
 }
 

@@ -1,15 +1,15 @@
 //! The log of changes as it is shown.
 
-use super::ground::Ground;
-use super::page::{Page, object};
-use super::text;
+use super::context::ActionContext;
+use super::format;
+use super::page::{ResultPage, object};
 use crate::account::row::LogRow;
-use crate::api::{Answer, Params};
+use crate::api::{ActionAnswer, Params};
 use serde_json::{Value, json};
 
 /// `DescribeChangeLogs`, the newest first.
-pub fn list(ground: &Ground, params: &Params) -> Answer {
-    let page = Page::of(params)?;
+pub fn list(context: &ActionContext, params: &Params) -> ActionAnswer {
+    let page = ResultPage::of(params)?;
     let from = params.integer("StartTimestamp", 0..=u64::MAX)?;
     let to = params.integer("EndTimestamp", 0..=u64::MAX)?;
     let (kind, zone) = (params.text("EntityType"), params.text("ZoneId"));
@@ -23,7 +23,7 @@ pub fn list(ground: &Ground, params: &Params) -> Answer {
             && zone.is_none_or(|zone| row.zone == zone)
             && keyword.as_ref().is_none_or(|word| named(word))
     };
-    let found: Vec<_> = ground.account.log().filter(|row| wanted(row)).collect();
+    let found: Vec<_> = context.account.log().filter(|row| wanted(row)).collect();
     let mut answer = page.fields(found.len());
     let shown: Vec<Value> = page.cut(found).map(|row| Value::Object(object(shape(row)))).collect();
     answer.insert("ChangeLogs".into(), json!({ "ChangeLog": shown }));
@@ -38,7 +38,7 @@ fn shape(row: &LogRow) -> Value {
         "OperObject": row.kind,
         "OperAction": row.action,
         "OperIp": row.source,
-        "OperTime": text::minute(row.at),
+        "OperTime": format::minute(row.at),
         "OperTimestamp": row.at,
         "Content": row.content,
         "CreatorId": row.access_key,

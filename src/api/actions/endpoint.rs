@@ -1,12 +1,12 @@
 //! Outbound endpoints: the addresses from which the product sends forwarded queries. Here queries leave by the
 //! machine's own addresses; an endpoint is kept as told, and it is ready at once.
 
-use super::ground::{Decision, Entry, Ground};
-use super::page::{Page, object};
-use super::text;
+use super::context::{ActionContext, ActionResult, LogLine};
+use super::format;
+use super::page::{ResultPage, object};
 use crate::account::Edit;
 use crate::account::row::{EndpointIp, EndpointRow};
-use crate::api::{Answer, ApiError, Params};
+use crate::api::{ActionAnswer, ApiError, Params};
 use crate::config::endpoints;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
@@ -16,61 +16,61 @@ use std::sync::Arc;
 const MAX_NAME: usize = 20;
 
 /// `AddResolverEndpoint`
-pub fn add(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
+pub fn add(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
     let row = EndpointRow {
-        id: ground.new_id(0),
+        id: context.new_id(0),
         name: name(params.required("Name")?)?,
         vpc: params.required("VpcId")?.into(),
         region: params.required("VpcRegionId")?.into(),
         security_group: params.required("SecurityGroupId")?.into(),
         ips: ips(params)?.ok_or_else(|| ApiError::missing("IpConfig"))?,
-        created: ground.now(),
-        updated: ground.now(),
+        created: context.now(),
+        updated: context.now(),
     };
-    let mut edits = log(ground, "add", &row);
+    let mut edits = log(context, "add", &row);
     let answer = object(json!({ "EndpointId": row.id }));
     edits.push(Edit::Endpoint(row));
-    Ok(Decision { edits, answer })
+    Ok(ActionResult { edits, answer })
 }
 
 /// `UpdateResolverEndpoint`
-pub fn update(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let former = find(ground, params.required("EndpointId")?)?;
+pub fn update(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let former = find(context, params.required("EndpointId")?)?;
     let row = EndpointRow {
         name: params.text("Name").map_or(Ok(former.name.clone()), name)?,
         ips: ips(params)?.unwrap_or_else(|| former.ips.clone()),
-        updated: ground.now(),
+        updated: context.now(),
         ..EndpointRow::clone(former)
     };
-    let mut edits = log(ground, "update", &row);
+    let mut edits = log(context, "update", &row);
     edits.push(Edit::Endpoint(row));
-    Ok(Decision { edits, ..Decision::default() })
+    Ok(ActionResult { edits, ..ActionResult::default() })
 }
 
 /// `DeleteResolverEndpoint`: not while a rule goes by it.
-pub fn delete(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let row = find(ground, params.required("EndpointId")?)?;
-    if ground.account.rules().values().any(|rule| rule.endpoint == row.id) {
+pub fn delete(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let row = find(context, params.required("EndpointId")?)?;
+    if context.account.rules().values().any(|rule| rule.endpoint == row.id) {
         let why = "A forwarding rule uses the endpoint; delete the rule first.";
         return Err(ApiError::new("ResolverEndpoint.RuleExists", why));
     }
-    let mut edits = log(ground, "del", row);
+    let mut edits = log(context, "del", row);
     edits.push(Edit::DropEndpoint(row.id.clone()));
-    Ok(Decision { edits, ..Decision::default() })
+    Ok(ActionResult { edits, ..ActionResult::default() })
 }
 
 /// `DescribeResolverEndpoint`
-pub fn describe(ground: &Ground, params: &Params) -> Answer {
-    Ok(object(shape(find(ground, params.required("EndpointId")?)?)))
+pub fn describe(context: &ActionContext, params: &Params) -> ActionAnswer {
+    Ok(object(shape(find(context, params.required("EndpointId")?)?)))
 }
 
 /// `DescribeResolverEndpoints`
-pub fn list(ground: &Ground, params: &Params) -> Answer {
-    let page = Page::of(params)?;
+pub fn list(context: &ActionContext, params: &Params) -> ActionAnswer {
+    let page = ResultPage::of(params)?;
     let keyword = params.text("Keyword").map(str::to_lowercase);
     let region = params.text("VpcRegionId");
     let ready = params.text("Status").is_none_or(|status| status.eq_ignore_ascii_case("SUCCESS"));
-    let mut found: Vec<_> = ground
+    let mut found: Vec<_> = context
         .account
         .endpoints()
         .values()
@@ -85,7 +85,7 @@ pub fn list(ground: &Ground, params: &Params) -> Answer {
 }
 
 /// `DescribeResolverAvailableZones`: the zones of the catalogue, all of them open.
-pub fn available_zones(_: &Ground, params: &Params) -> Answer {
+pub fn available_zones(_: &ActionContext, params: &Params) -> ActionAnswer {
     let region = params.required("ResolverRegionId")?;
     let wanted = params.text("AzId");
     let zones: Vec<Value> = endpoints::availability_zones(region)
@@ -97,8 +97,8 @@ pub fn available_zones(_: &Ground, params: &Params) -> Answer {
 }
 
 /// The endpoint of an id.
-pub(super) fn find<'g>(ground: &'g Ground, id: &str) -> Result<&'g Arc<EndpointRow>, ApiError> {
-    let found = ground.account.endpoints().get(id);
+pub(super) fn find<'g>(context: &'g ActionContext, id: &str) -> Result<&'g Arc<EndpointRow>, ApiError> {
+    let found = context.account.endpoints().get(id);
     found.ok_or_else(|| ApiError::new("ResolverEndpoint.NotExists", "The endpoint does not exist."))
 }
 
@@ -118,16 +118,16 @@ fn shape(row: &Arc<EndpointRow>) -> Value {
         "VpcRegionName": row.region,
         "SecurityGroupId": row.security_group,
         "IpConfigs": ips,
-        "CreateTime": text::minute(row.created),
+        "CreateTime": format::minute(row.created),
         "CreateTimestamp": row.created,
-        "UpdateTime": text::minute(row.updated),
+        "UpdateTime": format::minute(row.updated),
         "UpdateTimestamp": row.updated,
     })
 }
 
-fn log(ground: &Ground, action: &str, row: &EndpointRow) -> Vec<Edit> {
+fn log(context: &ActionContext, action: &str, row: &EndpointRow) -> Vec<Edit> {
     let content = format!("{} in {}", row.name, row.vpc);
-    ground.log(Entry {
+    context.log(LogLine {
         kind: "RESOLVER_ENDPOINT",
         action,
         entity: &row.id,

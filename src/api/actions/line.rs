@@ -1,11 +1,11 @@
 //! Custom lines: lists of IPv4 ranges of clients, whose records go before those of the default line.
 
-use super::ground::{Decision, Entry, Ground};
-use super::page::{Page, object};
-use super::text;
+use super::context::{ActionContext, ActionResult, LogLine};
+use super::format;
+use super::page::{ResultPage, object};
 use crate::account::Edit;
 use crate::account::row::LineRow;
-use crate::api::{Answer, ApiError, Params};
+use crate::api::{ActionAnswer, ApiError, Params};
 use ipnet::Ipv4Net;
 use serde_json::{Map, Value, json};
 use std::net::Ipv4Addr;
@@ -17,64 +17,64 @@ const MAX_RANGES: usize = 500;
 const MAX_NAME: usize = 64;
 
 /// `AddCustomLine`
-pub fn add(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let row = read(ground, ground.new_id(0), params)?;
-    check(others(ground), &row)?;
+pub fn add(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let row = read(context, context.new_id(0), params)?;
+    check(others(context), &row)?;
     let answer = object(json!({ "LineId": row.id, "Name": row.name }));
-    Ok(put(ground, "add", row, answer))
+    Ok(put(context, "add", row, answer))
 }
 
 /// A line to be made, as a request describes it.
-pub(super) fn read(ground: &Ground, id: String, params: &Params) -> Result<LineRow, ApiError> {
+pub(super) fn read(context: &ActionContext, id: String, params: &Params) -> Result<LineRow, ApiError> {
     Ok(LineRow {
         id,
         name: name(params.required("Name")?)?,
         ranges: ranges(params)?.ok_or_else(|| ApiError::missing("Ipv4s"))?,
         category: params.text("DnsCategory").unwrap_or("AUTH").into(),
-        created: ground.now(),
-        updated: ground.now(),
+        created: context.now(),
+        updated: context.now(),
     })
 }
 
 /// All lines that there are.
-fn others<'g>(ground: &'g Ground) -> impl Iterator<Item = &'g LineRow> {
-    ground.account.lines().values().map(|row| &**row)
+fn others<'g>(context: &'g ActionContext) -> impl Iterator<Item = &'g LineRow> {
+    context.account.lines().values().map(|row| &**row)
 }
 
 /// `UpdateCustomLine`
-pub fn update(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let former = find(ground, params)?;
+pub fn update(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let former = find(context, params)?;
     let row = LineRow {
         name: params.text("Name").map_or(Ok(former.name.clone()), name)?,
         ranges: ranges(params)?.ok_or_else(|| ApiError::missing("Ipv4s"))?,
         category: params.text("DnsCategory").unwrap_or(&former.category).into(),
-        updated: ground.now(),
+        updated: context.now(),
         ..LineRow::clone(former)
     };
-    check(others(ground), &row)?;
+    check(others(context), &row)?;
     let answer = object(json!({ "LineId": row.id }));
-    Ok(put(ground, "update", row, answer))
+    Ok(put(context, "update", row, answer))
 }
 
 /// `DeleteCustomLine`: not while a record goes by it.
-pub fn delete(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let row = find(ground, params)?;
+pub fn delete(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let row = find(context, params)?;
     let in_use = |line: &str| {
-        let mut records = ground.account.zones().flat_map(|entry| entry.records.values());
+        let mut records = context.account.zones().flat_map(|entry| entry.records.values());
         records.any(|record| record.line == line)
     };
     if in_use(&row.id) {
         let why = "Records use the line; delete them or give them another line first.";
         return Err(ApiError::new("CustomLine.RecordExists", why));
     }
-    let mut edits = log(ground, "del", row);
+    let mut edits = log(context, "del", row);
     edits.push(Edit::DropLine(row.id.clone()));
-    Ok(Decision { edits, answer: object(json!({ "LineId": row.id })) })
+    Ok(ActionResult { edits, answer: object(json!({ "LineId": row.id })) })
 }
 
 /// `DescribeCustomLineInfo`
-pub fn info(ground: &Ground, params: &Params) -> Answer {
-    let row = find(ground, params)?;
+pub fn info(context: &ActionContext, params: &Params) -> ActionAnswer {
+    let row = find(context, params)?;
     let mut answer = common(row);
     // In this action the category is spelled so.
     answer.insert("Dnscategory".into(), json!(row.category));
@@ -83,12 +83,12 @@ pub fn info(ground: &Ground, params: &Params) -> Answer {
 }
 
 /// `DescribeCustomLines`
-pub fn list(ground: &Ground, params: &Params) -> Answer {
-    listed(ground, params, |_| true)
+pub fn list(context: &ActionContext, params: &Params) -> ActionAnswer {
+    listed(context, params, |_| true)
 }
 
 /// `SearchCustomLines`
-pub fn search(ground: &Ground, params: &Params) -> Answer {
+pub fn search(context: &ActionContext, params: &Params) -> ActionAnswer {
     let within = |name: &str| -> Result<(u64, u64), ApiError> {
         let edge = |end: &str| params.integer(&format!("{name}Timestamp{end}"), 0..=u64::MAX);
         Ok((edge("Start")?.unwrap_or(0), edge("End")?.unwrap_or(u64::MAX)))
@@ -99,7 +99,7 @@ pub fn search(ground: &Ground, params: &Params) -> Answer {
         .text("Ipv4")
         .map(|text| text.parse().map_err(|_| ApiError::invalid("Ipv4", "it is not an IPv4 address")))
         .transpose()?;
-    listed(ground, params, |row| {
+    listed(context, params, |row| {
         (created.0..=created.1).contains(&row.created)
             && (updated.0..=updated.1).contains(&row.updated)
             && word.as_ref().is_none_or(|word| row.name.to_lowercase().contains(word.as_str()))
@@ -107,9 +107,9 @@ pub fn search(ground: &Ground, params: &Params) -> Answer {
     })
 }
 
-fn listed(ground: &Ground, params: &Params, wanted: impl Fn(&LineRow) -> bool) -> Answer {
-    let page = Page::of(params)?;
-    let mut found: Vec<_> = ground.account.lines().values().filter(|row| wanted(row)).collect();
+fn listed(context: &ActionContext, params: &Params, wanted: impl Fn(&LineRow) -> bool) -> ActionAnswer {
+    let page = ResultPage::of(params)?;
+    let mut found: Vec<_> = context.account.lines().values().filter(|row| wanted(row)).collect();
     found.sort_by_key(|row| row.created);
     let mut answer = page.fields(found.len());
     let shown = page.cut(found).map(|row| {
@@ -123,8 +123,8 @@ fn listed(ground: &Ground, params: &Params, wanted: impl Fn(&LineRow) -> bool) -
     Ok(answer)
 }
 
-fn find<'g>(ground: &'g Ground, params: &Params) -> Result<&'g Arc<LineRow>, ApiError> {
-    let found = ground.account.lines().get(params.required("LineId")?);
+fn find<'g>(context: &'g ActionContext, params: &Params) -> Result<&'g Arc<LineRow>, ApiError> {
+    let found = context.account.lines().get(params.required("LineId")?);
     found.ok_or_else(|| ApiError::new("CustomLine.NotExists", "The custom line does not exist."))
 }
 
@@ -135,22 +135,22 @@ fn common(row: &LineRow) -> Map<String, Value> {
         "Creator": "1",
         "CreatorType": "USER",
         "CreatorSubType": "",
-        "CreateTime": text::minute(row.created),
+        "CreateTime": format::minute(row.created),
         "CreateTimestamp": row.created,
-        "UpdateTime": text::minute(row.updated),
+        "UpdateTime": format::minute(row.updated),
         "UpdateTimestamp": row.updated,
     }))
 }
 
-fn put(ground: &Ground, action: &str, row: LineRow, answer: Map<String, Value>) -> Decision {
-    let mut edits = log(ground, action, &row);
+fn put(context: &ActionContext, action: &str, row: LineRow, answer: Map<String, Value>) -> ActionResult {
+    let mut edits = log(context, action, &row);
     edits.push(Edit::Line(row));
-    Decision { edits, answer }
+    ActionResult { edits, answer }
 }
 
-fn log(ground: &Ground, action: &str, row: &LineRow) -> Vec<Edit> {
+fn log(context: &ActionContext, action: &str, row: &LineRow) -> Vec<Edit> {
     let content = shown_ranges(row).join(", ");
-    ground.log(Entry { kind: "CUSTOM_LINE", action, entity: &row.id, name: &row.name, zone: "", content })
+    context.log(LogLine { kind: "CUSTOM_LINE", action, entity: &row.id, name: &row.name, zone: "", content })
 }
 
 fn name(text: &str) -> Result<String, ApiError> {

@@ -1,15 +1,15 @@
 //! The actions of PrivateZone's API, version 2018-01-01: `pvtz`.
 //!
 //! An action that reads is a plain function of a snapshot; one that writes is a plain function to a list of
-//! edits, which the [`Ledger`] makes durable and publishes before the answer goes out. A new action is a new row
+//! edits, which the [`AccountWriter`] makes durable and publishes before the answer goes out. A new action is a new row
 //! in `ACTIONS`. The product's words (`ZONE`, `RECORD`, `ENABLE`) end in this folder.
 
 mod authorisation;
 mod changelog;
+mod config_zones;
+mod context;
 mod endpoint;
-mod fixed;
-mod ground;
-mod ledger;
+mod format;
 mod line;
 mod page;
 pub mod plan;
@@ -20,21 +20,21 @@ mod rule;
 mod statistics;
 pub(super) mod sync;
 mod tag;
-mod text;
 mod token;
 mod transfer;
 mod vpc;
+mod writer;
 mod zone;
 mod zone_list;
 
 #[cfg(test)]
 mod tests;
 
-pub use ground::{Counts, Decision, Ground};
-pub use ledger::{Keeping, Ledger};
+pub use context::{ActionContext, ActionResult, ObservedCounts};
+pub use writer::{AccountWriter, Persistence};
 
 use super::calls::OTHER;
-use super::{Answer, ApiError, Call, Params, Service};
+use super::{ActionAnswer, ApiError, ApiService, Call, Params};
 use crate::resolve::shared::SharedState;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -50,17 +50,17 @@ pub const MAX_BODY: usize = 16 << 20;
 
 /// What an action does.
 #[derive(Clone, Copy)]
-enum Deed {
+enum Action {
     /// Looks.
-    Read(fn(&Ground, &Params) -> Answer),
+    Read(fn(&ActionContext, &Params) -> ActionAnswer),
     /// Changes.
-    Write(fn(&Ground, &Params) -> Result<Decision, ApiError>),
+    Write(fn(&ActionContext, &Params) -> Result<ActionResult, ApiError>),
 }
 
-use Deed::{Read, Write};
+use Action::{Read, Write};
 
 /// All actions, by the names of the product's own documentation; then two of our own.
-const ACTIONS: &[(&str, Deed)] = &[
+const ACTIONS: &[(&str, Action)] = &[
     ("AddZone", Write(zone::add)),
     ("DeleteZone", Write(zone::delete)),
     ("SetProxyPattern", Write(zone::set_proxy_pattern)),
@@ -126,18 +126,18 @@ const ACTIONS: &[(&str, Deed)] = &[
 #[derive(Debug)]
 pub struct PrivateZone {
     live: Arc<SharedState>,
-    ledger: Arc<Ledger>,
+    writer: Arc<AccountWriter>,
     tokens: Tokens,
 }
 
 impl PrivateZone {
     /// The API over a ledger.
-    pub fn new(ledger: Arc<Ledger>) -> Self {
-        Self { live: ledger.live().clone(), ledger, tokens: Tokens::default() }
+    pub fn new(writer: Arc<AccountWriter>) -> Self {
+        Self { live: writer.live().clone(), writer, tokens: Tokens::default() }
     }
 }
 
-impl Service for PrivateZone {
+impl ApiService for PrivateZone {
     fn serves_version(&self, version: &str) -> bool {
         version == VERSION
     }
@@ -151,22 +151,22 @@ impl Service for PrivateZone {
         found.map_or(OTHER, |(name, _)| name)
     }
 
-    async fn call(&self, call: Call) -> Answer {
+    async fn call(&self, call: Call) -> ActionAnswer {
         let action = ACTIONS.iter().find(|(name, _)| name.eq_ignore_ascii_case(&call.action));
-        let Some((name, deed)) = action else { return Err(ApiError::unknown_action()) };
-        let caller = Caller::new(call.access_key, call.source, call.now)?;
-        match *deed {
+        let Some((name, action_kind)) = action else { return Err(ApiError::unknown_action()) };
+        let caller = ApiCaller::new(call.access_key, call.source, call.now)?;
+        match *action_kind {
             Read(read) => {
-                let account = self.ledger.account();
-                let hosts = self.ledger.hosts();
+                let account = self.writer.account();
+                let hosts = self.writer.hosts();
                 let published = self.live.published();
                 read(
-                    &Ground {
+                    &ActionContext {
                         account: &account,
                         catalog: &published.catalog,
                         hosts: &hosts,
                         caller: &caller,
-                        counts: Counts::from(&*self.live),
+                        counts: ObservedCounts::from(&*self.live),
                     },
                     &call.params,
                 )
@@ -181,7 +181,7 @@ impl Service for PrivateZone {
                     return Ok(answer);
                 }
                 let params = call.params;
-                let answer = self.ledger.write(caller, move |ground| write(ground, &params)).await;
+                let answer = self.writer.write(caller, move |context| write(context, &params)).await;
                 if let (Some(token), Ok(answer)) = (token, &answer) {
                     self.tokens.keep(token, answer.clone());
                 }
@@ -193,7 +193,7 @@ impl Service for PrivateZone {
 
 /// Who calls, and when.
 #[derive(Clone, Debug)]
-pub struct Caller {
+pub struct ApiCaller {
     /// The access key.
     pub access_key: String,
     /// From where.
@@ -201,19 +201,19 @@ pub struct Caller {
     /// Milliseconds since 1970.
     pub now: u64,
     /// Random octets, out of which ids are made.
-    pub dice: [u8; 16],
+    pub entropy: [u8; 16],
 }
 
-impl Caller {
+impl ApiCaller {
     /// Somebody at some time.
     ///
     /// # Errors
     /// The system has no random octets.
     pub fn new(access_key: String, source: IpAddr, now: SystemTime) -> Result<Self, ApiError> {
-        let mut dice = [0; 16];
-        getrandom::fill(&mut dice).map_err(|_| ApiError::internal())?;
+        let mut entropy = [0; 16];
+        getrandom::fill(&mut entropy).map_err(|_| ApiError::internal())?;
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-        Ok(Self { access_key, source, now, dice })
+        Ok(Self { access_key, source, now, entropy })
     }
 
     /// pvtzd itself, now.

@@ -5,12 +5,12 @@ use serde_json::{Map, Value, json};
 
 /// Which page is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Page {
+pub struct ResultPage {
     number: u64,
     size: u64,
 }
 
-impl Page {
+impl ResultPage {
     /// By `PageNumber` (from 1) and `PageSize` (1 to 100, default 20).
     ///
     /// # Errors

@@ -4,14 +4,14 @@
 //! Pure, and all or nothing. What a zone, a record or a rule may be is decided by the same functions as in the
 //! actions that make them one by one.
 
-use super::ground::{Entry, Ground};
+use super::context::{ActionContext, LogLine};
 use super::{line, plan_zone, rule, vpc};
 use crate::account::Edit;
 use crate::account::row::{Binding, LineRow, RuleRow};
 use crate::account::value::DEFAULT_LINE;
 use crate::api::ApiError;
 use crate::api::document;
-use crate::api::document::{CustomLine, Document, Handle, Rule, Vpc};
+use crate::api::document::{CustomLine, Document, DocumentRule, DocumentVpc, Handle};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
@@ -26,14 +26,14 @@ pub enum Mode {
 
 /// Something wrong in a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct PlanFault {
     /// Where: `zone a.example, record 3 (www A)`.
     pub place: String,
     /// What the action that makes such things one by one would say.
     pub error: ApiError,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for PlanFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.error)
     }
@@ -41,7 +41,7 @@ impl fmt::Display for Fault {
 
 /// What is done to a thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Deed {
+pub enum ChangeKind {
     /// It is new.
     Added,
     /// It was there and is another now.
@@ -52,7 +52,7 @@ pub enum Deed {
 
 /// The kinds of things in a document, in its own words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum ItemKind {
     /// Zones, records apart.
     Zones,
     /// Records.
@@ -67,7 +67,7 @@ pub enum Kind {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// How much of what.
-    pub counts: BTreeMap<(Deed, Kind), usize>,
+    pub counts: BTreeMap<(ChangeKind, ItemKind), usize>,
     /// The first of the changes, in words: `+ record www.a.example A 192.0.2.1`.
     pub changes: Vec<String>,
     /// Changes beyond these.
@@ -79,29 +79,29 @@ const MAX_TOLD: usize = 1000;
 
 impl Summary {
     /// Takes down a change.
-    pub(super) fn note(&mut self, deed: Deed, kind: Kind, name: fmt::Arguments<'_>) {
-        *self.counts.entry((deed, kind)).or_default() += 1;
+    pub(super) fn note(&mut self, change: ChangeKind, kind: ItemKind, name: fmt::Arguments<'_>) {
+        *self.counts.entry((change, kind)).or_default() += 1;
         if self.changes.len() == MAX_TOLD {
             self.omitted += 1;
             return;
         }
-        let sign = match deed {
-            Deed::Added => '+',
-            Deed::Changed => '~',
-            Deed::Removed => '-',
+        let sign = match change {
+            ChangeKind::Added => '+',
+            ChangeKind::Changed => '~',
+            ChangeKind::Removed => '-',
         };
         let kind = match kind {
-            Kind::Zones => "zone",
-            Kind::Records => "record",
-            Kind::Rules => "rule",
-            Kind::CustomLines => "custom line",
+            ItemKind::Zones => "zone",
+            ItemKind::Records => "record",
+            ItemKind::Rules => "rule",
+            ItemKind::CustomLines => "custom line",
         };
         self.changes.push(format!("{sign} {kind} {name}"));
     }
 
     /// How many of a kind were added, changed or removed.
-    pub fn count(&self, deed: Deed, kind: Kind) -> usize {
-        self.counts.get(&(deed, kind)).copied().unwrap_or_default()
+    pub fn count(&self, change: ChangeKind, kind: ItemKind) -> usize {
+        self.counts.get(&(change, kind)).copied().unwrap_or_default()
     }
 }
 
@@ -109,16 +109,20 @@ impl Summary {
 ///
 /// # Errors
 /// Everything that is wrong with the document.
-pub fn plan(ground: &Ground, document: &Document, mode: Mode) -> Result<(Vec<Edit>, Summary), Vec<Fault>> {
-    let mut plan = Plan {
-        ground,
+pub fn plan(
+    context: &ActionContext,
+    document: &Document,
+    mode: Mode,
+) -> Result<(Vec<Edit>, Summary), Vec<PlanFault>> {
+    let mut plan = ImportPlan {
+        context,
         mode,
         lines: BTreeMap::new(),
         edits: Vec::new(),
         summary: Summary::default(),
         faults: Vec::new(),
         ids: 0,
-        next_record: ground.account.next_record(ground.now()),
+        next_record: context.account.next_record(context.now()),
     };
     let dropped_lines = plan.lines(&document.custom_lines);
     plan_zone::zones(&mut plan, &document.zones);
@@ -129,16 +133,16 @@ pub fn plan(ground: &Ground, document: &Document, mode: Mode) -> Result<(Vec<Edi
     }
     if !plan.edits.is_empty() {
         let (content, name) = (plan.in_words(), "");
-        let entry = Entry { kind: "PV_ZONE", action: "import", entity: "", name, zone: "", content };
-        plan.edits.extend(ground.log(entry));
+        let entry = LogLine { kind: "PV_ZONE", action: "import", entity: "", name, zone: "", content };
+        plan.edits.extend(context.log(entry));
     }
     Ok((plan.edits, plan.summary))
 }
 
 /// A plan in the making.
-pub(super) struct Plan<'p> {
+pub(super) struct ImportPlan<'p> {
     /// What is there.
-    pub(super) ground: &'p Ground<'p>,
+    pub(super) context: &'p ActionContext<'p>,
     /// What becomes of the rest.
     pub(super) mode: Mode,
     /// The ids of the lines that will be there, by name and by id.
@@ -148,16 +152,16 @@ pub(super) struct Plan<'p> {
     /// The same in numbers and words.
     pub(super) summary: Summary,
     /// What is wrong.
-    pub(super) faults: Vec<Fault>,
+    pub(super) faults: Vec<PlanFault>,
     ids: usize,
     next_record: u64,
 }
 
-impl Plan<'_> {
+impl ImportPlan<'_> {
     /// An id that nothing has.
     pub(super) fn new_id(&mut self) -> String {
         self.ids += 1;
-        self.ground.new_id(self.ids)
+        self.context.new_id(self.ids)
     }
 
     /// A record's id that nothing has.
@@ -168,7 +172,7 @@ impl Plan<'_> {
 
     /// Takes down what is wrong, if anything is.
     pub(super) fn sound<T>(&mut self, place: &str, result: Result<T, ApiError>) -> Option<T> {
-        result.map_err(|error| self.faults.push(Fault { place: place.into(), error })).ok()
+        result.map_err(|error| self.faults.push(PlanFault { place: place.into(), error })).ok()
     }
 
     /// The id of a line that a document names.
@@ -181,7 +185,12 @@ impl Plan<'_> {
 
     /// The bindings that a document asks for. Those that are there already are not asked about again: an export
     /// must be good for an import even where a VPC has gone from the configuration since.
-    pub(super) fn bindings(&mut self, place: &str, given: &[Vpc], former: &[Binding]) -> Vec<Binding> {
+    pub(super) fn bindings(
+        &mut self,
+        place: &str,
+        given: &[DocumentVpc],
+        former: &[Binding],
+    ) -> Vec<Binding> {
         let has = |id: &str| former.iter().any(|binding| binding.vpc == id);
         let is_given = |id: &str| given.iter().any(|vpc| vpc.vpc_id == id);
         let nothing_new = given.iter().all(|vpc| has(&vpc.vpc_id) && is_same(vpc, former));
@@ -189,7 +198,7 @@ impl Plan<'_> {
         if nothing_new && (all_kept || self.mode == Mode::Merge) {
             return former.to_vec();
         }
-        let found = vpc::bindings(self.ground, &document::vpc_items(given));
+        let found = vpc::bindings(self.context, &document::vpc_items(given));
         let found = self.sound(place, found).unwrap_or_default();
         match self.mode {
             Mode::Merge => vpc::joined(former, found),
@@ -199,7 +208,7 @@ impl Plan<'_> {
 
     /// Custom lines. Returned is what is to be dropped in the end, once no record goes by it.
     fn lines(&mut self, given: &[CustomLine]) -> Vec<Edit> {
-        let present = self.ground.account.lines();
+        let present = self.context.account.lines();
         let (mut after, mut named): (Vec<LineRow>, HashSet<&str>) = (Vec::new(), HashSet::new());
         let mut places = Vec::new();
         for (at, line) in given.iter().enumerate() {
@@ -213,16 +222,22 @@ impl Plan<'_> {
                 );
             }
             let id = former.map_or_else(|| self.new_id(), |row| row.id.clone());
-            let read = line::read(self.ground, id, &line.params());
+            let read = line::read(self.context, id, &line.params());
             let Some(read) = self.sound(&place, read) else { continue };
             let row = match former {
                 None => read,
                 Some(former) => LineRow { created: former.created, ..read },
             };
             match former {
-                None => self.summary.note(Deed::Added, Kind::CustomLines, format_args!("{}", row.name)),
+                None => {
+                    self.summary.note(ChangeKind::Added, ItemKind::CustomLines, format_args!("{}", row.name))
+                }
                 Some(former) if LineRow { updated: former.updated, ..row.clone() } != **former => {
-                    self.summary.note(Deed::Changed, Kind::CustomLines, format_args!("{}", row.name));
+                    self.summary.note(
+                        ChangeKind::Changed,
+                        ItemKind::CustomLines,
+                        format_args!("{}", row.name),
+                    );
                 }
                 Some(former) => {
                     after.push(LineRow::clone(former));
@@ -240,7 +255,7 @@ impl Plan<'_> {
             if self.mode == Mode::Merge {
                 after.push(LineRow::clone(row));
             } else {
-                self.summary.note(Deed::Removed, Kind::CustomLines, format_args!("{}", row.name));
+                self.summary.note(ChangeKind::Removed, ItemKind::CustomLines, format_args!("{}", row.name));
                 dropped.push(Edit::DropLine(row.id.clone()));
             }
         }
@@ -253,8 +268,8 @@ impl Plan<'_> {
     }
 
     /// Forwarding rules.
-    fn rules(&mut self, given: &[Rule]) {
-        let mut present: Vec<_> = self.ground.account.rules().values().collect();
+    fn rules(&mut self, given: &[DocumentRule]) {
+        let mut present: Vec<_> = self.context.account.rules().values().collect();
         present.sort_by_key(|row| (row.created, &row.id));
         let known: Vec<Handle> = present.iter().map(|row| handle(row)).collect();
         let handles: Vec<Handle> = given.iter().map(Handle::of_rule).collect();
@@ -266,7 +281,7 @@ impl Plan<'_> {
             let former_bindings = former.map_or(&[][..], |row| &row.bindings);
             let bindings = self.bindings(&place, &rule.bind_vpcs, former_bindings);
             let id = former.map_or_else(|| self.new_id(), |row| row.id.clone());
-            let read = rule::read(self.ground, id, &rule.params());
+            let read = rule::read(self.context, id, &rule.params());
             let Some(read) = self.sound(&place, read) else { continue };
             let row = match former {
                 None => RuleRow { bindings, ..read },
@@ -277,9 +292,9 @@ impl Plan<'_> {
             };
             let rebound = row.bindings != former_bindings;
             match former {
-                None => self.summary.note(Deed::Added, Kind::Rules, format_args!("{}", row.zone)),
+                None => self.summary.note(ChangeKind::Added, ItemKind::Rules, format_args!("{}", row.zone)),
                 Some(former) if RuleRow { updated: former.updated, ..row.clone() } != **former => {
-                    self.summary.note(Deed::Changed, Kind::Rules, format_args!("{}", row.zone));
+                    self.summary.note(ChangeKind::Changed, ItemKind::Rules, format_args!("{}", row.zone));
                 }
                 Some(former) => {
                     after.push(RuleRow::clone(former));
@@ -296,22 +311,23 @@ impl Plan<'_> {
                 _ if pairs.contains(&Some(at)) => {}
                 Mode::Merge => after.push(RuleRow::clone(row)),
                 Mode::Replace => {
-                    self.summary.note(Deed::Removed, Kind::Rules, format_args!("{}", row.zone));
+                    self.summary.note(ChangeKind::Removed, ItemKind::Rules, format_args!("{}", row.zone));
                     self.edits.push(Edit::DropRule(row.id.clone()));
                 }
             }
         }
         for ((place, rebound), row) in places.iter().zip(&after) {
             if *rebound {
-                self.sound(place, rule::check_names(self.ground, after.iter(), row, &row.bindings));
+                self.sound(place, rule::check_names(self.context, after.iter(), row, &row.bindings));
             }
         }
     }
 
     /// The whole in one line, for the log.
     fn in_words(&self) -> String {
-        let part =
-            |(deed, kind): (Deed, Kind)| format!("{kind:?} {deed:?}: {}", self.summary.count(deed, kind));
+        let part = |(change, kind): (ChangeKind, ItemKind)| {
+            format!("{kind:?} {change:?}: {}", self.summary.count(change, kind))
+        };
         let parts: Vec<String> = self.summary.counts.keys().copied().map(part).collect();
         parts.join(", ")
     }
@@ -323,7 +339,7 @@ fn handle(row: &RuleRow) -> Handle {
 }
 
 /// True where a VPC of a document says nothing else than a binding that is there.
-fn is_same(vpc: &Vpc, former: &[Binding]) -> bool {
+fn is_same(vpc: &DocumentVpc, former: &[Binding]) -> bool {
     let agrees = |given: &Option<String>, has: &str| given.as_ref().is_none_or(|given| given == has);
     former.iter().any(|has| {
         has.vpc == vpc.vpc_id && agrees(&vpc.region_id, &has.region) && agrees(&vpc.vpc_type, &has.kind)

@@ -3,11 +3,11 @@
 use super::super::transfer;
 use super::*;
 use crate::account::Account;
-use crate::api::actions::Caller;
-use crate::api::actions::Counts;
+use crate::api::actions::ApiCaller;
+use crate::api::actions::ObservedCounts;
 use crate::config::{self, Instance};
 use crate::engine::catalog::Catalog;
-use document::{Record, Tag, WeightedSet, Zone};
+use document::{DocumentRecord, DocumentZone, Tag, WeightedSet};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -34,22 +34,28 @@ impl World {
         Self { catalog: catalog(), account: Account::default(), now: 1_000_000 }
     }
 
-    fn caller(&self) -> Caller {
-        let dice = [self.now as u8; 16];
-        Caller { access_key: "k".into(), source: IpAddr::V4(Ipv4Addr::LOCALHOST), now: self.now, dice }
+    fn caller(&self) -> ApiCaller {
+        let entropy = [self.now as u8; 16];
+        ApiCaller { access_key: "k".into(), source: IpAddr::V4(Ipv4Addr::LOCALHOST), now: self.now, entropy }
     }
 
-    fn on_ground<T>(&self, act: impl FnOnce(&Ground) -> T) -> T {
+    fn on_ground<T>(&self, act: impl FnOnce(&ActionContext) -> T) -> T {
         let caller = self.caller();
         let (tallies, places, history) = Default::default();
-        let counts = Counts { tallies: &tallies, places: &places, history: &history };
-        act(&Ground { account: &self.account, catalog: &self.catalog, hosts: &[], caller: &caller, counts })
+        let counts = ObservedCounts { tallies: &tallies, places: &places, history: &history };
+        act(&ActionContext {
+            account: &self.account,
+            catalog: &self.catalog,
+            hosts: &[],
+            caller: &caller,
+            counts,
+        })
     }
 
     /// Carries an import out; what it changed, or what is wrong.
     fn import(&mut self, document: &Document, mode: Mode) -> Result<Vec<String>, Vec<String>> {
         self.now += 1000;
-        let planned = self.on_ground(|ground| plan(ground, document, mode));
+        let planned = self.on_ground(|context| plan(context, document, mode));
         let (edits, summary) =
             planned.map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         self.account.apply(&edits);
@@ -57,7 +63,7 @@ impl World {
     }
 
     fn export(&self) -> Document {
-        self.on_ground(|ground| transfer::document(ground, &BTreeSet::new(), false))
+        self.on_ground(|context| transfer::document(context, &BTreeSet::new(), false))
     }
 }
 
@@ -158,19 +164,22 @@ fn every_fault_is_told_at_once_by_its_place() {
 
 #[test]
 fn a_name_that_the_account_has_twice_wants_a_vpc() {
-    let zone = |vpc: &str| Zone {
+    let zone = |vpc: &str| DocumentZone {
         zone_name: "a.example".into(),
-        bind_vpcs: vec![Vpc { vpc_id: vpc.into(), ..Vpc::default() }],
-        ..Zone::default()
+        bind_vpcs: vec![DocumentVpc { vpc_id: vpc.into(), ..DocumentVpc::default() }],
+        ..DocumentZone::default()
     };
     let mut world = World::new();
     let two = Document { zones: vec![zone("v0"), zone("v1")], ..Document::default() };
     world.import(&two, Mode::Merge).unwrap();
-    let vague = Document { zones: vec![Zone { bind_vpcs: Vec::new(), ..zone("") }], ..Document::default() };
+    let vague =
+        Document { zones: vec![DocumentZone { bind_vpcs: Vec::new(), ..zone("") }], ..Document::default() };
     let faults = world.import(&vague, Mode::Merge).unwrap_err();
     assert!(faults[0].starts_with("zone a.example: Zone.Ambiguous"), "{faults:?}");
-    let one =
-        Document { zones: vec![Zone { remark: Some("x".into()), ..zone("v1") }], ..Document::default() };
+    let one = Document {
+        zones: vec![DocumentZone { remark: Some("x".into()), ..zone("v1") }],
+        ..Document::default()
+    };
     assert_eq!(world.import(&one, Mode::Merge).unwrap(), ["~ zone a.example"]);
     assert_eq!(world.account.zone_count(), 2);
 }
@@ -186,12 +195,12 @@ fn value() -> impl Strategy<Value = (&'static str, String, Option<i64>)> {
     ]
 }
 
-fn record() -> impl Strategy<Value = Record> {
+fn record() -> impl Strategy<Value = DocumentRecord> {
     let status = prop_oneof![Just(None), Just(Some("DISABLE".to_string()))];
     let line = prop_oneof![Just(None), Just(Some("office".to_string()))];
     let remark = prop_oneof![Just(None), "[a-z ]{1,9}".prop_map(Some)];
     (value(), 5..86_400i64, 1..100i64, line, remark, status).prop_map(
-        |((rtype, value, priority), ttl, weight, line, remark, status)| Record {
+        |((rtype, value, priority), ttl, weight, line, remark, status)| DocumentRecord {
             rr: String::new(),
             rtype: rtype.into(),
             value: value.trim().into(),
@@ -205,19 +214,19 @@ fn record() -> impl Strategy<Value = Record> {
     )
 }
 
-fn zone() -> impl Strategy<Value = Zone> {
+fn zone() -> impl Strategy<Value = DocumentZone> {
     let names = prop_oneof![Just("a.example"), Just("B.example"), Just("中文.example"), Just("c")];
     let records = proptest::collection::vec(record(), 0..6);
     (names, any::<bool>(), 0..4usize, records, "[a-z]{0,5}").prop_map(|(name, proxy, tags, records, tag)| {
-        Zone {
+        DocumentZone {
             zone_name: name.into(),
             proxy_pattern: proxy.then(|| "RECORD".into()),
             dns_group: proxy.then(|| "NORMAL_ZONE".into()),
             zone_tag: Some(tag),
             tags: (0..tags).map(|n| Tag { key: format!("k{n}"), value: String::new() }).collect(),
             lba_status: vec![WeightedSet { rr: "h0".into(), rtype: "A".into(), line: Some("office".into()) }],
-            records: (0..).zip(records).map(|(n, record)| Record { rr: host(n), ..record }).collect(),
-            ..Zone::default()
+            records: (0..).zip(records).map(|(n, record)| DocumentRecord { rr: host(n), ..record }).collect(),
+            ..DocumentZone::default()
         }
     })
 }
@@ -230,15 +239,15 @@ proptest! {
     #[test]
     fn what_is_exported_makes_the_same_account(zones in proptest::collection::vec(zone(), 0..6), rules in 0..3u8) {
         // The n-th zone is bound to the n-th VPC, the last to none: no two of a name meet.
-        let bound = |(n, zone): (usize, Zone)| Zone {
-            bind_vpcs: (n < 5).then(|| Vpc { vpc_id: format!("v{n}"), ..Vpc::default() }).into_iter().collect(),
+        let bound = |(n, zone): (usize, DocumentZone)| DocumentZone {
+            bind_vpcs: (n < 5).then(|| DocumentVpc { vpc_id: format!("v{n}"), ..DocumentVpc::default() }).into_iter().collect(),
             ..zone
         };
-        let rule = |n: u8| Rule {
+        let rule = |n: u8| DocumentRule {
             zone_name: if n == 0 { ".".into() } else { format!("r{}.example", n / 2) },
             name: Some(format!("rule {n}")),
             forward_ips: vec![document::ForwardIp { ip: "192.0.2.53".into(), port: None }],
-            ..Rule::default()
+            ..DocumentRule::default()
         };
         let given = Document {
             zones: zones.into_iter().enumerate().map(bound).collect(),
@@ -266,18 +275,18 @@ proptest! {
 
 #[test]
 fn the_time_of_a_plan_grows_with_the_document_and_no_faster() {
-    let record = |n: usize| Record {
+    let record = |n: usize| DocumentRecord {
         rr: format!("host-{n}"),
         rtype: "A".into(),
         value: format!("10.0.{}.{n}", n % 7),
         ttl: Some(60),
-        ..Record::default()
+        ..DocumentRecord::default()
     };
-    let zone = |n: usize| Zone {
+    let zone = |n: usize| DocumentZone {
         zone_name: format!("zone-{n}.example"),
-        bind_vpcs: vec![Vpc { vpc_id: "v0".into(), ..Vpc::default() }],
+        bind_vpcs: vec![DocumentVpc { vpc_id: "v0".into(), ..DocumentVpc::default() }],
         records: (0..10).map(record).collect(),
-        ..Zone::default()
+        ..DocumentZone::default()
     };
     let given = Document { zones: (0..2_000).map(zone).collect(), ..Document::default() };
     let mut world = World::new();

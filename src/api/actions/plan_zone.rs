@@ -1,20 +1,20 @@
 //! The part of an import that is about zones and their records.
 
-use super::plan::{Deed, Kind, Mode, Plan};
-use super::{record, sync, tag, text, vpc, zone};
+use super::plan::{ChangeKind, ImportPlan, ItemKind, Mode};
+use super::{format, record, sync, tag, vpc, zone};
 use crate::account::packed;
 use crate::account::row::{HostSync, RecordRow, Weighted, ZoneRow};
 use crate::account::{Edit, ZoneEntry, value};
 use crate::api::ApiError;
 use crate::api::document;
-use crate::api::document::{Handle, Record, Zone};
+use crate::api::document::{DocumentRecord, DocumentZone, Handle};
 use hickory_proto::rr::RData;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Plans all zones of a document.
-pub(super) fn zones(plan: &mut Plan, given: &[Zone]) {
-    let mut present: Vec<&Arc<ZoneEntry>> = plan.ground.account.zones().collect();
+pub(super) fn zones(plan: &mut ImportPlan, given: &[DocumentZone]) {
+    let mut present: Vec<&Arc<ZoneEntry>> = plan.context.account.zones().collect();
     present.sort_by_key(|entry| (entry.row.created, &entry.row.id));
     let known: Vec<Handle> = present.iter().map(|entry| handle(&entry.row)).collect();
     let handles: Vec<Handle> = given.iter().map(Handle::of_zone).collect();
@@ -44,9 +44,9 @@ pub(super) fn zones(plan: &mut Plan, given: &[Zone]) {
     }
     if plan.mode == Mode::Replace {
         for (_, entry) in present.iter().enumerate().filter(|(at, _)| !taken.contains(at)) {
-            plan.summary.note(Deed::Removed, Kind::Zones, format_args!("{}", entry.row.name));
+            plan.summary.note(ChangeKind::Removed, ItemKind::Zones, format_args!("{}", entry.row.name));
             for row in entry.records.values() {
-                note(plan, Deed::Removed, &entry.row, row);
+                note(plan, ChangeKind::Removed, &entry.row, row);
             }
             plan.edits.push(Edit::DropRecords(entry.records.values().map(|row| row.id).collect()));
             plan.edits.push(Edit::DropZone(entry.row.id.clone()));
@@ -58,7 +58,7 @@ pub(super) fn zones(plan: &mut Plan, given: &[Zone]) {
 /// A zone of the document, and what it is to be.
 struct Planned<'p> {
     place: String,
-    zone: &'p Zone,
+    zone: &'p DocumentZone,
     former: Option<&'p ZoneEntry>,
     row: ZoneRow,
 }
@@ -68,12 +68,17 @@ fn handle(row: &ZoneRow) -> Handle {
 }
 
 /// The row of a zone, times and serial as they were.
-fn row(plan: &mut Plan, place: &str, zone: &Zone, former: Option<&ZoneEntry>) -> Option<ZoneRow> {
+fn row(
+    plan: &mut ImportPlan,
+    place: &str,
+    zone: &DocumentZone,
+    former: Option<&ZoneEntry>,
+) -> Option<ZoneRow> {
     let missing = || ApiError::missing("ZoneName");
     let name = if zone.zone_name.is_empty() { Err(missing()) } else { zone::zone_name(&zone.zone_name) };
     let name = plan.sound(place, name);
     let id = former.map_or_else(|| plan.new_id(), |entry| entry.row.id.clone());
-    let blank = zone::blank(plan.ground, id, name.clone().unwrap_or_default());
+    let blank = zone::blank(plan.context, id, name.clone().unwrap_or_default());
     let base = match (former, plan.mode) {
         (None, _) => blank,
         (Some(entry), Mode::Merge) => entry.row.clone(),
@@ -84,7 +89,7 @@ fn row(plan: &mut Plan, place: &str, zone: &Zone, former: Option<&ZoneEntry>) ->
     };
     let proxy = zone.proxy_pattern.as_deref().map(zone::proxy_pattern).transpose();
     let group = zone.dns_group.as_deref().map(zone::group).transpose();
-    let remark = zone.remark.as_deref().map(text::remark).transpose();
+    let remark = zone.remark.as_deref().map(format::remark).transpose();
     let former_bindings = former.map_or(&[][..], |entry| &entry.row.bindings);
     let row = ZoneRow {
         proxy: plan.sound(place, proxy).flatten().unwrap_or(base.proxy),
@@ -102,9 +107,9 @@ fn row(plan: &mut Plan, place: &str, zone: &Zone, former: Option<&ZoneEntry>) ->
 }
 
 fn tags(
-    plan: &mut Plan,
+    plan: &mut ImportPlan,
     place: &str,
-    zone: &Zone,
+    zone: &DocumentZone,
     mut tags: BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
     for given in &zone.tags {
@@ -120,7 +125,12 @@ fn tags(
     tags
 }
 
-fn weighted(plan: &mut Plan, place: &str, zone: &Zone, mut sets: Vec<Weighted>) -> Vec<Weighted> {
+fn weighted(
+    plan: &mut ImportPlan,
+    place: &str,
+    zone: &DocumentZone,
+    mut sets: Vec<Weighted>,
+) -> Vec<Weighted> {
     for given in &zone.lba_status {
         let place = format!("{place}, LbaStatus {} {}", given.rr, given.rtype);
         let rtype = given.rtype.to_ascii_uppercase();
@@ -138,7 +148,7 @@ fn weighted(plan: &mut Plan, place: &str, zone: &Zone, mut sets: Vec<Weighted>) 
     sets
 }
 
-fn task(plan: &mut Plan, place: &str, zone: &Zone) -> Option<HostSync> {
+fn task(plan: &mut ImportPlan, place: &str, zone: &DocumentZone) -> Option<HostSync> {
     let given = zone.sync_ecs_host_task.as_ref()?;
     let place = format!("{place}, SyncEcsHostTask");
     let on = plan.sound(&place, sync::is_on(&given.status))?;
@@ -153,7 +163,7 @@ fn task(plan: &mut Plan, place: &str, zone: &Zone) -> Option<HostSync> {
 
 /// One VPC sees one zone of a name, among those of the document and those that stay beside it.
 fn check_names<'p>(
-    plan: &mut Plan,
+    plan: &mut ImportPlan,
     named: &[Planned],
     rest: impl Iterator<Item = (usize, &'p &'p Arc<ZoneEntry>)>,
 ) {
@@ -172,27 +182,27 @@ fn check_names<'p>(
             continue;
         }
         let others = after.get(&planned.row.name.to_ascii_lowercase()).into_iter().flatten().copied();
-        let checked = vpc::check_names(plan.ground, others, &planned.row, &planned.row.bindings);
+        let checked = vpc::check_names(plan.context, others, &planned.row, &planned.row.bindings);
         plan.sound(&planned.place, checked);
     }
 }
 
 /// Host record in lower case and line: records that may be in each other's way.
-type Place = (String, String);
+type ItemPath = (String, String);
 
 /// A record that is there, with its data.
 type Present<'p> = (Option<RData>, packed::Record<'p>);
 
 /// The records of a zone, and then the zone itself.
-fn records(plan: &mut Plan, planned: &Planned) {
+fn records(plan: &mut ImportPlan, planned: &Planned) {
     let Planned { place, zone, former, row } = planned;
     let (mut edits, mut drops) = (Vec::new(), Vec::new());
-    let mut present: HashMap<Place, Vec<Present>> = HashMap::new();
+    let mut present: HashMap<ItemPath, Vec<Present>> = HashMap::new();
     for record in former.iter().flat_map(|entry| entry.records.values()) {
         let key = (record.rr.to_ascii_lowercase(), record.line.to_string());
         present.entry(key).or_default().push((data(record), record));
     }
-    let mut after: HashMap<Place, Vec<RecordRow>> = HashMap::new();
+    let mut after: HashMap<ItemPath, Vec<RecordRow>> = HashMap::new();
     let mut checks = Vec::new();
     for (at, given) in zone.records.iter().enumerate() {
         let place = format!("{place}, record {} ({} {} {})", at + 1, given.rr, given.rtype, given.value);
@@ -204,7 +214,7 @@ fn records(plan: &mut Plan, planned: &Planned) {
         let record = match found {
             None => {
                 let record = RecordRow { id: plan.new_record(), ..read };
-                note(plan, Deed::Added, row, record.view());
+                note(plan, ChangeKind::Added, row, record.view());
                 edits.push(Edit::Record(record.clone()));
                 record
             }
@@ -213,8 +223,8 @@ fn records(plan: &mut Plan, planned: &Planned) {
                 if record.view() == found {
                     record
                 } else {
-                    let record = RecordRow { updated: plan.ground.now(), ..record };
-                    note(plan, Deed::Changed, row, record.view());
+                    let record = RecordRow { updated: plan.context.now(), ..record };
+                    note(plan, ChangeKind::Changed, row, record.view());
                     edits.push(Edit::Record(record.clone()));
                     record
                 }
@@ -230,7 +240,7 @@ fn records(plan: &mut Plan, planned: &Planned) {
     left.sort_by_key(|(_, record)| record.id);
     for (key, record) in left {
         if plan.mode == Mode::Replace && !record.synced {
-            note(plan, Deed::Removed, row, record);
+            note(plan, ChangeKind::Removed, row, record);
             drops.push(Edit::DropRecord(record.id));
         } else {
             after.entry(key).or_default().push(record.to_row());
@@ -244,24 +254,26 @@ fn records(plan: &mut Plan, planned: &Planned) {
     }
     let is_same = former.is_some_and(|entry| entry.row == *row);
     match former {
-        None => plan.summary.note(Deed::Added, Kind::Zones, format_args!("{}", row.name)),
-        Some(_) if !is_same => plan.summary.note(Deed::Changed, Kind::Zones, format_args!("{}", row.name)),
+        None => plan.summary.note(ChangeKind::Added, ItemKind::Zones, format_args!("{}", row.name)),
+        Some(_) if !is_same => {
+            plan.summary.note(ChangeKind::Changed, ItemKind::Zones, format_args!("{}", row.name))
+        }
         Some(_) => {}
     }
     match former {
         None => plan.edits.push(Edit::Zone(row.clone())),
         Some(_) if is_same && edits.is_empty() && drops.is_empty() => {}
-        Some(_) => plan.edits.push(Edit::Zone(plan.ground.touched(row))),
+        Some(_) => plan.edits.push(Edit::Zone(plan.context.touched(row))),
     }
     plan.edits.extend(drops);
     plan.edits.extend(edits);
 }
 
 /// A record as the document has it, of no id yet.
-fn read(plan: &mut Plan, place: &str, zone: &ZoneRow, given: &Record) -> Option<RecordRow> {
-    let row = record::read(record::blank(plan.ground, 0, zone), &given.params());
+fn read(plan: &mut ImportPlan, place: &str, zone: &ZoneRow, given: &DocumentRecord) -> Option<RecordRow> {
+    let row = record::read(record::blank(plan.context, 0, zone), &given.params());
     let line = plan.line(given.line.as_deref()).ok_or_else(record::unknown_line);
-    let remark = given.remark.as_deref().map(text::remark).transpose();
+    let remark = given.remark.as_deref().map(format::remark).transpose();
     let enabled = given.status.as_deref().map(record::is_enabled).transpose();
     let (line, remark) = (plan.sound(place, line), plan.sound(place, remark));
     let enabled = plan.sound(place, enabled);
@@ -276,7 +288,7 @@ fn read(plan: &mut Plan, place: &str, zone: &ZoneRow, given: &Record) -> Option<
 }
 
 /// A record that is there, as the document has it. In a merge it keeps what the document does not say.
-fn changed(mode: Mode, found: packed::Record<'_>, read: RecordRow, given: &Record) -> RecordRow {
+fn changed(mode: Mode, found: packed::Record<'_>, read: RecordRow, given: &DocumentRecord) -> RecordRow {
     let base = RecordRow { id: found.id, created: found.created, updated: found.updated, ..read };
     if mode == Mode::Replace {
         return base;
@@ -295,26 +307,26 @@ fn data(row: packed::Record<'_>) -> Option<RData> {
     value::data(row.rtype, row.value, row.priority).ok()
 }
 
-fn note(plan: &mut Plan, deed: Deed, zone: &ZoneRow, row: packed::Record<'_>) {
+fn note(plan: &mut ImportPlan, change: ChangeKind, zone: &ZoneRow, row: packed::Record<'_>) {
     let dot = if row.rr == "@" { ("", "") } else { (row.rr, ".") };
     let name = format_args!("{}{}{} {} {}", dot.0, dot.1, zone.name, row.rtype, row.value);
-    plan.summary.note(deed, Kind::Records, name);
+    plan.summary.note(change, ItemKind::Records, name);
 }
 
 /// The records of tasks for host names, where a document sets such a task. They are made by what the zones will be.
-fn host_names(plan: &mut Plan, named: &[Planned], from: usize) {
+fn host_names(plan: &mut ImportPlan, named: &[Planned], from: usize) {
     if !plan.faults.is_empty()
         || named.iter().all(|planned| planned.row.sync.as_ref().is_none_or(|task| !task.on))
     {
         return;
     }
-    let mut after = plan.ground.account.clone();
+    let mut after = plan.context.account.clone();
     after.apply(&plan.edits);
-    let ground = super::Ground { account: &after, ..*plan.ground };
-    let mut next = ground.account.next_record(ground.now());
+    let context = super::ActionContext { account: &after, ..*plan.context };
+    let mut next = context.account.next_record(context.now());
     for planned in named {
         let Some(entry) = after.zone(&planned.row.id) else { continue };
-        let edits = sync::records(&ground, entry, &entry.row);
+        let edits = sync::records(&context, entry, &entry.row);
         let touches = !edits.is_empty();
         for edit in edits {
             // Each zone numbers its own from the same number on.
@@ -328,7 +340,7 @@ fn host_names(plan: &mut Plan, named: &[Planned], from: usize) {
         }
         let is_touched = |edit: &Edit| matches!(edit, Edit::Zone(row) if row.id == planned.row.id);
         if touches && !plan.edits[from..].iter().any(is_touched) {
-            plan.edits.push(Edit::Zone(ground.touched(&entry.row)));
+            plan.edits.push(Edit::Zone(context.touched(&entry.row)));
         }
     }
 }

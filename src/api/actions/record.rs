@@ -1,8 +1,8 @@
 //! Records: made, changed, switched, deleted.
 
-use super::ground::{Decision, Entry, Ground};
+use super::context::{ActionContext, ActionResult, LogLine};
+use super::format;
 use super::page::object;
-use super::text;
 use crate::account::packed::Record;
 use crate::account::row::{RecordRow, Weighted, ZoneRow};
 use crate::account::value::{self, DEFAULT_LINE, ValueFault};
@@ -18,19 +18,19 @@ const DEFAULT_TTL: u32 = 60;
 const IDS: std::ops::RangeInclusive<u64> = 1..=999_999_999_999_999;
 
 /// `AddZoneRecord`
-pub fn add(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let entry = ground.zone(params.required("ZoneId")?)?;
+pub fn add(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let entry = context.zone(params.required("ZoneId")?)?;
     let blank = RecordRow {
-        remark: text::remark(params.text("Remark").unwrap_or_default())?,
-        ..blank(ground, ground.account.next_record(ground.now()), &entry.row)
+        remark: format::remark(params.text("Remark").unwrap_or_default())?,
+        ..blank(context, context.account.next_record(context.now()), &entry.row)
     };
-    let row = filled(ground, entry, blank, params)?;
+    let row = filled(context, entry, blank, params)?;
     let answer = object(json!({ "RecordId": row.id, "Success": true }));
-    Ok(put(ground, entry, "add", row, answer))
+    Ok(put(context, entry, "add", row, answer))
 }
 
 /// A record of a zone of which nothing is said.
-pub(super) fn blank(ground: &Ground, id: u64, zone: &ZoneRow) -> RecordRow {
+pub(super) fn blank(context: &ActionContext, id: u64, zone: &ZoneRow) -> RecordRow {
     RecordRow {
         id,
         zone: zone.id.clone(),
@@ -44,68 +44,68 @@ pub(super) fn blank(ground: &Ground, id: u64, zone: &ZoneRow) -> RecordRow {
         remark: String::new(),
         enabled: true,
         synced: false,
-        created: ground.now(),
-        updated: ground.now(),
+        created: context.now(),
+        updated: context.now(),
     }
 }
 
 /// `UpdateZoneRecord`: what is not given stays, but for host record, type and value, which are mandatory.
-pub fn update(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let (entry, former) = ground.record(id(params)?)?;
-    let row = RecordRow { updated: ground.now(), ..former.to_row() };
-    let row = filled(ground, entry, row, params)?;
+pub fn update(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let (entry, former) = context.record(id(params)?)?;
+    let row = RecordRow { updated: context.now(), ..former.to_row() };
+    let row = filled(context, entry, row, params)?;
     let answer = object(json!({ "RecordId": row.id }));
     if (Record { updated: former.updated, ..row.view() }) == former {
-        return Ok(Decision::nothing(answer));
+        return Ok(ActionResult::nothing(answer));
     }
-    Ok(put(ground, entry, "update", row, answer))
+    Ok(put(context, entry, "update", row, answer))
 }
 
 /// `SetZoneRecordStatus`
-pub fn set_status(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let (entry, former) = ground.record(id(params)?)?;
+pub fn set_status(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let (entry, former) = context.record(id(params)?)?;
     let status = params.required("Status")?;
     let enabled = is_enabled(status)?;
     let answer = object(json!({ "RecordId": former.id, "Status": status.to_ascii_uppercase() }));
     if enabled == former.enabled {
-        return Ok(Decision::nothing(answer));
+        return Ok(ActionResult::nothing(answer));
     }
-    let row = RecordRow { enabled, updated: ground.now(), ..former.to_row() };
+    let row = RecordRow { enabled, updated: context.now(), ..former.to_row() };
     check_conflicts(entry.records.of_host(&row.rr), row.view())?;
-    Ok(put(ground, entry, "update", row, answer))
+    Ok(put(context, entry, "update", row, answer))
 }
 
 /// `DeleteZoneRecord`
-pub fn delete(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let (entry, row) = ground.record(id(params)?)?;
-    let mut edits = log(ground, entry, "del", row);
+pub fn delete(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let (entry, row) = context.record(id(params)?)?;
+    let mut edits = log(context, entry, "del", row);
     edits.push(Edit::DropRecord(row.id));
-    edits.push(Edit::Zone(ground.touched(&entry.row)));
-    Ok(Decision { edits, answer: object(json!({ "RecordId": row.id })) })
+    edits.push(Edit::Zone(context.touched(&entry.row)));
+    Ok(ActionResult { edits, answer: object(json!({ "RecordId": row.id })) })
 }
 
 /// `UpdateRecordRemark`
-pub fn update_remark(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let (entry, former) = ground.record(id(params)?)?;
-    let remark = text::remark(params.text("Remark").unwrap_or_default())?;
-    let row = RecordRow { remark, updated: ground.now(), ..former.to_row() };
+pub fn update_remark(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let (entry, former) = context.record(id(params)?)?;
+    let remark = format::remark(params.text("Remark").unwrap_or_default())?;
+    let row = RecordRow { remark, updated: context.now(), ..former.to_row() };
     let answer = object(json!({ "RecordId": row.id }));
-    Ok(put(ground, entry, "update", row, answer))
+    Ok(put(context, entry, "update", row, answer))
 }
 
 /// `UpdateZoneRecordWeight`
-pub fn update_weight(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let (entry, former) = ground.record(id(params)?)?;
+pub fn update_weight(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let (entry, former) = context.record(id(params)?)?;
     params.required("Weight")?;
     let weight = weight(params)?.unwrap_or(former.weight);
-    let row = RecordRow { weight, updated: ground.now(), ..former.to_row() };
+    let row = RecordRow { weight, updated: context.now(), ..former.to_row() };
     let answer = object(json!({ "RecordId": row.id }));
-    Ok(put(ground, entry, "update", row, answer))
+    Ok(put(context, entry, "update", row, answer))
 }
 
 /// `SetZoneLbaStatus`: whether a set answers by weight rather than with all values in turn.
-pub fn set_lba_status(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let entry = ground.zone(params.required("ZoneId")?)?;
+pub fn set_lba_status(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let entry = context.zone(params.required("ZoneId")?)?;
     let (rr, rtype) = (params.required("Rr")?, params.required("Type")?.to_ascii_uppercase());
     let line = params.required("Line")?;
     params.required("Open")?;
@@ -118,19 +118,19 @@ pub fn set_lba_status(ground: &Ground, params: &Params) -> Result<Decision, ApiE
         let why = format!("The zone has no {rtype} record {rr} on line {line}.");
         return Err(ApiError::new("Record.NotExists", why));
     }
-    let mut row = ground.touched(&entry.row);
+    let mut row = context.touched(&entry.row);
     row.weighted.retain(|set| !(set.rr.eq_ignore_ascii_case(rr) && set.rtype == rtype && set.line == line));
     if open {
         row.weighted.push(Weighted { rr: rr.into(), rtype: rtype.clone(), line: line.into() });
     }
     let answer = object(json!({ "Success": true }));
     if row.weighted == entry.row.weighted {
-        return Ok(Decision::nothing(answer));
+        return Ok(ActionResult::nothing(answer));
     }
     let content = format!("{rr} {rtype} {line}: weights {}", if open { "on" } else { "off" });
-    let mut edits = super::zone::log(ground, "update", &row, content);
+    let mut edits = super::zone::log(context, "update", &row, content);
     edits.push(Edit::Zone(row));
-    Ok(Decision { edits, answer })
+    Ok(ActionResult { edits, answer })
 }
 
 /// Whether sets of a type can answer by weight.
@@ -143,14 +143,14 @@ pub(super) fn check_weighted(rtype: &str) -> Result<(), ApiError> {
 
 /// A record with what the request says of it, checked against its zone.
 fn filled(
-    ground: &Ground,
+    context: &ActionContext,
     entry: &ZoneEntry,
     row: RecordRow,
     params: &Params,
 ) -> Result<RecordRow, ApiError> {
     let row = read(row, params)?;
     check(&entry.row, &row)?;
-    if row.line != DEFAULT_LINE && !ground.account.lines().contains_key(&row.line) {
+    if row.line != DEFAULT_LINE && !context.account.lines().contains_key(&row.line) {
         return Err(unknown_line());
     }
     check_conflicts(entry.records.of_host(&row.rr), row.view())?;
@@ -231,20 +231,20 @@ pub(super) fn check_conflicts<'r>(
 
 /// A record and its zone's new serial.
 fn put(
-    ground: &Ground,
+    context: &ActionContext,
     entry: &ZoneEntry,
     action: &str,
     row: RecordRow,
     answer: serde_json::Map<String, serde_json::Value>,
-) -> Decision {
-    let mut edits = log(ground, entry, action, row.view());
+) -> ActionResult {
+    let mut edits = log(context, entry, action, row.view());
     edits.push(Edit::Record(row));
-    edits.push(Edit::Zone(ground.touched(&entry.row)));
-    Decision { edits, answer }
+    edits.push(Edit::Zone(context.touched(&entry.row)));
+    ActionResult { edits, answer }
 }
 
 /// A line of the log about a record.
-pub(super) fn log(ground: &Ground, entry: &ZoneEntry, action: &str, row: Record<'_>) -> Vec<Edit> {
+pub(super) fn log(context: &ActionContext, entry: &ZoneEntry, action: &str, row: Record<'_>) -> Vec<Edit> {
     let status = if row.enabled { "" } else { " (disabled)" };
     let content = format!("{} {} {} {} {}{status}", row.rr, row.ttl, row.line, row.rtype, row.value);
     let name = match row.rr {
@@ -252,7 +252,7 @@ pub(super) fn log(ground: &Ground, entry: &ZoneEntry, action: &str, row: Record<
         rr => format!("{rr}.{}", entry.row.name),
     };
     let entity = row.id.to_string();
-    ground.log(Entry { kind: "PV_RECORD", action, entity: &entity, name: &name, zone: row.zone, content })
+    context.log(LogLine { kind: "PV_RECORD", action, entity: &entity, name: &name, zone: row.zone, content })
 }
 
 /// `RecordId`

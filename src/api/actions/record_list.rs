@@ -1,15 +1,15 @@
 //! Records as they are shown.
 
-use super::ground::Ground;
-use super::page::{Page, object};
-use super::{fixed, record, text};
+use super::context::ActionContext;
+use super::page::{ResultPage, object};
+use super::{config_zones, format, record};
 use crate::account::packed::Record;
-use crate::api::{Answer, ApiError, Params};
+use crate::api::{ActionAnswer, ApiError, Params};
 use serde_json::{Value, json};
 
 /// `DescribeZoneRecords`, in the order in which they were made.
-pub fn records(ground: &Ground, params: &Params) -> Answer {
-    let page = Page::of(params)?;
+pub fn records(context: &ActionContext, params: &Params) -> ActionAnswer {
+    let page = ResultPage::of(params)?;
     let exact = match params.text("SearchMode").map(str::to_ascii_uppercase).as_deref() {
         None | Some("EXACT") => true,
         Some("LIKE") => false,
@@ -29,11 +29,11 @@ pub fn records(ground: &Ground, params: &Params) -> Answer {
         named && (!only_synced || row.synced)
     };
     let id = params.required("ZoneId")?;
-    let (total, shown): (usize, Vec<Value>) = match ground.fixed_zone(id) {
+    let (total, shown): (usize, Vec<Value>) = match context.fixed_zone(id) {
         Some((row, zone)) => {
             let (total, records) = match keyword.is_none() && !only_synced {
-                true => (zone.record_count(), fixed::records(&row, zone, page.skipped())),
-                false => (0, fixed::records(&row, zone, 0)),
+                true => (zone.record_count(), config_zones::records(&row, zone, page.skipped())),
+                false => (0, config_zones::records(&row, zone, 0)),
             };
             match total {
                 0 => page.filtered(records, |row| matches(&row.view()), |row| shape(row.view())),
@@ -41,7 +41,7 @@ pub fn records(ground: &Ground, params: &Params) -> Answer {
             }
         }
         None => {
-            let records = &ground.zone(id)?.records;
+            let records = &context.zone(id)?.records;
             match &keyword {
                 // A page of all records costs what is on it, however many others there are.
                 None if !only_synced => {
@@ -59,14 +59,14 @@ pub fn records(ground: &Ground, params: &Params) -> Answer {
 }
 
 /// `DescribeZoneRecord`
-pub fn record(ground: &Ground, params: &Params) -> Answer {
+pub fn record(context: &ActionContext, params: &Params) -> ActionAnswer {
     let id = record::id(params)?;
-    if ground.account.zone_of_record(id).is_none()
-        && let Some((_, row)) = fixed::record(ground.catalog, id)
+    if context.account.zone_of_record(id).is_none()
+        && let Some((_, row)) = config_zones::record(context.catalog, id)
     {
         return Ok(object(shape(row.view())));
     }
-    let (_, row) = ground.record(id)?;
+    let (_, row) = context.record(id)?;
     Ok(object(shape(row)))
 }
 
@@ -82,9 +82,9 @@ fn shape(row: Record<'_>) -> Value {
         "Weight": row.weight,
         "Status": if row.enabled { "ENABLE" } else { "DISABLE" },
         "Remark": row.remark,
-        "CreateTime": text::minute(row.created),
+        "CreateTime": format::minute(row.created),
         "CreateTimestamp": row.created,
-        "UpdateTime": text::minute(row.updated),
+        "UpdateTime": format::minute(row.updated),
         "UpdateTimestamp": row.updated,
     });
     if let Some(priority) = row.priority {

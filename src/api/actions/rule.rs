@@ -1,11 +1,11 @@
 //! Forwarding rules: names at or below a zone name are asked of the rule's targets, in the VPCs it is bound to.
 
-use super::ground::{Decision, Entry, Ground};
-use super::page::{Page, object};
-use super::{endpoint, text, vpc, zone};
+use super::context::{ActionContext, ActionResult, LogLine};
+use super::page::{ResultPage, object};
+use super::{endpoint, format, vpc, zone};
 use crate::account::Edit;
 use crate::account::row::{Binding, RuleRow};
-use crate::api::{Answer, ApiError, Params};
+use crate::api::{ActionAnswer, ApiError, Params};
 use crate::engine::name::{self, NameKey};
 use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr};
@@ -15,19 +15,19 @@ use std::sync::Arc;
 const MAX_TARGETS: usize = 6;
 
 /// `AddResolverRule`
-pub fn add(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
+pub fn add(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
     let row = RuleRow {
-        endpoint: endpoint_of(ground, params)?.unwrap_or_default(),
-        bindings: vpc::bindings(ground, &params.items("Vpcs"))?,
-        ..read(ground, ground.new_id(0), params)?
+        endpoint: endpoint_of(context, params)?.unwrap_or_default(),
+        bindings: vpc::bindings(context, &params.items("Vpcs"))?,
+        ..read(context, context.new_id(0), params)?
     };
-    check_names(ground, others(ground), &row, &row.bindings)?;
+    check_names(context, others(context), &row, &row.bindings)?;
     let answer = object(json!({ "RuleId": row.id }));
-    Ok(put(ground, "add", row, answer))
+    Ok(put(context, "add", row, answer))
 }
 
 /// A rule to be made, as a request describes it, endpoint and VPCs apart.
-pub(super) fn read(ground: &Ground, id: String, params: &Params) -> Result<RuleRow, ApiError> {
+pub(super) fn read(context: &ActionContext, id: String, params: &Params) -> Result<RuleRow, ApiError> {
     let zone = match params.required("ZoneName")? {
         "." => ".".to_string(),
         name => zone::zone_name(name)?,
@@ -43,19 +43,19 @@ pub(super) fn read(ground: &Ground, id: String, params: &Params) -> Result<RuleR
         targets: targets(params)?.ok_or_else(|| ApiError::missing("ForwardIp"))?,
         bindings: Vec::new(),
         zone,
-        created: ground.now(),
-        updated: ground.now(),
+        created: context.now(),
+        updated: context.now(),
     })
 }
 
 /// All rules that there are.
-fn others<'g>(ground: &'g Ground) -> impl Iterator<Item = &'g RuleRow> {
-    ground.account.rules().values().map(|row| &**row)
+fn others<'g>(context: &'g ActionContext) -> impl Iterator<Item = &'g RuleRow> {
+    context.account.rules().values().map(|row| &**row)
 }
 
 /// `UpdateResolverRule`: what is not given stays; zone name and type cannot be changed.
-pub fn update(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let former = find(ground, params)?;
+pub fn update(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let former = find(context, params)?;
     if !params.items("PriorityForwardConfigs").is_empty() {
         return Err(ApiError::invalid(
             "PriorityForwardConfigs",
@@ -64,45 +64,45 @@ pub fn update(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
     }
     let row = RuleRow {
         name: params.text("Name").unwrap_or(&former.name).into(),
-        endpoint: endpoint_of(ground, params)?.unwrap_or_else(|| former.endpoint.clone()),
+        endpoint: endpoint_of(context, params)?.unwrap_or_else(|| former.endpoint.clone()),
         targets: targets(params)?.unwrap_or_else(|| former.targets.clone()),
-        updated: ground.now(),
+        updated: context.now(),
         ..RuleRow::clone(former)
     };
-    Ok(put(ground, "update", row, object(json!({}))))
+    Ok(put(context, "update", row, object(json!({}))))
 }
 
 /// `DeleteResolverRule`
-pub fn delete(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let row = find(ground, params)?;
-    let mut edits = log(ground, "del", row);
+pub fn delete(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let row = find(context, params)?;
+    let mut edits = log(context, "del", row);
     edits.push(Edit::DropRule(row.id.clone()));
-    Ok(Decision { edits, ..Decision::default() })
+    Ok(ActionResult { edits, ..ActionResult::default() })
 }
 
 /// `BindResolverRuleVpc`: the list given is the list from now on. See [`vpc::wanted`].
-pub fn bind(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let former = find(ground, params)?;
-    let bindings = vpc::wanted(ground, &former.bindings, params, "Vpc")?;
-    check_names(ground, others(ground), former, &bindings)?;
+pub fn bind(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let former = find(context, params)?;
+    let bindings = vpc::wanted(context, &former.bindings, params, "Vpc")?;
+    check_names(context, others(context), former, &bindings)?;
     let action = if bindings.is_empty() { "unbind" } else { "bind" };
-    let row = RuleRow { bindings, updated: ground.now(), ..RuleRow::clone(former) };
-    Ok(put(ground, action, row, object(json!({}))))
+    let row = RuleRow { bindings, updated: context.now(), ..RuleRow::clone(former) };
+    Ok(put(context, action, row, object(json!({}))))
 }
 
 /// `DescribeResolverRule`
-pub fn describe(ground: &Ground, params: &Params) -> Answer {
-    let mut answer = object(shape(ground, find(ground, params)?));
+pub fn describe(context: &ActionContext, params: &Params) -> ActionAnswer {
+    let mut answer = object(shape(context, find(context, params)?));
     answer.insert("BindEdgeDnsClusters".into(), json!([]));
     Ok(answer)
 }
 
 /// `DescribeResolverRules`
-pub fn list(ground: &Ground, params: &Params) -> Answer {
-    let page = Page::of(params)?;
+pub fn list(context: &ActionContext, params: &Params) -> ActionAnswer {
+    let page = ResultPage::of(params)?;
     let keyword = params.text("Keyword").map(str::to_lowercase);
     let endpoint = params.text("EndpointId");
-    let mut found: Vec<_> = ground
+    let mut found: Vec<_> = context
         .account
         .rules()
         .values()
@@ -115,7 +115,7 @@ pub fn list(ground: &Ground, params: &Params) -> Answer {
     found.sort_by_key(|row| row.created);
     let mut answer = page.fields(found.len());
     let shown = page.cut(found).map(|row| {
-        let mut fields = shape(ground, row);
+        let mut fields = shape(context, row);
         fields["BindEdgeDnsClusters"] = json!([]);
         fields["PriorityForwardConfigs"] = json!([]);
         fields
@@ -125,12 +125,12 @@ pub fn list(ground: &Ground, params: &Params) -> Answer {
     Ok(answer)
 }
 
-fn find<'g>(ground: &'g Ground, params: &Params) -> Result<&'g Arc<RuleRow>, ApiError> {
-    let found = ground.account.rules().get(params.required("RuleId")?);
+fn find<'g>(context: &'g ActionContext, params: &Params) -> Result<&'g Arc<RuleRow>, ApiError> {
+    let found = context.account.rules().get(params.required("RuleId")?);
     found.ok_or_else(|| ApiError::new("ResolverRule.NotExists", "The forwarding rule does not exist."))
 }
 
-fn shape(ground: &Ground, row: &RuleRow) -> Value {
+fn shape(context: &ActionContext, row: &RuleRow) -> Value {
     let bound: Vec<Value> =
         row.bindings.iter().map(|binding| vpc::shape(binding, Some(json!("1")))).collect();
     let targets: Vec<Value> = row
@@ -138,7 +138,7 @@ fn shape(ground: &Ground, row: &RuleRow) -> Value {
         .iter()
         .map(|target| json!({ "Ip": target.ip().to_string(), "Port": target.port() }))
         .collect();
-    let endpoint = ground.account.endpoints().get(&row.endpoint);
+    let endpoint = context.account.endpoints().get(&row.endpoint);
     json!({
         "Id": row.id,
         "Name": row.name,
@@ -148,29 +148,41 @@ fn shape(ground: &Ground, row: &RuleRow) -> Value {
         "EndpointName": endpoint.map_or("", |endpoint| &endpoint.name),
         "ForwardIps": targets,
         "BindVpcs": bound,
-        "CreateTime": text::minute(row.created),
+        "CreateTime": format::minute(row.created),
         "CreateTimestamp": row.created,
-        "UpdateTime": text::minute(row.updated),
+        "UpdateTime": format::minute(row.updated),
         "UpdateTimestamp": row.updated,
     })
 }
 
-fn put(ground: &Ground, action: &str, row: RuleRow, answer: serde_json::Map<String, Value>) -> Decision {
-    let mut edits = log(ground, action, &row);
+fn put(
+    context: &ActionContext,
+    action: &str,
+    row: RuleRow,
+    answer: serde_json::Map<String, Value>,
+) -> ActionResult {
+    let mut edits = log(context, action, &row);
     edits.push(Edit::Rule(row));
-    Decision { edits, answer }
+    ActionResult { edits, answer }
 }
 
-fn log(ground: &Ground, action: &str, row: &RuleRow) -> Vec<Edit> {
+fn log(context: &ActionContext, action: &str, row: &RuleRow) -> Vec<Edit> {
     let targets: Vec<String> = row.targets.iter().map(ToString::to_string).collect();
     let vpcs: Vec<&str> = row.bindings.iter().map(|binding| binding.vpc.as_str()).collect();
     let content = format!("{} -> {} for {}", row.zone, targets.join(", "), vpcs.join(", "));
-    ground.log(Entry { kind: "RESOLVER_RULE", action, entity: &row.id, name: &row.zone, zone: "", content })
+    context.log(LogLine {
+        kind: "RESOLVER_RULE",
+        action,
+        entity: &row.id,
+        name: &row.zone,
+        zone: "",
+        content,
+    })
 }
 
 /// The endpoint that a request names, which must be there.
-fn endpoint_of(ground: &Ground, params: &Params) -> Result<Option<String>, ApiError> {
-    params.text("EndpointId").map(|id| endpoint::find(ground, id).map(|row| row.id.clone())).transpose()
+fn endpoint_of(context: &ActionContext, params: &Params) -> Result<Option<String>, ApiError> {
+    params.text("EndpointId").map(|id| endpoint::find(context, id).map(|row| row.id.clone())).transpose()
 }
 
 /// The targets that a request names.
@@ -212,7 +224,7 @@ fn is_vpc_resolver(ip: IpAddr) -> bool {
 
 /// One VPC goes by one rule of a name.
 pub(super) fn check_names<'r>(
-    ground: &Ground,
+    context: &ActionContext,
     others: impl Iterator<Item = &'r RuleRow>,
     rule: &RuleRow,
     bindings: &[Binding],
@@ -224,7 +236,7 @@ pub(super) fn check_names<'r>(
     for binding in bindings {
         let taken = same.iter().any(|other| other.bindings.iter().any(|has| has.vpc == binding.vpc));
         let configured =
-            suffix.as_ref().is_some_and(|suffix| ground.catalog.has_configured_rule(&binding.vpc, suffix));
+            suffix.as_ref().is_some_and(|suffix| context.catalog.has_configured_rule(&binding.vpc, suffix));
         if taken || configured {
             let why = format!("The VPC {} is bound to another rule of the same zone name.", binding.vpc);
             return Err(ApiError::new("ResolverRuleVpc.Zone.Repeated", why));

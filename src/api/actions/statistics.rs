@@ -4,12 +4,12 @@
 //! Names that were asked and addresses that asked are not kept, so what the product tells by name, source or type
 //! is an empty list here.
 
-use super::fixed;
-use super::ground::Ground;
-use super::page::{Page, object};
-use super::text;
+use super::config_zones;
+use super::context::ActionContext;
+use super::format;
+use super::page::{ResultPage, object};
 use crate::account::ZoneEntry;
-use crate::api::{Answer, ApiError, Params};
+use crate::api::{ActionAnswer, ApiError, Params};
 use crate::engine::name::{self, NameKey, show};
 use crate::stats::counters::{OUTCOME_NAMES, OUTCOMES};
 use crate::stats::history::{MINUTES, Minute};
@@ -32,7 +32,7 @@ const WORTH_TELLING: u64 = 100;
 
 /// Who is meant.
 #[derive(Debug, Default)]
-struct Wanted {
+struct StatisticsQuery {
     /// A zone (false) or a rule (true) of this name.
     name: Option<(bool, NameKey)>,
     /// Clients of these VPCs; of all when there is none.
@@ -42,14 +42,15 @@ struct Wanted {
 }
 
 /// A series of answers.
-type Counts = [u64; OUTCOMES];
+type OutcomeCounts = [u64; OUTCOMES];
 
 /// `DescribeStatisticSummary`: the last day.
-pub fn summary(ground: &Ground, _: &Params) -> Answer {
-    let minutes = minutes(ground);
-    let zones = by(ground, &minutes, |_, name, _| Some(name.to_string()), false);
-    let vpcs = by(ground, &minutes, |_, _, vpc| vpc.map(str::to_string), false);
-    let region = |id: &str| ground.catalog.vpcs().find(|vpc| vpc.id == id).and_then(|vpc| vpc.region.clone());
+pub fn summary(context: &ActionContext, _: &Params) -> ActionAnswer {
+    let minutes = minutes(context);
+    let zones = by(context, &minutes, |_, name, _| Some(name.to_string()), false);
+    let vpcs = by(context, &minutes, |_, _, vpc| vpc.map(str::to_string), false);
+    let region =
+        |id: &str| context.catalog.vpcs().find(|vpc| vpc.id == id).and_then(|vpc| vpc.region.clone());
     let total: u64 = zones.iter().map(|(_, counts)| sum(counts)).sum();
     let zones: Vec<Value> = zones
         .iter()
@@ -77,28 +78,28 @@ pub fn summary(ground: &Ground, _: &Params) -> Answer {
 }
 
 /// `DescribeRequestGraph`: a point for each minute, beyond two hours for each hour.
-pub fn graph(ground: &Ground, params: &Params) -> Answer {
+pub fn graph(context: &ActionContext, params: &Params) -> ActionAnswer {
     let (from, to) = (time(params.required("StartTimestamp")?)?, time(params.required("EndTimestamp")?)?);
-    let mut wanted = Wanted::default();
+    let mut wanted = StatisticsQuery::default();
     wanted.vpcs.extend(params.text("VpcId").map(str::to_string));
     let is_rule = params.text("BizType").is_some_and(|kind| kind.to_ascii_uppercase().contains("RULE"));
     match params.text("BizId").or(params.text("ZoneId")) {
-        Some(id) if is_rule => wanted.name = Some((true, rule_name(ground, id)?)),
-        Some(id) => wanted.name = Some((false, zone_name(ground, id)?)),
+        Some(id) if is_rule => wanted.name = Some((true, rule_name(context, id)?)),
+        Some(id) => wanted.name = Some((false, zone_name(context, id)?)),
         None => {}
     }
-    let points: Vec<Value> = series(ground, &wanted, from, to)?
+    let points: Vec<Value> = series(context, &wanted, from, to)?
         .into_iter()
         .map(
-            |(at, counts)| json!({ "Time": text::minute(at), "Timestamp": at, "RequestCount": sum(&counts) }),
+            |(at, counts)| json!({ "Time": format::minute(at), "Timestamp": at, "RequestCount": sum(&counts) }),
         )
         .collect();
     Ok(object(json!({ "RequestDetails": { "ZoneRequestTop": points } })))
 }
 
 /// `DescribePvtzStatisticsGlobalOverview`: all that was answered, and how it compares with the time before.
-pub fn global_overview(ground: &Ground, params: &Params) -> Answer {
-    let (now, before) = periods(ground, params);
+pub fn global_overview(context: &ActionContext, params: &Params) -> ActionAnswer {
+    let (now, before) = periods(context, params);
     let figures = |minutes: &[Arc<Minute>]| {
         let (mut counts, mut took) = ([0; OUTCOMES], (0, 0));
         for minute in minutes {
@@ -121,10 +122,10 @@ pub fn global_overview(ground: &Ground, params: &Params) -> Answer {
 }
 
 /// `DescribePvtzStatisticsZoneOverview`: zones whose traffic changed suddenly.
-pub fn zone_overview(ground: &Ground, params: &Params) -> Answer {
-    let (now, before) = periods(ground, params);
+pub fn zone_overview(context: &ActionContext, params: &Params) -> ActionAnswer {
+    let (now, before) = periods(context, params);
     let by_zone = |minutes: &[Arc<Minute>]| -> BTreeMap<String, u64> {
-        let zones = by(ground, minutes, |_, name, _| Some(name.to_string()), false);
+        let zones = by(context, minutes, |_, name, _| Some(name.to_string()), false);
         zones.into_iter().map(|(zone, counts)| (zone, sum(&counts))).collect()
     };
     let (now, before) = (by_zone(&now), by_zone(&before));
@@ -142,14 +143,14 @@ pub fn zone_overview(ground: &Ground, params: &Params) -> Answer {
 }
 
 /// `DescribePvtzStatisticsSummary`: the busiest, by zone, VPC or response code.
-pub fn top(ground: &Ground, params: &Params) -> Answer {
-    let page = Page::of(params)?;
+pub fn top(context: &ActionContext, params: &Params) -> ActionAnswer {
+    let page = ResultPage::of(params)?;
     let wanted = wanted(params)?;
-    let minutes = span(ground, params)?;
+    let minutes = span(context, params)?;
     let kind = params.text("StatisticalType").unwrap_or("ZONE").to_ascii_uppercase();
     let mut rows: Vec<(Value, u64)> = if kind.contains("VPC") {
         let found = by(
-            ground,
+            context,
             &minutes,
             |_, name, vpc| wanted.names(name).then(|| vpc.unwrap_or_default().into()),
             false,
@@ -158,13 +159,13 @@ pub fn top(ground: &Ground, params: &Params) -> Answer {
     } else if kind.contains("RCODE") {
         let mut all = [0; OUTCOMES];
         for minute in &minutes {
-            add(&mut all, &wanted.of(ground, minute));
+            add(&mut all, &wanted.of(context, minute));
         }
         OUTCOME_NAMES.iter().zip(all).map(|(rcode, count)| (json!({ "Rcode": rcode }), count)).collect()
     } else if kind.contains("ZONE") {
         let in_vpc = |name: &str, vpc: Option<&str>| wanted.names(name) && wanted.is_for(vpc);
-        let found = by(ground, &minutes, |_, name, vpc| in_vpc(name, vpc).then(|| name.to_string()), false);
-        let id = |zone: &str| ground.account.zones_named(zone).next().map(|entry| entry.row.id.clone());
+        let found = by(context, &minutes, |_, name, vpc| in_vpc(name, vpc).then(|| name.to_string()), false);
+        let id = |zone: &str| context.account.zones_named(zone).next().map(|entry| entry.row.id.clone());
         let row = |zone: &str| json!({ "ZoneName": zone, "ZoneId": id(zone).unwrap_or_default() });
         found.iter().map(|(zone, counts)| (row(zone), wanted.take(counts))).collect()
     } else {
@@ -193,14 +194,14 @@ pub fn top(ground: &Ground, params: &Params) -> Answer {
 }
 
 /// `DescribePvtzStatisticsHistory`: how it went over time.
-pub fn history(ground: &Ground, params: &Params) -> Answer {
+pub fn history(context: &ActionContext, params: &Params) -> ActionAnswer {
     let wanted = wanted(params)?;
-    let now = ground.now();
+    let now = context.now();
     let from =
         params.text("StartTimestamp").map(time).transpose()?.unwrap_or(now.saturating_sub(HOUR * MINUTE));
     let to = params.text("EndTimestamp").map(time).transpose()?.unwrap_or(now);
     let zone = params.text("ZoneName").unwrap_or_default();
-    let points: Vec<Value> = series(ground, &wanted, from, to)?
+    let points: Vec<Value> = series(context, &wanted, from, to)?
         .into_iter()
         .map(|(at, counts)| {
             let (all, good) = (sum(&counts), counts[0] + counts[1]);
@@ -213,7 +214,7 @@ pub fn history(ground: &Ground, params: &Params) -> Answer {
     Ok(object(json!({ "Data": points })))
 }
 
-impl Wanted {
+impl StatisticsQuery {
     fn names(&self, name: &str) -> bool {
         self.name.as_ref().is_none_or(|(_, wanted)| show(&wanted.to_name()) == name)
     }
@@ -223,15 +224,15 @@ impl Wanted {
     }
 
     /// The answers with the wanted outcome.
-    fn take(&self, counts: &Counts) -> u64 {
+    fn take(&self, counts: &OutcomeCounts) -> u64 {
         self.outcome.map_or(sum(counts), |outcome| counts[outcome])
     }
 
     /// What a minute had for it.
-    fn of(&self, ground: &Ground, minute: &Minute) -> Counts {
+    fn of(&self, context: &ActionContext, minute: &Minute) -> OutcomeCounts {
         let mut all = [0; OUTCOMES];
         for (number, counts) in &minute.places {
-            let Some(place) = ground.counts.places.place(*number) else { continue };
+            let Some(place) = context.counts.places.place(*number) else { continue };
             let named = match &self.name {
                 Some((is_rule, name)) => place.is_rule == *is_rule && place.name == *name,
                 None => !place.is_rule,
@@ -248,7 +249,7 @@ impl Wanted {
 }
 
 /// What the newer actions filter by.
-fn wanted(params: &Params) -> Result<Wanted, ApiError> {
+fn wanted(params: &Params) -> Result<StatisticsQuery, ApiError> {
     let key = |text| {
         name::parse(text).map(|name| NameKey::of(&name)).map_err(|why| ApiError::invalid("ZoneName", why))
     };
@@ -258,51 +259,51 @@ fn wanted(params: &Params) -> Result<Wanted, ApiError> {
     let outcome = params.text("Rcode").map(|rcode| {
         OUTCOME_NAMES.iter().position(|name| name.eq_ignore_ascii_case(rcode)).unwrap_or(OUTCOMES - 1)
     });
-    Ok(Wanted { name, vpcs, outcome })
+    Ok(StatisticsQuery { name, vpcs, outcome })
 }
 
 /// The minutes of the last day.
-fn minutes(ground: &Ground) -> Vec<Arc<Minute>> {
-    ground.counts.history.minutes(ground.counts.tallies, ground.now() / MINUTE)
+fn minutes(context: &ActionContext) -> Vec<Arc<Minute>> {
+    context.counts.history.minutes(context.counts.tallies, context.now() / MINUTE)
 }
 
 /// The minutes between `StartTimestamp` and `EndTimestamp`; the last hour without them.
-fn span(ground: &Ground, params: &Params) -> Result<Vec<Arc<Minute>>, ApiError> {
-    let now = ground.now();
+fn span(context: &ActionContext, params: &Params) -> Result<Vec<Arc<Minute>>, ApiError> {
+    let now = context.now();
     let from =
         params.text("StartTimestamp").map(time).transpose()?.unwrap_or(now.saturating_sub(HOUR * MINUTE));
     let to = params.text("EndTimestamp").map(time).transpose()?.unwrap_or(now);
     let within = |minute: &Arc<Minute>| (from / MINUTE..=to / MINUTE).contains(&minute.at);
-    Ok(minutes(ground).into_iter().filter(within).collect())
+    Ok(minutes(context).into_iter().filter(within).collect())
 }
 
 /// The minutes of the period asked for, and of the one before: a day where the word says so, else an hour.
-fn periods(ground: &Ground, params: &Params) -> (Vec<Arc<Minute>>, Vec<Arc<Minute>>) {
+fn periods(context: &ActionContext, params: &Params) -> (Vec<Arc<Minute>>, Vec<Arc<Minute>>) {
     let period = params.text("OverviewPeriod").unwrap_or_default().to_ascii_lowercase();
     let length = if period.contains('d') || period.contains("24") { MINUTES as u64 } else { HOUR };
-    let now = ground.now() / MINUTE;
+    let now = context.now() / MINUTE;
     let (from, before) = ((now + 1).saturating_sub(length), (now + 1).saturating_sub(2 * length));
-    let old = minutes(ground);
+    let old = minutes(context);
     let old = old.into_iter().filter(|minute| minute.at >= before);
     old.partition(|minute| minute.at >= from)
 }
 
 /// Sums up by what `key` makes of number, name and VPC of a place; the busiest first.
 fn by(
-    ground: &Ground,
+    context: &ActionContext,
     minutes: &[Arc<Minute>],
     key: impl Fn(u16, &str, Option<&str>) -> Option<String>,
     rules: bool,
-) -> Vec<(String, Counts)> {
-    let mut places: BTreeMap<u16, Counts> = BTreeMap::new();
+) -> Vec<(String, OutcomeCounts)> {
+    let mut places: BTreeMap<u16, OutcomeCounts> = BTreeMap::new();
     for minute in minutes {
         for (number, counts) in &minute.places {
             add(places.entry(*number).or_default(), counts);
         }
     }
-    let mut sums: BTreeMap<String, Counts> = BTreeMap::new();
+    let mut sums: BTreeMap<String, OutcomeCounts> = BTreeMap::new();
     for (number, counts) in places {
-        let Some(place) = ground.counts.places.place(number).filter(|place| place.is_rule == rules) else {
+        let Some(place) = context.counts.places.place(number).filter(|place| place.is_rule == rules) else {
             continue;
         };
         let name = show(&place.name.to_name());
@@ -316,22 +317,27 @@ fn by(
 }
 
 /// A point for each minute or hour between two times, in milliseconds; those without answers too.
-fn series(ground: &Ground, wanted: &Wanted, from: u64, to: u64) -> Result<Vec<(u64, Counts)>, ApiError> {
+fn series(
+    context: &ActionContext,
+    wanted: &StatisticsQuery,
+    from: u64,
+    to: u64,
+) -> Result<Vec<(u64, OutcomeCounts)>, ApiError> {
     if to < from {
         return Err(ApiError::invalid("EndTimestamp", "it is before StartTimestamp"));
     }
-    let now = ground.now() / MINUTE;
+    let now = context.now() / MINUTE;
     let oldest = (now + 1).saturating_sub(MINUTES as u64);
     let (from, to) = ((from / MINUTE).max(oldest), (to / MINUTE).min(now));
     let step = if to.saturating_sub(from) > 2 * HOUR { HOUR } else { 1 };
-    let mut points: BTreeMap<u64, Counts> = BTreeMap::new();
+    let mut points: BTreeMap<u64, OutcomeCounts> = BTreeMap::new();
     let mut at = from / step * step;
     while at <= to {
         points.insert(at, [0; OUTCOMES]);
         at += step;
     }
-    for minute in minutes(ground).iter().filter(|minute| (from..=to).contains(&minute.at)) {
-        add(points.entry(minute.at / step * step).or_default(), &wanted.of(ground, minute));
+    for minute in minutes(context).iter().filter(|minute| (from..=to).contains(&minute.at)) {
+        add(points.entry(minute.at / step * step).or_default(), &wanted.of(context, minute));
     }
     Ok(points.into_iter().map(|(at, counts)| (at * MINUTE, counts)).collect())
 }
@@ -348,27 +354,27 @@ fn time(text: &str) -> Result<u64, ApiError> {
 }
 
 /// The name of a zone's id.
-fn zone_name(ground: &Ground, id: &str) -> Result<NameKey, ApiError> {
-    if let Some((row, _)) = fixed::zone(ground.catalog, id) {
+fn zone_name(context: &ActionContext, id: &str) -> Result<NameKey, ApiError> {
+    if let Some((row, _)) = config_zones::zone(context.catalog, id) {
         let name = name::parse(&row.name).map_err(|_| ApiError::internal())?;
         return Ok(NameKey::of(&name));
     }
-    ground.zone(id).map(|entry: &Arc<ZoneEntry>| entry.zone().apex().clone())
+    context.zone(id).map(|entry: &Arc<ZoneEntry>| entry.zone().apex().clone())
 }
 
 /// The name of a rule's id.
-fn rule_name(ground: &Ground, id: &str) -> Result<NameKey, ApiError> {
+fn rule_name(context: &ActionContext, id: &str) -> Result<NameKey, ApiError> {
     let unknown = || ApiError::new("ResolverRule.NotExists", "The resolver rule does not exist.");
-    let rule = ground.account.rules().get(id).ok_or_else(unknown)?;
+    let rule = context.account.rules().get(id).ok_or_else(unknown)?;
     let name = name::parse(&rule.zone).map_err(|_| ApiError::internal())?;
     Ok(NameKey::of(&name))
 }
 
-fn add(all: &mut Counts, more: &Counts) {
+fn add(all: &mut OutcomeCounts, more: &OutcomeCounts) {
     all.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
 }
 
-fn sum(counts: &Counts) -> u64 {
+fn sum(counts: &OutcomeCounts) -> u64 {
     counts.iter().sum()
 }
 

@@ -1,14 +1,14 @@
 //! Host names in zones: a task keeps an address record for each host of some regions. In the cloud the hosts are ECS
 //! instances; here they are those of the configuration (`[[control.host]]`).
 
-use super::ground::{Decision, Ground};
+use super::context::{ActionContext, ActionResult};
 use super::page::object;
 use super::record;
 use crate::account::packed::Record;
 use crate::account::row::{HostSync, RecordRow, ZoneRow};
 use crate::account::value::DEFAULT_LINE;
 use crate::account::{Edit, ZoneEntry};
-use crate::api::{Answer, ApiError, Params};
+use crate::api::{ActionAnswer, ApiError, Params};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,11 +19,11 @@ const TTL: u32 = 60;
 pub(super) const OWN_ACCOUNT: u64 = 1;
 
 /// `DescribeSyncEcsHostTask`
-pub fn describe(ground: &Ground, params: &Params) -> Answer {
+pub fn describe(context: &ActionContext, params: &Params) -> ActionAnswer {
     let id = params.required("ZoneId")?;
-    let task = match ground.fixed_zone(id) {
+    let task = match context.fixed_zone(id) {
         Some(_) => None,
-        None => ground.zone(id)?.row.sync.clone(),
+        None => context.zone(id)?.row.sync.clone(),
     };
     let Some(task) = task else {
         return Err(ApiError::new("Ecs.SyncTask.NotExists", "The zone has no task for host names."));
@@ -48,8 +48,8 @@ pub fn describe(ground: &Ground, params: &Params) -> Answer {
 
 /// `UpdateSyncEcsHostTask`: switched on, the records are there with the answer; switched off, they stay as they
 /// are and are nobody's business any more.
-pub fn update(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let entry = ground.zone(params.required("ZoneId")?)?;
+pub fn update(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let entry = context.zone(params.required("ZoneId")?)?;
     let on = is_on(params.required("Status")?)?;
     let mut regions = Vec::new();
     for item in params.items("Region") {
@@ -62,11 +62,11 @@ pub fn update(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
     }
     let names: Vec<&str> = regions.iter().map(|(region, _)| region.as_str()).collect();
     let content = format!("host names {} for {}", if on { "on" } else { "off" }, names.join(", "));
-    let row = ZoneRow { sync: Some(HostSync { on, regions }), ..ground.touched(&entry.row) };
-    let mut edits = super::zone::log(ground, "update", &row, content);
-    edits.extend(records(ground, entry, &row));
+    let row = ZoneRow { sync: Some(HostSync { on, regions }), ..context.touched(&entry.row) };
+    let mut edits = super::zone::log(context, "update", &row, content);
+    edits.extend(records(context, entry, &row));
     edits.push(Edit::Zone(row));
-    Ok(Decision { edits, answer: object(json!({ "Success": true })) })
+    Ok(ActionResult { edits, answer: object(json!({ "Success": true })) })
 }
 
 /// `ON` or `OFF`.
@@ -79,23 +79,23 @@ pub(super) fn is_on(status: &str) -> Result<bool, ApiError> {
 }
 
 /// Brings the records of every zone with a task up to the hosts there are: after a reload.
-pub fn refresh(ground: &Ground) -> Decision {
+pub fn refresh(context: &ActionContext) -> ActionResult {
     let mut edits = Vec::new();
-    for entry in ground.account.zones() {
-        let changes = records(ground, entry, &entry.row);
+    for entry in context.account.zones() {
+        let changes = records(context, entry, &entry.row);
         if !changes.is_empty() {
             edits.extend(changes);
-            edits.push(Edit::Zone(ground.touched(&entry.row)));
+            edits.push(Edit::Zone(context.touched(&entry.row)));
         }
     }
-    Decision { edits, ..Decision::default() }
+    ActionResult { edits, ..ActionResult::default() }
 }
 
 /// What differs between the synced records of a zone and the hosts. A record that somebody made is left alone.
-pub(super) fn records(ground: &Ground, entry: &ZoneEntry, row: &ZoneRow) -> Vec<Edit> {
+pub(super) fn records(context: &ActionContext, entry: &ZoneEntry, row: &ZoneRow) -> Vec<Edit> {
     let Some(task) = row.sync.as_ref().filter(|task| task.on) else { return Vec::new() };
     // A host may have an address of each family, and more than one.
-    let wanted: BTreeSet<(String, &str, String)> = ground
+    let wanted: BTreeSet<(String, &str, String)> = context
         .hosts
         .iter()
         .filter(|host| task.regions.iter().any(|(region, _)| *region == host.region))
@@ -114,7 +114,7 @@ pub(super) fn records(ground: &Ground, entry: &ZoneEntry, row: &ZoneRow) -> Vec<
             edits.push(Edit::DropRecord(record.id));
         }
     }
-    let mut next = ground.account.next_record(ground.now());
+    let mut next = context.account.next_record(context.now());
     for host in wanted {
         if synced.iter().any(|record| is(record, &host)) {
             continue;
@@ -133,8 +133,8 @@ pub(super) fn records(ground: &Ground, entry: &ZoneEntry, row: &ZoneRow) -> Vec<
             remark: String::new(),
             enabled: true,
             synced: true,
-            created: ground.now(),
-            updated: ground.now(),
+            created: context.now(),
+            updated: context.now(),
         };
         let made = entry.records.of_host(&new.rr).any(|other| !other.synced);
         if !made && record::check(row, &new).is_ok() {

@@ -1,10 +1,10 @@
 //! Tags of zones.
 
-use super::ground::{Decision, Ground};
+use super::context::{ActionContext, ActionResult};
 use super::page::object;
 use crate::account::row::ZoneRow;
 use crate::account::{Edit, ZoneEntry};
-use crate::api::{Answer, ApiError, Params};
+use crate::api::{ActionAnswer, ApiError, Params};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ const MAX_TAGS: usize = 20;
 const MAX_LENGTH: usize = 128;
 
 /// `ListTagResources`
-pub fn list(ground: &Ground, params: &Params) -> Answer {
+pub fn list(context: &ActionContext, params: &Params) -> ActionAnswer {
     check_type(params)?;
     let size = params.integer("Size", 1..=200)?.unwrap_or(20) as usize;
     let skip = match params.text("NextToken") {
@@ -27,8 +27,8 @@ pub fn list(ground: &Ground, params: &Params) -> Answer {
     let ids: BTreeSet<&str> = params.values("ResourceId").into_iter().collect();
     let wanted = tags(params)?;
     let mut zones: Vec<&Arc<ZoneEntry>> = match ids.is_empty() {
-        true => ground.account.zones().collect(),
-        false => ids.iter().filter_map(|id| ground.account.zone(id)).collect(),
+        true => context.account.zones().collect(),
+        false => ids.iter().filter_map(|id| context.account.zone(id)).collect(),
     };
     zones.sort_unstable_by(|one, other| {
         (one.row.created, &one.row.id).cmp(&(other.row.created, &other.row.id))
@@ -58,8 +58,8 @@ pub fn list(ground: &Ground, params: &Params) -> Answer {
 }
 
 /// `TagResources`
-pub fn tag(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let zones = zones(ground, params)?;
+pub fn tag(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let zones = zones(context, params)?;
     let tags = tags(params)?;
     if tags.is_empty() {
         return Err(ApiError::missing("Tag"));
@@ -67,7 +67,7 @@ pub fn tag(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
     let overwrite = params.boolean("OverWrite")?.unwrap_or(true);
     let mut edits = Vec::new();
     for entry in zones {
-        let mut row = ground.touched(&entry.row);
+        let mut row = context.touched(&entry.row);
         for (key, value) in &tags {
             let value = value.clone().unwrap_or_default();
             if overwrite || !row.tags.contains_key(key) {
@@ -79,32 +79,32 @@ pub fn tag(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
             edits.push(Edit::Zone(row));
         }
     }
-    Ok(Decision { edits, ..Decision::default() })
+    Ok(ActionResult { edits, ..ActionResult::default() })
 }
 
 /// `UntagResources`
-pub fn untag(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let zones = zones(ground, params)?;
+pub fn untag(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let zones = zones(context, params)?;
     let keys = params.values("TagKey");
     let all = keys.is_empty() && params.boolean("All")?.unwrap_or(false);
     let mut edits = Vec::new();
     for entry in zones {
-        let mut row = ground.touched(&entry.row);
+        let mut row = context.touched(&entry.row);
         row.tags.retain(|key, _| !(all || keys.contains(&key.as_str())));
         if row.tags != entry.row.tags {
             edits.push(Edit::Zone(row));
         }
     }
-    Ok(Decision { edits, ..Decision::default() })
+    Ok(ActionResult { edits, ..ActionResult::default() })
 }
 
 /// `DescribeTags`
-pub fn describe(ground: &Ground, params: &Params) -> Answer {
+pub fn describe(context: &ActionContext, params: &Params) -> ActionAnswer {
     check_type(params)?;
     let number = params.integer("PageNumber", 1..=u64::from(u32::MAX))?.unwrap_or(1) as usize;
     let size = params.integer("PageSize", 1..=200)?.unwrap_or(20) as usize;
     let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for entry in ground.account.zones() {
+    for entry in context.account.zones() {
         for (key, value) in &entry.row.tags {
             values.entry(key).or_default().insert(value);
         }
@@ -116,7 +116,7 @@ pub fn describe(ground: &Ground, params: &Params) -> Answer {
 }
 
 /// The zones that a request names.
-fn zones<'g>(ground: &'g Ground, params: &Params) -> Result<Vec<&'g Arc<ZoneEntry>>, ApiError> {
+fn zones<'g>(context: &'g ActionContext, params: &Params) -> Result<Vec<&'g Arc<ZoneEntry>>, ApiError> {
     check_type(params)?;
     let ids = params.values("ResourceId");
     if ids.is_empty() {
@@ -126,7 +126,7 @@ fn zones<'g>(ground: &'g Ground, params: &Params) -> Result<Vec<&'g Arc<ZoneEntr
         return Err(ApiError::invalid("ResourceId", format!("at most {MAX_RESOURCES} at a time")));
     }
     let ids: BTreeSet<&str> = ids.into_iter().collect();
-    ids.into_iter().map(|id| ground.zone(id)).collect()
+    ids.into_iter().map(|id| context.zone(id)).collect()
 }
 
 /// The tags that a request names; a value may be left out.

@@ -1,9 +1,9 @@
 //! Tests of the actions as functions: of a snapshot to edits, and of edits to the next snapshot.
 
-use super::ground::Counts;
-use super::{ACTIONS, Caller, Decision, Deed, Ground};
+use super::context::ObservedCounts;
+use super::{ACTIONS, Action, ActionContext, ActionResult, ApiCaller};
 use crate::account::{Account, Edit};
-use crate::api::{Answer, ApiError, Params};
+use crate::api::{ActionAnswer, ApiError, Params};
 use crate::config::{self, Host, Instance};
 use crate::engine::catalog::Catalog;
 use serde_json::{Map, Value};
@@ -37,19 +37,19 @@ impl World {
     }
 
     /// Decides without carrying out.
-    fn decide(&mut self, action: &str, params: &[(&str, &str)]) -> Result<Decision, ApiError> {
+    fn decide(&mut self, action: &str, params: &[(&str, &str)]) -> Result<ActionResult, ApiError> {
         self.seconds += 1;
-        let mut dice = [0; 16];
-        dice[..8].copy_from_slice(&self.seconds.to_be_bytes());
-        let caller = Caller {
+        let mut entropy = [0; 16];
+        entropy[..8].copy_from_slice(&self.seconds.to_be_bytes());
+        let caller = ApiCaller {
             access_key: "key".into(),
             source: IpAddr::V4(Ipv4Addr::LOCALHOST),
             now: self.seconds * 1000,
-            dice,
+            entropy,
         };
         let (tallies, places, history) = Default::default();
-        let counts = Counts { tallies: &tallies, places: &places, history: &history };
-        let ground = Ground {
+        let counts = ObservedCounts { tallies: &tallies, places: &places, history: &history };
+        let context = ActionContext {
             account: &self.account,
             catalog: &self.catalog,
             hosts: &self.hosts,
@@ -59,13 +59,13 @@ impl World {
         let params: Params = params.iter().copied().collect();
         let (_, deed) = ACTIONS.iter().find(|(name, _)| *name == action).unwrap();
         match deed {
-            Deed::Read(read) => read(&ground, &params).map(Decision::nothing),
-            Deed::Write(write) => write(&ground, &params),
+            Action::Read(read) => read(&context, &params).map(ActionResult::nothing),
+            Action::Write(write) => write(&context, &params),
         }
     }
 
     /// Decides and carries out.
-    fn call(&mut self, action: &str, params: &[(&str, &str)]) -> Answer {
+    fn call(&mut self, action: &str, params: &[(&str, &str)]) -> ActionAnswer {
         let decision = self.decide(action, params)?;
         self.account.apply(&decision.edits);
         Ok(decision.answer)
@@ -77,7 +77,7 @@ impl World {
     }
 
     /// A new record's id.
-    fn record(&mut self, zone: &str, rr: &str, rtype: &str, value: &str) -> Answer {
+    fn record(&mut self, zone: &str, rr: &str, rtype: &str, value: &str) -> ActionAnswer {
         self.call("AddZoneRecord", &[("ZoneId", zone), ("Rr", rr), ("Type", rtype), ("Value", value)])
     }
 

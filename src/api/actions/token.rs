@@ -23,7 +23,7 @@ const TURNS: usize = 64;
 /// The answers of recent changes.
 #[derive(Debug)]
 pub struct Tokens {
-    kept: Mutex<Kept>,
+    kept: Mutex<KeptAnswer>,
     turns: Vec<tokio::sync::Mutex<()>>,
     hasher: RandomState,
 }
@@ -36,7 +36,7 @@ impl Default for Tokens {
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct KeptAnswer {
     answers: HashMap<TokenKey, Map<String, Value>>,
     order: VecDeque<TokenKey>,
 }

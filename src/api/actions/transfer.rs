@@ -4,16 +4,17 @@
 //! `PvtzdExport` leaves out the zones of the configuration file unless `All` is set; `PvtzdImport` never touches
 //! them.
 
-use super::ground::{Decision, Ground};
+use super::context::{ActionContext, ActionResult};
 use super::page::object;
-use super::plan::{Deed, Fault, Kind, Mode, Summary, plan};
-use super::{fixed, line, zone};
+use super::plan::{ChangeKind, ItemKind, Mode, PlanFault, Summary, plan};
+use super::{config_zones, line, zone};
 use crate::account::row::{Binding, RecordRow, ZoneRow};
 use crate::account::value::DEFAULT_LINE;
 use crate::api::document::{
-    CustomLine, Document, ForwardIp, Record, Rule, SyncRegion, SyncTask, Tag, Vpc, WeightedSet, Zone,
+    CustomLine, Document, DocumentRecord, DocumentRule, DocumentVpc, DocumentZone, ForwardIp, SyncRegion,
+    SyncTask, Tag, WeightedSet,
 };
-use crate::api::{Answer, ApiError, Params};
+use crate::api::{ActionAnswer, ApiError, Params};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
@@ -21,14 +22,14 @@ use std::collections::BTreeSet;
 const MAX_FAULTS: usize = 200;
 
 /// `PvtzdExport`: with `ZoneName.1`, … these zones and the lines that they use, and no rules; with none, everything.
-pub fn export(ground: &Ground, params: &Params) -> Answer {
+pub fn export(context: &ActionContext, params: &Params) -> ActionAnswer {
     let names: BTreeSet<String> = params
         .values("ZoneName")
         .into_iter()
         .map(|name| name.strip_suffix('.').unwrap_or(name).to_lowercase())
         .collect();
     let all = params.boolean("All")?.unwrap_or(false);
-    let document = document(ground, &names, all);
+    let document = document(context, &names, all);
     let found: BTreeSet<&str> = document.zones.iter().map(|zone| zone.zone_name.as_str()).collect();
     if let Some(name) = names.iter().find(|name| !found.iter().any(|has| has.eq_ignore_ascii_case(name))) {
         return Err(ApiError::new("Zone.NotExists", format!("There is no zone {name}.")));
@@ -39,7 +40,7 @@ pub fn export(ground: &Ground, params: &Params) -> Answer {
 
 /// `PvtzdImport`: `Document` is JSON text, a parameter or the body; `Mode` is MERGE (the default) or REPLACE; with `DryRun` nothing changes
 /// and the answer is the same.
-pub fn import(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
+pub fn import(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
     let mode = match params.text("Mode").map(str::to_ascii_uppercase).as_deref() {
         None | Some("MERGE") => Mode::Merge,
         Some("REPLACE") => Mode::Replace,
@@ -48,13 +49,13 @@ pub fn import(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
     let dry = params.boolean("DryRun")?.unwrap_or(false);
     let document: Document = serde_json::from_str(params.required("Document")?)
         .map_err(|error| ApiError::invalid("Document", error))?;
-    let (edits, summary) = plan(ground, &document, mode).map_err(|faults| refusal(&faults))?;
+    let (edits, summary) = plan(context, &document, mode).map_err(|faults| refusal(&faults))?;
     let answer = shape(&summary, dry);
-    Ok(if dry { Decision::nothing(answer) } else { Decision { edits, answer } })
+    Ok(if dry { ActionResult::nothing(answer) } else { ActionResult { edits, answer } })
 }
 
 /// Every fault, one a line.
-fn refusal(faults: &[Fault]) -> ApiError {
+fn refusal(faults: &[PlanFault]) -> ApiError {
     let things = if faults.len() == 1 { "1 fault".to_string() } else { format!("{} faults", faults.len()) };
     let mut lines = vec![format!("The document has {things}; nothing was changed.")];
     lines.extend(faults.iter().take(MAX_FAULTS).map(ToString::to_string));
@@ -65,32 +66,32 @@ fn refusal(faults: &[Fault]) -> ApiError {
 }
 
 fn shape(summary: &Summary, dry: bool) -> Map<String, Value> {
-    let counts = |deed: Deed| {
-        let kinds = [Kind::Zones, Kind::Records, Kind::Rules, Kind::CustomLines];
+    let counts = |deed: ChangeKind| {
+        let kinds = [ItemKind::Zones, ItemKind::Records, ItemKind::Rules, ItemKind::CustomLines];
         let fields = kinds.map(|kind| (format!("{kind:?}"), json!(summary.count(deed, kind))));
         Value::Object(fields.into_iter().collect())
     };
     object(json!({
         "DryRun": dry,
-        "Added": counts(Deed::Added),
-        "Changed": counts(Deed::Changed),
-        "Removed": counts(Deed::Removed),
+        "Added": counts(ChangeKind::Added),
+        "Changed": counts(ChangeKind::Changed),
+        "Removed": counts(ChangeKind::Removed),
         "Changes": summary.changes,
         "ChangesOmitted": summary.omitted,
     }))
 }
 
 /// The account as a document, in an order that depends on what is in it and not on when it came.
-pub(super) fn document(ground: &Ground, names: &BTreeSet<String>, all: bool) -> Document {
+pub(super) fn document(context: &ActionContext, names: &BTreeSet<String>, all: bool) -> Document {
     let is_meant = |row: &ZoneRow| names.is_empty() || names.contains(&row.name.to_lowercase());
-    let made = ground.account.zones().filter(|entry| is_meant(&entry.row));
+    let made = context.account.zones().filter(|entry| is_meant(&entry.row));
     let mut zones: Vec<(ZoneRow, Vec<RecordRow>)> = made
         .map(|entry| (entry.row.clone(), entry.records.values().map(|record| record.to_row()).collect()))
         .collect();
     if all {
-        let fixed = fixed::zones(ground.catalog).filter(|(row, _)| is_meant(row));
+        let fixed = config_zones::zones(context.catalog).filter(|(row, _)| is_meant(row));
         zones.extend(fixed.map(|(row, zone)| {
-            let records = fixed::records(&row, zone, 0).collect();
+            let records = config_zones::records(&row, zone, 0).collect();
             (row, records)
         }));
     }
@@ -104,7 +105,7 @@ pub(super) fn document(ground: &Ground, names: &BTreeSet<String>, all: bool) -> 
         .cloned()
         .collect();
     let whole = names.is_empty();
-    let mut lines: Vec<CustomLine> = ground
+    let mut lines: Vec<CustomLine> = context
         .account
         .lines()
         .values()
@@ -117,13 +118,13 @@ pub(super) fn document(ground: &Ground, names: &BTreeSet<String>, all: bool) -> 
         .collect();
     lines.sort_by(|a, b| a.name.cmp(&b.name));
     Document {
-        zones: zones.iter().map(|(row, records)| zone_of(ground, row, records)).collect(),
-        rules: if whole { rules(ground) } else { Vec::new() },
+        zones: zones.iter().map(|(row, records)| zone_of(context, row, records)).collect(),
+        rules: if whole { rules(context) } else { Vec::new() },
         custom_lines: lines,
     }
 }
 
-fn zone_of(ground: &Ground, row: &ZoneRow, records: &[RecordRow]) -> Zone {
+fn zone_of(context: &ActionContext, row: &ZoneRow, records: &[RecordRow]) -> DocumentZone {
     let mut records: Vec<&RecordRow> = records.iter().filter(|record| !record.synced).collect();
     let place = |record: &&RecordRow| {
         (record.rr != "@", record.rr.to_lowercase(), record.rtype.clone(), record.line.clone(), record.id)
@@ -135,11 +136,11 @@ fn zone_of(ground: &Ground, row: &ZoneRow, records: &[RecordRow]) -> Zone {
         .map(|set| WeightedSet {
             rr: set.rr.clone(),
             rtype: set.rtype.clone(),
-            line: line_word(ground, &set.line),
+            line: line_word(context, &set.line),
         })
         .collect();
     sets.sort();
-    Zone {
+    DocumentZone {
         zone_name: row.name.clone(),
         proxy_pattern: Some(zone::pattern(row.proxy).into()),
         dns_group: Some(row.dns_group.clone()),
@@ -157,27 +158,27 @@ fn zone_of(ground: &Ground, row: &ZoneRow, records: &[RecordRow]) -> Zone {
         bind_vpcs: vpcs(&row.bindings),
         tags: row.tags.iter().map(|(key, value)| Tag { key: key.clone(), value: value.clone() }).collect(),
         lba_status: sets,
-        records: records.into_iter().map(|record| record_of(ground, record)).collect(),
+        records: records.into_iter().map(|record| record_of(context, record)).collect(),
     }
 }
 
-fn record_of(ground: &Ground, row: &RecordRow) -> Record {
-    Record {
+fn record_of(context: &ActionContext, row: &RecordRow) -> DocumentRecord {
+    DocumentRecord {
         rr: row.rr.clone(),
         rtype: row.rtype.clone(),
         value: row.value.clone(),
         ttl: Some(i64::from(row.ttl)),
         priority: row.priority.map(i64::from),
         weight: Some(i64::from(row.weight)).filter(|weight| *weight != 1),
-        line: line_word(ground, &row.line),
+        line: line_word(context, &row.line),
         remark: filled(&row.remark),
         status: (!row.enabled).then(|| "DISABLE".into()),
     }
 }
 
 /// Forwarding rules by the names that they are for.
-fn rules(ground: &Ground) -> Vec<Rule> {
-    let mut rows: Vec<_> = ground.account.rules().values().collect();
+fn rules(context: &ActionContext) -> Vec<DocumentRule> {
+    let mut rows: Vec<_> = context.account.rules().values().collect();
     rows.sort_by_key(|row| {
         (&row.zone, &row.name, row.bindings.iter().map(|has| &has.vpc).min(), row.created)
     });
@@ -186,7 +187,7 @@ fn rules(ground: &Ground) -> Vec<Rule> {
         port: Some(i64::from(target.port())),
     };
     rows.into_iter()
-        .map(|row| Rule {
+        .map(|row| DocumentRule {
             name: Some(row.name.clone()),
             zone_name: row.zone.clone(),
             rtype: Some("OUTBOUND".into()),
@@ -197,20 +198,20 @@ fn rules(ground: &Ground) -> Vec<Rule> {
 }
 
 /// A line by its name: ids are others in another account.
-fn line_word(ground: &Ground, id: &str) -> Option<String> {
+fn line_word(context: &ActionContext, id: &str) -> Option<String> {
     if id == DEFAULT_LINE {
         return None;
     }
-    Some(ground.account.lines().get(id).map_or(id, |row| &row.name).to_string())
+    Some(context.account.lines().get(id).map_or(id, |row| &row.name).to_string())
 }
 
-fn vpcs(bindings: &[Binding]) -> Vec<Vpc> {
-    let vpc = |binding: &Binding| Vpc {
+fn vpcs(bindings: &[Binding]) -> Vec<DocumentVpc> {
+    let vpc = |binding: &Binding| DocumentVpc {
         vpc_id: binding.vpc.clone(),
         region_id: filled(&binding.region),
         vpc_type: filled(&binding.kind).filter(|kind| kind != "STANDARD"),
     };
-    let mut vpcs: Vec<Vpc> = bindings.iter().map(vpc).collect();
+    let mut vpcs: Vec<DocumentVpc> = bindings.iter().map(vpc).collect();
     vpcs.sort_by(|a, b| a.vpc_id.cmp(&b.vpc_id));
     vpcs
 }

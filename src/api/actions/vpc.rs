@@ -1,10 +1,10 @@
 //! VPCs: which there are, and which see a zone.
 
-use super::ground::{Decision, Ground};
-use super::page::{Page, object};
+use super::context::{ActionContext, ActionResult};
+use super::page::{ResultPage, object};
 use crate::account::Edit;
 use crate::account::row::{Binding, ZoneRow};
-use crate::api::{Answer, ApiError, Params};
+use crate::api::{ActionAnswer, ApiError, Params};
 use crate::engine::name::{self, NameKey};
 use serde_json::{Value, json};
 
@@ -40,28 +40,28 @@ const REGIONS: &[(&str, &str)] = &[
 ];
 
 /// `BindZoneVpc`: the list given is the list from now on; none at all unbinds. See [`wanted`].
-pub fn bind(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let entry = ground.zone(params.required("ZoneId")?)?;
-    let bindings = wanted(ground, &entry.row.bindings, params, "Vpcs")?;
-    let others = ground.account.zones_named(&entry.row.name).map(|other| &other.row);
-    check_names(ground, others, &entry.row, &bindings)?;
+pub fn bind(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let entry = context.zone(params.required("ZoneId")?)?;
+    let bindings = wanted(context, &entry.row.bindings, params, "Vpcs")?;
+    let others = context.account.zones_named(&entry.row.name).map(|other| &other.row);
+    check_names(context, others, &entry.row, &bindings)?;
     if bindings == entry.row.bindings {
-        return Ok(Decision::default());
+        return Ok(ActionResult::default());
     }
     let ids: Vec<&str> = bindings.iter().map(|binding| binding.vpc.as_str()).collect();
     let (action, content) = match ids.is_empty() {
         true => ("unbind", "unbound from all VPCs".to_string()),
         false => ("bind", format!("bound to {}", ids.join(", "))),
     };
-    let row = ZoneRow { bindings, ..ground.touched(&entry.row) };
-    let mut edits = super::zone::log(ground, action, &row, content);
+    let row = ZoneRow { bindings, ..context.touched(&entry.row) };
+    let mut edits = super::zone::log(context, action, &row, content);
     edits.push(Edit::Zone(row));
-    Ok(Decision { edits, ..Decision::default() })
+    Ok(ActionResult { edits, ..ActionResult::default() })
 }
 
 /// `DescribeRegions`
-pub fn regions(ground: &Ground, _: &Params) -> Answer {
-    let unlisted = ground
+pub fn regions(context: &ActionContext, _: &Params) -> ActionAnswer {
+    let unlisted = context
         .catalog
         .vpcs()
         .filter_map(|vpc| vpc.region.as_deref())
@@ -78,10 +78,10 @@ pub fn regions(ground: &Ground, _: &Params) -> Answer {
 }
 
 /// `DescribeIntranetUserCanAnalysisVpcs`: the VPCs that are known here.
-pub fn analysable(ground: &Ground, params: &Params) -> Answer {
-    let page = Page::of(params)?;
+pub fn analysable(context: &ActionContext, params: &Params) -> ActionAnswer {
+    let page = ResultPage::of(params)?;
     let region = params.text("RegionId");
-    let vpcs: Vec<_> = ground
+    let vpcs: Vec<_> = context
         .catalog
         .vpcs()
         .filter(|vpc| region.is_none_or(|region| vpc.region.as_deref() == Some(region)))
@@ -117,7 +117,7 @@ pub fn shape(binding: &Binding, owner: Option<Value>) -> Value {
 }
 
 /// The bindings that a request lists; one VPC twice is one.
-pub fn bindings(ground: &Ground, items: &[Params]) -> Result<Vec<Binding>, ApiError> {
+pub fn bindings(context: &ActionContext, items: &[Params]) -> Result<Vec<Binding>, ApiError> {
     if items.len() > MAX_VPCS {
         return Err(ApiError::invalid("Vpcs", format!("at most {MAX_VPCS} VPCs can be bound at a time")));
     }
@@ -130,7 +130,7 @@ pub fn bindings(ground: &Ground, items: &[Params]) -> Result<Vec<Binding>, ApiEr
             Some(_) => return Err(ApiError::invalid("VpcType", "it must be STANDARD or EDS")),
         };
         let unknown = |why: String| ApiError::new("ZoneVpc.NotExists.VpcId", why);
-        let Some(vpc) = ground.catalog.vpcs().find(|vpc| vpc.id == id) else {
+        let Some(vpc) = context.catalog.vpcs().find(|vpc| vpc.id == id) else {
             return Err(unknown(format!(
                 "The VPC {id} does not exist: pvtzd knows those of its configuration."
             )));
@@ -151,15 +151,15 @@ pub fn bindings(ground: &Ground, items: &[Params]) -> Result<Vec<Binding>, ApiEr
 /// The bindings that a request asks for. `PvtzdMode`, an extension of ours, is for two who bind at once: with
 /// `ADD` and `REMOVE` the list changes what is there, where the product has it replace that.
 pub(super) fn wanted(
-    ground: &Ground,
+    context: &ActionContext,
     former: &[Binding],
     params: &Params,
     list: &str,
 ) -> Result<Vec<Binding>, ApiError> {
     let items = params.items(list);
     match params.text("PvtzdMode").map(str::to_ascii_uppercase).as_deref() {
-        None | Some("REPLACE") => bindings(ground, &items),
-        Some("ADD") => Ok(joined(former, bindings(ground, &items)?)),
+        None | Some("REPLACE") => bindings(context, &items),
+        Some("ADD") => Ok(joined(former, bindings(context, &items)?)),
         Some("REMOVE") => {
             let ids: Vec<&str> = items.iter().filter_map(|item| item.text("VpcId")).collect();
             let bound = |id: &str| former.iter().any(|binding| binding.vpc == id);
@@ -187,7 +187,7 @@ pub(super) fn joined(former: &[Binding], more: Vec<Binding>) -> Vec<Binding> {
 
 /// One VPC sees one zone of a name; `others` are the zones of the name, and may have the zone itself.
 pub(super) fn check_names<'r>(
-    ground: &Ground,
+    context: &ActionContext,
     others: impl Iterator<Item = &'r ZoneRow>,
     zone: &ZoneRow,
     bindings: &[Binding],
@@ -197,7 +197,7 @@ pub(super) fn check_names<'r>(
     let is_wanted = |has: &Binding| bindings.iter().any(|binding| binding.vpc == has.vpc);
     let mut others = others.filter(|other| other.id != zone.id);
     let taken = others.any(|other| other.bindings.iter().any(is_wanted));
-    if taken || bindings.iter().any(|binding| ground.catalog.has_configured(&binding.vpc, &apex)) {
+    if taken || bindings.iter().any(|binding| context.catalog.has_configured(&binding.vpc, &apex)) {
         return Err(ApiError::new("ZoneVpc.Zone.Repeated", "Vpc is bind to same zone name."));
     }
     Ok(())

@@ -1,18 +1,18 @@
 //! Zones: made, changed, deleted.
 
-use super::ground::{Decision, Entry, Ground};
+use super::context::{ActionContext, ActionResult, LogLine};
+use super::format;
 use super::page::object;
-use super::text;
 use crate::account::Edit;
 use crate::account::row::ZoneRow;
 use crate::account::value::{AUTH, FAST};
-use crate::api::{Answer, ApiError, Params};
+use crate::api::{ActionAnswer, ApiError, Params};
 use crate::engine::name;
 use serde_json::json;
 use std::collections::BTreeMap;
 
 /// `AddZone`
-pub fn add(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
+pub fn add(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
     let name = zone_name(params.required("ZoneName")?)?;
     let proxy = params.text("ProxyPattern").map(proxy_pattern).transpose()?.unwrap_or(false);
     let dns_group = params.text("DnsGroup").map(group).transpose()?.unwrap_or(FAST);
@@ -25,17 +25,17 @@ pub fn add(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
         dns_group: dns_group.into(),
         zone_tag: params.text("ZoneTag").unwrap_or_default().into(),
         resource_group: params.text("ResourceGroupId").unwrap_or_default().into(),
-        ..blank(ground, ground.new_id(0), name.clone())
+        ..blank(context, context.new_id(0), name.clone())
     };
     let answer = object(json!({ "Success": true, "ZoneId": row.id, "ZoneName": name }));
     let content = format!("ProxyPattern {}", pattern(proxy));
-    let mut edits = log(ground, "add", &row, content);
+    let mut edits = log(context, "add", &row, content);
     edits.push(Edit::Zone(row));
-    Ok(Decision { edits, answer })
+    Ok(ActionResult { edits, answer })
 }
 
 /// A zone of which nothing but the name is said.
-pub(super) fn blank(ground: &Ground, id: String, name: String) -> ZoneRow {
+pub(super) fn blank(context: &ActionContext, id: String, name: String) -> ZoneRow {
     ZoneRow {
         id,
         name,
@@ -45,9 +45,9 @@ pub(super) fn blank(ground: &Ground, id: String, name: String) -> ZoneRow {
         zone_tag: String::new(),
         zone_type: AUTH.into(),
         resource_group: String::new(),
-        created: ground.now(),
-        updated: ground.now(),
-        serial: (ground.now() / 1000) as u32,
+        created: context.now(),
+        updated: context.now(),
+        serial: (context.now() / 1000) as u32,
         bindings: Vec::new(),
         tags: BTreeMap::new(),
         weighted: Vec::new(),
@@ -56,54 +56,54 @@ pub(super) fn blank(ground: &Ground, id: String, name: String) -> ZoneRow {
 }
 
 /// `DeleteZone`: a zone that is bound stays.
-pub fn delete(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let entry = ground.zone(params.required("ZoneId")?)?;
+pub fn delete(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let entry = context.zone(params.required("ZoneId")?)?;
     if !entry.row.bindings.is_empty() {
         return Err(ApiError::new("Zone.VpcExists", "Zone have vpc bound."));
     }
     let id = entry.row.id.clone();
     let records = entry.records.values().map(|record| record.id).collect();
     let mut edits = vec![Edit::DropRecords(records), Edit::DropZone(id.clone())];
-    edits.extend(log(ground, "del", &entry.row, format!("with {} records", entry.records.len())));
-    Ok(Decision { edits, answer: object(json!({ "ZoneId": id })) })
+    edits.extend(log(context, "del", &entry.row, format!("with {} records", entry.records.len())));
+    Ok(ActionResult { edits, answer: object(json!({ "ZoneId": id })) })
 }
 
 /// `SetProxyPattern`
-pub fn set_proxy_pattern(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let entry = ground.zone(params.required("ZoneId")?)?;
+pub fn set_proxy_pattern(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let entry = context.zone(params.required("ZoneId")?)?;
     let proxy = proxy_pattern(params.required("ProxyPattern")?)?;
-    let row = ZoneRow { proxy, ..ground.touched(&entry.row) };
-    changed(ground, &entry.row, row, format!("ProxyPattern {}", pattern(proxy)))
+    let row = ZoneRow { proxy, ..context.touched(&entry.row) };
+    changed(context, &entry.row, row, format!("ProxyPattern {}", pattern(proxy)))
 }
 
 /// `UpdateZoneRemark`
-pub fn update_remark(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let entry = ground.zone(params.required("ZoneId")?)?;
-    let remark = text::remark(params.text("Remark").unwrap_or_default())?;
+pub fn update_remark(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let entry = context.zone(params.required("ZoneId")?)?;
+    let remark = format::remark(params.text("Remark").unwrap_or_default())?;
     let content = format!("Remark {remark}");
-    changed(ground, &entry.row, ZoneRow { remark, ..ground.touched(&entry.row) }, content)
+    changed(context, &entry.row, ZoneRow { remark, ..context.touched(&entry.row) }, content)
 }
 
 /// `ChangeZoneDnsGroup`
-pub fn change_dns_group(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
-    let entry = ground.zone(params.required("ZoneId")?)?;
+pub fn change_dns_group(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let entry = context.zone(params.required("ZoneId")?)?;
     let dns_group = group(params.required("DnsGroup")?)?;
-    let row = ZoneRow { dns_group: dns_group.into(), ..ground.touched(&entry.row) };
-    changed(ground, &entry.row, row, format!("DnsGroup {dns_group}"))
+    let row = ZoneRow { dns_group: dns_group.into(), ..context.touched(&entry.row) };
+    changed(context, &entry.row, row, format!("DnsGroup {dns_group}"))
 }
 
 /// `MoveResourceGroup`
-pub fn move_resource_group(ground: &Ground, params: &Params) -> Result<Decision, ApiError> {
+pub fn move_resource_group(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
     let resource_group = params.required("NewResourceGroupId")?.to_string();
-    let entry = ground.zone(params.required("ResourceId")?)?;
+    let entry = context.zone(params.required("ResourceId")?)?;
     let content = format!("ResourceGroupId {resource_group}");
-    let row = ZoneRow { resource_group, ..ground.touched(&entry.row) };
-    let decision = changed(ground, &entry.row, row, content)?;
-    Ok(Decision { answer: object(json!({})), ..decision })
+    let row = ZoneRow { resource_group, ..context.touched(&entry.row) };
+    let decision = changed(context, &entry.row, row, content)?;
+    Ok(ActionResult { answer: object(json!({})), ..decision })
 }
 
 /// `CheckZoneName`
-pub fn check_name(_: &Ground, params: &Params) -> Answer {
+pub fn check_name(_: &ActionContext, params: &Params) -> ActionAnswer {
     let name = params.required("ZoneName")?;
     Ok(object(json!({ "Check": zone_name(name).is_ok(), "Success": true })))
 }
@@ -114,20 +114,25 @@ pub fn pattern(proxy: bool) -> &'static str {
 }
 
 /// A line of the log about a zone.
-pub fn log(ground: &Ground, action: &str, row: &ZoneRow, content: String) -> Vec<Edit> {
-    ground.log(Entry { kind: "PV_ZONE", action, entity: &row.id, name: &row.name, zone: &row.id, content })
+pub fn log(context: &ActionContext, action: &str, row: &ZoneRow, content: String) -> Vec<Edit> {
+    context.log(LogLine { kind: "PV_ZONE", action, entity: &row.id, name: &row.name, zone: &row.id, content })
 }
 
 /// A zone's row in place of the former; nothing where only the time differs.
-fn changed(ground: &Ground, former: &ZoneRow, row: ZoneRow, content: String) -> Result<Decision, ApiError> {
+fn changed(
+    context: &ActionContext,
+    former: &ZoneRow,
+    row: ZoneRow,
+    content: String,
+) -> Result<ActionResult, ApiError> {
     let answer = object(json!({ "ZoneId": row.id }));
     let same = ZoneRow { updated: former.updated, serial: former.serial, ..row.clone() } == *former;
     if same {
-        return Ok(Decision::nothing(answer));
+        return Ok(ActionResult::nothing(answer));
     }
-    let mut edits = log(ground, "update", &row, content);
+    let mut edits = log(context, "update", &row, content);
     edits.push(Edit::Zone(row));
-    Ok(Decision { edits, answer })
+    Ok(ActionResult { edits, answer })
 }
 
 /// The name of a zone to be made: a domain name of letters, digits, `-` and `_`.

@@ -1,20 +1,20 @@
 //! Zones as they are shown.
 
-use super::ground::Ground;
-use super::page::{Page, object};
-use super::{fixed, text, vpc, zone};
+use super::context::ActionContext;
+use super::page::{ResultPage, object};
+use super::{config_zones, format, vpc, zone};
 use crate::account::ZoneEntry;
 use crate::account::row::ZoneRow;
-use crate::api::{Answer, ApiError, Params};
+use crate::api::{ActionAnswer, ApiError, Params};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::cmp::Reverse;
 
 /// `DescribeZones`
-pub fn zones(ground: &Ground, params: &Params) -> Answer {
-    let page = Page::of(params)?;
+pub fn zones(context: &ActionContext, params: &Params) -> ActionAnswer {
+    let page = ResultPage::of(params)?;
     let matches = filter(params)?;
-    let found: Vec<_> = all(ground).into_iter().filter(|shown| matches(&shown.row)).collect();
+    let found: Vec<_> = all(context).into_iter().filter(|shown| matches(&shown.row)).collect();
     let total = found.len();
     let shown: Vec<Value> = page.cut(found).map(|shown| Value::Object(summary(&shown))).collect();
     let mut answer = page.fields(total);
@@ -23,11 +23,11 @@ pub fn zones(ground: &Ground, params: &Params) -> Answer {
 }
 
 /// `DescribeZoneInfo`
-pub fn info(ground: &Ground, params: &Params) -> Answer {
+pub fn info(context: &ActionContext, params: &Params) -> ActionAnswer {
     let id = params.required("ZoneId")?;
-    let shown = match ground.fixed_zone(id) {
-        Some((row, zone)) => Shown::fixed(row, zone.record_count()),
-        None => Shown::made(ground.zone(id)?),
+    let shown = match context.fixed_zone(id) {
+        Some((row, zone)) => ListedZone::fixed(row, zone.record_count()),
+        None => ListedZone::made(context.zone(id)?),
     };
     let mut answer = common(&shown);
     let bound: Vec<Value> =
@@ -43,8 +43,8 @@ pub fn info(ground: &Ground, params: &Params) -> Answer {
 }
 
 /// `DescribeZoneVpcTree`
-pub fn vpc_tree(ground: &Ground, _: &Params) -> Answer {
-    let zones: Vec<Value> = all(ground)
+pub fn vpc_tree(context: &ActionContext, _: &Params) -> ActionAnswer {
+    let zones: Vec<Value> = all(context)
         .into_iter()
         .map(|shown| {
             let vpcs: Vec<Value> =
@@ -61,13 +61,13 @@ pub fn vpc_tree(ground: &Ground, _: &Params) -> Answer {
 }
 
 /// A zone to be shown.
-struct Shown<'g> {
+struct ListedZone<'g> {
     row: Cow<'g, ZoneRow>,
     records: usize,
     fixed: bool,
 }
 
-impl<'g> Shown<'g> {
+impl<'g> ListedZone<'g> {
     /// One of the API.
     fn made(entry: &'g ZoneEntry) -> Self {
         Self { row: Cow::Borrowed(&entry.row), records: entry.records.len(), fixed: false }
@@ -80,14 +80,15 @@ impl<'g> Shown<'g> {
 }
 
 /// Zones of the API, the newest first, then those of the file. There may be many: nothing of the API's is copied.
-fn all<'g>(ground: &'g Ground) -> Vec<Shown<'g>> {
-    let mut made: Vec<_> = ground.account.zones().collect();
+fn all<'g>(context: &'g ActionContext) -> Vec<ListedZone<'g>> {
+    let mut made: Vec<_> = context.account.zones().collect();
     made.sort_unstable_by(|one, other| {
         let key = |entry: &'g ZoneEntry| (Reverse(entry.row.created), &entry.row.id);
         key(one).cmp(&key(other))
     });
-    let made = made.into_iter().map(|entry| Shown::made(entry));
-    let fixed = fixed::zones(ground.catalog).map(|(row, zone)| Shown::fixed(row, zone.record_count()));
+    let made = made.into_iter().map(|entry| ListedZone::made(entry));
+    let fixed =
+        config_zones::zones(context.catalog).map(|(row, zone)| ListedZone::fixed(row, zone.record_count()));
     made.chain(fixed).collect()
 }
 
@@ -133,7 +134,7 @@ fn filter(params: &Params) -> Result<impl Fn(&ZoneRow) -> bool, ApiError> {
 }
 
 /// A zone in a list of zones.
-fn summary(shown: &Shown) -> Map<String, Value> {
+fn summary(shown: &ListedZone) -> Map<String, Value> {
     let tags: Vec<Value> =
         shown.row.tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
     let mut fields = common(shown);
@@ -146,7 +147,7 @@ fn summary(shown: &Shown) -> Map<String, Value> {
 }
 
 /// What every list and look-up shows.
-fn common(shown: &Shown) -> Map<String, Value> {
+fn common(shown: &ListedZone) -> Map<String, Value> {
     let row = &shown.row;
     object(json!({
         "ZoneId": row.id,
@@ -160,10 +161,10 @@ fn common(shown: &Shown) -> Map<String, Value> {
         "Remark": row.remark,
         "ResourceGroupId": row.resource_group,
         "IsPtr": row.name.ends_with(".in-addr.arpa") || row.name.ends_with(".ip6.arpa"),
-        "Creator": if shown.fixed { fixed::CREATOR } else { "1" },
-        "CreateTime": text::minute(row.created),
+        "Creator": if shown.fixed { config_zones::CREATOR } else { "1" },
+        "CreateTime": format::minute(row.created),
         "CreateTimestamp": row.created,
-        "UpdateTime": text::minute(row.updated),
+        "UpdateTime": format::minute(row.updated),
         "UpdateTimestamp": row.updated,
     }))
 }

@@ -5,7 +5,7 @@
 
 use super::{Api, ApiArgs, Failure, exit, file, shown, transfer};
 use crate::account::value;
-use crate::api::document::{Document, Handle, Record, Rule, Vpc, Zone};
+use crate::api::document::{Document, DocumentRecord, DocumentRule, DocumentVpc, DocumentZone, Handle};
 use crate::cli::Common;
 use crate::engine::text::printable;
 use clap::Args;
@@ -135,7 +135,7 @@ fn sections(document: &Document, twice: &HashSet<String>) -> Sections {
     sections
 }
 
-fn zone_lines(zone: &Zone) -> BTreeSet<String> {
+fn zone_lines(zone: &DocumentZone) -> BTreeSet<String> {
     let word = |text: &Option<String>, default: &str| text.as_deref().unwrap_or(default).to_uppercase();
     let mut lines = BTreeSet::from([
         format!("ProxyPattern {}", word(&zone.proxy_pattern, "ZONE")),
@@ -163,14 +163,14 @@ fn zone_lines(zone: &Zone) -> BTreeSet<String> {
 }
 
 /// The region is left out: a file need not write it, and the VPC's id is enough.
-fn vpc_line(vpc: &Vpc) -> String {
+fn vpc_line(vpc: &DocumentVpc) -> String {
     match vpc.vpc_type.as_deref() {
         None | Some("STANDARD") => format!("BindVpcs {}", vpc.vpc_id),
         Some(kind) => format!("BindVpcs {} {kind}", vpc.vpc_id),
     }
 }
 
-fn record_line(record: &Record) -> String {
+fn record_line(record: &DocumentRecord) -> String {
     let rtype = record.rtype.to_uppercase();
     let priority = record.priority.and_then(|priority| u16::try_from(priority).ok());
     let (value, priority) = match value::data(&rtype, &record.value, priority).map(|data| value::show(&data))
@@ -193,7 +193,7 @@ fn record_line(record: &Record) -> String {
     line
 }
 
-fn rule_lines(rule: &Rule) -> BTreeSet<String> {
+fn rule_lines(rule: &DocumentRule) -> BTreeSet<String> {
     let targets = rule
         .forward_ips
         .iter()

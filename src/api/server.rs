@@ -1,7 +1,7 @@
 //! The running API: prepared before anything is served, opened once the daemon publishes.
 
-use super::actions::{Keeping, Ledger, PrivateZone};
-use super::http::{self, Limits};
+use super::actions::{AccountWriter, Persistence, PrivateZone};
+use super::http::{self, HttpLimits};
 use super::keys::KeyFault;
 use super::{Gateway, Keys};
 use crate::account::Account;
@@ -23,13 +23,13 @@ const NAME: &str = "api";
 
 /// What the API needs before it can begin: sockets, keys, and what the store held.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct BoundApi {
     listeners: Vec<(SocketAddr, Option<TcpListener>)>,
     keys: Keys,
     hosts: Vec<Host>,
     server_names: Arc<ServerNames>,
     account: Account,
-    keeping: Keeping,
+    keeping: Persistence,
 }
 
 /// Why the API cannot begin.
@@ -55,7 +55,7 @@ impl fmt::Display for PrepareError {
 
 impl std::error::Error for PrepareError {}
 
-impl Prepared {
+impl BoundApi {
     /// Binds what can be bound now, reads secrets and opens the store of the state directory, if there is one. A damaged store is set
     /// aside, and the log says so.
     ///
@@ -71,9 +71,9 @@ impl Prepared {
                 if let Some((aside, why)) = &opened.set_aside {
                     tell_of_damage(directory, aside, why);
                 }
-                (opened.account, Keeping::Durable(opened.store))
+                (opened.account, Persistence::Durable(opened.store))
             }
-            None => (Account::default(), Keeping::InMemory),
+            None => (Account::default(), Persistence::InMemory),
         };
         account.read_as(control.reading);
         let hosts = control.hosts.clone();
@@ -86,17 +86,17 @@ impl Prepared {
         &self.account
     }
 
-    /// Begins to serve. `publisher` has published [`Prepared::account`]. Must be called within a tokio runtime.
+    /// Begins to serve. `publisher` has published [`BoundApi::account`]. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// A thread cannot be had, or a socket does not go into the runtime.
-    pub fn open(self, publisher: Arc<Publisher>, condition: &Arc<Condition>) -> io::Result<Office> {
-        let durable = matches!(self.keeping, Keeping::Durable(_));
+    pub fn open(self, publisher: Arc<Publisher>, condition: &Arc<Condition>) -> io::Result<ApiServer> {
+        let durable = matches!(self.keeping, Persistence::Durable(_));
         let octets = publisher.live().octets.clone();
-        let ledger = Ledger::start(self.account, self.hosts, self.keeping, publisher)?;
+        let writer = AccountWriter::start(self.account, self.hosts, self.keeping, publisher)?;
         let key = self.keys.first().map(|key| key.id.clone()).unwrap_or_default();
-        let gateway = Arc::new(Gateway::new(Arc::new(PrivateZone::new(ledger.clone())), self.keys));
-        let limits = Limits { octets, server_names: self.server_names, ..Limits::default() };
+        let gateway = Arc::new(Gateway::new(Arc::new(PrivateZone::new(writer.clone())), self.keys));
+        let limits = HttpLimits { octets, server_names: self.server_names, ..HttpLimits::default() };
         let mut addresses = Vec::new();
         for (address, listener) in self.listeners {
             let (gateway, limits, condition) = (gateway.clone(), limits.clone(), condition.clone());
@@ -114,14 +114,14 @@ impl Prepared {
             addresses.push(listener.local_addr()?);
             tokio::spawn(http::serve(listener, gateway, limits, http::plain));
         }
-        Ok(Office { gateway, ledger, addresses, durable, key })
+        Ok(ApiServer { gateway, writer, addresses, durable, key })
     }
 }
 
 /// The API, open.
-pub struct Office {
+pub struct ApiServer {
     gateway: Arc<Gateway<PrivateZone>>,
-    ledger: Arc<Ledger>,
+    writer: Arc<AccountWriter>,
     /// Where it listens.
     pub addresses: Vec<SocketAddr>,
     /// What is made through it survives.
@@ -130,27 +130,27 @@ pub struct Office {
     pub key: String,
 }
 
-impl fmt::Debug for Office {
+impl fmt::Debug for ApiServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Office").field("addresses", &self.addresses).finish_non_exhaustive()
     }
 }
 
-impl Office {
+impl ApiServer {
     /// What operations look at.
     pub fn observed(&self) -> admin::Api {
-        let (ledger, calls) = (self.ledger.clone(), self.gateway.calls().clone());
-        admin::Api { ledger, calls, addresses: self.addresses.clone() }
+        let (writer, calls) = (self.writer.clone(), self.gateway.calls().clone());
+        admin::Api { writer, calls, addresses: self.addresses.clone() }
     }
 
     /// The account as it is now.
     pub fn account(&self) -> Arc<Account> {
-        self.ledger.account()
+        self.writer.account()
     }
 
     /// Closes the store, in order: the process is about to end.
     pub async fn close(&self) {
-        self.ledger.close().await;
+        self.writer.close().await;
     }
 
     /// Other keys and hosts, after a reload. Where a secret cannot be had the former keys stay.
@@ -163,8 +163,8 @@ impl Office {
                 }
             }
         }
-        let (ledger, hosts) = (self.ledger.clone(), control.hosts.clone());
-        tokio::spawn(async move { ledger.set_hosts(hosts).await });
+        let (writer, hosts) = (self.writer.clone(), control.hosts.clone());
+        tokio::spawn(async move { writer.set_hosts(hosts).await });
     }
 }
 

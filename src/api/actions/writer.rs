@@ -3,10 +3,10 @@
 //!
 //! Writers that come at once are decided one by one and committed together: one flush of the disk serves all.
 
-use super::ground::Counts;
-use super::{Caller, Decision, Ground, sync};
+use super::context::ObservedCounts;
+use super::{ActionContext, ActionResult, ApiCaller, sync};
 use crate::account::{Account, Dirty, Edit};
-use crate::api::{Answer, ApiError};
+use crate::api::{ActionAnswer, ApiError};
 use crate::config::Host;
 use crate::publish::publisher::Publisher;
 use crate::resolve::shared::SharedState;
@@ -26,7 +26,7 @@ const BATCH: usize = 128;
 
 /// Whether changes survive.
 #[derive(Debug)]
-pub enum Keeping {
+pub enum Persistence {
     /// In the store.
     Durable(Store),
     /// Until the process ends.
@@ -35,18 +35,18 @@ pub enum Keeping {
 
 /// The account as it is now, and the way to change it.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct AccountWriter {
     account: Arc<ArcSwap<Account>>,
     hosts: Arc<ArcSwap<Vec<Host>>>,
     publisher: Arc<Publisher>,
-    orders: SyncSender<Order>,
+    orders: SyncSender<WriteRequest>,
 }
 
 /// A decision to take.
-type Decide = Box<dyn FnOnce(&Ground) -> Result<Decision, ApiError> + Send>;
+type Decide = Box<dyn FnOnce(&ActionContext) -> Result<ActionResult, ApiError> + Send>;
 
 /// What the thread is told.
-enum Order {
+enum WriteRequest {
     /// To take a decision.
     Change(Job),
     /// To close the store and end; it says when that is done.
@@ -55,12 +55,12 @@ enum Order {
 
 /// A writer that waits.
 struct Job {
-    caller: Caller,
+    caller: ApiCaller,
     decide: Decide,
-    reply: oneshot::Sender<Answer>,
+    reply: oneshot::Sender<ActionAnswer>,
 }
 
-impl Ledger {
+impl AccountWriter {
     /// Starts the writer. `account` is what the publisher has published already.
     ///
     /// # Errors
@@ -68,7 +68,7 @@ impl Ledger {
     pub fn start(
         account: Account,
         hosts: Vec<Host>,
-        keeping: Keeping,
+        keeping: Persistence,
         publisher: Arc<Publisher>,
     ) -> io::Result<Arc<Self>> {
         let publish: Publish = {
@@ -82,30 +82,30 @@ impl Ledger {
     fn start_with(
         account: Account,
         hosts: Vec<Host>,
-        keeping: Keeping,
+        keeping: Persistence,
         publisher: Arc<Publisher>,
         publish: Publish,
     ) -> io::Result<Arc<Self>> {
         let (orders, queue) = sync_channel(QUEUE);
         let account = Arc::new(ArcSwap::from_pointee(account));
         let hosts = Arc::new(ArcSwap::from_pointee(hosts));
-        let ledger = Arc::new(Self { account, hosts, publisher, orders });
-        let writer = Writer {
-            account: ledger.account.clone(),
-            hosts: ledger.hosts.clone(),
+        let handle = Arc::new(Self { account, hosts, publisher, orders });
+        let writer = WriterThread {
+            account: handle.account.clone(),
+            hosts: handle.hosts.clone(),
             keeping,
-            publisher: ledger.publisher.clone(),
+            publisher: handle.publisher.clone(),
             publish,
             failed: false,
         };
         thread::Builder::new().name("ledger".into()).spawn(move || writer.run(&queue))?;
-        Ok(ledger)
+        Ok(handle)
     }
 
     /// Closes the store, in order. Changes that come later are refused.
     pub async fn close(&self) {
         let (done, closed) = oneshot::channel();
-        if self.orders.try_send(Order::Close(done)).is_ok() {
+        if self.orders.try_send(WriteRequest::Close(done)).is_ok() {
             let _ = closed.await; // nobody says so where the thread is gone already
         }
     }
@@ -126,9 +126,9 @@ impl Ledger {
             return;
         }
         self.hosts.store(Arc::new(hosts));
-        match Caller::ourselves() {
+        match ApiCaller::ourselves() {
             Ok(caller) => {
-                if let Err(error) = self.write(caller, |ground| Ok(sync::refresh(ground))).await {
+                if let Err(error) = self.write(caller, |context| Ok(sync::refresh(context))).await {
                     tracing::error!(%error, "the zones with host names could not follow the configuration");
                 }
             }
@@ -147,12 +147,12 @@ impl Ledger {
     /// What the decision says; `ServiceUnavailable` when too many wait or the disk fails.
     pub async fn write(
         &self,
-        caller: Caller,
-        decide: impl FnOnce(&Ground) -> Result<Decision, ApiError> + Send + 'static,
-    ) -> Answer {
+        caller: ApiCaller,
+        decide: impl FnOnce(&ActionContext) -> Result<ActionResult, ApiError> + Send + 'static,
+    ) -> ActionAnswer {
         let (reply, answer) = oneshot::channel();
         let job = Job { caller, decide: Box::new(decide), reply };
-        match self.orders.try_send(Order::Change(job)) {
+        match self.orders.try_send(WriteRequest::Change(job)) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 return Err(unavailable("Too many changes are waiting; try again."));
@@ -164,11 +164,11 @@ impl Ledger {
     }
 }
 
-/// The thread behind a [`Ledger`].
-struct Writer {
+/// The thread behind a [`AccountWriter`].
+struct WriterThread {
     account: Arc<ArcSwap<Account>>,
     hosts: Arc<ArcSwap<Vec<Host>>>,
-    keeping: Keeping,
+    keeping: Persistence,
     publisher: Arc<Publisher>,
     publish: Publish,
     /// A defect left it unknown what is stored or in force: changes are refused until the next start.
@@ -185,15 +185,15 @@ const ENDED: &str = "The writer of changes has ended; pvtzd is stopping, or must
 const FAILED: &str = "Changes are refused since an earlier one failed by a defect of pvtzd; the log of pvtzd tells \
                       which. Restart pvtzd.";
 
-impl Writer {
+impl WriterThread {
     /// Works until the ledger is closed or gone.
-    fn run(mut self, queue: &Receiver<Order>) {
+    fn run(mut self, queue: &Receiver<WriteRequest>) {
         while let Ok(first) = queue.recv() {
             let (mut batch, mut closing) = (Vec::new(), None);
             for order in std::iter::once(first).chain(queue.try_iter()).take(BATCH) {
                 match order {
-                    Order::Change(job) => batch.push(job),
-                    Order::Close(done) => {
+                    WriteRequest::Change(job) => batch.push(job),
+                    WriteRequest::Close(done) => {
                         closing = Some(done);
                         break;
                     }
@@ -230,7 +230,7 @@ impl Writer {
                 edits.extend(decision.edits);
                 Ok(decision.answer)
             });
-            decided.collect::<Vec<Answer>>()
+            decided.collect::<Vec<ActionAnswer>>()
         });
         let Some(answers) = decided else {
             let refused = refuse(ApiError::internal());
@@ -251,21 +251,26 @@ impl Writer {
     }
 
     /// One decision.
-    fn decide(&self, account: &Account, caller: &Caller, decide: Decide) -> Result<Decision, ApiError> {
+    fn decide(
+        &self,
+        account: &Account,
+        caller: &ApiCaller,
+        decide: Decide,
+    ) -> Result<ActionResult, ApiError> {
         let (hosts, published) = (self.hosts.load(), self.publisher.live().published());
-        let ground = Ground {
+        let context = ActionContext {
             account,
             catalog: &published.catalog,
             hosts: &hosts,
             caller,
-            counts: Counts::from(&**self.publisher.live()),
+            counts: ObservedCounts::from(&**self.publisher.live()),
         };
-        decide(&ground)
+        decide(&context)
     }
 
     /// Makes edits durable.
     fn keep(&self, edits: &[Edit]) -> Result<(), ApiError> {
-        let Keeping::Durable(store) = &self.keeping else { return Ok(()) };
+        let Persistence::Durable(store) = &self.keeping else { return Ok(()) };
         if edits.is_empty() {
             return Ok(());
         }
@@ -281,7 +286,11 @@ fn unavailable(why: &'static str) -> ApiError {
 }
 
 /// Answers those who wait. What was refused is refused whatever the disk does.
-fn answer(replies: Vec<oneshot::Sender<Answer>>, answers: Vec<Answer>, kept: &Result<(), ApiError>) {
+fn answer(
+    replies: Vec<oneshot::Sender<ActionAnswer>>,
+    answers: Vec<ActionAnswer>,
+    kept: &Result<(), ApiError>,
+) {
     for (reply, answer) in replies.into_iter().zip(answers) {
         let answer = answer.and_then(|answer| kept.clone().map(|()| answer));
         let _ = reply.send(answer); // the client may have gone; the change stands
@@ -298,5 +307,5 @@ fn caught<T>(step: &str, work: impl FnOnce() -> T) -> Option<T> {
 }
 
 #[cfg(test)]
-#[path = "ledger_tests.rs"]
+#[path = "writer_tests.rs"]
 mod tests;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// A ledger whose publishing panics the first so many times.
-fn ledger(panics: usize) -> Arc<Ledger> {
+fn handle(panics: usize) -> Arc<AccountWriter> {
     let (config, around) = (Config::default(), Environment::default());
     let publisher = Publisher::start(config, around, Account::default(), Handle::current(), |published| {
         let cache = AnswerCache::new(1 << 20, Default::default());
@@ -29,43 +29,44 @@ fn ledger(panics: usize) -> Arc<Ledger> {
         assert!(left.is_err(), "a defect");
     };
     let account = Account::default();
-    Ledger::start_with(account, Vec::new(), Keeping::InMemory, publisher, Box::new(publish)).unwrap()
+    AccountWriter::start_with(account, Vec::new(), Persistence::InMemory, publisher, Box::new(publish))
+        .unwrap()
 }
 
 /// Adds a zone; the code of the refusal.
-async fn add(ledger: &Ledger, name: &str) -> Result<(), String> {
+async fn add(handle: &AccountWriter, name: &str) -> Result<(), String> {
     let params: Params = [("ZoneName", name)].into_iter().collect();
-    let caller = Caller::ourselves().unwrap();
-    let added = ledger.write(caller, move |ground| zone::add(ground, &params)).await;
+    let caller = ApiCaller::ourselves().unwrap();
+    let added = handle.write(caller, move |context| zone::add(context, &params)).await;
     added.map(|_| ()).map_err(|error| error.message.into_owned())
 }
 
 #[tokio::test]
 async fn a_panic_of_a_decision_is_its_callers_alone() {
-    let ledger = ledger(0);
-    let caller = Caller::ourselves().unwrap();
-    let failed = ledger.write(caller, |_| panic!("a defect")).await.unwrap_err();
+    let handle = handle(0);
+    let caller = ApiCaller::ourselves().unwrap();
+    let failed = handle.write(caller, |_| panic!("a defect")).await.unwrap_err();
     assert_eq!(failed.code, "InternalError");
-    assert_eq!(add(&ledger, "a.example").await, Ok(()));
-    assert_eq!(ledger.account().zone_count(), 1);
+    assert_eq!(add(&handle, "a.example").await, Ok(()));
+    assert_eq!(handle.account().zone_count(), 1);
 }
 
 #[tokio::test]
 async fn a_panic_while_publishing_is_made_good_by_publishing_all() {
-    let ledger = ledger(1);
-    assert_eq!(add(&ledger, "a.example").await, Ok(()));
-    assert_eq!(add(&ledger, "b.example").await, Ok(()));
-    assert_eq!(ledger.account().zone_count(), 2);
+    let handle = handle(1);
+    assert_eq!(add(&handle, "a.example").await, Ok(()));
+    assert_eq!(add(&handle, "b.example").await, Ok(()));
+    assert_eq!(handle.account().zone_count(), 2);
 }
 
 #[tokio::test]
 async fn after_a_defect_that_cannot_be_made_good_changes_are_refused_and_say_why() {
-    let ledger = ledger(2);
-    assert_eq!(add(&ledger, "a.example").await, Ok(()), "it is stored");
+    let handle = handle(2);
+    assert_eq!(add(&handle, "a.example").await, Ok(()), "it is stored");
     for _ in 0..3 {
-        let why = add(&ledger, "b.example").await.unwrap_err();
+        let why = add(&handle, "b.example").await.unwrap_err();
         assert!(why.contains("failed by a defect of pvtzd") && why.contains("Restart"), "{why}");
     }
-    ledger.close().await;
-    assert!(add(&ledger, "c.example").await.unwrap_err().contains("has ended"));
+    handle.close().await;
+    assert!(add(&handle, "c.example").await.unwrap_err().contains("has ended"));
 }

@@ -1,6 +1,6 @@
 //! What an action stands on: a snapshot, and the words to look things up in it; what a writing action comes to.
 
-use super::{Caller, fixed, text};
+use super::{ApiCaller, config_zones, format};
 use crate::account::packed::Record;
 use crate::account::row::{LogRow, ZoneRow};
 use crate::account::{Account, Edit, MAX_LOG, ZoneEntry};
@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 /// What was counted.
 #[derive(Clone, Copy, Debug)]
-pub struct Counts<'a> {
+pub struct ObservedCounts<'a> {
     /// Queries and answers.
     pub tallies: &'a Counters,
     /// What they are counted for.
@@ -28,14 +28,14 @@ pub struct Counts<'a> {
     pub history: &'a History,
 }
 
-impl<'a> From<&'a SharedState> for Counts<'a> {
+impl<'a> From<&'a SharedState> for ObservedCounts<'a> {
     fn from(live: &'a SharedState) -> Self {
         Self { tallies: &live.tallies, places: &live.places, history: &live.history }
     }
 }
 
 /// A snapshot to decide on.
-pub struct Ground<'a> {
+pub struct ActionContext<'a> {
     /// What the API made.
     pub account: &'a Account,
     /// What is configured: VPCs, and the zones of the file.
@@ -43,21 +43,21 @@ pub struct Ground<'a> {
     /// Hosts for host-name tasks.
     pub hosts: &'a [Host],
     /// Who asks.
-    pub caller: &'a Caller,
+    pub caller: &'a ApiCaller,
     /// The running server, for what was counted.
-    pub counts: Counts<'a>,
+    pub counts: ObservedCounts<'a>,
 }
 
 /// What a writing action comes to.
 #[derive(Debug, Default)]
-pub struct Decision {
+pub struct ActionResult {
     /// What changes; nothing where it is so already.
     pub edits: Vec<Edit>,
     /// The answer once it is so.
     pub answer: Map<String, Value>,
 }
 
-impl Ground<'_> {
+impl ActionContext<'_> {
     /// Milliseconds since 1970.
     pub fn now(&self) -> u64 {
         self.caller.now
@@ -65,12 +65,12 @@ impl Ground<'_> {
 
     /// The zone of an id that may be changed.
     pub fn zone(&self, id: &str) -> Result<&Arc<ZoneEntry>, ApiError> {
-        if !text::is_id(id) {
+        if !format::is_id(id) {
             return Err(ApiError::new("Zone.Invalid.Id", "Zone id is invalid."));
         }
         match self.account.zone(id) {
             Some(entry) => Ok(entry),
-            None if fixed::zone(self.catalog, id).is_some() => Err(read_only()),
+            None if config_zones::zone(self.catalog, id).is_some() => Err(read_only()),
             None => Err(ApiError::new("Zone.NotExists", "Zone is not exists")),
         }
     }
@@ -78,7 +78,7 @@ impl Ground<'_> {
     /// The zone and the record of a record's id, to be changed.
     pub fn record(&self, id: u64) -> Result<(&Arc<ZoneEntry>, Record<'_>), ApiError> {
         let found = self.account.zone_of_record(id).and_then(|zone| Some((zone, zone.records.get(id)?)));
-        found.ok_or_else(|| match fixed::record(self.catalog, id) {
+        found.ok_or_else(|| match config_zones::record(self.catalog, id) {
             Some(_) => read_only(),
             None => ApiError::new("Record.NotExists", "The specified record does not exist."),
         })
@@ -86,12 +86,12 @@ impl Ground<'_> {
 
     /// The zone of the file that has an id. What the API made is looked up first, and is found at once.
     pub fn fixed_zone(&self, id: &str) -> Option<(ZoneRow, &Zone)> {
-        self.account.zone(id).is_none().then(|| fixed::zone(self.catalog, id)).flatten()
+        self.account.zone(id).is_none().then(|| config_zones::zone(self.catalog, id)).flatten()
     }
 
     /// An id that nothing has: 32 hex digits. `number` tells apart what one decision makes.
     pub fn new_id(&self, number: usize) -> String {
-        let seed = [self.caller.dice.as_slice(), &number.to_be_bytes()].concat();
+        let seed = [self.caller.entropy.as_slice(), &number.to_be_bytes()].concat();
         HEXLOWER.encode(&digest(&SHA256, &seed).as_ref()[..16])
     }
 
@@ -103,7 +103,7 @@ impl Ground<'_> {
     }
 
     /// A line of the change log, and room for it.
-    pub fn log(&self, entry: Entry<'_>) -> Vec<Edit> {
+    pub fn log(&self, entry: LogLine<'_>) -> Vec<Edit> {
         let id = self.account.next_log();
         let row = LogRow {
             id,
@@ -123,7 +123,7 @@ impl Ground<'_> {
 }
 
 /// What goes into the change log.
-pub struct Entry<'a> {
+pub struct LogLine<'a> {
     /// `PV_ZONE` and so on.
     pub kind: &'a str,
     /// `add`, `update`, …
@@ -138,7 +138,7 @@ pub struct Entry<'a> {
     pub content: String,
 }
 
-impl Decision {
+impl ActionResult {
     /// Nothing to do, and this answer.
     pub fn nothing(answer: Map<String, Value>) -> Self {
         Self { edits: Vec::new(), answer }
