@@ -7,15 +7,15 @@ mod data_files;
 mod reload;
 mod words;
 
-use crate::admin::Subject;
-use crate::admin::notify::Supervisor;
+use crate::admin::AdminView;
+use crate::admin::sd_notify::Supervisor;
+use crate::admin::server;
+use crate::admin::server::AdminServer;
 use crate::admin::socket::Reload;
-use crate::admin::station;
-use crate::admin::station::Station;
 use crate::admin::watchdog;
 use crate::api::server::{ApiServer, BoundApi};
 use crate::base::clock::Clock;
-use crate::base::condition::Condition;
+use crate::base::readiness::Readiness;
 use crate::config::{Cache, Config, Instance, Servers};
 use crate::engine::cache::TtlPolicy;
 use crate::host::metadata;
@@ -101,9 +101,9 @@ pub struct Daemon {
     /// The metadata service is being asked, or was.
     asked: bool,
     /// What operators see.
-    station: Option<Station>,
+    station: Option<AdminServer>,
     /// How we are doing.
-    condition: Arc<Condition>,
+    readiness: Arc<Readiness>,
     /// Where the system's servers come when resolv.conf has changed.
     looked: (mpsc::Sender<Vec<ServerAddress>>, mpsc::Receiver<Vec<ServerAddress>>),
     /// Reloads that are asked for over the control socket.
@@ -130,7 +130,7 @@ impl Daemon {
         listeners: Vec<Listener>,
         secured: Option<Encrypted>,
         api: Option<BoundApi>,
-        operations: station::Prepared,
+        operations: server::BoundAdmin,
     ) -> io::Result<Self> {
         let signals = Signals {
             reload: signal(SignalKind::hangup())?,
@@ -160,13 +160,13 @@ impl Daemon {
             });
         let live = publisher.live().clone();
         let told = mpsc::channel(1);
-        let condition = Arc::<Condition>::default();
-        let office = api.map(|api| api.open(publisher.clone(), &condition)).transpose()?;
+        let readiness = Arc::<Readiness>::default();
+        let office = api.map(|api| api.open(publisher.clone(), &readiness)).transpose()?;
         let listening_encrypted = secured.iter().flat_map(Encrypted::addresses).collect();
-        let subject = Arc::new(Subject {
+        let subject = Arc::new(AdminView {
             live: live.clone(),
             listening: listening.clone(),
-            condition: condition.clone(),
+            readiness: readiness.clone(),
             api: office.as_ref().map(ApiServer::observed),
         });
         let reloads = mpsc::channel(1);
@@ -186,13 +186,13 @@ impl Daemon {
             told,
             asked: false,
             station,
-            condition,
+            readiness,
             looked: mpsc::channel(4),
             reloads,
             data_files: DataFiles::new(),
         };
         daemon.serve(listeners, secured)?;
-        daemon.condition.begin();
+        daemon.readiness.begin();
         daemon.watch_files(daemon.config.file.clone().into_iter().collect());
         daemon.greet();
         daemon.tell_of_unserved_zones();
@@ -234,7 +234,7 @@ impl Daemon {
                 _ = certificates.tick() => self.look_at_certificate(),
             }
         }
-        self.condition.end();
+        self.readiness.end();
         let in_flight = self.live.limits.in_flight();
         tracing::info!(in_flight, "stopping");
         self.settings.supervisor.stopping(&format!("stopping; {in_flight} queries in flight"));

@@ -4,10 +4,10 @@
 //! is away or too slow, messages are missed and counted.
 
 use super::client_address::ClientAddress;
-use super::frames::Frames;
-use super::queue::{Note, Queue};
-use crate::base::condition::Condition;
-use crate::base::octets::{Kind, Octets};
+use super::framestream::Frames;
+use super::queue::{Queue, QueueItem};
+use crate::base::octets::{OctetKind, Octets};
+use crate::base::readiness::Readiness;
 use crate::config::LogClient;
 use crate::stats::tap::{Client, ClientTransport, TapEvent, TapSink};
 use std::io::{self, BufWriter, Read, Write};
@@ -55,14 +55,14 @@ impl Dnstap {
         identity: &str,
         client: LogClient,
         octets: &Octets,
-        condition: Arc<Condition>,
+        readiness: Arc<Readiness>,
     ) -> io::Result<Self> {
         let mut head = Vec::new();
         bytes(&mut head, 1, identity.as_bytes());
         bytes(&mut head, 2, concat!("pvtzd ", env!("CARGO_PKG_VERSION")).as_bytes());
         let socket = socket.to_path_buf();
-        let queue = Queue::start("dnstap", octets, Kind::Dnstap, move |notes, missed| {
-            write(&notes, &missed, &socket, &condition);
+        let queue = Queue::start("dnstap", octets, OctetKind::Dnstap, move |notes, missed| {
+            write(&notes, &missed, &socket, &readiness);
         })?;
         Ok(Self { queue, head, client: ClientAddress::new(client) })
     }
@@ -180,17 +180,17 @@ impl Write for Gathered {
 }
 
 /// Sends what comes, for as long as there is somebody to take it; connects anew when there is not.
-fn write(notes: &Receiver<Note<Vec<u8>>>, missed: &AtomicU64, socket: &Path, condition: &Condition) {
+fn write(notes: &Receiver<QueueItem<Vec<u8>>>, missed: &AtomicU64, socket: &Path, readiness: &Readiness) {
     let (mut pause, at) = (PAUSE, socket.display().to_string());
     loop {
         match connect(socket) {
             Ok(frames) => {
-                condition.auxiliary.works(NAME, &at);
+                readiness.auxiliary.works(NAME, &at);
                 tracing::info!(socket = %at, "dnstap: the receiver is there");
                 pause = PAUSE;
                 match forward(notes, frames) {
                     Ok(()) => return,
-                    Err(error) => condition.auxiliary.failed(
+                    Err(error) => readiness.auxiliary.failed(
                         NAME,
                         &at,
                         format_args!("dnstap: the receiver has gone: {error}"),
@@ -198,7 +198,7 @@ fn write(notes: &Receiver<Note<Vec<u8>>>, missed: &AtomicU64, socket: &Path, con
                 }
             }
             Err(error) => {
-                condition.auxiliary.failed(
+                readiness.auxiliary.failed(
                     NAME,
                     &at,
                     format_args!("dnstap: no receiver, messages are missed: {error}"),
@@ -214,18 +214,18 @@ fn write(notes: &Receiver<Note<Vec<u8>>>, missed: &AtomicU64, socket: &Path, con
 
 /// Waits. What comes meanwhile is missed: it is of no use to a receiver that comes later. True when it is time to
 /// end.
-fn ends_within(notes: &Receiver<Note<Vec<u8>>>, missed: &AtomicU64, pause: Duration) -> bool {
+fn ends_within(notes: &Receiver<QueueItem<Vec<u8>>>, missed: &AtomicU64, pause: Duration) -> bool {
     let until = Instant::now() + pause;
     loop {
         match notes.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(Note::End(done)) => {
+            Ok(QueueItem::End(done)) => {
                 let _ = done.send(());
                 return true;
             }
-            Ok(Note::Item(..)) => {
+            Ok(QueueItem::Item(..)) => {
                 missed.fetch_add(1, Ordering::Relaxed);
             }
-            Ok(Note::Renew) => {}
+            Ok(QueueItem::Renew) => {}
             Err(RecvTimeoutError::Timeout) => return false,
             Err(RecvTimeoutError::Disconnected) => return true,
         }
@@ -240,7 +240,7 @@ fn connect(socket: &Path) -> io::Result<Frames<Gathered>> {
 }
 
 /// Sends until it is told to end.
-fn forward(notes: &Receiver<Note<Vec<u8>>>, mut frames: Frames<Gathered>) -> io::Result<()> {
+fn forward(notes: &Receiver<QueueItem<Vec<u8>>>, mut frames: Frames<Gathered>) -> io::Result<()> {
     loop {
         let note = match notes.try_recv() {
             Ok(note) => note,
@@ -254,9 +254,9 @@ fn forward(notes: &Receiver<Note<Vec<u8>>>, mut frames: Frames<Gathered>) -> io:
             }
         };
         match note {
-            Note::Item(message, _room) => frames.send(&message)?,
-            Note::Renew => {}
-            Note::End(done) => {
+            QueueItem::Item(message, _room) => frames.send(&message)?,
+            QueueItem::Renew => {}
+            QueueItem::End(done) => {
                 let finished = frames.finish();
                 let _ = done.send(());
                 if let Err(error) = finished {

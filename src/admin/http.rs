@@ -5,13 +5,13 @@
 //! - `GET /ready`: 200 once listeners are bound and the catalog is loaded, 503 before and while stopping. It says
 //!   nothing of upstreams: without them private names are answered still.
 
-use super::exposition::CONTENT_TYPE;
-use super::{Subject, metrics, probe};
-use crate::api::http::{Connections, Place};
+use super::prometheus::CONTENT_TYPE;
+use super::{AdminView, metrics, selfcheck};
+use crate::api::http::{HttpConnections, HttpPlace};
 use crate::base::local_address::is_absent;
-use crate::base::octets::{Kind, OF_CONNECTION};
+use crate::base::octets::{OF_CONNECTION, OctetKind};
 use crate::http::browser::{self, ServerNames};
-use crate::http::stream::{Stream, Waiting};
+use crate::http::stream::{CountedStream, WaitingOctets};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
@@ -35,8 +35,8 @@ const HEAD: usize = 16 << 10;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Accepts connections until it is dropped. Requests may name the hosts in `served`.
-pub async fn serve(listener: TcpListener, subject: Arc<Subject>, served: Arc<ServerNames>) {
-    let connections = Connections::new(CONNECTIONS);
+pub async fn serve(listener: TcpListener, subject: Arc<AdminView>, served: Arc<ServerNames>) {
+    let connections = HttpConnections::new(CONNECTIONS);
     let mut tasks = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -56,8 +56,8 @@ pub async fn serve(listener: TcpListener, subject: Arc<Subject>, served: Arc<Ser
         let (subject, served) = (subject.clone(), served.clone());
         tasks.spawn(async move {
             let place = Arc::new(place);
-            let waiting = Waiting::new(&subject.live.octets, Kind::Operations, OF_CONNECTION);
-            let exchange = Exchange { subject, served, place: place.clone(), waiting: waiting.clone() };
+            let waiting = WaitingOctets::new(&subject.live.octets, OctetKind::Operations, OF_CONNECTION);
+            let exchange = AdminExchange { subject, served, place: place.clone(), waiting: waiting.clone() };
             tokio::select! {
                 () = converse(stream, exchange) => {}
                 () = place.taken() => {}
@@ -69,16 +69,16 @@ pub async fn serve(listener: TcpListener, subject: Arc<Subject>, served: Arc<Ser
 
 /// What a connection's requests are answered with.
 #[derive(Clone)]
-struct Exchange {
-    subject: Arc<Subject>,
+struct AdminExchange {
+    subject: Arc<AdminView>,
     served: Arc<ServerNames>,
-    place: Arc<Place>,
-    waiting: Arc<Waiting>,
+    place: Arc<HttpPlace>,
+    waiting: Arc<WaitingOctets>,
 }
 
 /// Serves one connection to its end; how that was is its client's affair.
-async fn converse(stream: TcpStream, exchange: Exchange) {
-    let stream = Stream::new(stream, exchange.waiting.clone());
+async fn converse(stream: TcpStream, exchange: AdminExchange) {
+    let stream = CountedStream::new(stream, exchange.waiting.clone());
     let respond = service_fn(|request: Request<Incoming>| {
         let exchange = exchange.clone();
         async move {
@@ -94,7 +94,7 @@ async fn converse(stream: TcpStream, exchange: Exchange) {
         .await;
 }
 
-impl Exchange {
+impl AdminExchange {
     /// The response to one request. A body, if there is one, is not read: hyper ends the connection then.
     async fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if let Err(why) = browser::check(request.headers(), request.uri(), &self.served) {
@@ -116,11 +116,11 @@ impl Exchange {
                 let mut room = self.waiting.account().reserve(OF_CONNECTION).await;
                 let page = metrics::render(subject).into_bytes();
                 room.shrink_to(page.len());
-                let mut response = text(StatusCode::OK, Waiting::answer(page, room));
+                let mut response = text(StatusCode::OK, WaitingOctets::answer(page, room));
                 response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
                 response
             }
-            "/ready" if subject.condition.is_ready() => text(StatusCode::OK, "ready\n"),
+            "/ready" if subject.readiness.is_ready() => text(StatusCode::OK, "ready\n"),
             "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
             _ => match health(subject).await {
                 Ok(()) => text(StatusCode::OK, "ok\n"),
@@ -131,10 +131,10 @@ impl Exchange {
 }
 
 /// Asks every listening address.
-async fn health(subject: &Subject) -> Result<(), String> {
+async fn health(subject: &AdminView) -> Result<(), String> {
     let here = subject.listening.iter().filter(|address| !is_absent(address.ip()));
     for address in here {
-        probe::answers(*address).await.map_err(|error| format!("no answer from {address}: {error}"))?;
+        selfcheck::answers(*address).await.map_err(|error| format!("no answer from {address}: {error}"))?;
     }
     Ok(())
 }

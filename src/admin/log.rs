@@ -191,10 +191,10 @@ impl Write for Slot {
 /// How often each place in the program logged, and how much was held back.
 #[derive(Default)]
 struct HoldBack {
-    places: Mutex<HashMap<Identifier, Place>>,
+    places: Mutex<HashMap<Identifier, SpanPlace>>,
 }
 
-struct Place {
+struct SpanPlace {
     window: Instant,
     passed: u32,
     held: u64,
@@ -204,7 +204,7 @@ impl HoldBack {
     /// True when a message may pass now.
     fn admits(&self, place: Identifier, now: Instant) -> bool {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = places.entry(place).or_insert(Place { window: now, passed: 0, held: 0 });
+        let place = places.entry(place).or_insert(SpanPlace { window: now, passed: 0, held: 0 });
         if now.duration_since(place.window) >= WINDOW {
             (place.window, place.passed) = (now, 0);
         }

@@ -1,10 +1,10 @@
 //! What `/metrics` shows. Names and labels are those of CoreDNS with our prefix, so that its dashboards carry over;
 //! what CoreDNS does not have is named in its manner. No label ever is a client or a name that was asked for.
 
-pub use super::exposition::{Kind, Metric};
-use super::exposition::{Page, counter, gauge, histogram};
 use super::process::Process;
-use super::{Api, Subject};
+pub use super::prometheus::{Metric, MetricKind};
+use super::prometheus::{MetricsPage, counter, gauge, histogram};
+use super::{AdminView, ApiView};
 use crate::engine::name::show;
 use crate::stats::counters::{ARRIVALS, OUTCOME_NAMES, OUTCOMES, RCODES, TYPES};
 use crate::stats::zone_stats::{CacheResult, OVERFLOW};
@@ -73,27 +73,27 @@ pub const METRICS: &[Metric] = &[
 const LABELLED: usize = 1000;
 
 /// The page.
-pub fn render(subject: &Subject) -> String {
-    let mut page = Page::of(METRICS);
+pub fn render(subject: &AdminView) -> String {
+    let mut page = MetricsPage::of(METRICS);
     page.metric("pvtzd_build_info").sample(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-    page.metric("pvtzd_ready").count(&[], u64::from(subject.condition.is_ready()));
+    page.metric("pvtzd_ready").count(&[], u64::from(subject.readiness.is_ready()));
     requests(&mut page, subject);
     zones(&mut page, subject);
     cache(&mut page, subject);
     upstreams(&mut page, subject);
-    let (condition, (reloads, failed)) = (&subject.condition, subject.condition.reloads());
+    let (readiness, (reloads, failed)) = (&subject.readiness, subject.readiness.reloads());
     page.metric("pvtzd_reload_total").count(&[], reloads);
     page.metric("pvtzd_reload_failed_total").count(&[], failed);
-    page.metric("pvtzd_reload_last_successful").count(&[], u64::from(condition.is_current()));
-    page.metric("pvtzd_reload_last_success_timestamp_seconds").count(&[], condition.changed());
-    let (watched, reads, refused) = condition.data_files.counts();
+    page.metric("pvtzd_reload_last_successful").count(&[], u64::from(readiness.is_current()));
+    page.metric("pvtzd_reload_last_success_timestamp_seconds").count(&[], readiness.changed());
+    let (watched, reads, refused) = readiness.data_files.counts();
     page.metric("pvtzd_data_files").count(&[], watched);
-    page.metric("pvtzd_data_files_faulty").count(&[], condition.data_files.read().len() as u64);
+    page.metric("pvtzd_data_files_faulty").count(&[], readiness.data_files.read().len() as u64);
     page.metric("pvtzd_data_file_reads_total");
     page.count(&[("result", "taken")], reads.saturating_sub(refused));
     page.count(&[("result", "refused")], refused);
     page.metric("pvtzd_api_requests_total");
-    if let Some(Api { calls, .. }) = &subject.api {
+    if let Some(ApiView { calls, .. }) = &subject.api {
         for (action, class, count) in calls.read() {
             page.count(&[("action", action), ("code", class)], count);
         }
@@ -102,7 +102,7 @@ pub fn render(subject: &Subject) -> String {
     for watcher in subject.live.watch.watchers() {
         page.count(&[("watcher", watcher.name())], watcher.dropped());
     }
-    let auxiliary = subject.condition.auxiliary.read();
+    let auxiliary = subject.readiness.auxiliary.read();
     page.metric("pvtzd_auxiliary_up");
     for service in &auxiliary {
         page.count(&[("service", service.name), ("at", &service.at)], u64::from(service.fault.is_none()));
@@ -115,7 +115,7 @@ pub fn render(subject: &Subject) -> String {
     page.finish()
 }
 
-fn requests(page: &mut Page, subject: &Subject) {
+fn requests(page: &mut MetricsPage, subject: &AdminView) {
     let live = &subject.live;
     let sum = live.tallies.sum();
     page.metric("pvtzd_dns_requests_total");
@@ -163,7 +163,7 @@ pub(super) fn rcode_name(code: usize) -> String {
     }
 }
 
-fn zones(page: &mut Page, subject: &Subject) {
+fn zones(page: &mut MetricsPage, subject: &AdminView) {
     let live = &subject.live;
     let configured = live.published().catalog.zones().len() as u64;
     page.metric("pvtzd_zones").count(&[("source", "configuration")], configured);
@@ -193,13 +193,13 @@ fn zones(page: &mut Page, subject: &Subject) {
     }
 }
 
-fn outcomes(page: &mut Page, zone: &str, vpc: &str, counts: &[u64; OUTCOMES]) {
+fn outcomes(page: &mut MetricsPage, zone: &str, vpc: &str, counts: &[u64; OUTCOMES]) {
     for (rcode, count) in OUTCOME_NAMES.iter().zip(counts).filter(|(_, count)| **count > 0) {
         page.count(&[("zone", zone), ("vpc", vpc), ("rcode", rcode)], *count);
     }
 }
 
-fn cache(page: &mut Page, subject: &Subject) {
+fn cache(page: &mut MetricsPage, subject: &AdminView) {
     let live = &subject.live;
     let sum = live.tallies.sum();
     let (data, denials) = live.cache.kinds();
@@ -224,7 +224,7 @@ fn cache(page: &mut Page, subject: &Subject) {
 }
 
 /// All upstream servers with the names of their groups, each pair once.
-pub(super) fn servers(subject: &Subject) -> Vec<(String, ServerSnapshot)> {
+pub(super) fn servers(subject: &AdminView) -> Vec<(String, ServerSnapshot)> {
     let published = subject.live.published();
     let mut groups: Vec<_> = published.groups.iter().collect();
     groups.sort_by_key(|(key, _)| (**key != published.catalog.default_group(), **key));
@@ -240,7 +240,7 @@ pub(super) fn servers(subject: &Subject) -> Vec<(String, ServerSnapshot)> {
     all
 }
 
-fn upstreams(page: &mut Page, subject: &Subject) {
+fn upstreams(page: &mut MetricsPage, subject: &AdminView) {
     let servers = servers(subject);
     let shown: Vec<(&str, String, &ServerSnapshot)> =
         servers.iter().map(|(name, server)| (name.as_str(), server.address.to_string(), server)).collect();
@@ -282,7 +282,7 @@ fn upstreams(page: &mut Page, subject: &Subject) {
     page.metric("pvtzd_forward_healthcheck_broken_total").count(&[], broken);
 }
 
-fn process(page: &mut Page) {
+fn process(page: &mut MetricsPage) {
     let process = Process::read();
     let mut one = |metric, value: Option<f64>| {
         page.metric(metric);

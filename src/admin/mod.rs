@@ -11,45 +11,45 @@
 
 pub mod client_address;
 pub mod dnstap;
-mod exposition;
 pub mod flush;
-pub mod frames;
+pub mod framestream;
 pub mod http;
 pub mod log;
 pub mod metrics;
-pub mod notify;
-pub mod probe;
 mod process;
+mod prometheus;
 pub mod querylog;
 mod queue;
+pub mod sd_notify;
+pub mod selfcheck;
+pub mod server;
 pub mod socket;
-pub mod station;
 pub mod status;
 pub mod watchdog;
 
 use crate::api::actions::AccountWriter;
 use crate::api::calls::Calls;
-use crate::base::condition::Condition;
+use crate::base::readiness::Readiness;
 use crate::resolve::shared::SharedState;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What is observed.
 #[derive(Debug)]
-pub struct Subject {
+pub struct AdminView {
     /// The live state.
     pub live: Arc<SharedState>,
     /// Where it listens.
     pub listening: Vec<SocketAddr>,
     /// How the process is doing.
-    pub condition: Arc<Condition>,
+    pub readiness: Arc<Readiness>,
     /// The PrivateZone API, if it is served.
-    pub api: Option<Api>,
+    pub api: Option<ApiView>,
 }
 
 /// The API, as far as it is observed.
 #[derive(Debug)]
-pub struct Api {
+pub struct ApiView {
     /// What was made through it.
     pub writer: Arc<AccountWriter>,
     /// Who called what.

@@ -3,10 +3,10 @@
 //! The path of a query only copies the answer into a queue; a thread reads it and writes the line.
 
 use super::client_address::ClientAddress;
-use super::queue::{Note, Queue};
+use super::queue::{Queue, QueueItem};
 use crate::base::auxiliary::RETRY;
-use crate::base::condition::Condition;
-use crate::base::octets::{Kind, Octets};
+use crate::base::octets::{OctetKind, Octets};
+use crate::base::readiness::Readiness;
 use crate::config::{Log, QueryLog as Form};
 use crate::engine::catalog::Vpc;
 use crate::engine::name::show;
@@ -27,8 +27,8 @@ const NAME: &str = "query_log";
 
 /// The log, as who serves sees it.
 #[derive(Debug)]
-pub struct QueryLog {
-    queue: Queue<Line>,
+pub struct QueryLogWriter {
+    queue: Queue<LogRecord>,
     /// One of so many is written.
     sample: u64,
     seen: AtomicU64,
@@ -36,7 +36,7 @@ pub struct QueryLog {
 
 /// What a line is made of.
 #[derive(Debug)]
-struct Line {
+struct LogRecord {
     at: SystemTime,
     caller: Client,
     reply: Box<[u8]>,
@@ -46,29 +46,29 @@ struct Line {
     vpc: Option<Arc<Vpc>>,
 }
 
-impl QueryLog {
+impl QueryLogWriter {
     /// Starts the log: into a file, as soon as that can be opened, or to standard output.
     ///
     /// # Errors
     /// No thread can be had.
-    pub fn start(log: &Log, octets: &Octets, condition: Arc<Condition>) -> io::Result<Self> {
+    pub fn start(log: &Log, octets: &Octets, readiness: Arc<Readiness>) -> io::Result<Self> {
         let (form, file, sample) = (log.queries, log.file.clone(), log.sample);
         let client = ClientAddress::new(log.client);
-        let queue = Queue::start("query-log", octets, Kind::QueryLog, move |notes, missed| {
-            Writer { form, client, file, out: None, opens: Some(Instant::now()), condition, missed }
+        let queue = Queue::start("query-log", octets, OctetKind::QueryLog, move |notes, missed| {
+            LogWriter { form, client, file, out: None, opens: Some(Instant::now()), readiness, missed }
                 .run(&notes);
         })?;
         Ok(Self { queue, sample: sample.max(1), seen: AtomicU64::new(0) })
     }
 }
 
-impl TapSink for QueryLog {
+impl TapSink for QueryLogWriter {
     fn see(&self, seen: &TapEvent<'_>) {
         let Some(answered) = &seen.answer else { return };
         if !self.seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.sample) {
             return;
         }
-        self.queue.offer(seen.message.len(), || Line {
+        self.queue.offer(seen.message.len(), || LogRecord {
             at: seen.at,
             caller: *seen.caller,
             reply: seen.message.into(),
@@ -97,9 +97,9 @@ impl TapSink for QueryLog {
 }
 
 /// Where lines go.
-type Out = BufWriter<Box<dyn Write + Send>>;
+type LogOutput = BufWriter<Box<dyn Write + Send>>;
 
-fn open(file: Option<&Path>) -> io::Result<Out> {
+fn open(file: Option<&Path>) -> io::Result<LogOutput> {
     let out: Box<dyn Write + Send> = match file {
         Some(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
         None => Box::new(io::stdout()),
@@ -109,20 +109,20 @@ fn open(file: Option<&Path>) -> io::Result<Out> {
 
 /// The thread that writes. What cannot be written is missed, and the file is tried again: a log that does not work is
 /// no reason to stop.
-struct Writer {
+struct LogWriter {
     form: Form,
     client: ClientAddress,
     file: Option<PathBuf>,
-    out: Option<Out>,
+    out: Option<LogOutput>,
     /// When to open the file: at the start, after it could not be opened, and after a rotation.
     opens: Option<Instant>,
-    condition: Arc<Condition>,
+    readiness: Arc<Readiness>,
     missed: Arc<AtomicU64>,
 }
 
-impl Writer {
+impl LogWriter {
     /// Writes lines until it is told to end.
-    fn run(mut self, notes: &Receiver<Note<Line>>) {
+    fn run(mut self, notes: &Receiver<QueueItem<LogRecord>>) {
         loop {
             if self.opens.is_some_and(|when| when <= Instant::now()) {
                 self.open();
@@ -141,12 +141,12 @@ impl Writer {
                 }
             };
             match note {
-                Note::Item(line, _room) => self.write(&line),
-                Note::Renew => {
+                QueueItem::Item(line, _room) => self.write(&line),
+                QueueItem::Renew => {
                     self.flush();
                     self.open();
                 }
-                Note::End(done) => {
+                QueueItem::End(done) => {
                     self.flush();
                     let _ = done.send(()); // who waits may have given up
                     return;
@@ -160,7 +160,7 @@ impl Writer {
         match open(self.file.as_deref()) {
             Ok(out) => {
                 (self.out, self.opens) = (Some(out), None);
-                self.condition.auxiliary.works(NAME, self.at());
+                self.readiness.auxiliary.works(NAME, self.at());
             }
             Err(error) => {
                 self.opens = Some(Instant::now() + RETRY);
@@ -170,7 +170,7 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, line: &Line) {
+    fn write(&mut self, line: &LogRecord) {
         let Some(out) = &mut self.out else {
             self.missed.fetch_add(1, Ordering::Relaxed);
             return;
@@ -186,14 +186,14 @@ impl Writer {
     fn flush(&mut self) {
         match self.out.as_mut().map(Write::flush) {
             None => {}
-            Some(Ok(())) if self.opens.is_none() => self.condition.auxiliary.works(NAME, self.at()),
+            Some(Ok(())) if self.opens.is_none() => self.readiness.auxiliary.works(NAME, self.at()),
             Some(Ok(())) => {}
             Some(Err(error)) => self.failed(format_args!("the query log cannot be written: {error}")),
         }
     }
 
     fn failed(&self, fault: impl std::fmt::Display) {
-        self.condition.auxiliary.failed(NAME, self.at(), fault);
+        self.readiness.auxiliary.failed(NAME, self.at(), fault);
     }
 
     /// Where lines go, as it is shown.
@@ -203,9 +203,9 @@ impl Writer {
 }
 
 /// The fields of a line, in the product's order. What we do not know is empty.
-fn fields(line: &Line, client: &ClientAddress) -> Map<String, Value> {
+fn fields(line: &LogRecord, client: &ClientAddress) -> Map<String, Value> {
     let (src_addr, src_port) = client.shown(line.caller.peer);
-    let Line { caller, mark, fast, vpc, .. } = line;
+    let LogRecord { caller, mark, fast, vpc, .. } = line;
     let seconds = line.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let message = read_message(&line.reply);
     let question = message.as_ref().and_then(|message| message.question.as_ref());
@@ -324,13 +324,13 @@ mod tests {
     use hickory_proto::rr::rdata::A;
     use hickory_proto::rr::{RData, Record, RecordType};
 
-    fn line() -> Line {
+    fn line() -> LogRecord {
         let mut message = Message::query();
         (message.metadata.id, message.metadata.message_type) = (7, MessageType::Response);
         let name = parse("www.example").unwrap();
         message.add_query(Query::query(name.clone(), RecordType::A));
         message.add_answer(Record::from_rdata(name, 60, RData::A(A::new(192, 0, 2, 1))));
-        Line {
+        LogRecord {
             at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
             caller: Client {
                 peer: "127.0.0.9:4000".parse().unwrap(),
@@ -345,7 +345,7 @@ mod tests {
         }
     }
 
-    fn fields_of(line: &Line) -> Map<String, Value> {
+    fn fields_of(line: &LogRecord) -> Map<String, Value> {
         fields(line, &ClientAddress::new(LogClient::Full))
     }
 
@@ -392,7 +392,7 @@ mod tests {
         reply.extend(b"\xc0\x0c\0\x41\0\x01\0\0\0\x3c\0\x02\0\x01");
         reply.extend(b"\xc0\x10\0\x06\0\x01\0\0\0\x3c\0\x1a\x01\x1b\xc0\x10\xc0\x10");
         reply.extend([1_u32, 2, 3, 4, 5].iter().flat_map(|number| number.to_be_bytes()));
-        let fields = fields_of(&Line { reply: reply.into(), ..line() });
+        let fields = fields_of(&LogRecord { reply: reply.into(), ..line() });
         let text = |name: &str| fields[name].as_str().unwrap().to_string();
         assert_eq!(text("query_name"), "a\\032b.example");
         assert_eq!(
@@ -405,9 +405,9 @@ mod tests {
 
     #[test]
     fn an_answer_that_cannot_be_read_is_still_a_line() {
-        let cut = Line { reply: vec![1, 2, 0x80, 5].into(), ..line() };
+        let cut = LogRecord { reply: vec![1, 2, 0x80, 5].into(), ..line() };
         assert_eq!(fields_of(&cut)["rcode"], "REFUSED");
-        let nothing = Line { reply: Vec::new().into(), ..line() };
+        let nothing = LogRecord { reply: Vec::new().into(), ..line() };
         assert_eq!(fields_of(&nothing)["dns_msg_flags"], "");
     }
 }

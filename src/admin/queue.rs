@@ -2,7 +2,7 @@
 //! which there is no room is missed, and counted. The bound is in octets, and an item's memory is given back when it
 //! was written.
 
-use crate::base::octets::{Account, Kind, Octets, Reserved};
+use crate::base::octets::{OctetAccount, OctetKind, Octets, Reserved};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ const OVERHEAD: usize = 512;
 
 /// What the writer is told.
 #[derive(Debug)]
-pub(super) enum Note<T> {
+pub(super) enum QueueItem<T> {
     /// Write this; its room is given back with the second part.
     Item(T, Reserved),
     /// Begin anew: open the file again.
@@ -30,8 +30,8 @@ pub(super) enum Note<T> {
 /// The way in.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
-    sender: Sender<Note<T>>,
-    account: Account,
+    sender: Sender<QueueItem<T>>,
+    account: OctetAccount,
     missed: Arc<AtomicU64>,
 }
 
@@ -43,8 +43,8 @@ impl<T: Send + 'static> Queue<T> {
     pub(super) fn start(
         name: &str,
         octets: &Octets,
-        kind: Kind,
-        write: impl FnOnce(Receiver<Note<T>>, Arc<AtomicU64>) + Send + 'static,
+        kind: OctetKind,
+        write: impl FnOnce(Receiver<QueueItem<T>>, Arc<AtomicU64>) + Send + 'static,
     ) -> io::Result<Self> {
         let (sender, receiver) = channel();
         let missed = Arc::new(AtomicU64::new(0));
@@ -56,7 +56,7 @@ impl<T: Send + 'static> Queue<T> {
     /// Hands over an item of so many octets, if there is room.
     pub(super) fn offer(&self, octets: usize, make: impl FnOnce() -> T) {
         let room = self.account.try_reserve(octets + OVERHEAD);
-        let sent = room.is_some_and(|room| self.sender.send(Note::Item(make(), room)).is_ok());
+        let sent = room.is_some_and(|room| self.sender.send(QueueItem::Item(make(), room)).is_ok());
         if !sent {
             self.missed.fetch_add(1, Ordering::Relaxed);
         }
@@ -69,13 +69,13 @@ impl<T: Send + 'static> Queue<T> {
 
     /// Has the writer begin anew, behind what waits already.
     pub(super) fn reopen(&self) {
-        let _ = self.sender.send(Note::Renew); // a writer that has ended has nothing to begin anew
+        let _ = self.sender.send(QueueItem::Renew); // a writer that has ended has nothing to begin anew
     }
 
     /// Has the writer end, and waits for it a moment.
     pub(super) fn end(&self) {
         let (done, ended) = channel();
-        if self.sender.send(Note::End(done)).is_ok() {
+        if self.sender.send(QueueItem::End(done)).is_ok() {
             let _ = ended.recv_timeout(PATIENCE); // it may hang on who reads; then the rest is lost
         }
     }
@@ -91,31 +91,36 @@ mod tests {
         let (go, wait) = sync_channel::<()>(0);
         let (told, renewed) = sync_channel(1);
         let octets = Octets::default();
-        let room = Kind::QueryLog.total();
-        let queue = Queue::start("test", &octets, Kind::QueryLog, move |notes: Receiver<Note<usize>>, _| {
-            let _ = wait.recv(); // until all was offered
-            let mut items = 0;
-            for note in notes {
-                match note {
-                    Note::Item(..) => items += 1,
-                    Note::Renew => told.send(items).unwrap(),
-                    Note::End(done) => {
-                        let _ = done.send(());
-                        return;
+        let room = OctetKind::QueryLog.total();
+        let queue = Queue::start(
+            "test",
+            &octets,
+            OctetKind::QueryLog,
+            move |notes: Receiver<QueueItem<usize>>, _| {
+                let _ = wait.recv(); // until all was offered
+                let mut items = 0;
+                for note in notes {
+                    match note {
+                        QueueItem::Item(..) => items += 1,
+                        QueueItem::Renew => told.send(items).unwrap(),
+                        QueueItem::End(done) => {
+                            let _ = done.send(());
+                            return;
+                        }
                     }
                 }
-            }
-        })
+            },
+        )
         .unwrap();
         let each = 64 << 10;
         let fit = room / (each + OVERHEAD);
         (0..fit + 10).for_each(|item| queue.offer(each, || item));
         queue.reopen();
         assert_eq!(queue.dropped(), 10);
-        assert!(octets.waiting(Kind::QueryLog) <= room);
+        assert!(octets.waiting(OctetKind::QueryLog) <= room);
         go.send(()).unwrap();
         assert_eq!(renewed.recv().unwrap(), fit);
         queue.end();
-        assert_eq!(octets.waiting(Kind::QueryLog), 0, "the room came back");
+        assert_eq!(octets.waiting(OctetKind::QueryLog), 0, "the room came back");
     }
 }

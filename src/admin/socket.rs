@@ -2,9 +2,9 @@
 //! the server runs as, and root, may use it; the kernel says who it is.
 
 use super::flush::{self, Flush};
-use super::{Subject, status};
-use crate::base::octets::{Kind, OF_CONNECTION};
-use crate::http::stream::{Stream, Waiting};
+use super::{AdminView, status};
+use crate::base::octets::{OF_CONNECTION, OctetKind};
+use crate::http::stream::{CountedStream, WaitingOctets};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs;
@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "command")]
-pub enum Command {
+pub enum SocketCommand {
     /// The state of the server.
     Status,
     /// All private zones.
@@ -50,7 +50,7 @@ pub enum Command {
 /// What comes back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Reply {
+pub enum SocketReply {
     /// It is done; this is what was asked for.
     Ok(Value),
     /// It is not done: why.
@@ -72,12 +72,12 @@ pub fn usual() -> PathBuf {
 pub struct Bound {
     listener: UnixListener,
     /// Where it is, which file it is, and whose.
-    pub place: Place,
+    pub place: SocketFile,
 }
 
 /// Where the socket is.
 #[derive(Debug)]
-pub struct Place {
+pub struct SocketFile {
     /// The path.
     pub path: PathBuf,
     inode: u64,
@@ -104,12 +104,12 @@ impl Bound {
         let listener = UnixListener::bind(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
         let file = fs::metadata(path)?;
-        let place = Place { path: path.into(), inode: file.ino(), owner: file.uid() };
+        let place = SocketFile { path: path.into(), inode: file.ino(), owner: file.uid() };
         Ok(Self { listener, place })
     }
 
     /// Carries commands out until it is dropped. Reloads are asked for through `reload`.
-    pub fn serve(self, subject: Arc<Subject>, reload: mpsc::Sender<Reload>) -> Place {
+    pub fn serve(self, subject: Arc<AdminView>, reload: mpsc::Sender<Reload>) -> SocketFile {
         let Self { listener, place } = self;
         let owner = place.owner;
         tokio::spawn(async move {
@@ -135,7 +135,7 @@ impl Bound {
     }
 }
 
-impl Drop for Place {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         if fs::metadata(&self.path).is_ok_and(|file| file.ino() == self.inode) {
             let _ = fs::remove_file(&self.path); // the next start removes it otherwise
@@ -145,11 +145,11 @@ impl Drop for Place {
 
 async fn converse(
     stream: UnixStream,
-    subject: &Arc<Subject>,
+    subject: &Arc<AdminView>,
     reload: &mpsc::Sender<Reload>,
 ) -> io::Result<()> {
-    let waiting = Waiting::new(&subject.live.octets, Kind::Operations, OF_CONNECTION);
-    let (reader, mut writer) = tokio::io::split(Stream::new(stream, waiting.clone()));
+    let waiting = WaitingOctets::new(&subject.live.octets, OctetKind::Operations, OF_CONNECTION);
+    let (reader, mut writer) = tokio::io::split(CountedStream::new(stream, waiting.clone()));
     waiting.head_is_whole(); // commands are counted here
     let mut reader = BufReader::new(reader);
     loop {
@@ -164,13 +164,13 @@ async fn converse(
         let mut room = None;
         let reply = match serde_json::from_str(&line) {
             Ok(command) => {
-                if matches!(command, Command::Status | Command::Zones) {
+                if matches!(command, SocketCommand::Status | SocketCommand::Zones) {
                     // Before the answer is made; a peer that does not take it is cut off by the stream.
                     room = Some(waiting.account().reserve(OF_CONNECTION).await);
                 }
                 carry_out(command, subject, reload).await
             }
-            Err(error) => Reply::Error(format!("this is no command: {error}")),
+            Err(error) => SocketReply::Error(format!("this is no command: {error}")),
         };
         let mut text = serde_json::to_string(&reply).map_err(io::Error::other)?;
         text.push('\n');
@@ -182,28 +182,32 @@ async fn converse(
     }
 }
 
-async fn carry_out(command: Command, subject: &Arc<Subject>, reload: &mpsc::Sender<Reload>) -> Reply {
+async fn carry_out(
+    command: SocketCommand,
+    subject: &Arc<AdminView>,
+    reload: &mpsc::Sender<Reload>,
+) -> SocketReply {
     let value = |value: Result<Value, serde_json::Error>| match value {
-        Ok(value) => Reply::Ok(value),
-        Err(error) => Reply::Error(error.to_string()),
+        Ok(value) => SocketReply::Ok(value),
+        Err(error) => SocketReply::Error(error.to_string()),
     };
     match command {
-        Command::Status => value(serde_json::to_value(status::read(subject))),
-        Command::Zones => value(serde_json::to_value(status::zones(subject))),
-        Command::Flush(what) => match flush::flush(&subject.live, &what) {
+        SocketCommand::Status => value(serde_json::to_value(status::read(subject))),
+        SocketCommand::Zones => value(serde_json::to_value(status::zones(subject))),
+        SocketCommand::Flush(what) => match flush::flush(&subject.live, &what) {
             Ok(flushed) => {
                 tracing::info!(entries = flushed.entries, ?what, "flushed by the control socket");
                 value(serde_json::to_value(flushed))
             }
-            Err(error) => Reply::Error(error),
+            Err(error) => SocketReply::Error(error),
         },
-        Command::Reload => {
+        SocketCommand::Reload => {
             let (tell, told) = oneshot::channel();
             let sent = reload.send(tell).await.is_ok();
             match told.await {
-                Ok(Ok(done)) if sent => Reply::Ok(Value::String(done)),
-                Ok(Err(error)) => Reply::Error(error),
-                _ => Reply::Error("the server is stopping".into()),
+                Ok(Ok(done)) if sent => SocketReply::Ok(Value::String(done)),
+                Ok(Err(error)) => SocketReply::Error(error),
+                _ => SocketReply::Error("the server is stopping".into()),
             }
         }
     }
@@ -216,18 +220,18 @@ mod tests {
     #[test]
     fn commands_are_read_as_they_are_written() {
         for (command, text) in [
-            (Command::Status, r#"{"command":"status"}"#),
-            (Command::Reload, r#"{"command":"reload"}"#),
-            (Command::Flush(Flush::All), r#"{"command":"flush","what":"all"}"#),
+            (SocketCommand::Status, r#"{"command":"status"}"#),
+            (SocketCommand::Reload, r#"{"command":"reload"}"#),
+            (SocketCommand::Flush(Flush::All), r#"{"command":"flush","what":"all"}"#),
             (
-                Command::Flush(Flush::Name { name: "a.example".into(), subtree: true }),
+                SocketCommand::Flush(Flush::Name { name: "a.example".into(), subtree: true }),
                 r#"{"command":"flush","what":"name","name":"a.example","subtree":true}"#,
             ),
         ] {
             assert_eq!(serde_json::to_string(&command).unwrap(), text);
-            assert_eq!(serde_json::from_str::<Command>(text).unwrap(), command);
+            assert_eq!(serde_json::from_str::<SocketCommand>(text).unwrap(), command);
         }
-        assert!(serde_json::from_str::<Command>(r#"{"command":"stop"}"#).is_err());
+        assert!(serde_json::from_str::<SocketCommand>(r#"{"command":"stop"}"#).is_err());
     }
 
     #[tokio::test]

@@ -1,8 +1,8 @@
 //! The state of the server as a person wants it: one value, read at once, that goes over the control socket.
 
-use super::Subject;
+use super::AdminView;
 use super::metrics::{rcode_name, servers};
-use crate::base::auxiliary::Service;
+use crate::base::auxiliary::AuxiliaryService;
 use crate::base::data_files::FaultyFile;
 use crate::base::local_address::is_absent;
 use crate::engine::catalog::Scope;
@@ -46,7 +46,7 @@ pub struct Status {
     /// How many private zones there are, and the busiest.
     pub zones: usize,
     /// The zones that were asked most.
-    pub busiest: Vec<Busy>,
+    pub busiest: Vec<BusyZone>,
     /// The PrivateZone API, if it is served.
     pub api: Option<ApiStatus>,
     /// Reloads so far.
@@ -173,7 +173,7 @@ pub struct UpstreamStatus {
 
 /// A zone that is asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Busy {
+pub struct BusyZone {
     /// Its name.
     pub zone: String,
     /// The VPC whose clients asked; empty for clients in none.
@@ -211,11 +211,11 @@ pub struct ZoneStatus {
 }
 
 /// Reads the state.
-pub fn read(subject: &Subject) -> Status {
+pub fn read(subject: &AdminView) -> Status {
     let live = &subject.live;
     let sum = live.tallies.sum();
     let counters = &live.counters;
-    let (reloads, reloads_failed) = subject.condition.reloads();
+    let (reloads, reloads_failed) = subject.readiness.reloads();
     let account_zones = subject.api.as_ref().map_or(0, |api| api.writer.account().zone_count());
     let rcodes = sum.rcodes.iter().enumerate().filter(|(_, count)| **count > 0);
     let timed = sum.durations.count();
@@ -224,7 +224,7 @@ pub fn read(subject: &Subject) -> Status {
         version: env!("CARGO_PKG_VERSION").into(),
         pid: std::process::id(),
         uptime: live.clock.uptime().as_secs_f64(),
-        ready: subject.condition.is_ready(),
+        ready: subject.readiness.is_ready(),
         absent: {
             let absent = subject.listening.iter().filter(|address| is_absent(address.ip()));
             absent.map(ToString::to_string).collect()
@@ -269,15 +269,15 @@ pub fn read(subject: &Subject) -> Status {
         }),
         reloads,
         reloads_failed,
-        current: subject.condition.is_current(),
+        current: subject.readiness.is_current(),
         auxiliary: auxiliary(subject),
         data_files: data_files(subject),
         missed: live.watch.watchers().iter().map(|w| (w.name().to_string(), w.dropped())).collect(),
     }
 }
 
-fn data_files(subject: &Subject) -> DataFilesStatus {
-    let files = &subject.condition.data_files;
+fn data_files(subject: &AdminView) -> DataFilesStatus {
+    let files = &subject.readiness.data_files;
     let (watched, reads, failures) = files.counts();
     let faulty = files.read().into_iter().take(FAULTY);
     let faulty =
@@ -285,9 +285,9 @@ fn data_files(subject: &Subject) -> DataFilesStatus {
     DataFilesStatus { watched, reads, failures, faulty: faulty.collect() }
 }
 
-fn auxiliary(subject: &Subject) -> Vec<AuxiliaryStatus> {
-    let services = subject.condition.auxiliary.read().into_iter();
-    let shown = services.map(|Service { name, at, fault, failures }| AuxiliaryStatus {
+fn auxiliary(subject: &AdminView) -> Vec<AuxiliaryStatus> {
+    let services = subject.readiness.auxiliary.read().into_iter();
+    let shown = services.map(|AuxiliaryService { name, at, fault, failures }| AuxiliaryStatus {
         service: name.into(),
         at,
         fault,
@@ -296,7 +296,7 @@ fn auxiliary(subject: &Subject) -> Vec<AuxiliaryStatus> {
     shown.collect()
 }
 
-fn upstreams(subject: &Subject) -> Vec<UpstreamStatus> {
+fn upstreams(subject: &AdminView) -> Vec<UpstreamStatus> {
     let shown = servers(subject).into_iter().map(|(group, server)| {
         let state = match server.standing {
             _ if server.looping => "loop",
@@ -319,13 +319,13 @@ fn upstreams(subject: &Subject) -> Vec<UpstreamStatus> {
     shown.collect()
 }
 
-fn busiest(subject: &Subject) -> Vec<Busy> {
+fn busiest(subject: &AdminView) -> Vec<BusyZone> {
     let live = &subject.live;
-    let mut busy: Vec<Busy> = Vec::new();
+    let mut busy: Vec<BusyZone> = Vec::new();
     for (number, counts) in live.tallies.places() {
         let Some(place) = live.places.place(number).filter(|place| !place.is_rule) else { continue };
         let (zone, vpc) = (show(&place.name.to_name()), place.vpc.clone().unwrap_or_default());
-        busy.push(Busy { zone, vpc, answers: counts.iter().sum() });
+        busy.push(BusyZone { zone, vpc, answers: counts.iter().sum() });
     }
     busy.sort_by(|a, b| b.answers.cmp(&a.answers).then_with(|| a.zone.cmp(&b.zone)));
     busy.truncate(BUSIEST);
@@ -333,7 +333,7 @@ fn busiest(subject: &Subject) -> Vec<Busy> {
 }
 
 /// All private zones, by name.
-pub fn zones(subject: &Subject) -> Vec<ZoneStatus> {
+pub fn zones(subject: &AdminView) -> Vec<ZoneStatus> {
     let live = &subject.live;
     let mut answers: HashMap<String, u64> = HashMap::new();
     for (number, counts) in live.tallies.places() {

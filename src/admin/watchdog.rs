@@ -4,7 +4,7 @@
 //! port, with a question that never leaves the machine: `localhost A` without RD is answered here or refused, but not
 //! forwarded. Whether upstreams answer is no business of the watchdog: a restart would not bring them back.
 
-use super::notify::Supervisor;
+use super::sd_notify::Supervisor;
 use crate::base::local_address::is_absent;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

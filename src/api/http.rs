@@ -10,9 +10,9 @@ use super::gateway::Gateway;
 use super::reply::{self, ApiReply};
 use super::request::{AnswerFormat, HttpRequest};
 use super::{ApiError, ApiService};
-use crate::base::octets::{Kind, OF_CONNECTION, Octets, Reserved};
+use crate::base::octets::{OF_CONNECTION, OctetKind, Octets, Reserved};
 use crate::http::browser::{self, ServerNames};
-use crate::http::stream::{Stream, Waiting};
+use crate::http::stream::{CountedStream, WaitingOctets};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
@@ -31,7 +31,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-pub use crate::http::connections::{Connections, Place};
+pub use crate::http::connections::{HttpConnections, HttpPlace};
 
 /// Octets of a request's head. Everything may be in the query; 150 VPCs take about 20 KiB there.
 const HEAD: usize = 64 << 10;
@@ -63,7 +63,7 @@ const TURN: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct HttpLimits {
     /// Connections at a time; listeners that share it share the places.
-    pub connections: Connections,
+    pub connections: HttpConnections,
     /// How long a connection may be silent, and how long a request's head may take.
     pub head: Duration,
     /// How long a request's body may take.
@@ -79,7 +79,7 @@ pub struct HttpLimits {
 impl Default for HttpLimits {
     fn default() -> Self {
         Self {
-            connections: Connections::new(CONNECTIONS),
+            connections: HttpConnections::new(CONNECTIONS),
             head: Duration::from_secs(30),
             body: Duration::from_secs(10),
             long_bodies: Arc::new(Semaphore::new(2)),
@@ -140,9 +140,9 @@ async fn converse<S: ApiService>(
     peer: IpAddr,
     gateway: Arc<Gateway<S>>,
     limits: &HttpLimits,
-    place: Arc<Place>,
+    place: Arc<HttpPlace>,
 ) {
-    let waiting = Waiting::new(&limits.octets, Kind::Api, WAITING);
+    let waiting = WaitingOctets::new(&limits.octets, OctetKind::Api, WAITING);
     let respond = service_fn(|request| {
         let (gateway, place, waiting) = (gateway.clone(), place.clone(), waiting.clone());
         async move {
@@ -160,7 +160,7 @@ async fn converse<S: ApiService>(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
         .max_buf_size(HEAD)
-        .serve_connection(TokioIo::new(Stream::new(stream, waiting.clone())), respond);
+        .serve_connection(TokioIo::new(CountedStream::new(stream, waiting.clone())), respond);
     tokio::select! {
         // How a connection ended is its client's affair.
         _ = connection => {}
@@ -174,7 +174,7 @@ struct ApiExchange<'e, S> {
     peer: IpAddr,
     gateway: &'e Gateway<S>,
     limits: &'e HttpLimits,
-    waiting: &'e Waiting,
+    waiting: &'e WaitingOctets,
 }
 
 impl<S: ApiService> ApiExchange<'_, S> {
@@ -350,7 +350,7 @@ impl<S: ApiService> ApiExchange<'_, S> {
             true => self.limits.long_bodies.clone().acquire_owned().await.ok(),
             false => None,
         };
-        let mut response = Response::new(Full::new(Waiting::answer(reply.body, (room, long))));
+        let mut response = Response::new(Full::new(WaitingOctets::answer(reply.body, (room, long))));
         *response.status_mut() =
             StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();

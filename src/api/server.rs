@@ -7,7 +7,7 @@ use super::{Gateway, Keys};
 use crate::account::Account;
 use crate::admin;
 use crate::base::auxiliary;
-use crate::base::condition::Condition;
+use crate::base::readiness::Readiness;
 use crate::config::{self, Host};
 use crate::http::browser::ServerNames;
 use crate::publish::publisher::Publisher;
@@ -90,7 +90,7 @@ impl BoundApi {
     ///
     /// # Errors
     /// A thread cannot be had, or a socket does not go into the runtime.
-    pub fn open(self, publisher: Arc<Publisher>, condition: &Arc<Condition>) -> io::Result<ApiServer> {
+    pub fn open(self, publisher: Arc<Publisher>, readiness: &Arc<Readiness>) -> io::Result<ApiServer> {
         let durable = matches!(self.keeping, Persistence::Durable(_));
         let octets = publisher.live().octets.clone();
         let writer = AccountWriter::start(self.account, self.hosts, self.keeping, publisher)?;
@@ -99,18 +99,18 @@ impl BoundApi {
         let limits = HttpLimits { octets, server_names: self.server_names, ..HttpLimits::default() };
         let mut addresses = Vec::new();
         for (address, listener) in self.listeners {
-            let (gateway, limits, condition) = (gateway.clone(), limits.clone(), condition.clone());
+            let (gateway, limits, readiness) = (gateway.clone(), limits.clone(), readiness.clone());
             let Some(listener) = listener else {
                 tokio::spawn(async move {
                     let hint = "set listen in [control] to another port";
-                    let listener = condition.auxiliary.listen(NAME, address, hint).await;
+                    let listener = readiness.auxiliary.listen(NAME, address, hint).await;
                     tracing::info!(listen = %address, "the PrivateZone API is served");
                     http::serve(listener, gateway, limits, http::plain).await;
                 });
                 continue;
             };
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            condition.auxiliary.works(NAME, address);
+            readiness.auxiliary.works(NAME, address);
             addresses.push(listener.local_addr()?);
             tokio::spawn(http::serve(listener, gateway, limits, http::plain));
         }
@@ -138,9 +138,9 @@ impl fmt::Debug for ApiServer {
 
 impl ApiServer {
     /// What operations look at.
-    pub fn observed(&self) -> admin::Api {
+    pub fn observed(&self) -> admin::ApiView {
         let (writer, calls) = (self.writer.clone(), self.gateway.calls().clone());
-        admin::Api { writer, calls, addresses: self.addresses.clone() }
+        admin::ApiView { writer, calls, addresses: self.addresses.clone() }
     }
 
     /// The account as it is now.

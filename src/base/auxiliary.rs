@@ -15,19 +15,19 @@ pub const RETRY: Duration = Duration::from_secs(5);
 /// How the services are.
 #[derive(Debug, Default)]
 pub struct Auxiliary {
-    services: Mutex<BTreeMap<(&'static str, String), Health>>,
+    services: Mutex<BTreeMap<(&'static str, String), ServiceHealth>>,
 }
 
 /// How one of them is.
 #[derive(Debug, Default)]
-struct Health {
+struct ServiceHealth {
     fault: Option<String>,
     failures: u64,
 }
 
 /// A service, as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Service {
+pub struct AuxiliaryService {
     /// Which: `metrics`, `api`, `control_socket`, `query_log`, `dnstap`.
     pub name: &'static str,
     /// Its address or file.
@@ -60,11 +60,11 @@ impl Auxiliary {
     }
 
     /// All of them.
-    pub fn read(&self) -> Vec<Service> {
+    pub fn read(&self) -> Vec<AuxiliaryService> {
         let services = self.services();
         let shown = services.iter().map(|((name, at), health)| {
-            let Health { fault, failures } = health;
-            Service { name, at: at.clone(), fault: fault.clone(), failures: *failures }
+            let ServiceHealth { fault, failures } = health;
+            AuxiliaryService { name, at: at.clone(), fault: fault.clone(), failures: *failures }
         });
         shown.collect()
     }
@@ -85,7 +85,7 @@ impl Auxiliary {
         }
     }
 
-    fn services(&self) -> MutexGuard<'_, BTreeMap<(&'static str, String), Health>> {
+    fn services(&self) -> MutexGuard<'_, BTreeMap<(&'static str, String), ServiceHealth>> {
         self.services.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

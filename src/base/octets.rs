@@ -1,6 +1,6 @@
 //! Octets that wait to be sent or written, and the bounds on them.
 //!
-//! Each connection, and each log with a reader, has an [`Account`] of a [`Kind`]. Octets are reserved before they are
+//! Each connection, and each log with a reader, has an [`OctetAccount`] of a [`OctetKind`]. Octets are reserved before they are
 //! made and come back when their reservation is dropped. An account has a bound of its own, and all accounts of a kind
 //! share a total. When the total is used up, the account whose peer has taken nothing for the longest is ended.
 
@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// What octets wait for. A listener or log with a queue has a kind of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum OctetKind {
     /// DNS over TCP.
     Tcp,
     /// DNS over TLS.
@@ -51,7 +51,7 @@ pub enum Kind {
     Relay,
 }
 
-impl Kind {
+impl OctetKind {
     /// All of them.
     pub const ALL: [Self; 10] = [
         Self::Tcp,
@@ -101,12 +101,12 @@ impl Kind {
 /// The totals of all kinds. A copy is the same totals.
 #[derive(Clone, Debug)]
 pub struct Octets {
-    totals: Arc<[Arc<Total>; Kind::ALL.len()]>,
+    totals: Arc<[Arc<Total>; OctetKind::ALL.len()]>,
 }
 
 impl Default for Octets {
     fn default() -> Self {
-        Self::of(Kind::total, Kind::debt)
+        Self::of(OctetKind::total, OctetKind::debt)
     }
 }
 
@@ -119,13 +119,13 @@ struct Total {
     /// Octets beyond the total; they were there before they could be counted.
     debt: AtomicUsize,
     /// The accounts by when their peers last took something, as far as was looked.
-    accounts: Mutex<BTreeMap<(u64, u64), Arc<State>>>,
+    accounts: Mutex<BTreeMap<(u64, u64), Arc<OctetState>>>,
     next: AtomicU64,
 }
 
 /// What an account and its reservations share.
 #[derive(Debug)]
-struct State {
+struct OctetState {
     number: u64,
     total: Arc<Total>,
     room: Arc<Semaphore>,
@@ -139,14 +139,14 @@ struct State {
 
 /// The octets of one connection or log.
 #[derive(Debug)]
-pub struct Account {
-    state: Arc<State>,
+pub struct OctetAccount {
+    state: Arc<OctetState>,
 }
 
 /// Octets that are counted; they come back when it is dropped.
 #[derive(Debug)]
 pub struct Reserved {
-    state: Arc<State>,
+    state: Arc<OctetState>,
     octets: usize,
     own: Option<OwnedSemaphorePermit>,
     total: Option<OwnedSemaphorePermit>,
@@ -155,11 +155,11 @@ pub struct Reserved {
 
 impl Octets {
     /// Totals of other sizes; half as much again may be there when it is counted.
-    pub fn with(total: impl Fn(Kind) -> usize) -> Self {
+    pub fn with(total: impl Fn(OctetKind) -> usize) -> Self {
         Self::of(&total, |kind| total(kind) / 2)
     }
 
-    fn of(total: impl Fn(Kind) -> usize, debt: impl Fn(Kind) -> usize) -> Self {
+    fn of(total: impl Fn(OctetKind) -> usize, debt: impl Fn(OctetKind) -> usize) -> Self {
         let make = |kind| {
             let most = total(kind);
             Arc::new(Total {
@@ -171,16 +171,16 @@ impl Octets {
                 next: AtomicU64::new(0),
             })
         };
-        Self { totals: Arc::new(Kind::ALL.map(make)) }
+        Self { totals: Arc::new(OctetKind::ALL.map(make)) }
     }
 
     /// An account for a connection, with a bound of its own.
-    pub fn account(&self, kind: Kind, most: usize) -> Account {
+    pub fn account(&self, kind: OctetKind, most: usize) -> OctetAccount {
         let total = self.totals[kind as usize].clone();
         let number = total.next.fetch_add(1, Ordering::Relaxed);
         let now = now();
         let room = Arc::new(Semaphore::new(most.min(total.most)));
-        let state = Arc::new(State {
+        let state = Arc::new(OctetState {
             number,
             total,
             room,
@@ -190,17 +190,17 @@ impl Octets {
             closer: Closer::default(),
         });
         state.total.list().insert((now, number), state.clone());
-        Account { state }
+        OctetAccount { state }
     }
 
     /// Octets of a kind that wait now.
-    pub fn waiting(&self, kind: Kind) -> usize {
+    pub fn waiting(&self, kind: OctetKind) -> usize {
         let total = &self.totals[kind as usize];
         total.most - total.room.available_permits() + total.debt.load(Ordering::Relaxed)
     }
 }
 
-impl Account {
+impl OctetAccount {
     /// Reserves octets if the account and its kind have room for them.
     pub fn try_reserve(&self, octets: usize) -> Option<Reserved> {
         let permits = u32::try_from(octets).ok()?;
@@ -211,7 +211,7 @@ impl Account {
 
     /// Reserves octets, and waits until there is room for them. More than the account can ever have are cut to that.
     pub async fn reserve(&self, octets: usize) -> Reserved {
-        let State { room, total, .. } = &*self.state;
+        let OctetState { room, total, .. } = &*self.state;
         let octets = octets.min(OF_CONNECTION).min(total.most);
         let permits = u32::try_from(octets).unwrap_or(u32::MAX);
         let own = room.clone().acquire_many_owned(permits).await.ok();
@@ -295,7 +295,7 @@ impl Account {
     }
 }
 
-impl Drop for Account {
+impl Drop for OctetAccount {
     fn drop(&mut self) {
         let mut accounts = self.state.total.list();
         accounts.remove(&(self.state.listed.load(Ordering::Relaxed), self.state.number));
@@ -336,7 +336,7 @@ impl Drop for Reserved {
     }
 }
 
-impl State {
+impl OctetState {
     fn stalled(&self, now: u64) -> Duration {
         match self.held.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
@@ -374,7 +374,7 @@ impl Total {
         freed
     }
 
-    fn list(&self) -> MutexGuard<'_, BTreeMap<(u64, u64), Arc<State>>> {
+    fn list(&self) -> MutexGuard<'_, BTreeMap<(u64, u64), Arc<OctetState>>> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

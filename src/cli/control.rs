@@ -3,7 +3,7 @@
 use super::{Common, FlushArgs, exit, shown};
 use crate::admin::flush::{Flush, Flushed};
 use crate::admin::socket;
-use crate::admin::socket::{Command, Reply};
+use crate::admin::socket::{SocketCommand, SocketReply};
 use crate::admin::status::{Status, ZoneStatus};
 use crate::config::{Config, ControlSocket};
 use crate::engine::name;
@@ -56,7 +56,7 @@ impl Line {
     }
 
     /// Has a command carried out.
-    pub(super) fn call(&mut self, command: &Command) -> Result<Value, u8> {
+    pub(super) fn call(&mut self, command: &SocketCommand) -> Result<Value, u8> {
         let asked = (|| {
             let mut text = serde_json::to_string(command).map_err(io::Error::other)?;
             text.push('\n');
@@ -68,8 +68,8 @@ impl Line {
             }
         })();
         match asked {
-            Ok(Reply::Ok(value)) => Ok(value),
-            Ok(Reply::Error(error)) => {
+            Ok(SocketReply::Ok(value)) => Ok(value),
+            Ok(SocketReply::Error(error)) => {
                 eprintln!("error: {error}");
                 Err(exit::FINDINGS)
             }
@@ -94,14 +94,14 @@ pub(super) fn status_if_running(config: &Config) -> Option<Status> {
     let mut stream = UnixStream::connect(path).ok()?;
     stream.set_read_timeout(Some(PATIENCE_OF_DOCTOR)).ok()?;
     stream.set_write_timeout(Some(PATIENCE_OF_DOCTOR)).ok()?;
-    let mut text = serde_json::to_string(&Command::Status).ok()?;
+    let mut text = serde_json::to_string(&SocketCommand::Status).ok()?;
     text.push('\n');
     stream.write_all(text.as_bytes()).ok()?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).ok()?;
     match serde_json::from_str(&line).ok()? {
-        Reply::Ok(value) => serde_json::from_value(value).ok(),
-        Reply::Error(_) => None,
+        SocketReply::Ok(value) => serde_json::from_value(value).ok(),
+        SocketReply::Error(_) => None,
     }
 }
 
@@ -129,7 +129,7 @@ pub(super) fn read<T: DeserializeOwned>(value: Value) -> Result<T, u8> {
 
 /// `pvtzd zones`
 pub(super) fn zones(common: &Common, named: Option<&Path>) -> Result<u8, u8> {
-    let value = Line::open(common, named)?.call(&Command::Zones)?;
+    let value = Line::open(common, named)?.call(&SocketCommand::Zones)?;
     if common.json {
         shown::json(&value);
         return Ok(exit::OK);
@@ -160,7 +160,7 @@ pub(super) fn flush(common: &Common, args: &FlushArgs) -> Result<u8, u8> {
         (_, Some(zone)) => Flush::Name { name: zone.clone(), subtree: true },
         (None, None) => Flush::All,
     };
-    let value = Line::open(common, args.socket.as_deref())?.call(&Command::Flush(what))?;
+    let value = Line::open(common, args.socket.as_deref())?.call(&SocketCommand::Flush(what))?;
     if common.json {
         shown::json(&value);
     } else {
@@ -172,7 +172,7 @@ pub(super) fn flush(common: &Common, args: &FlushArgs) -> Result<u8, u8> {
 
 /// `pvtzd reload`
 pub(super) fn reload(common: &Common, named: Option<&Path>) -> Result<u8, u8> {
-    let value = Line::open(common, named)?.call(&Command::Reload)?;
+    let value = Line::open(common, named)?.call(&SocketCommand::Reload)?;
     match (common.json, value.as_str()) {
         (false, Some(text)) => println!("{text}"),
         _ => shown::json(&value),

@@ -1,8 +1,8 @@
 //! `pvtzd run`: from the configuration to a running server, and what happens to it until it stops.
 
 use super::{Common, RunArgs, exit, is_colour_wanted, tell_config_error};
-use crate::admin::notify::Supervisor;
-use crate::admin::{log, station};
+use crate::admin::sd_notify::Supervisor;
+use crate::admin::{log, server};
 use crate::api::server::{BoundApi, PrepareError};
 use crate::config::{self, Config, ConfigError};
 use crate::daemon::{Daemon, Settings};
@@ -108,7 +108,7 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> u8 {
                 };
             }
         };
-    let operations = station::Prepared::new(&config.ops, &config.log);
+    let operations = server::BoundAdmin::new(&config.ops, &config.log);
     let code = runtime.block_on(async {
         match Daemon::start(config, settings, listeners, secured, api, operations) {
             Ok(daemon) => {

@@ -2,7 +2,7 @@
 
 use super::control::{Line, read};
 use super::{Common, StatusArgs, exit, shown};
-use crate::admin::socket::Command;
+use crate::admin::socket::SocketCommand;
 use crate::admin::status::{Status, quantile};
 use crate::base::print;
 use crate::base::print::Output;
@@ -16,7 +16,7 @@ pub(super) fn run(common: &Common, args: &StatusArgs) -> Result<u8, u8> {
     let mut line = Line::open(common, args.socket.as_deref())?;
     let mut before: Option<Status> = None;
     loop {
-        let value = line.call(&Command::Status)?;
+        let value = line.call(&SocketCommand::Status)?;
         if common.json {
             match args.watch {
                 true => println!("{}", shown::tame_json(&value.to_string())),

@@ -17,7 +17,7 @@ impl Daemon {
             station.reopen(); // whatever the file says: log files are rotated by a reload
         }
         let reloaded = self.reread();
-        self.condition.reloaded(reloaded.is_ok());
+        self.readiness.reloaded(reloaded.is_ok());
         let status = match &reloaded {
             Ok(_) => self.status(),
             Err(_) => format!("the new configuration has faults and is not used; {}", self.status()),
@@ -83,7 +83,7 @@ impl Daemon {
         }
         self.reload_certificate();
         self.ask_metadata();
-        self.condition.data_files.begin(0);
+        self.readiness.data_files.begin(0);
         self.watch_files(self.config.file.clone().into_iter().collect());
         let zones = self.live.published().catalog.zones().len();
         tracing::info!(zones, "reloaded");
@@ -95,7 +95,7 @@ impl Daemon {
     pub(super) fn watch_files(&mut self, reread: Vec<WatchedFile>) {
         let reread = if self.config.server.watch_config { reread } else { Vec::new() };
         let plan = Plan::new(&self.config, reread);
-        self.condition.data_files.watch(plan.len());
+        self.readiness.data_files.watch(plan.len());
         self.data_files.watch(plan);
     }
 
@@ -155,11 +155,11 @@ impl Daemon {
         };
         match content {
             Ok(content) => {
-                self.condition.data_files.taken(kind, path);
+                self.readiness.data_files.taken(kind, path);
                 Some(content)
             }
             Err(error) => {
-                if self.condition.data_files.refused(kind, path, &error) {
+                if self.readiness.data_files.refused(kind, path, &error) {
                     if let LoadError::Faults { told, .. } = &error {
                         told.iter().for_each(|fault| eprintln!("{fault}")); // the log would hold some back
                     }

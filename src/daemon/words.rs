@@ -1,7 +1,7 @@
 //! What the daemon says: at start, to its supervisor, and of changes that have to wait for the next start.
 
 use super::Daemon;
-use crate::admin::station::Station;
+use crate::admin::server::AdminServer;
 use crate::config::{self, Config, Servers};
 use crate::engine::name::show;
 use crate::store;
@@ -63,7 +63,7 @@ impl Daemon {
         for address in self.station.iter().flat_map(|station| &station.addresses) {
             eprintln!("  metrics   http://{address}/metrics");
         }
-        if let Some(socket) = self.station.as_ref().and_then(Station::socket) {
+        if let Some(socket) = self.station.as_ref().and_then(AdminServer::socket) {
             eprintln!("  control   pvtzd status --socket {}", socket.display());
         }
         if let (Some(address), Some(name)) = (self.listening.first(), zones.first()) {

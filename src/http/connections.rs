@@ -9,16 +9,16 @@ use tokio::sync::Notify;
 
 /// The places for connections, shared by all listeners of a server.
 #[derive(Clone, Debug)]
-pub struct Connections {
+pub struct HttpConnections {
     /// Who is there.
-    table: Arc<Mutex<Table>>,
+    table: Arc<Mutex<HttpTable>>,
     /// How many at most.
     most: usize,
 }
 
 /// Who is there.
 #[derive(Debug, Default)]
-struct Table {
+struct HttpTable {
     /// Counts connections, and the times they became idle.
     ticks: u64,
     /// Every connection that has a place, by its number, with the tick since when it is idle.
@@ -29,23 +29,23 @@ struct Table {
 
 /// A connection's place; given back when dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct HttpPlace {
     /// The table it is in.
-    table: Arc<Mutex<Table>>,
+    table: Arc<Mutex<HttpTable>>,
     /// Its number.
     number: u64,
     /// Called when the place is taken away.
     taken: Arc<Notify>,
 }
 
-impl Connections {
+impl HttpConnections {
     /// So many places.
     pub fn new(most: usize) -> Self {
         Self { table: Arc::default(), most }
     }
 
     /// A place, idle at first; nothing when all are busy.
-    pub fn admit(&self) -> Option<Place> {
+    pub fn admit(&self) -> Option<HttpPlace> {
         let mut table = locked(&self.table);
         if table.open.len() >= self.most {
             let (_, oldest) = table.idle.pop_first()?;
@@ -57,18 +57,18 @@ impl Connections {
         let taken = Arc::new(Notify::new());
         table.open.insert(number, (Some(number), taken.clone()));
         table.idle.insert(number, number);
-        Some(Place { table: self.table.clone(), number, taken })
+        Some(HttpPlace { table: self.table.clone(), number, taken })
     }
 }
 
-impl Place {
+impl HttpPlace {
     /// Marks the connection as busy until the guard is dropped. It fails for one that has lost its place.
-    pub fn busy(self: &Arc<Self>) -> Option<Busy> {
+    pub fn busy(self: &Arc<Self>) -> Option<BusyGuard> {
         let mut table = locked(&self.table);
         let (since, _) = table.open.get_mut(&self.number)?;
         let since = since.take();
         since.and_then(|since| table.idle.remove(&since));
-        Some(Busy(self.clone()))
+        Some(BusyGuard(self.clone()))
     }
 
     /// Returns when the place was taken away.
@@ -77,7 +77,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for HttpPlace {
     fn drop(&mut self) {
         let mut table = locked(&self.table);
         if let Some((Some(since), _)) = table.open.remove(&self.number) {
@@ -88,9 +88,9 @@ impl Drop for Place {
 
 /// A connection whose request is being worked on.
 #[derive(Debug)]
-pub struct Busy(Arc<Place>);
+pub struct BusyGuard(Arc<HttpPlace>);
 
-impl Drop for Busy {
+impl Drop for BusyGuard {
     fn drop(&mut self) {
         let mut table = locked(&self.0.table);
         let now = table.tick();
@@ -101,7 +101,7 @@ impl Drop for Busy {
     }
 }
 
-impl Table {
+impl HttpTable {
     /// The next number.
     fn tick(&mut self) -> u64 {
         self.ticks += 1;
@@ -110,7 +110,7 @@ impl Table {
 }
 
 /// The table; plain data that a panic elsewhere leaves whole.
-fn locked(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
+fn locked(table: &Mutex<HttpTable>) -> MutexGuard<'_, HttpTable> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -119,13 +119,13 @@ mod tests {
     use super::*;
     use futures_util::FutureExt;
 
-    fn is_taken(place: &Place) -> bool {
+    fn is_taken(place: &HttpPlace) -> bool {
         place.taken().now_or_never().is_some()
     }
 
     #[test]
     fn the_longest_idle_makes_room() {
-        let connections = Connections::new(2);
+        let connections = HttpConnections::new(2);
         let first = Arc::new(connections.admit().unwrap());
         let second = Arc::new(connections.admit().unwrap());
         drop(first.busy().unwrap()); // idle since a moment ago, the second for longer
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn busy_ones_keep_their_places() {
-        let connections = Connections::new(2);
+        let connections = HttpConnections::new(2);
         let places: Vec<_> = (0..2).map(|_| Arc::new(connections.admit().unwrap())).collect();
         let busy: Vec<_> = places.iter().map(|place| place.busy().unwrap()).collect();
         assert!(connections.admit().is_none());
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn places_are_given_back() {
-        let connections = Connections::new(1);
+        let connections = HttpConnections::new(1);
         for _ in 0..3 {
             let place = Arc::new(connections.admit().unwrap());
             let busy = place.busy().unwrap();

@@ -3,7 +3,7 @@
 //! The head of a request is counted while it comes, an answer until its last octet is written. A write of which
 //! nothing is taken for [`WRITE_DEADLINE`] fails, and with it the connection.
 
-use crate::base::octets::{Account, Kind, Octets, Reserved, WRITE_DEADLINE};
+use crate::base::octets::{OctetAccount, OctetKind, Octets, Reserved, WRITE_DEADLINE};
 use hyper::body::Bytes;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -20,8 +20,8 @@ const STEP: usize = 16 << 10;
 
 /// What a connection has waiting.
 #[derive(Debug)]
-pub struct Waiting {
-    account: Account,
+pub struct WaitingOctets {
+    account: OctetAccount,
     head: Mutex<Head>,
 }
 
@@ -34,14 +34,14 @@ struct Head {
     whole: bool,
 }
 
-impl Waiting {
+impl WaitingOctets {
     /// Nothing yet, with a bound of its own.
-    pub fn new(octets: &Octets, kind: Kind, most: usize) -> Arc<Self> {
+    pub fn new(octets: &Octets, kind: OctetKind, most: usize) -> Arc<Self> {
         Arc::new(Self { account: octets.account(kind, most), head: Mutex::default() })
     }
 
     /// Where octets are reserved.
-    pub fn account(&self) -> &Account {
+    pub fn account(&self) -> &OctetAccount {
         &self.account
     }
 
@@ -57,7 +57,7 @@ impl Waiting {
 
     /// Octets of an answer that stay counted until they are written. `room` is what was reserved for them.
     pub fn answer(body: Vec<u8>, room: impl Send + Sync + 'static) -> Bytes {
-        Bytes::from_owner(Held { body, _room: room })
+        Bytes::from_owner(HeldOctets { body, _room: room })
     }
 
     fn head(&self) -> MutexGuard<'_, Head> {
@@ -80,12 +80,12 @@ impl Waiting {
 }
 
 /// Octets together with the room that they take.
-struct Held<R> {
+struct HeldOctets<R> {
     body: Vec<u8>,
     _room: R,
 }
 
-impl<R> AsRef<[u8]> for Held<R> {
+impl<R> AsRef<[u8]> for HeldOctets<R> {
     fn as_ref(&self) -> &[u8] {
         &self.body
     }
@@ -93,16 +93,16 @@ impl<R> AsRef<[u8]> for Held<R> {
 
 /// The stream of a connection.
 #[derive(Debug)]
-pub struct Stream<T> {
+pub struct CountedStream<T> {
     inner: T,
-    waiting: Arc<Waiting>,
+    waiting: Arc<WaitingOctets>,
     /// When a write fails of which nothing was taken.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl<T> Stream<T> {
+impl<T> CountedStream<T> {
     /// Counts what passes through `inner`.
-    pub fn new(inner: T, waiting: Arc<Waiting>) -> Self {
+    pub fn new(inner: T, waiting: Arc<WaitingOctets>) -> Self {
         Self { inner, waiting, deadline: None }
     }
 
@@ -119,7 +119,7 @@ impl<T> Stream<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Stream<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for CountedStream<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
@@ -131,7 +131,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Stream<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Stream<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for CountedStream<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.inner).poll_write(cx, buf);
@@ -174,14 +174,14 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
     use tokio::time::Instant;
 
-    fn waiting(octets: &Octets) -> Arc<Waiting> {
-        Waiting::new(octets, Kind::Api, 1 << 20)
+    fn waiting(octets: &Octets) -> Arc<WaitingOctets> {
+        WaitingOctets::new(octets, OctetKind::Api, 1 << 20)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_write_of_which_nothing_is_taken_fails_at_the_deadline() {
         let (ours, mut theirs) = duplex(10);
-        let mut stream = Stream::new(ours, waiting(&Octets::default()));
+        let mut stream = CountedStream::new(ours, waiting(&Octets::default()));
         stream.write_all(b"0123456789").await.unwrap();
         let begin = Instant::now();
         let error = stream.write_all(b"more").await.unwrap_err();
@@ -195,16 +195,16 @@ mod tests {
         let octets = Octets::with(|_| 64 << 10);
         let (ours, mut theirs) = duplex(1 << 20);
         let waiting = waiting(&octets);
-        let mut stream = Stream::new(ours, waiting.clone());
+        let mut stream = CountedStream::new(ours, waiting.clone());
         theirs.write_all(&[b'a'; 200 << 10]).await.unwrap();
         stream.read_exact(&mut [0; FREE]).await.unwrap();
-        assert_eq!(octets.waiting(Kind::Api), 0);
+        assert_eq!(octets.waiting(OctetKind::Api), 0);
         stream.read_exact(&mut [0; 1]).await.unwrap();
-        assert_eq!(octets.waiting(Kind::Api), STEP);
+        assert_eq!(octets.waiting(OctetKind::Api), STEP);
         waiting.head_is_whole();
-        assert_eq!(octets.waiting(Kind::Api), 0);
+        assert_eq!(octets.waiting(OctetKind::Api), 0);
         stream.read_exact(&mut [0; 64 << 10]).await.unwrap();
-        assert_eq!(octets.waiting(Kind::Api), 0, "a body is counted by its reader");
+        assert_eq!(octets.waiting(OctetKind::Api), 0, "a body is counted by its reader");
         waiting.head_may_come();
         let error = stream.read_exact(&mut [0; 120 << 10]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::OutOfMemory, "there is no room for so much");
@@ -215,11 +215,11 @@ mod tests {
         let octets = Octets::default();
         let waiting = waiting(&octets);
         let room = waiting.account().try_reserve(100).unwrap();
-        let answer = Waiting::answer(vec![0; 100], room);
+        let answer = WaitingOctets::answer(vec![0; 100], room);
         let last = answer.slice(99..);
         drop(answer);
-        assert_eq!(octets.waiting(Kind::Api), 100);
+        assert_eq!(octets.waiting(OctetKind::Api), 100);
         drop(last);
-        assert_eq!(octets.waiting(Kind::Api), 0);
+        assert_eq!(octets.waiting(OctetKind::Api), 0);
     }
 }

@@ -10,11 +10,11 @@ mod role;
 
 pub use role::Role;
 
-use crate::api::http::Connections;
-use crate::base::octets::{Kind, OF_CONNECTION, Octets};
+use crate::api::http::HttpConnections;
+use crate::base::octets::{OF_CONNECTION, OctetKind, Octets};
 use crate::host::metadata::SERVICE;
 use crate::http::browser::{self, ServerNames};
-use crate::http::stream::{Stream, Waiting};
+use crate::http::stream::{CountedStream, WaitingOctets};
 use data_encoding::BASE64URL_NOPAD;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -185,7 +185,7 @@ pub async fn serve(
     let listener = TcpListener::bind(address.unwrap_or(SERVICE)).await?;
     let address = listener.local_addr()?;
     let metadata = Arc::new(metadata);
-    let (connections, octets) = (Connections::new(CONNECTIONS), Octets::default());
+    let (connections, octets) = (HttpConnections::new(CONNECTIONS), Octets::default());
     tasks.spawn(async move {
         loop {
             let Ok((stream, _)) = listener.accept().await else {
@@ -193,7 +193,7 @@ pub async fn serve(
                 continue;
             };
             let Some(place) = connections.admit() else { continue }; // closed by being dropped
-            let waiting = Waiting::new(&octets, Kind::Operations, OF_CONNECTION);
+            let waiting = WaitingOctets::new(&octets, OctetKind::Operations, OF_CONNECTION);
             let metadata = metadata.clone();
             tokio::spawn(async move {
                 let service = service_fn(|request: Request<Incoming>| {
@@ -215,7 +215,8 @@ pub async fn serve(
                 });
                 let mut http = hyper::server::conn::http1::Builder::new();
                 http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(HEAD);
-                let connection = http.serve_connection(TokioIo::new(Stream::new(stream, waiting)), service);
+                let connection =
+                    http.serve_connection(TokioIo::new(CountedStream::new(stream, waiting)), service);
                 tokio::select! {
                     _ = connection => {} // how it ended is its client's affair
                     () = place.taken() => {}

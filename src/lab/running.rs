@@ -8,8 +8,8 @@ use super::location;
 use super::sts::Sts;
 use super::world::{self, World};
 use crate::account::{Account, Dirty};
-use crate::admin::notify::Supervisor;
-use crate::admin::station;
+use crate::admin::sd_notify::Supervisor;
+use crate::admin::server;
 use crate::api::actions::{AccountWriter, Persistence, PrivateZone};
 use crate::api::{AccessKey, Gateway, Keys, http};
 use crate::config::ControlSocket;
@@ -152,7 +152,7 @@ impl Lab {
             quiet: true,
         };
         config.ops.socket = ControlSocket::Off; // that place is the machine's own server's
-        let mut operations = station::Prepared::new(&config.ops, &config.log);
+        let mut operations = server::BoundAdmin::new(&config.ops, &config.log);
         if let Some(watcher) = watcher {
             operations = operations.with_watcher(watcher);
         }

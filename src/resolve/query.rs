@@ -10,7 +10,7 @@
 use super::accounting;
 use super::lookup;
 use super::lookup::{CacheAnswer, Fetched, LookupFor};
-use crate::base::octets::{Account, Reserved};
+use crate::base::octets::{OctetAccount, Reserved};
 use crate::engine::answer::{Answer, ExtendedError};
 use crate::engine::cache::{CacheKey, QueryFlags, Timestamp};
 use crate::engine::cached_packet::{CachedPacket, Making, PacketKey};
@@ -270,7 +270,7 @@ pub async fn resolve(live: &Arc<SharedState>, waiting: PendingQuery) -> Vec<u8> 
 pub(crate) async fn resolve_in_room(
     live: &Arc<SharedState>,
     waiting: PendingQuery,
-    account: &Account,
+    account: &OctetAccount,
 ) -> (Vec<u8>, Reserved) {
     let (mut reply, held) = compose(live, waiting, Some(account)).await;
     let mut held = match held {
@@ -286,7 +286,7 @@ pub(crate) async fn resolve_in_room(
 async fn compose(
     live: &Arc<SharedState>,
     waiting: PendingQuery,
-    account: Option<&Account>,
+    account: Option<&OctetAccount>,
 ) -> (Vec<u8>, Option<Reserved>) {
     let mut held = None;
     let PendingQuery { request, question, caller, turn, since, mut permit, .. } = waiting;

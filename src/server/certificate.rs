@@ -17,22 +17,22 @@ use tokio_rustls::rustls::{self, InconsistentKeys, ServerConfig};
 #[derive(Debug)]
 pub struct Certificate {
     current: ArcSwap<CertifiedKey>,
-    files: Mutex<Files>,
+    files: Mutex<CertificateFiles>,
 }
 
 /// Where a certificate comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Files {
+struct CertificateFiles {
     /// The chain in PEM, the server's own certificate first.
     certificate: PathBuf,
     /// The key in PEM.
     key: PathBuf,
     /// How both looked when they were read last, successfully or not.
-    looks: [Option<Look>; 2],
+    looks: [Option<CertificateCheck>; 2],
 }
 
 /// By what a changed file is known: when it was changed, and its length.
-type Look = (SystemTime, u64);
+type CertificateCheck = (SystemTime, u64);
 
 /// Files that are no certificate with its key.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Certificate {
     /// # Errors
     /// One of the files cannot be read, or they do not belong together.
     pub fn load(certificate: &Path, key: &Path) -> Result<Arc<Self>, CertificateError> {
-        let files = Files::at(certificate, key);
+        let files = CertificateFiles::at(certificate, key);
         let current = ArcSwap::from_pointee(files.read()?);
         Ok(Arc::new(Self { current, files: Mutex::new(files) }))
     }
@@ -62,7 +62,7 @@ impl Certificate {
     /// # Errors
     /// As for [`Self::load`].
     pub fn reload(&self, certificate: &Path, key: &Path) -> Result<(), CertificateError> {
-        let fresh = Files::at(certificate, key);
+        let fresh = CertificateFiles::at(certificate, key);
         let read = fresh.read();
         *self.files.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
         self.current.store(Arc::new(read?));
@@ -75,7 +75,7 @@ impl Certificate {
     /// As for [`Self::load`].
     pub fn reload_if_changed(&self) -> Result<bool, CertificateError> {
         let former = self.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let changed = Files::at(&former.certificate, &former.key) != former;
+        let changed = CertificateFiles::at(&former.certificate, &former.key) != former;
         if changed {
             self.reload(&former.certificate, &former.key)?;
         }
@@ -107,7 +107,7 @@ impl ResolvesServerCert for Certificate {
 /// Octets of the largest certificate with its chain, or key, that is read.
 const LARGEST: u64 = 1 << 20;
 
-impl Files {
+impl CertificateFiles {
     /// The files as they look now.
     fn at(certificate: &Path, key: &Path) -> Self {
         let look = |path: &Path| {

@@ -6,7 +6,7 @@
 
 use crate::base::clock::{instant, millis};
 use crate::base::closer::Closer;
-use crate::base::octets::Kind;
+use crate::base::octets::OctetKind;
 use crate::resolve::limits::client_key;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
@@ -27,18 +27,18 @@ const SHARE: usize = 8;
 /// The places, shared by all listeners.
 #[derive(Clone, Debug)]
 pub struct Connections {
-    shared: Arc<Shared>,
+    shared: Arc<SharedTable>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct SharedTable {
     /// Octets of all connections, and how many one client may have.
     most: usize,
     per_client: usize,
     /// Octets of the connections that are open.
     octets: AtomicUsize,
     open: AtomicUsize,
-    table: Mutex<Table>,
+    table: Mutex<ConnectionTable>,
 }
 
 /// Connections by when they were last used, as far as was looked, and by number.
@@ -46,7 +46,7 @@ type Seats = BTreeMap<(u64, u64), Arc<Seat>>;
 
 /// The connections that have a place.
 #[derive(Debug, Default)]
-struct Table {
+struct ConnectionTable {
     next: u64,
     /// All of them.
     all: Seats,
@@ -85,8 +85,8 @@ struct Seat {
 
 /// A connection's place; given back when dropped.
 #[derive(Debug)]
-pub struct Place {
-    shared: Arc<Shared>,
+pub struct ConnectionPlace {
+    shared: Arc<SharedTable>,
     seat: Arc<Seat>,
 }
 
@@ -100,15 +100,15 @@ pub struct Writing(Arc<Seat>);
 
 impl Connections {
     /// So many places for TCP connections in all, and so many connections of one client that is not this machine.
-    /// Connections that take more memory take more places ([`Kind::connection`]).
+    /// Connections that take more memory take more places ([`OctetKind::connection`]).
     pub fn new(most: usize, per_client: usize) -> Self {
-        let most = most.saturating_mul(Kind::Tcp.connection());
+        let most = most.saturating_mul(OctetKind::Tcp.connection());
         let (octets, open, table) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::default());
-        Self { shared: Arc::new(Shared { most, per_client, octets, open, table }) }
+        Self { shared: Arc::new(SharedTable { most, per_client, octets, open, table }) }
     }
 
     /// A place for a connection of a kind; others may be closed for it. Nothing when all are in use.
-    pub fn admit(&self, client: IpAddr, kind: Kind) -> Option<Place> {
+    pub fn admit(&self, client: IpAddr, kind: OctetKind) -> Option<ConnectionPlace> {
         let shared = &self.shared;
         let client = match client_key(client) {
             local if local.is_loopback() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -146,7 +146,7 @@ impl Connections {
         table.insert(now, seat.clone());
         shared.octets.fetch_add(octets, Ordering::Relaxed);
         shared.open.fetch_add(1, Ordering::Relaxed);
-        Some(Place { shared: shared.clone(), seat })
+        Some(ConnectionPlace { shared: shared.clone(), seat })
     }
 
     /// Connections that are open.
@@ -155,9 +155,9 @@ impl Connections {
     }
 }
 
-impl Shared {
+impl SharedTable {
     /// Closes a connection; nothing when there is none to close.
-    fn close(&self, table: &mut Table, seat: Option<Arc<Seat>>) -> Option<()> {
+    fn close(&self, table: &mut ConnectionTable, seat: Option<Arc<Seat>>) -> Option<()> {
         let seat = seat?;
         self.remove(table, &seat);
         seat.closer.close();
@@ -165,19 +165,19 @@ impl Shared {
     }
 
     /// Takes a connection out of the table, if it is there.
-    fn remove(&self, table: &mut Table, seat: &Seat) {
+    fn remove(&self, table: &mut ConnectionTable, seat: &Seat) {
         if table.remove(seat) {
             self.octets.fetch_sub(seat.octets, Ordering::Relaxed);
             self.open.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, ConnectionTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Place {
+impl ConnectionPlace {
     /// The connection has had a question answered, or its peer has taken octets.
     pub fn used(&self, at: Instant) {
         self.seat.used.store(millis(at), Ordering::Relaxed);
@@ -236,7 +236,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         self.shared.remove(&mut self.shared.table(), &self.seat);
     }
@@ -297,7 +297,7 @@ fn idle_longest(seats: Option<&mut Seats>, list: List) -> Option<Arc<Seat>> {
     longest.map(|(_, seat)| seat)
 }
 
-impl Table {
+impl ConnectionTable {
     fn insert(&mut self, listed: u64, seat: Arc<Seat>) {
         let client = seat.client;
         self.all.insert((listed, seat.number), seat.clone());

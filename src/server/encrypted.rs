@@ -7,9 +7,9 @@ use super::connections::Connections;
 #[cfg(feature = "http3")]
 use super::http3;
 use super::listen::{self, BindError};
-use super::tcp::{self, Service, TcpBounds};
+use super::tcp::{self, ConnectionService, TcpBounds};
 use super::{https, quic};
-use crate::base::octets::Kind;
+use crate::base::octets::OctetKind;
 use crate::config::Server;
 use crate::resolve::shared::SharedState;
 use std::fmt;
@@ -33,12 +33,12 @@ pub enum Protocol {
 
 impl Protocol {
     /// What octets that wait for its clients are counted as.
-    fn kind(self) -> Kind {
+    fn kind(self) -> OctetKind {
         match self {
-            Self::Tls => Kind::Tls,
-            Self::Https => Kind::Https,
-            Self::Quic => Kind::Quic,
-            Self::Http3 => Kind::Http3,
+            Self::Tls => OctetKind::Tls,
+            Self::Https => OctetKind::Https,
+            Self::Quic => OctetKind::Quic,
+            Self::Http3 => OctetKind::Http3,
         }
     }
 
@@ -140,7 +140,7 @@ impl Encrypted {
     ) -> io::Result<Arc<Certificate>> {
         let config =
             |protocol: Protocol| self.certificate.server_config(protocol.alpn()).map_err(io::Error::other);
-        let service = |protocol: Protocol, address: SocketAddr| Service {
+        let service = |protocol: Protocol, address: SocketAddr| ConnectionService {
             live: live.clone(),
             tally: tcp::tally_of(Ok(address), live),
             kind: protocol.kind(),

@@ -2,9 +2,9 @@
 
 use super::connections::Connections;
 use super::http3_streams::{self, BidiStream};
-use super::https::{self, HEADERS, Wanted};
+use super::https::{self, HEADERS, WantedMessage};
 use super::quic;
-use super::tcp::{Guest, LONGEST, MESSAGE_DEADLINE, Service};
+use super::tcp::{ConnectionService, Guest, LONGEST, MESSAGE_DEADLINE};
 use crate::base::octets::WRITE_DEADLINE;
 use h3::error::StreamError;
 use h3::server::{self, RequestResolver};
@@ -22,10 +22,10 @@ pub(super) const ONE_WAY_STREAMS: u32 = 8;
 pub(super) const SEND_WINDOW: u64 = 16 << 10;
 
 /// A request's stream.
-type Stream = server::RequestStream<BidiStream<Bytes>, Bytes>;
+type Http3Stream = server::RequestStream<BidiStream<Bytes>, Bytes>;
 
 /// Serves HTTP/3 for the life of the process.
-pub(super) async fn serve(endpoint: Endpoint, service: Service, connections: Connections) {
+pub(super) async fn serve(endpoint: Endpoint, service: ConnectionService, connections: Connections) {
     quic::accept(endpoint, service, connections, converse).await;
 }
 
@@ -33,7 +33,7 @@ pub(super) async fn serve(endpoint: Endpoint, service: Service, connections: Con
 async fn converse(connection: Connection, guest: Guest) {
     let mut settings = server::builder();
     settings.max_field_section_size(HEADERS.into());
-    let connection = http3_streams::Connection::new(connection, guest.account.clone());
+    let connection = http3_streams::CountedConnection::new(connection, guest.account.clone());
     let Ok(mut http) = settings.build(connection).await else { return };
     while let Ok(Some(request)) = http.accept().await {
         let guest = guest.clone();
@@ -45,10 +45,13 @@ async fn converse(connection: Connection, guest: Guest) {
 }
 
 /// Answers a request. A stream that ends in an error is reset by being dropped.
-async fn answer(request: RequestResolver<http3_streams::Connection, Bytes>, guest: &Guest) -> io::Result<()> {
+async fn answer(
+    request: RequestResolver<http3_streams::CountedConnection, Bytes>,
+    guest: &Guest,
+) -> io::Result<()> {
     let (request, mut stream) = timeout(MESSAGE_DEADLINE, request.resolve_request()).await?.map_err(lost)?;
     let (head, ()) = request.into_parts();
-    let wanted = Wanted::of(&head);
+    let wanted = WantedMessage::of(&head);
     drop(head); // so that it takes no room while the body is awaited
     let body = match timeout(MESSAGE_DEADLINE, read(&mut stream)).await {
         Ok(body) => body.map_err(lost)?,
@@ -72,7 +75,7 @@ fn lost(error: StreamError) -> io::Error {
 }
 
 /// The body of a request, unless it is too long. It is counted where it comes from, in [`http3_streams`].
-async fn read(stream: &mut Stream) -> Result<Result<Vec<u8>, StatusCode>, StreamError> {
+async fn read(stream: &mut Http3Stream) -> Result<Result<Vec<u8>, StatusCode>, StreamError> {
     let mut body = Vec::new();
     while let Some(mut part) = stream.recv_data().await? {
         if body.len() + part.remaining() > LONGEST {

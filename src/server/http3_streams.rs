@@ -3,7 +3,7 @@
 
 use super::https::REQUEST;
 use super::tcp::LONGEST;
-use crate::base::octets::{Account, Reserved};
+use crate::base::octets::{OctetAccount, Reserved};
 use h3::error::Code;
 use h3::quic::{self, ConnectionErrorIncoming, StreamErrorIncoming, StreamId, WriteBuf};
 use hyper::body::{Buf, Bytes};
@@ -19,7 +19,7 @@ const MOST: usize = LONGEST + (16 << 10);
 
 /// Counts what comes on a stream.
 struct Meter {
-    account: Arc<Account>,
+    account: Arc<OctetAccount>,
     octets: usize,
     held: Option<Reserved>,
     /// The next reservation, while there is no room for it.
@@ -27,7 +27,7 @@ struct Meter {
 }
 
 impl Meter {
-    fn new(account: &Arc<Account>) -> Self {
+    fn new(account: &Arc<OctetAccount>) -> Self {
         Self { account: account.clone(), octets: 0, held: None, reserving: None }
     }
 
@@ -70,13 +70,13 @@ fn too_much() -> StreamErrorIncoming {
 }
 
 /// A connection whose streams are counted in an account.
-pub(super) struct Connection {
+pub(super) struct CountedConnection {
     inner: h3_quinn::Connection,
-    account: Arc<Account>,
+    account: Arc<OctetAccount>,
 }
 
-impl Connection {
-    pub(super) fn new(connection: quinn::Connection, account: Arc<Account>) -> Self {
+impl CountedConnection {
+    pub(super) fn new(connection: quinn::Connection, account: Arc<OctetAccount>) -> Self {
         Self { inner: h3_quinn::Connection::new(connection), account }
     }
 }
@@ -96,10 +96,10 @@ pub(super) struct BidiStream<B: Buf> {
 /// Opens streams.
 pub(super) struct OpenStreams {
     inner: h3_quinn::OpenStreams,
-    account: Arc<Account>,
+    account: Arc<OctetAccount>,
 }
 
-impl<B: Buf> quic::Connection<B> for Connection {
+impl<B: Buf> quic::Connection<B> for CountedConnection {
     type RecvStream = RecvStream;
     type OpenStreams = OpenStreams;
 
@@ -154,7 +154,7 @@ macro_rules! opens_streams {
     };
 }
 
-opens_streams!(Connection);
+opens_streams!(CountedConnection);
 opens_streams!(OpenStreams);
 
 impl quic::RecvStream for RecvStream {

@@ -2,7 +2,7 @@
 //! has the same requests and responses.
 
 use super::connections::{Connections, Writing};
-use super::tcp::{self, Guest, HANDSHAKE_DEADLINE, LONGEST, MESSAGE_DEADLINE, Service, TLS_BUFFER};
+use super::tcp::{self, ConnectionService, Guest, HANDSHAKE_DEADLINE, LONGEST, MESSAGE_DEADLINE, TLS_BUFFER};
 use crate::base::octets::{OF_CONNECTION, Reserved, WRITE_DEADLINE};
 use crate::engine::{padding, wire};
 use data_encoding::BASE64URL_NOPAD;
@@ -58,7 +58,7 @@ pub(super) const LOOK: Duration = Duration::from_millis(2500);
 pub(super) async fn serve(
     listener: TcpListener,
     acceptor: TlsAcceptor,
-    service: Service,
+    service: ConnectionService,
     connections: Connections,
 ) {
     tcp::accept(listener, service, connections, OF_CONNECTION, |stream, guest| {
@@ -114,9 +114,9 @@ impl Guest {
 }
 
 /// The response to a request as it comes over HTTP/2.
-async fn answer(request: Request<Incoming>, guest: &Guest) -> Response<Reply> {
+async fn answer(request: Request<Incoming>, guest: &Guest) -> Response<HttpsReply> {
     let (head, body) = request.into_parts();
-    let wanted = Wanted::of(&head);
+    let wanted = WantedMessage::of(&head);
     drop(head); // so that it takes no room while the body is awaited
     let body = if body.is_end_stream() { Ok(Vec::new()) } else { Box::pin(awaited(body, guest)).await };
     respond(wanted, body, guest).await
@@ -155,7 +155,7 @@ async fn read(mut body: Incoming, guest: &Guest) -> Result<Vec<u8>, StatusCode> 
 
 /// What a request's headers ask for.
 #[derive(Debug)]
-pub(super) enum Wanted {
+pub(super) enum WantedMessage {
     /// The answer to this message.
     Answer(Vec<u8>),
     /// The answer to the message in the body.
@@ -164,7 +164,7 @@ pub(super) enum Wanted {
     Refused(StatusCode),
 }
 
-impl Wanted {
+impl WantedMessage {
     /// What the headers of a request ask for.
     pub(super) fn of(head: &Parts) -> Self {
         if head.uri.path() != PATH {
@@ -194,14 +194,14 @@ impl Wanted {
 
 /// The response to a request whose body was read, or could not be.
 pub(super) async fn respond(
-    wanted: Wanted,
+    wanted: WantedMessage,
     body: Result<Vec<u8>, StatusCode>,
     guest: &Guest,
-) -> Response<Reply> {
+) -> Response<HttpsReply> {
     let query = match (wanted, body) {
-        (_, Err(status)) | (Wanted::Refused(status), _) => return status_only(status),
-        (Wanted::Answer(query), _) => query,
-        (Wanted::AnswerToBody, Ok(query)) => query,
+        (_, Err(status)) | (WantedMessage::Refused(status), _) => return status_only(status),
+        (WantedMessage::Answer(query), _) => query,
+        (WantedMessage::AnswerToBody, Ok(query)) => query,
     };
     let asking = guest.place.asking();
     let Some((mut reply, held)) = tcp::answer(guest, &query).await else {
@@ -213,7 +213,7 @@ pub(super) async fn respond(
     }
     let writing = guest.place.writing();
     drop(asking);
-    let mut response = Response::new(Reply { octets: counted(reply, held), writing: Some(writing) });
+    let mut response = Response::new(HttpsReply { octets: counted(reply, held), writing: Some(writing) });
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MESSAGE));
     if let Ok(value) = HeaderValue::from_str(&format!("max-age={fresh_for}")) {
@@ -235,14 +235,14 @@ pub(super) fn counted(octets: Vec<u8>, held: Reserved) -> Bytes {
 
 /// The body of a response. It goes out piece by piece, so that it shows whether the client takes it.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct HttpsReply {
     /// The octets that were not given to the connection yet.
     pub(super) octets: Bytes,
     /// The connection has them to send.
     writing: Option<Writing>,
 }
 
-impl Reply {
+impl HttpsReply {
     /// The next piece, and a note that the one before was taken.
     pub(super) fn piece(&mut self) -> Option<Bytes> {
         if let Some(writing) = &self.writing {
@@ -253,7 +253,7 @@ impl Reply {
     }
 }
 
-impl Body for Reply {
+impl Body for HttpsReply {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -284,8 +284,8 @@ fn lifetime(reply: &[u8]) -> u32 {
 }
 
 /// A response without a message.
-fn status_only(status: StatusCode) -> Response<Reply> {
-    let mut response = Response::new(Reply { octets: Bytes::new(), writing: None });
+fn status_only(status: StatusCode) -> Response<HttpsReply> {
+    let mut response = Response::new(HttpsReply { octets: Bytes::new(), writing: None });
     *response.status_mut() = status;
     response
 }

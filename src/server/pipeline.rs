@@ -6,7 +6,7 @@
 //! connection's account ([`crate::base::octets`]).
 
 use super::tcp::{Guest, MESSAGE_DEADLINE, TLS_BUFFER};
-use crate::base::octets::{Kind, Reserved, WRITE_DEADLINE};
+use crate::base::octets::{OctetKind, Reserved, WRITE_DEADLINE};
 use crate::engine::padding;
 use crate::resolve::fast_path::{FastPath, Served};
 use crate::resolve::query;
@@ -41,7 +41,7 @@ thread_local! {
 }
 
 /// An answer of a task, the octets it is counted by, and whether it is to be padded.
-type Reply = (Vec<u8>, Reserved, bool);
+type PipelineReply = (Vec<u8>, Reserved, bool);
 
 /// A conversation with one client.
 struct Conversation<S> {
@@ -60,7 +60,7 @@ struct Conversation<S> {
     in_flight: usize,
     /// What the place was told of them, and whether octets wait for the peer.
     busy: (usize, bool),
-    replies: Option<(mpsc::UnboundedSender<Reply>, mpsc::UnboundedReceiver<Reply>)>,
+    replies: Option<(mpsc::UnboundedSender<PipelineReply>, mpsc::UnboundedReceiver<PipelineReply>)>,
     /// The client sends no more.
     read_all: bool,
 }
@@ -262,7 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             }
         }
         let waiting = self.inbox.len() + self.outbox.len() > 0 || writing;
-        let tls = if writing && self.guest.service.kind == Kind::Tls { TLS_BUFFER } else { 0 };
+        let tls = if writing && self.guest.service.kind == OctetKind::Tls { TLS_BUFFER } else { 0 };
         let octets = self.inbox.capacity() + self.outbox.capacity() + tls;
         let held = self.held.as_ref().map_or(0, Reserved::octets);
         if !waiting || octets <= FREE {

@@ -3,7 +3,7 @@
 
 use super::connections::Connections;
 use super::https::{REQUEST, counted};
-use super::tcp::{self, Guest, HANDSHAKE_DEADLINE, MESSAGE_DEADLINE, Service, TcpBounds};
+use super::tcp::{self, ConnectionService, Guest, HANDSHAKE_DEADLINE, MESSAGE_DEADLINE, TcpBounds};
 use crate::base::octets::{OF_CONNECTION, WRITE_DEADLINE};
 use crate::engine::padding;
 use futures_util::FutureExt;
@@ -81,14 +81,14 @@ fn streams(count: usize) -> VarInt {
 }
 
 /// Serves DNS over QUIC for the life of the process.
-pub(super) async fn serve(endpoint: Endpoint, service: Service, connections: Connections) {
+pub(super) async fn serve(endpoint: Endpoint, service: ConnectionService, connections: Connections) {
     accept(endpoint, service, connections, converse).await;
 }
 
 /// Takes connections for the life of the process, as many as there may be, each for a conversation.
 pub(super) async fn accept<F>(
     endpoint: Endpoint,
-    service: Service,
+    service: ConnectionService,
     connections: Connections,
     converse: fn(Connection, Guest) -> F,
 ) where

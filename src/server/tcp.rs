@@ -3,10 +3,10 @@
 //! Clients outside `allow` are closed at once. The others have a place ([`super::connections`]) and an account of the
 //! octets that wait for them ([`crate::base::octets`]).
 
-use super::connections::{Connections, Place};
+use super::connections::{ConnectionPlace, Connections};
 use super::pipeline;
 use crate::base::octets::Reserved;
-use crate::base::octets::{Account, Kind};
+use crate::base::octets::{OctetAccount, OctetKind};
 use crate::resolve::fast_path::{FastPath, Served};
 use crate::resolve::query;
 use crate::resolve::query::ClientTransport;
@@ -40,13 +40,13 @@ pub struct TcpBounds {
 
 /// What a connection is served by.
 #[derive(Clone, Debug)]
-pub(super) struct Service {
+pub(super) struct ConnectionService {
     /// Who answers.
     pub(super) live: Arc<SharedState>,
     /// Where that is counted.
     pub(super) tally: Arc<ThreadCounters>,
     /// What its waiting octets are counted as.
-    pub(super) kind: Kind,
+    pub(super) kind: OctetKind,
     /// How much at most.
     pub(super) bounds: TcpBounds,
     /// Answers to padded queries are padded: where nobody can read them, their lengths should say little too.
@@ -59,14 +59,14 @@ pub(super) struct Guest {
     /// Its address.
     pub(super) peer: SocketAddr,
     /// What serves it.
-    pub(super) service: Service,
+    pub(super) service: ConnectionService,
     /// Its place among all connections.
-    pub(super) place: Arc<Place>,
+    pub(super) place: Arc<ConnectionPlace>,
     /// Its waiting octets.
-    pub(super) account: Arc<Account>,
+    pub(super) account: Arc<OctetAccount>,
 }
 
-impl Service {
+impl ConnectionService {
     /// Lets a client in if it is allowed and there is a place; its account is bounded by `octets`.
     pub(super) fn admit(&self, peer: SocketAddr, connections: &Connections, octets: usize) -> Option<Guest> {
         let place = connections.admit(peer.ip(), self.kind);
@@ -111,7 +111,7 @@ pub async fn serve(
     connections: Connections,
 ) {
     let tally = tally_of(listener.local_addr(), &live);
-    let service = Service { live, tally, kind: Kind::Tcp, bounds, padding: false };
+    let service = ConnectionService { live, tally, kind: OctetKind::Tcp, bounds, padding: false };
     accept(listener, service, connections, pipeline::OF_TASKS, pipeline::converse).await;
 }
 
@@ -152,7 +152,7 @@ pub(super) async fn answer(guest: &Guest, query: &[u8]) -> Option<(Vec<u8>, Rese
 pub(super) async fn serve_tls(
     listener: TcpListener,
     acceptor: TlsAcceptor,
-    service: Service,
+    service: ConnectionService,
     connections: Connections,
 ) {
     accept(listener, service, connections, pipeline::OF_TASKS, |stream, guest| {
@@ -169,7 +169,7 @@ pub(super) async fn serve_tls(
 /// account is bounded by `octets`.
 pub(super) async fn accept<F>(
     listener: TcpListener,
-    service: Service,
+    service: ConnectionService,
     connections: Connections,
     octets: usize,
     converse: impl Fn(TcpStream, Guest) -> F,

@@ -68,7 +68,7 @@ pub fn serve(
         setsockopt(&socket, Ipv6RecvPacketInfo, &true)?;
     }
     let tally = live.tallies.for_thread(address);
-    let server = Server { socket: Arc::new(socket), tally, live, stop };
+    let server = UdpServer { socket: Arc::new(socket), tally, live, stop };
     let thread = thread::Builder::new().name("udp".into()).stack_size(STACK);
     thread.spawn(move || {
         let _within = runtime.enter();
@@ -84,14 +84,14 @@ pub fn serve(
 }
 
 /// A socket and what answers on it.
-struct Server {
+struct UdpServer {
     socket: Arc<UdpSocket>,
     live: Arc<SharedState>,
     stop: Option<Stop>,
     tally: Arc<ThreadCounters>,
 }
 
-impl Server {
+impl UdpServer {
     /// True until the thread is told to stop.
     fn goes_on(&self) -> bool {
         !self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Acquire))

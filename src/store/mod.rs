@@ -34,11 +34,11 @@ const CACHE: usize = 4 << 20;
 /// An open store.
 pub struct Store {
     path: PathBuf,
-    held: Mutex<Held>,
+    held: Mutex<HeldStore>,
 }
 
 /// The file as it is held.
-struct Held {
+struct HeldStore {
     /// Nothing after a failure, until the file can be opened again.
     database: Option<Database>,
     /// The number of the last change that was committed, which is in the file too.
@@ -136,14 +136,14 @@ impl Store {
         fs::create_dir_all(directory).map_err(at)?;
         match attempt(&path) {
             Ok((store, account)) => Ok(Opened { store, account, set_aside: None }),
-            Err(Trouble::Refused(error)) => Err(error),
-            Err(Trouble::Damaged(why)) => {
+            Err(OpenFailure::Refused(error)) => Err(error),
+            Err(OpenFailure::Damaged(why)) => {
                 let aside = name_aside(&path);
                 fs::rename(&path, &aside).map_err(at)?;
                 match attempt(&path) {
                     Ok((store, account)) => Ok(Opened { store, account, set_aside: Some((aside, why)) }),
-                    Err(Trouble::Refused(error)) => Err(error),
-                    Err(Trouble::Damaged(why)) => Err(at(io::Error::other(why))),
+                    Err(OpenFailure::Refused(error)) => Err(error),
+                    Err(OpenFailure::Damaged(why)) => Err(at(io::Error::other(why))),
                 }
             }
         }
@@ -165,7 +165,7 @@ impl Store {
         let written = written.unwrap_or_else(|_| Err(redb::Error::Corrupted("the library panicked".into())));
         let error = match written {
             Ok(sum) => {
-                *held = Held { database: Some(database), revision: next, sum };
+                *held = HeldStore { database: Some(database), revision: next, sum };
                 return Ok(());
             }
             Err(error) => error,
@@ -174,7 +174,7 @@ impl Store {
         // file can tell.
         drop(database);
         if let Ok((database, revision, sum)) = self.reopened(held.revision, next) {
-            *held = Held { database: Some(database), revision, sum };
+            *held = HeldStore { database: Some(database), revision, sum };
             if revision == next {
                 return Ok(());
             }
@@ -186,7 +186,7 @@ impl Store {
     fn reopened(&self, former: u64, next: u64) -> Result<(Database, u64, u64), StoreError> {
         let open = || -> Result<(Database, u64, u64), redb::Error> {
             let database = Database::builder().set_cache_size(CACHE).open(&self.path).map_err(flatten)?;
-            let (revision, sum) = rows::marks(&database)?;
+            let (revision, sum) = rows::revision_and_sum(&database)?;
             Ok((database, revision, sum))
         };
         let opened = std::panic::catch_unwind(AssertUnwindSafe(open));
@@ -212,18 +212,18 @@ impl Drop for Store {
 }
 
 /// Why a file could not be read.
-enum Trouble {
+enum OpenFailure {
     /// It is not ours to touch.
     Refused(StoreError),
     /// What is in it makes no sense.
     Damaged(String),
 }
 
-fn attempt(path: &Path) -> Result<(Store, Account), Trouble> {
-    let refuse = |source| Trouble::Refused(StoreError::Io { path: path.into(), source });
+fn attempt(path: &Path) -> Result<(Store, Account), OpenFailure> {
+    let refuse = |source| OpenFailure::Refused(StoreError::Io { path: path.into(), source });
     // An empty file is what a crash may leave of a full one: it is not taken for a new store.
     if fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == 0) {
-        return Err(Trouble::Damaged("the file is empty".into()));
+        return Err(OpenFailure::Damaged("the file is empty".into()));
     }
     let path_of_file = path.to_path_buf();
     // The library checks what it reads, but a file of arbitrary bytes may still trip an assertion in it. On a thread
@@ -231,34 +231,34 @@ fn attempt(path: &Path) -> Result<(Store, Account), Trouble> {
     let reader = thread::Builder::new().name(READER.into()).spawn(move || read(&path_of_file));
     let read = reader.map_err(refuse)?.join();
     match read {
-        Err(_) => Err(Trouble::Damaged("reading it ended in a panic of the storage library".into())),
+        Err(_) => Err(OpenFailure::Damaged("reading it ended in a panic of the storage library".into())),
         Ok(Ok(whole)) => Ok(whole),
-        Ok(Err(Reading::Newer(schema))) => {
-            Err(Trouble::Refused(StoreError::Newer { path: path.into(), schema }))
+        Ok(Err(StoreReader::Newer(schema))) => {
+            Err(OpenFailure::Refused(StoreError::Newer { path: path.into(), schema }))
         }
-        Ok(Err(Reading::Senseless(why))) => Err(Trouble::Damaged(why)),
-        Ok(Err(Reading::Failed(error))) => match error {
-            redb::Error::DatabaseAlreadyOpen => Err(Trouble::Refused(StoreError::InUse(path.into()))),
+        Ok(Err(StoreReader::Senseless(why))) => Err(OpenFailure::Damaged(why)),
+        Ok(Err(StoreReader::Failed(error))) => match error {
+            redb::Error::DatabaseAlreadyOpen => Err(OpenFailure::Refused(StoreError::InUse(path.into()))),
             redb::Error::Io(source) if !is_about_content(&source) => Err(refuse(source)),
-            other => Err(Trouble::Damaged(other.to_string())),
+            other => Err(OpenFailure::Damaged(other.to_string())),
         },
     }
 }
 
 /// What can go wrong while a file is read.
-enum Reading {
+enum StoreReader {
     Newer(u64),
     Senseless(String),
     Failed(redb::Error),
 }
 
-impl<E: Into<redb::Error>> From<E> for Reading {
+impl<E: Into<redb::Error>> From<E> for StoreReader {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
 }
 
-fn read(path: &Path) -> Result<(Store, Account), Reading> {
+fn read(path: &Path) -> Result<(Store, Account), StoreReader> {
     let database = Database::builder().set_cache_size(CACHE).create(path).map_err(flatten)?;
     let schema = {
         let reading = database.begin_read()?;
@@ -270,24 +270,24 @@ fn read(path: &Path) -> Result<(Store, Account), Reading> {
     };
     match schema {
         None => rows::create(&database, SCHEMA)?,
-        Some(schema) if schema > SCHEMA => return Err(Reading::Newer(schema)),
+        Some(schema) if schema > SCHEMA => return Err(StoreReader::Newer(schema)),
         Some(schema) => migrate(&database, schema)?,
     }
     let (account, sum) = rows::read(&database).map_err(|error| match error {
-        rows::RowError::Storage(error) => Reading::Failed(error),
-        rows::RowError::Row(why) => Reading::Senseless(why),
+        rows::RowError::Storage(error) => StoreReader::Failed(error),
+        rows::RowError::Row(why) => StoreReader::Senseless(why),
     })?;
-    let (revision, _) = rows::marks(&database)?;
-    let held = Mutex::new(Held { database: Some(database), revision, sum });
+    let (revision, _) = rows::revision_and_sum(&database)?;
+    let held = Mutex::new(HeldStore { database: Some(database), revision, sum });
     Ok((Store { path: path.into(), held }, account))
 }
 
 /// Brings an older schema up to [`SCHEMA`], one step at a time, each in a transaction of its own. Schema 1 is the
 /// first: there is no step yet, and a number below it was never written.
-fn migrate(_database: &Database, schema: u64) -> Result<(), Reading> {
+fn migrate(_database: &Database, schema: u64) -> Result<(), StoreReader> {
     match schema {
         SCHEMA => Ok(()),
-        other => Err(Reading::Senseless(format!("there never was a schema {other}"))),
+        other => Err(StoreReader::Senseless(format!("there never was a schema {other}"))),
     }
 }
 
@@ -312,7 +312,7 @@ fn name_aside(path: &Path) -> PathBuf {
 }
 
 /// The table of a kind of row.
-type Table = TableDefinition<'static, &'static str, &'static [u8]>;
+type StoreTable = TableDefinition<'static, &'static str, &'static [u8]>;
 
 #[cfg(test)]
 #[path = "tests.rs"]

@@ -1,7 +1,7 @@
 //! The tables: one for each kind of row, a row as JSON under its id. JSON names its fields, so that a row can get
 //! another without a migration, and a person with a broken file can still read what is in it.
 
-use super::Table;
+use super::StoreTable;
 use crate::account::packed::{Packed, Record};
 use crate::account::row::{LogRow, ZoneRow};
 use crate::account::{Account, Edit, Rows};
@@ -23,13 +23,13 @@ const REVISION_KEY: &str = "revision";
 /// The sum of the marks of all rows in [`META`].
 const SUM_KEY: &str = "sum";
 
-const ZONES: Table = TableDefinition::new("zones");
-const RECORDS: Table = TableDefinition::new("records");
-const RULES: Table = TableDefinition::new("rules");
-const ENDPOINTS: Table = TableDefinition::new("endpoints");
-const LINES: Table = TableDefinition::new("lines");
-const AUTHORISATIONS: Table = TableDefinition::new("authorisations");
-const LOG: Table = TableDefinition::new("log");
+const ZONES: StoreTable = TableDefinition::new("zones");
+const RECORDS: StoreTable = TableDefinition::new("records");
+const RULES: StoreTable = TableDefinition::new("rules");
+const ENDPOINTS: StoreTable = TableDefinition::new("endpoints");
+const LINES: StoreTable = TableDefinition::new("lines");
+const AUTHORISATIONS: StoreTable = TableDefinition::new("authorisations");
+const LOG: StoreTable = TableDefinition::new("log");
 
 /// Why rows cannot be read.
 pub(super) enum RowError {
@@ -78,7 +78,7 @@ pub(super) fn read(database: &Database) -> Result<(Account, u64), RowError> {
         authorisations: each(&reading, AUTHORISATIONS, &mut sum, from_json)?,
         log: each::<LogRow>(&reading, LOG, &mut sum, from_json)?.into_iter().map(Arc::new).collect(),
     };
-    let (_, written) = marks(database)?;
+    let (_, written) = revision_and_sum(database)?;
     match written == sum {
         true => Ok((Account::load(rows), sum)),
         false => Err(RowError::Row("its rows are not those that were written".into())),
@@ -86,7 +86,7 @@ pub(super) fn read(database: &Database) -> Result<(Account, u64), RowError> {
 }
 
 /// The number of the last change, 0 before the first, and the sum of the rows after it.
-pub(super) fn marks(database: &Database) -> Result<(u64, u64), redb::Error> {
+pub(super) fn revision_and_sum(database: &Database) -> Result<(u64, u64), redb::Error> {
     let table = database.begin_read()?.open_table(META)?;
     let number = |key| Ok::<_, redb::Error>(table.get(key)?.map_or(0, |value| value.value()));
     Ok((number(REVISION_KEY)?, number(SUM_KEY)?))
@@ -101,7 +101,7 @@ pub(super) fn write(
     mut sum: u64,
 ) -> Result<u64, redb::Error> {
     let writing = database.begin_write()?;
-    let writer = Writer { writing: &writing, sum: &mut sum };
+    let writer = RowWriter { writing: &writing, sum: &mut sum };
     writer.write(edits)?;
     let mut meta = writing.open_table(META)?;
     meta.insert(REVISION_KEY, revision)?;
@@ -112,12 +112,12 @@ pub(super) fn write(
 }
 
 /// A transaction under way.
-struct Writer<'w> {
+struct RowWriter<'w> {
     writing: &'w WriteTransaction,
     sum: &'w mut u64,
 }
 
-impl Writer<'_> {
+impl RowWriter<'_> {
     fn write(mut self, edits: &[Edit]) -> Result<(), redb::Error> {
         for edit in edits {
             match edit {
@@ -149,7 +149,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn put<T: Serialize>(&mut self, table: Table, key: &str, row: &T) -> Result<(), redb::Error> {
+    fn put<T: Serialize>(&mut self, table: StoreTable, key: &str, row: &T) -> Result<(), redb::Error> {
         let bytes = serde_json::to_vec(row).map_err(|error| redb::Error::Io(error.into()))?;
         let mut open = self.writing.open_table(table)?;
         if let Some(former) = open.insert(key, bytes.as_slice())? {
@@ -159,7 +159,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn drop_row(&mut self, table: Table, key: &str) -> Result<(), redb::Error> {
+    fn drop_row(&mut self, table: StoreTable, key: &str) -> Result<(), redb::Error> {
         if let Some(former) = self.writing.open_table(table)?.remove(key)? {
             *self.sum = self.sum.wrapping_sub(mark(table, key, former.value()));
         }
@@ -224,11 +224,11 @@ impl StoredRecord<'_> {
 /// The rows of a table as `read` makes them, which has a buffer to use as it likes; their marks are added to `sum`.
 fn each<R: Send>(
     reading: &ReadTransaction,
-    table: Table,
+    table: StoreTable,
     sum: &mut u64,
     read: impl Fn(&[u8], &mut Vec<u8>) -> Result<Option<R>, serde_json::Error> + Sync,
 ) -> Result<Vec<R>, RowError> {
-    let parse = |share: Share| {
+    let parse = |share: RowShare| {
         let (mut sum, mut buffer, mut rows) = (0u64, Vec::new(), Vec::with_capacity(share.ends.len()));
         for (key, value) in share.rows() {
             sum = sum.wrapping_add(mark(table, key, value));
@@ -247,7 +247,7 @@ fn each<R: Send>(
         Ok::<_, RowError>(())
     };
     thread::scope(|scope| {
-        let (mut running, mut share) = (VecDeque::new(), Share::default());
+        let (mut running, mut share) = (VecDeque::new(), RowShare::default());
         for row in reading.open_table(table)?.iter()? {
             let (key, value) = row?;
             share.push(key.value(), value.value());
@@ -270,14 +270,14 @@ fn each<R: Send>(
 
 /// Rows as they are in the file, on their way to where they are made sense of.
 #[derive(Default)]
-struct Share {
+struct RowShare {
     keys: String,
     values: Vec<u8>,
     /// Where each key and each value ends.
     ends: Vec<(usize, usize)>,
 }
 
-impl Share {
+impl RowShare {
     fn push(&mut self, key: &str, value: &[u8]) {
         self.keys.push_str(key);
         self.values.extend_from_slice(value);
@@ -296,7 +296,7 @@ impl Share {
 
 /// What stands for a row in the sum of all: whatever bit of it flips, and wherever it gets lost, the sum is another.
 /// The library verifies the pages that it reads after a crash alone.
-fn mark(table: Table, key: &str, value: &[u8]) -> u64 {
+fn mark(table: StoreTable, key: &str, value: &[u8]) -> u64 {
     use redb::TableHandle;
     let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
     for part in [table.name().as_bytes(), b"\0", key.as_bytes(), b"\0", value] {

@@ -101,7 +101,7 @@ fn rows_that_make_no_sense_are_damage() {
     let path = folder.path().join(FILE);
     let database = Database::open(&path).unwrap();
     let writing = database.begin_write().unwrap();
-    let zones: Table = TableDefinition::new("zones");
+    let zones: StoreTable = TableDefinition::new("zones");
     writing.open_table(zones).unwrap().insert("x", b"{\"id\":".as_slice()).unwrap();
     writing.commit().unwrap();
     drop(database);

@@ -3,11 +3,11 @@
 use crate::eventually;
 use pvtzd::api::client::{CallError, Client};
 use pvtzd::api::http;
-use pvtzd::api::http::{Connections, HttpLimits};
+use pvtzd::api::http::{HttpConnections, HttpLimits};
 use pvtzd::api::signer;
 use pvtzd::api::signer::SigningOrder;
 use pvtzd::api::{AccessKey, ActionAnswer, ApiError, ApiService, Call, Gateway, Keys, Params};
-use pvtzd::base::octets::{Kind, Octets};
+use pvtzd::base::octets::{OctetKind, Octets};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -369,11 +369,11 @@ fn what_waits_on_all_connections_is_bounded() {
             if at % 2 == 0 { [head.as_bytes(), &body].concat() } else { long_head.clone().into_bytes() };
         let _ = stream.write(&request); // as much as goes at once
         held.push(stream);
-        assert!(octets.waiting(Kind::Api) <= Kind::Api.total() * 3 / 2);
+        assert!(octets.waiting(OctetKind::Api) <= OctetKind::Api.total() * 3 / 2);
     }
     server.assert_alive();
     drop(held);
-    eventually("the octets to come back", || (octets.waiting(Kind::Api) == 0).then_some(()));
+    eventually("the octets to come back", || (octets.waiting(OctetKind::Api) == 0).then_some(()));
 }
 
 #[test]
@@ -418,7 +418,7 @@ fn a_thousand_idle_connections_keep_nobody_out() {
     let (soft, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
     let wanted = 4096.min(hard).max(soft);
     nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, wanted, hard).unwrap();
-    let server = Server::with(HttpLimits { connections: Connections::new(64), ..HttpLimits::default() });
+    let server = Server::with(HttpLimits { connections: HttpConnections::new(64), ..HttpLimits::default() });
     let mut idle: Vec<TcpStream> = (0..1000).map(|_| server.connect()).collect();
     server.assert_alive();
     // the oldest made room

@@ -1,7 +1,7 @@
 //! Which questions relays ask right now, all relays together: so that one is out for each name, whoever asks, and so
 //! that the octets that they take have one bound, however many servers there are.
 
-use crate::base::octets::Kind;
+use crate::base::octets::OctetKind;
 use crate::engine::cache::CacheKey;
 use quick_cache::DefaultHashBuilder;
 use std::collections::HashMap;
@@ -30,7 +30,7 @@ pub struct InFlightKeys {
 
 impl Default for InFlightKeys {
     fn default() -> Self {
-        Self::with_most(Kind::Relay.total())
+        Self::with_most(OctetKind::Relay.total())
     }
 }
 

@@ -15,14 +15,14 @@ use std::time::Duration;
 /// Who started us and wants to hear of us; nobody, if it was a person.
 #[derive(Clone, Debug, Default)]
 pub struct Supervisor {
-    line: Option<Arc<Line>>,
+    line: Option<Arc<SupervisorSocket>>,
     /// How long the watchdog waits for a sign of life, if there is one.
     pub watchdog: Option<Duration>,
 }
 
 /// The way to the supervisor.
 #[derive(Debug)]
-struct Line {
+struct SupervisorSocket {
     socket: UnixDatagram,
     address: SocketAddr,
 }
@@ -40,7 +40,7 @@ impl Supervisor {
             Some(place) => {
                 let socket = UnixDatagram::unbound()?;
                 socket.set_nonblocking(true)?; // a supervisor that does not read must not hold us up
-                Some(Arc::new(Line { socket, address: address(&place)? }))
+                Some(Arc::new(SupervisorSocket { socket, address: address(&place)? }))
             }
         };
         let watchdog =
@@ -116,7 +116,7 @@ mod tests {
         let address = address(&format!("@pvtzd-{name}-{}", std::process::id())).unwrap();
         let hears = UnixDatagram::bind_addr(&address).unwrap();
         let socket = UnixDatagram::unbound().unwrap();
-        (hears, Supervisor { line: Some(Arc::new(Line { socket, address })), watchdog: None })
+        (hears, Supervisor { line: Some(Arc::new(SupervisorSocket { socket, address })), watchdog: None })
     }
 
     fn heard(socket: &UnixDatagram) -> String {

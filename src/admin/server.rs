@@ -1,9 +1,9 @@
 //! Operations of the running server: prepared before anything is served, opened with the daemon, ended with it.
 
 use super::dnstap::Dnstap;
-use super::querylog::QueryLog;
+use super::querylog::QueryLogWriter;
 use super::socket::{self, Bound, Reload};
-use super::{Subject, http};
+use super::{AdminView, http};
 use crate::base::auxiliary;
 use crate::base::auxiliary::RETRY;
 use crate::config::{self, ControlSocket, QueryLog as Form};
@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 /// What operations need before they can begin. An address that cannot be had is tried again later: DNS does not wait
 /// for it.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct BoundAdmin {
     listeners: Vec<(SocketAddr, Option<TcpListener>)>,
     server_names: Arc<ServerNames>,
     log: config::Log,
@@ -28,7 +28,7 @@ pub struct Prepared {
     watchers: Vec<Box<dyn TapSink>>,
 }
 
-impl Prepared {
+impl BoundAdmin {
     /// Binds what the configuration names.
     pub fn new(ops: &config::Ops, log: &config::Log) -> Self {
         let bind = |address: &SocketAddr| (*address, auxiliary::bind(*address).ok());
@@ -51,7 +51,7 @@ impl Prepared {
     ///
     /// # Errors
     /// A socket does not go into the runtime.
-    pub fn open(self, subject: &Arc<Subject>, reload: mpsc::Sender<Reload>) -> io::Result<Station> {
+    pub fn open(self, subject: &Arc<AdminView>, reload: mpsc::Sender<Reload>) -> io::Result<AdminServer> {
         let mut all = watchers(&self.log, subject);
         all.extend(self.watchers);
         subject.live.watch.admit(all);
@@ -61,23 +61,23 @@ impl Prepared {
             let Some(listener) = listener else {
                 tokio::spawn(async move {
                     let hint = "set listen in [ops] to another port";
-                    let listener = subject.condition.auxiliary.listen(METRICS, address, hint).await;
+                    let listener = subject.readiness.auxiliary.listen(METRICS, address, hint).await;
                     tracing::info!(listen = %address, "metrics and health are served");
                     http::serve(listener, subject, names).await;
                 });
                 continue;
             };
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            subject.condition.auxiliary.works(METRICS, address);
+            subject.readiness.auxiliary.works(METRICS, address);
             addresses.push(listener.local_addr()?);
             tokio::spawn(http::serve(listener, subject, names));
         }
-        let place = Arc::<Mutex<Option<socket::Place>>>::default();
+        let place = Arc::<Mutex<Option<socket::SocketFile>>>::default();
         match self.socket {
             ControlSocket::Off => {}
             ControlSocket::At(path) => match Bound::new(&path) {
                 Ok(bound) => {
-                    subject.condition.auxiliary.works(SOCKET, path.display());
+                    subject.readiness.auxiliary.works(SOCKET, path.display());
                     keep(&place, bound.serve(subject.clone(), reload));
                 }
                 Err(error) => {
@@ -94,7 +94,7 @@ impl Prepared {
                 }
             }
         }
-        Ok(Station { addresses, place, live: subject.live.clone() })
+        Ok(AdminServer { addresses, place, live: subject.live.clone() })
     }
 }
 
@@ -103,22 +103,22 @@ const METRICS: &str = "metrics";
 const SOCKET: &str = "control_socket";
 
 /// The query log and dnstap, as far as they are configured.
-fn watchers(log: &config::Log, subject: &Arc<Subject>) -> Vec<Box<dyn TapSink>> {
-    let (octets, condition) = (&subject.live.octets, &subject.condition);
+fn watchers(log: &config::Log, subject: &Arc<AdminView>) -> Vec<Box<dyn TapSink>> {
+    let (octets, readiness) = (&subject.live.octets, &subject.readiness);
     let mut watchers: Vec<Box<dyn TapSink>> = Vec::new();
     let mut add = |name, started: io::Result<Box<dyn TapSink>>| match started {
         Ok(watcher) => watchers.push(watcher),
         Err(error) => {
-            condition.auxiliary.failed(name, "a thread", format_args!("no thread can be had: {error}"))
+            readiness.auxiliary.failed(name, "a thread", format_args!("no thread can be had: {error}"))
         }
     };
     if log.queries != Form::Off {
-        let started = QueryLog::start(log, octets, condition.clone());
+        let started = QueryLogWriter::start(log, octets, readiness.clone());
         add("query_log", started.map(|log| Box::new(log) as Box<dyn TapSink>));
     }
     if let Some(socket) = &log.dnstap {
         let identity = log.identity.clone().unwrap_or_else(host_name);
-        let started = Dnstap::start(socket, &identity, log.client, octets, condition.clone());
+        let started = Dnstap::start(socket, &identity, log.client, octets, readiness.clone());
         add("dnstap", started.map(|dnstap| Box::new(dnstap) as Box<dyn TapSink>));
     }
     watchers
@@ -128,37 +128,37 @@ fn watchers(log: &config::Log, subject: &Arc<Subject>) -> Vec<Box<dyn TapSink>> 
 async fn bind_later(
     path: &Path,
     mut error: io::Error,
-    subject: Arc<Subject>,
+    subject: Arc<AdminView>,
     reload: mpsc::Sender<Reload>,
-    place: &Mutex<Option<socket::Place>>,
+    place: &Mutex<Option<socket::SocketFile>>,
 ) {
     let bound = loop {
         let fault = format!("the control socket cannot be had: {error}");
-        subject.condition.auxiliary.failed(SOCKET, path.display(), fault);
+        subject.readiness.auxiliary.failed(SOCKET, path.display(), fault);
         tokio::time::sleep(RETRY).await;
         match Bound::new(path) {
             Ok(bound) => break bound,
             Err(again) => error = again,
         }
     };
-    subject.condition.auxiliary.works(SOCKET, path.display());
+    subject.readiness.auxiliary.works(SOCKET, path.display());
     keep(place, bound.serve(subject, reload));
 }
 
-fn keep(place: &Mutex<Option<socket::Place>>, bound: socket::Place) {
+fn keep(place: &Mutex<Option<socket::SocketFile>>, bound: socket::SocketFile) {
     *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(bound);
 }
 
 /// Operations, open.
 #[derive(Debug)]
-pub struct Station {
+pub struct AdminServer {
     /// Where HTTP is.
     pub addresses: Vec<SocketAddr>,
-    place: Arc<Mutex<Option<socket::Place>>>,
+    place: Arc<Mutex<Option<socket::SocketFile>>>,
     live: Arc<SharedState>,
 }
 
-impl Station {
+impl AdminServer {
     /// The control socket, if there is one.
     pub fn socket(&self) -> Option<PathBuf> {
         self.place.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|place| place.path.clone())

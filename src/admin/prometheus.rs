@@ -8,7 +8,7 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 
 /// What kind of number a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// It only grows.
     Counter,
     /// It goes up and down.
@@ -23,7 +23,7 @@ pub struct Metric {
     /// Its name.
     pub name: &'static str,
     /// What kind of number it is.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// Its labels.
     pub labels: &'static str,
     /// What it means.
@@ -32,29 +32,29 @@ pub struct Metric {
 
 /// A number that only grows.
 pub(super) const fn counter(name: &'static str, labels: &'static str, help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Counter, labels, help }
+    Metric { name, kind: MetricKind::Counter, labels, help }
 }
 
 /// A number that goes up and down.
 pub(super) const fn gauge(name: &'static str, labels: &'static str, help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Gauge, labels, help }
+    Metric { name, kind: MetricKind::Gauge, labels, help }
 }
 
 /// Durations in buckets.
 pub(super) const fn histogram(name: &'static str, labels: &'static str, help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Histogram, labels, help }
+    Metric { name, kind: MetricKind::Histogram, labels, help }
 }
 
 /// A page being written.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(super) struct MetricsPage {
     /// The metrics that it may have.
     table: &'static [Metric],
     text: String,
     name: &'static str,
 }
 
-impl Page {
+impl MetricsPage {
     /// An empty page for the metrics of a table.
     pub(super) fn of(table: &'static [Metric]) -> Self {
         Self { table, text: String::new(), name: "" }
@@ -67,9 +67,9 @@ impl Page {
             return self;
         };
         let kind = match metric.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
         };
         // formatting into a string does not fail
         let _ = write!(self.text, "# HELP {name} {}\n# TYPE {name} {kind}\n", metric.help);
@@ -148,7 +148,7 @@ mod tests {
             gauge("pvtzd_build_info", "version", "What runs."),
             histogram("pvtzd_dns_request_duration_seconds", "", "How long."),
         ];
-        let mut page = Page::of(TABLE);
+        let mut page = MetricsPage::of(TABLE);
         page.metric("pvtzd_build_info").sample(&[("version", "a\"b\\c\nd")], 1.0);
         let mut histogram = Histogram { nanos: 1_500_000_000, ..Histogram::default() };
         (histogram.cells[0], histogram.cells[2], histogram.cells[BUCKETS]) = (3, 1, 1);

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The condition of the process.
 #[derive(Debug, Default)]
-pub struct Condition {
+pub struct Readiness {
     /// The services beside DNS.
     pub auxiliary: Auxiliary,
     /// Zone files and hosts files.
@@ -20,7 +20,7 @@ pub struct Condition {
     changed: AtomicU64,
 }
 
-impl Condition {
+impl Readiness {
     /// Listeners are bound and the catalog is loaded.
     pub fn begin(&self) {
         self.changed.store(now(), Ordering::Relaxed);
@@ -74,15 +74,15 @@ mod tests {
 
     #[test]
     fn a_failed_reload_shows_until_one_works() {
-        let condition = Condition::default();
-        assert!(!condition.is_ready() && condition.is_current());
-        condition.begin();
-        condition.reloaded(false);
-        assert!(condition.is_ready() && !condition.is_current());
-        condition.reloaded(true);
-        assert!(condition.is_current() && condition.changed() > 0);
-        assert_eq!(condition.reloads(), (2, 1));
-        condition.end();
-        assert!(!condition.is_ready());
+        let readiness = Readiness::default();
+        assert!(!readiness.is_ready() && readiness.is_current());
+        readiness.begin();
+        readiness.reloaded(false);
+        assert!(readiness.is_ready() && !readiness.is_current());
+        readiness.reloaded(true);
+        assert!(readiness.is_current() && readiness.changed() > 0);
+        assert_eq!(readiness.reloads(), (2, 1));
+        readiness.end();
+        assert!(!readiness.is_ready());
     }
 }
