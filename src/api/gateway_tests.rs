@@ -173,3 +173,29 @@ async fn what_cannot_be_read_is_refused_in_json() {
         (400, Some("InvalidParameter"), Some(""))
     );
 }
+
+#[tokio::test]
+async fn without_temporary_keys_a_token_is_no_more_than_a_signed_parameter() {
+    let gateway = gateway();
+    let params: Params = [("SecurityToken", "any")].into_iter().collect();
+    for (at_key, status) in [(key(), 200), (AccessKey::new("STS.1", "x"), 404)] {
+        let nonce = at_key.id.clone();
+        let order = SigningOrder {
+            action: "AddZone",
+            version: "2018-01-01",
+            params: &params,
+            now: at(0),
+            nonce: &nonce,
+        };
+        let http = signer::v1(&order, SignaturePlace::Query, &at_key, "h");
+        assert_eq!(ask(&gateway, &http, at(0)).await.0, status);
+    }
+    let unsigned = HttpRequest {
+        method: "GET".into(),
+        path: "/".into(),
+        query: "Action=AssumeRoleWithOIDC&Version=2015-04-01&Format=JSON".into(),
+        headers: vec![("host".into(), b"127.0.0.1:5380".to_vec())],
+        ..HttpRequest::default()
+    };
+    assert_eq!(refused(&gateway, &unsigned, at(0)).await, (400, "MissingAccessKeyId".into()));
+}

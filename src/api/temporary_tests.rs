@@ -53,6 +53,10 @@ fn gateway() -> Gateway<Who> {
 }
 
 async fn ask(gateway: &Gateway<Who>, http: &HttpRequest) -> Map<String, Value> {
+    ask_of(gateway, http).await
+}
+
+async fn ask_of<S: ApiService>(gateway: &Gateway<S>, http: &HttpRequest) -> Map<String, Value> {
     let reply = gateway.handle(http, IpAddr::V4(Ipv4Addr::LOCALHOST), now()).await;
     serde_json::from_slice(&reply.body).unwrap()
 }
@@ -116,5 +120,38 @@ async fn only_actions_that_say_so_are_called_unsigned() {
         let code = body.get("Code").map_or("", |code| code.as_str().unwrap());
         assert_eq!(code, key, "{query}");
         assert_eq!(body.contains_key("Key"), key.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_nonce_is_used_once_per_temporary_key() {
+    let gateway = Gateway::new(Arc::new(Many), Keys::default());
+    for id in ["STS.1", "STS.2"] {
+        let http = signed((id, "temporary"), Some("good"), "n");
+        assert!(!ask_of(&gateway, &http).await.contains_key("Code"));
+        assert_eq!(ask_of(&gateway, &http).await["Code"], "SignatureNonceUsed");
+    }
+}
+
+/// Has every temporary key.
+struct Many;
+
+impl TemporaryKeys for Many {
+    fn secret(&self, _: &str, _: Option<&str>, _: SystemTime) -> Result<Option<String>, ApiError> {
+        Ok(Some("temporary".into()))
+    }
+}
+
+impl ApiService for Many {
+    fn serves_version(&self, _: &str) -> bool {
+        true
+    }
+
+    fn temporary_keys(&self) -> Option<&dyn TemporaryKeys> {
+        Some(self)
+    }
+
+    async fn call(&self, _: Call) -> ActionAnswer {
+        Ok(Map::new())
     }
 }
