@@ -246,6 +246,9 @@ fn hand_back(common: &Common, args: &GiveBackArgs) -> Result<u8, u8> {
     for note in &returned.notes {
         eprintln!("warning: {note}");
     }
+    for hint in &returned.hints {
+        eprintln!("note: {hint}");
+    }
     let left = !args.force && returned.places.iter().any(|place| place.state == State::Foreign);
     if left {
         eprintln!(
@@ -258,7 +261,7 @@ fn hand_back(common: &Common, args: &GiveBackArgs) -> Result<u8, u8> {
 /// Says that there is nothing to give back.
 fn nothing_taken(common: &Common) -> u8 {
     if common.json {
-        shown::json(&serde_json::json!({ "places": [], "notes": [] }));
+        shown::json(&serde_json::json!({ "places": [], "notes": [], "hints": [] }));
     }
     eprintln!("nothing to give back: nothing was taken");
     exit::OK

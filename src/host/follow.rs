@@ -57,10 +57,25 @@ impl Source {
         text.lines().filter_map(source).collect()
     }
 
+    /// The same source on a machine whose files are below this folder.
+    pub fn below(&self, root: &Path) -> Self {
+        let at = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
+        match self {
+            Self::ResolvConf(path) => Self::ResolvConf(at(path)),
+            Self::Leases(path) => Self::Leases(at(path)),
+        }
+    }
+
+    /// The file or folder.
+    pub fn path(&self) -> &Path {
+        let (Self::ResolvConf(path) | Self::Leases(path)) = self;
+        path
+    }
+
     /// The files: the path itself, or for a folder the files in it, sorted by name.
     pub fn files(&self) -> Vec<PathBuf> {
-        let (Self::ResolvConf(path) | Self::Leases(path)) = self;
-        let Ok(entries) = fs::read_dir(path) else { return vec![path.clone()] };
+        let path = self.path();
+        let Ok(entries) = fs::read_dir(path) else { return vec![path.to_path_buf()] };
         let counts = |path: &PathBuf| match self {
             Self::ResolvConf(_) => !is_hidden(path),
             Self::Leases(_) => is_of_leases(path),

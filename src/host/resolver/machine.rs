@@ -160,6 +160,21 @@ impl Machine {
         let _ = fs::remove_dir(self.at(path)); // somebody else's files keep it, and rightly
     }
 
+    /// Removes a file, or a folder with what is in it; a link alone.
+    pub fn discard(&self, path: &str) {
+        let at = self.at(path);
+        let removed = match fs::symlink_metadata(&at) {
+            Ok(found) if found.is_dir() => fs::remove_dir_all(&at),
+            _ => fs::remove_file(&at),
+        };
+        let _ = removed; // it is of no use any more, and gone at the next boot
+    }
+
+    /// The folder that the machine's files are below.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Puts something in the place of what is there: at once, or (a file that is mounted over, as in containers)
     /// octet by octet.
     ///

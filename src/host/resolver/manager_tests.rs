@@ -326,6 +326,37 @@ fn scoped_servers_and_those_of_the_next_network_are_remembered() {
 }
 
 #[test]
+fn a_give_back_in_another_network_is_told_and_leaves_nothing() {
+    for (now, is_told) in [("192.0.2.9", true), ("100.100.2.136", false)] {
+        let world = world(&dhcp_client("dhcpcd\n", ""));
+        world.take(&wish()).unwrap();
+        let before = world.picture();
+        world.put("/run/pvtzd-dhcpcd/eth0.dhcp", &format!("nameserver {now}\n"));
+        let returned = world.give_back(false).unwrap();
+        assert_eq!(returned.hints.len(), usize::from(is_told), "{:?}", returned.hints);
+        assert!(returned.hints.iter().all(|hint| {
+            hint.contains("until dhcpcd renews its lease; those of the present network are 192.0.2.9")
+        }));
+        assert!(!world.at("/run/pvtzd-dhcpcd").exists(), "{before:?}");
+    }
+    // what is there since is not ours to judge
+    let world = world(&dhcp_client("dhcpcd\n", ""));
+    world.take(&wish()).unwrap();
+    world.put("/run/pvtzd-dhcpcd/eth0.dhcp", "nameserver 192.0.2.9\n");
+    world.put("/etc/resolv.conf", "nameserver 192.0.2.77\n");
+    assert!(world.give_back(false).unwrap().hints.is_empty());
+}
+
+#[test]
+fn a_file_that_is_gone_is_told_as_removed() {
+    let world = world(&[("/etc/resolv.conf", PLAIN)]);
+    taken(&world);
+    std::fs::remove_file(world.at("/etc/resolv.conf")).unwrap();
+    let notes = world.standing().notes.join("\n");
+    assert!(notes.contains("somebody has removed /etc/resolv.conf since"), "{notes}");
+}
+
+#[test]
 fn a_record_of_an_earlier_version_is_understood() {
     let world = world(&[("/etc/resolv.conf", PLAIN)]);
     taken(&world);

@@ -195,6 +195,9 @@ fn in_containers(program: &str, address: IpAddr) -> String {
     )
 }
 
+/// The beginning of the paths of files in which our hooks keep the servers of leases.
+const KEPT: &str = "/run/pvtzd-";
+
 /// The first of our lines in a file of another program.
 const BEGIN: &str = "# begin pvtzd: `pvtzd resolver give-back` removes these lines\n";
 

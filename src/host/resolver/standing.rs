@@ -1,6 +1,7 @@
 //! How things stand: who manages resolv.conf, where it leads, and what became of a take.
 
 use super::conf::{Leads, Nameserver, leads, leads_among};
+use super::content::Content;
 use super::finding::{Finding, Manager, Program};
 use super::machine::Machine;
 use super::resolved::{ASKED_TOO, DELEGATE, DROP_IN};
@@ -166,8 +167,10 @@ fn what_became(finding: &Finding, taken: &TakenStanding) -> String {
             Manager::Plain => "somebody".to_string(),
             manager => format!("somebody, perhaps {},", manager.title()),
         };
+        let is_gone = |path: &&str| finding.content(path) == Content::Absent;
+        let done = if foreign.iter().all(is_gone) { "removed" } else { "changed" };
         format!(
-            "{who} has changed {} since; `pvtzd resolver take` takes over again, `pvtzd resolver give-back` leaves \
+            "{who} has {done} {} since; `pvtzd resolver take` takes over again, `pvtzd resolver give-back` leaves \
              it as it is now, with --force puts back what was there before",
             foreign.join(" and ")
         )

@@ -6,7 +6,7 @@ use super::finding::{Finding, Manager};
 use super::machine::Machine;
 use super::store::{Record, Store};
 use super::trouble::Trouble;
-use super::{Edit, Leads, Plan, Step, Wish, look, plan, resolved, where_it_leads};
+use super::{Edit, Leads, Nameserver, Plan, RESOLV_CONF, Step, Wish, look, plan, resolved, where_it_leads};
 use serde::Serialize;
 
 /// What a take did.
@@ -23,8 +23,10 @@ pub enum Taken {
 pub struct Returned {
     /// Each path, and what became of it.
     pub places: Vec<Place>,
-    /// What a person should know, each a sentence.
+    /// What failed, each a sentence.
     pub notes: Vec<String>,
+    /// What a person should know, each a sentence.
+    pub hints: Vec<String>,
 }
 
 /// A path that was changed.
@@ -147,7 +149,11 @@ pub fn give_back(machine: &Machine, store: &Store, force: bool) -> Result<Option
         store.leave(lock);
         return Ok(None);
     };
-    let returned = undo(machine, &record, force)?;
+    let mut returned = undo(machine, &record, force)?;
+    returned.hints.extend(is_elsewhere(machine, &record, &returned));
+    // What our hooks have written is read by a pvtzd that is asked, which this one is no longer.
+    let kept = record.follow.iter().filter_map(|source| source.path().to_str());
+    kept.filter(|path| path.starts_with(super::KEPT)).for_each(|path| machine.discard(path));
     let foreign = |path: &str| {
         returned.places.iter().any(|place| place.path == path && place.state == State::Foreign && !force)
     };
@@ -159,6 +165,31 @@ pub fn give_back(machine: &Machine, store: &Store, force: bool) -> Result<Option
         store.write(&record)?; // for a give-back by force, later
     }
     Ok(Some(returned))
+}
+
+/// Tells where the machine is in another network than at the take, and a DHCP client is not told to write resolv.conf
+/// at once, as NetworkManager and resolvconf are.
+fn is_elsewhere(machine: &Machine, record: &Record, returned: &Returned) -> Option<String> {
+    let is_client = matches!(record.manager, Manager::Dhclient | Manager::Dhcpcd | Manager::Udhcpc);
+    let is_back =
+        |place: &Place| place.path == RESOLV_CONF && !matches!(place.state, State::Former | State::Foreign);
+    if !is_client || !returned.places.iter().any(is_back) {
+        return None;
+    }
+    let sources = record.follow.iter().map(|source| source.below(machine.root()).servers());
+    let present = sources.map(|servers| servers.iter().map(Nameserver::from).collect::<Vec<_>>());
+    let present = present.into_iter().find(|servers| !servers.is_empty())?;
+    let is_known = present.iter().any(|server| record.upstream.contains(server));
+    (!is_known).then(|| {
+        let list = |servers: &[Nameserver]| servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        format!(
+            "{RESOLV_CONF} names the servers of the network at the time of the take ({}) until {} renews its lease; those \
+             of the present network are {}",
+            list(&record.upstream),
+            record.manager.title(),
+            list(&present)
+        )
+    })
 }
 
 /// What is at each path that was changed.
