@@ -7,7 +7,7 @@ use super::machine::Machine;
 use super::others;
 use super::resolvectl::{self, Links};
 use super::trouble::Trouble;
-use super::{RESOLV_CONF, dhclient, dhcpcd, resolvconf};
+use super::{RESOLV_CONF, dhclient, dhcpcd, resolvconf, store};
 use crate::host::resolv_conf;
 use crate::host::resolv_conf::Paths;
 use std::fs;
@@ -192,11 +192,15 @@ fn find_resolvconf(machine: &Machine, finding: &mut Finding) {
     }
 }
 
-/// Notes the DHCP clients that run and write this machine's resolv.conf.
+/// Notes the DHCP clients that run and write this machine's resolv.conf. Their command lines name files that root will
+/// write or pvtzd will read: those of other users than root and the caller do not count, whatever they call themselves.
 fn processes(machine: &Machine, finding: &mut Finding) {
     let Ok(entries) = fs::read_dir(machine.at("/proc")) else { return };
     for entry in entries.flatten() {
         let folder = entry.path();
+        if !fs::metadata(&folder).is_ok_and(|found| [0, store::caller()].contains(&found.uid())) {
+            continue;
+        }
         let Ok(comm) = fs::read_to_string(folder.join("comm")) else { continue };
         let words = command_line(&folder);
         let Some(program) = program(comm.trim(), &words) else { continue };

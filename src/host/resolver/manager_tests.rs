@@ -123,6 +123,22 @@ fn each_writer_is_recognised() {
 }
 
 #[test]
+fn a_process_of_another_user_names_no_files() {
+    let files = [
+        ("/etc/resolv.conf", PLAIN),
+        ("/proc/7/comm", "dhclient\n"),
+        ("/proc/7/cmdline", "dhclient\0-lf\0/home/mallory/servers\0"),
+    ];
+    let world = world(&files);
+    let lease_files = || look(&world.machine(), "127.0.0.1".parse().unwrap()).unwrap().lease_files;
+    assert_eq!(lease_files(), ["/home/mallory/servers"], "root's, or the caller's");
+    if std::os::unix::fs::chown(world.at("/proc/7"), Some(65534), None).is_ok() {
+        assert!(lease_files().is_empty());
+        assert_eq!(world.standing().manager, Manager::Plain);
+    }
+}
+
+#[test]
 fn dhcp_clients_are_hooked_their_leases_followed_and_their_files_given_back() {
     let hook = ("/etc/dhcpcd.enter-hook", "x=1");
     let rows: [(Files, &str, &str, &str); 5] = [

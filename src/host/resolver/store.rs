@@ -213,7 +213,7 @@ fn distrust(is_file: bool, owner: u32, mode: u32, caller: u32) -> Option<String>
 }
 
 /// The effective user of this process; root where the kernel does not tell.
-fn caller() -> u32 {
+pub(super) fn caller() -> u32 {
     fs::metadata("/proc/self").map_or(0, |process| process.uid())
 }
 
