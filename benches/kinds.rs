@@ -154,7 +154,7 @@ impl Kind {
                 Step::Done(answer) => break answer,
                 Step::Fetch(fetch) => {
                     let (slot, _) = self.cache.get(fetch.cache_key(), NOW).unwrap();
-                    chain.supply(&slot.entry, 3600, false);
+                    chain.supply(&slot.entry(), 3600, false);
                 }
             }
         };

@@ -10,6 +10,7 @@ use super::name::{self, NameKey};
 use super::{decode, record, work};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, Record, RecordType};
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 /// A moment in milliseconds on a clock that never goes back. The shell says where it starts.
@@ -85,7 +86,7 @@ pub const FAILURE_MAX_TTL: u32 = 5;
 
 /// True for a type that a CNAME does not stand for (RFC 4034 section 2.5, RFC 2535 section 2.3.5): SIG, KEY, NXT,
 /// RRSIG and NSEC lie beside it.
-fn is_beside_alias(rtype: RecordType) -> bool {
+pub fn is_beside_alias(rtype: RecordType) -> bool {
     matches!(u16::from(rtype), 24 | 25 | 30 | 46 | 47)
 }
 
@@ -117,9 +118,12 @@ pub enum FailureCause {
     TooManyRecords,
 }
 
-/// What one group said of one name and type.
+/// What one group said of one name and type, with octets of its own.
+pub type CacheData = CacheDataOf<'static>;
+
+/// What one group said of one name and type; its records may be borrowed from who keeps them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CacheData {
+pub struct CacheDataOf<'e> {
     /// What it said.
     pub outcome: Outcome,
     /// When it was said.
@@ -133,9 +137,9 @@ pub struct CacheData {
     /// Octets of each packed answer record, where all are of the asked-for name and of one type and length; else 0.
     stride: u16,
     /// Records of the answer section, packed.
-    answers: Packed,
+    answers: Packed<'e>,
     /// Records of the authority section, packed.
-    authority: Packed,
+    authority: Packed<'e>,
 }
 
 /// What an entry is worth.
@@ -178,7 +182,9 @@ impl CacheData {
             authority: Packed::default(),
         }
     }
+}
 
+impl<'e> CacheDataOf<'e> {
     /// What the entry is worth now.
     pub fn freshness(&self, now: Timestamp, lifetimes: &TtlPolicy) -> Freshness {
         let age = now.since(self.stored);
@@ -213,6 +219,24 @@ impl CacheData {
     /// name itself.
     pub fn denies_below(&self) -> bool {
         self.outcome == Outcome::NxDomain && self.packed_authority().all(|record| record.owner.is_some())
+    }
+
+    /// An entry as somebody keeps it: its moment and TTL, whether it is authentic, fetched with DO, and has answer records
+    /// of one length only, and its packed records.
+    pub fn kept(
+        outcome: Outcome,
+        (stored, ttl): (Timestamp, u32),
+        (authentic, dnssec, alike): (bool, bool, bool),
+        (answers, authority): (&'e [u8], &'e [u8]),
+    ) -> Self {
+        let stride = match answers.split_first_chunk() {
+            Some((head @ &[_, _, _, high, low], _)) if alike => {
+                u16::from_be_bytes([high, low]) + head.len() as u16
+            }
+            _ => 0,
+        };
+        let (answers, authority) = (Packed(answers.into()), Packed(authority.into()));
+        Self { outcome, stored, ttl, authentic, dnssec, stride, answers, authority }
     }
 
     /// When it expires.
@@ -277,9 +301,18 @@ impl CacheData {
 
     /// The type of its answer records, and the octets of each as it is packed, where all are of the asked-for name, and of
     /// one type and length.
-    pub(super) fn alike(&self) -> Option<(RecordType, usize)> {
+    pub fn alike(&self) -> Option<(RecordType, usize)> {
         let (&[_, high, low], _) = self.answers.0.split_first_chunk().filter(|_| self.stride > 0)?;
         Some((RecordType::from(u16::from_be_bytes([high, low])), usize::from(self.stride)))
+    }
+
+    /// True when it denies, and all that it has is a SOA record of a name above.
+    pub fn is_bare_denial(&self) -> bool {
+        let mut authority = self.packed_authority();
+        let soa =
+            authority.next().is_some_and(|record| record.rtype == RecordType::SOA && record.owner.is_some());
+        let denies = matches!(self.outcome, Outcome::NoData | Outcome::NxDomain);
+        denies && soa && authority.next().is_none() && self.answers.0.is_empty()
     }
 
     /// True when it has a record twice.
@@ -294,33 +327,24 @@ impl CacheData {
         (&self.answers.0, &self.authority.0)
     }
 
-    /// An entry out of a snapshot.
+    /// An entry of packed records, out of a snapshot or as somebody keeps it.
     pub fn restore(
         outcome: Outcome,
         stored: Timestamp,
         ttl: u32,
         authentic: bool,
-        packed: (impl Into<Box<[u8]>>, impl Into<Box<[u8]>>),
+        packed: (impl Into<Cow<'e, [u8]>>, impl Into<Cow<'e, [u8]>>),
     ) -> Self {
         let (answers, authority) = (Packed(packed.0.into()), Packed(packed.1.into()));
         let stride = answers.stride();
         Self { outcome, stored, ttl, authentic, dnssec: false, stride, answers, authority }
-    }
-
-    /// Octets of memory that the entry takes, its allocations counted.
-    pub fn size(&self) -> usize {
-        let target = match &self.outcome {
-            Outcome::Alias(name) => name.len(),
-            _ => 0,
-        };
-        size_of::<Self>() + self.answers.0.len() + self.authority.0.len() + target
     }
 }
 
 /// Records in a compact form: for each, the owner (one 0xff for the asked-for name, else its wire form), type,
 /// length and data. The TTL is the entry's, the class is IN.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-struct Packed(Box<[u8]>);
+struct Packed<'p>(Cow<'p, [u8]>);
 
 /// Stands for the asked-for name; no label is that long.
 const SAME_OWNER: u8 = 0xff;
@@ -333,7 +357,7 @@ pub(super) fn pack_own(packed: &mut Vec<u8>, rtype: RecordType, data: &[u8]) {
     packed.extend_from_slice(data);
 }
 
-impl Packed {
+impl Packed<'_> {
     /// Octets of each record, where all are of the asked-for name and of one type and length; else 0.
     fn stride(&self) -> u16 {
         let Some((head @ &[SAME_OWNER, _, _, high, low], _)) = self.0.split_first_chunk() else { return 0 };
@@ -344,7 +368,7 @@ impl Packed {
     }
 
     /// Packs records, each of them once (RFC 2181 section 5).
-    fn pack(records: &[Record], owner: &NameKey) -> Self {
+    fn pack(records: &[Record], owner: &NameKey) -> Packed<'static> {
         let mut bytes = Vec::new();
         let mut seen = HashSet::new();
         for record in records {
@@ -364,7 +388,7 @@ impl Packed {
                 bytes.truncate(start);
             }
         }
-        Self(bytes.into())
+        Packed(bytes.into())
     }
 }
 

@@ -4,10 +4,9 @@ use super::cache::Outcome;
 use super::catalog::GroupKey;
 use super::name::{self, NameKey};
 use hickory_proto::rr::RecordType;
-use std::hash::{Hash, Hasher};
 
 /// What is asked of a group, and what the answer is kept under: group, type, flags and name.
-#[derive(Clone, Default, PartialEq, Eq, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
 pub struct CacheKey(Box<[u8]>);
 
 /// Octets of a key before its name: group, type, flags.
@@ -85,9 +84,16 @@ impl CacheKey {
         self
     }
 
+    /// Where an entry of this very key is kept.
+    pub fn itself(&self) -> KeyRef<'_> {
+        let flags = self.0.get(KEY_FLAGS).copied().unwrap_or_default();
+        KeyRef { group: self.group(), rtype: u16::from(self.rtype()), flags, name: self.wire() }
+    }
+
     /// Where what holds for this question's type is kept.
     pub fn of_type(&self) -> KeyRef<'_> {
-        self.as_ref(|head| head[KEY_FLAGS] &= !1)
+        let KeyRef { flags, .. } = self.itself();
+        KeyRef { flags: flags & !1, ..self.itself() }
     }
 
     /// Where what holds for its name is kept.
@@ -96,38 +102,22 @@ impl CacheKey {
     }
 
     /// Where what holds for a name above it is kept; `suffix` is of [`NameKey::suffixes`].
-    pub fn of_suffix<'k>(&self, suffix: &'k [u8]) -> KeyRef<'k> {
-        let KeyRef { mut head, .. } = self.of_type();
-        head[KEY_TYPE..KEY_TYPE + 2].fill(0);
-        KeyRef { head, name: suffix }
-    }
-
-    fn as_ref(&self, change: impl FnOnce(&mut [u8; KEY_HEAD])) -> KeyRef<'_> {
-        let (head, name) = self.0.split_first_chunk().unwrap_or((&[0; KEY_HEAD], &[])); // no key is shorter
-        let mut head = *head;
-        change(&mut head);
-        KeyRef { head, name }
+    pub fn of_suffix<'k>(&'k self, suffix: &'k [u8]) -> KeyRef<'k> {
+        KeyRef { rtype: 0, name: suffix, ..self.of_type() }
     }
 }
 
-impl Hash for CacheKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_ref(|_| ()).hash(state);
-    }
-}
-
-/// A key to look up, which borrows its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A place in the cache: a key in its parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyRef<'k> {
-    head: [u8; KEY_HEAD],
-    name: &'k [u8],
-}
-
-impl KeyRef<'_> {
-    /// True when this is the whole key.
-    pub fn is(&self, key: &CacheKey) -> bool {
-        key.0.split_first_chunk() == Some((&self.head, self.name))
-    }
+    /// The group that was asked.
+    pub group: GroupKey,
+    /// The type, or 0 for what holds for the name whatever the type.
+    pub rtype: u16,
+    /// CD (2), and DO (1) of a failure.
+    pub flags: u8,
+    /// The name in lower-case wire form.
+    pub name: &'k [u8],
 }
 
 /// The flags of a query that change its answer.

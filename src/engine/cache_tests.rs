@@ -112,7 +112,7 @@ proptest! {
 
     #[test]
     fn odd_packed_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let entry = CacheData::restore(Outcome::Rrset, Timestamp(0), 1, false, (&bytes[..], &bytes[..]));
+        let entry = CacheDataOf::restore(Outcome::Rrset, Timestamp(0), 1, false, (&bytes[..], &bytes[..]));
         let _ = entry.answers(&parse("a.example").unwrap(), 1);
     }
 }

@@ -7,105 +7,15 @@
 
 use super::answer::{Answer, SectionTtl};
 use super::cache::{Timestamp, seconds_left};
-use super::name::{lower, wire_length};
-use super::request::{ClientEdns, Question, Request};
+pub use super::packet_key::PacketKey;
+use super::packet_key::flags;
+use super::request::ClientEdns;
 use super::wire;
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::DNSClass;
 use std::sync::Arc;
 
 /// The header of a message in octets.
 const HEADER: usize = 12;
-
-/// Octets of the longest key: view, flags, type and a name.
-const LONGEST_KEY: usize = NAME + 255;
-
-/// Where the name begins in a key: behind view, flags and type.
-const NAME: usize = 7;
-
-/// Flag of a key: the client sent an OPT record.
-const EDNS: u8 = 1;
-/// Flag of a key: DO.
-const DNSSEC_OK: u8 = 2;
-/// Flag of a key: CD.
-const CHECKING_DISABLED: u8 = 4;
-/// Flag of a key: AD, the client understands it.
-const AUTHENTIC_DATA: u8 = 8;
-
-/// What an answer is kept under: view, flags, type and the name in lower case. A buffer, to be used again.
-#[derive(Clone, Debug)]
-pub struct PacketKey {
-    bytes: [u8; LONGEST_KEY],
-    length: usize,
-}
-
-impl Default for PacketKey {
-    fn default() -> Self {
-        Self { bytes: [0; LONGEST_KEY], length: 0 }
-    }
-}
-
-impl PacketKey {
-    /// The bytes of the key.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
-
-    /// The type asked for.
-    pub fn rtype(&self) -> u16 {
-        u16::from_be_bytes([self.bytes[5], self.bytes[6]])
-    }
-
-    /// The name in lower-case wire form.
-    pub fn name(&self) -> &[u8] {
-        &self.bytes[NAME..self.length]
-    }
-
-    /// The key of a query that came the long way; nothing for a class other than IN.
-    pub fn of(request: &Request, question: &Question, view: u32) -> Option<Self> {
-        if question.class != DNSClass::IN {
-            return None;
-        }
-        let mut key = Self::default();
-        let flags = flags(request.edns, request.checking_disabled, request.authentic_data);
-        key.head(view, flags, u16::from(question.rtype).to_be_bytes());
-        let name = question.key.wire();
-        key.bytes[NAME..NAME + name.len()].copy_from_slice(name);
-        key.length = NAME + name.len();
-        Some(key)
-    }
-
-    fn head(&mut self, view: u32, flags: u8, rtype: [u8; 2]) {
-        self.bytes[..4].copy_from_slice(&view.to_be_bytes());
-        self.bytes[4] = flags;
-        self.bytes[5..NAME].copy_from_slice(&rtype);
-    }
-
-    /// Takes the name at the front of `wire`; the octets it takes there. Nothing when it is cut, compressed or too
-    /// long.
-    fn take_name(&mut self, wire: &[u8]) -> Option<usize> {
-        let length = wire_length(wire)?;
-        let name = self.bytes.get_mut(NAME..NAME + length)?;
-        name.copy_from_slice(&wire[..length]);
-        lower(name);
-        self.length = NAME + length;
-        Some(length)
-    }
-}
-
-fn flags(edns: Option<ClientEdns>, checking_disabled: bool, authentic_data: bool) -> u8 {
-    let mut flags = 0;
-    if let Some(edns) = edns {
-        flags |= EDNS | if edns.dnssec_ok { DNSSEC_OK } else { 0 };
-    }
-    if checking_disabled {
-        flags |= CHECKING_DISABLED;
-    }
-    if authentic_data {
-        flags |= AUTHENTIC_DATA;
-    }
-    flags
-}
 
 /// A plain query, read in place.
 #[derive(Debug)]
@@ -114,6 +24,8 @@ pub struct PlainQuery<'p> {
     head: &'p [u8],
     /// The UDP payload size the client takes; nothing without EDNS.
     pub udp_payload: Option<u16>,
+    /// DO.
+    pub dnssec_ok: bool,
 }
 
 impl<'p> PlainQuery<'p> {
@@ -139,7 +51,13 @@ impl<'p> PlainQuery<'p> {
         };
         let flags = flags(edns, header[3] & 0x10 != 0, header[3] & 0x20 != 0);
         key.head(view, flags, [type_high, type_low]);
-        Some(Self { head: &packet[..at], udp_payload: edns.map(|edns| edns.udp_payload) })
+        let dnssec_ok = edns.is_some_and(|edns| edns.dnssec_ok);
+        Some(Self { head: &packet[..at], udp_payload: edns.map(|edns| edns.udp_payload), dnssec_ok })
+    }
+
+    /// Header and question as they came.
+    pub(super) fn head(&self) -> &'p [u8] {
+        self.head
     }
 }
 
@@ -278,12 +196,12 @@ impl CachedPacket {
             tail.extend_from_slice(opt);
             tail.extend([0, 0]); // a cookie was for one client
         }
-        let mut bytes = Vec::with_capacity(FIXED + key.length + countdowns.len() + tail.len());
+        let mut bytes = Vec::with_capacity(FIXED + key.bytes().len() + countdowns.len() + tail.len());
         bytes.extend(until.0.to_be_bytes());
         bytes.extend(making.generation.to_be_bytes());
         bytes.extend(&header[2..]);
         let counted = u16::try_from(countdowns.len() / COUNTDOWN).ok()?;
-        for number in [rotation.at, rotation.length, rotation.count, counted, key.length as u16] {
+        for number in [rotation.at, rotation.length, rotation.count, counted, key.bytes().len() as u16] {
             bytes.extend(number.to_be_bytes());
         }
         bytes.extend(making.mark.to_be_bytes());
@@ -303,7 +221,8 @@ impl CachedPacket {
 
     /// True when it is the answer to this key, and not to another of the same hash.
     pub fn is_for(&self, key: &PacketKey) -> bool {
-        self.0.get(FIXED..FIXED + key.length) == Some(key.bytes()) && usize::from(self.u16(30)) == key.length
+        self.0.get(FIXED..FIXED + key.bytes().len()) == Some(key.bytes())
+            && usize::from(self.u16(30)) == key.bytes().len()
     }
 
     /// True when the order of its records changes with each answer.

@@ -9,6 +9,7 @@ use crate::engine::name::{NameKey, parse};
 use crate::engine::record::parse_value;
 use crate::engine::reply::{TCP, finish, finish_prepared, udp_limit};
 use crate::engine::request::Admission;
+use crate::engine::request::{Question, Request};
 use crate::engine::zone::{Zone, ZoneMode, ZoneRecord, ZoneSpec};
 use hickory_proto::rr::rdata::{CNAME, NULL};
 use hickory_proto::rr::{Name, RData, Record, RecordType};

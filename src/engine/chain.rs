@@ -6,7 +6,7 @@
 //! `check` and the tests.
 
 use super::answer::{Answer, ExtendedError, Hop, SectionTtl, Source};
-use super::cache::{CacheData, CacheKey, FailureCause, Outcome, PackedRecord, QueryFlags, Timestamp};
+use super::cache::{CacheDataOf, CacheKey, FailureCause, Outcome, PackedRecord, QueryFlags, Timestamp};
 use super::catalog::{GroupKey, View};
 use super::decide::{Decision, decide};
 use super::local::LocalOutcome;
@@ -77,6 +77,8 @@ pub struct Chain<'v> {
     key: NameKey,
     sections: Sections,
     hops: Vec<Hop>,
+    /// The names before this one.
+    earlier: Vec<NameKey>,
     /// The name asked for exists, whatever the upstream says.
     exists: bool,
     /// A private zone led here, so that inner addresses are what is meant.
@@ -100,6 +102,7 @@ impl<'v> Chain<'v> {
             key: question.key.clone(),
             sections: Sections::new(usize::MAX),
             hops: Vec::with_capacity(2),
+            earlier: Vec::new(),
             exists: false,
             private: false,
             authentic: true,
@@ -131,7 +134,7 @@ impl<'v> Chain<'v> {
 
     /// What the group of the last [`Fetch`] says. `ttl` is what the records have left; `stale` marks an answer
     /// beyond its life (RFC 8767).
-    pub fn supply(&mut self, entry: &CacheData, ttl: u32, stale: bool) {
+    pub fn supply(&mut self, entry: &CacheDataOf<'_>, ttl: u32, stale: bool) {
         if stale {
             let code = match entry.outcome {
                 Outcome::NxDomain => ExtendedError::STALE_NXDOMAIN,
@@ -219,8 +222,7 @@ impl<'v> Chain<'v> {
 
     /// Decides one name; a fetch if a group must be heard.
     fn hop(&mut self) -> Option<Fetch> {
-        // each name so far has its hop
-        if self.hops.iter().any(|hop| hop.name == self.name) {
+        if self.earlier.contains(&self.key) {
             self.note(Source::Loop);
             self.finish(ResponseCode::NoError);
             return None;
@@ -355,7 +357,8 @@ impl<'v> Chain<'v> {
 
     /// Goes on with a CNAME's target, from the top.
     fn follow(&mut self, target: Name) {
-        self.key = NameKey::of(&target);
+        let next = NameKey::of(&target);
+        self.earlier.push(std::mem::replace(&mut self.key, next));
         self.name = target;
         self.exists = false;
     }

@@ -1,6 +1,7 @@
 //! Tests of whole resolutions over a scripted upstream: the policy order, hop by hop, as one table.
 
 use super::*;
+use crate::engine::cache::CacheData;
 use crate::engine::cache::{Outcome, Timestamp};
 use crate::engine::catalog::{Catalog, CatalogRule, CatalogSpec, Scope, Vpc};
 use crate::engine::local::LocalNames;

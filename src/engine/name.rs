@@ -132,21 +132,21 @@ pub fn suffixes(wire: &[u8]) -> Suffixes<'_> {
 }
 
 /// A name in wire form, in its own case, for a moment.
-pub(super) struct NameWire {
+pub struct NameWire {
     octets: [u8; LONGEST],
     length: usize,
 }
 
 impl NameWire {
     /// The wire form of a name.
-    pub(super) fn of(name: &Name) -> Self {
+    pub fn of(name: &Name) -> Self {
         let mut octets = [0; LONGEST];
         let length = wire_of(&mut octets, name.iter()).map_or(1, <[u8]>::len); // no `Name` has no wire form
         Self { octets, length }
     }
 
     /// Its octets.
-    pub(super) fn wire(&self) -> &[u8] {
+    pub fn wire(&self) -> &[u8] {
         &self.octets[..self.length]
     }
 }

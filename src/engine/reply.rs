@@ -3,7 +3,7 @@
 //! Id, flags, the question in the client's case, EDNS, size and truncation are set here and nowhere else.
 
 use super::answer::Answer;
-use super::cache::{CacheData, Outcome, Timestamp};
+use super::cache::{CacheDataOf, Outcome, Timestamp};
 use super::cached_packet::CachedPacket;
 use super::records::Records;
 use super::request::{COOKIE, Request};
@@ -99,7 +99,7 @@ pub fn cut(message: &mut [u8]) {
 /// copied, and no record is unpacked. Nothing where that takes more than copying. `turn` rotates a set of addresses.
 pub fn finish_entry(
     request: &Request,
-    entry: &CacheData,
+    entry: &CacheDataOf<'_>,
     turn: u64,
     limit: usize,
     own_payload: u16,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::answer::ExtendedError;
+use crate::engine::cache::CacheData;
 use crate::engine::cache::{QueryFlags, Timestamp};
 use crate::engine::catalog::{Catalog, CatalogSpec};
 use crate::engine::chain::{Chain, Step};

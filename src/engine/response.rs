@@ -123,7 +123,7 @@ pub fn parse_plain(
         }
         _ => false,
     };
-    let entry = CacheData::restore(Outcome::Rrset, now, ttl, reply[3] & 0x20 != 0, (packed, []));
+    let entry = CacheData::restore(Outcome::Rrset, now, ttl, reply[3] & 0x20 != 0, (packed, &[][..]));
     (apart || !entry.repeats_itself()).then_some(entry)
 }
 

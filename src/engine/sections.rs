@@ -1,7 +1,7 @@
 //! The answer and authority sections of a message in the making: each record once (RFC 2181 section 5), and no more
 //! records than the message can hold, so that a large set is unpacked only as far as it is sent.
 
-use super::cache::{CacheData, PackedRecord, PackedRecords};
+use super::cache::{CacheDataOf, PackedRecord, PackedRecords};
 use super::decode::is_sound;
 use super::name::NameWire;
 use super::records::{RecordRef, Records};
@@ -107,7 +107,7 @@ impl Sections {
     /// Appends the records of an entry that `keep` takes. How many addresses rotate, if several do.
     pub(super) fn take<'e>(
         &mut self,
-        entry: &'e CacheData,
+        entry: &'e CacheDataOf<'_>,
         wanted: Wanted<'_>,
         keep: impl Fn(&PackedRecord<'e>) -> bool,
     ) -> Option<usize> {
@@ -145,7 +145,7 @@ impl Sections {
     /// Appends the answer records of an entry that `keep` takes; how many addresses rotate.
     fn take_answers<'e>(
         &mut self,
-        entry: &'e CacheData,
+        entry: &'e CacheDataOf<'_>,
         owner: &[u8],
         wanted: Wanted<'_>,
         keep: impl Fn(&PackedRecord<'e>) -> bool,

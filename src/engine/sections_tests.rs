@@ -1,6 +1,7 @@
 //! Tests of the sections: what goes to whom, each record once, and no further than there is room.
 
 use super::*;
+use crate::engine::cache::CacheData;
 use crate::engine::cache::{Outcome, Timestamp};
 use crate::engine::name::NameKey;
 use crate::engine::name::parse;

@@ -1,7 +1,7 @@
 //! What is noted of each answer once it is made: numbers, and who watches is shown it.
 
 use crate::engine::answer::{Answer, ExtendedError, Hop, Source};
-use crate::engine::cache::{CacheData, Outcome};
+use crate::engine::cache::{CacheDataOf, Outcome};
 use crate::engine::catalog::View;
 use crate::resolve::shared::{ActiveConfig, SharedState};
 use crate::stats::counters::{QueryOrigin, ThreadCounters};
@@ -43,7 +43,7 @@ pub(crate) fn attribute(live: &SharedState, view: &View, hops: &[Hop], share: Ca
 }
 
 /// The code of a packed outcome.
-pub(crate) fn rcode_of(entry: &CacheData) -> u8 {
+pub(crate) fn rcode_of(entry: &CacheDataOf<'_>) -> u8 {
     match entry.outcome {
         Outcome::NxDomain => 3,
         Outcome::YxDomain => 6,

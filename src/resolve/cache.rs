@@ -4,80 +4,44 @@
 //! through a small probationary part and leaves the names that are asked again alone. What an entry is worth
 //! is decided in `engine::cache`; here is only who holds it.
 
-use crate::engine::cache::{CacheData, CacheKey, Freshness, KeyRef, Outcome, Timestamp, TtlPolicy};
+use super::cache_entry::{Apart, CacheEntry};
+use crate::engine::cache::{CacheDataOf, CacheKey, Freshness, KeyRef, QueryFlags, Timestamp, TtlPolicy};
+use crate::engine::cached_packet::PacketKey;
+use crate::engine::catalog::GroupKey;
 use crate::engine::name;
 use quick_cache::sync::{Cache, EntryAction, EntryResult};
-use quick_cache::{DefaultHashBuilder, Equivalent, Lifecycle, OptionsBuilder, Weighter};
-use std::hash::Hash;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// Octets that the container itself takes for an entry: key and value pointers, their heap headers, the hash
-/// table's slot.
-const OVERHEAD: usize = 96;
+/// Octets that the container itself takes for an entry: pointer, links and hash in its table, and the hash table's slot.
+const OVERHEAD: usize = 52;
 
-/// An entry in the cache, and what happened to it since.
-#[derive(Debug)]
-pub struct CacheEntry {
-    /// The entry; never changed.
-    pub entry: CacheData,
-    /// How often it was served.
-    hits: AtomicU32,
-    /// When a refresh of it failed last, in milliseconds + 1; 0 for never.
-    failed: AtomicU64,
-    /// A refresh is on its way.
-    refreshing: AtomicBool,
-}
+/// Denials of so many zones share their SOA records.
+const MOST_SHARED: usize = 1024;
 
-impl CacheEntry {
-    /// A slot for a new entry.
-    pub fn new(entry: CacheData) -> Self {
-        Self { entry, hits: AtomicU32::new(0), failed: AtomicU64::new(0), refreshing: AtomicBool::new(false) }
-    }
+/// So many hints there are.
+const HINTS: usize = 4096;
 
-    /// Counts a hit. True for the one who is to refresh the entry: it was served before, is about to expire, and
-    /// nobody else refreshes it.
-    pub fn hit_wants_refresh(&self, now: Timestamp, lifetimes: &TtlPolicy) -> bool {
-        let popular = self.hits.fetch_add(1, Ordering::Relaxed) > 0;
-        lifetimes.prefetch && popular && self.entry.wants_refresh(now) && self.claim_refresh()
-    }
+/// A bit of a hint: there are answers that are kept for a type.
+const AT_TYPE: u8 = 1;
 
-    /// True for the first who asks.
-    pub fn claim_refresh(&self) -> bool {
-        !self.refreshing.swap(true, Ordering::Relaxed)
-    }
+/// There are answers that are kept for a name.
+const AT_NAME: u8 = 2;
 
-    /// The refresh came to nothing, without a failure of the upstream.
-    pub fn release_refresh(&self) {
-        self.refreshing.store(false, Ordering::Relaxed);
-    }
-
-    /// When a refresh failed last.
-    pub fn failed(&self) -> Option<Timestamp> {
-        self.failed.load(Ordering::Relaxed).checked_sub(1).map(Timestamp)
-    }
-
-    /// A refresh failed now: the next may be tried.
-    fn fail(&self, now: Timestamp) {
-        self.failed.store(now.0 + 1, Ordering::Relaxed);
-        self.refreshing.store(false, Ordering::Relaxed);
-    }
-}
-
-impl Equivalent<CacheKey> for KeyRef<'_> {
-    fn equivalent(&self, key: &CacheKey) -> bool {
-        self.is(key)
-    }
-}
+/// Where an entry is kept: a hash of its key, with a seed that nobody outside knows. Two keys of one hash displace each
+/// other; the key lies in the slot and is compared there, where it is read anyway.
+type Place = u64;
 
 /// Weighs an entry by its octets.
 #[derive(Clone, Debug)]
 struct EntryBytes;
 
-impl Weighter<CacheKey, Arc<CacheEntry>> for EntryBytes {
-    fn weight(&self, key: &CacheKey, slot: &Arc<CacheEntry>) -> u64 {
-        (key.bytes().len() + slot.entry.size() + size_of::<CacheEntry>() - size_of::<CacheData>() + OVERHEAD)
-            as u64
+impl Weighter<Place, Arc<CacheEntry>> for EntryBytes {
+    fn weight(&self, _: &Place, slot: &Arc<CacheEntry>) -> u64 {
+        (slot.size() + OVERHEAD) as u64
     }
 }
 
@@ -146,10 +110,15 @@ where
 /// The answers of all upstream groups.
 #[derive(Debug)]
 pub struct AnswerCache {
-    slots: Cache<CacheKey, Arc<CacheEntry>, EntryBytes, DefaultHashBuilder, Evictions>,
+    slots: Cache<Place, Arc<CacheEntry>, EntryBytes, DefaultHashBuilder, Evictions>,
+    seed: DefaultHashBuilder,
     evictions: Evictions,
     /// How many entries were put in, failures and what is not worth keeping included.
     insertions: AtomicU64,
+    /// Where answers were bound, by the hash of the name.
+    hints: Box<[AtomicU8; HINTS]>,
+    /// The SOA records of denials, by their octets.
+    shared: Mutex<HashMap<Box<[u8]>, Weak<Apart>, DefaultHashBuilder>>,
     /// How long things are kept.
     pub lifetimes: TtlPolicy,
 }
@@ -158,20 +127,36 @@ impl AnswerCache {
     /// An empty cache of at most `bytes` octets.
     pub fn new(bytes: u64, lifetimes: TtlPolicy) -> Self {
         let (slots, evictions) = bounded(bytes, EntryBytes);
-        Self { slots, evictions, insertions: AtomicU64::new(0), lifetimes }
+        let (seed, insertions) = (DefaultHashBuilder::default(), AtomicU64::new(0));
+        let hints = Box::new([const { AtomicU8::new(0) }; HINTS]);
+        Self { slots, seed, evictions, insertions, hints, shared: Mutex::default(), lifetimes }
+    }
+
+    /// The hash of a name, which all places of its entries are made of.
+    fn base(&self, name: &[u8]) -> u64 {
+        self.seed.hash_one(name)
+    }
+
+    /// Where an entry is kept. `base` is the hash of its name.
+    fn place(base: u64, at: &KeyRef<'_>) -> Place {
+        let kind = u64::from(at.rtype) << 8 | u64::from(at.flags);
+        let mixed = base ^ at.group.0.rotate_left(32) ^ kind.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let product = u128::from(mixed) * 0xd6e8_feb8_6659_fd93;
+        (product >> 64) as Place ^ product as Place
     }
 
     /// What is known of a question, with its worth: what was said of its type, or of its name whatever the type (an
     /// alias, NXDOMAIN). What holds comes before what does not, an answer before a failure, and of two that are stale
     /// the newer one. Nothing when all is dead.
     pub fn get(&self, key: &CacheKey, now: Timestamp) -> Option<(Arc<CacheEntry>, Freshness)> {
-        let own = self.look_up(&key.of_type(), key, now);
+        let base = self.base(key.wire());
+        let own = self.look_up(base, &key.of_type(), key, now);
         if let Some((slot, Freshness::Fresh(_))) = &own
-            && !slot.entry.is_failure()
+            && !slot.is_failure()
         {
             return own;
         }
-        let name = self.look_up(&key.of_name(), key, now);
+        let name = self.look_up(base, &key.of_name(), key, now);
         if matches!(name, Some((_, Freshness::Fresh(_)))) {
             return name;
         }
@@ -181,31 +166,37 @@ impl AnswerCache {
             return Some(denied);
         }
         match (own, name) {
-            (Some(own), Some(name)) if own.0.entry.stored >= name.0.entry.stored => Some(own),
+            (Some(own), Some(name)) if own.0.stored() >= name.0.stored() => Some(own),
             (own, None) if key.flags().dnssec_ok && own.is_none() => {
                 // a failure is kept for the question as it was asked
-                self.slots.get(key).and_then(|slot| self.freshness(slot, now))
+                self.slot(base, &key.itself()).and_then(|slot| self.freshness(slot, now))
             }
             (own, name) => name.or(own),
         }
     }
 
+    /// What is kept at a place.
+    fn slot(&self, base: u64, at: &KeyRef<'_>) -> Option<Arc<CacheEntry>> {
+        self.slots.get(&Self::place(base, at)).filter(|slot| slot.is_at(at))
+    }
+
     /// What is kept at a place, if it can serve a question.
     fn look_up(
         &self,
+        base: u64,
         at: &KeyRef<'_>,
         question: &CacheKey,
         now: Timestamp,
     ) -> Option<(Arc<CacheEntry>, Freshness)> {
-        let slot = self.slots.get(at)?;
-        let has_proofs = slot.entry.dnssec || !question.flags().dnssec_ok;
-        let serves = has_proofs && slot.entry.answers_type(question.rtype());
+        let slot = self.slot(base, at)?;
+        let has_proofs = slot.dnssec() || !question.flags().dnssec_ok;
+        let serves = has_proofs && slot.answers_type(question.rtype());
         self.freshness(slot, now).filter(|_| serves)
     }
 
     /// A slot with its worth, unless it is dead.
     fn freshness(&self, slot: Arc<CacheEntry>, now: Timestamp) -> Option<(Arc<CacheEntry>, Freshness)> {
-        match slot.entry.freshness(now, &self.lifetimes) {
+        match slot.freshness(now, &self.lifetimes) {
             Freshness::Expired => None,
             worth => Some((slot, worth)),
         }
@@ -215,38 +206,61 @@ impl AnswerCache {
     fn denied_above(&self, key: &CacheKey, now: Timestamp) -> Option<(Arc<CacheEntry>, Freshness)> {
         let above = name::suffixes(key.wire()).skip(1).filter(|suffix| suffix.len() > 1);
         above
-            .filter_map(|suffix| self.look_up(&key.of_suffix(suffix), key, now))
-            .find(|(slot, worth)| slot.entry.denies_below() && matches!(worth, Freshness::Fresh(_)))
+            .filter_map(|suffix| self.look_up(self.base(suffix), &key.of_suffix(suffix), key, now))
+            .find(|(slot, worth)| slot.entry().denies_below() && matches!(worth, Freshness::Fresh(_)))
     }
 
     /// Keeps an entry for a question. A failure never takes the place of something that can still be served, be it stale
     /// (RFC 8767 section 4): it is noted there instead, in one step with the look whether there is such a thing.
     ///
     /// Returns the slot, kept or not: what is not worth keeping is still good for the query that brought it.
-    pub fn insert(&self, key: CacheKey, entry: CacheData, now: Timestamp) -> Arc<CacheEntry> {
+    pub fn insert(&self, key: CacheKey, entry: CacheDataOf<'_>, now: Timestamp) -> Arc<CacheEntry> {
         let slot = self.put(key, entry, now);
         self.insertions.fetch_add(1, Ordering::Release); // now that it can be found
         slot
     }
 
-    fn put(&self, key: CacheKey, mut entry: CacheData, now: Timestamp) -> Arc<CacheEntry> {
+    fn put(&self, key: CacheKey, mut entry: CacheDataOf<'_>, now: Timestamp) -> Arc<CacheEntry> {
         if entry.is_failure() {
-            return self.insert_failure(key, entry, now);
+            return self.insert_failure(key, &entry, now);
         }
         entry.dnssec |= key.flags().dnssec_ok;
         let key = key.of_entry(&entry.outcome);
-        let slot = Arc::new(CacheEntry::new(entry));
-        if slot.entry.ttl > 0 {
-            self.slots.insert(key, slot.clone());
+        let place = Self::place(self.base(key.wire()), &key.itself());
+        let shares = entry.is_bare_denial();
+        let slot = CacheEntry::new(&key, &entry, |apart| match shares {
+            true => self.share(apart),
+            false => (Arc::new(apart), true),
+        });
+        if slot.ttl() > 0 {
+            self.slots.insert(place, slot.clone());
         } else {
-            self.slots.remove(&key); // an older answer must not come back, stale, once a newer one was seen
+            self.slots.remove(&place); // an older answer must not come back, stale, once a newer one was seen
         }
         slot
     }
 
-    fn insert_failure(&self, key: CacheKey, failure: CacheData, now: Timestamp) -> Arc<CacheEntry> {
+    /// The SOA record that other denials have already, or this one; and whether it is new.
+    fn share(&self, apart: Apart) -> (Arc<Apart>, bool) {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(present) = shared.get(apart.authority()).and_then(Weak::upgrade) {
+            return (present, false);
+        }
+        if shared.len() >= MOST_SHARED {
+            shared.retain(|_, apart| apart.strong_count() > 0);
+        }
+        if shared.len() >= MOST_SHARED {
+            shared.clear();
+        }
+        let octets = apart.authority().into();
+        let apart = Arc::new(apart);
+        shared.insert(octets, Arc::downgrade(&apart));
+        (apart, true)
+    }
+
+    fn insert_failure(&self, key: CacheKey, failure: &CacheDataOf<'_>, now: Timestamp) -> Arc<CacheEntry> {
         if let Some((slot, _)) = self.get(&key, now)
-            && !slot.entry.is_failure()
+            && !slot.is_failure()
         {
             slot.fail(now);
             return slot;
@@ -255,10 +269,13 @@ impl AnswerCache {
     }
 
     /// Keeps a failure, unless an answer is there: another thread may have brought it since it was looked for.
-    fn put_failure(&self, key: &CacheKey, failure: CacheData, now: Timestamp) -> Arc<CacheEntry> {
-        let failure = Arc::new(CacheEntry::new(failure));
-        let kept = self.slots.entry(key, None, |_, present| {
-            if !present.entry.is_failure() && self.freshness(present.clone(), now).is_some() {
+    fn put_failure(&self, key: &CacheKey, failure: &CacheDataOf<'_>, now: Timestamp) -> Arc<CacheEntry> {
+        let at = key.itself();
+        let place = Self::place(self.base(key.wire()), &at);
+        let failure = CacheEntry::alone(key, failure);
+        let kept = self.slots.entry(&place, None, |_, present| {
+            let answers = present.is_at(&at) && !present.is_failure();
+            if answers && self.freshness(present.clone(), now).is_some() {
                 present.fail(now);
             } else {
                 *present = failure.clone();
@@ -276,6 +293,39 @@ impl AnswerCache {
         }
     }
 
+    /// The entry that alone is the answer to a plain question, if one was found to be.
+    pub fn answer_to(
+        &self,
+        question: &PacketKey,
+        group: GroupKey,
+        (generation, view): (u32, u32),
+        now: Timestamp,
+    ) -> Option<Arc<CacheEntry>> {
+        let base = self.base(question.name());
+        let hint = self.hint(base).load(Ordering::Relaxed);
+        let QueryFlags { dnssec_ok, checking_disabled } = question.flags();
+        [(AT_TYPE, question.rtype()), (AT_NAME, 0)].into_iter().find_map(|(place, rtype)| {
+            if hint & place == 0 {
+                return None;
+            }
+            let flags = u8::from(checking_disabled) << 1;
+            let slot = self.slot(base, &KeyRef { group, rtype, flags, name: question.name() })?;
+            let has_proofs = slot.dnssec() || !dnssec_ok;
+            (has_proofs && slot.answers_alone(generation, view, now)).then_some(slot)
+        })
+    }
+
+    /// Notes that an entry alone is the answer to plain questions, under a publication and in a view.
+    pub fn bind(&self, slot: &CacheEntry, generation: u32, view: u32) {
+        slot.bind(generation, view);
+        let place = if slot.is_of_name() { AT_NAME } else { AT_TYPE };
+        self.hint(self.base(slot.name())).fetch_or(place, Ordering::Relaxed);
+    }
+
+    fn hint(&self, base: u64) -> &AtomicU8 {
+        &self.hints[(base >> 52) as usize % HINTS]
+    }
+
     /// How many entries were put in so far. While it is the same, what was not there is not there.
     pub fn insertions(&self) -> u64 {
         self.insertions.load(Ordering::Acquire)
@@ -284,13 +334,13 @@ impl AnswerCache {
     /// Forgets what `of` takes; how many there were.
     pub fn forget(&self, of: impl Fn(&CacheKey) -> bool) -> usize {
         let before = self.slots.len();
-        self.slots.retain(|key, _| !of(key));
+        self.slots.retain(|_, slot| !of(&slot.key()));
         before.saturating_sub(self.slots.len())
     }
 
     /// All entries, for the snapshot; others may come and go meanwhile.
-    pub fn entries(&self) -> Vec<(CacheKey, Arc<CacheEntry>)> {
-        self.slots.iter().collect()
+    pub fn entries(&self) -> Vec<Arc<CacheEntry>> {
+        self.slots.iter().map(|(_, slot)| slot).collect()
     }
 
     /// How many entries there are.
@@ -310,9 +360,9 @@ impl AnswerCache {
 
     /// How many entries hold data, and how many a denial or a failure.
     pub fn kinds(&self) -> (usize, usize) {
-        self.slots.iter().fold((0, 0), |(data, denials), (_, slot)| match slot.entry.outcome {
-            Outcome::Rrset | Outcome::Alias(_) => (data + 1, denials),
-            _ => (data, denials + 1),
+        self.slots.iter().fold((0, 0), |(data, denials), (_, slot)| match slot.has_data() {
+            true => (data + 1, denials),
+            false => (data, denials + 1),
         })
     }
 

@@ -1,7 +1,7 @@
 //! Tests of the container of the answer cache.
 
 use super::*;
-use crate::engine::cache::{FailureCause, QueryFlags};
+use crate::engine::cache::{CacheData, FailureCause, Outcome, QueryFlags};
 use crate::engine::catalog::GroupKey;
 use crate::engine::name::{NameKey, parse};
 use hickory_proto::rr::rdata::SOA;
@@ -29,7 +29,7 @@ fn a_failure_does_not_replace_what_can_be_served_stale() {
     let (slot, worth) = cache.get(&key("a"), later).unwrap();
     assert_eq!((worth, slot.failed()), (Freshness::Stale, Some(later)));
     cache.insert(key("b"), CacheData::failure(FailureCause::Unreachable, 1, later), later);
-    assert!(cache.get(&key("b"), later).unwrap().0.entry.is_failure());
+    assert!(cache.get(&key("b"), later).unwrap().0.is_failure());
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_flood_of_names_leaves_those_asked_again() {
 
 #[test]
 fn only_the_first_refreshes() {
-    let slot = CacheEntry::new(entry(60, 0));
+    let slot = CacheEntry::alone(&key("a"), &entry(60, 0));
     assert!(slot.claim_refresh());
     assert!(!slot.claim_refresh());
     slot.fail(Timestamp(1));
@@ -89,7 +89,7 @@ fn of(outcome: Outcome, ttl: u32) -> CacheData {
 }
 
 fn found(cache: &AnswerCache, question: &CacheKey, now: u64) -> Option<(Outcome, Freshness)> {
-    cache.get(question, Timestamp(now)).map(|(slot, worth)| (slot.entry.outcome.clone(), worth))
+    cache.get(question, Timestamp(now)).map(|(slot, worth)| (slot.entry().outcome, worth))
 }
 
 #[test]
@@ -156,15 +156,15 @@ fn an_answer_that_came_since_the_look_is_not_overwritten_by_a_failure() {
     let failure = || CacheData::failure(FailureCause::Unreachable, 5, Timestamp(0));
     cache.insert(key("a"), entry(60, 0), Timestamp(0));
     // another thread looked before the answer came, and comes to its second step now
-    let slot = cache.put_failure(&key("a"), failure(), Timestamp(0));
-    assert_eq!((&slot.entry.outcome, slot.failed()), (&Outcome::Rrset, Some(Timestamp(0))));
+    let slot = cache.put_failure(&key("a"), &failure(), Timestamp(0));
+    assert_eq!((slot.entry().outcome, slot.failed()), (Outcome::Rrset, Some(Timestamp(0))));
     assert_eq!(found(&cache, &key("a"), 0), Some((Outcome::Rrset, Freshness::Fresh(60))));
     // a dead answer, an older failure and nothing make way
     let dead = 1_000_000_000;
     let later = CacheData::failure(FailureCause::Unreachable, 5, Timestamp(dead));
-    assert!(cache.put_failure(&key("a"), later, Timestamp(dead)).entry.is_failure());
+    assert!(cache.put_failure(&key("a"), &later, Timestamp(dead)).is_failure());
     assert!(matches!(found(&cache, &key("a"), dead), Some((Outcome::Failure(_), Freshness::Fresh(5)))));
-    assert!(cache.put_failure(&key("b"), failure(), Timestamp(0)).entry.is_failure());
+    assert!(cache.put_failure(&key("b"), &failure(), Timestamp(0)).is_failure());
     assert!(matches!(found(&cache, &key("b"), 0), Some((Outcome::Failure(_), _))));
 }
 

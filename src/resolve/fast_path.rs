@@ -3,10 +3,11 @@
 
 use super::query;
 use super::query::{Immediate, PendingQuery, Received};
+use super::{accounting, bound};
 use crate::base::clock::instant;
 use crate::engine::cache::Timestamp;
 use crate::engine::cached_packet::{PacketKey, PlainQuery};
-use crate::engine::reply;
+use crate::engine::{plain_answer, reply};
 use crate::resolve::rrl::Verdict;
 use crate::resolve::shared::{ActiveConfig, SharedState};
 use crate::stats::counters::{QueryOrigin, ThreadCounters};
@@ -119,11 +120,24 @@ impl<'l> FastPath<'l> {
         let (view, arrival) = self.view(client)?;
         let glance = PlainQuery::at(packet, view, &mut self.key)?;
         self.looked = true;
-        let prepared = self.live.answers.get(&self.key)?;
+        let own_payload = self.published.udp_payload;
         let limit = match self.transport {
             ClientTransport::Tcp => reply::TCP,
-            ClientTransport::Udp => reply::payload_limit(glance.udp_payload, self.published.udp_payload),
+            ClientTransport::Udp => reply::payload_limit(glance.udp_payload, own_payload),
         };
+        let group = self.published.catalog.default_group();
+        let publication = (self.published.generation, view);
+        if let Some(slot) = self.live.cache.answer_to(&self.key, group, publication, self.now) {
+            let entry = slot.entry();
+            let turn = || self.live.turn();
+            if plain_answer::write(&glance, &entry, (self.now, turn), (limit, own_payload), out) {
+                let mark = bound::mark(&slot);
+                self.tally.asked(self.key.rtype(), arrival);
+                self.tally.answered(accounting::rcode_of(&entry), mark);
+                return Some(mark);
+            }
+        }
+        let prepared = self.live.answers.get(&self.key)?;
         if !prepared.is_valid(self.published.generation, self.now) || !prepared.serves(&glance, limit) {
             return None;
         }

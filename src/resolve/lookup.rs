@@ -12,7 +12,8 @@ use crate::engine::decide::{Decision, decide};
 use crate::engine::name::NameKey;
 use crate::engine::response;
 use crate::engine::response::Unusable;
-use crate::resolve::cache::{AnswerCache, CacheEntry};
+use crate::resolve::cache::AnswerCache;
+use crate::resolve::cache_entry::CacheEntry;
 use crate::resolve::limits::Permit;
 pub use crate::resolve::shared::CachedChain;
 use crate::resolve::shared::{ActiveConfig, FetchResult, SharedState, count};
@@ -203,7 +204,7 @@ fn start_refresh(
         return;
     };
     let (live, published, slot) = (live.clone(), published.clone(), slot.clone());
-    let flags = QueryFlags { dnssec_ok: slot.entry.dnssec, ..fetch.flags };
+    let flags = QueryFlags { dnssec_ok: slot.dnssec(), ..fetch.flags };
     let fetch = Fetch::new(fetch.group, fetch.question.clone(), flags);
     tokio::spawn(async move {
         let _permit = permit;
@@ -274,7 +275,7 @@ pub(crate) fn pair_of(key: &CacheKey) -> Option<CacheKey> {
 /// What the cache has under a key, if it holds and is no failure.
 pub(crate) fn is_known(live: &SharedState, key: &CacheKey, now: Timestamp) -> Option<Arc<CacheEntry>> {
     match live.cache.get(key, now) {
-        Some((slot, Freshness::Fresh(_))) if !slot.entry.is_failure() => Some(slot),
+        Some((slot, Freshness::Fresh(_))) if !slot.is_failure() => Some(slot),
         _ => None,
     }
 }

@@ -2,7 +2,10 @@
 //! servers. Knows no socket of a client.
 
 pub mod accounting;
+pub mod bound;
 pub mod cache;
+pub mod cache_entry;
+mod cache_packet;
 pub mod fast_path;
 pub mod guard;
 pub mod limits;

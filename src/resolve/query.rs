@@ -8,19 +8,20 @@
 //! an upstream goes through [`resolve`], the only place that awaits along the way.
 
 use super::accounting;
+use super::cache_packet::cache_packet;
 use super::lookup;
 use super::lookup::{CacheAnswer, Fetched, LookupFor};
 use crate::base::octets::{OctetAccount, Reserved};
 use crate::engine::answer::{Answer, ExtendedError};
 use crate::engine::cache::{CacheKey, QueryFlags, Timestamp};
-use crate::engine::cached_packet::{CachedPacket, Making, PacketKey};
+use crate::engine::cached_packet::PacketKey;
 use crate::engine::catalog::GroupKey;
 use crate::engine::chain::{Chain, Fetch, Step};
 use crate::engine::name::NameKey;
 use crate::engine::precheck::{Precheck, is_loop_probe, precheck};
 use crate::engine::reply;
 use crate::engine::request::{Admission, Question, Request};
-use crate::resolve::cache::CacheEntry;
+use crate::resolve::cache_entry::CacheEntry;
 use crate::resolve::limits::Permit;
 use crate::resolve::rrl::Verdict;
 use crate::resolve::shared::{ActiveConfig, SharedState, count};
@@ -248,9 +249,9 @@ fn complete_from_wire(
     let limit = limit(published, &waiting.request, waiting.caller.transport);
     let own = published.udp_payload;
     let reply = simple
-        .then(|| reply::finish_entry(&waiting.request, &slot.entry, waiting.turn, limit, own))
+        .then(|| reply::finish_entry(&waiting.request, &slot.entry(), waiting.turn, limit, own))
         .flatten();
-    Some((reply?, accounting::rcode_of(&slot.entry)))
+    Some((reply?, accounting::rcode_of(&slot.entry())))
 }
 
 impl PendingQuery {
@@ -309,7 +310,7 @@ async fn compose(
             held = Some(account.reserve(reply::TCP).await);
         }
         if let Some(slot) = take(&mut heard, &fetch) {
-            chain.supply(&slot.entry, slot.entry.ttl, false);
+            chain.supply(&slot.entry(), slot.ttl(), false);
             continue;
         }
         let now = live.clock.now();
@@ -331,13 +332,13 @@ async fn compose(
             Ok(Fetched::Fresh(entries)) => {
                 heard.extend(entries.iter().map(|(name, slot)| (fetch.group, name.clone(), slot.clone())));
                 match take(&mut heard, &fetch) {
-                    Some(slot) => chain.supply(&slot.entry, slot.entry.ttl, false),
+                    Some(slot) => chain.supply(&slot.entry(), slot.ttl(), false),
                     None => {
                         chain.fail(ExtendedError::new(ExtendedError::OTHER, "an answer without a beginning"))
                     }
                 }
             }
-            Ok(Fetched::Stale(slot)) => chain.supply(&slot.entry, live.cache.lifetimes.stale_ttl, true),
+            Ok(Fetched::Stale(slot)) => chain.supply(&slot.entry(), live.cache.lifetimes.stale_ttl, true),
             Err(error) => chain.fail(error),
         }
     };
@@ -384,7 +385,7 @@ fn resolve_now(
         match brought {
             Some(Delivered::Answered(group, hops)) if *group == fetch.group => {
                 if let Some((_, slot)) = hops.iter().find(|(name, _)| *name == fetch.question.key) {
-                    chain.supply(&slot.entry, slot.entry.ttl, false);
+                    chain.supply(&slot.entry(), slot.ttl(), false);
                     continue;
                 }
             }
@@ -411,7 +412,7 @@ fn resolve_now(
 ///
 /// # Errors
 /// Nothing that may be used yet: what there is beyond its life.
-fn use_cached(
+pub(super) fn use_cached(
     live: &Arc<SharedState>,
     published: &Arc<ActiveConfig>,
     client: IpAddr,
@@ -421,8 +422,8 @@ fn use_cached(
     now: Timestamp,
 ) -> Result<(), Option<Arc<CacheEntry>>> {
     match lookup::lookup(live, published, client, fetch, now, purpose) {
-        CacheAnswer::Use(slot, ttl) => chain.supply(&slot.entry, ttl, false),
-        CacheAnswer::UseStale(slot) => chain.supply(&slot.entry, live.cache.lifetimes.stale_ttl, true),
+        CacheAnswer::Use(slot, ttl) => chain.supply(&slot.entry(), ttl, false),
+        CacheAnswer::UseStale(slot) => chain.supply(&slot.entry(), live.cache.lifetimes.stale_ttl, true),
         CacheAnswer::Ask(stale) => return Err(stale),
     }
     Ok(())
@@ -464,70 +465,8 @@ fn from_packet_cache(
     Some((reply, StatKey::from_bits(prepared.mark())))
 }
 
-/// Leaves an answer that came from zones or the cache for the fast lane. What an upstream had to be asked for
-/// comes here when it is asked for again.
-#[expect(clippy::too_many_arguments, reason = "all of them are known at one place only")]
-fn cache_packet(
-    live: &Arc<SharedState>,
-    published: &Arc<ActiveConfig>,
-    request: &Request,
-    question: &Question,
-    caller: &Client,
-    turn: u64,
-    answer: &Answer,
-    reply: &[u8],
-    mark: StatKey,
-) {
-    if !request.recursion_desired || answer.holdings.is_none() {
-        return;
-    }
-    let view = published.catalog.view(caller.peer.ip());
-    let Some(key) = PacketKey::of(request, question, view.index) else { return };
-    let limit = limit(published, request, caller.transport);
-    let (generation, now, mark) = (published.generation, live.clock.now(), mark.bits());
-    let making = Making { turn, limit, generation, now, mark };
-    let is_cut = reply.get(2).is_some_and(|flags| flags & 2 != 0);
-    let prepared = match (is_cut, answer.rotation) {
-        (true, Some((_, count))) if count.saturating_mul(ROTATING) > live.answers.largest() => None,
-        (true, Some(_)) => whole(live, published, request, question, caller, making)
-            .and_then(|(message, answer)| CachedPacket::of(&key, &message, &answer, making)),
-        _ => CachedPacket::of(&key, reply, answer, making),
-    };
-    if let Some(prepared) = prepared {
-        live.answers.insert(&key, prepared);
-    }
-}
-
-/// Octets of a rotating address in a finished answer, at least.
-const ROTATING: usize = 16;
-
-/// An answer with all its records, more than can be sent at once: any of them may come first. Nothing for one that is
-/// too large to be kept.
-fn whole(
-    live: &Arc<SharedState>,
-    published: &Arc<ActiveConfig>,
-    request: &Request,
-    question: &Question,
-    caller: &Client,
-    making: Making,
-) -> Option<(Vec<u8>, Answer)> {
-    let (client, largest) = (caller.peer.ip(), live.answers.largest());
-    let mut chain =
-        Chain::start(published.catalog.view(client), question, flags(request), making.turn).within(largest);
-    loop {
-        let fetch = match chain.step() {
-            Step::Done(answer) if answer.left_out => return None,
-            Step::Done(answer) => {
-                let message = reply::finish(request, &answer, largest, published.udp_payload);
-                return Some((message, answer));
-            }
-            Step::Fetch(fetch) => fetch,
-        };
-        use_cached(live, published, client, &fetch, &mut chain, LookupFor::Repeat, making.now).ok()?;
-    }
-}
-
-fn flags(request: &Request) -> QueryFlags {
+/// The flags of a query that change its answer.
+pub(super) fn flags(request: &Request) -> QueryFlags {
     QueryFlags { dnssec_ok: request.dnssec_ok(), checking_disabled: request.checking_disabled }
 }
 
@@ -540,7 +479,8 @@ fn finish(
     reply::finish(request, answer, limit(published, request, transport), published.udp_payload)
 }
 
-fn limit(published: &ActiveConfig, request: &Request, transport: ClientTransport) -> usize {
+/// How large an answer may be.
+pub(super) fn limit(published: &ActiveConfig, request: &Request, transport: ClientTransport) -> usize {
     match transport {
         ClientTransport::Udp => reply::udp_limit(request, published.udp_payload),
         ClientTransport::Tcp => reply::TCP,

@@ -5,7 +5,7 @@
 
 use super::cache::AnswerCache;
 use crate::base::file;
-use crate::engine::cache::{CacheData, CacheKey, Outcome, Timestamp};
+use crate::engine::cache::{CacheData, CacheDataOf, CacheKey, Outcome, Timestamp};
 use crate::engine::name::{self, NameKey};
 use std::fmt;
 use std::fs::{self, File};
@@ -55,9 +55,9 @@ impl From<io::Error> for SnapshotError {
 pub fn write(cache: &AnswerCache, directory: &Path, now: Timestamp) -> io::Result<usize> {
     let mut body = Vec::new();
     let mut count = 0;
-    for (key, slot) in cache.entries() {
-        if !slot.entry.is_failure() {
-            encode(&mut body, &key, &slot.entry, now);
+    for slot in cache.entries() {
+        if !slot.is_failure() {
+            encode(&mut body, &slot.key(), &slot.entry(), now);
             count += 1;
         }
     }
@@ -136,7 +136,7 @@ pub fn decode(
 }
 
 /// One entry: lengths and key, age in milliseconds, TTL, bits (AD, fetched with DO), outcome, packed records.
-fn encode(body: &mut Vec<u8>, key: &CacheKey, entry: &CacheData, now: Timestamp) {
+fn encode(body: &mut Vec<u8>, key: &CacheKey, entry: &CacheDataOf<'_>, now: Timestamp) {
     let (code, target) = match &entry.outcome {
         Outcome::Rrset => (0, None),
         Outcome::Alias(target) => (1, Some(target)),
@@ -183,7 +183,8 @@ fn entry(reader: &mut SnapshotReader<'_>, now: Timestamp, off: u64) -> Option<(C
     let length = reader.u32()? as usize;
     let authority = reader.take(length)?;
     let stored = Timestamp(now.0.checked_sub(age)?);
-    let mut entry = CacheData::restore(outcome, stored, ttl, bits & 1 != 0, (answers, authority));
+    let mut entry =
+        CacheData::restore(outcome, stored, ttl, bits & 1 != 0, (answers.to_vec(), authority.to_vec()));
     entry.dnssec = bits & 2 != 0;
     Some((key, entry))
 }
@@ -271,10 +272,10 @@ mod tests {
         assert_eq!(read(&cache, directory.path(), Timestamp(NOW.0 + 99)).unwrap(), 3);
         let (slot, worth) = cache.get(&key("www.example"), Timestamp(NOW.0 + 99)).unwrap();
         assert!(matches!(worth, Freshness::Fresh(49..=50)), "{worth:?}");
-        assert!(slot.entry.authentic);
-        assert_eq!(slot.entry.answers(&parse("www.example").unwrap(), 1).len(), 1);
+        assert!(slot.entry().authentic);
+        assert_eq!(slot.entry().answers(&parse("www.example").unwrap(), 1).len(), 1);
         let (slot, _) = cache.get(&key("alias.example"), Timestamp(NOW.0 + 99)).unwrap();
-        assert_eq!(slot.entry.outcome, Outcome::Alias(parse("target.example").unwrap()));
+        assert_eq!(slot.entry().outcome, Outcome::Alias(parse("target.example").unwrap()));
     }
 
     #[test]
@@ -286,7 +287,7 @@ mod tests {
         assert_eq!(read(&cache, directory.path(), NOW).unwrap(), 3);
         for (name, most) in [("www.example", 20), ("alias.example", 20), ("nx.example", 7)] {
             let (slot, _) = cache.get(&key(name), NOW).unwrap();
-            assert_eq!(slot.entry.ttl, most, "{name}");
+            assert_eq!(slot.ttl(), most, "{name}");
         }
         // what is not to be kept any more is not taken in
         let cache = AnswerCache::new(1 << 20, TtlPolicy { negative_max_ttl: 0, ..TtlPolicy::default() });

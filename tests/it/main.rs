@@ -14,6 +14,7 @@ mod encrypted;
 mod gateway;
 mod malformed;
 mod manual;
+mod memory;
 mod operations;
 mod reload;
 mod repository;

@@ -22,7 +22,8 @@ use pvtzd::engine::request::{Admission, Question, Request};
 use pvtzd::engine::response;
 use pvtzd::publish::build;
 use pvtzd::publish::build::Environment;
-use pvtzd::resolve::cache::{AnswerCache, CacheEntry};
+use pvtzd::resolve::cache::AnswerCache;
+use pvtzd::resolve::cache_entry::CacheEntry;
 use pvtzd::resolve::lookup;
 use pvtzd::resolve::lookup::{CacheAnswer, CachedChain};
 use pvtzd::resolve::shared::ActiveConfig;
@@ -131,20 +132,20 @@ impl World<'_> {
             };
             if let Some(place) = heard.iter().position(known) {
                 let slot = heard.swap_remove(place).2;
-                chain.supply(&slot.entry, slot.entry.ttl, false);
+                chain.supply(&slot.entry(), slot.ttl(), false);
                 continue;
             }
             let last_success = || self.last_success.get(&fetch.group).copied();
             let stale = match lookup::cache_get(&self.cache, &fetch, self.now, last_success) {
                 CacheAnswer::Use(slot, ttl) => {
-                    chain.supply(&slot.entry, ttl, false);
+                    chain.supply(&slot.entry(), ttl, false);
                     if slot.hit_wants_refresh(self.now, &self.cache.lifetimes) {
                         let _ = self.ask(&view, &fetch); // for the next who asks
                     }
                     continue;
                 }
                 CacheAnswer::UseStale(slot) => {
-                    chain.supply(&slot.entry, self.stale_ttl, true);
+                    chain.supply(&slot.entry(), self.stale_ttl, true);
                     continue;
                 }
                 CacheAnswer::Ask(stale) => stale,
@@ -156,12 +157,12 @@ impl World<'_> {
             match (self.ask(&view, &fetch), stale) {
                 (Ok(entries), _) => {
                     let (_, slot) = &entries[0];
-                    chain.supply(&slot.entry, slot.entry.ttl, false);
+                    chain.supply(&slot.entry(), slot.ttl(), false);
                     heard.extend(
                         entries[1..].iter().map(|(name, slot)| (fetch.group, name.clone(), slot.clone())),
                     );
                 }
-                (Err(_), Some(slot)) => chain.supply(&slot.entry, self.stale_ttl, true),
+                (Err(_), Some(slot)) => chain.supply(&slot.entry(), self.stale_ttl, true),
                 (Err(code), None) => chain.fail(ExtendedError::new(code, "the script")),
             }
         }

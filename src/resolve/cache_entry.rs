@@ -1,0 +1,400 @@
+//! An entry of the answer cache as it is kept: name and records in one allocation, what many share outside of it, and
+//! what happened to it since. There are hundreds of thousands, so that each octet counts.
+
+use crate::engine::cache::{
+    CacheDataOf, CacheKey, FailureCause, Freshness, KeyRef, Outcome, QueryFlags, Timestamp, TtlPolicy,
+    is_beside_alias,
+};
+use crate::engine::catalog::GroupKey;
+use crate::engine::name::{self, NameKey, NameWire};
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::serialize::binary::BinDecodable;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+/// Octets of answer records that lie with the name; more lie apart.
+const MOST_INLINE: usize = 128;
+
+/// Octets of the longest data: a name, a target, a code, and answer records.
+const LONGEST: usize = 649;
+
+/// Octets of a heap allocation beside what is asked for, and the multiple that it takes.
+const HEAP: (usize, usize) = (8, 16);
+
+/// Octets of the two counts of an `Arc`.
+const COUNTS: usize = 16;
+
+/// Bits of [`CacheEntry::bits`]: the lowest three say what kind of outcome it is.
+const KIND: u8 = 7;
+const AUTHENTIC: u8 = 8;
+const DNSSEC: u8 = 16;
+/// All answer records are of one length.
+const ALIKE: u8 = 32;
+/// Its weight has what lies apart.
+const WEIGHS_APART: u8 = 64;
+
+/// The kinds of outcome.
+const RRSET: u8 = 0;
+const ALIAS: u8 = 1;
+const NO_DATA: u8 = 2;
+const NX_DOMAIN: u8 = 3;
+const YX_DOMAIN: u8 = 4;
+const UNREACHABLE: u8 = 5;
+const TOO_MANY: u8 = 6;
+const RCODE: u8 = 7;
+
+/// Bits of [`CacheEntry::state`].
+const SERVED: u8 = 1;
+const REFRESHING: u8 = 2;
+
+/// Records that do not lie with the name: many, or a SOA that the denials of a zone share.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Apart {
+    answers: Box<[u8]>,
+    authority: Box<[u8]>,
+}
+
+impl Apart {
+    /// The authority records, packed.
+    pub fn authority(&self) -> &[u8] {
+        &self.authority
+    }
+
+    /// Octets of memory.
+    fn size(&self) -> usize {
+        let parts = [size_of::<Self>() + COUNTS, self.answers.len(), self.authority.len()];
+        parts.into_iter().filter(|octets| *octets > 0).map(allocated).sum()
+    }
+}
+
+/// An entry in the cache, and what happened to it since.
+pub struct CacheEntry<D: ?Sized = [u8]> {
+    /// Under which publication (32 bits) and in which view (32) this alone is the answer to a plain question; 0 for none.
+    bound: AtomicU64,
+    /// When a refresh of it failed last: milliseconds after it was stored, + 1; 0 for never.
+    failed: AtomicU32,
+    ttl: u32,
+    stored: Timestamp,
+    group: GroupKey,
+    apart: Option<Arc<Apart>>,
+    /// The type of its question, or 0 for what holds for the name.
+    rtype: u16,
+    /// Octets of answer records in `data`.
+    inline: u16,
+    bits: u8,
+    /// CD, and DO of a failure, as in a [`CacheKey`].
+    flags: u8,
+    name_length: u8,
+    state: AtomicU8,
+    /// The name; an alias's target, or a failing code; answer records.
+    data: D,
+}
+
+/// Octets that an allocation takes.
+fn allocated(octets: usize) -> usize {
+    (octets + HEAP.0).next_multiple_of(HEAP.1).max(32)
+}
+
+impl CacheEntry {
+    /// A slot for what a key's question was answered with. `share` may give records of other slots in the place of new
+    /// ones.
+    pub fn new(
+        key: &CacheKey,
+        entry: &CacheDataOf<'_>,
+        share: impl FnOnce(Apart) -> (Arc<Apart>, bool),
+    ) -> Arc<Self> {
+        let name = key.wire();
+        let (answers, authority) = entry.packed();
+        let mut place = [0; LONGEST];
+        let mut length = 0;
+        let mut put = |octets: &[u8]| {
+            if let Some(place) = place.get_mut(length..length + octets.len()) {
+                place.copy_from_slice(octets);
+                length += octets.len();
+            }
+        };
+        put(name);
+        let kind = match &entry.outcome {
+            Outcome::Rrset => RRSET,
+            Outcome::Alias(target) => {
+                put(NameWire::of(target).wire());
+                ALIAS
+            }
+            Outcome::NoData => NO_DATA,
+            Outcome::NxDomain => NX_DOMAIN,
+            Outcome::YxDomain => YX_DOMAIN,
+            Outcome::Failure(FailureCause::Unreachable) => UNREACHABLE,
+            Outcome::Failure(FailureCause::TooManyRecords) => TOO_MANY,
+            Outcome::Failure(FailureCause::Rcode(rcode)) => {
+                put(&u16::from(*rcode).to_be_bytes());
+                RCODE
+            }
+        };
+        let is_inline = answers.len() <= MOST_INLINE;
+        if is_inline {
+            put(answers);
+        }
+        let (apart, weighs) = match (is_inline, authority) {
+            (true, []) => (None, false),
+            _ => {
+                let answers = if is_inline { &[] } else { answers };
+                let (apart, weighs) = share(Apart { answers: answers.into(), authority: authority.into() });
+                (Some(apart), weighs)
+            }
+        };
+        let flags = key.flags();
+        let mut bits = kind;
+        for (bit, is_set) in [
+            (AUTHENTIC, entry.authentic),
+            (DNSSEC, entry.dnssec),
+            (ALIKE, entry.alike().is_some()),
+            (WEIGHS_APART, weighs),
+        ] {
+            bits |= if is_set { bit } else { 0 };
+        }
+        let (ttl, stored, group) = (entry.ttl, entry.stored, key.group());
+        let (rtype, name_length) = (u16::from(key.rtype()), name.len() as u8); // 255 at most
+        let inline = if is_inline { answers.len() as u16 } else { 0 };
+        let flags = u8::from(flags.dnssec_ok) | u8::from(flags.checking_disabled) << 1;
+        let head = CacheEntry {
+            bound: AtomicU64::new(0),
+            failed: AtomicU32::new(0),
+            ttl,
+            stored,
+            group,
+            apart,
+            rtype,
+            inline,
+            bits,
+            flags,
+            name_length,
+            state: AtomicU8::new(0),
+            data: (),
+        };
+        let data = &place[..length];
+        // sizes that leave nothing of an allocation unused
+        match length {
+            0..=9 => head.with::<9>(data),
+            10..=25 => head.with::<25>(data),
+            26..=41 => head.with::<41>(data),
+            42..=57 => head.with::<57>(data),
+            58..=73 => head.with::<73>(data),
+            74..=89 => head.with::<89>(data),
+            90..=105 => head.with::<105>(data),
+            106..=121 => head.with::<121>(data),
+            122..=153 => head.with::<153>(data),
+            154..=201 => head.with::<201>(data),
+            202..=281 => head.with::<281>(data),
+            282..=409 => head.with::<409>(data),
+            _ => head.with::<LONGEST>(data),
+        }
+    }
+
+    /// A slot that nobody shares anything with.
+    pub fn alone(key: &CacheKey, entry: &CacheDataOf<'_>) -> Arc<Self> {
+        Self::new(key, entry, |apart| (Arc::new(apart), true))
+    }
+
+    /// What it was kept under.
+    pub fn key(&self) -> CacheKey {
+        let flags = QueryFlags { dnssec_ok: self.flags & 1 != 0, checking_disabled: self.flags & 2 != 0 };
+        CacheKey::new(self.group, &NameKey::of_suffix(self.name()), RecordType::from(self.rtype), flags)
+    }
+
+    /// True when it is kept under this.
+    pub fn is_at(&self, at: &KeyRef<'_>) -> bool {
+        (self.group, self.rtype, self.flags) == (at.group, at.rtype, at.flags) && self.name() == at.name
+    }
+
+    /// Its name in lower-case wire form.
+    pub fn name(&self) -> &[u8] {
+        self.data.get(..usize::from(self.name_length)).unwrap_or_default()
+    }
+
+    /// The entry.
+    pub fn entry(&self) -> CacheDataOf<'_> {
+        self.entry_as(|special| Outcome::Alias(Name::from_bytes(special).unwrap_or_default()))
+    }
+
+    /// The entry; `alias` makes the outcome of an alias of its target, which takes time.
+    fn entry_as(&self, alias: impl FnOnce(&[u8]) -> Outcome) -> CacheDataOf<'_> {
+        let behind = self.data.get(usize::from(self.name_length)..).unwrap_or_default();
+        let (special, records) = match self.bits & KIND {
+            ALIAS => behind.split_at(name::wire_length(behind).unwrap_or(0)),
+            RCODE => behind.split_at(2.min(behind.len())),
+            _ => (&[][..], behind),
+        };
+        let outcome = match self.bits & KIND {
+            RRSET => Outcome::Rrset,
+            ALIAS => alias(special),
+            NO_DATA => Outcome::NoData,
+            NX_DOMAIN => Outcome::NxDomain,
+            YX_DOMAIN => Outcome::YxDomain,
+            UNREACHABLE => Outcome::Failure(FailureCause::Unreachable),
+            TOO_MANY => Outcome::Failure(FailureCause::TooManyRecords),
+            _ => {
+                let code = special.first_chunk().map_or(0, |code| u16::from_be_bytes(*code));
+                Outcome::Failure(FailureCause::Rcode(ResponseCode::from((code >> 4) as u8, code as u8 & 15)))
+            }
+        };
+        let inline = records.get(..usize::from(self.inline)).unwrap_or_default();
+        let (answers, authority) = match &self.apart {
+            Some(apart) if apart.answers.is_empty() => (inline, &*apart.authority),
+            Some(apart) => (&*apart.answers, &*apart.authority),
+            None => (inline, &[][..]),
+        };
+        let has = |bit| self.bits & bit != 0;
+        CacheDataOf::kept(
+            outcome,
+            (self.stored, self.ttl),
+            (has(AUTHENTIC), has(DNSSEC), has(ALIKE)),
+            (answers, authority),
+        )
+    }
+
+    /// What it is worth now.
+    pub fn freshness(&self, now: Timestamp, lifetimes: &TtlPolicy) -> Freshness {
+        self.entry_as(|_| Outcome::Rrset).freshness(now, lifetimes) // an alias lasts as a set does
+    }
+
+    /// When it was stored.
+    pub fn stored(&self) -> Timestamp {
+        self.stored
+    }
+
+    /// Seconds for which it holds.
+    pub fn ttl(&self) -> u32 {
+        self.ttl
+    }
+
+    /// It was fetched with DO.
+    pub fn dnssec(&self) -> bool {
+        self.bits & DNSSEC != 0
+    }
+
+    /// True for what holds for its name, whatever the type.
+    pub fn is_of_name(&self) -> bool {
+        self.rtype == 0
+    }
+
+    /// True for a failure.
+    pub fn is_failure(&self) -> bool {
+        self.bits & KIND >= UNREACHABLE
+    }
+
+    /// True for NXDOMAIN.
+    pub fn is_nxdomain(&self) -> bool {
+        self.bits & KIND == NX_DOMAIN
+    }
+
+    /// True for data, not for a denial or a failure.
+    pub fn has_data(&self) -> bool {
+        matches!(self.bits & KIND, RRSET | ALIAS)
+    }
+
+    /// True when it may answer a question for this type.
+    pub fn answers_type(&self, rtype: RecordType) -> bool {
+        self.bits & KIND != ALIAS || !is_beside_alias(rtype)
+    }
+
+    /// This entry alone is the answer to plain questions, under a publication and in a view.
+    pub fn bind(&self, generation: u32, view: u32) {
+        self.bound.store(Self::binding(generation, view), Ordering::Relaxed);
+    }
+
+    /// True when it is, and need not be refreshed yet.
+    pub fn answers_alone(&self, generation: u32, view: u32, now: Timestamp) -> bool {
+        self.bound.load(Ordering::Relaxed) == Self::binding(generation, view)
+            && now < self.entry_as(|_| Outcome::Rrset).refresh_at()
+    }
+
+    fn binding(generation: u32, view: u32) -> u64 {
+        (u64::from(generation) << 32 | u64::from(view)).wrapping_add(1)
+    }
+
+    /// Counts a hit. True for the one who is to refresh the entry: it was served before, is about to expire, and
+    /// nobody else refreshes it.
+    pub fn hit_wants_refresh(&self, now: Timestamp, lifetimes: &TtlPolicy) -> bool {
+        let popular = self.state.fetch_or(SERVED, Ordering::Relaxed) & SERVED != 0;
+        lifetimes.prefetch
+            && popular
+            && self.entry_as(|_| Outcome::Rrset).wants_refresh(now)
+            && self.claim_refresh()
+    }
+
+    /// True for the first who asks.
+    pub fn claim_refresh(&self) -> bool {
+        self.state.fetch_or(REFRESHING, Ordering::Relaxed) & REFRESHING == 0
+    }
+
+    /// The refresh came to nothing, without a failure of the upstream.
+    pub fn release_refresh(&self) {
+        self.state.fetch_and(!REFRESHING, Ordering::Relaxed);
+    }
+
+    /// When a refresh failed last.
+    pub fn failed(&self) -> Option<Timestamp> {
+        let failed = self.failed.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(Timestamp(self.stored.0 + u64::from(failed)))
+    }
+
+    /// A refresh failed now: the next may be tried.
+    pub(super) fn fail(&self, now: Timestamp) {
+        let after = u32::try_from(now.since(self.stored)).unwrap_or(u32::MAX).min(u32::MAX - 1); // 49 days
+        self.failed.store(after + 1, Ordering::Relaxed);
+        self.release_refresh();
+    }
+
+    /// Octets of memory that it takes.
+    pub fn size(&self) -> usize {
+        let apart = self.apart.as_ref().filter(|_| self.bits & WEIGHS_APART != 0);
+        allocated(COUNTS + size_of_val(self)) + apart.map_or(0, |apart| apart.size())
+    }
+}
+
+impl CacheEntry<()> {
+    /// The slot with its data.
+    fn with<const ROOM: usize>(self, octets: &[u8]) -> Arc<CacheEntry> {
+        let mut data = [0; ROOM];
+        let length = octets.len().min(ROOM);
+        data[..length].copy_from_slice(&octets[..length]);
+        let CacheEntry {
+            bound,
+            failed,
+            ttl,
+            stored,
+            group,
+            apart,
+            rtype,
+            inline,
+            bits,
+            flags,
+            name_length,
+            state,
+            ..
+        } = self;
+        Arc::new(CacheEntry {
+            bound,
+            failed,
+            ttl,
+            stored,
+            group,
+            apart,
+            rtype,
+            inline,
+            bits,
+            flags,
+            name_length,
+            state,
+            data,
+        })
+    }
+}
+
+impl fmt::Debug for CacheEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {:?}", self.key(), self.entry())
+    }
+}
