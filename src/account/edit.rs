@@ -1,6 +1,7 @@
 //! The only way in which an account changes: a list of whole rows, put or dropped.
 
 use super::entry::Touched;
+use super::network::NetworkRow;
 use super::row::{AuthorisationRow, EndpointRow, LineRow, LogRow, RecordRow, RuleRow, ZoneRow};
 use super::{Account, RecordZone, ZoneEntry};
 use std::collections::{BTreeSet, HashMap};
@@ -38,6 +39,10 @@ pub enum Edit {
     Authorisation(AuthorisationRow),
     /// An authorisation goes, by account and kind.
     DropAuthorisation(u64, String),
+    /// A VPC, a vSwitch or a security group.
+    Network(NetworkRow),
+    /// A VPC, a vSwitch or a security group goes.
+    DropNetwork(String),
     /// A line of the log.
     Log(LogRow),
     /// The oldest line of the log goes.
@@ -49,7 +54,7 @@ pub enum Edit {
 pub struct Dirty {
     /// Zones, by id.
     pub zones: BTreeSet<String>,
-    /// Rules or lines: the catalog is to be built anew.
+    /// Rules, lines or VPCs: the catalog is to be built anew.
     pub whole: bool,
 }
 
@@ -138,6 +143,16 @@ impl Account {
             }
             Edit::DropAuthorisation(user, kind) => {
                 self.authorisations.remove(&(*user, kind.clone()));
+            }
+            Edit::Network(row) => {
+                let is_vpc = matches!(row, NetworkRow::Vpc(_));
+                // A name or a tag changes nothing that the catalog has.
+                let former = self.networks.insert(row.common().id.clone(), Arc::new(row.clone()));
+                dirty.whole |= is_vpc && former.is_none();
+            }
+            Edit::DropNetwork(id) => {
+                let former = self.networks.remove(id);
+                dirty.whole |= former.is_some_and(|row| matches!(*row, NetworkRow::Vpc(_)));
             }
             Edit::Log(row) => {
                 let (oldest, newest) = self.log_span.unwrap_or((row.id, row.id));

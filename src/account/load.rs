@@ -1,5 +1,6 @@
 //! An account out of all of its rows, on all cores: a start waits for it.
 
+use super::network::NetworkRow;
 use super::packed::Packed;
 use super::row::{AuthorisationRow, EndpointRow, LineRow, LogRow, RuleRow, ZoneRow};
 use super::{Account, Edit, RecordZone, ZoneEntry};
@@ -22,6 +23,8 @@ pub struct Rows {
     pub lines: Vec<LineRow>,
     /// The authorisations.
     pub authorisations: Vec<AuthorisationRow>,
+    /// The VPCs, vSwitches and security groups.
+    pub networks: Vec<NetworkRow>,
     /// The log.
     pub log: Vec<Arc<LogRow>>,
 }
@@ -34,6 +37,7 @@ impl Account {
         let few = few.chain(rows.endpoints.into_iter().map(Edit::Endpoint));
         let few = few.chain(rows.lines.into_iter().map(Edit::Line));
         let few = few.chain(rows.authorisations.into_iter().map(Edit::Authorisation));
+        let few = few.chain(rows.networks.into_iter().map(Edit::Network));
         account.apply(&few.collect::<Vec<_>>());
 
         let mut zones: Vec<_> =

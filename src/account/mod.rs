@@ -8,6 +8,7 @@
 mod edit;
 mod entry;
 mod load;
+pub mod network;
 pub mod packed;
 pub mod records;
 pub mod row;
@@ -47,6 +48,7 @@ pub struct Account {
     endpoints: BTreeMap<String, Arc<EndpointRow>>,
     lines: BTreeMap<String, Arc<LineRow>>,
     authorisations: BTreeMap<(u64, String), AuthorisationRow>,
+    networks: BTreeMap<String, Arc<network::NetworkRow>>,
     log: Sharded<u64, Arc<LogRow>>,
     /// The oldest and the newest line of the log; nothing while it is empty.
     log_span: Option<(u64, u64)>,

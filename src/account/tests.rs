@@ -184,6 +184,7 @@ proptest! {
     fn rows_come_to_what_their_edits_came_to(edits in proptest::collection::vec(edit(), 0..60)) {
         let account = applied(&edits, usize::MAX);
         let loaded = Account::load(Rows {
+            networks: Vec::new(),
             zones: account.zones().map(|entry| entry.row.clone()).collect(),
             records: (0..).zip(account.zones()).flat_map(|(place, entry)| {
                 entry.records.values().map(move |record| (place, Packed::of(&record, &mut Vec::new())))

@@ -5,6 +5,7 @@ mod instance;
 use super::{Common, exit, is_colour_wanted, shown, tell_config_error};
 use crate::admin::log;
 use crate::config::{self, Config};
+use crate::engine::catalog::Vpc;
 use crate::lab::access_key;
 use crate::lab::ca::Authority;
 use crate::lab::running::{self, Lab, LabError, OTHER_CLIENT, Places, Plan};
@@ -171,7 +172,7 @@ fn plan(common: &Common, args: &LabArgs) -> Result<Plan, u8> {
     let (id, secret) = (args.key.access_key_id.as_deref(), args.key.access_key_secret.as_deref());
     let key = access_key::open(&state, id, secret).map_err(|error| failed(&error))?;
     let store = args.state_dir.as_ref().filter(|_| !args.walkthrough).map(|_| state.path().to_path_buf());
-    Ok(Plan { config, places, inside, authority, key, store, public: None, watcher: None })
+    Ok(Plan { config, places, inside, authority, key, store, public: None, instance: None, watcher: None })
 }
 
 /// The address that names inside the VPC lead to: that of `--http`. An unspecified address is none that a client
@@ -303,9 +304,19 @@ fn ready(lab: &Lab) -> String {
         "access_key_id": lab.key.id,
         "access_key_secret": lab.key.secret(),
         "ca": lab.authority.path,
+        "vpcs": vpcs(lab),
         "java_truststore": lab.authority.java_store,
     })
     .to_string()
+}
+
+/// The VPCs, and whose clients are in them.
+fn vpcs(lab: &Lab) -> Vec<serde_json::Value> {
+    let shown = |vpc: &Vpc| {
+        let clients: Vec<String> = vpc.clients.iter().map(IpNet::to_string).collect();
+        json!({ "id": vpc.id, "region": vpc.region, "clients": clients })
+    };
+    lab.vpcs().iter().map(shown).collect()
 }
 
 /// All that a person needs.
@@ -315,7 +326,12 @@ fn greet(lab: &Lab) {
     println!("pvtzd {} lab, until Ctrl-C. Nothing here leaves this machine.\n", env!("CARGO_PKG_VERSION"));
     println!("  DNS              {dns} (UDP and TCP)");
     println!("  PrivateZone API  http://{api}");
-    println!("  stub ECS API     http://{http}  https://{https}\n");
+    println!("  stub ECS API     http://{http}  https://{https}");
+    for vpc in lab.vpcs() {
+        let clients: Vec<String> = vpc.clients.iter().map(IpNet::to_string).collect();
+        println!("  VPC {:<12} clients on {}", vpc.id, clients.join(", "));
+    }
+    println!();
     println!("  dig @{} -p {} ecs.cn-hangzhou.aliyuncs.com", dns.ip(), dns.port());
     println!(
         "  dig @{} -p {} -b {OTHER_CLIENT} ecs.cn-hangzhou.aliyuncs.com   # as another VPC\n",

@@ -25,10 +25,26 @@ pub struct Group {
 impl Config {
     /// The catalog that this configuration means on this instance. `serial` goes into the zones' SOA.
     pub fn catalog(&self, instance: &Instance, serial: u32) -> Catalog {
+        self.catalog_with(instance, serial, &[])
+    }
+
+    /// The same with VPCs that were made by the API. One that excludes a configured VPC is left out.
+    pub fn catalog_with(&self, instance: &Instance, serial: u32, made: &[Vpc]) -> Catalog {
         let mut spec = self.catalog_spec(instance, serial);
+        let configured = spec.vpcs.len();
+        let is_free = |vpc: &&Vpc| {
+            let taken =
+                |has: &Vpc| has.id == vpc.id || has.clients.iter().any(|net| vpc.clients.contains(net));
+            !spec.vpcs.iter().any(taken)
+        };
+        let free: Vec<Vpc> = made.iter().filter(is_free).cloned().collect();
+        spec.vpcs.extend(free);
         loop {
             match Catalog::build(spec.clone()) {
-                Ok(catalog) => return catalog,
+                Ok(mut catalog) => {
+                    catalog.set_made_vpcs(spec.vpcs.len().saturating_sub(configured));
+                    return catalog;
+                }
                 // `parse` lets no contradiction through. A configuration put together in code could have one;
                 // the later of two that exclude each other goes, rather than the process. Each turn removes
                 // something, so there is a last one.

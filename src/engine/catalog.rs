@@ -151,6 +151,8 @@ pub struct Catalog {
     outside: View,
     zones: Arc<[(Arc<Zone>, Scope)]>,
     hosts: Arc<[(Arc<Hosts>, Scope)]>,
+    /// The last of the VPCs, those that the API made; the others are configured.
+    made_vpcs: usize,
 }
 
 /// For each prefix length that occurs, longest first: network -> view.
@@ -253,6 +255,7 @@ impl Catalog {
             lines: Arc::default(),
             outside,
             zones: spec.zones.into(),
+            made_vpcs: 0,
             hosts: Arc::default(),
         };
         catalog.set_hosts(spec.hosts.into());
@@ -293,6 +296,16 @@ impl Catalog {
         ranges.sort_unstable();
         let numbers = lines.iter().enumerate().map(|(number, line)| (line.id.clone(), number)).collect();
         self.lines = Arc::new(Lines { ranges, numbers });
+    }
+
+    /// Says how many of the VPCs, the last ones, the API made.
+    pub fn set_made_vpcs(&mut self, api: usize) {
+        self.made_vpcs = api.min(self.views.len());
+    }
+
+    /// The VPCs that are configured.
+    pub fn configured_vpcs(&self) -> impl Iterator<Item = &Vpc> {
+        self.vpcs().take(self.views.len() - self.made_vpcs)
     }
 
     /// Sets the group that takes what no rule takes.

@@ -1,11 +1,11 @@
 //! The APIs of the lab behind one gateway, as the cloud's are: the version of a request says whose action it is.
 
-use super::ecs::Stub;
-use super::location;
-use super::sts::{self, Sts};
-use crate::api::actions::PrivateZone;
+use super::products::{self, Backends};
+use super::sts;
+use crate::api::actions::{self, PrivateZone};
+use crate::api::calls::OTHER;
 use crate::api::temporary::TemporaryKeys;
-use crate::api::{ActionAnswer, ApiService, Call, Gateway, http};
+use crate::api::{ActionAnswer, ApiError, ApiService, Call, Gateway, http};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,26 +14,26 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
-/// PrivateZone's API and the stub of the others.
+/// Characters of an action's name that a refusal repeats.
+const MAX_ACTION: usize = 64;
+
+/// PrivateZone's API and those of the other products.
 #[derive(Debug)]
-pub struct Apis {
-    /// PrivateZone.
-    pub private_zone: PrivateZone,
-    /// ECS.
-    pub stub: Stub,
-    /// STS, whose temporary access keys count for all.
-    pub sts: Sts,
-}
+pub struct Apis(pub(super) Backends);
 
 impl ApiService for Apis {
     fn serves_version(&self, version: &str) -> bool {
-        [sts::VERSION, location::VERSION].contains(&version)
-            || self.private_zone.serves_version(version)
-            || self.stub.serves_version(version)
+        self.0.private_zone.serves_version(version) || products::product(version).is_some()
+    }
+
+    fn known_action(&self, action: &str) -> &'static str {
+        let own = self.0.private_zone.known_action(action);
+        let mut others = products::PRODUCTS.iter().filter_map(|product| product.action(action));
+        if own == OTHER { others.next().map_or(OTHER, |(name, _)| name) } else { own }
     }
 
     fn temporary_keys(&self) -> Option<&dyn TemporaryKeys> {
-        Some(&*self.sts.issuer)
+        Some(&*self.0.sts.issuer)
     }
 
     fn is_unsigned(&self, version: &str, action: &str) -> bool {
@@ -41,17 +41,30 @@ impl ApiService for Apis {
     }
 
     fn body_limit(&self) -> usize {
-        self.private_zone.body_limit()
+        self.0.private_zone.body_limit()
     }
 
     async fn call(&self, call: Call) -> ActionAnswer {
-        match call.version.as_str() {
-            sts::VERSION => self.sts.call(&call),
-            location::VERSION => location::call(&call),
-            version if self.stub.serves_version(version) => self.stub.call(call).await,
-            _ => self.private_zone.call(call).await,
+        let Some(product) = products::product(&call.version) else {
+            let is_known = PrivateZone::actions().any(|known| known.eq_ignore_ascii_case(&call.action));
+            return match is_known {
+                true => self.0.private_zone.call(call).await,
+                false => Err(unknown_action("pvtz", actions::VERSION, &call.action)),
+            };
+        };
+        match product.action(&call.action) {
+            Some((name, handler)) => self.0.carry_out(name, handler, call).await,
+            None => Err(unknown_action(product.name, product.version, &call.action)),
         }
     }
+}
+
+/// An action that a product does not have here.
+fn unknown_action(product: &str, version: &str, action: &str) -> ApiError {
+    let ApiError { status, code, message } = ApiError::unknown_action();
+    let action: String = action.chars().take(MAX_ACTION).collect();
+    let message = format!("{message} The lab has no action {action} of {product} {version}.");
+    ApiError { status, code, message: message.into() }
 }
 
 /// Begins to serve at an address, over TLS where `tls` is given; returns it with the port that port 0 became.

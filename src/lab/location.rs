@@ -23,16 +23,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     PRODUCTS.iter().map(|(_, name)| *name)
 }
 
-/// Carries out a call.
-pub fn call(call: &Call) -> ActionAnswer {
-    match call.action.eq_ignore_ascii_case("DescribeEndpoints") {
-        true => describe_endpoints(call),
-        false => Err(ApiError::unknown_action()),
-    }
-}
-
 /// `DescribeEndpoints`. The misspelt field is the service's own.
-fn describe_endpoints(call: &Call) -> ActionAnswer {
+pub(super) fn describe_endpoints(call: &Call) -> ActionAnswer {
     let (region, product) = (call.params.required("Id")?, call.params.required("ServiceCode")?);
     let kind = call.params.text("Type").unwrap_or("openAPI");
     if !endpoints::regions().iter().any(|known| known == region) {
@@ -74,7 +66,7 @@ mod tests {
     fn ask(region: &str, product: &str) -> ActionAnswer {
         let params: Params =
             [("Id", region), ("ServiceCode", product), ("Type", "openAPI")].into_iter().collect();
-        call(&Call {
+        describe_endpoints(&Call {
             action: "DescribeEndpoints".into(),
             version: VERSION.into(),
             params,

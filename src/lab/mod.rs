@@ -15,11 +15,11 @@ mod apis;
 mod ask;
 pub mod ca;
 pub mod credentials;
-pub mod ecs;
 pub mod instance;
 pub mod location;
 pub mod metadata;
 mod pkcs12;
+pub mod products;
 mod regions;
 pub mod running;
 pub mod state;
@@ -27,3 +27,6 @@ pub mod sts;
 pub mod trust;
 pub mod walkthrough;
 pub mod world;
+
+/// The account that every key of the lab belongs to.
+pub(crate) const ACCOUNT: &str = "1000000000000000";

@@ -3,8 +3,9 @@
 use super::apis::{self, Apis};
 use super::ca::Authority;
 use super::credentials::Issuer;
-use super::ecs::Stub;
 use super::location;
+use super::products::Backends;
+use super::products::instances::Instance;
 use super::sts::Sts;
 use super::world::{self, World};
 use crate::account::{Account, Dirty};
@@ -46,6 +47,8 @@ pub struct Plan {
     pub store: Option<PathBuf>,
     /// The address that public API names lead to, where the stub answers there too.
     pub public: Option<Ipv4Addr>,
+    /// The instance that a command runs on; its private names resolve in its VPC.
+    pub instance: Option<Instance>,
     /// What is shown each query and each answer.
     pub watcher: Option<Box<dyn TapSink>>,
 }
@@ -115,7 +118,7 @@ pub struct Lab {
     pub authority: Authority,
     /// The access key.
     pub key: AccessKey,
-    _daemon: Daemon,
+    daemon: Daemon,
     _tasks: JoinSet<()>,
 }
 
@@ -125,7 +128,7 @@ impl Lab {
     /// # Errors
     /// See [`LabError`].
     pub async fn start(plan: Plan) -> Result<Self, LabError> {
-        let Plan { mut config, mut places, inside, authority, key, store, public, watcher } = plan;
+        let Plan { mut config, mut places, inside, authority, key, store, public, instance, watcher } = plan;
         let mut tasks = JoinSet::new();
         let place = |option, address| move |error| LabError::Place(option, address, error);
         places.world = world::serve(World::new(inside), places.world, &mut tasks)
@@ -161,7 +164,7 @@ impl Lab {
 
         let writer = writer(&daemon, hosts, store)?;
         let sts = Sts { issuer: Arc::new(Issuer::new(&key)) };
-        let apis = Apis { private_zone: PrivateZone::new(writer), stub: Stub, sts };
+        let apis = Apis(Backends { private_zone: PrivateZone::new(writer), sts, instance });
         let gateway = Arc::new(Gateway::new(Arc::new(apis), Keys::from_iter([key.clone()])));
         let octets = daemon.publisher().live().octets.clone();
         let limits =
@@ -183,7 +186,12 @@ impl Lab {
                 .await
                 .map_err(place(option, *address))?;
         }
-        Ok(Self { places, authority, key, _daemon: daemon, _tasks: tasks })
+        Ok(Self { places, authority, key, daemon, _tasks: tasks })
+    }
+
+    /// The VPCs as they are now, those that the API made among them.
+    pub fn vpcs(&self) -> Vec<Vpc> {
+        self.daemon.publisher().live().published().catalog.vpcs().cloned().collect()
     }
 }
 

@@ -3,8 +3,8 @@
 //! There is no RAM: every role and every OIDC provider of the lab's account exists, each key of the account may assume
 //! any role, and a token may do what its account may. A policy is checked for its form and has no effect.
 
+use super::ACCOUNT;
 use super::credentials::Issuer;
-use super::ecs::ACCOUNT;
 use crate::api::{ActionAnswer, ApiError, Call, Params};
 use crate::base::timestamp;
 use data_encoding::BASE64URL_NOPAD;
@@ -50,24 +50,10 @@ pub fn is_unsigned(version: &str, action: &str) -> bool {
 }
 
 impl Sts {
-    /// Carries out a call.
-    pub fn call(&self, call: &Call) -> ActionAnswer {
-        let is = |action: &str| call.action.eq_ignore_ascii_case(action);
-        if is("GetCallerIdentity") {
-            Ok(self.caller(call))
-        } else if is("AssumeRole") {
-            self.assume_role(call)
-        } else if is(WITH_OIDC) {
-            self.assume_role_with_oidc(call)
-        } else {
-            Err(ApiError::unknown_action())
-        }
-    }
-
     /// `GetCallerIdentity`
-    fn caller(&self, call: &Call) -> Map<String, Value> {
+    pub(super) fn get_caller_identity(&self, call: &Call) -> ActionAnswer {
         let session = call.security_token.as_deref().and_then(|token| self.issuer.read(token));
-        fields(match session {
+        Ok(fields(match session {
             Some((_, session)) => json!({
                 "AccountId": ACCOUNT,
                 "RoleId": role_id(&session.role),
@@ -82,11 +68,11 @@ impl Sts {
                 "IdentityType": "RAMUser",
                 "Arn": format!("acs:ram::{ACCOUNT}:user/pvtzd-lab"),
             }),
-        })
+        }))
     }
 
     /// `AssumeRole`
-    fn assume_role(&self, call: &Call) -> ActionAnswer {
+    pub(super) fn assume_role(&self, call: &Call) -> ActionAnswer {
         let params = &call.params;
         let role = role(params)?;
         if let Some(id) = params.text("ExternalId") {
@@ -100,7 +86,7 @@ impl Sts {
 
     /// `AssumeRoleWithOIDC`. The lab has no provider's keys: the token's form and times are checked, not its
     /// signature.
-    fn assume_role_with_oidc(&self, call: &Call) -> ActionAnswer {
+    pub(super) fn assume_role_with_oidc(&self, call: &Call) -> ActionAnswer {
         let params = &call.params;
         let provider = params.required("OIDCProviderArn")?;
         let token = params.required("OIDCToken")?;

@@ -256,6 +256,7 @@ mod tests {
             key: crate::lab::access_key::open(&state, None, None).unwrap(),
             store: None,
             public: None,
+            instance: None,
             watcher: None,
         };
         Lab::start(plan).await.unwrap()

@@ -8,7 +8,7 @@ use super::location;
 use crate::config::endpoints;
 use crate::engine::name;
 use hickory_proto::op::{Edns, Header, HeaderCounts, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::{A, SOA};
+use hickory_proto::rr::rdata::{A, PTR, SOA};
 use hickory_proto::rr::{DNSClass, Name, RData, Record};
 use hickory_server::Server;
 use hickory_server::net::NetError;
@@ -17,7 +17,7 @@ use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseI
 use hickory_server::store::in_memory::InMemoryZoneHandler;
 use hickory_server::zone_handler::{AxfrPolicy, Catalog, MessageResponse, MessageResponseBuilder, ZoneType};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, UdpSocket};
@@ -49,6 +49,21 @@ pub struct World {
 impl World {
     /// The world in which the names inside a VPC lead to `inside`.
     pub fn new(inside: Ipv4Addr) -> Self {
+        Self::with(inside, Vec::new())
+    }
+
+    /// The same with an instance: the private names that the resolvers of its VPC have for it, and the reverse of its
+    /// address, which leads to the last of them.
+    pub fn with_instance(inside: Ipv4Addr, names: &[String], address: Ipv4Addr) -> Self {
+        let names: Vec<Name> = names.iter().filter_map(|text| name::parse(text).ok()).collect();
+        let reverse =
+            names.last().map(|name| (Name::from(IpAddr::V4(address)), RData::PTR(PTR(name.clone()))));
+        let forward = names.iter().map(|name| (name.clone(), RData::A(A(address))));
+        Self::with(inside, forward.chain(reverse).collect())
+    }
+
+    /// The world with more records.
+    fn with(inside: Ipv4Addr, records: Vec<(Name, RData)>) -> Self {
         let names = endpoints::api_names();
         // Names below an API name, so that a recursion proxy has something to go through to.
         let below = names.public.iter().filter(|name| name.starts_with("ecs."));
@@ -64,6 +79,9 @@ impl World {
             if let Ok(name) = name::parse(text) {
                 zone.upsert_mut(Record::from_rdata(name, TTL, RData::A(A(address))), SERIAL);
             }
+        }
+        for (name, data) in records {
+            zone.upsert_mut(Record::from_rdata(name, TTL, data), SERIAL);
         }
         let mut catalog = Catalog::new();
         catalog.upsert(Name::root().into(), vec![Arc::new(zone)]);

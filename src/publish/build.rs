@@ -56,7 +56,8 @@ pub fn build(
     };
     let default_key = default_key.unless(is_configured);
     add(default_key, "default".into(), default, config.upstream.strategy);
-    let mut catalog = config.catalog(&around.instance, serial);
+    let made_vpcs = account.catalog_vpcs();
+    let mut catalog = config.catalog_with(&around.instance, serial, &made_vpcs);
     catalog.set_default_group(default_key);
     let made = account.place_all(&mut catalog, |key| key == default_key || is_configured(key));
     for group in configured {

@@ -5,6 +5,7 @@ use super::StoreTable;
 use crate::account::packed::{Packed, Record};
 use crate::account::row::{LogRow, ZoneRow};
 use crate::account::{Account, Edit, Rows};
+use redb::TableHandle;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,7 @@ const RULES: StoreTable = TableDefinition::new("rules");
 const ENDPOINTS: StoreTable = TableDefinition::new("endpoints");
 const LINES: StoreTable = TableDefinition::new("lines");
 const AUTHORISATIONS: StoreTable = TableDefinition::new("authorisations");
+const NETWORKS: StoreTable = TableDefinition::new("networks");
 const LOG: StoreTable = TableDefinition::new("log");
 
 /// Why rows cannot be read.
@@ -48,7 +50,7 @@ impl<E: Into<redb::Error>> From<E> for RowError {
 /// Makes the tables of a new file.
 pub(super) fn create(database: &Database, schema: u64) -> Result<(), redb::Error> {
     let writing = database.begin_write()?;
-    for table in [ZONES, RECORDS, RULES, ENDPOINTS, LINES, AUTHORISATIONS, LOG] {
+    for table in [ZONES, RECORDS, RULES, ENDPOINTS, LINES, AUTHORISATIONS, NETWORKS, LOG] {
         writing.open_table(table)?;
     }
     writing.open_table(META)?.insert(SCHEMA_KEY, schema)?;
@@ -76,6 +78,7 @@ pub(super) fn read(database: &Database) -> Result<(Account, u64), RowError> {
         endpoints: each(&reading, ENDPOINTS, &mut sum, from_json)?,
         lines: each(&reading, LINES, &mut sum, from_json)?,
         authorisations: each(&reading, AUTHORISATIONS, &mut sum, from_json)?,
+        networks: each(&reading, NETWORKS, &mut sum, from_json)?,
         log: each::<LogRow>(&reading, LOG, &mut sum, from_json)?.into_iter().map(Arc::new).collect(),
     };
     let (_, written) = revision_and_sum(database)?;
@@ -142,6 +145,8 @@ impl RowWriter<'_> {
                 Edit::DropAuthorisation(user, kind) => {
                     self.drop_row(AUTHORISATIONS, &authorisation(*user, kind))?;
                 }
+                Edit::Network(row) => self.put(NETWORKS, &row.common().id, row)?,
+                Edit::DropNetwork(id) => self.drop_row(NETWORKS, id)?,
                 Edit::Log(row) => self.put(LOG, &number(row.id), row)?,
                 Edit::DropLog(id) => self.drop_row(LOG, &number(*id))?,
             }
@@ -246,9 +251,17 @@ fn each<R: Send>(
         *sum = sum.wrapping_add(marks);
         Ok::<_, RowError>(())
     };
+    let open = match reading.open_table(table) {
+        Ok(open) => open,
+        // A file that was made before there were such rows.
+        Err(redb::TableError::TableDoesNotExist(_)) if table.name() == NETWORKS.name() => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error.into()),
+    };
     thread::scope(|scope| {
         let (mut running, mut share) = (VecDeque::new(), RowShare::default());
-        for row in reading.open_table(table)?.iter()? {
+        for row in open.iter()? {
             let (key, value) = row?;
             share.push(key.value(), value.value());
             if share.values.len() >= SHARE {
@@ -297,7 +310,6 @@ impl RowShare {
 /// What stands for a row in the sum of all: whatever bit of it flips, and wherever it gets lost, the sum is another.
 /// The library verifies the pages that it reads after a crash alone.
 fn mark(table: StoreTable, key: &str, value: &[u8]) -> u64 {
-    use redb::TableHandle;
     let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
     for part in [table.name().as_bytes(), b"\0", key.as_bytes(), b"\0", value] {
         hash.update(part);

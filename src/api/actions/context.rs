@@ -6,7 +6,7 @@ use crate::account::row::{LogRow, ZoneRow};
 use crate::account::{Account, Edit, MAX_LOG, ZoneEntry};
 use crate::api::ApiError;
 use crate::config::Host;
-use crate::engine::catalog::Catalog;
+use crate::engine::catalog::{Catalog, Vpc};
 use crate::engine::zone::Zone;
 use crate::resolve::shared::SharedState;
 use crate::stats::counters::Counters;
@@ -87,6 +87,18 @@ impl ActionContext<'_> {
     /// The zone of the file that has an id. What the API made is looked up first, and is found at once.
     pub fn fixed_zone(&self, id: &str) -> Option<(ZoneRow, &Zone)> {
         self.account.zone(id).is_none().then(|| config_zones::zone(self.catalog, id)).flatten()
+    }
+
+    /// The VPCs that there are: those of the configuration, and those that the API made and has not deleted.
+    pub fn vpcs(&self) -> impl Iterator<Item = Vpc> {
+        let is_configured = |vpc: &Vpc| self.catalog.configured_vpcs().any(|has| has.id == vpc.id);
+        let made = self.account.catalog_vpcs().into_iter().filter(move |vpc| !is_configured(vpc));
+        self.catalog.configured_vpcs().cloned().chain(made)
+    }
+
+    /// A VPC.
+    pub fn vpc(&self, id: &str) -> Option<Vpc> {
+        self.vpcs().find(|vpc| vpc.id == id)
     }
 
     /// An id that nothing has: 32 hex digits. `number` tells apart what one decision makes.

@@ -50,14 +50,14 @@ pub const MAX_BODY: usize = 16 << 20;
 
 /// What an action does.
 #[derive(Clone, Copy)]
-enum Action {
+pub enum Action {
     /// Looks.
     Read(fn(&ActionContext, &Params) -> ActionAnswer),
     /// Changes.
     Write(fn(&ActionContext, &Params) -> Result<ActionResult, ApiError>),
 }
 
-use Action::{Read, Write};
+pub use Action::{Read, Write};
 
 /// All actions, by the names of the product's own documentation; then two of our own.
 const ACTIONS: &[(&str, Action)] = &[
@@ -154,8 +154,15 @@ impl ApiService for PrivateZone {
     async fn call(&self, call: Call) -> ActionAnswer {
         let action = ACTIONS.iter().find(|(name, _)| name.eq_ignore_ascii_case(&call.action));
         let Some((name, action_kind)) = action else { return Err(ApiError::unknown_action()) };
+        self.carry_out(name, *action_kind, call).await
+    }
+}
+
+impl PrivateZone {
+    /// Carries out an action on the account, be it of another product; `name` is the action's.
+    pub async fn carry_out(&self, name: &'static str, action_kind: Action, call: Call) -> ActionAnswer {
         let caller = ApiCaller::new(call.access_key, call.source, call.now)?;
-        match *action_kind {
+        match action_kind {
             Read(read) => {
                 let account = self.writer.account();
                 let hosts = self.writer.hosts();
@@ -172,7 +179,9 @@ impl ApiService for PrivateZone {
                 )
             }
             Write(write) => {
-                let token = self.tokens.key(name, &caller.access_key, &call.params);
+                // Products have actions of one name.
+                let owner = format!("{} {}", caller.access_key, call.version);
+                let token = self.tokens.key(name, &owner, &call.params);
                 let _turn = match &token {
                     Some(token) => Some(self.tokens.turn(token).await),
                     None => None,
@@ -188,6 +197,11 @@ impl ApiService for PrivateZone {
                 answer
             }
         }
+    }
+
+    /// The names of all actions.
+    pub fn actions() -> impl Iterator<Item = &'static str> {
+        ACTIONS.iter().map(|(name, _)| *name)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::account::row::{Binding, ZoneRow};
 use crate::api::{ActionAnswer, ApiError, Params};
 use crate::engine::name::{self, NameKey};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// VPCs in one request.
 const MAX_VPCS: usize = 150;
@@ -61,12 +62,11 @@ pub fn bind(context: &ActionContext, params: &Params) -> Result<ActionResult, Ap
 
 /// `DescribeRegions`
 pub fn regions(context: &ActionContext, _: &Params) -> ActionAnswer {
-    let unlisted = context
-        .catalog
-        .vpcs()
-        .filter_map(|vpc| vpc.region.as_deref())
-        .filter(|region| REGIONS.iter().all(|(known, _)| known != region));
-    let names = REGIONS.iter().copied().chain(unlisted.map(|region| (region, region)));
+    let unlisted = context.vpcs().filter_map(|vpc| vpc.region);
+    let unlisted: BTreeSet<String> =
+        unlisted.filter(|region| REGIONS.iter().all(|(known, _)| known != region)).collect();
+    let unlisted = unlisted.iter().map(|region| (region.as_str(), region.as_str()));
+    let names = REGIONS.iter().copied().chain(unlisted);
     let regions: Vec<Value> = names
         .map(|(id, name)| {
             json!({
@@ -82,7 +82,6 @@ pub fn analysable(context: &ActionContext, params: &Params) -> ActionAnswer {
     let page = ResultPage::of(params)?;
     let region = params.text("RegionId");
     let vpcs: Vec<_> = context
-        .catalog
         .vpcs()
         .filter(|vpc| region.is_none_or(|region| vpc.region.as_deref() == Some(region)))
         .map(|vpc| {
@@ -130,7 +129,7 @@ pub fn bindings(context: &ActionContext, items: &[Params]) -> Result<Vec<Binding
             Some(_) => return Err(ApiError::invalid("VpcType", "it must be STANDARD or EDS")),
         };
         let unknown = |why: String| ApiError::new("ZoneVpc.NotExists.VpcId", why);
-        let Some(vpc) = context.catalog.vpcs().find(|vpc| vpc.id == id) else {
+        let Some(vpc) = context.vpc(id) else {
             return Err(unknown(format!(
                 "The VPC {id} does not exist: pvtzd knows those of its configuration."
             )));

@@ -10,6 +10,7 @@ use crate::lab::ca::Authority;
 use crate::lab::instance::{self, Caller, InstanceError, Namespaces, Plan, RunAs};
 use crate::lab::state::StateDir;
 use crate::lab::sts;
+use crate::store::{self, Store};
 use clap::Args;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -198,6 +199,7 @@ pub(super) fn inside(common: &Common, args: &InsideArgs) -> u8 {
 fn plan(common: &Common, args: &InsideArgs) -> Result<Plan, u8> {
     let config = config(common, &args.instance)?;
     let (state, authority, key) = open(&args.instance)?;
+    let store = made_vpc(&state, &args.instance)?;
     let run_as = match args.run_as.as_slice() {
         [uid, gid] => Some(RunAs { uid: *uid, gid: *gid }),
         _ => None,
@@ -217,12 +219,40 @@ fn plan(common: &Common, args: &InsideArgs) -> Result<Plan, u8> {
         public: args.instance.public,
         without_key: args.instance.no_key,
         quiet: args.instance.quiet,
+        store,
         state,
         authority,
         key,
         caller: Caller { run_as, namespaces },
         command: args.command.clone(),
     })
+}
+
+/// The state directory, where the VPC was made by the API of a lab that keeps its zones there.
+fn made_vpc(state: &StateDir, args: &InstanceArgs) -> Result<Option<PathBuf>, u8> {
+    if !is_made(&args.vpc) || !state.path().join(store::FILE).exists() {
+        return Ok(None);
+    }
+    let opened = Store::open(state.path()).map_err(|error| {
+        eprintln!("error: the VPC {} cannot be looked up: {error}", args.vpc);
+        eprintln!("hint: end the lab that runs with this state directory first");
+        exit::SYSTEM
+    })?;
+    match opened.account.vpc(&args.vpc) {
+        Some(row) if row.common.region != args.region => {
+            eprintln!("error: the VPC {} is in the region {}", args.vpc, row.common.region);
+            eprintln!("hint: add --region {}", row.common.region);
+            Err(exit::USAGE)
+        }
+        Some(_) => Ok(Some(state.path().to_path_buf())),
+        None => Ok(None),
+    }
+}
+
+/// True for ids that `CreateVpc` gives.
+fn is_made(vpc: &str) -> bool {
+    vpc.strip_prefix("vpc-bp1")
+        .is_some_and(|rest| rest.len() == 18 && rest.bytes().all(|octet| octet.is_ascii_alphanumeric()))
 }
 
 /// The user data, if there is any.

@@ -4,13 +4,16 @@ use super::{
     ADDRESS, Caller, INSIDE, InstanceError, METADATA, Namespaces, Plan, RESOLVERS, command, files, network,
     unreached::Unreached,
 };
-use crate::config::Servers;
-use crate::engine::catalog::Vpc;
+use crate::config::{Forward, Servers};
+use crate::engine::catalog::{Scope, Vpc};
+use crate::engine::name;
 use crate::lab::credentials::Issuer;
 use crate::lab::metadata::{self, Metadata, Role};
+use crate::lab::products::instances::Instance;
 use crate::lab::running::{self, Lab, Places};
 use crate::lab::world::{self, World};
 use crate::stats::tap::TapSink;
+use crate::upstream::Strategy;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -29,10 +32,13 @@ pub async fn enter(plan: Plan) -> Result<u8, InstanceError> {
     let bundle = files::lay(&state, &authority)?;
 
     let mut tasks = JoinSet::new();
-    let [_, second] = RESOLVERS;
     let system = |what| move |error| InstanceError::System(what, error);
-    let second = SocketAddr::from((second, 53));
-    world::serve(World::new(INSIDE), second, &mut tasks).await.map_err(system("the VPC's resolver"))?;
+    let here = Instance { region: region.clone(), vpc: vpc.clone(), address: ADDRESS };
+    for resolver in RESOLVERS {
+        let world = World::with_instance(INSIDE, &here.names(), ADDRESS);
+        let address = SocketAddr::from((resolver, 53));
+        world::serve(world, address, &mut tasks).await.map_err(system("the VPC's resolver"))?;
+    }
     let instance = metadata::Instance {
         region: region.clone(),
         vpc: vpc.clone(),
@@ -53,6 +59,7 @@ pub async fn enter(plan: Plan) -> Result<u8, InstanceError> {
         ];
         config.vpcs = vec![Vpc { id: vpc, region: Some(region.clone()), clients: all.to_vec() }];
     }
+    config.forwards.extend(private_names(&here));
     config.upstream.servers = Servers::Listed(Vec::new()); // the lab puts its own there
     let unreached = (public.is_none() && !plan.quiet).then(Unreached::default);
     let lab = Lab::start(running::Plan {
@@ -61,8 +68,9 @@ pub async fn enter(plan: Plan) -> Result<u8, InstanceError> {
         inside: INSIDE,
         authority,
         key,
-        store: None,
+        store: plan.store,
         public,
+        instance: Some(here),
         watcher: unreached.clone().map(|unreached| Box::new(unreached) as Box<dyn TapSink>),
     });
     let lab = lab.await.map_err(InstanceError::Lab)?;
@@ -90,15 +98,29 @@ fn refuse_the_callers_namespaces(caller: &Caller) -> Result<(), InstanceError> {
     }
 }
 
+/// Rules by which the private names of instances, and their reverse, are asked of the VPC's resolvers in this VPC alone.
+fn private_names(here: &Instance) -> impl Iterator<Item = Forward> {
+    let [a, b, c, _] = ADDRESS.octets();
+    let zones = [format!("{}.ecs.internal", here.region), format!("{c}.{b}.{a}.in-addr.arpa")];
+    let scope = Scope::Vpcs(vec![here.vpc.clone()]);
+    zones.into_iter().filter_map(move |zone| {
+        Some(Forward {
+            zone: name::parse(&zone).ok()?,
+            servers: RESOLVERS.map(|resolver| SocketAddr::from((resolver, 53)).into()).to_vec(),
+            strategy: Strategy::default(),
+            scope: scope.clone(),
+        })
+    })
+}
+
 /// Where the parts of the lab are on the instance.
 fn places() -> Places {
-    let [first, _] = RESOLVERS;
     Places {
         dns: SocketAddr::from((Ipv4Addr::LOCALHOST, 53)),
         api: SocketAddr::from((Ipv4Addr::LOCALHOST, 5380)),
         http: SocketAddr::from((INSIDE, 80)),
         https: SocketAddr::from((INSIDE, 443)),
-        world: SocketAddr::from((first, 53)),
+        world: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
     }
 }
 

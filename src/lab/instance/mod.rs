@@ -30,6 +30,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -77,6 +78,8 @@ pub struct Plan {
     pub without_key: bool,
     /// Nothing is said of names that were asked for in vain.
     pub quiet: bool,
+    /// Where the VPC was made and zones are kept; without it the lab starts from nothing.
+    pub store: Option<PathBuf>,
     /// What is kept from start to start.
     pub state: StateDir,
     /// The CA.

@@ -51,7 +51,7 @@ pub(super) fn of(instance: &Instance) -> Items {
     let mac = format!("00:16:3e:00:{third:02x}:{fourth:02x}");
     let zone = endpoints::availability_zones(region).into_iter().next().unwrap_or_default();
     let address = address.to_string();
-    let account = crate::lab::ecs::ACCOUNT;
+    let account = crate::lab::ACCOUNT;
     let document = json!({
         "zone-id": zone,
         "serial-number": SERIAL_NUMBER,
