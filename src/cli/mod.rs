@@ -13,6 +13,7 @@ pub mod manual;
 mod query;
 mod resolver;
 mod run;
+mod schema;
 mod shown;
 mod status;
 
@@ -78,6 +79,8 @@ enum Command {
     Run(RunArgs),
     /// Check the configuration: all faults at once, and its expectations
     Check,
+    /// Print the JSON Schema of the configuration
+    Schema,
     /// Tell how a name would be answered, without asking anybody
     Explain(ExplainArgs),
     /// Ask a server, this one unless another is named
@@ -258,6 +261,7 @@ fn carry_out(cli: Cli) -> u8 {
         None => run::run(&cli.common, &cli.run),
         Some(Command::Run(args)) => run::run(&cli.common, &args),
         Some(Command::Check) => check::run(&cli.common),
+        Some(Command::Schema) => schema::run(),
         Some(Command::Explain(args)) => explain::run(&cli.common, &args),
         Some(Command::Query(args)) => query::run(&cli.common, &args),
         Some(Command::Compare(args)) => compare::run(&cli.common, &args),

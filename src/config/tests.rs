@@ -87,6 +87,31 @@ fn every_key_is_documented_in_its_section() {
 }
 
 #[test]
+fn every_key_is_in_the_schema() {
+    let schema: serde_json::Value =
+        serde_json::from_str(include_str!("../../config/pvtzd.schema.json")).unwrap();
+    let (table, _) = DeTable::parse_recoverable(LISTS);
+    let reader = Reader::new(LISTS, Path::new("test.toml"));
+    file::read(&reader, table.get_ref(), Origin::At(0), None);
+    let known = reader.known();
+    assert!(known.len() >= 12, "{known:?}");
+    for (kind, keys) in known {
+        let mut at = &schema;
+        for step in kind.split('.').filter(|step| !step.is_empty()) {
+            at = &at["properties"][step];
+            at = at.get("items").unwrap_or(at);
+        }
+        let there = at["properties"].as_object().unwrap_or_else(|| panic!("[{kind}] is not in the schema"));
+        let mut keys: Vec<&str> = keys.iter().map(|key| &**key).collect();
+        keys.sort_unstable();
+        let mut described: Vec<&str> = there.keys().map(String::as_str).collect();
+        described.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys, described, "[{kind}]; packaging/schema makes the schema");
+    }
+}
+
+#[test]
 fn the_examples_of_the_documented_file_work() {
     let (config, warnings) = parse(&uncommented(), Path::new("config/pvtzd.toml")).unwrap();
     assert!(warnings.iter().all(|fault| fault.severity == Severity::Warning));

@@ -1,0 +1,13 @@
+//! `pvtzd schema`: the JSON Schema of the configuration, for editors and for whoever checks files without the program.
+
+use super::exit;
+use crate::base::print::{self, Output};
+
+/// Made by `packaging/schema` out of docs/configuration.md.
+const SCHEMA: &str = include_str!("../../config/pvtzd.schema.json");
+
+/// Carries the command out.
+pub(super) fn run() -> u8 {
+    print!("{SCHEMA}");
+    if print::flush() == Output::Failed { exit::SYSTEM } else { exit::OK }
+}
