@@ -8,7 +8,7 @@ use super::section::Section;
 use super::value::Value;
 use crate::base::file;
 use crate::base::file::WatchedFile;
-use crate::engine::hosts::{Hosts, HostsOptions, Remark};
+use crate::engine::hosts::{Hosts, HostsOptions, Remarks};
 use crate::engine::text::printable;
 use std::path::{Path, PathBuf};
 
@@ -80,24 +80,23 @@ pub fn load(path: &Path, options: HostsOptions) -> Loaded<Hosts> {
     };
     let text = String::from_utf8_lossy(&octets); // comments may be in any encoding
     let read = Hosts::read(&shown, &text, options);
-    let faults = |severity, remarks: &[Remark]| -> Vec<Fault> {
+    let faults = |severity, remarks: &Remarks| -> Vec<Fault> {
         let line = |number: usize| text.split('\n').nth(number - 1).unwrap_or_default().trim_end();
-        let told = remarks.iter().take(TOLD);
+        let told = remarks.told.iter().take(TOLD);
         told.map(|(number, why)| data_file::fault(severity, path.into(), *number, why.clone(), line(*number)))
             .collect()
     };
     let mut warnings = faults(Severity::Warning, &read.left_out);
-    if let (Some(last), Some(more)) =
-        (warnings.last_mut(), read.left_out.len().checked_sub(TOLD).filter(|more| *more > 0))
-    {
+    let beyond = |remarks: &Remarks| (remarks.told.len() + remarks.more).saturating_sub(TOLD);
+    if let (Some(last), more @ 1..) = (warnings.last_mut(), beyond(&read.left_out)) {
         last.message += &format!(", and so are {more} more lines");
     }
-    let content = match read.faults.as_slice() {
-        [] => Ok(read.hosts),
-        all => Err(LoadError::Faults {
-            told: faults(Severity::Error, all),
-            more: all.len().saturating_sub(TOLD),
-        }),
+    let content = match read.faults.told.is_empty() {
+        true => Ok(read.hosts),
+        false => {
+            let told = faults(Severity::Error, &read.faults);
+            Err(LoadError::Faults { told, more: beyond(&read.faults) })
+        }
     };
     Loaded { content, warnings, files, octets: octets.len() as u64 }
 }

@@ -7,7 +7,7 @@ use super::name::NameKey;
 use super::ordered::Ordered;
 use super::rrset::{Owner, Rrset};
 use super::text;
-use super::zone_build::{OwnerKey, ZoneBuilder};
+use super::zone_build::{OwnerKey, ZoneBuilder, name_of};
 use hickory_proto::rr::RecordType;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -17,6 +17,9 @@ pub const LONGEST_LINE: usize = 64 << 10;
 
 /// Addresses of one name and family, at most: more do not fit into an answer.
 pub const MOST_ADDRESSES: usize = 1000;
+
+/// Remarks of a kind that are kept; the rest are counted.
+const MOST_REMARKS: usize = 1000;
 
 /// The names of a hosts file.
 #[derive(Clone, Debug)]
@@ -54,15 +57,30 @@ pub struct HostsOptions {
 /// Something to say about a line, counted from 1.
 pub type Remark = (usize, String);
 
+/// Remarks, the first ones in words: a file may have a fault on each of a million lines.
+#[derive(Clone, Debug, Default)]
+pub struct Remarks {
+    /// The first of them.
+    pub told: Vec<Remark>,
+    /// How many more there are.
+    pub more: usize,
+}
+
+impl Remarks {
+    fn add(&mut self, line: usize, why: String) {
+        if self.told.len() < MOST_REMARKS { self.told.push((line, why)) } else { self.more += 1 }
+    }
+}
+
 /// What came of reading a hosts file.
 #[derive(Clone, Debug)]
 pub struct HostsRead {
     /// The names; not all of them if there are faults.
     pub hosts: Hosts,
     /// What is wrong.
-    pub faults: Vec<Remark>,
+    pub faults: Remarks,
     /// What is left out, with the reason.
-    pub left_out: Vec<Remark>,
+    pub left_out: Remarks,
 }
 
 impl Hosts {
@@ -72,13 +90,13 @@ impl Hosts {
             options,
             builder: ZoneBuilder::new(NameKey::of_suffix(&[0])),
             named: HashSet::new(),
-            faults: Vec::new(),
-            left_out: Vec::new(),
+            faults: Remarks::default(),
+            left_out: Remarks::default(),
         };
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (number, line) in (1..).zip(text.split('\n')) {
             if let Err(why) = reading.line(number, line) {
-                reading.faults.push((number, why));
+                reading.faults.add(number, why);
             }
         }
         // A pair of name and address that is there twice is told by the builder, and is no fault here.
@@ -86,11 +104,11 @@ impl Hosts {
         let mut hosts = Self { file: file.into(), owners, names: 0 };
         let is_too_many = |set: &Rrset| set.len() > MOST_ADDRESSES;
         if hosts.owners.iter().any(|owner| owner.sets().any(|set| is_too_many(&set))) {
-            reading.faults.extend(crowded(text));
+            crowded(text, &mut reading.faults);
         }
         let is_address = |set: &Rrset| matches!(set.rtype, RecordType::A | RecordType::AAAA);
         hosts.names = hosts.owners.iter().filter(|owner| owner.sets().any(|set| is_address(&set))).count();
-        reading.faults.sort_by_key(|(line, _)| *line);
+        reading.faults.told.sort_by_key(|(line, _)| *line);
         HostsRead { hosts, faults: reading.faults, left_out: reading.left_out }
     }
 
@@ -102,6 +120,15 @@ impl Hosts {
     /// True where no name has one.
     pub fn is_empty(&self) -> bool {
         self.names == 0
+    }
+
+    /// Every RRset with its owner, names in the order of their labels from the right.
+    pub fn rrsets(&self) -> impl Iterator<Item = (NameKey, Rrset)> {
+        let root = NameKey::of_suffix(&[0]);
+        self.owners.iter().flat_map(move |owner| {
+            let name = name_of(owner.key(), &root);
+            owner.sets().map(move |set| (name.clone(), set))
+        })
     }
 
     /// What there is for a name.
@@ -126,8 +153,8 @@ struct Reading {
     builder: ZoneBuilder,
     /// Addresses whose name is known: the first one counts.
     named: HashSet<IpAddr>,
-    faults: Vec<Remark>,
-    left_out: Vec<Remark>,
+    faults: Remarks,
+    left_out: Remarks,
 }
 
 impl Reading {
@@ -138,15 +165,14 @@ impl Reading {
         let Some((address, names)) = words(line) else { return Ok(()) };
         let Some(address) = read_address(address)? else {
             let shown = text::printable(address);
-            self.left_out.push((
-                number,
-                format!("{shown} is left out: a DNS answer cannot name the interface of a scoped address"),
-            ));
+            let why =
+                format!("{shown} is left out: a DNS answer cannot name the interface of a scoped address");
+            self.left_out.add(number, why);
             return Ok(());
         };
         let mut names = names.peekable();
         if names.peek().is_none() {
-            self.left_out.push((number, format!("{address} is left out: no name follows it")));
+            self.left_out.add(number, format!("{address} is left out: no name follows it"));
         }
         for (at, name) in names.enumerate() {
             let name = read_name(name)?;
@@ -224,20 +250,18 @@ fn reverse_of(address: IpAddr) -> Vec<u8> {
 }
 
 /// Where names get too many addresses.
-fn crowded(text: &str) -> Vec<Remark> {
+fn crowded(text: &str, faults: &mut Remarks) {
     let mut addresses: HashMap<(NameKey, bool), HashSet<IpAddr>> = HashMap::new();
-    let mut faults = Vec::new();
     for (number, line) in (1..).zip(text.split('\n')) {
         let Some((address, names)) = words(line) else { continue };
         let Ok(Some(address)) = read_address(address) else { continue };
         for name in names.filter_map(|name| read_name(name).ok()) {
             let of_name = addresses.entry((name.clone(), address.is_ipv4())).or_default();
             if of_name.insert(address) && of_name.len() == MOST_ADDRESSES + 1 {
-                faults.push((number, format!("more than {MOST_ADDRESSES} addresses for `{name}`")));
+                faults.add(number, format!("more than {MOST_ADDRESSES} addresses for `{name}`"));
             }
         }
     }
-    faults
 }
 
 #[cfg(test)]

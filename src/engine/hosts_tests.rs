@@ -24,7 +24,7 @@ fn names_have_their_addresses_and_addresses_their_first_name() {
                 192.0.2.1 www.example. www\n192.0.2.2 WWW.Example\n192.0.2.1 again.example\n192.0.2.1 www.example\n\
                 2001:db8::1 www.example v6.example\n::ffff:192.0.2.9 mapped.example\n0.0.0.0 ads.example\n";
     let HostsRead { hosts, faults, left_out } = read(text);
-    assert!(faults.is_empty() && left_out.is_empty(), "{faults:?} {left_out:?}");
+    assert!(faults.told.is_empty() && left_out.told.is_empty(), "{faults:?} {left_out:?}");
     let v6 = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa";
     let loopback6 = format!("1.{}ip6.arpa", "0.".repeat(31));
     for (name, rtype, expected) in [
@@ -71,11 +71,11 @@ fn a_star_is_an_ordinary_label() {
 #[test]
 fn scoped_addresses_and_bare_ones_are_left_out_with_a_word() {
     let read = read("fe80::1%lo0 localhost\n192.0.2.1 a\n192.0.2.2\n");
-    assert!(read.faults.is_empty());
+    assert!(read.faults.told.is_empty());
     assert_eq!(read.hosts.len(), 1);
-    let told: Vec<usize> = read.left_out.iter().map(|(line, _)| *line).collect();
+    let told: Vec<usize> = read.left_out.told.iter().map(|(line, _)| *line).collect();
     assert_eq!(told, [1, 3]);
-    assert!(read.left_out[0].1.contains("fe80::1%lo0"), "{:?}", read.left_out);
+    assert!(read.left_out.told[0].1.contains("fe80::1%lo0"), "{:?}", read.left_out);
 }
 
 #[test]
@@ -93,23 +93,29 @@ fn faults_have_their_lines() {
         ("\n\n192.0.2.1 a\0b..", 3, "a"),
         (&long, 1, "octets"),
     ] {
-        let faults = read(text).faults;
+        let faults = read(text).faults.told;
         assert_eq!(faults.len(), 1, "{faults:?}");
         assert!(faults[0].0 == line && faults[0].1.contains(part), "{faults:?}");
         assert!(!faults[0].1.chars().any(char::is_control), "{faults:?}");
     }
     let name = format!("192.0.2.1 {}\n", vec!["a".repeat(60); 5].join("."));
-    assert_eq!(read(&name).faults.len(), 1, "a name of more than 255 octets");
+    assert_eq!(read(&name).faults.told.len(), 1, "a name of more than 255 octets");
 }
 
 #[test]
 fn one_name_has_no_more_addresses_than_an_answer_can_hold() {
     let line = |number: usize| format!("10.0.{}.{} many.example\n", number / 256, number % 256);
     let some: String = (0..MOST_ADDRESSES).map(line).collect();
-    assert!(read(&some).faults.is_empty());
+    assert!(read(&some).faults.told.is_empty());
     let more = some + &line(MOST_ADDRESSES) + "10.0.0.0 many.example\n";
     assert_eq!(
-        read(&more).faults,
+        read(&more).faults.told,
         [(MOST_ADDRESSES + 1, "more than 1000 addresses for `many.example`".into())]
     );
+}
+
+#[test]
+fn a_fault_on_each_of_many_lines_is_counted_and_not_kept() {
+    let faults = read(&"x\n".repeat(5000)).faults;
+    assert_eq!((faults.told.len(), faults.more), (1000, 4000));
 }

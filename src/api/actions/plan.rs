@@ -72,6 +72,8 @@ pub struct Summary {
     pub changes: Vec<String>,
     /// Changes beyond these.
     pub omitted: usize,
+    /// Records added, changed and removed, by the zone's name.
+    pub zones: BTreeMap<String, [usize; 3]>,
 }
 
 /// Changes that are told one by one.
@@ -97,6 +99,15 @@ impl Summary {
             ItemKind::CustomLines => "custom line",
         };
         self.changes.push(format!("{sign} {kind} {name}"));
+    }
+
+    /// Counts a record of a zone.
+    pub(super) fn count_in_zone(&mut self, change: ChangeKind, zone: &str) {
+        let counts = match self.zones.get_mut(zone) {
+            Some(counts) => counts,
+            None => self.zones.entry(zone.into()).or_default(),
+        };
+        counts[change as usize] += 1;
     }
 
     /// How many of a kind were added, changed or removed.

@@ -311,6 +311,7 @@ fn note(plan: &mut ImportPlan, change: ChangeKind, zone: &ZoneRow, row: packed::
     let dot = if row.rr == "@" { ("", "") } else { (row.rr, ".") };
     let name = format_args!("{}{}{} {} {}", dot.0, dot.1, zone.name, row.rtype, row.value);
     plan.summary.note(change, ItemKind::Records, name);
+    plan.summary.count_in_zone(change, &zone.name);
 }
 
 /// The records of tasks for host names, where a document sets such a task. They are made by what the zones will be.

@@ -18,6 +18,9 @@ use crate::api::{ActionAnswer, ApiError, Params};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
+/// Zones whose changes are counted apart; of more, the number.
+const MAX_ZONES: usize = 1000;
+
 /// Faults that are told; of more, the number.
 const MAX_FAULTS: usize = 200;
 
@@ -71,6 +74,9 @@ fn shape(summary: &Summary, dry: bool) -> Map<String, Value> {
         let fields = kinds.map(|kind| (format!("{kind:?}"), json!(summary.count(deed, kind))));
         Value::Object(fields.into_iter().collect())
     };
+    let zones = summary.zones.iter().take(MAX_ZONES).map(|(name, [added, changed, removed])| {
+        json!({ "ZoneName": name, "Added": added, "Changed": changed, "Removed": removed })
+    });
     object(json!({
         "DryRun": dry,
         "Added": counts(ChangeKind::Added),
@@ -78,6 +84,8 @@ fn shape(summary: &Summary, dry: bool) -> Map<String, Value> {
         "Removed": counts(ChangeKind::Removed),
         "Changes": summary.changes,
         "ChangesOmitted": summary.omitted,
+        "ChangedZones": zones.collect::<Vec<_>>(),
+        "ChangedZonesOmitted": summary.zones.len().saturating_sub(MAX_ZONES),
     }))
 }
 

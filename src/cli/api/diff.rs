@@ -3,6 +3,7 @@
 //! A document is taken apart into sections, a zone or a rule each, and those into lines; what matters to nobody is
 //! made alike first: defaults that are not written, the order, the case of names.
 
+use super::progress::Progress;
 use super::{Api, ApiArgs, Failure, exit, file, shown, transfer};
 use crate::account::value;
 use crate::api::document::{Document, DocumentRecord, DocumentRule, DocumentVpc, DocumentZone, Handle};
@@ -23,6 +24,9 @@ pub(in crate::cli) struct DiffArgs {
     a: PathBuf,
     /// Another [default: what the running pvtzd has]
     b: Option<PathBuf>,
+    /// Tell every difference, not only how many there are in each zone
+    #[arg(short, long)]
+    verbose: bool,
 }
 
 /// A section in which two documents differ.
@@ -44,19 +48,24 @@ pub(super) fn run(common: &Common, args: &DiffArgs) -> Result<u8, Failure> {
         Some(path) => (file::read(path)?, path.display().to_string()),
         None => {
             let api = Api::new(common, &args.api)?;
-            (transfer::fetch(&api, &[], false)?, format!("pvtzd at {}", api.client.address))
+            let progress = Progress::start("fetching");
+            let fetched = transfer::fetch(&api, &[], false);
+            drop(progress);
+            (fetched?, format!("pvtzd at {}", api.client.address))
         }
     };
     let found = differences(&first, &second);
     if common.json {
         shown::json(&found);
     } else if !found.is_empty() {
-        print(&args.a.display().to_string(), &name, &found);
+        print(&args.a.display().to_string(), &name, &found, args.verbose);
     }
     Ok(if found.is_empty() { exit::OK } else { exit::FINDINGS })
 }
 
-fn print(first: &str, second: &str, found: &[Difference]) {
+fn print(first: &str, second: &str, found: &[Difference], verbose: bool) {
+    let lines: usize = found.iter().map(|difference| difference.removed.len() + difference.added.len()).sum();
+    let is_short = !verbose && lines as u64 >= transfer::MANY;
     let is_coloured = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let line = |colour: &str, line: String| {
         let line = printable(&line);
@@ -65,6 +74,10 @@ fn print(first: &str, second: &str, found: &[Difference]) {
     line("1", format!("--- {first}"));
     line("1", format!("+++ {second}"));
     for Difference { section, removed, added } in found {
+        if is_short {
+            line("36", format!("@@ {section}: {} removed, {} added", removed.len(), added.len()));
+            continue;
+        }
         line("36", format!("@@ {section}"));
         let removed = removed.iter().map(|text| (text, '-'));
         let mut all: Vec<(&String, char)> = removed.chain(added.iter().map(|text| (text, '+'))).collect();

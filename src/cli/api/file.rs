@@ -1,9 +1,11 @@
 //! Documents in files: TOML or JSON, with PrivateZone's own field names.
 
+use super::sources::{self, Made};
 use super::{Failure, exit};
 use crate::api::document::Document;
 use crate::base::file;
 use clap::ValueEnum;
+use hickory_proto::rr::Name;
 use std::io::{self, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
@@ -15,6 +17,19 @@ pub(super) enum Format {
     Toml,
     /// JSON
     Json,
+}
+
+/// What a file is that is imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Source {
+    /// A document, TOML or JSON
+    Document,
+    /// A zone file (RFC 1035)
+    Zone,
+    /// A hosts file, as /etc/hosts
+    Hosts,
+    /// What DescribeZones, DescribeZoneInfo and DescribeZoneRecords of the product print, as JSON
+    Describe,
 }
 
 impl Format {
@@ -29,8 +44,62 @@ impl Format {
 /// Octets of the largest document that is read: a million records.
 const LARGEST: u64 = 256 << 20;
 
+/// Reads a file of any kind as a document. What kind it is follows from its name and from what it begins with.
+pub(super) fn read_any(path: &Path, source: Option<Source>, zone: Option<&Name>) -> Result<Made, Failure> {
+    let text = text(path)?;
+    let source = source.unwrap_or_else(|| source_of(path, &text));
+    if matches!(source, Source::Zone | Source::Hosts) && path.as_os_str() == "-" {
+        return Err(Failure::usage("zone files and hosts files are read by name, not from standard input"));
+    }
+    match source {
+        Source::Zone => sources::of_zone_file(path, &text, zone),
+        Source::Hosts => sources::of_hosts_file(path, zone),
+        Source::Describe => match sources::of_answers(&text) {
+            Some(made) => made.map_err(|why| Failure::finding(format!("{}: {why}", path.display()))),
+            None => {
+                let why = format!(
+                    "{} is no answer of DescribeZones, DescribeZoneInfo or DescribeZoneRecords",
+                    path.display()
+                );
+                Err(Failure::finding(why))
+            }
+        },
+        Source::Document => Ok(Made { document: document(path, &text)?, notes: Vec::new() }),
+    }
+}
+
+/// The text of a file that has answers of the product, or is said to have them.
+pub(super) fn answers(path: &Path, source: Option<Source>) -> Result<Option<String>, Failure> {
+    let is_json = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
+    if source.is_some_and(|source| source != Source::Describe) || (source.is_none() && !is_json) {
+        return Ok(None);
+    }
+    let text = text(path)?;
+    Ok((sources::of_answers(&text).is_some()).then_some(text))
+}
+
+/// What a file is, by its name and by what it begins with.
+fn source_of(path: &Path, text: &str) -> Source {
+    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+    match text.trim_start().chars().next() {
+        _ if ends(&[".zone", ".db", ".zonefile"]) || name.starts_with("db.") => Source::Zone,
+        _ if name == "hosts" || ends(&[".hosts"]) => Source::Hosts,
+        Some('{' | '[') if sources::of_answers(text).is_some() => Source::Describe,
+        _ if ends(&[".toml", ".json"]) || toml::from_str::<toml::Table>(text).is_ok() => Source::Document,
+        _ if sources::looks_like_hosts(text) => Source::Hosts,
+        _ if sources::looks_like_zone(text) => Source::Zone,
+        _ => Source::Document,
+    }
+}
+
 /// Reads a document; `-` is standard input.
 pub(super) fn read(path: &Path) -> Result<Document, Failure> {
+    document(path, &text(path)?)
+}
+
+/// The text of a file; `-` is standard input.
+fn text(path: &Path) -> Result<String, Failure> {
     let (read, hint_of_pipe) = match path.as_os_str() == "-" {
         true => (standard_input(), None),
         false => {
@@ -39,15 +108,18 @@ pub(super) fn read(path: &Path) -> Result<Document, Failure> {
             (file::read_text(path, LARGEST), is_pipe.then(|| hint.to_string()))
         }
     };
-    let path = path.display();
-    let text = read.map_err(|error| Failure {
+    read.map_err(|error| Failure {
         code: exit::SYSTEM,
-        message: format!("cannot read {path}: {error}"),
+        message: format!("cannot read {}: {error}", path.display()),
         hint: hint_of_pipe,
-    })?;
-    parse(&text).map_err(|why| {
+    })
+}
+
+fn document(path: &Path, text: &str) -> Result<Document, Failure> {
+    let path = path.display();
+    parse(text).map_err(|why| {
         let failure = Failure::finding(format!("{path} is not a document of zones: {}", why.trim_end()));
-        failure.hint(hint(&text))
+        failure.hint(hint(text))
     })
 }
 

@@ -5,8 +5,10 @@
 mod diff;
 mod file;
 mod found;
+mod progress;
 mod record;
 mod rule;
+mod sources;
 mod transfer;
 mod zone;
 

@@ -1,12 +1,14 @@
 //! `pvtzd export` and `pvtzd import`: everything out as one document, and a document in, as one change.
 
-use super::file::{self, Format};
-use super::{Api, ApiArgs, Failure, borrowed, counted, exit, text};
+use super::file::{self, Format, Source};
+use super::progress::Progress;
+use super::{Api, ApiArgs, Failure, borrowed, counted, exit, sources, text};
 use crate::api::actions::MAX_BODY;
 use crate::api::document::Document;
 use crate::base::print;
 use crate::base::print::Output;
 use crate::cli::Common;
+use crate::engine::name;
 use crate::engine::text::printable;
 use clap::Args;
 use serde_json::Value;
@@ -35,8 +37,22 @@ pub(in crate::cli) struct ExportArgs {
 pub(in crate::cli) struct ImportArgs {
     #[command(flatten)]
     api: ApiArgs,
-    /// The document, TOML or JSON; - for standard input
-    file: PathBuf,
+    /// Documents, zone files, hosts files, or what the product's DescribeZones, DescribeZoneInfo and
+    /// DescribeZoneRecords print; - for standard input
+    #[arg(required = true)]
+    file: Vec<PathBuf>,
+    /// What the files are [default: by their names and what they begin with]
+    #[arg(long, value_enum)]
+    format: Option<Source>,
+    /// The zone that a zone file or hosts file is of
+    #[arg(long, value_name = "NAME")]
+    zone: Option<String>,
+    /// Leave out the bindings to VPCs
+    #[arg(long)]
+    without_vpcs: bool,
+    /// Tell every change, not only how many there are in each zone
+    #[arg(short, long)]
+    verbose: bool,
     /// What the document does not name goes
     #[arg(long, conflicts_with = "merge")]
     replace: bool,
@@ -87,10 +103,62 @@ pub(super) fn fetch(api: &Api, zones: &[String], all: bool) -> Result<Document, 
         .map_err(|error| Failure::finding(format!("the export is not of this version of pvtzd: {error}")))
 }
 
+/// From so many changes on only their number in each zone is told.
+pub(super) const MANY: u64 = 50;
+
+/// All files as one document. What was left out of them is told.
+fn gather(args: &ImportArgs) -> Result<Document, Failure> {
+    let zone = args.zone.as_deref().map(name::parse).transpose().map_err(Failure::usage)?;
+    // What the product prints comes in several files, which only together tell whose records they are.
+    let mut whole = Document::default();
+    let mut answers = String::new();
+    for path in &args.file {
+        let made = match file::answers(path, args.format)? {
+            Some(text) => {
+                answers += &text;
+                answers.push('\n');
+                continue;
+            }
+            None => file::read_any(path, args.format, zone.as_ref())?,
+        };
+        made.notes.iter().for_each(|note| eprintln!("{}: {note}", path.display()));
+        whole.zones.extend(made.document.zones);
+        whole.rules.extend(made.document.rules);
+        whole.custom_lines.extend(made.document.custom_lines);
+    }
+    if let Some(made) = sources::of_answers(&answers) {
+        let made = made.map_err(Failure::finding)?;
+        made.notes.iter().for_each(|note| eprintln!("{note}"));
+        whole.zones.extend(made.document.zones);
+    }
+    if args.without_vpcs {
+        whole.zones.iter_mut().for_each(|zone| zone.bind_vpcs.clear());
+        whole.rules.iter_mut().for_each(|rule| rule.bind_vpcs.clear());
+    }
+    Ok(whole)
+}
+
+/// How many changes there are in each zone.
+fn print_by_zone(answer: &Value) {
+    for zone in answer["ChangedZones"].as_array().into_iter().flatten() {
+        let parts =
+            ["Added", "Changed", "Removed"].map(|field| (zone[field].as_u64().unwrap_or_default(), field));
+        let parts: Vec<String> = parts
+            .iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, field)| format!("{} {}", counted(*number, "record"), field.to_lowercase()))
+            .collect();
+        println!("zone {}: {}", printable(&text(zone, "ZoneName")), parts.join(", "));
+    }
+    if answer["ChangedZonesOmitted"].as_u64().is_some_and(|more| more > 0) {
+        println!("and {} more zones", text(answer, "ChangedZonesOmitted"));
+    }
+}
+
 /// Carries `import` out.
 pub(super) fn import(common: &Common, args: &ImportArgs) -> Result<u8, Failure> {
     let api = Api::new(common, &args.api)?;
-    let document = file::read(&args.file)?;
+    let document = gather(args)?;
     let document = serde_json::to_string(&document).map_err(|error| Failure::finding(error.to_string()))?;
     let length = document.len();
     if length > MAX_BODY {
@@ -103,16 +171,25 @@ pub(super) fn import(common: &Common, args: &ImportArgs) -> Result<u8, Failure> 
     }
     let mode = if args.replace { "REPLACE" } else { "MERGE" };
     let dry = args.dry_run.to_string();
-    let answer = api.call_with("PvtzdImport", &[("Mode", mode), ("DryRun", &dry)], Some(document))?;
+    let progress = Progress::start("importing");
+    let answer = api.call_with("PvtzdImport", &[("Mode", mode), ("DryRun", &dry)], Some(document));
+    drop(progress);
+    let answer = answer?;
     if api.json {
         return Ok(api.done(answer, ""));
     }
     let answer = Value::Object(answer);
-    for change in answer["Changes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        println!("{}", printable(change));
-    }
-    if answer["ChangesOmitted"].as_u64().is_some_and(|more| more > 0) {
-        println!("and {} more", text(&answer, "ChangesOmitted"));
+    let changes = answer["Changes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let omitted = answer["ChangesOmitted"].as_u64().unwrap_or_default();
+    if args.verbose || changes.len() as u64 + omitted < MANY {
+        for change in changes.iter().filter_map(Value::as_str) {
+            println!("{}", printable(change));
+        }
+        if omitted > 0 {
+            println!("and {} more", text(&answer, "ChangesOmitted"));
+        }
+    } else {
+        print_by_zone(&answer);
     }
     let part = |field: &str| {
         let kinds = [("Zones", "zone"), ("Records", "record"), ("Rules", "rule"), ("CustomLines", "line")];
