@@ -33,7 +33,7 @@ pub const METRICS: &[Metric] = &[
     counter("pvtzd_rule_responses_total", "zone, vpc, rcode", "Answers for names of a forwarding rule, likewise."),
     gauge("pvtzd_cache_entries", "type", "Entries of the cache: success, or denial (failures among them)."),
     gauge("pvtzd_cache_size_bytes", "store", "Memory that answers take: what upstreams said (upstream), finished answers (finished)."),
-    gauge("pvtzd_cache_finished_entries", "", "Finished answers for the fast lane."),
+    gauge("pvtzd_cache_finished_entries", "", "Finished answers for the fast lane, but for those that are written out of a cache entry."),
     counter("pvtzd_cache_requests_total", "", "Answers for which the cache was looked at: hits and misses."),
     counter("pvtzd_cache_hits_total", "type", "Answers that the cache had what they needed for: success or denial."),
     counter("pvtzd_cache_misses_total", "", "Answers for which an upstream was asked, or should have been."),
