@@ -37,21 +37,23 @@ def take(instance, manager):
 
 
 def asked_next(instance, server, name):
-    """The server of the next network is asked, by the running pvtzd and by one that was started anew."""
+    """The server of the next network is asked, by the running pvtzd and by one that is started anew and returned."""
     server.logged(f"upstream servers have changed.*{NEXT}")
     assert instance.ask(name).rcode == "NXDOMAIN"
     assert [resolver.count(name) for resolver in instance.resolvers][1] > 0
     server.stop()
     server = instance.start(metadata="off")
     assert f"the rest to {NEXT}" in server.log, server.log
+    return server
 
 
 def in_the_next_network(instance, network, client, server):
     """The next lease leaves resolv.conf to us, and its servers are asked."""
     network.serve(NEXT)
     client.again()
-    asked_next(instance, server, "next.test")
+    server = asked_next(instance, server, "next.test")
     assert named(instance) == [US] and instance.status(code=0)["taken"]["in_force"]
+    return server
 
 
 @pytest.mark.parametrize("hooks", [True, False])
@@ -141,12 +143,15 @@ def test_router_advertisements_through_the_real_dhcpcd(instance, network):
     client = Client(instance, "dhcpcd", "-B", "-A", "eth0")
     try:
         until(lambda: "fe80::53%eth0" in named(instance), "the advertisement is taken", 20)
+        router.kill()  # a script that has begun before the take would write resolv.conf after it
         server, _ = take(instance, "dhcpcd")
         assert "fe80::53%eth0" in instance.status()["taken"]["upstream"]
+        router = network.outside.process("python3", "-c", ROUTER)
+        advertised = ("grep", "-q", "fe80::53%eth0", "/run/pvtzd-dhcpcd/eth0.ra")
+        until(lambda: instance.namespace.run(*advertised, check=False).returncode == 0, "the hook has written it", 20)
         router.kill()
-        in_the_next_network(instance, network, client, server)
-        server.kill()
-        server = instance.start(metadata="off")
+        server = in_the_next_network(instance, network, client, server)
+        assert "fe80" not in server.log, "what the former network advertised is forgotten"
         router = network.outside.process("python3", "-c", ROUTER)
         server.logged(r"upstream servers have changed.*\[fe80::53%eth0\]:53")
         given = instance.pvtzd("resolver", "give-back", code=0)

@@ -12,11 +12,14 @@ const SERVERS: &str = "/run/pvtzd-dhcpcd";
 
 /// Plans the hook and our resolv.conf.
 pub(super) fn plan(draft: &mut Draft<'_>, wish: &Wish) {
-    // Router advertisements name servers as the first and second RDNSS option of each router.
+    // What another network has advertised must not outlast a new start of dhcpcd. Router advertisements name servers as the
+    // first and second RDNSS option of each router.
     let servers = "$new_domain_name_servers $new_dhcp6_name_servers $nd1_rdnss1_servers $nd1_rdnss2_servers \
                    $nd2_rdnss1_servers $nd2_rdnss2_servers";
     let lines = format!(
         "skip_hooks=\"$skip_hooks resolv.conf\"\n\
+         case \"$reason\" in\n    \
+         PREINIT | DEPARTED) rm -f \"{SERVERS}/$interface\" \"{SERVERS}/$interface\".* ;;\nesac\n\
          if ${{if_up:-false}} || [ \"$reason\" = ROUTERADVERT ]; then\n    \
          (\n        umask 022\n        mkdir -p {SERVERS}\n        \
          for server in {servers}; do\n            echo \"nameserver $server\"\n        \
