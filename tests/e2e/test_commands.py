@@ -127,7 +127,7 @@ def test_the_samples_are_clean(sample):
 
 
 def test_every_sample_is_known_here():
-    samples = {path.name for path in (ROOT / "config").glob("*.toml")} - {"endpoints.toml"}
+    samples = {path.name for path in (ROOT / "config").glob("*.toml")} - {"endpoints.toml", "availability-zones.toml"}
     assert samples == {"pvtzd.toml", "lab.toml", "fallback.toml", "installed.toml", "container.toml"}
 
 
@@ -266,7 +266,7 @@ def test_a_port_of_ipv6_on_a_machine_without_it(namespace, file):
     done = namespace.run(
         binary(), "--config", file(GOOD), "--metadata", "off", "--listen", "[::1]:5335", check=False
     )
-    assert done.returncode == 3 and "IPv6 is switched off" in done.stderr
+    assert done.returncode == 3 and "no interface of this machine has the address ::1" in done.stderr
 
 
 def test_a_privileged_port_without_the_right_to_it(namespace):

@@ -56,7 +56,7 @@ def test_a_zone_file(server, pvtzd, tmp_path):
     assert "1 record of type CAA left out" in done.stderr and "1 zone, 2 records added" in done.stderr
     bind(pvtzd, "corp.example")
     assert server.ask("www.corp.example").values == ["192.0.2.1"]
-    assert server.ask("corp.example", "MX").values == ["10 mail.corp.example."]
+    assert server.ask("corp.example", "MX").values == ["10 mail.corp.example"]
     (tmp_path / "bad.zone").write_text("www A 192.0.2.1\nx A y\n")
     assert "bad.zone:2: " in pvtzd("import", "bad.zone", "--zone", "corp.example", code=1).stderr
 
