@@ -1,5 +1,6 @@
 //! From the text of a file to decided values: as a whole, or piece by piece where it is long.
 
+use super::again::Seen;
 use super::data_file::{HostsFile, ZoneFile};
 use super::fault::{Fault, Severity};
 use super::pieces::Pieces;
@@ -53,7 +54,7 @@ pub(super) fn decide_in_pieces(
     pieces: Pieces,
     very_long: bool,
 ) -> Option<Decided> {
-    reader.set_parts(pieces.parts);
+    reader.set_parts(pieces.parts.clone());
     let (table, errors) = DeTable::parse_recoverable(&pieces.rest);
     if table.get_ref().contains_key("zone") || !(errors.is_empty() || very_long) {
         return None;
@@ -62,9 +63,9 @@ pub(super) fn decide_in_pieces(
         reader.syntax(&errors, Origin::Parts);
     }
     let mut zones = ZonesInPieces::new(&reader);
-    for piece in pieces.zones {
+    for piece in &pieces.zones {
         let origin = Origin::At(piece.span.start);
-        let (table, errors) = DeTable::parse_recoverable(&text[piece.span]);
+        let (table, errors) = DeTable::parse_recoverable(&text[piece.span.clone()]);
         if !errors.is_empty() {
             if !very_long {
                 return None;
@@ -75,7 +76,13 @@ pub(super) fn decide_in_pieces(
     }
     let zones = zones.finish();
     let spec = file::read(&reader, table.get_ref(), Origin::Parts, Some(zones));
-    Some(conclude(reader, spec))
+    let mut decided = conclude(reader, spec);
+    if let Ok((config, warnings)) = &mut decided
+        && warnings.is_empty()
+    {
+        config.seen = Seen::of(text, &pieces);
+    }
+    Some(decided)
 }
 
 /// The decided values of what a file says, or all faults.
@@ -129,6 +136,7 @@ fn join(reader: &Reader, spec: file::Spec) -> Config {
         hosts: hosts.collect(),
         expects: spec.expects.clone(),
         file: None,
+        seen: Seen::default(),
     };
     if !reader.has_errors() {
         doubts::note(reader, &spec, &config);

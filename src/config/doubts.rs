@@ -4,6 +4,7 @@ use super::endpoints;
 use super::file::Spec;
 use super::key_path::KeyPath;
 use super::reader::Reader;
+use super::zone_draft::ZoneEntry;
 use super::{Config, Instance, Regions};
 use crate::engine::catalog::Scope;
 use crate::engine::name::{self, NameKey};
@@ -82,6 +83,13 @@ impl<'c> Layered<'c> {
         }
         None
     }
+}
+
+/// True where CNAMEs of a zone lead in a circle within it.
+pub(super) fn has_circle(entry: &ZoneEntry) -> bool {
+    let zone = [(Arc::new(Zone::build_leniently(entry.spec.clone(), 0)), Scope::Everyone)];
+    let sight = Layered::of(None, &zone);
+    entry.cnames.iter().any(|(owner, _)| sight.circle(owner).is_some())
 }
 
 /// True when the clients of a VPC, or of none, see what has this scope.

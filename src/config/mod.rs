@@ -2,11 +2,12 @@
 //!
 //! [`Config`] holds what was decided and knows all defaults. `decide` goes from the text to it: as a whole, or by `pieces`
 //! where a file is long. `reader` is the file with its faults, `section` takes a table of it key by key, `value` reads what
-//! stands behind a key. `file` reads the sections, `zone_draft` and `zones` the private zones, `control` the API's section, `ops` those of operations; `checks` (errors) and `doubts` (warnings) hold the
+//! stands behind a key. `again` reads a file whose zones have changed, `file` reads the sections, `zone_draft` and `zones` the private zones, `control` the API's section, `ops` those of operations; `checks` (errors) and `doubts` (warnings) hold the
 //! parts against each other, `endpoints` is the built-in catalogue of API names and `catalog` makes the engine's
 //! catalog of it all. A new key goes into the struct here, into `file`, and with a comment into `config/pvtzd.toml`.
 //! Reads no file but the one it is given and asks nobody anything.
 
+mod again;
 mod catalog;
 mod checks;
 mod control;
@@ -37,6 +38,7 @@ mod message_tests;
 #[cfg(test)]
 mod tests;
 
+pub use again::{Difference, Seen};
 pub use catalog::Group;
 pub use control::{AccessKeySource, Control, Host, Secret, SecretSource};
 pub use fault::{ConfigError, Fault, Severity};
@@ -84,14 +86,25 @@ pub fn find(path: &Path) -> Result<Option<PathBuf>, ConfigError> {
 /// # Errors
 /// The file cannot be read, or it has faults.
 pub fn load(path: &Path) -> Result<(Config, Vec<Fault>), ConfigError> {
+    load_again(path, &Config::default())
+}
+
+/// As [`load`], where a former configuration of the file is known: what has not changed is taken from it.
+///
+/// # Errors
+/// The file cannot be read, or it has faults.
+pub fn load_again(path: &Path, former: &Config) -> Result<(Config, Vec<Fault>), ConfigError> {
     let file = WatchedFile::now(path);
     let bytes = crate::base::file::read(path, LARGEST)
         .map_err(|source| ConfigError::Io { path: path.into(), source })?;
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
     match std::str::from_utf8(bytes) {
         Ok(text) => {
-            let (config, warnings) =
-                parse_as(text, path, is_open_to_others(path)).map_err(ConfigError::Faults)?;
+            let is_open = is_open_to_others(path);
+            let (config, warnings) = match again::parse(text, path, is_open, former) {
+                Some(config) => (config, Vec::new()),
+                None => parse_as(text, path, is_open).map_err(ConfigError::Faults)?,
+            };
             Ok((Config { file: Some(file), ..config }, warnings))
         }
         Err(error) => {
@@ -149,6 +162,8 @@ pub struct Config {
     pub expects: Vec<Expect>,
     /// The file that this was read from, as it was then.
     pub file: Option<WatchedFile>,
+    /// What the file said, for reading it again.
+    pub seen: again::Seen,
 }
 
 /// `[server]`: who is served where, and how much at most.

@@ -27,6 +27,14 @@ pub(super) struct ZonePiece {
     pub span: Range<usize>,
 }
 
+/// A zone with all of its pieces.
+pub(super) struct WholeZone {
+    /// Where it lies.
+    pub span: Range<usize>,
+    /// The places of its pieces.
+    pub pieces: Range<usize>,
+}
+
 /// What a header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Header {
@@ -72,6 +80,17 @@ impl Pieces {
             pieces.push_rest(text, begin..text.len());
         }
         (!pieces.zones.is_empty()).then_some(pieces)
+    }
+
+    /// The zones, each with all of its pieces.
+    pub fn whole_zones(&self) -> impl Iterator<Item = WholeZone> + '_ {
+        let mut at = 0;
+        self.zones.chunk_by(|_, next| !next.is_head).map(move |pieces| {
+            let span = pieces[0].span.start..pieces[pieces.len() - 1].span.end;
+            let first = at;
+            at += pieces.len();
+            WholeZone { span, pieces: first..at }
+        })
     }
 
     /// Ends the last piece of a zone, unless it has ended.

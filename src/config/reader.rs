@@ -159,6 +159,11 @@ impl<'s> Reader<'s> {
         !self.unknown.borrow().is_empty() || self.counts[Severity::Error as usize].get() > 0
     }
 
+    /// True when there was an error or a warning so far.
+    pub fn has_faults(&self) -> bool {
+        !self.unknown.borrow().is_empty() || self.counts.iter().any(|count| count.get() > 0)
+    }
+
     /// Notes an error.
     pub fn error(&self, at: &At, message: impl Into<String>, hint: impl Into<Option<String>>) {
         self.note(Severity::Error, at, at.path.to_string(), message.into(), hint.into());

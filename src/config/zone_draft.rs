@@ -203,6 +203,11 @@ impl<'r> ZonesInPieces<'r> {
         Self { reader, draft: None, begun: 0, done: Vec::new() }
     }
 
+    /// The same from the zone of a place on.
+    pub fn beginning_at(reader: &'r Reader<'r>, place: usize) -> Self {
+        Self { begun: place, ..Self::new(reader) }
+    }
+
     /// Reads a piece; nothing where it has something else than a piece should have. `is_head` says that it begins a zone.
     pub fn read(&mut self, table: &DeTable, origin: Origin, is_head: bool) -> Option<()> {
         let (key, value) = table.iter().next()?;

@@ -33,7 +33,7 @@ impl Daemon {
             self.settings.path = config::find(place)?;
         }
         match &self.settings.path {
-            Some(path) => config::load(path),
+            Some(path) => config::load_again(path, &self.config),
             None => Ok((Config::default(), Vec::new())),
         }
     }
@@ -114,7 +114,10 @@ impl Daemon {
                 let path = file.path.clone();
                 let Some((zone, _)) = self.config.zones.get(place) else { return };
                 let before = zone.record_count();
-                let Some(packed) = self.sound("zone", &path, loaded, before) else { return };
+                let Some(packed) = self.sound("zone", &path, loaded, before) else {
+                    self.config.forget_file(); // a reload tells of it
+                    return;
+                };
                 if let Some((zone, _)) = self.config.zones.get_mut(place) {
                     zone.packed = Some(packed.clone());
                     let (records, name) = (zone.record_count(), crate::engine::name::show(&zone.apex));
@@ -126,7 +129,10 @@ impl Daemon {
                 let Some(file) = self.config.hosts.get_mut(place) else { return };
                 file.files.clone_from(&loaded.files);
                 let (path, before) = (file.path.clone(), file.hosts.len());
-                let Some(hosts) = self.sound("hosts", &path, loaded, before).map(Arc::new) else { return };
+                let Some(hosts) = self.sound("hosts", &path, loaded, before).map(Arc::new) else {
+                    self.config.forget_file(); // a reload tells of it
+                    return;
+                };
                 let names = hosts.len();
                 tracing::info!(file = %path.display(), names, "the hosts file has changed and is served");
                 if let Some(file) = self.config.hosts.get_mut(place) {

@@ -77,6 +77,11 @@ impl<T: Ord + Clone> Ordered<T> {
         self.len
     }
 
+    /// True where two sets share all their nodes; false may be said of two that are equal.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.root, &other.root)
+    }
+
     /// True when there are none.
     pub fn is_empty(&self) -> bool {
         self.len == 0

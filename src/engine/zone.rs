@@ -119,6 +119,11 @@ impl PackedZone {
         let records = owners.iter().map(Owner::len).sum();
         Self { owners, soa, records }
     }
+
+    /// True where both share their names; false may be said of two that are equal.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.owners.is_same(&other.owners)
+    }
 }
 
 impl ZoneSpec {

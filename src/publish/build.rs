@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What [`build`] goes by beside the configuration.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// What the metadata service told.
     pub instance: Instance,
@@ -77,14 +77,19 @@ pub fn build(
     }
 }
 
-/// The certificates that encrypted servers are held against, read anew each time; nothing where all are plain.
-fn trust(config: &Config) -> Option<Arc<Trust>> {
+/// True where an upstream server is encrypted.
+pub fn has_encrypted(config: &Config) -> bool {
     let default: &[ServerAddress] = match &config.upstream.servers {
         Servers::System => &[],
         Servers::Listed(servers) => servers,
     };
     let mut all = default.iter().chain(config.forwards.iter().flat_map(|rule| &rule.servers));
-    all.any(|server| !server.is_plain()).then(|| {
+    all.any(|server| !server.is_plain())
+}
+
+/// The certificates that encrypted servers are held against, read anew each time; nothing where all are plain.
+fn trust(config: &Config) -> Option<Arc<Trust>> {
+    has_encrypted(config).then(|| {
         let trust = Trust::load(config.upstream.tls_ca.as_deref());
         if let Some(problem) = trust.problem() {
             tracing::error!(problem, "encrypted upstream servers cannot be asked");

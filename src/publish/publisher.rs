@@ -4,7 +4,7 @@
 use super::build;
 use super::build::Environment;
 use crate::account::{Account, Dirty};
-use crate::config::Config;
+use crate::config::{Config, Difference};
 use crate::engine::catalog::Catalog;
 use crate::engine::hosts::Hosts;
 use crate::engine::zone::{PackedZone, Zone};
@@ -56,9 +56,37 @@ impl Publisher {
     /// Another configuration or other surroundings.
     pub fn reconfigure(&self, config: &Config, around: &Environment) {
         let mut sources = self.lock();
+        let difference = if sources.around == *around { config.difference(&sources.config) } else { None };
         sources.config = config.clone();
         sources.around = around.clone();
-        self.build(&mut sources);
+        match difference {
+            // The certificates of upstream servers are read again by a reload.
+            Some(difference) if !build::has_encrypted(config) => self.replace(&mut sources, &difference),
+            _ => self.build(&mut sources),
+        }
+    }
+
+    /// Builds the zones and takes the hosts files that differ, and swaps them in.
+    fn replace(&self, sources: &mut Sources, difference: &Difference) {
+        sources.serial = next_serial(sources.serial);
+        let Sources { config, serial, .. } = sources;
+        let zone = |place: usize| {
+            let (spec, _) = config.zones.get(place)?;
+            Some((place, Arc::new(Zone::build_leniently(spec.clone(), *serial))))
+        };
+        let zones: Vec<_> = difference.zones.iter().filter_map(|place| zone(*place)).collect();
+        let hosts = |place: &usize| Some((*place, config.hosts.get(*place)?.hosts.clone()));
+        let hosts: Vec<_> = difference.hosts.iter().filter_map(hosts).collect();
+        self.amend(sources, |catalog| {
+            let mut all = true;
+            for (place, zone) in zones {
+                all &= catalog.replace_zone(place, zone);
+            }
+            for (place, hosts) in hosts {
+                all &= catalog.replace_hosts(place, hosts);
+            }
+            all
+        });
     }
 
     /// Another account; `dirty` is what differs from the one before.
