@@ -1,8 +1,12 @@
 """Alibaba Cloud's Python SDK for PrivateZone, unmodified: every action, every field by the SDK's own models."""
 
 import inspect
+import json
+import os
+import re
 import time
 import typing
+from pathlib import Path
 
 import pytest
 from harness import api
@@ -84,6 +88,43 @@ def check_type(value, declared, where):
         check_types(value, where)
     else:
         assert type(value) is declared, f"{where}: {value!r} is no {declared}"
+
+
+@pytest.mark.parametrize("where", ["api", "file"])
+def test_a_long_list_is_paged_in_little_memory(start, tmp_path, where):
+    """`LIST_RECORDS=1000000` is the long form."""
+    count = int(os.environ.get("LIST_RECORDS", "20000"))
+    records = [("h%07d" % n, f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}") for n in range(count)]
+    text = api.control()
+    if where == "file":
+        (tmp_path / "long.zone").write_text("".join(f"{rr} A {value}\n" for rr, value in records))
+        text += f'[[zone]]\nname = "long.example"\nfile = "{tmp_path}/long.zone"\n'
+    server = start(text)
+    if where == "api":
+        plain = api.Api(server, patience=300)
+        for first in range(0, count, 100_000):
+            some = [{"Rr": rr, "Type": "A", "Value": value} for rr, value in records[first:first + 100_000]]
+            body = json.dumps({"Zones": [{"ZoneName": "long.example", "Records": some}]}).encode()
+            status, reply = plain.send("POST", *api.acs3(plain, "PvtzdImport", {}, body=body, kind="application/json"))
+            assert status == 200, reply
+    caller = Caller(api.address_of(server))
+    [zone] = caller.call("DescribeZones", Keyword="long.example").zones.zone
+    assert zone.record_count == count
+
+    def page(number):
+        return caller.call("DescribeZoneRecords", ZoneId=zone.zone_id, PageSize=100, PageNumber=number)
+
+    def memory():
+        status = Path(f"/proc/{server.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
+
+    page(1)
+    before, found = memory(), []
+    for number in range(1, count // 100 + 1):
+        found += [(record.rr, record.value) for record in page(number).records.record]
+        caller.seen.clear()
+    assert memory() - before < 10, "MiB"
+    assert found == records
 
 
 SIGNINGS = pytest.mark.parametrize("signing", [None, "v2"], ids=["acs3", "v1"])

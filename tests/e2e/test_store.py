@@ -70,7 +70,8 @@ def test_what_is_not_served_is_said(start, state):
 
 
 def test_killed_at_any_moment_nothing_acknowledged_is_lost(start, state):
-    """Writers at work, then SIGKILL. What was answered is there; what was not is there whole or not at all."""
+    """32 writers at work, whose changes are committed in groups, then SIGKILL. What was answered is there; what was not is
+    there whole or not at all."""
     dice = random.Random()
     expected = {}  # record id -> value, of what was acknowledged
     doubtful = {}  # rr -> value, sent and never answered
@@ -103,7 +104,7 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(start, state):
                 except Exception:  # noqa: BLE001 - killed under its feet
                     return
 
-        writers = [threading.Thread(target=write, args=(zone,)) for zone in zones]
+        writers = [threading.Thread(target=write, args=(zone,)) for zone in zones * 8]
         for writer in writers:
             writer.start()
         time.sleep(dice.uniform(0.0, 0.15))  # the random moment: nothing is waited for
