@@ -3,13 +3,15 @@
 use super::plan::{ChangeKind, ImportPlan, ItemKind, Mode};
 use super::{format, record, sync, tag, vpc, zone};
 use crate::account::packed;
+use crate::account::records::host;
 use crate::account::row::{HostSync, RecordRow, Weighted, ZoneRow};
 use crate::account::{Edit, ZoneEntry, value};
 use crate::api::ApiError;
 use crate::api::document;
 use crate::api::document::{DocumentRecord, DocumentZone, Handle};
 use hickory_proto::rr::RData;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Plans all zones of a document.
@@ -198,7 +200,7 @@ fn records(plan: &mut ImportPlan, planned: &Planned) {
     let Planned { place, zone, former, row } = planned;
     let (mut edits, mut drops) = (Vec::new(), Vec::new());
     let mut present: HashMap<ItemPath, Vec<Present>> = HashMap::new();
-    for record in former.iter().flat_map(|entry| entry.records.values()) {
+    for record in in_question(plan.mode, zone, *former) {
         let key = (record.rr.to_ascii_lowercase(), record.line.to_string());
         present.entry(key).or_default().push((data(record), record));
     }
@@ -267,6 +269,21 @@ fn records(plan: &mut ImportPlan, planned: &Planned) {
     }
     plan.edits.extend(drops);
     plan.edits.extend(edits);
+}
+
+/// The records that are there and that a document may change or meet: in a merge those of its host records, however many
+/// others there are.
+fn in_question<'p>(
+    mode: Mode,
+    zone: &DocumentZone,
+    former: Option<&'p ZoneEntry>,
+) -> Vec<packed::Record<'p>> {
+    let Some(entry) = former else { return Vec::new() };
+    if mode == Mode::Replace {
+        return entry.records.values().collect();
+    }
+    let hosts: BTreeSet<Cow<'_, str>> = zone.records.iter().map(|record| host(&record.rr)).collect();
+    hosts.iter().flat_map(|host| entry.records.of_host(host)).collect()
 }
 
 /// A record as the document has it, of no id yet.
