@@ -51,7 +51,8 @@ impl<T: Ord + Clone> Ordered<T> {
         let mut children = Vec::new();
         let mut entries = entries.into_iter();
         loop {
-            let leaf: Vec<T> = entries.by_ref().take(FANOUT).collect();
+            let mut leaf: Vec<T> = entries.by_ref().take(FANOUT).collect();
+            leaf.shrink_to_fit(); // there may be many sets of few entries
             let Some(first) = leaf.first().cloned() else { break };
             children.push(Child { first, len: leaf.len(), node: Arc::new(Node::Leaf(leaf)) });
         }
