@@ -72,9 +72,9 @@ pub struct Settings {
     pub metadata: Option<SocketAddr>,
     /// Where state is kept, if it is.
     pub state_dir: Option<PathBuf>,
-    /// Who started us, if that is somebody who wants to hear of us.
+    /// The supervisor that started the process, if there is one.
     pub supervisor: Supervisor,
-    /// What is served is said by somebody else.
+    /// Suppresses the start-up messages: the lab prints its own.
     pub quiet: bool,
 }
 
@@ -123,7 +123,7 @@ impl Daemon {
     /// Begins to serve on sockets that are bound, and the API if there is one. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// A thread or a signal handler cannot be had.
+    /// A thread or a signal handler could not be set up.
     pub fn start(
         config: Config,
         settings: Settings,
@@ -252,7 +252,7 @@ impl Daemon {
             }
         };
         let patience = if self.readers.threads.is_empty() { DRAIN } else { SHORT_DRAIN };
-        let _ = timeout(patience, drained).await; // what is not done by then waits for nobody any more
+        let _ = timeout(patience, drained).await; // the rest is dropped
         if let Some(station) = self.station.take() {
             let _ = tokio::task::spawn_blocking(|| station.end()).await; // a panic there is logged
         }
@@ -271,7 +271,7 @@ impl Daemon {
                 self.readers.threads.extend(Some(thread).filter(|_| listener.handed_over));
             }
             let Some(tcp) = listener.tcp else {
-                tracing::warn!(address = %listener.address, "no TCP socket: long answers cannot be had there");
+                tracing::warn!(address = %listener.address, "no TCP socket: long answers are not available there");
                 continue;
             };
             let tcp = tokio::net::TcpListener::from_std(tcp)?;
@@ -330,7 +330,7 @@ impl Daemon {
         let (listening, tell) = (self.listening.clone(), self.looked.0.clone());
         tokio::task::spawn_blocking(move || {
             let servers = system_servers(&config, &settings, &listening);
-            let _ = tell.blocking_send(servers); // nobody listens when we are stopping
+            let _ = tell.blocking_send(servers); // the receiver is gone when the server is stopping
         });
     }
 
@@ -352,7 +352,7 @@ impl Daemon {
         let tell = self.told.0.clone();
         tokio::spawn(async move {
             if let Some(instance) = metadata::find(address).await {
-                let _ = tell.send(instance).await; // nobody listens when we are stopping
+                let _ = tell.send(instance).await; // the receiver is gone when the server is stopping
             }
         });
     }

@@ -13,7 +13,7 @@ use hickory_proto::rr::Name;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-/// Beyond so many changed host records, and a quarter of all records, the zone is built anew.
+/// Beyond this many changed host records, and a quarter of all records, the zone is built anew.
 const MANY: usize = 1000;
 
 /// A zone with its records.

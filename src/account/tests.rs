@@ -159,7 +159,7 @@ fn answers(catalog: &Catalog) -> Vec<String> {
     told
 }
 
-/// The account after the edits, applied so many at a time.
+/// The account after the edits, applied this many at a time.
 fn applied(edits: &[Edit], at_a_time: usize) -> Account {
     let mut account = Account::default();
     for some in edits.chunks(at_a_time) {

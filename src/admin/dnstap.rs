@@ -49,7 +49,7 @@ impl Dnstap {
     /// Starts to send to the receiver at a socket, whether or not there is one yet.
     ///
     /// # Errors
-    /// No thread can be had.
+    /// No thread could be started.
     pub fn start(
         socket: &Path,
         identity: &str,
@@ -179,7 +179,7 @@ impl Write for Gathered {
     }
 }
 
-/// Sends what comes, for as long as there is somebody to take it; connects anew when there is not.
+/// Sends what comes, for as long as a receiver takes it; connects again when it does not.
 fn write(notes: &Receiver<QueueItem<Vec<u8>>>, missed: &AtomicU64, socket: &Path, readiness: &Readiness) {
     let (mut pause, at) = (PAUSE, socket.display().to_string());
     loop {

@@ -73,7 +73,7 @@ pub fn flush() {
     }
 }
 
-/// Where messages go: to the thread that writes, or straight to standard error where no thread can be had.
+/// Where messages go: to the thread that writes, or straight to standard error where no thread could be started.
 fn writer() -> BoxMakeWriter {
     let outbox = match OUTBOX.get() {
         Some(outbox) => Ok(outbox.clone()),
@@ -114,7 +114,7 @@ impl Outbox {
     /// Starts the thread.
     ///
     /// # Errors
-    /// No thread can be had.
+    /// No thread could be started.
     fn start(sink: impl Write + Send + 'static) -> io::Result<Arc<Self>> {
         let (sender, notes) = channel();
         let (waiting, lost) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stands_still_keeps_nobody_and_what_is_lost_is_told() {
+    fn a_reader_that_stands_still_holds_up_nothing_and_what_is_lost_is_told() {
         let ((go, stands), (told, written)) = (channel(), channel());
         let outbox = Outbox::start(Standing(stands, told)).unwrap();
         let message = vec![b'x'; 1024 - OVERHEAD];

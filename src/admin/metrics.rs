@@ -35,7 +35,7 @@ pub const METRICS: &[Metric] = &[
     gauge("pvtzd_cache_size_bytes", "store", "Memory that answers take: what upstreams said (upstream), finished answers (finished)."),
     gauge("pvtzd_cache_finished_entries", "", "Finished answers for the fast lane, but for those that are written out of a cache entry."),
     counter("pvtzd_cache_requests_total", "", "Answers for which the cache was looked at: hits and misses."),
-    counter("pvtzd_cache_hits_total", "type", "Answers that the cache had what they needed for: success or denial."),
+    counter("pvtzd_cache_hits_total", "type", "Cache hits, by type: success or denial."),
     counter("pvtzd_cache_misses_total", "", "Answers for which an upstream was asked, or should have been."),
     counter("pvtzd_cache_served_stale_total", "", "Answers beyond their life, since no upstream answered (RFC 8767)."),
     counter("pvtzd_cache_prefetch_total", "", "Answers that were asked for again before they expired."),

@@ -29,7 +29,7 @@ const NAME: &str = "query_log";
 #[derive(Debug)]
 pub struct QueryLogWriter {
     queue: Queue<LogRecord>,
-    /// One of so many is written.
+    /// One of this many is written.
     sample: u64,
     seen: AtomicU64,
 }
@@ -50,7 +50,7 @@ impl QueryLogWriter {
     /// Starts the log: into a file, as soon as that can be opened, or to standard output.
     ///
     /// # Errors
-    /// No thread can be had.
+    /// No thread could be started.
     pub fn start(log: &Log, octets: &Octets, readiness: Arc<Readiness>) -> io::Result<Self> {
         let (form, file, sample) = (log.queries, log.file.clone(), log.sample);
         let client = ClientAddress::new(log.client);

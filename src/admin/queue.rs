@@ -39,7 +39,7 @@ impl<T: Send + 'static> Queue<T> {
     /// Starts a thread that writes what comes; the writer has the count of what came to nothing, to add to it.
     ///
     /// # Errors
-    /// No thread can be had.
+    /// No thread could be started.
     pub(super) fn start(
         name: &str,
         octets: &Octets,
@@ -53,7 +53,7 @@ impl<T: Send + 'static> Queue<T> {
         Ok(Self { sender, account: octets.account(kind, kind.total()), missed })
     }
 
-    /// Hands over an item of so many octets, if there is room.
+    /// Hands over an item of this many octets, if there is room.
     pub(super) fn offer(&self, octets: usize, make: impl FnOnce() -> T) {
         let room = self.account.try_reserve(octets + OVERHEAD);
         let sent = room.is_some_and(|room| self.sender.send(QueueItem::Item(make(), room)).is_ok());

@@ -12,7 +12,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Who started us and wants to hear of us; nobody, if it was a person.
+/// The supervisor that started the process, if there is one.
 #[derive(Clone, Debug, Default)]
 pub struct Supervisor {
     line: Option<Arc<SupervisorSocket>>,
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn without_a_supervisor_nothing_is_said() {
-        Supervisor::default().ready("nobody listens");
+        Supervisor::default().ready("no supervisor");
     }
 
     #[test]

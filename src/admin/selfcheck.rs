@@ -10,7 +10,7 @@ use tokio::time::timeout;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Asks for the addresses of the root without recursion: there are none, and nobody is asked. A packet may be lost,
+/// Asks for the addresses of the root without recursion: there are none, and no upstream is queried. A packet may be lost,
 /// so it is asked twice.
 ///
 /// # Errors

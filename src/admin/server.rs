@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
-/// What operations need before they can begin. An address that cannot be had is tried again later: DNS does not wait
+/// What operations need before they can begin. An address that is not available is tried again later: DNS does not wait
 /// for it.
 #[derive(Debug)]
 pub struct BoundAdmin {
@@ -109,7 +109,7 @@ fn watchers(log: &config::Log, subject: &Arc<AdminView>) -> Vec<Box<dyn TapSink>
     let mut add = |name, started: io::Result<Box<dyn TapSink>>| match started {
         Ok(watcher) => watchers.push(watcher),
         Err(error) => {
-            readiness.auxiliary.failed(name, "a thread", format_args!("no thread can be had: {error}"))
+            readiness.auxiliary.failed(name, "a thread", format_args!("cannot start a thread: {error}"))
         }
     };
     if log.queries != Form::Off {
@@ -133,7 +133,7 @@ async fn bind_later(
     place: &Mutex<Option<socket::SocketFile>>,
 ) {
     let bound = loop {
-        let fault = format!("the control socket cannot be had: {error}");
+        let fault = format!("the control socket is not available: {error}");
         subject.readiness.auxiliary.failed(SOCKET, path.display(), fault);
         tokio::time::sleep(RETRY).await;
         match Bound::new(path) {

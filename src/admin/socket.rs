@@ -57,7 +57,7 @@ pub enum SocketReply {
     Error(String),
 }
 
-/// A reload that somebody asked for, and where to tell how it went.
+/// A reload that was requested, and the channel for its result.
 pub type Reload = oneshot::Sender<Result<String, String>>;
 
 /// The usual place of the socket.
@@ -89,7 +89,7 @@ impl Bound {
     /// called within a tokio runtime.
     ///
     /// # Errors
-    /// The directory cannot be had, or another server is there.
+    /// The directory is not available, or another server is there.
     pub fn new(path: &Path) -> io::Result<Self> {
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)?;
@@ -170,7 +170,7 @@ async fn converse(
                 }
                 carry_out(command, subject, reload).await
             }
-            Err(error) => SocketReply::Error(format!("this is no command: {error}")),
+            Err(error) => SocketReply::Error(format!("invalid command: {error}")),
         };
         let mut text = serde_json::to_string(&reply).map_err(io::Error::other)?;
         text.push('\n');

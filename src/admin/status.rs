@@ -140,7 +140,7 @@ pub struct CacheStatus {
     pub finished: usize,
     /// Octets of both.
     pub bytes: u64,
-    /// Answers that needed nobody else.
+    /// Answers without a query to an upstream.
     pub hits: u64,
     /// Answers for which an upstream was asked.
     pub misses: u64,

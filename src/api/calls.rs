@@ -1,5 +1,5 @@
 //! Who called what: requests of the API by action and class of HTTP status. Actions that do not exist share one name,
-//! so that nobody can make us count without end.
+//! so that callers cannot make the counters grow without end.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

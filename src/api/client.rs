@@ -36,7 +36,7 @@ pub struct Client {
 /// Why a call has no answer.
 #[derive(Debug)]
 pub enum CallError {
-    /// Nobody answers at the address, or not in time, or not in HTTP.
+    /// No answer from the address, or not in time, or not in HTTP.
     Unreachable(SocketAddr, io::Error),
     /// The API refused the call; the second part is the request id.
     Refused(ApiError, String),

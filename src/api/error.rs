@@ -24,7 +24,7 @@ impl ApiError {
         Self { status: 400, code: code.into(), message: message.into() }
     }
 
-    /// The same with a message of at most so many octets: much of a message may be what the caller sent.
+    /// The same with a message of at most this many octets: much of a message may be what the caller sent.
     pub fn cut_to(mut self, most: usize) -> Self {
         if self.message.len() > most {
             let mut end = most;

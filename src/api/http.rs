@@ -47,7 +47,7 @@ const ORDINARY_BODY: usize = 256 << 10;
 /// Octets of a request or an answer that every connection may have: whoever asks for little waits for no room.
 pub const FREE: usize = 16 << 10;
 
-/// A body is counted in steps of so many octets.
+/// A body is counted in steps of this many octets.
 const STEP: usize = 16 << 10;
 
 /// Connections at a time.

@@ -47,7 +47,7 @@ impl Keys {
     /// warnings, one sentence each.
     ///
     /// # Errors
-    /// Every secret that cannot be had.
+    /// Every secret that is not available.
     pub fn load(
         sources: &[AccessKeySource],
         credentials: Option<&Path>,
@@ -79,7 +79,7 @@ impl FromIterator<AccessKey> for Keys {
     }
 }
 
-/// A key whose secret cannot be had.
+/// A key whose secret is not available.
 #[derive(Debug)]
 pub struct KeyFault {
     /// The key's id.
@@ -88,7 +88,7 @@ pub struct KeyFault {
     pub why: SecretFault,
 }
 
-/// Why a secret cannot be had.
+/// Why a secret is not available.
 #[derive(Debug)]
 pub enum SecretFault {
     /// The file cannot be read, or is not text.
@@ -101,7 +101,7 @@ pub enum SecretFault {
 
 impl fmt::Display for KeyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the secret of access key `{}` cannot be had: ", self.id)?;
+        write!(f, "the secret of access key `{}` is not available: ", self.id)?;
         match &self.why {
             SecretFault::Io(path, error) => {
                 write!(f, "cannot read {}: {error}", path.display())?;
@@ -234,7 +234,10 @@ mod tests {
         let faults = Keys::load(&sources, None).unwrap_err();
         let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
         assert_eq!(told.len(), 4, "{told:#?}");
-        assert!(told[0].starts_with("the secret of access key `a` cannot be had: cannot read "), "{told:#?}");
+        assert!(
+            told[0].starts_with("the secret of access key `a` is not available: cannot read "),
+            "{told:#?}"
+        );
         assert!(told[3].contains("$CREDENTIALS_DIRECTORY is not set"), "{told:#?}");
     }
 }

@@ -32,7 +32,7 @@ pub struct Nonces {
     keys: HashMap<String, Used>,
     /// Nonces of one key at most.
     most: usize,
-    /// Keyed at random, so that nobody can look for nonces that collide; 64 bits of each nonce are kept.
+    /// Keyed at random, so that callers cannot look for nonces that collide; 64 bits of each nonce are kept.
     hasher: RandomState,
 }
 
@@ -40,7 +40,7 @@ pub struct Nonces {
 type Used = BTreeMap<u64, HashSet<u64>>;
 
 impl Nonces {
-    /// A store for so many nonces of each key.
+    /// A store for this many nonces of each key.
     pub fn new(most: usize) -> Self {
         Self { keys: HashMap::new(), most, hasher: RandomState::new() }
     }

@@ -35,7 +35,7 @@ pub struct BoundApi {
 /// Why the API cannot begin.
 #[derive(Debug)]
 pub enum PrepareError {
-    /// Secrets that cannot be had.
+    /// Secrets that are not available.
     Keys(Vec<KeyFault>),
     /// The store cannot be used.
     Store(StoreError),
@@ -89,7 +89,7 @@ impl BoundApi {
     /// Begins to serve. `publisher` has published [`BoundApi::account`]. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// A thread cannot be had, or a socket does not go into the runtime.
+    /// A thread could not be started, or the runtime did not take a socket.
     pub fn open(self, publisher: Arc<Publisher>, readiness: &Arc<Readiness>) -> io::Result<ApiServer> {
         let durable = matches!(self.keeping, Persistence::Durable(_));
         let octets = publisher.live().octets.clone();
@@ -153,7 +153,7 @@ impl ApiServer {
         self.writer.close().await;
     }
 
-    /// Other keys and hosts, after a reload. Where a secret cannot be had the former keys stay.
+    /// Other keys and hosts, after a reload. Where a secret is not available the former keys stay.
     pub fn reload(&self, control: &config::Control) {
         match load_keys(control) {
             Ok(keys) => self.gateway.replace_keys(keys),

@@ -1,5 +1,5 @@
 //! The services beside DNS: metrics, the API, the control socket, the query log, dnstap. None of them stops DNS: what
-//! cannot be had is logged, counted, shown in status, and tried again.
+//! is not available is logged, counted, shown in status, and tried again.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -69,7 +69,7 @@ impl Auxiliary {
         shown.collect()
     }
 
-    /// Listens at an address, as soon as that can be had.
+    /// Listens at an address, as soon as it is available.
     pub async fn listen(&self, name: &'static str, address: SocketAddr, hint: &str) -> TcpListener {
         loop {
             match bind(address).and_then(TcpListener::from_std) {
@@ -93,7 +93,7 @@ impl Auxiliary {
 /// A socket that listens, for a runtime.
 ///
 /// # Errors
-/// The address cannot be had.
+/// The address is not available.
 pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let listener = std::net::TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;

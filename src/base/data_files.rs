@@ -31,13 +31,13 @@ pub struct FaultyFile {
 }
 
 impl DataFiles {
-    /// All files were read, as by a start or a reload, and so many are watched.
+    /// All files were read, as by a start or a reload, and this many are watched.
     pub fn begin(&self, watched: usize) {
         self.watched.store(watched as u64, Ordering::Relaxed);
         self.faulty().clear();
     }
 
-    /// So many files are watched.
+    /// Sets the number of files that are watched.
     pub fn watch(&self, watched: usize) {
         self.watched.store(watched as u64, Ordering::Relaxed);
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Folders that `ProtectHome=` hides from a service.
 const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
 
-/// Reads a regular file of at most so many octets.
+/// Reads a regular file of at most this many octets.
 ///
 /// # Errors
 /// The file cannot be read; it is something else than a regular file; it is larger.
@@ -272,7 +272,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         symlink("nowhere", at("link")).unwrap();
-        symlink("/home/nobody/of/this/name", at("home")).unwrap();
+        symlink("/home/no-such-user/of/this/name", at("home")).unwrap();
         fs::write(at("file"), b"").unwrap();
         let words = format!("is a link to {}, which does not exist", at("nowhere").display());
         assert!(obstacle(&at("link")).unwrap().ends_with(&words));

@@ -308,7 +308,7 @@ impl Reserved {
         self.octets
     }
 
-    /// Gives back all but so many.
+    /// Gives back all but this many.
     pub fn shrink_to(&mut self, octets: usize) {
         let back = self.octets.saturating_sub(octets);
         drop(self.own.as_mut().and_then(|own| own.split(back)));
@@ -346,7 +346,7 @@ impl OctetState {
 }
 
 impl Total {
-    /// Ends stalled accounts, the longest stalled first, until so many octets will come back; how many will.
+    /// Ends stalled accounts, the longest stalled first, until this many octets will come back; how many will.
     fn make_room(&self, octets: usize, except: u64) -> usize {
         let mut accounts = self.list();
         let now = now();

@@ -27,7 +27,7 @@ impl Readiness {
         self.ready.store(true, Ordering::Release);
     }
 
-    /// It is stopping: nobody should send it queries any more.
+    /// It is stopping: no new queries should be sent to it.
     pub fn end(&self) {
         self.ready.store(false, Ordering::Release);
     }

@@ -80,7 +80,7 @@ fn of_service(path: Option<&Path>, config: &Config) -> Vec<String> {
     path.zip(unit).map(|(path, unit)| unit.doubts(path, config)).unwrap_or_default()
 }
 
-/// Runs the expectations on the engine; nobody is asked.
+/// Runs the expectations on the engine, without a query.
 fn meet(config: &Config) -> Vec<Outcome> {
     let catalog = config.catalog(&Instance::default(), 1);
     let check = |expect: &Expect| {

@@ -140,7 +140,7 @@ pub(super) fn zones(common: &Common, named: Option<&Path>) -> Result<u8, u8> {
         .map(|zone| {
             let seen_by = match &zone.vpcs {
                 None => "everyone".into(),
-                Some(vpcs) if vpcs.is_empty() => "nobody".into(),
+                Some(vpcs) if vpcs.is_empty() => "no client".into(),
                 Some(vpcs) => vpcs.join(","),
             };
             let proxy = if zone.recursion_proxy { "on" } else { "off" };

@@ -1,4 +1,4 @@
-//! `pvtzd explain NAME [TYPE]`: the whole path of a question, without asking anybody.
+//! `pvtzd explain NAME [TYPE]`: the whole path of a question, without a query.
 
 use super::{Common, ExplainArgs, exit, shown};
 use crate::config::{Config, Instance};

@@ -147,7 +147,7 @@ fn plan(common: &Common, args: &LabArgs) -> Result<Plan, u8> {
             return Err(exit::USAGE);
         }
         Some(path) => configured(path)?,
-        // Nothing is private until somebody says so by the API.
+        // Nothing is private until a zone is made through the API.
         None => Config {
             endpoints: config::Endpoints { products: Vec::new(), ..Default::default() },
             ..Default::default()

@@ -67,7 +67,7 @@ const SECTIONS: [(&str, &[(&str, &str)]); 5] = [
             ("PVTZD_LAB_SECRET", "The secret of the lab's access key, as --access-key-secret."),
             (
                 "ALIBABA_CLOUD_ECS_METADATA_DISABLED",
-                "true: nobody asks the metadata service, as --metadata off.",
+                "true: the metadata service is not queried, as with --metadata off.",
             ),
             ("RUST_LOG", "What is logged; goes before --log."),
             ("NO_COLOR", "No colours, even on a terminal."),

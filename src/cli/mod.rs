@@ -46,8 +46,8 @@ pub mod exit {
 
 /// What the command's help ends with.
 const AFTER_HELP: &str = "\
-Exit codes: 0 all well, 1 something was found or the answer is an error, 2 wrong usage, 3 cannot listen,
-4 the server cannot be reached, 71 the system failed us, 78 the configuration is wrong.";
+Exit codes: 0 success, 1 something was found or the answer is an error, 2 wrong usage, 3 cannot listen,
+4 the server cannot be reached, 71 operating system error, 78 the configuration is wrong.";
 
 /// A local DNS sidecar that does what Alibaba Cloud PrivateZone does.
 #[derive(Debug, Parser)]
@@ -81,15 +81,15 @@ enum Command {
     Check,
     /// Print the JSON Schema of the configuration
     Schema,
-    /// Tell how a name would be answered, without asking anybody
+    /// Show how a name would be answered, without a query
     Explain(ExplainArgs),
-    /// Ask a server, this one unless another is named
+    /// Query a server, the local one unless another is named
     Query(QueryArgs),
     /// Ask pvtzd and another server the same questions, and show in what they differ
     Compare(Box<compare::CompareArgs>),
-    /// Find out, step by step, what works and what does not, and what to do
+    /// Check step by step what works and what does not, and say what to do
     Doctor(doctor::DoctorArgs),
-    /// Lead this machine's programs to pvtzd, or back
+    /// Point this machine's programs at pvtzd, and back
     #[command(subcommand)]
     Resolver(resolver::ResolverCommand),
     /// PrivateZone, its API and an API behind it on this machine alone, without a network
@@ -100,9 +100,9 @@ enum Command {
     Record(api::RecordArgs),
     /// Forwarding rules of a running pvtzd: list, add, rm, bind
     Rule(api::RuleArgs),
-    /// Write what was made through the API to a file
+    /// Write the zones and rules of the API to a file
     Export(api::ExportArgs),
-    /// Make what a file says, as one change
+    /// Apply a file to the API, as one change
     Import(api::ImportArgs),
     /// Compare a file with a running pvtzd, or two files; ends with 1 if they differ
     Diff(api::DiffArgs),
@@ -110,9 +110,9 @@ enum Command {
     Status(StatusArgs),
     /// List the private zones of the running server
     Zones(SocketArgs),
-    /// Have the running server forget cached answers
+    /// Remove cached answers from the running server
     Flush(FlushArgs),
-    /// Have the running server read its configuration again
+    /// Reload the configuration of the running server
     Reload(SocketArgs),
     /// Write the completions of a shell to standard output
     Completions(manual::CompletionsArgs),
@@ -328,7 +328,7 @@ fn tell_config_error(error: &ConfigError) {
     }
 }
 
-/// True when standard error is a terminal and nobody asked for plain text.
+/// True when standard error is a terminal and NO_COLOR is not set.
 fn is_colour_wanted() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }

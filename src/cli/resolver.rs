@@ -69,7 +69,7 @@ pub(super) struct GiveBackArgs {
     /// Show the change, and do nothing
     #[arg(long)]
     dry_run: bool,
-    /// Restore also what somebody has changed since
+    /// Restore also files that were changed since
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -272,7 +272,7 @@ fn nothing_taken(common: &Common) -> u8 {
 async fn answered(server: SocketAddr, names: &[String]) -> Result<Option<(String, BTreeSet<IpAddr>)>, u8> {
     match mapped::first_answered(server, names).await {
         Ok(found) => Ok(found),
-        Err(mapped::Unanswered::Nobody(error)) => {
+        Err(mapped::Unanswered::Unreachable(error)) => {
             eprintln!("error: pvtzd does not answer on {server}: {error}");
             eprintln!("hint: start it first (`pvtzd doctor` tells what is missing); nothing was changed");
             Err(exit::UNREACHABLE)
@@ -362,7 +362,7 @@ fn print_standing(standing: &Standing) {
             let upstream: Vec<String> = taken.upstream.iter().map(ToString::to_string).collect();
             println!(
                 "  before     {}",
-                if upstream.is_empty() { "nobody".into() } else { upstream.join(", ") }
+                if upstream.is_empty() { "none".into() } else { upstream.join(", ") }
             );
         }
     }
@@ -378,7 +378,7 @@ pub(super) fn words(leads: Leads) -> &'static str {
         Leads::Mapped => "questions for mapped names go to pvtzd, the others elsewhere",
         Leads::Both => "questions go to pvtzd and to others beside it",
         Leads::Elsewhere => "questions go elsewhere",
-        Leads::Nobody => "questions go to nobody that is named",
+        Leads::Nowhere => "resolv.conf names no server",
     }
 }
 
@@ -389,7 +389,7 @@ fn state_words(state: State) -> &'static str {
         State::Torn => "half written: a crash",
         State::Within => "changed since, with our lines in it",
         State::Former => "as it was before the take",
-        State::Foreign => "changed by somebody since",
+        State::Foreign => "changed since",
     }
 }
 
@@ -397,10 +397,10 @@ fn state_words(state: State) -> &'static str {
 fn fate(place: &Place, force: bool) -> String {
     let what = match place.state {
         State::Ours | State::Torn => "restored",
-        State::Within => "our lines are taken out, the rest stays as somebody has changed it",
+        State::Within => "our lines are removed, later changes stay",
         State::Former => "was as before already",
-        State::Foreign if force => "restored, over somebody's change",
-        State::Foreign => "left alone: somebody has changed it since",
+        State::Foreign if force => "restored, over a later change",
+        State::Foreign => "left alone: it was changed since",
     };
     format!("{}: {what}", place.path)
 }

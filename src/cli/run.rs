@@ -126,7 +126,7 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> u8 {
     code
 }
 
-/// Has so many threads at once, for a moment. The runtime panics, and hangs, where it cannot have those that it needs.
+/// Starts this many threads at once, for a moment. The runtime panics, and hangs, where it cannot have those that it needs.
 fn try_threads(count: usize) -> std::io::Result<()> {
     let (end, ended) = std::sync::mpsc::channel::<()>();
     let ended = std::sync::Arc::new(std::sync::Mutex::new(ended));
@@ -159,7 +159,7 @@ fn bind(addresses: &[SocketAddr], threads: usize) -> Result<Vec<Listener>, u8> {
         }
     }
     if listeners.is_empty() {
-        eprintln!("error: no listen address can be had: IPv6 is switched off on this machine");
+        eprintln!("error: no listen address is available: IPv6 is switched off on this machine");
         return Err(exit::BIND);
     }
     Ok(listeners)

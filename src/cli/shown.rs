@@ -55,7 +55,7 @@ pub(super) fn servers(config: &Config, key: GroupKey) -> String {
     }
     match &config.upstream.servers {
         Servers::System => "the system's servers (/etc/resolv.conf)".into(),
-        Servers::Listed(servers) if servers.is_empty() => "nobody: no upstream is configured".into(),
+        Servers::Listed(servers) if servers.is_empty() => "none: no upstream is configured".into(),
         Servers::Listed(servers) => list(servers),
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn run(common: &Common, args: &StatusArgs) -> Result<u8, u8> {
             return Ok(exit::OK);
         }
         if print::flush() != Output::Open {
-            return Ok(exit::OK); // nobody reads any more
+            return Ok(exit::OK); // the reader has ended
         }
         thread::sleep(Duration::from_secs_f64(args.every.max(0.1)));
     }

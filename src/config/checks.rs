@@ -63,7 +63,8 @@ fn listeners(reader: &Reader, spec: &Spec) {
     for server in servers {
         let addr = server.value.addr;
         if server.value.is_named() && spec.upstream.bootstrap.is_empty() {
-            let message = format!("the address of {} has to be found by somebody", server.value);
+            let message =
+                format!("the address of {} cannot be looked up: there is no bootstrap server", server.value);
             let hint = "add bootstrap = [\"192.0.2.1\"] to [upstream], or write the server's address with its name \
                         behind a #: tls://192.0.2.1#dns.example";
             reader.error(&server.at, message, hint.to_string());

@@ -100,7 +100,7 @@ pub(super) fn control(section: &mut Section) -> (Control, Vec<Located<SocketAddr
                     for no API";
         section.reader().error(
             &section.at,
-            "[control] has no access key: nobody could call the API",
+            "[control] has no access key: every call of the API would be refused",
             hint.to_string(),
         );
     }

@@ -60,10 +60,12 @@ fn secrets_are_in_one_of_three_places() {
 }
 
 #[test]
-fn somebody_must_be_able_to_call() {
+fn an_api_without_keys_is_a_fault() {
     check(
         "[control]\nlisten = \"127.0.0.1\"",
-        &["1:1 control: [control] has no access key: nobody could call the API | add [[control.access_key]]"],
+        &[
+            "1:1 control: [control] has no access key: every call of the API would be refused | add [[control.access_key]]",
+        ],
     );
     check(
         &format!("{KEY}{KEY}"),

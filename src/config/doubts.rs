@@ -14,7 +14,7 @@ use hickory_proto::rr::{RData, RecordType};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-/// Steps of a chain of CNAMEs that are followed; no answer has so many, and a long file stays quick to check.
+/// Steps of a chain of CNAMEs that are followed; no answer has more, and a long file stays quick to check.
 const LONGEST: usize = 32;
 
 /// Notes every doubt about a configuration without errors.
@@ -146,7 +146,7 @@ fn shadowed_rules(reader: &Reader, spec: &Spec, config: &Config, sights: &[Layer
             (!reached_below(sight)).then(|| zone.name.clone())
         };
         let mut shadows = sights.iter().filter(|sight| sees(sight.vpc, &rule.scope)).map(shadow);
-        // Without a [[vpc]] nobody is outside one, but the zones seen are the same.
+        // Without a [[vpc]] no client is outside one, but the zones seen are the same.
         let Some(Some(zone)) = shadows.next() else { continue };
         if shadows.all(|shadow| shadow.is_some()) {
             let (zone, rule) = (name::show(&zone), name::show(&rule.zone));

@@ -187,7 +187,7 @@ fn impossible_values_say_what_is_allowed() {
     check(
         "[upstream]\nservers = [\"tls://dns.example\"]",
         &[
-            "2:12 upstream.servers[0]: the address of tls://dns.example has to be found by somebody | add bootstrap",
+            "2:12 upstream.servers[0]: the address of tls://dns.example cannot be looked up: there is no bootstrap server | add bootstrap",
         ],
     );
     check(
@@ -244,7 +244,7 @@ fn contradictions_between_sections_name_both_places() {
     );
     check(
         "[[zone]]\nname = \"z.example\"\nvpcs = []",
-        &["3:8 zone[0].vpcs: an empty list of VPCs: nobody would see it | leave `vpcs` out for everyone"],
+        &["3:8 zone[0].vpcs: an empty list of VPCs: no client would see it | leave `vpcs` out for everyone"],
     );
     check(
         &format!("{vpcs}[[vpc]]\nid = \"a\"\nclients = [\"10.0.0.0/8\"]"),

@@ -5,7 +5,7 @@
 //! stands behind a key. `again` reads a file whose zones have changed, `file` reads the sections, `zone_draft` and `zones` the private zones, `control` the API's section, `ops` those of operations; `checks` (errors) and `doubts` (warnings) hold the
 //! parts against each other, `endpoints` is the built-in catalogue of API names and `catalog` makes the engine's
 //! catalog of it all. A new key goes into the struct here, into `file`, and with a comment into `config/pvtzd.toml`.
-//! Reads no file but the one it is given and asks nobody anything.
+//! Reads no file but those it is given and sends no query.
 
 mod again;
 mod catalog;

@@ -25,7 +25,7 @@ pub struct Ops {
 /// Where the control socket is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ControlSocket {
-    /// In `$RUNTIME_DIRECTORY`, else `/run/pvtzd`; none where that directory cannot be had.
+    /// In `$RUNTIME_DIRECTORY`, else `/run/pvtzd`; none where that directory is not available.
     #[default]
     Usual,
     /// Nowhere.
@@ -39,7 +39,7 @@ pub enum ControlSocket {
 pub struct Log {
     /// In which form they are written.
     pub queries: QueryLog,
-    /// One of so many is written.
+    /// One of this many is written.
     pub sample: u64,
     /// How clients' addresses are told, by dnstap too.
     pub client: LogClient,

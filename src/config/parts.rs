@@ -69,7 +69,7 @@ pub(super) fn read_each_from<'a, T>(
 
 /// `vpcs` of a zone or a rule.
 pub(super) fn vpc_ids(value: &Value) -> Option<Vec<Located<String>>> {
-    value.some("an empty list of VPCs: nobody would see it", "leave `vpcs` out for everyone", |item| {
+    value.some("an empty list of VPCs: no client would see it", "leave `vpcs` out for everyone", |item| {
         Some(item.text()?.to_string())
     })
 }

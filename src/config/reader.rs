@@ -56,7 +56,7 @@ pub(super) struct Reader<'s> {
     unknown: RefCell<Vec<Unknown>>,
 }
 
-/// A key that nobody took.
+/// A key that no code took.
 pub(super) struct Unknown {
     /// Where it is.
     pub at: At,
@@ -188,7 +188,7 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// Notes a key that nobody took; it is told at the end.
+    /// Notes an unknown key; it is reported at the end.
     pub fn unknown(&self, unknown: Unknown) {
         self.unknown.borrow_mut().push(unknown);
     }
@@ -290,7 +290,7 @@ impl<'s> Reader<'s> {
         self.keep(at.span.start, fault);
     }
 
-    /// What is said of a key that nobody took.
+    /// The message and hint for an unknown key.
     fn tell_unknown(&self, unknown: &Unknown) -> (String, String) {
         let known = self.known.borrow();
         let here = known.get(&unknown.kind).map(Vec::as_slice).unwrap_or_default();

@@ -1,5 +1,5 @@
 //! Reading a table of the file key by key. What cannot be taken is noted as a fault and reads as absent, so that
-//! one run finds all faults; keys that nobody took are faults too.
+//! one run finds all faults; unknown keys are faults too.
 
 use super::key_path::KeyPath;
 use super::reader::{At, Located, Origin, Reader, Unknown, heading};

@@ -21,7 +21,7 @@ pub(super) fn server(section: &mut Section) -> (Server, [Vec<Located<SocketAddr>
             default.listen.iter().map(|&value| Located { value, at: At::default() }).collect()
         });
     let allow = section.take("allow", |value| {
-        value.some("nobody may ask", "leave `allow` out for the clients of this machine", Value::network)
+        value.some("no client may ask", "leave `allow` out for the clients of this machine", Value::network)
     });
     let listen_tls =
         section.take("listen_tls", |value| value.list(|item| item.address(853))).unwrap_or_default();

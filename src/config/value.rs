@@ -266,7 +266,7 @@ impl<'a> Value<'a> {
         }
         if addr.port() == 0 || addr.ip().is_unspecified() || addr.ip().is_multicast() {
             return self.wrong(
-                format!("nobody can be asked at {addr}"),
+                format!("`{addr}` is not a usable server address"),
                 "name one host and a port from 1".to_string(),
             );
         }

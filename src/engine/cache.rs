@@ -38,7 +38,7 @@ pub struct TtlPolicy {
     pub max_ttl: u32,
     /// No denial is kept for longer (RFC 2308 section 5).
     pub negative_max_ttl: u32,
-    /// How long after its expiry an answer may still be served when no new one can be had; 0 switches it off.
+    /// How long after its expiry an answer may still be served when no new one is available; 0 switches it off.
     pub max_stale: u32,
     /// The TTL that a stale answer carries (RFC 8767 section 4).
     pub stale_ttl: u32,
@@ -103,7 +103,7 @@ pub enum Outcome {
     NxDomain,
     /// The name would be longer than a name can be where a DNAME leads it (RFC 6672 section 2.2).
     YxDomain,
-    /// Nobody could tell, for this reason.
+    /// No upstream answered, for this reason.
     Failure(FailureCause),
 }
 
@@ -145,7 +145,7 @@ pub struct CacheDataOf<'e> {
 /// What an entry is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// It holds, for so many seconds more.
+    /// Valid for this many seconds more.
     Fresh(u32),
     /// It has expired, but may be served if nothing better is to be had.
     Stale,
@@ -221,7 +221,7 @@ impl<'e> CacheDataOf<'e> {
         self.outcome == Outcome::NxDomain && self.packed_authority().all(|record| record.owner.is_some())
     }
 
-    /// An entry as somebody keeps it: its moment and TTL, whether it is authentic, fetched with DO, and has answer records
+    /// An entry as it is kept: its moment and TTL, whether it is authentic, fetched with DO, and has answer records
     /// of one length only, and its packed records.
     pub fn kept(
         outcome: Outcome,
@@ -327,7 +327,7 @@ impl<'e> CacheDataOf<'e> {
         (&self.answers.0, &self.authority.0)
     }
 
-    /// An entry of packed records, out of a snapshot or as somebody keeps it.
+    /// An entry of packed records, out of a snapshot or as it is kept.
     pub fn restore(
         outcome: Outcome,
         stored: Timestamp,

@@ -230,7 +230,7 @@ impl CachedPacket {
         self.u16(26) > 0
     }
 
-    /// True when it serves a query whose answer may have so many octets.
+    /// True when it serves a query whose answer may have this many octets.
     pub fn serves(&self, glance: &PlainQuery<'_>, limit: usize) -> bool {
         !self.is_cut() || limit <= glance.head.len() + usize::from(self.reach()) + self.opt().len()
     }

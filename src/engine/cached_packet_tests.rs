@@ -97,7 +97,7 @@ fn signature(owner: &Name) -> Record {
     Record::from_rdata(owner.clone(), 0, RData::Unknown { code: RecordType::from(46), rdata: data })
 }
 
-/// A SOA and so many proofs of a denial.
+/// A SOA and this many proofs of a denial.
 fn proofs(count: u8) -> Vec<Record> {
     let soa = RData::SOA(crate::engine::zone::soa_data(7));
     let nsec = |i: u8| {

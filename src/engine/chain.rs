@@ -391,7 +391,7 @@ impl<'v> Chain<'v> {
     }
 }
 
-/// How a question goes without asking anybody: what private zones and special names say, and where it ends.
+/// The path of a question without a query: what private zones and special names say, and where it ends.
 #[derive(Clone, Debug)]
 pub struct DryRun {
     /// The names of the chain and what answers for each.

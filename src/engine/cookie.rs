@@ -16,7 +16,7 @@ pub const SERVER: usize = 16;
 const VERSION: u8 = 1;
 /// A cookie older than this many seconds proves nothing (RFC 9018 section 4.3).
 const MAX_AGE: u32 = 3600;
-/// A cookie may be from so many seconds ahead: clocks of servers that share a secret differ.
+/// A cookie may be from this many seconds ahead: clocks of servers that share a secret differ.
 const MAX_AHEAD: u32 = 300;
 /// From this age on a cookie is replaced by a new one.
 const RENEW_AFTER: u32 = 1800;

@@ -32,7 +32,7 @@ struct Compressed<'m> {
 /// A field of record data.
 #[derive(Clone, Copy)]
 enum DecodedField {
-    /// So many octets.
+    /// This many octets.
     Octets(usize),
     /// A name, which may be compressed.
     Name,

@@ -176,7 +176,7 @@ proptest! {
     }
 }
 
-/// A reply of 64 KiB whose names all follow a ladder of so many pointers down to the root, in the data of `rtype`.
+/// A reply of 64 KiB whose names all follow a ladder of this many pointers down to the root, in the data of `rtype`.
 fn ladder(steps: usize, rtype: u16, names: usize) -> Vec<u8> {
     let mut rungs = b"\0".to_vec();
     let first = 12 + 14 + 2 + 10; // header, question, owner and the fixed part of the first record

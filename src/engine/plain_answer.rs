@@ -56,7 +56,7 @@ pub fn write(
     let rcode = if entry.outcome == Outcome::NxDomain { 3 } else { 0 };
     out[start + 2] = 0x81; // QR, RD
     out[start + 3] = 0x80 | asked & 0x10 | u8::from(authentic) << 5 | rcode; // RA, CD
-    out[start + 7] = count as u8; // so many do not fit
+    out[start + 7] = count as u8; // this many do not fit
     out[start + 6] = (count >> 8) as u8;
     out[start + 9] = u8::from(denies);
     let [pointer, question] = QUESTION_POINTER.to_be_bytes();

@@ -1,4 +1,4 @@
-//! DNS rebinding: a name of somebody outside that leads to an address inside, so that a browser which trusts the
+//! DNS rebinding: a foreign name that leads to an address inside, so that a browser which trusts the
 //! name talks to a machine that trusts its network. A switch; what is configured here is never meant by it.
 //!
 //! Private zones, what their CNAMEs lead to, and forwarding rules are spared by `chain`: inner addresses are what

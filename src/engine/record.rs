@@ -39,7 +39,7 @@ pub const TABLE: &[TypeRow] = &[
     row(RecordType::HTTPS, "HTTPS", "1 . alpn=h2,h3", false),
 ];
 
-/// Types that ask about the exchange itself and can be nobody's record (RFC 6895 section 3.1).
+/// Types that are about the exchange itself and never a record (RFC 6895 section 3.1).
 pub fn is_meta(rtype: RecordType) -> bool {
     let code = u16::from(rtype);
     code == 0 || code == 41 || (128..=255).contains(&code)

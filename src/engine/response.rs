@@ -218,7 +218,7 @@ impl MessageReader<'_> {
         kept
     }
 
-    /// Holds records of one name, or all proofs, against the bound: so many of a type.
+    /// Checks records of one name, or all proofs, against the bound for each type.
     fn bounded(&self, records: &[Record]) -> Result<(), Unusable> {
         let most = self.lifetimes.max_rrset_records;
         if records.len() <= most {

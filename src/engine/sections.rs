@@ -47,7 +47,7 @@ pub(super) struct Wanted<'w> {
 }
 
 impl Sections {
-    /// Empty sections for a message in which records can take so many octets.
+    /// Empty sections for a message in which records can take this many octets.
     pub(super) fn new(room: usize) -> Self {
         Self { answers: Records::default(), authority: Records::default(), room, left_out: false, seen: None }
     }

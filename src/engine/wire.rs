@@ -17,7 +17,7 @@ pub(super) const QUESTION_POINTER: u16 = 0xc000 | QUESTION;
 /// A compression pointer has 14 bits.
 const FURTHEST: usize = 0x3fff;
 
-/// So many label positions are remembered for compression; more would make it slow and save little.
+/// Label positions that are remembered for compression; more would make it slow and save little.
 const REMEMBERED: usize = 64;
 
 /// Appends records to a message whose header and question are written.
@@ -135,7 +135,7 @@ impl<'m> MessageWriter<'m> {
     }
 }
 
-/// A hash of a name in wire form. Names that somebody makes alike cost a comparison with each of the few places that
+/// A hash of a name in wire form. Names made to collide cost a comparison with each of the few places that
 /// are remembered.
 fn hash(name: &[u8]) -> u32 {
     let (words, rest) = name.as_chunks::<4>();

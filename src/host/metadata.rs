@@ -1,7 +1,7 @@
 //! The instance metadata service of an ECS instance: region and VPC.
 //!
 //! A token is asked for first (the hardened mode, which may be the only one that is on); where the service does
-//! not know tokens, the plain request is made. Off an instance nobody listens at the address, and that is no
+//! not know tokens, the plain request is made. Outside of ECS no service listens at the address, and that is no
 //! fault: everything works without it.
 
 use crate::config::Instance;
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_there_is_silence() {
+    async fn a_port_without_a_service_is_silence() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);

@@ -102,7 +102,7 @@ fn what_is_no_file_or_without_end_is_said_and_not_waited_for() {
 }
 
 #[test]
-fn what_a_take_remembered_is_asked_once_nobody_else_is_left() {
+fn servers_remembered_by_a_take_are_asked_once_no_other_is_left() {
     let (dir, paths) = folder("nameserver 127.0.0.1", "");
     fs::write(dir.path().join(REMEMBERED), "nameserver 192.0.2.5\nnameserver 127.0.0.1\n").unwrap();
     let own = ["127.0.0.1:53".parse().unwrap()];
@@ -112,7 +112,7 @@ fn what_a_take_remembered_is_asked_once_nobody_else_is_left() {
     assert_eq!(shown(&own), ["192.0.2.5"]);
     assert!(!discover(&paths, &own).notes.iter().any(|note| note.contains("resolv.conf: 127.0.0.1")));
     fs::write(&paths.resolv_conf, "nameserver 192.0.2.6").unwrap();
-    assert_eq!(shown(&own), ["192.0.2.6"], "somebody named another one since");
+    assert_eq!(shown(&own), ["192.0.2.6"], "another server was named since");
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn the_next_networks_servers_come_before_the_remembered_ones() {
     fs::write(at("leases"), "lease {\n option domain-name-servers 192.0.2.8;\n}\n").unwrap();
     assert_eq!(shown(), ["192.0.2.8"]);
     fs::write(at("manager"), "nameserver 127.0.0.1\nnameserver 127.0.0.53\n").unwrap();
-    assert_eq!(shown(), ["192.0.2.8"], "a source that leads to us names nobody");
+    assert_eq!(shown(), ["192.0.2.8"], "a source that leads to us names no server");
     fs::write(at("manager"), "nameserver 127.0.0.1\nnameserver fe80::2%eth1\n").unwrap();
     assert_eq!(shown(), ["[fe80::2%eth1]:53"]);
     assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());

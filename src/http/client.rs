@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 /// The response, with at most `longest` octets of body.
 ///
 /// # Errors
-/// Nobody answers at the address, or not in HTTP, or at greater length.
+/// No answer from the address, or not in HTTP, or at greater length.
 pub async fn fetch(
     address: SocketAddr,
     request: Request<Full<Bytes>>,

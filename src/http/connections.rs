@@ -39,7 +39,7 @@ pub struct HttpPlace {
 }
 
 impl HttpConnections {
-    /// So many places.
+    /// A table for this many connections.
     pub fn new(most: usize) -> Self {
         Self { table: Arc::default(), most }
     }

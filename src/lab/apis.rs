@@ -70,7 +70,7 @@ fn unknown_action(product: &str, version: &str, action: &str) -> ApiError {
 /// Begins to serve at an address, over TLS where `tls` is given; returns it with the port that port 0 became.
 ///
 /// # Errors
-/// The address cannot be had.
+/// The address is not available.
 pub async fn serve(
     gateway: &Arc<Gateway<Apis>>,
     limits: &http::HttpLimits,

@@ -80,7 +80,7 @@ pub async fn resolve(server: SocketAddr, client: IpAddr, text: &str) -> io::Resu
 /// Calls an action of an API, signed, at an address under the name of its host; the body of the answer.
 ///
 /// # Errors
-/// Nobody answers, the certificate is not for that host, or the API refuses: its code and message.
+/// No answer, the certificate is not for that host, or the API refuses: its code and message.
 pub async fn call(
     address: SocketAddr,
     host: &str,
@@ -117,7 +117,7 @@ pub async fn call(
     }
 }
 
-/// A TLS client that trusts the lab's CA and nobody else.
+/// A TLS client that trusts the lab's CA alone.
 fn trusting(authority: &Authority) -> io::Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let root = CertificateDer::from_pem_slice(authority.pem.as_bytes()).map_err(io::Error::other)?;

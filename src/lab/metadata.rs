@@ -176,7 +176,7 @@ impl Metadata {
 /// Begins to answer at an address, [`SERVICE`] on an instance; returns it with the port that port 0 became.
 ///
 /// # Errors
-/// The address cannot be had.
+/// The address is not available.
 pub async fn serve(
     metadata: Metadata,
     address: Option<SocketAddr>,

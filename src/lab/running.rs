@@ -71,9 +71,9 @@ pub struct Places {
 /// Why a lab does not start.
 #[derive(Debug)]
 pub enum LabError {
-    /// The sidecar's address cannot be had.
+    /// The sidecar's address is not available.
     Dns(BindError),
-    /// Another address cannot be had.
+    /// Another address is not available.
     Place(&'static str, SocketAddr, io::Error),
     /// The store of the API's zones cannot be used.
     Store(StoreError),

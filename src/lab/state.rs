@@ -16,7 +16,7 @@ const LARGEST: u64 = 16 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateDir(PathBuf);
 
-/// The directory cannot be had.
+/// The directory is not available.
 #[derive(Debug)]
 pub struct StateError {
     path: PathBuf,
@@ -42,7 +42,7 @@ impl std::error::Error for StateError {
 
 impl StateDir {
     /// The directory that was named; else `$XDG_STATE_HOME/pvtzd/lab`; else `~/.local/state/pvtzd/lab`; and for
-    /// who has no home, one in the directory for temporary files that nobody else can have made.
+    /// who has no home, one in the directory for temporary files that no other user can have made.
     ///
     /// # Errors
     /// The directory cannot be made or written.
@@ -80,7 +80,7 @@ impl StateDir {
         }
         let found = fs::symlink_metadata(path)?;
         if !found.is_dir() || found.uid() != who? || found.mode() & 0o077 != 0 {
-            return Err(io::Error::other("it is somebody else's, or open to others"));
+            return Err(io::Error::other("it belongs to another user, or is open to others"));
         }
         Self::at(path)
     }
@@ -103,7 +103,7 @@ impl StateDir {
         make: impl Fn() -> io::Result<String>,
     ) -> io::Result<T> {
         let path = self.0.join(name);
-        // Others may make or replace the file meanwhile; nobody does so forever.
+        // Others may make or replace the file meanwhile, but not without end.
         for _ in 0..10 {
             match file::read(&path, LARGEST) {
                 Ok(bytes) => match read(&String::from_utf8_lossy(&bytes)) {
@@ -144,7 +144,7 @@ impl StateDir {
         Ok(path)
     }
 
-    /// A file of a name that is nobody else's.
+    /// A file with a unique name.
     fn draft(&self, octets: &[u8], mode: u32) -> io::Result<PathBuf> {
         let mut number = [0; 8];
         getrandom::fill(&mut number).map_err(io::Error::other)?;

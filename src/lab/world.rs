@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 
-/// What a public API name leads to: an address for documentation (RFC 5737), where nobody answers.
+/// What a public API name leads to: an address for documentation (RFC 5737), where no server answers.
 pub const PUBLIC: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 
 /// TTL of every answer, in seconds; a denial holds as long.

@@ -50,7 +50,7 @@ pub fn build(
     let configured = config.groups();
     let is_configured = |key: GroupKey| configured.iter().any(|group| group.key == key);
     let default_key = match previous.filter(|_| default.is_empty()) {
-        // Between two networks resolv.conf names nobody: until it does, the last answers are still true.
+        // Between two networks resolv.conf names no server: until it does, the last answers are still true.
         Some(previous) if config.upstream.servers == Servers::System => previous.catalog.default_group(),
         _ => ServerAddress::group_key(&[b"default"], &default),
     };
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_systems_answers_last_while_resolv_conf_names_nobody() {
+    fn the_systems_answers_last_while_resolv_conf_names_no_server() {
         let around = Environment { system: vec!["192.0.2.53".parse().unwrap()], ..Default::default() };
         let before = build(&Config::default(), &around, &Account::default(), None, 1);
         let key = before.catalog.default_group();

@@ -19,10 +19,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 /// Octets that the container itself takes for an entry: pointer, links and hash in its table, and the hash table's slot.
 const OVERHEAD: usize = 52;
 
-/// Denials of so many zones share their SOA records.
+/// Denials of this many zones share their SOA records.
 const MOST_SHARED: usize = 1024;
 
-/// So many hints there are.
+/// This many hints there are.
 const HINTS: usize = 4096;
 
 /// A bit of a hint: there are answers that are kept for a type.
@@ -31,7 +31,7 @@ const AT_TYPE: u8 = 1;
 /// There are answers that are kept for a name.
 const AT_NAME: u8 = 2;
 
-/// Where an entry is kept: a hash of its key, with a seed that nobody outside knows. Two keys of one hash displace each
+/// Where an entry is kept: a hash of its key, with a secret seed. Two keys of one hash displace each
 /// other; the key lies in the slot and is compared there, where it is read anyway.
 type Place = u64;
 

@@ -192,7 +192,7 @@ impl CacheEntry {
         }
     }
 
-    /// A slot that nobody shares anything with.
+    /// A slot of its own, which shares nothing.
     pub fn alone(key: &CacheKey, entry: &CacheDataOf<'_>) -> Arc<Self> {
         Self::new(key, entry, |apart| (Arc::new(apart), true))
     }
@@ -315,7 +315,7 @@ impl CacheEntry {
     }
 
     /// Counts a hit. True for the one who is to refresh the entry: it was served before, is about to expire, and
-    /// nobody else refreshes it.
+    /// no other query refreshes it.
     pub fn hit_wants_refresh(&self, now: Timestamp, lifetimes: &TtlPolicy) -> bool {
         let popular = self.state.fetch_or(SERVED, Ordering::Relaxed) & SERVED != 0;
         lifetimes.prefetch

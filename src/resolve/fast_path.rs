@@ -31,7 +31,7 @@ pub struct FastPath<'l> {
     last: Option<(IpAddr, Option<u32>, QueryOrigin)>,
     /// The finished answers were searched for the last packet, which the long way need not do again.
     looked: bool,
-    /// Somebody watches.
+    /// A tap is open.
     watched: bool,
     /// Answers of this batch, and how many of them were known.
     answered: (u64, u64),

@@ -16,7 +16,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// A guard that gives cookies or not, and answers each network so many times a second (0: as often as asked).
+    /// A guard that gives cookies or not, and answers each network this many times a second (0: as often as asked).
     ///
     /// # Errors
     /// The system has no random octets.

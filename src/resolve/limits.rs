@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A group may hold so many times the permits that are free.
+/// A group may hold this many times the permits that are free.
 const GROUP_TIMES_FREE: usize = 3;
 
 /// Hands out permits.

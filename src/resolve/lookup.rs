@@ -38,7 +38,7 @@ const PAIR_PATIENCE: Duration = Duration::from_millis(25);
 /// What the cache has to say of a fetch.
 #[derive(Debug)]
 pub enum CacheAnswer {
-    /// This, with so many seconds left.
+    /// This, with the seconds left.
     Use(Arc<CacheEntry>, u32),
     /// This, beyond its life, since the last refresh failed a moment ago.
     UseStale(Arc<CacheEntry>),
@@ -83,13 +83,13 @@ pub fn lookup(
         CacheAnswer::UseStale(_) => {
             count(&live.counters.stale);
             if let Some(group) = group() {
-                group.probe(|| outgoing(fetch)); // or nobody would notice that it is back
+                group.probe(|| outgoing(fetch)); // or its return would not be noticed
             }
         }
         CacheAnswer::Ask(Some(slot))
             if purpose == LookupFor::Answer && group().is_some_and(|g| g.is_silent()) =>
         {
-            // Nobody is kept waiting to learn once more what is known.
+            // No client waits for a failure that is known.
             if slot.claim_refresh() {
                 start_refresh(live, published, client, fetch, slot);
             }
@@ -127,7 +127,7 @@ pub fn cache_get(
 /// it for the names that its answer leads to.
 ///
 /// # Errors
-/// Nobody answered in time, and there is nothing stale: why.
+/// No answer in time, and nothing stale: why.
 pub async fn fetch(
     live: &Arc<SharedState>,
     published: &Arc<ActiveConfig>,
@@ -241,7 +241,7 @@ async fn join(
                 if reason == FetchReason::Missing {
                     wait_for_pair(&live, &published, &fetch).await;
                 }
-                // Between the look into the cache and now, somebody else's answer may have come.
+                // Since the look into the cache, the answer to another query may have come.
                 match is_known(&live, fetch.cache_key(), live.clock.now())
                     .filter(|_| reason == FetchReason::Missing)
                 {

@@ -2,7 +2,7 @@
 //!
 //! An answer that an upstream had to be asked for comes here when it is asked for again, so that a flood of names
 //! to forward leaves it alone; answers out of zones come at once, and a flood of those passes through the
-//! container's probationary part. An answer is kept under the hash of its key, with a seed that nobody outside knows; the key itself lies in the answer and
+//! container's probationary part. An answer is kept under the hash of its key, with a secret seed; the key itself lies in the answer and
 //! is compared there, where it is read anyway. Two keys of one hash displace each other and are still answered
 //! right.
 
@@ -26,7 +26,7 @@ impl Weighter<u64, CachedPacket> for PacketBytes {
     }
 }
 
-/// From so many octets on an answer counts as large.
+/// From this many octets on an answer counts as large.
 const LARGE: usize = 4 << 10;
 
 /// The finished answers. Large ones have a part of their own, a quarter of the whole: a few hundred of them, which one
@@ -35,7 +35,7 @@ const LARGE: usize = 4 << 10;
 pub struct PacketCache {
     small: Container,
     large: Container,
-    /// There has been a large one; before, nobody looks for one.
+    /// There has been a large one; before, none is looked for.
     has_large: AtomicBool,
     /// The largest that is kept.
     largest: usize,
@@ -126,7 +126,7 @@ mod tests {
     use crate::engine::cached_packet::{Making, PlainQuery};
     use hickory_proto::op::ResponseCode;
 
-    /// A finished answer of about so many octets, and its key.
+    /// A finished answer of about this many octets, and its key.
     fn answer(number: u32, octets: usize) -> (PacketKey, CachedPacket) {
         let mut message = b"\0\0\x81\x80\0\x01\0\x01\0\0\0\0\x08".to_vec();
         message.extend(format!("{number:08}").bytes());

@@ -324,7 +324,7 @@ async fn compose(
         if let Some(account) = account {
             held = account.try_reserve(reply::TCP);
             if held.is_none() {
-                permit = None; // who does not read its answers keeps nobody else waiting
+                permit = None; // a client that does not read its answers must not hold up others
                 held = Some(account.reserve(reply::TCP).await);
             }
         }
@@ -333,9 +333,10 @@ async fn compose(
                 heard.extend(entries.iter().map(|(name, slot)| (fetch.group, name.clone(), slot.clone())));
                 match take(&mut heard, &fetch) {
                     Some(slot) => chain.supply(&slot.entry(), slot.ttl(), false),
-                    None => {
-                        chain.fail(ExtendedError::new(ExtendedError::OTHER, "an answer without a beginning"))
-                    }
+                    None => chain.fail(ExtendedError::new(
+                        ExtendedError::OTHER,
+                        "upstream response has no record for the query name",
+                    )),
                 }
             }
             Ok(Fetched::Stale(slot)) => chain.supply(&slot.entry(), live.cache.lifetimes.stale_ttl, true),
@@ -439,7 +440,7 @@ fn take(heard: &mut Vec<(GroupKey, NameKey, Arc<CacheEntry>)>, fetch: &Fetch) ->
 /// A probe of ours that came back: its upstream leads to us.
 fn recognise_probe(live: &SharedState, question: &Question) -> Option<Answer> {
     (is_loop_probe(&question.key) && live.loops.seen(&question.name)).then(|| {
-        let text = "this question was asked by this very server: its upstream leads back to it";
+        let text = "forwarding loop detected: this query originated from this server";
         Answer::code(ResponseCode::Refused, Some(ExtendedError::new(ExtendedError::OTHER, text)))
     })
 }

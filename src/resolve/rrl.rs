@@ -1,5 +1,5 @@
 //! How much of our attention a client's address may take over UDP, where addresses can be forged: a server that
-//! answers everybody at any rate is somebody's weapon against a third.
+//! answers at any rate can be abused to flood a spoofed victim.
 //!
 //! A bucket of tokens for each network (/24 or /56), in a table of fixed size; networks that share a bucket share
 //! its tokens. What is beyond is answered with TC every second time, so that an honest client comes over TCP, and

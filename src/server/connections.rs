@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 /// A connection whose peer has taken nothing for this long may be closed for a new one.
 const STALLED: Duration = Duration::from_secs(1);
 
-/// Connections that are looked at for each one that is to be closed: so many where one was found, or else so many.
+/// Connections that are examined to find one to close: up to the first number once one was found, else up to the second.
 const LOOKS: (usize, usize) = (32, 256);
 
 /// A client that holds more than this part of all places makes room before others do.
@@ -99,7 +99,7 @@ pub struct Asking(Arc<Seat>);
 pub struct Writing(Arc<Seat>);
 
 impl Connections {
-    /// So many places for TCP connections in all, and so many connections of one client that is not this machine.
+    /// Limits of TCP connections in all, and of connections of one client that is not this machine.
     /// Connections that take more memory take more places ([`OctetKind::connection`]).
     pub fn new(most: usize, per_client: usize) -> Self {
         let most = most.saturating_mul(OctetKind::Tcp.connection());

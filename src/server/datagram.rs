@@ -15,16 +15,16 @@ use std::os::fd::AsRawFd;
 /// Datagrams of one batch.
 pub(super) const BATCH: usize = 64;
 
-/// The most datagrams that are asked for one at a time before it is looked whether more wait.
+/// The most datagrams that are asked for one at a time before a full batch is tried again.
 const MOST_SINGLES: u8 = 31;
 
-/// How many datagrams to ask the kernel for. Where clients come one by one, one: asked for more, it looks for a second
-/// in vain each time. The longer they do, the more rarely it is looked whether more wait.
+/// Adaptive receive batch size. When datagrams arrive singly, one is asked for (a larger batch costs a failed extra
+/// receive), and a full batch is tried again at growing intervals.
 #[derive(Debug, Default)]
 pub(super) struct ReceiveBatch {
-    /// So many are asked for one at a time, since the last look found nobody else.
+    /// Datagrams that are asked for one at a time, since the last full batch brought no more than one.
     singles: u8,
-    /// So many of them are left.
+    /// How many of them are left.
     left: u8,
 }
 
@@ -34,12 +34,12 @@ impl ReceiveBatch {
         self.left > 0
     }
 
-    /// So many datagrams are worth asking for.
+    /// The number of datagrams to ask for.
     pub(super) fn expected(&self) -> usize {
         if self.is_one() { 1 } else { BATCH }
     }
 
-    /// So many came.
+    /// Notes how many came.
     pub(super) fn came(&mut self, count: usize) {
         if self.is_one() {
             self.left -= 1;
@@ -146,7 +146,7 @@ pub(super) fn send_batch<'a, A: SockaddrLike + Copy + 'a>(
 mod tests {
     use super::*;
 
-    /// How many are asked for one by one, until it is looked whether more wait.
+    /// How many are asked for one by one until a full batch is tried.
     fn singles(crowd: &mut ReceiveBatch) -> usize {
         let singles = std::iter::from_fn(|| (crowd.expected() == 1).then(|| crowd.came(1)));
         singles.count()

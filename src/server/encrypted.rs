@@ -72,7 +72,7 @@ pub struct Encrypted {
     quic: Vec<(Protocol, SocketAddr, std::net::UdpSocket)>,
 }
 
-/// Why encrypted listeners cannot be had.
+/// Why encrypted listeners are not available.
 #[derive(Debug)]
 pub enum EncryptedError {
     /// An address.
@@ -96,7 +96,7 @@ impl Encrypted {
     /// Binds what is configured; nothing without any encrypted listener.
     ///
     /// # Errors
-    /// An address or the certificate cannot be had.
+    /// An address or the certificate is not available.
     pub fn prepare(server: &Server) -> Result<Option<Self>, EncryptedError> {
         let (Some(certificate), Some(key)) = (&server.certificate, &server.key) else { return Ok(None) };
         let all = [&server.listen_tls, &server.listen_https, &server.listen_quic, &server.listen_http3];
@@ -131,7 +131,7 @@ impl Encrypted {
     /// Begins to serve; what is left is the certificate, to be kept up to date. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// A socket cannot be had from the runtime, or no TLS session can be made.
+    /// The runtime did not take a socket, or no TLS session can be made.
     pub fn serve(
         self,
         live: &Arc<SharedState>,

@@ -15,7 +15,7 @@ use std::io;
 use tokio::time::timeout;
 
 /// Streams that only the client writes to: one for control and two for compressed headers (RFC 9114 section 6.2), and
-/// some of kinds that nobody knows, as clients open to see whether that does harm.
+/// some of unknown kinds, which clients open to test servers.
 pub(super) const ONE_WAY_STREAMS: u32 = 8;
 
 /// Octets of responses that may be under way to a client. They are copies, which its account does not count.

@@ -29,7 +29,7 @@ pub struct Listener {
     pub handed_over: bool,
 }
 
-/// A listen address that cannot be had.
+/// A listen address that is not available.
 #[derive(Debug)]
 pub struct BindError {
     /// The address as configured.
@@ -93,7 +93,7 @@ const PORT_TRIES: u32 = 16;
 /// Binds an address, with a UDP socket for each of `threads` threads.
 ///
 /// # Errors
-/// The address cannot be had: why, and who has it.
+/// The address is not available: why, and which process has it.
 pub fn bind(address: SocketAddr, threads: usize) -> Result<Listener, BindError> {
     let mut tries = if address.port() == 0 { PORT_TRIES } else { 1 };
     loop {
@@ -163,7 +163,7 @@ pub fn bind_quic(address: SocketAddr, setting: &'static str) -> Result<(SocketAd
     bound.map_err(|cause| failed("UDP", address, cause, setting))
 }
 
-/// Why an address cannot be had.
+/// Why an address is not available.
 fn failed(protocol: &'static str, address: SocketAddr, cause: io::Error, setting: &'static str) -> BindError {
     let holder =
         (cause.kind() == io::ErrorKind::AddrInUse).then(|| port_owner::of(address, protocol)).flatten();

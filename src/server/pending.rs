@@ -48,7 +48,7 @@ impl PendingQueries {
         Self { relay: UdpPool::new(asked), desk, batches: Vec::new() }
     }
 
-    /// True while questions are open: then [`Self::turn`] waits, and nobody else may.
+    /// True while questions are open: then [`Self::turn`] waits, and no other code may.
     pub(super) fn are_open(&self) -> bool {
         self.relay.is_open()
     }
@@ -113,7 +113,7 @@ impl PendingQueries {
             self.batches[place].push(errand);
         }
         let now = Instant::now();
-        // What somebody asks the long way is joined there, and what has come in the meantime is found there.
+        // A question that an exchange asks is joined there, and what has come in the meantime is found there.
         let moment = desk.live.clock.at(now);
         for (server, batch) in servers.into_iter().zip(&mut self.batches) {
             let known = |key: &CacheKey, visitor: &Incoming| {

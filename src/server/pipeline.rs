@@ -2,7 +2,7 @@
 //! RFC 7858).
 //!
 //! One task reads questions, answers them and writes. Answers that are there at once go into one buffer; the rest become
-//! tasks, so many at most for a connection. While answers wait to be sent, nothing is read; what waits is counted in the
+//! tasks, up to a limit for each connection. While answers wait to be sent, nothing is read; what waits is counted in the
 //! connection's account ([`crate::base::octets`]).
 
 use super::tcp::{Guest, MESSAGE_DEADLINE, TLS_BUFFER};
@@ -49,7 +49,7 @@ struct Conversation<S> {
     guest: Guest,
     /// What was read and is not answered yet.
     inbox: Vec<u8>,
-    /// Answers, of which so many octets are written.
+    /// Answers, and how many of their octets are written.
     outbox: Vec<u8>,
     written: usize,
     /// TLS may hold something back.

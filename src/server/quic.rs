@@ -26,8 +26,8 @@ const PROTOCOL_ERROR: VarInt = VarInt::from_u32(2);
 /// The connection is closed because others need its place, or its client takes nothing (DOQ_EXCESSIVE_LOAD).
 const EXCESSIVE_LOAD: VarInt = VarInt::from_u32(4);
 
-/// Streams that a new connection may have open. Each time that its client has taken the answers of so many, it may have
-/// so many more, up to `tcp_pipeline`.
+/// Streams that a new connection may have open. Each time that its client has taken this many answers, it may have
+/// this many more, up to `tcp_pipeline`.
 const STREAMS: usize = 16;
 
 /// Octets that a client may send before they are read: on a stream, and on all of a connection. Streams that wait for
@@ -46,8 +46,8 @@ const SHORT: usize = 2 << 10;
 /// Connections, and octets of their first datagrams, that may wait to be looked at.
 const INCOMING: (usize, u64) = (256, 256 << 10);
 
-/// An endpoint on a socket, for connections on which the client may open so many streams that only it writes to, and so
-/// many octets may be under way to it. Must be called within a tokio runtime.
+/// An endpoint on a socket, for connections with a limit of streams that only the client writes to, and of
+/// octets under way to it. Must be called within a tokio runtime.
 ///
 /// # Errors
 /// The socket or the certificate is not fit for it.
@@ -97,10 +97,10 @@ pub(super) async fn accept<F>(
     while let Some(incoming) = endpoint.accept().await {
         let peer = incoming.remote_address();
         if !service.allows(peer) {
-            incoming.ignore(); // the address may be somebody else's
+            incoming.ignore(); // the address may be spoofed
             continue;
         }
-        // An address that was not proven may be somebody else's: it costs a round trip to have a place in the bounds.
+        // An unvalidated address may be spoofed: a place in the bounds costs a round trip.
         if !incoming.remote_address_validated() {
             let _ = incoming.retry(); // fails for validated ones alone
             continue;

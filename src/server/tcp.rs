@@ -49,7 +49,7 @@ pub(super) struct ConnectionService {
     pub(super) kind: OctetKind,
     /// How much at most.
     pub(super) bounds: TcpBounds,
-    /// Answers to padded queries are padded: where nobody can read them, their lengths should say little too.
+    /// Answers to padded queries are padded: their lengths should say little where their content is encrypted.
     pub(super) padding: bool,
 }
 

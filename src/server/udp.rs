@@ -50,7 +50,7 @@ pub type Stop = Arc<AtomicBool>;
 /// what it has read and leaves the rest.
 ///
 /// # Errors
-/// The thread or its descriptors cannot be had, or the kernel does not tell the addresses of a wildcard socket's
+/// The thread or its descriptors are not available, or the kernel does not tell the addresses of a wildcard socket's
 /// datagrams.
 pub fn serve(
     socket: UdpSocket,
@@ -110,7 +110,7 @@ impl UdpServer {
         while self.goes_on() {
             let Some(flags) = self.clients(errands, MsgFlags::MSG_WAITFORONE) else { continue };
             peers.clear();
-            // Blocking harms nobody while nobody waits.
+            // No query is pending upstream, so a blocking receive is fine.
             if crowd.is_one() && !errands.are_open() {
                 self.one(&mut buffer[..LONGEST_QUERY], &mut replies[0], &mut visitors);
                 crowd.came(1);
@@ -181,7 +181,7 @@ impl UdpServer {
         let mut space = nix::cmsg_space!(libc::in_pktinfo, libc::in6_pktinfo);
         while self.goes_on() {
             let Some(mut flags) = self.clients(errands, MsgFlags::empty()) else { continue };
-            // Made once somebody has asked: what was in force when the waiting began may be long over.
+            // Made once a query has come: the configuration of when the wait began may have been replaced.
             let mut lane = None;
             let mut taken = 0;
             for _ in 0..crowd.expected() {
@@ -210,7 +210,7 @@ impl UdpServer {
         }
     }
 
-    /// Waits for clients: in the kernel's hands while there is nobody else to wait for. How to receive them, if
+    /// Waits for clients: in a blocking receive while nothing else is awaited. How to receive them, if
     /// there are any.
     fn clients(&self, errands: &mut PendingQueries, idle: MsgFlags) -> Option<MsgFlags> {
         if !errands.are_open() {
@@ -251,7 +251,7 @@ impl UdpServer {
         visitors: &mut Vec<Incoming>,
     ) -> bool {
         if peer.port() == 0 {
-            return false; // nobody can receive there
+            return false; // no client can receive there
         }
         reply.clear();
         let outcome = catch_unwind(AssertUnwindSafe(|| lane.serve(packet, peer, local.ip(), reply)));

@@ -206,12 +206,12 @@ impl ThreadCounters {
         }
     }
 
-    /// So many answers were out of the fast lane.
+    /// Counts answers out of the packet cache.
     pub fn packet_hits(&self, answers: u64) {
         self.bump(&self.known, answers);
     }
 
-    /// So many answers took so long, each.
+    /// Counts answers and how long each took.
     pub fn observe(&self, duration: Duration, answers: u64) {
         self.bump(&self.durations.cells[bucket(duration)], answers);
         self.bump(&self.durations.nanos, nanos(duration).saturating_mul(answers));
@@ -242,7 +242,7 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// A tally for one thread that serves this address. Nobody else may count in it.
+    /// A tally for one thread that serves this address. No other thread may count in it.
     pub fn for_thread(&self, address: SocketAddr) -> Arc<ThreadCounters> {
         self.register(ThreadCounters::new(Some(address), true))
     }

@@ -1,4 +1,4 @@
-//! Who is shown each query and each answer: the query log and dnstap. Mostly nobody; then it costs the look at one
+//! Taps of queries and answers: the query log and dnstap. Mostly there is none; then it costs the look at one
 //! flag.
 
 use super::zone_stats::StatKey;

@@ -17,7 +17,7 @@ pub const OVERFLOW: u16 = 0;
 /// Who answers, in the product's classes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AnswerSource {
-    /// The default upstreams; or nobody, as for what is refused.
+    /// The default upstreams; or none, as for what is refused.
     #[default]
     Other = 0,
     /// A private zone, or what its recursion proxy handed on.
@@ -126,7 +126,7 @@ impl ZoneStats {
         }
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(number) = table.find(is_rule, name, vpc) {
-            return number; // somebody was faster
+            return number; // another thread was faster
         }
         let number = table.places.len() + 1;
         if number >= CHUNK * CHUNKS {

@@ -19,7 +19,7 @@ const FOLDS_CASE_FOR: Duration = Duration::from_secs(60 * 60);
 const FOLD_WEIGHT: u32 = 8;
 /// The weight at which folding is believed: three proven cases, if little else came meanwhile.
 const FOLDS_TO_BELIEVE: u32 = 3 * FOLD_WEIGHT;
-/// So many names must have failed with EDNS and been answered without, and no reply had EDNS in it meanwhile, before
+/// This many names must have failed with EDNS and been answered without, and no reply had EDNS in it meanwhile, before
 /// the server is asked without.
 const NAMES_TO_BELIEVE: usize = 3;
 /// How long a server cookie is held against a server that no longer sends one.
@@ -41,8 +41,8 @@ pub(super) struct QueryOptions {
 }
 
 impl QueryOptions {
-    /// The same on a road that is encrypted: nobody can forge there, so that case and cookie are of no use, but
-    /// somebody may look at lengths.
+    /// The same on a road that is encrypted: it cannot be forged, so that case and cookie are of no use, but
+    /// lengths are visible.
     pub(super) fn encrypted(self) -> Self {
         Self { mix_case: false, client_cookie: None, server_cookie: None, padded: true, ..self }
     }

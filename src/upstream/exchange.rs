@@ -225,7 +225,7 @@ impl<'a> Race<'a> {
     }
 
     /// How long those still silent are worth waiting for, if less than the whole time: not at all when each has
-    /// said no in another try, and not long when somebody has said no and the others were known to be down.
+    /// failed in another try, and not long when one has failed and the others were known to be down.
     fn patience(&self) -> Option<Duration> {
         let mut silent =
             self.runners.iter().filter(|runner| runner.outstanding > 0 && !runner.out).peekable();
@@ -235,7 +235,7 @@ impl<'a> Race<'a> {
         (self.last_rcode.is_some() && silent.all(|runner| runner.was_down)).then_some(LAST_RESORT_WAIT)
     }
 
-    /// What to report when nobody gave an answer.
+    /// What to report when no server gave an answer.
     fn failure(self) -> Failure {
         let servers = self.group.servers().zip(self.runners);
         let attempts = servers.filter_map(|(server, runner)| {

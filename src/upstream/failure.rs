@@ -1,4 +1,4 @@
-//! Why nobody gave a usable answer, in words for people and in the terms of Extended DNS Errors.
+//! Why no server gave a usable answer, as a message and as an Extended DNS Error.
 
 use std::fmt;
 

@@ -124,7 +124,7 @@ impl Group {
     }
 
     /// Asks those of its servers that are not up whether they are back, if it is time to, by a question whose answer
-    /// nobody waits for. An exchange does so by itself.
+    /// is not awaited. An exchange does so by itself.
     pub fn probe(&self, question: impl Fn() -> UpstreamQuery) {
         for server in &self.servers {
             exchange::probe(server, &question);

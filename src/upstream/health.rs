@@ -6,9 +6,9 @@
 
 use std::time::{Duration, Instant};
 
-/// So many misses in a row mark a server down.
+/// Misses in a row that mark a server down.
 const MISSES_TO_DOWN: u32 = 3;
-/// So many failing rcodes in a row mark a server failing.
+/// Failing rcodes in a row that mark a server failing.
 const BAD_RCODES_TO_FAILING: u32 = 5;
 /// The first interval between probes.
 const PROBE_FIRST: Duration = Duration::from_millis(250);
@@ -18,7 +18,7 @@ const PROBE_LONGEST: Duration = Duration::from_millis(1500);
 /// How often a server that is down is asked whether it is silent to everything.
 const SILENCE_CHECK: Duration = PROBE_LONGEST;
 
-/// So long a server that was found silent is taken to be so still, if nobody has asked it since.
+/// A server that was found silent counts as silent for this long without another query.
 const SILENCE_IS_NEWS: Duration = Duration::from_secs(60);
 
 /// Whether a server can be relied on; the order is that of preference.

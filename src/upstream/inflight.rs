@@ -64,7 +64,7 @@ impl<K, V> Inflight<K, V> {
         Self::default()
     }
 
-    /// Nothing under way, with so many waiters for one key at most.
+    /// Nothing under way, with a limit of waiters for one key.
     pub fn with_max_waiters(max_waiters: usize) -> Self {
         Self { running: Mutex::new(HashMap::new()), max_waiters }
     }
@@ -157,7 +157,7 @@ impl<K: Hash + Eq, V> Ticket<K, V> {
 impl<K: Hash + Eq, V> Drop for Ticket<K, V> {
     fn drop(&mut self) {
         self.inflight.lock().remove(&self.key); // who comes from here on begins anew
-        let _ = self.result.set(self.value.take()); // nobody else does
+        let _ = self.result.set(self.value.take()); // set here alone
     }
 }
 

@@ -1,11 +1,11 @@
-//! Finds servers that lead back to us, by sending each a name nobody else can know and seeing whether it comes
+//! Finds servers that forward back to this one, by sending each an unguessable name and seeing whether it comes
 //! in at our own door.
 //!
 //! A loop is a fault of the configuration around us; it must not take the process down with it. The server is
 //! set aside, loudly and once, and taken back when it answers a later probe that did not come back. A probe that
-//! nobody answers says nothing.
+//! gets no answer says nothing.
 //!
-//! A name that resolvers answer by themselves would stay with them, in a loop too. So the name is nobody's, and is
+//! A name that resolvers answer by themselves would stay with them, in a loop too. So the name is in no zone, and is
 //! asked for rarely: at once for servers that are new, more and more rarely while all is well, soon again after a
 //! server ceased to be well or is well again.
 
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_probe_that_nobody_answers_takes_no_server_back() {
+    async fn a_probe_without_an_answer_takes_no_server_back() {
         let detector = Arc::new(LoopDetector::new());
         let mute = FakeServer::start(|_| vec![]).await;
         let group = group(&[&mute], Strategy::Failover);

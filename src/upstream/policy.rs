@@ -60,7 +60,7 @@ pub(super) fn order(strategy: Strategy, views: &[ServerView], chance: f64) -> Ve
     order
 }
 
-/// How many tries an exchange with so many servers may make.
+/// How many tries an exchange with this many servers may make.
 pub(super) fn max_tries(servers: usize) -> usize {
     servers.clamp(MAX_TRIES, MAX_TRIES_OF_MANY)
 }

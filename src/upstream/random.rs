@@ -1,4 +1,4 @@
-//! Randomness nobody can guess: query ids, ports, 0x20 case, cookies.
+//! Unpredictable randomness: query ids, ports, 0x20 case, cookies.
 //!
 //! All of it is the kernel's, drawn in blocks because a system call per query id would be the dearer half of
 //! sending one.

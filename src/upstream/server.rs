@@ -226,7 +226,7 @@ impl Server {
         admitted
     }
 
-    /// So many questions of a relay are no longer open.
+    /// Releases questions of a relay that are no longer open.
     pub(super) fn release_relayed(&self, questions: usize) {
         self.relayed.fetch_sub(questions, Ordering::Relaxed);
     }
@@ -262,7 +262,7 @@ impl Server {
         !self.is_looping() && self.state().health.standing() == ServerHealth::Up
     }
 
-    /// It does not reply, as somebody has found out not long ago.
+    /// It was found silent not long ago.
     pub(super) fn is_silent(&self) -> bool {
         self.state().health.is_silent(now())
     }

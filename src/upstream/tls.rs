@@ -47,7 +47,7 @@ impl Trust {
         }
     }
 
-    /// Why no session can be had.
+    /// Why no session is possible.
     pub fn problem(&self) -> Option<&str> {
         self.config.as_ref().err().map(String::as_str)
     }

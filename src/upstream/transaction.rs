@@ -27,7 +27,7 @@ use super::transport::{self, classify};
 use super::wire::{Carrier, Entropy, ReplyCookie, ReplyVerdict, SentQuery};
 use super::{AttemptError, UpstreamQuery, now, random};
 
-/// So many wrong datagrams to one query, and no datagram is believed any more.
+/// After this many wrong datagrams to one query, datagrams are no longer accepted.
 const MAX_MISMATCHES: u32 = 8;
 /// Rounds of one conversation, each a query and its reply: every reason to ask again can come once.
 const MAX_ROUNDS: usize = 6;
@@ -76,7 +76,7 @@ pub(super) async fn ask(server: &Server, query: &UpstreamQuery) -> Result<Respon
                 dropped_case = true;
                 continue;
             }
-            // The same again from another port, under another id: nobody guesses that twice.
+            // The same again from another port, under another id: a forger does not guess that twice.
             Err(NoResponse::Bare(rcode)) if bare == Some(rcode) => return Err(AttemptError::Rcode(rcode)),
             Err(NoResponse::Bare(rcode)) => {
                 bare = Some(rcode);

@@ -56,7 +56,7 @@ pub(super) struct Entropy {
     pub(super) case: [u8; 8],
 }
 
-/// The road a message came by: over a stream nobody outside can put in a word.
+/// Transport of a reply. Off-path attackers cannot inject into a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Carrier {
     /// UDP: case and cookie must be right, and the reply may be cut.

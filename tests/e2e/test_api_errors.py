@@ -410,7 +410,7 @@ def caller_socket(caller):
     return sock
 
 
-def test_a_slow_sender_is_cut_off_and_holds_nobody_up(caller):
+def test_a_slow_sender_is_cut_off_and_holds_up_nothing(caller):
     target, headers, _ = api.acs3(caller, "AddZone", {"ZoneName": "slow.example"})
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     with caller_socket(caller) as sock:
@@ -424,7 +424,7 @@ def test_a_slow_sender_is_cut_off_and_holds_nobody_up(caller):
     assert caller.call("DescribeZones")["TotalItems"] == 0
 
 
-def test_a_thousand_idle_connections_keep_nobody_out(server, caller):
+def test_a_thousand_idle_connections_keep_no_client_out(server, caller):
     idle = [socket.create_connection(caller.address, timeout=20) for _ in range(1000)]
     try:
         zone = caller.zone("through.example", vpcs=["vpc-one"], records=[("@", "A", "10.0.0.1")])

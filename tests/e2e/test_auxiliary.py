@@ -47,7 +47,7 @@ def test_a_log_folder_that_is_not_there_is_tried_again(start, tmp_path):
 def test_a_control_socket_that_cannot_be_had_stops_nothing(start, tmp_path):
     (tmp_path / "file").write_text("")
     server = start(f'{ZONE}[ops]\nsocket = "{tmp_path}/file/pvtzd.sock"\n')
-    server.logged("the control socket cannot be had")
+    server.logged("the control socket is not available")
     assert server.ask("www.p.example").values == ["10.0.0.1"]
     (tmp_path / "file").unlink()
     server.logged("works again")

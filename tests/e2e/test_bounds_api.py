@@ -83,7 +83,7 @@ def test_refusals_that_are_not_read_are_short(served):
     assert all(status == 400 and length < 8192 for status, length in answered), answered
 
 
-def test_bodies_that_do_not_come_to_their_end_keep_nobody_out(served):
+def test_bodies_that_do_not_come_to_their_end_keep_no_client_out(served):
     clients = [connect(api.address_of(served)) for _ in range(100)]
     for client in clients:
         head = f"POST / HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: {FORM}\r\ncontent-length: 262144\r\n\r\n"

@@ -184,7 +184,7 @@ def test_a_server_that_swallows_everything_beside_one_that_answers(start, fake, 
     assert later.values == [value_of("n1000.test")] and later.elapsed < AT_ONCE, "it is not waited for any more"
 
 
-def test_once_the_upstreams_are_known_to_be_silent_nobody_waits_for_them_with_something_stale_at_hand(start, fake):
+def test_once_the_upstreams_are_known_to_be_silent_stale_answers_come_at_once(start, fake):
     servers = [fake(numbered), fake(numbered)]
     server = start('[cache]\nstale_answer_after = "4s"', upstream=servers)
     short = [f"n{number}.short" for number in range(20)]

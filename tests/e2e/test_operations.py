@@ -136,7 +136,7 @@ def test_dnstap_is_read_by_a_real_receiver(start, fake, tmp_path):
     assert all("example" in message["response_message"] or "test" in message["response_message"] for message in answered)
 
 
-def test_dnstap_without_a_receiver_holds_nobody_up(start, tmp_path):
+def test_dnstap_without_a_receiver_holds_up_nothing(start, tmp_path):
     tap = f'[log]\ndnstap = "{tmp_path}/none.sock"\n'
     server, where = observed(start, tap + ZONE)
     server.logged("dnstap: no receiver")

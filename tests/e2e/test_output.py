@@ -140,7 +140,7 @@ def test_a_server_serves_without_a_place_for_its_log(where, configuration, envir
 
 
 @pytest.mark.parametrize("later", [False, True], ids=["never read", "read later"])
-def test_a_reader_that_stands_still_keeps_nobody(configuration, environment, later):
+def test_a_reader_that_stands_still_holds_up_nothing(configuration, environment, later):
     """A full pipe as standard error: DNS is served, a reload is done, SIGTERM ends it."""
     port = free_port()
     with configuration.open("a") as file:  # a warning, which is printed at start and at each reload

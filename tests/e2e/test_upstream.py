@@ -23,7 +23,7 @@ NO_STALE = '[cache]\nserve_stale = "off"\n'
 
 
 def nobody():
-    """An address where nobody listens."""
+    """An address where no server listens."""
     return f"127.0.0.1:{free_port()}"
 
 

@@ -1,6 +1,7 @@
-//! The documents beside the program: outputs that they show, the modules that they name.
+//! The documents beside the program: outputs that they show, the modules that they name, the words that
+//! they and the comments avoid.
 
-use crate::repository::{nothing, pvtzd_arguments, read, root, shell_lines};
+use crate::repository::{files, nothing, pvtzd_arguments, read, root, shell_lines};
 use crate::server::{Server, command};
 
 /// The commands of a text's `console` blocks, each with the output below it.
@@ -114,4 +115,70 @@ fn the_drawing_of_the_architecture_names_modules_that_exist() {
         .map(|word| format!("ARCHITECTURE.md: its drawing names src/{word}, which does not exist"))
         .collect();
     nothing(&absent);
+}
+
+#[test]
+fn the_charts_and_the_readme_have_the_figures_of_the_tables() {
+    let text = |path: &str| read(&root().join(path)).1;
+    let results: serde_json::Value = serde_json::from_str(&text("benches/results.json")).unwrap();
+    let (tables, chart) = (text("docs/performance-appendix.md"), text("docs/drawings/performance.svg"));
+    let mut found = Vec::new();
+    for (workload, figures) in results["workloads"].as_object().unwrap() {
+        let title = workload.rsplit_once('(').unwrap().1.chars().next().unwrap();
+        let table = tables.split(&format!("\n### {title}: ")).nth(1).unwrap().split("\n### ").next().unwrap();
+        for (server, figure) in figures.as_object().unwrap() {
+            let figure = format!("{:.2}", figure.as_f64().unwrap());
+            let rows = [
+                format!("\n| {server} | {figure} "),
+                format!("\n| {server} (not the full answer) | {figure} "),
+            ];
+            if !rows.iter().any(|row| table.contains(row)) {
+                found.push(format!("docs/performance-appendix.md: {workload}: {server} is not {figure}"));
+            }
+        }
+        let own = format!("{:.2}", figures["pvtzd"].as_f64().unwrap());
+        if !chart.contains(&format!(">{own}<")) {
+            found.push(format!("docs/drawings/performance.svg: no {own}: run benches/chart.py"));
+        }
+        let in_readme =
+            ["private name (O)", "cached name (H)", "forwarded name (C)"].contains(&workload.as_str());
+        if in_readme && !text("README.md").contains(&format!("| {own} |")) {
+            found.push(format!("README.md: {workload} is not {own}"));
+        }
+    }
+    nothing(&found);
+}
+
+/// Words that stand in the way of a reader, for a subject, a verb or a number that has a name.
+const OLD_WORDS: [&str; 6] = ["nobody", "somebody", "can be had", "cannot be had", "so many", "it is looked"];
+
+/// Lines that may have them: a file, a part of the line, and why.
+const ALLOWED: [(&str, &str, &str); 3] = [
+    ("src/engine/zone.rs", "b\"nobody\"", "the RNAME of a private zone's SOA, which clients see"),
+    ("docs/semantics.md", "nobody.invalid", "that name"),
+    ("src/host/resolver/conf.rs", "rename = \"nobody\"", "a value in JSON that scripts read"),
+];
+
+#[test]
+fn old_words_are_gone() {
+    let mut found = Vec::new();
+    let mut used = [false; ALLOWED.len()];
+    let documents = files("docs", ".md").into_iter().chain([root().join("README.md")]);
+    for path in files("src", ".rs").into_iter().chain(documents) {
+        let (name, text) = read(&path);
+        for (number, line) in text.lines().enumerate() {
+            let lower = line.to_ascii_lowercase();
+            let Some(word) = OLD_WORDS.iter().find(|word| lower.contains(**word)) else { continue };
+            let allowed = ALLOWED.iter().position(|(file, part, _)| name == *file && line.contains(part));
+            match allowed {
+                Some(at) => used[at] = true,
+                None => found.push(format!("{name}:{}: `{word}`: {}", number + 1, line.trim())),
+            }
+        }
+    }
+    let unused = ALLOWED.iter().zip(used).filter(|(_, used)| !used);
+    found.extend(
+        unused.map(|((file, part, _), _)| format!("{file}: no line with `{part}` needs a reason any more")),
+    );
+    nothing(&found);
 }

@@ -219,7 +219,7 @@ pub struct ApiCaller {
 }
 
 impl ApiCaller {
-    /// Somebody at some time.
+    /// Any caller, at a fixed time.
     ///
     /// # Errors
     /// The system has no random octets.

@@ -205,7 +205,7 @@ fn targets(params: &Params) -> Result<Option<Vec<SocketAddr>>, ApiError> {
             return Err(ApiError::invalid("ForwardIp", why));
         }
         if ip.is_unspecified() || ip.is_multicast() {
-            return Err(ApiError::invalid("ForwardIp", format!("{ip} is nobody's address")));
+            return Err(ApiError::invalid("ForwardIp", format!("{ip} is not the address of a host")));
         }
         let target = SocketAddr::new(ip, port);
         if !targets.contains(&target) {

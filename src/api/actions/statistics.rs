@@ -136,7 +136,7 @@ pub fn zone_overview(context: &ActionContext, params: &Params) -> ActionAnswer {
         more.iter().filter(grown).count()
     };
     Ok(object(json!({ "Data": {
-        "RefusedDomainCount": 0, // a private zone refuses nobody who may ask
+        "RefusedDomainCount": 0, // a private zone refuses no client that may ask
         "SuddenIncreaseDomainCount": grew(&now, &before),
         "SuddenDropDomainCount": grew(&before, &now),
     } })))

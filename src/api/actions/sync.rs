@@ -47,7 +47,7 @@ pub fn describe(context: &ActionContext, params: &Params) -> ActionAnswer {
 }
 
 /// `UpdateSyncEcsHostTask`: switched on, the records are there with the answer; switched off, they stay as they
-/// are and are nobody's business any more.
+/// are and are no longer synced.
 pub fn update(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
     let entry = context.zone(params.required("ZoneId")?)?;
     let on = is_on(params.required("Status")?)?;
@@ -91,7 +91,7 @@ pub fn refresh(context: &ActionContext) -> ActionResult {
     ActionResult { edits, ..ActionResult::default() }
 }
 
-/// What differs between the synced records of a zone and the hosts. A record that somebody made is left alone.
+/// What differs between the synced records of a zone and the hosts. A record made by hand is left alone.
 pub(super) fn records(context: &ActionContext, entry: &ZoneEntry, row: &ZoneRow) -> Vec<Edit> {
     let Some(task) = row.sync.as_ref().filter(|task| task.on) else { return Vec::new() };
     // A host may have an address of each family, and more than one.

@@ -146,7 +146,7 @@ fn tags(params: &Params) -> Result<BTreeMap<String, Option<String>>, ApiError> {
     Ok(tags)
 }
 
-/// A zone has only so many tags.
+/// Checks the number of tags of a zone.
 pub(super) fn check_number(tags: &BTreeMap<String, String>) -> Result<(), ApiError> {
     match tags.len() <= MAX_TAGS {
         true => Ok(()),
@@ -154,7 +154,7 @@ pub(super) fn check_number(tags: &BTreeMap<String, String>) -> Result<(), ApiErr
     }
 }
 
-/// A key or a value has only so many characters.
+/// Checks the length of a key or a value.
 pub(super) fn check_length(text: &str) -> Result<(), ApiError> {
     match text.chars().count() <= MAX_LENGTH {
         true => Ok(()),

@@ -244,7 +244,7 @@ fn hosts_have_an_address_of_each_family() {
     let host = |name: &str, ip: &str| Host { name: name.into(), ip: ip.parse().unwrap(), region: "r".into() };
     world.hosts = vec![host("web", "10.0.0.1"), host("WEB", "2001:db8::1"), host("db", "10.0.0.2")];
     let zone = world.zone("a.example");
-    world.record(&zone, "db", "TXT", "somebody's own").unwrap();
+    world.record(&zone, "db", "TXT", "made by hand").unwrap();
     let on = [("ZoneId", zone.as_str()), ("Status", "ON"), ("Region.1.RegionId", "r")];
     world.call("UpdateSyncEcsHostTask", &on).unwrap();
     let synced = |world: &World| -> Vec<(String, String)> {
@@ -253,7 +253,7 @@ fn hosts_have_an_address_of_each_family() {
         synced.map(|record| (record.rtype.to_string(), record.value.to_string())).collect()
     };
     let both = [("A".into(), "10.0.0.1".into()), ("AAAA".into(), "2001:db8::1".into())];
-    assert_eq!(synced(&world), both, "and names that somebody uses are left alone");
+    assert_eq!(synced(&world), both, "and names in use are left alone");
     world.call("UpdateSyncEcsHostTask", &on).unwrap();
     assert_eq!(synced(&world), both);
     world.hosts.remove(0);

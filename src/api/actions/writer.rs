@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 /// Writers that may wait. More are told to come back.
 const QUEUE: usize = 1024;
 
-/// Decisions in one transaction: enough to share a flush, few enough that nobody waits long.
+/// Decisions in one transaction: enough to share a flush, few enough that no caller waits long.
 const BATCH: usize = 128;
 
 /// Whether changes survive.
@@ -64,7 +64,7 @@ impl AccountWriter {
     /// Starts the writer. `account` is what the publisher has published already.
     ///
     /// # Errors
-    /// No thread can be had.
+    /// No thread could be started.
     pub fn start(
         account: Account,
         hosts: Vec<Host>,
@@ -106,7 +106,7 @@ impl AccountWriter {
     pub async fn close(&self) {
         let (done, closed) = oneshot::channel();
         if self.orders.try_send(WriteRequest::Close(done)).is_ok() {
-            let _ = closed.await; // nobody says so where the thread is gone already
+            let _ = closed.await; // an error if the thread has ended already
         }
     }
 

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
-/// A ledger whose publishing panics the first so many times.
+/// A ledger whose publishing panics the first this many times.
 fn handle(panics: usize) -> Arc<AccountWriter> {
     let (config, around) = (Config::default(), Environment::default());
     let publisher = Publisher::start(config, around, Account::default(), Handle::current(), |published| {

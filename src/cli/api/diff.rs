@@ -1,6 +1,6 @@
 //! `pvtzd diff A [B]`: what two documents differ in, or a document and a running pvtzd.
 //!
-//! A document is taken apart into sections, a zone or a rule each, and those into lines; what matters to nobody is
+//! A document is taken apart into sections, a zone or a rule each, and those into lines; what makes no difference is
 //! made alike first: defaults that are not written, the order, the case of names.
 
 use super::progress::Progress;

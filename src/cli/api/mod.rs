@@ -179,7 +179,7 @@ pub(super) struct Api {
 }
 
 impl Api {
-    /// Finds out where it is and what to sign with; asks nobody yet.
+    /// Finds out where it is and what to sign with; sends no request yet.
     pub(super) fn new(common: &Common, args: &ApiArgs) -> Result<Self, Failure> {
         let key = key_of_environment();
         let config = match (&args.endpoint, &key) {

@@ -92,7 +92,7 @@ pub(super) fn run(common: &Common, args: &RuleArgs) -> Result<u8, Failure> {
             let answer = api.call("BindResolverRuleVpc", &[&head, &borrowed(&list)[..]].concat())?;
             let now = Value::Object(api.call("DescribeResolverRule", &[("RuleId", &id)])?);
             let bound = match found::vpcs(&now["BindVpcs"]) {
-                none if none.is_empty() => "no VPC: it is for nobody".to_string(),
+                none if none.is_empty() => "no VPC: it applies to no client".to_string(),
                 some => some,
             };
             Ok(api.done(answer, &format!("rule for {} is bound to {bound}", text(&rule, "ZoneName"))))

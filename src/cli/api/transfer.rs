@@ -103,7 +103,7 @@ pub(super) fn fetch(api: &Api, zones: &[String], all: bool) -> Result<Document, 
         .map_err(|error| Failure::finding(format!("the export is not of this version of pvtzd: {error}")))
 }
 
-/// From so many changes on only their number in each zone is told.
+/// From this many changes on only their number in each zone is told.
 pub(super) const MANY: u64 = 50;
 
 /// All files as one document. What was left out of them is told.

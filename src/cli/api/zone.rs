@@ -153,7 +153,7 @@ fn show(api: &Api, zone: &str) -> Result<u8, Failure> {
         return Ok(exit::OK);
     }
     let vpcs = match found::vpcs(&zone["BindVpcs"]["Vpc"]) {
-        none if none.is_empty() => "none: nobody sees the zone".to_string(),
+        none if none.is_empty() => "none: no client sees the zone".to_string(),
         some => some,
     };
     println!("{}, id {}", printable(&found.name), printable(&found.id));
@@ -229,7 +229,7 @@ fn bind(api: &Api, zone: &str, vpcs: &[String], mode: &str) -> Result<u8, Failur
     }
     let info = Value::Object(api.call("DescribeZoneInfo", &[("ZoneId", &zone.id)])?);
     let bound = match found::vpcs(&info["BindVpcs"]["Vpc"]) {
-        none if none.is_empty() => "is bound to no VPC: nobody sees it".to_string(),
+        none if none.is_empty() => "is bound to no VPC: no client sees it".to_string(),
         some => format!("is bound to {some}"),
     };
     Ok(api.done(answer, &format!("zone {} {bound}", zone.name)))

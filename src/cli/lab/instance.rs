@@ -35,7 +35,7 @@ struct InstanceArgs {
     /// The id of its VPC
     #[arg(long, value_name = "ID", default_value = "vpc-lab")]
     vpc: String,
-    /// Without the recipe's zones: API names lead out of the VPC, where nobody answers
+    /// Without the recipe's zones: API names lead out of the VPC, where no server answers
     #[arg(long)]
     without_privatezone: bool,
     /// With a public network: public API names lead to the stub too

@@ -106,7 +106,7 @@ pub fn is_absolute(text: &str) -> bool {
         .is_some_and(|rest| rest.bytes().rev().take_while(|&octet| octet == b'\\').count().is_multiple_of(2))
 }
 
-/// True for text whose labels are its octets, and are such that nobody objects to any of them.
+/// True for text whose labels are its octets, and are all plain letters, digits, hyphens or underscores.
 pub fn is_plain(text: &str) -> bool {
     let octet = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-';
     let label = |label: &str| !label.starts_with('-') && label.bytes().all(octet);

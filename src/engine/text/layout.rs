@@ -40,7 +40,7 @@ pub(super) enum Field {
     Bitmap,
     /// Eight octets in four groups (RFC 6742).
     Node,
-    /// Octets separated by dashes (RFC 7043): so many.
+    /// Octets separated by dashes (RFC 7043): this many.
     Eui(usize),
     /// NSAP: `0x` and hexadecimal to the end (RFC 1706).
     Nsap,

@@ -89,12 +89,12 @@ fn held(address: SocketAddr, listeners: &[Listener]) -> Check {
         }
         [_, _] => Check::fail(
             STEP,
-            format!("nobody listens on {address}"),
+            format!("nothing listens on {address}"),
             "start pvtzd: `systemctl start pvtzd`, or `pvtzd` with this configuration",
         ),
         _ => Check::fail(
             STEP,
-            format!("nobody listens on {address} over {}", missing.join(", ")),
+            format!("nothing listens on {address} over {}", missing.join(", ")),
             "see the log of pvtzd: it should have both",
         ),
     }
@@ -134,16 +134,16 @@ pub(super) fn resolver(listen: &[SocketAddr], store: &Store, zones: &[String]) -
             format!("{who}: questions go to pvtzd and to others beside it, so that some go past it"),
             "`pvtzd resolver take` leads to pvtzd alone",
         ),
-        Leads::Nobody if address == IpAddr::V4(Ipv4Addr::LOCALHOST) => Check::warn(
+        Leads::Nowhere if address == IpAddr::V4(Ipv4Addr::LOCALHOST) => Check::warn(
             STEP,
             "no nameserver is named: programs ask 127.0.0.1 by default",
             "`pvtzd resolver take` says so in writing",
         ),
-        Leads::Elsewhere | Leads::Nobody => {
+        Leads::Elsewhere | Leads::Nowhere => {
             let servers: Vec<String> = standing.nameservers.iter().map(ToString::to_string).collect();
             Check::fail(
                 STEP,
-                format!("{who}: questions go to {}, not to pvtzd", nobody_or(&servers)),
+                format!("{who}: questions go to {}, not to pvtzd", servers_or_none(&servers)),
                 "once pvtzd answers: `pvtzd resolver take` (`--dry-run` shows what it would change)",
             )
         }
@@ -158,8 +158,8 @@ pub(super) fn resolver(listen: &[SocketAddr], store: &Store, zones: &[String]) -
 }
 
 /// The servers, or that there are none.
-fn nobody_or(servers: &[String]) -> String {
-    if servers.is_empty() { "nobody".into() } else { servers.join(", ") }
+fn servers_or_none(servers: &[String]) -> String {
+    if servers.is_empty() { "no server".into() } else { servers.join(", ") }
 }
 
 /// The machine cannot be looked at.

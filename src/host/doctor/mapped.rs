@@ -40,9 +40,9 @@ pub(super) struct Asked {
 /// Why no name was answered.
 #[derive(Debug)]
 pub enum Unanswered {
-    /// Nobody is there.
-    Nobody(io::Error),
-    /// Somebody is, and it does not work.
+    /// No server is there.
+    Unreachable(io::Error),
+    /// A server is there, and it does not work.
     Failed(String),
 }
 
@@ -83,7 +83,7 @@ pub(super) async fn instance_or_why(
         }
         Err(Absent::Silent(error)) => {
             let why =
-                format!("nobody answers at {service} ({error}): not an ECS instance, or it is switched off");
+                format!("no answer from {service} ({error}): not an ECS instance, or it is switched off");
             let check = match config.wants_metadata() {
                 true => Check { advice: Some(unknown.into()), ..Check::skip(STEP, why) },
                 false => Check::skip(STEP, why),
@@ -134,7 +134,7 @@ fn is_wildcard(owner: &NameKey) -> bool {
 /// names, and then only that it answers at all.
 ///
 /// # Errors
-/// Nobody answers, or no name gets an address.
+/// No answer, or no name gets an address.
 pub async fn first_answered(
     server: SocketAddr,
     names: &[String],
@@ -143,14 +143,14 @@ pub async fn first_answered(
         let question = question("localhost", RecordType::A).map_err(Unanswered::Failed)?;
         return match ask::ask(server, &question, PATIENCE).await {
             Ok(_) => Ok(None),
-            Err(error) => Err(Unanswered::Nobody(error)),
+            Err(error) => Err(Unanswered::Unreachable(error)),
         };
     }
     let mut problem = String::new();
     for wanted in names.iter().take(TRIED) {
         let a = question(wanted, RecordType::A).map_err(Unanswered::Failed)?;
         let aaaa = question(wanted, RecordType::AAAA).map_err(Unanswered::Failed)?;
-        let told = ask::ask(server, &a, PATIENCE).await.map_err(Unanswered::Nobody)?;
+        let told = ask::ask(server, &a, PATIENCE).await.map_err(Unanswered::Unreachable)?;
         let mut addresses: BTreeSet<IpAddr> = told.addresses().into_iter().collect();
         if !addresses.is_empty() {
             // getaddrinfo asks for both.

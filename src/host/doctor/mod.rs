@@ -2,7 +2,7 @@
 //! step, each with what was found and what to do.
 //!
 //! Steps run side by side where none needs another's result, and are told in a fixed order. Every probe has a
-//! deadline; with nobody answering anything the whole takes about ten seconds. Changes nothing.
+//! deadline; when nothing answers, the whole takes about ten seconds. Changes nothing.
 
 mod ask;
 mod listeners;

@@ -64,7 +64,7 @@ fn certificate(name: &str, looked: io::Result<Verdict>) -> Check {
         Err(error) => Check::fail(
             STEP,
             format!("{name}: no TLS: {error}"),
-            "somebody else answers there, or closes the connection: use another `target` in [endpoints]",
+            "another server answers there, or closes the connection: use another `target` in [endpoints]",
         ),
         Ok(Verdict { name: Err(presented), .. }) => Check::fail(
             STEP,
@@ -74,7 +74,7 @@ fn certificate(name: &str, looked: io::Result<Verdict>) -> Check {
         Ok(Verdict { trust: Some(Err(why)), .. }) => Check::fail(
             STEP,
             format!("{name}: the certificate covers the name, but this system does not trust it: {why}"),
-            "install the ca-certificates of the distribution; if they are there, somebody else answers here",
+            "install the ca-certificates of the distribution; if they are there, another server answers here",
         ),
         Ok(Verdict { trust: None, .. }) => Check::warn(
             STEP,

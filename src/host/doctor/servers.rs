@@ -122,7 +122,7 @@ async fn upstream(upstream: Upstream) -> Check {
             let rtt = millis(udp.elapsed);
             if !matches!(code, ResponseCode::NoError | ResponseCode::NXDomain) {
                 let advice =
-                    "it is asked for all names that nobody else has: see why it does not answer this one";
+                    "it is asked for all names that no zone or rule has: see why it does not answer this one";
                 return Check::warn(
                     STEP,
                     format!("{shown} says {} to {name} SOA", show_rcode(code, true)),

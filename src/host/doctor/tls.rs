@@ -76,7 +76,7 @@ fn bare(presented: &str) -> &str {
 /// Connects to a server, over TCP.
 ///
 /// # Errors
-/// Nobody is there.
+/// No server is there.
 pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     TcpStream::connect(address).await
 }

@@ -110,7 +110,7 @@ pub fn search_domains(text: &str) -> Vec<String> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Leads {
-    /// To pvtzd and nobody else.
+    /// To pvtzd alone.
     Us,
     /// Mapped names to pvtzd, the others elsewhere.
     Mapped,
@@ -118,8 +118,10 @@ pub enum Leads {
     Both,
     /// To others.
     Elsewhere,
-    /// To nobody.
-    Nobody,
+    /// To no server.
+    // the word in JSON, which scripts read
+    #[serde(rename = "nobody")]
+    Nowhere,
 }
 
 /// Where a resolv.conf leads, as glibc reads it: three nameservers at most.
@@ -135,7 +137,7 @@ pub fn leads_among(servers: &[IpAddr], address: IpAddr) -> Leads {
         (true, false) => Leads::Us,
         (true, true) => Leads::Both,
         (false, true) => Leads::Elsewhere,
-        (false, false) => Leads::Nobody,
+        (false, false) => Leads::Nowhere,
     }
 }
 
@@ -208,7 +210,7 @@ mod tests {
                 Leads::Elsewhere,
             ),
             ("nameserver 127.0.0.11", Leads::Elsewhere),
-            ("search a", Leads::Nobody),
+            ("search a", Leads::Nowhere),
         ];
         for (text, expected) in rows {
             assert_eq!(leads(text, us()), expected, "{text}");

@@ -26,7 +26,7 @@ pub struct Finding {
     pub resolv_conf_target: String,
     /// What runs.
     pub running: BTreeSet<Program>,
-    /// Paths that nobody may write, not even root (`chattr +i`).
+    /// Immutable paths, which not even root may write (`chattr +i`).
     pub immutable: BTreeSet<String>,
     /// What systemd-resolved says of itself, if it does.
     pub links: Option<Links>,
@@ -94,7 +94,7 @@ pub enum Manager {
     Connman,
     /// SUSE's netconfig
     Netconfig,
-    /// Nobody: a file.
+    /// None: a file.
     Plain,
 }
 
@@ -197,7 +197,7 @@ impl Finding {
         }
     }
 
-    /// True when programs that read resolv.conf ask systemd-resolved's stub and nobody else.
+    /// True when programs that read resolv.conf ask systemd-resolved's stub alone.
     pub fn asks_stub(&self) -> bool {
         let servers = resolv_conf::parse(self.resolv_conf.as_deref().unwrap_or_default()).nameservers;
         !servers.is_empty() && servers.iter().all(|server| *server == STUB)

@@ -157,7 +157,7 @@ impl Machine {
 
     /// Removes a folder, if it is empty.
     pub fn remove_directory(&self, path: &str) {
-        let _ = fs::remove_dir(self.at(path)); // somebody else's files keep it, and rightly
+        let _ = fs::remove_dir(self.at(path)); // files of others keep it, and rightly
     }
 
     /// Removes a file, or a folder with what is in it; a link alone.

@@ -369,7 +369,7 @@ fn a_file_that_is_gone_is_told_as_removed() {
     taken(&world);
     std::fs::remove_file(world.at("/etc/resolv.conf")).unwrap();
     let notes = world.standing().notes.join("\n");
-    assert!(notes.contains("somebody has removed /etc/resolv.conf since"), "{notes}");
+    assert!(notes.contains("another program has removed /etc/resolv.conf since"), "{notes}");
 }
 
 #[test]

@@ -124,7 +124,7 @@ pub struct Edit {
     pub before: Content,
     /// What we put there.
     pub after: Content,
-    /// The part of it that is ours, where the rest is somebody else's: taken out again if the file was changed.
+    /// The part of it that is ours, where the rest is of others: removed again if the file was changed.
     pub block: Option<Octets>,
 }
 
@@ -177,7 +177,7 @@ pub fn plan(finding: &Finding, wish: &Wish) -> Result<Plan, Refusal> {
             && finding.immutable.contains(path)
         {
             return Err(Refusal::new(
-                format!("{path} is immutable (chattr +i): somebody wants it to stay as it is"),
+                format!("{path} is immutable (chattr +i)"),
                 format!("if that may change: `chattr -i {path}`, then try again"),
             ));
         }

@@ -201,7 +201,7 @@ fn network_manager_is_told_before_its_file_is_taken() {
     assert!(edits(&planned)[1].1.ends_with("search vpc.example\nnameserver 127.0.0.1\n"));
     finding.files.insert("/etc/NetworkManager/conf.d/own.conf".into(), Content::file("[main]\ndns = none\n"));
     finding.resolv_conf = Some("nameserver 192.0.2.1\n".into());
-    assert_eq!(finding.manager(), Manager::Plain, "it was told already, by somebody else");
+    assert_eq!(finding.manager(), Manager::Plain, "it was reported already, by another part");
 }
 
 #[test]
@@ -327,7 +327,7 @@ fn where_programs_go_through_resolved() {
         ("Global: 127.0.0.1 192.0.2.9\n", "Global: ~.\n", Leads::Both),
         ("Global: 127.0.0.1\nLink 2 (eth0): 192.0.2.1\n", "Global: ~.\nLink 2 (eth0): ~.\n", Leads::Both),
         ("Global:\nLink 2 (eth0): 192.0.2.1\n", "Global:\n", Leads::Elsewhere),
-        ("Global:\n", "Global:\n", Leads::Nobody),
+        ("Global:\n", "Global:\n", Leads::Nowhere),
     ];
     for (dns, domain, expected) in rows {
         let finding = Finding { links: Some(Links::parse(dns, domain)), ..resolved() };

@@ -158,14 +158,14 @@ fn what_became(finding: &Finding, taken: &TakenStanding) -> String {
         format!("/etc/resolv.conf was written again by {} after the take: {hint}", author.title())
     } else if taken.complete && foreign.is_empty() && torn.is_empty() && !former.is_empty() {
         format!(
-            "{} is again as it was before the take: somebody has put it back since; `pvtzd resolver take` takes over \
+            "{} is again as it was before the take: it was put back since; `pvtzd resolver take` takes over \
              again, `pvtzd resolver give-back` undoes the rest",
             former.join(" and ")
         )
     } else if !foreign.is_empty() {
         let who = match finding.manager() {
-            Manager::Plain => "somebody".to_string(),
-            manager => format!("somebody, perhaps {},", manager.title()),
+            Manager::Plain => "another program".to_string(),
+            manager => format!("another program, perhaps {},", manager.title()),
         };
         let is_gone = |path: &&str| finding.content(path) == Content::Absent;
         let done = if foreign.iter().all(is_gone) { "removed" } else { "changed" };
@@ -219,8 +219,8 @@ pub fn where_it_leads(finding: &Finding, address: IpAddr) -> Leads {
         Leads::Us if (!all && !of_links.is_empty()) || (all && !links.claiming_all().is_empty()) => {
             Leads::Both
         }
-        Leads::Elsewhere | Leads::Nobody if delegate => Leads::Mapped,
-        Leads::Nobody if !of_links.is_empty() => leads_among(&of_links, address),
+        Leads::Elsewhere | Leads::Nowhere if delegate => Leads::Mapped,
+        Leads::Nowhere if !of_links.is_empty() => leads_among(&of_links, address),
         other => other,
     }
 }

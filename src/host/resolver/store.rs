@@ -1,7 +1,7 @@
 //! What a take changed, remembered on disk before anything changes: the only way back.
 //!
 //! Two files: `resolver.json`, everything that give-back needs, and `resolver-upstream.conf`, the former servers in
-//! the form of resolv.conf, which the running pvtzd asks once resolv.conf names nobody but itself.
+//! the form of resolv.conf, which the running pvtzd asks once resolv.conf names it alone.
 
 use super::conf::Nameserver;
 use super::finding::Manager;
@@ -69,7 +69,7 @@ pub struct Store {
     directory: PathBuf,
 }
 
-/// Held while somebody works on it.
+/// Held while a command works on it.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
@@ -89,7 +89,7 @@ impl Store {
     /// Keeps others out until the lock is dropped.
     ///
     /// # Errors
-    /// Somebody is at it, or the folder cannot be made.
+    /// Another command works on it, or the folder cannot be made.
     pub fn lock(&self) -> Result<Lock, Trouble> {
         let path = self.directory.join("lock");
         let make = || {
@@ -111,7 +111,7 @@ impl Store {
         }
     }
 
-    /// What was remembered. `give-back` writes it to any path as root, so only a file that nobody but root or the
+    /// What was remembered. `give-back` writes it to any path as root, so only a file that no user but root or the
     /// caller can have written is believed.
     ///
     /// # Errors
@@ -151,7 +151,7 @@ impl Store {
         let mut text = serde_json::to_string_pretty(record)
             .map_err(|error| Trouble::io("write", show(&self.path()))(io::Error::other(error)))?;
         text.push('\n');
-        // The servers first: without a record they are read by nobody but a pvtzd that has none to ask.
+        // The servers first: without a record only a pvtzd without servers reads them.
         self.replace(UPSTREAM, &servers(record), PUBLIC)?;
         self.replace(RECORD, &text, PRIVATE)
     }

@@ -50,7 +50,7 @@ pub enum State {
     Within,
     /// What was there before.
     Former,
-    /// Something else: somebody has changed it.
+    /// Something else: it was changed since.
     Foreign,
 }
 
@@ -80,7 +80,7 @@ pub fn take(
         if is_in_force(machine, &record, wish) {
             return Ok(Taken::Already(record));
         }
-        // Another wish, a crash half-way, or somebody has changed something: from the beginning. What is not ours
+        // Another wish, a crash half-way, or a later change: from the beginning. What is not ours
         // any more is the state that is remembered next.
         undo(machine, &record, false)?;
         store.forget()?;
@@ -92,7 +92,7 @@ pub fn take(
     result
 }
 
-/// The take itself, while nobody else is at it and nothing is taken.
+/// The take itself, under the lock, with nothing taken yet.
 fn begin(
     machine: &Machine,
     store: &Store,
@@ -139,7 +139,7 @@ fn begin(
     Ok(Taken::Now(plan))
 }
 
-/// Gives back what is still ours; with `force` also what somebody has changed since. Nothing if nothing was taken.
+/// Gives back what is still ours; with `force` also files that were changed since. Nothing if nothing was taken.
 ///
 /// # Errors
 /// It cannot be done, or not wholly; it can be tried again.

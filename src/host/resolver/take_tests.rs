@@ -1,5 +1,5 @@
-//! Take, status and give-back on a machine in a temporary folder: every manager, crashes at every step, somebody
-//! else's changes. Each time everything comes back to the octet.
+//! Take, status and give-back on a machine in a temporary folder: every manager, crashes at every step,
+//! changes by others. Each time everything comes back to the octet.
 
 use super::machine::{Commands, Machine, Ran};
 use super::store::Store;
@@ -303,7 +303,7 @@ fn a_crash_after_any_step_is_undone_or_begun_again() {
 }
 
 #[test]
-fn somebodys_change_is_left_alone_and_said_unless_forced() {
+fn a_later_change_is_left_alone_and_reported_unless_forced() {
     for forced in [false, true] {
         let world = World::new(&[("/etc/resolv.conf", PLAIN)], &[]);
         world.take(&wish()).unwrap();
@@ -326,7 +326,7 @@ fn somebodys_change_is_left_alone_and_said_unless_forced() {
 }
 
 #[test]
-fn a_take_after_somebodys_change_remembers_the_change() {
+fn a_take_after_a_later_change_remembers_that_change() {
     let world = World::new(&[("/etc/resolv.conf", PLAIN)], &[]);
     world.take(&wish()).unwrap();
     world.put("/etc/resolv.conf", "nameserver 192.0.2.77\n");

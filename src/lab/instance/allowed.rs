@@ -1,4 +1,4 @@
-//! Whether namespaces are to be had here; and if not, why, and what somebody with the right can do.
+//! Whether namespaces are to be had here; and if not, why, and what a user with the right can do.
 
 use super::InstanceError;
 use std::fs;

@@ -35,7 +35,7 @@ type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 /// Lays the files. Returns the bundle of trusted CAs: the system's with the lab's.
 pub(super) fn lay(state: &StateDir, authority: &Authority) -> Result<PathBuf, InstanceError> {
-    // A file system of our own: nobody outside sees it, and it goes with us.
+    // A file system of this process: it is not visible outside and ends with the process.
     let folder = state.path().join("run");
     fs::create_dir_all(&folder).map_err(|error| InstanceError::System("the state directory", error))?;
     own_file_system(&folder)?;

@@ -101,7 +101,7 @@ pub enum InstanceError {
     Missing(&'static str, &'static str),
     /// A program failed: its words.
     Failed(String, String),
-    /// Something in here cannot be had.
+    /// Something in here is not available.
     System(&'static str, io::Error),
     /// The lab does not start.
     Lab(super::running::LabError),

@@ -22,7 +22,7 @@ pub(super) const IDLE: Duration = Duration::from_secs(8);
 pub(super) const SUSPECT: Duration = Duration::from_millis(1500);
 /// And after so long it is closed: no client waits any more.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-/// So many replies to nothing, and what comes is no DNS.
+/// After this many replies to nothing, the peer does not speak DNS.
 const MAX_STRANGERS: usize = 8;
 /// Octets of questions that are gathered into one write.
 const WRITE_BUFFER: usize = 16 << 10;
@@ -147,7 +147,7 @@ async fn run(
 ) {
     let ended = connect_and_talk(&target, &mut questions, &state).await;
     state.closing.store(true, Ordering::Release);
-    let _ = state.ended.set(ended); // nobody else does; and only then those who wait are let go, by drops
+    let _ = state.ended.set(ended); // set here alone; and only then those who wait are let go, by drops
 }
 
 async fn connect_and_talk(
@@ -199,7 +199,7 @@ async fn talk_over(
     }
 }
 
-/// There is nobody to say whose certificates count: the configuration sees to it that there is.
+/// Unreachable in practice: the configuration always has a trust store for TLS servers.
 fn untrusted() -> AttemptError {
     AttemptError::Tls("no CA certificates were loaded".to_owned())
 }
@@ -246,7 +246,7 @@ async fn write<S: AsyncWrite>(
         }
         batch.clear();
     }
-    closed() // nobody has it any more
+    closed() // the last handle is gone
 }
 
 /// Reads replies until the end of the stream, or until there is nothing to wait for.
@@ -354,7 +354,7 @@ impl OpenQueries {
         true
     }
 
-    /// Since when the oldest question waits. Those that nobody waits for any more are forgotten after a while; until
+    /// Since when the oldest question waits. Those whose clients have gone are forgotten after a while; until
     /// then a late reply is no stranger.
     fn oldest(&self, now: Instant) -> Option<Instant> {
         let mut open = self.lock();

@@ -59,7 +59,7 @@ impl Endpoint {
         }
     }
 
-    /// Nobody could be reached there: the name may lead elsewhere by now.
+    /// The address was unreachable: the name may lead elsewhere by now.
     pub(super) fn forget(&self) {
         if let Self::Named(named) = self {
             named.note(None);

@@ -252,7 +252,7 @@ async fn a_certificate_that_does_not_count_is_told_apart_from_silence() {
 }
 
 #[tokio::test]
-async fn without_certificates_to_trust_nobody_is_asked() {
+async fn without_certificates_to_trust_no_server_is_asked() {
     let authority = Authority::new();
     let stub = Stub::start(authority.acceptor("dns.example"), Habit::Answers).await;
     let trust = Some(Arc::new(Trust::load(Some(&authority.file().with_file_name("absent.pem")))));

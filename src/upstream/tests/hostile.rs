@@ -23,7 +23,7 @@ use crate::upstream::{Group, GroupOptions, ServerAddress, Strategy};
 enum Bad {
     /// It takes everything and says nothing.
     Silent,
-    /// Its host says that nobody listens.
+    /// Its host refuses.
     Unreachable,
     /// REFUSED.
     Refuses,

@@ -13,9 +13,9 @@ const LONGEST: Duration = Duration::from_micros(10);
 /// Looks out for the replies of one server.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct BusyPoll {
-    /// So many waits go by without a look, since the last one was in vain: 255 at most.
+    /// Waits that go by without polling, since the last poll was in vain: 255 at most.
     pause: u8,
-    /// So many of them are left.
+    /// How many of them are left.
     left: u8,
 }
 

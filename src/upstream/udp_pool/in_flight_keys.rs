@@ -24,7 +24,7 @@ pub struct InFlightKeys {
     parts: [Mutex<Part>; PARTS],
     /// Octets of the open questions, those included of which only a late reply is expected.
     held: AtomicUsize,
-    /// Beyond so many octets no more questions are opened.
+    /// Beyond this many octets no more questions are opened.
     most: usize,
 }
 
@@ -35,7 +35,7 @@ impl Default for InFlightKeys {
 }
 
 impl InFlightKeys {
-    /// A list whose questions may take so many octets.
+    /// A list whose questions may take this many octets.
     pub(super) fn with_most(most: usize) -> Self {
         let (hasher, parts) = (DefaultHashBuilder::default(), Default::default());
         Self { hasher, parts, held: AtomicUsize::new(0), most }
@@ -51,12 +51,12 @@ impl InFlightKeys {
         self.held() < self.most
     }
 
-    /// A question of so many octets was opened.
+    /// A question of this many octets was opened.
     pub(super) fn hold(&self, octets: usize) {
         self.held.fetch_add(octets, Ordering::Relaxed);
     }
 
-    /// Questions of so many octets are no longer open.
+    /// Questions of this many octets are no longer open.
     pub(super) fn release(&self, octets: usize) {
         self.held.fetch_sub(octets, Ordering::Relaxed);
     }

@@ -86,7 +86,7 @@ impl<T> UdpPool<T> {
 
     /// Asks a server many questions, all of `errands`. What cannot be asked this way comes back, to go the long way.
     ///
-    /// `known` is looked at once a question is this relay's to ask: somebody else may ask it, or have brought the
+    /// `known` is looked at once a question is this relay's to ask: another thread may ask it, or have brought the
     /// answer, since the caller looked for it. Such a question comes back too.
     pub fn ask(
         &mut self,

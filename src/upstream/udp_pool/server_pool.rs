@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 /// Sockets of the pool that serve at the same time.
 pub(super) const POOL: usize = 8;
 
-/// So few questions at once are worth a fresh socket, and so many fresh sockets there are in one [`SLICE`]: beyond,
-/// there is no time for them.
+/// Batches up to this size use fresh sockets, and at most this many are opened in one [`SLICE`]: beyond,
+/// it takes too long.
 pub(super) const EPHEMERAL_MAX: usize = 4;
 
 /// Fresh sockets that may wait for their replies at the same time: so few that the kernel is told them all each time.
@@ -56,7 +56,7 @@ pub(super) struct ServerPool<T> {
     ephemeral: usize,
     /// Where each question is open, by the hash of its key.
     places: HashMap<u64, (u32, u16), DefaultHashBuilder>,
-    /// What all relays ask: whatever somebody waits for here.
+    /// What all relays ask: every question that is open.
     asked: Arc<InFlightKeys>,
     headers: MultiHeaders<()>,
     /// Room for the ids of a batch.

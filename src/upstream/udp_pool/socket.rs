@@ -17,10 +17,10 @@ use std::net::UdpSocket;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Instant;
 
-/// So many datagrams that answer nothing, and the socket's port is taken to be known to somebody.
+/// After this many datagrams that answer nothing, the socket's port counts as known to a forger.
 const STRANGERS: u32 = 3;
 
-/// So many queries of one length are worth a system call of their own.
+/// From this many on, queries of one length are sent by a system call of their own.
 const MIN_GSO_BATCH: usize = 4;
 
 /// Octets of a reply that can be received: what was asked for, and some for those who send more (L48). No power of
@@ -61,10 +61,10 @@ pub(super) enum ReceivedReply<T> {
     Answer(OpenQuery<T>),
     /// The reply to a question, but not one to believe at once: those who wait go the long way.
     NeedsFallback(OpenQuery<T>),
-    /// Right but for the case of its letters, or an error without a question: believed of nobody, and no sign of a
+    /// Right but for the case of its letters, or an error without a question: never accepted, and no sign of a
     /// guess alone. Those who wait go the long way.
     Doubtful(OpenQuery<T>),
-    /// A reply that nobody waits for any more.
+    /// A reply to a query that is no longer open.
     Late(OpenQuery<T>),
     /// Nothing we asked for.
     Stranger,
@@ -145,7 +145,7 @@ impl<T> Socket<T> {
         }
     }
 
-    /// Somebody may know its port.
+    /// A forger may know its port.
     pub(super) fn is_suspicious(&self) -> bool {
         self.strangers >= STRANGERS
     }
@@ -185,12 +185,12 @@ impl<T> Socket<T> {
 
     /// Sends queries, each in a message of its own.
     fn send_each(&self, queries: &[IoSlice<'_>], headers: &mut MultiHeaders<()>) {
-        let nobody = [const { None }; BATCH]; // the socket is connected
+        let no_peers = [const { None }; BATCH]; // the socket is connected
         let mut refused_before = false;
         for queries in queries.chunks(BATCH) {
             let (mut rest, _) = queries.as_chunks::<1>();
             while !rest.is_empty() {
-                let (peers, flags) = (&nobody[..rest.len()], MsgFlags::MSG_DONTWAIT);
+                let (peers, flags) = (&no_peers[..rest.len()], MsgFlags::MSG_DONTWAIT);
                 let sent = match rest {
                     [[one]] => send(self.fd(), one, flags).map(|_| 1), // the cheaper call
                     many => sendmmsg(self.fd(), headers, many, peers, [], flags).map(Iterator::count),
@@ -242,7 +242,7 @@ impl ReceiveBuffer {
     }
 }
 
-/// True unless there was just nothing to receive: an ICMP error, nobody listens there.
+/// True unless there was just nothing to receive: an ICMP error, no server listens there.
 fn is_of_network(error: Errno) -> bool {
     !matches!(error, Errno::EAGAIN | Errno::EINTR)
 }

@@ -144,7 +144,7 @@ impl World {
     fn settle(&self) {
         self.turn();
         self.relay.borrow_mut().look_after(Instant::now(), &mut *self.notes.borrow_mut());
-        assert_eq!(self.notes.borrow_mut().0.pop_front(), None, "nobody else is told anything");
+        assert_eq!(self.notes.borrow_mut().0.pop_front(), None, "no other query is told anything");
     }
 
     /// Sockets that are listened to.
@@ -172,7 +172,7 @@ impl Upstream {
         Self::with_limit(1000)
     }
 
-    /// A server that takes so many questions at a time.
+    /// A server that takes this many questions at a time.
     fn with_limit(max_in_flight: usize) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();

@@ -97,7 +97,7 @@ fn waiting_ends_when_the_caller_has_something_to_read() {
     (&world.own.1).write_all(b"!").unwrap();
     assert!(world.turn());
     upstream.answer(&upstream.hear(), 7);
-    assert!(world.turn(), "nobody has read it");
+    assert!(world.turn(), "it was not read");
     world.expect([Told::Plain(1, 7)]);
     assert!(!world.relay.borrow().is_open());
 }
@@ -137,7 +137,7 @@ async fn what_came_since_the_caller_looked_is_not_asked_again() {
     let refused =
         world.relay.borrow_mut().ask(&upstream.server, &mut errands, &|key, _| *key == came, world.now);
     assert_eq!(refused, [1]);
-    asked.ended(&came).await; // nobody is made to wait for it
+    asked.ended(&came).await; // no query waits for it
     upstream.answer(&upstream.hear(), 7);
     world.expect([Told::Plain(2, 7)]);
     upstream.hears_nothing();
@@ -175,7 +175,7 @@ fn silence_gives_the_waiters_up_and_a_late_reply_is_no_stranger() {
 }
 
 #[test]
-fn nobody_is_given_up_before_the_hedge_delay() {
+fn no_question_is_given_up_before_the_hedge_delay() {
     let (world, upstream) = (World::new(), Upstream::new());
     world.ask(&upstream, &[("www.example", 1)]);
     world.settle();

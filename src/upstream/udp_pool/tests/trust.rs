@@ -27,7 +27,7 @@ fn forge(asked: &Asked, spoil: impl Fn(&mut Message)) -> Vec<u8> {
 }
 
 #[test]
-fn a_forged_reply_reaches_nobody_and_the_right_one_still_counts() {
+fn a_forged_reply_reaches_no_client_and_the_right_one_still_counts() {
     for (row, forged) in FORGERIES {
         let (world, upstream) = (World::new(), Upstream::new());
         world.ask(&upstream, &[(NAME, 1)]);
