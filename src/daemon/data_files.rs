@@ -168,13 +168,16 @@ impl Plan {
     }
 }
 
+/// A change with the number of the plan that it is of.
+type Numbered = (u64, Change);
+
 /// The daemon's side of the thread.
 #[derive(Debug)]
 pub(super) struct DataFiles {
     /// There is none while there is nothing to watch.
     plans: Option<Sender<Plan>>,
     round: u64,
-    changes: (tokio::sync::mpsc::Sender<(u64, Change)>, tokio::sync::mpsc::Receiver<(u64, Change)>),
+    changes: (tokio::sync::mpsc::Sender<Numbered>, tokio::sync::mpsc::Receiver<Numbered>),
 }
 
 impl DataFiles {
@@ -219,7 +222,7 @@ impl DataFiles {
 }
 
 /// The thread.
-fn watch(plans: &Receiver<Plan>, changes: &tokio::sync::mpsc::Sender<(u64, Change)>) {
+fn watch(plans: &Receiver<Plan>, changes: &tokio::sync::mpsc::Sender<Numbered>) {
     let (mut plan, mut next) = (Plan::default(), 0);
     loop {
         match plans.recv_timeout(PACE) {
