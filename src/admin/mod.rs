@@ -27,8 +27,7 @@ pub mod socket;
 pub mod status;
 pub mod watchdog;
 
-use crate::api::actions::AccountWriter;
-use crate::api::calls::Calls;
+use crate::api::server::ApiView;
 use crate::base::readiness::Readiness;
 use crate::resolve::shared::SharedState;
 use std::net::SocketAddr;
@@ -45,15 +44,4 @@ pub struct AdminView {
     pub readiness: Arc<Readiness>,
     /// The PrivateZone API, if it is served.
     pub api: Option<ApiView>,
-}
-
-/// The API, as far as it is observed.
-#[derive(Debug)]
-pub struct ApiView {
-    /// What was made through it.
-    pub writer: Arc<AccountWriter>,
-    /// Who called what.
-    pub calls: Arc<Calls>,
-    /// Where it listens.
-    pub addresses: Vec<SocketAddr>,
 }

@@ -1,11 +1,11 @@
 //! The running API: prepared before anything is served, opened once the daemon publishes.
 
 use super::actions::{AccountWriter, Persistence, PrivateZone};
+use super::calls::Calls;
 use super::http::{self, HttpLimits};
 use super::keys::KeyFault;
 use super::{Gateway, Keys};
 use crate::account::Account;
-use crate::admin;
 use crate::base::auxiliary;
 use crate::base::readiness::Readiness;
 use crate::config::{self, Host};
@@ -130,6 +130,17 @@ pub struct ApiServer {
     pub key: String,
 }
 
+/// The API, as far as it is observed.
+#[derive(Debug)]
+pub struct ApiView {
+    /// What was made through it.
+    pub writer: Arc<AccountWriter>,
+    /// Who called what.
+    pub calls: Arc<Calls>,
+    /// Where it listens.
+    pub addresses: Vec<SocketAddr>,
+}
+
 impl fmt::Debug for ApiServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Office").field("addresses", &self.addresses).finish_non_exhaustive()
@@ -138,9 +149,9 @@ impl fmt::Debug for ApiServer {
 
 impl ApiServer {
     /// What operations look at.
-    pub fn observed(&self) -> admin::ApiView {
+    pub fn observed(&self) -> ApiView {
         let (writer, calls) = (self.writer.clone(), self.gateway.calls().clone());
-        admin::ApiView { writer, calls, addresses: self.addresses.clone() }
+        ApiView { writer, calls, addresses: self.addresses.clone() }
     }
 
     /// The account as it is now.

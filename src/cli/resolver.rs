@@ -25,8 +25,10 @@ pub(super) enum ResolverCommand {
     /// Tell who manages resolv.conf, where it leads, and what became of a take
     Status(ResolverPlace),
     /// Lead this machine's programs to pvtzd, and remember what was there
+    #[command(visible_alias = "enable")]
     Take(TakeArgs),
     /// Restore what was there before the take
+    #[command(visible_alias = "restore")]
     GiveBack(GiveBackArgs),
 }
 

@@ -19,6 +19,16 @@ fn without_the_section_there_is_no_api() {
 }
 
 #[test]
+fn the_section_has_two_names_and_a_file_keeps_to_one() {
+    let renamed = KEY.replace("control", "api");
+    assert_eq!(control(&renamed), control(KEY));
+    let both = format!("[control]\nlisten = \"127.0.0.1\"\n[api]\nlisten = \"127.0.0.2\"\n{renamed}");
+    let faults = faults_of(&both).join("\n");
+    assert!(faults.starts_with("1:1 control: [control] is the older name of [api]"), "{faults}");
+    assert!(faults.contains("line 3"), "{faults}");
+}
+
+#[test]
 fn one_address_or_several() {
     let with = |listen: &str| control(&format!("[control]\nlisten = {listen}\n{KEY}")).listen;
     assert_eq!(with("\"127.0.0.1\""), ["127.0.0.1:5380".parse().unwrap()]);

@@ -118,9 +118,7 @@ pub(super) fn read<'a>(
     let hosts = read_each(reader, &mut top, "hosts", |section| hosts_file::hosts(section, without_localhost));
     hosts_file::check_octets(&hosts, reader);
     let expects = read_each(reader, &mut top, "expect", |section| expect(reader, section));
-    let control = top.has("control").then(|| read_one(reader, &mut top, "control", control::control));
-    top.allow("control");
-    let (control, control_listen) = control.unzip();
+    let (control, control_listen) = api(reader, &mut top).unzip();
     top.finish();
     Spec {
         server,
@@ -142,6 +140,20 @@ pub(super) fn read<'a>(
         hosts,
         expects,
     }
+}
+
+/// The section of the API: `[api]`, or by its older name `[control]`.
+fn api<'a>(
+    reader: &'a Reader<'a>,
+    top: &mut Section<'a>,
+) -> Option<(super::Control, Vec<Located<std::net::SocketAddr>>)> {
+    if let (Some(control), Some(api)) = (top.value("control"), top.value("api")) {
+        let text =
+            format!("[control] is the older name of [api], which is on line {} too", reader.line_of(&api.at));
+        reader.error(&control.at, text, "put all keys under one of the two names".to_string());
+    }
+    let name = if top.has("api") { "api" } else { "control" };
+    top.has(name).then(|| read_one(reader, top, name, control::control))
 }
 
 /// `[endpoints]`

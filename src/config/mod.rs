@@ -43,6 +43,7 @@ pub use catalog::Group;
 pub use control::{AccessKeySource, Control, Host, Secret, SecretSource};
 pub use fault::{ConfigError, Fault, Severity};
 pub use ops::{ControlSocket, Log, LogClient, Ops, QueryLog};
+pub use server::MAX_RATE_PER_NETWORK;
 
 use crate::base::file::WatchedFile;
 use crate::engine::catalog::{Scope, Vpc};

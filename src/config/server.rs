@@ -6,9 +6,11 @@ use super::reader::{At, Located};
 use super::section::Section;
 use super::value::Value;
 use crate::engine::local::LocalNames;
-use crate::resolve::rrl::MAX_RATE;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+/// The highest rate that a network can be limited to: what the limiter can count.
+pub const MAX_RATE_PER_NETWORK: u32 = 1_000_000;
 
 /// `[server]`, and its listen addresses with their places: for plain DNS, for encrypted streams, for QUIC.
 pub(super) fn server(section: &mut Section) -> (Server, [Vec<Located<SocketAddr>>; 3]) {
@@ -75,7 +77,9 @@ pub(super) fn server(section: &mut Section) -> (Server, [Vec<Located<SocketAddr>
         version_bind: section.take("version_bind", Value::flag).unwrap_or(default.version_bind),
         cookies: section.take("cookies", Value::flag).unwrap_or(default.cookies),
         max_rate_per_network: section
-            .take("max_rate_per_network", |value| Some(value.integer(0..=u64::from(MAX_RATE))? as u32))
+            .take("max_rate_per_network", |value| {
+                Some(value.integer(0..=u64::from(MAX_RATE_PER_NETWORK))? as u32)
+            })
             .unwrap_or(default.max_rate_per_network),
     };
     let streams = listen_tls.into_iter().chain(listen_https).collect();

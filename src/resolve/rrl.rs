@@ -174,6 +174,7 @@ mod tests {
 
     #[test]
     fn the_highest_rate_is_exact() {
+        assert_eq!(MAX_RATE, crate::config::MAX_RATE_PER_NETWORK);
         let paces = RateLimiter::new(MAX_RATE, 1).unwrap();
         assert_eq!(answered(&paces, "192.0.2.1", 5000, 3_000_000), 2_000_000);
         assert_eq!(answered(&paces, "192.0.2.1", 5001, 3000), 1000);

@@ -21,6 +21,7 @@ mod repository;
 mod scenario;
 mod server;
 mod serving;
+mod structure;
 mod supervised;
 mod upstream;
 mod worlds;

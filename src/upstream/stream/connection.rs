@@ -2,26 +2,21 @@
 //! replies, by their ids, to who waits for them.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
-use super::StreamTarget;
+use super::state::{ConnectionState, IDLE, PATIENCE, SUSPECT, StreamQuery, closed};
+use super::target::StreamTarget;
 use crate::base::clock;
 use crate::upstream::{AttemptError, Transport, tls, transport};
 
 /// How often silence is thought about.
 const TICK: Duration = Duration::from_millis(500);
-/// A connection without questions is closed after this time: less than servers usually wait.
-pub(super) const IDLE: Duration = Duration::from_secs(8);
-/// One on which nothing came for so long, although something should, gets no new questions.
-pub(super) const SUSPECT: Duration = Duration::from_millis(1500);
-/// And after so long it is closed: no client waits any more.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// After this many replies to nothing, the peer does not speak DNS.
 const MAX_STRANGERS: usize = 8;
 /// Octets of questions that are gathered into one write.
@@ -40,27 +35,6 @@ pub(super) struct KeptConnection {
     state: Arc<ConnectionState>,
     /// When it was opened.
     opened: std::time::Instant,
-}
-
-/// What is known of a connection.
-#[derive(Debug, Default)]
-pub(super) struct ConnectionState {
-    /// No new questions, please.
-    pub(super) closing: AtomicBool,
-    /// Replies have come.
-    pub(super) answered: AtomicBool,
-    /// Those who wait.
-    pub(super) waiting: AtomicUsize,
-    /// Why it ended.
-    ended: OnceLock<AttemptError>,
-}
-
-/// A question on its way to the task.
-pub(super) struct StreamQuery {
-    /// The message.
-    pub(super) message: Vec<u8>,
-    /// Who waits for its reply.
-    pub(super) reply: oneshot::Sender<Result<Vec<u8>, AttemptError>>,
 }
 
 impl KeptConnection {
@@ -113,30 +87,6 @@ impl Drop for StreamWaiter<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// Waits for what a stream of its own brings. A connection on which that takes long gets no new questions.
-pub(super) async fn watched<T>(
-    state: &ConnectionState,
-    exchange: impl Future<Output = Result<T, AttemptError>>,
-) -> Result<T, AttemptError> {
-    let mut exchange = std::pin::pin!(exchange);
-    let ended = match timeout(SUSPECT, &mut exchange).await {
-        Ok(ended) => ended,
-        Err(_) => {
-            state.closing.store(true, Ordering::Release);
-            timeout(PATIENCE - SUSPECT, exchange).await.unwrap_or(Err(AttemptError::TimedOut))
-        }
-    };
-    if ended.is_ok() {
-        state.answered.store(true, Ordering::Release);
-    }
-    ended
-}
-
-/// The connection is no more, and nothing says why.
-pub(super) fn closed() -> AttemptError {
-    AttemptError::Network("the server closed the connection".to_owned())
 }
 
 /// Connects, talks, and says why it ended.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::connection::{ConnectionState, IDLE, StreamQuery, closed, watched};
+use super::state::{ConnectionState, IDLE, StreamQuery, closed, watched};
 use crate::upstream::AttemptError;
 use crate::upstream::tls::HANDSHAKE_TIMEOUT;
 use crate::upstream::transport::OpenedStream;

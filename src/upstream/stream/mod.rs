@@ -8,15 +8,18 @@ mod connection;
 mod endpoint;
 mod http;
 mod quic;
+mod state;
+mod target;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use self::connection::KeptConnection;
 use self::endpoint::Endpoint;
+use self::target::StreamTarget;
 use super::network::Network;
 use super::tls::Trust;
-use super::{AttemptError, Group, ServerAddress, Transport};
+use super::{AttemptError, Group, ServerAddress};
 use crate::base::clock::last_wake;
 
 /// Questions that wait on one connection before another is opened: servers limit how many they work on.
@@ -26,19 +29,6 @@ const CONNECTIONS: usize = 8;
 /// Connections that one question may go over: the kept one, the next that others share, and one of its own, for a
 /// server that closes after each answer.
 const TRIES: usize = 3;
-
-/// Where connections lead, and what is spoken on them.
-#[derive(Clone, Debug)]
-struct StreamTarget {
-    /// Where the server listens.
-    place: Endpoint,
-    /// What is spoken.
-    transport: Transport,
-    /// Who says what its certificate is worth.
-    trust: Option<Arc<Trust>>,
-    /// The network that leads there.
-    network: Network,
-}
 
 /// What leads to a server beside its address.
 #[derive(Clone, Debug, Default)]

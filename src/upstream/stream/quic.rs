@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::connection::{ConnectionState, IDLE, PATIENCE, StreamQuery, closed, watched};
+use super::state::{ConnectionState, IDLE, PATIENCE, StreamQuery, closed, watched};
 use crate::upstream::tls::{HANDSHAKE_TIMEOUT, Trust};
 use crate::upstream::{AttemptError, transport};
 
