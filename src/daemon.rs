@@ -159,6 +159,7 @@ impl Daemon {
                 SharedState::new(published, clock, cache, answers, limits, guard, stale_after)
             });
         let live = publisher.live().clone();
+        live.top.configure(config.top.enabled, config.top.client, live.clock.now());
         let told = mpsc::channel(1);
         let readiness = Arc::<Readiness>::default();
         let office = api.map(|api| api.open(publisher.clone(), &readiness)).transpose()?;

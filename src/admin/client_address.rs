@@ -1,14 +1,10 @@
 //! Clients' addresses in logs: as they are, cut to their network, in place of them a word that tells one client from
 //! another, or not at all.
 
+use crate::base::client_form::network;
 use crate::config::LogClient;
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use ring::hmac;
 use std::net::{IpAddr, SocketAddr};
-
-/// Bits of the network that is shown of an address: as many as for the limit of rates.
-const V4_PREFIX: u8 = 24;
-const V6_PREFIX: u8 = 56;
 
 /// Octets of a pseudonym.
 const PSEUDONYM: usize = 8;
@@ -58,14 +54,6 @@ impl ClientAddress {
             IpAddr::V6(address) => hmac::sign(key, &address.octets()),
         };
         format!("client-{}", data_encoding::HEXLOWER.encode(&tag.as_ref()[..PSEUDONYM]))
-    }
-}
-
-/// The network of an address.
-fn network(address: IpAddr) -> IpNet {
-    match address {
-        IpAddr::V4(address) => IpNet::from(Ipv4Net::new_assert(address, V4_PREFIX)).trunc(),
-        IpAddr::V6(address) => IpNet::from(Ipv6Net::new_assert(address, V6_PREFIX)).trunc(),
     }
 }
 

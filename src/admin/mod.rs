@@ -25,6 +25,7 @@ pub mod selfcheck;
 pub mod server;
 pub mod socket;
 pub mod status;
+pub mod top;
 pub mod watchdog;
 
 use crate::api::server::ApiView;

@@ -2,6 +2,7 @@
 //! the server runs as, and root, may use it; the kernel says who it is.
 
 use super::flush::{self, Flush};
+use super::top::{self, TopQuery};
 use super::{AdminView, status};
 use crate::base::octets::{OF_CONNECTION, OctetKind};
 use crate::http::stream::{CountedStream, WaitingOctets};
@@ -41,6 +42,8 @@ pub enum SocketCommand {
     Status,
     /// All private zones.
     Zones,
+    /// The top lists.
+    Top(TopQuery),
     /// Forget answers.
     Flush(Flush),
     /// Read the configuration again.
@@ -164,7 +167,7 @@ async fn converse(
         let mut room = None;
         let reply = match serde_json::from_str(&line) {
             Ok(command) => {
-                if matches!(command, SocketCommand::Status | SocketCommand::Zones) {
+                if matches!(command, SocketCommand::Status | SocketCommand::Zones | SocketCommand::Top(_)) {
                     // Before the answer is made; a peer that does not take it is cut off by the stream.
                     room = Some(waiting.account().reserve(OF_CONNECTION).await);
                 }
@@ -194,6 +197,7 @@ async fn carry_out(
     match command {
         SocketCommand::Status => value(serde_json::to_value(status::read(subject))),
         SocketCommand::Zones => value(serde_json::to_value(status::zones(subject))),
+        SocketCommand::Top(query) => value(serde_json::to_value(top::read(subject, &query))),
         SocketCommand::Flush(what) => match flush::flush(&subject.live, &what) {
             Ok(flushed) => {
                 tracing::info!(entries = flushed.entries, ?what, "flushed by the control socket");

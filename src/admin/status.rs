@@ -296,7 +296,7 @@ fn auxiliary(subject: &AdminView) -> Vec<AuxiliaryStatus> {
     shown.collect()
 }
 
-fn upstreams(subject: &AdminView) -> Vec<UpstreamStatus> {
+pub(super) fn upstreams(subject: &AdminView) -> Vec<UpstreamStatus> {
     let shown = servers(subject).into_iter().map(|(group, server)| {
         let state = match server.standing {
             _ if server.looping => "loop",

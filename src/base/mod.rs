@@ -3,6 +3,7 @@
 #[macro_use]
 pub mod print;
 pub mod auxiliary;
+pub mod client_form;
 pub mod clock;
 pub mod closer;
 pub mod data_files;

@@ -16,6 +16,7 @@ mod run;
 mod schema;
 mod shown;
 mod status;
+mod top;
 
 use crate::config::{self, Config, ConfigError, Fault};
 use crate::host::metadata::MetadataChoice;
@@ -108,6 +109,8 @@ enum Command {
     Diff(api::DiffArgs),
     /// Show the state of the running server
     Status(StatusArgs),
+    /// Show what the running server is asked most: names, zones, clients, types, codes, upstreams
+    Top(top::TopArgs),
     /// List the private zones of the running server
     Zones(SocketArgs),
     /// Remove cached answers from the running server
@@ -275,6 +278,7 @@ fn carry_out(cli: Cli) -> u8 {
         Some(Command::Resolver(command)) => resolver::run(&cli.common, &command),
         Some(Command::Lab(args)) => lab::run(&cli.common, &args),
         Some(Command::Status(args)) => code(status::run(&cli.common, &args)),
+        Some(Command::Top(args)) => code(top::run(&cli.common, &args)),
         Some(Command::Zones(args)) => code(control::zones(&cli.common, args.socket.as_deref())),
         Some(Command::Flush(args)) => code(control::flush(&cli.common, &args)),
         Some(Command::Reload(args)) => code(control::reload(&cli.common, args.socket.as_deref())),

@@ -119,6 +119,7 @@ fn join(reader: &Reader, spec: file::Spec) -> Config {
         control: spec.control.clone(),
         ops: spec.ops.clone(),
         log: spec.log.clone(),
+        top: spec.top,
         forwards: spec
             .forwards
             .iter()

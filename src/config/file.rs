@@ -4,7 +4,7 @@
 use super::control::{self, Control};
 use super::hosts_file::{self, HostsEntry};
 use super::nearest;
-use super::ops::{self, Log, Ops};
+use super::ops::{self, Log, Ops, Top};
 use super::parts::{not_empty, path, read_each, read_one, values, vpc_ids};
 use super::reader::{At, Located, Origin, Reader};
 use super::section::Section;
@@ -54,6 +54,8 @@ pub(super) struct Spec {
     pub ops: Ops,
     /// `[log]`
     pub log: Log,
+    /// `[top]`
+    pub top: Top,
     /// Where the API listens, with the places.
     pub control_listen: Vec<Located<SocketAddr>>,
     /// `[[forward]]`
@@ -104,6 +106,7 @@ pub(super) fn read<'a>(
     let cache = read_one(reader, &mut top, "cache", |section| cache(reader, section));
     let ops = read_one(reader, &mut top, "ops", ops::ops);
     let log = read_one(reader, &mut top, "log", ops::log);
+    let top_lists = read_one(reader, &mut top, "top", ops::top);
     let strategy = upstream.strategy;
     let forwards = read_each(reader, &mut top, "forward", |section| forward(section, strategy));
     let vpcs = read_each(reader, &mut top, "vpc", vpc);
@@ -134,6 +137,7 @@ pub(super) fn read<'a>(
         control_listen: control_listen.unwrap_or_default(),
         ops,
         log,
+        top: top_lists,
         forwards,
         vpcs,
         zones,

@@ -4,6 +4,7 @@ use super::parts;
 use super::reader::{At, Located};
 use super::section::Section;
 use super::value::Value;
+use crate::base::client_form::ClientForm;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use toml::de::DeValue;
@@ -87,6 +88,23 @@ impl Default for Log {
             dnstap: None,
             identity: None,
         }
+    }
+}
+
+/// `[top]`: the top lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Top {
+    /// They count always, not only while `pvtzd top` reads them.
+    pub enabled: bool,
+    /// How clients are listed.
+    pub client: ClientForm,
+}
+
+/// Reads `[top]`.
+pub(super) fn top(section: &mut Section) -> Top {
+    Top {
+        enabled: section.take("enabled", Value::flag).unwrap_or_default(),
+        client: section.take("client", |value| value.one_of(&ClientForm::WORDS)).unwrap_or_default(),
     }
 }
 

@@ -81,6 +81,7 @@ impl Daemon {
         if let (Some(office), Some(control)) = (&self.office, &self.config.control) {
             office.reload(control);
         }
+        self.live.top.configure(self.config.top.enabled, self.config.top.client, self.live.clock.now());
         self.reload_certificate();
         self.ask_metadata();
         self.readiness.data_files.begin(0);

@@ -70,6 +70,13 @@ pub(crate) fn record_answer(
     let (rcode, mark) = note;
     tally.answered(rcode, mark);
     tally.observe(took, 1);
+    if live.top.is_on() {
+        let now = live.clock.now();
+        let weight = tally.sampler.weight(now);
+        if weight > 0 {
+            live.top.count(weight, caller.peer.ip(), mark, reply, now);
+        }
+    }
     if live.watch.is_on() {
         let view = published.catalog.view(caller.peer.ip());
         live.watch.answer(caller, reply, Answered { mark, fast: false, took, view });

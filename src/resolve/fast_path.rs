@@ -33,6 +33,10 @@ pub struct FastPath<'l> {
     looked: bool,
     /// A tap is open.
     watched: bool,
+    /// For how many batches this one counts in the top lists; mostly for none.
+    weight: u32,
+    /// Answers are shown: somebody watches, or they count in the top lists.
+    shown: bool,
     /// Answers of this batch, and how many of them were known.
     answered: (u64, u64),
 }
@@ -52,17 +56,22 @@ impl<'l> FastPath<'l> {
     /// The lane as it is now. What it answers is counted in `tally`.
     pub fn new(live: &'l Arc<SharedState>, tally: &'l ThreadCounters, transport: ClientTransport) -> Self {
         let begun = instant();
+        let now = live.clock.at(begun);
+        let weight = if live.top.is_on() { tally.sampler.weight(now) } else { 0 };
+        let watched = live.watch.is_on();
         Self {
             live,
             tally,
             transport,
             published: live.published(),
             begun,
-            now: live.clock.at(begun),
+            now,
             key: PacketKey::default(),
             last: None,
             looked: false,
-            watched: live.watch.is_on(),
+            watched,
+            weight,
+            shown: watched || weight > 0,
             answered: (0, 0),
         }
     }
@@ -90,7 +99,7 @@ impl<'l> FastPath<'l> {
             self.looked = false;
             self.answered.0 += 1;
             self.answered.1 += 1;
-            if self.watched {
+            if self.shown {
                 self.show(mark, true, peer, local, &out[start..]);
             }
             return Served::Answered;
@@ -102,7 +111,7 @@ impl<'l> FastPath<'l> {
             Immediate::Wait(waiting) => Served::Waits(waiting),
             Immediate::Reply(reply, mark) => {
                 self.answered.0 += 1;
-                if self.watched {
+                if self.shown {
                     self.show(mark, false, peer, local, &reply);
                 }
                 if out.is_empty() {
@@ -178,6 +187,12 @@ impl<'l> FastPath<'l> {
     /// Shows an answer to who watches.
     #[cold]
     fn show(&self, mark: StatKey, fast: bool, peer: SocketAddr, local: Option<IpAddr>, reply: &[u8]) {
+        if self.weight > 0 {
+            self.live.top.count(self.weight, peer.ip(), mark, reply, self.now);
+        }
+        if !self.watched {
+            return;
+        }
         let view = self.published.catalog.view(peer.ip());
         let answered = Answered { mark, fast, took: self.took(), view };
         self.live.watch.answer(&self.caller(peer, local), reply, answered);

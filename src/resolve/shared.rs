@@ -18,6 +18,7 @@ use crate::resolve::packet_cache::PacketCache;
 use crate::stats::counters::Counters;
 use crate::stats::history::History;
 use crate::stats::tap::QueryTap;
+use crate::stats::top::TopLists;
 use crate::stats::zone_stats::ZoneStats;
 use crate::upstream::udp_pool::InFlightKeys;
 use crate::upstream::{Group, Inflight, LoopDetector};
@@ -136,6 +137,8 @@ pub struct SharedState {
     pub places: ZoneStats,
     /// The numbers of the last day, by minute.
     pub history: History,
+    /// The names, clients and so on that are answered most.
+    pub top: TopLists,
     /// Who is shown queries and answers.
     pub watch: QueryTap,
     turn: AtomicU64,
@@ -168,6 +171,7 @@ impl SharedState {
             tallies: Counters::default(),
             places: ZoneStats::default(),
             history: History::default(),
+            top: TopLists::default(),
             watch: QueryTap::default(),
             turn: AtomicU64::new(0),
         })

@@ -2,6 +2,7 @@
 //! with plain loads and stores, and who wants to know sums them up. Arrays throughout: no map, no lock, no label is
 //! looked at while a query is answered.
 
+use super::top::Sampler;
 use super::zone_stats::{AnswerSource, CHUNK, CHUNKS, CacheResult, StatKey};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -148,6 +149,8 @@ pub struct ThreadCounters {
     requests: [[AtomicU64; ARRIVALS.len()]; TYPE_CELLS],
     rcodes: [AtomicU64; RCODES],
     durations: Durations,
+    /// The batches that top lists look at.
+    pub sampler: Sampler,
     /// Answers of the fast lane.
     known: AtomicU64,
     /// Answers by what part the cache had.
@@ -178,6 +181,7 @@ impl ThreadCounters {
             requests: Default::default(),
             rcodes: Default::default(),
             durations: Durations::default(),
+            sampler: Sampler::default(),
             known: AtomicU64::new(0),
             shares: Default::default(),
             places: [const { OnceLock::new() }; CHUNKS],

@@ -4,4 +4,5 @@
 pub mod counters;
 pub mod history;
 pub mod tap;
+pub mod top;
 pub mod zone_stats;

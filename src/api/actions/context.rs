@@ -6,11 +6,13 @@ use crate::account::row::{LogRow, ZoneRow};
 use crate::account::{Account, Edit, MAX_LOG, ZoneEntry};
 use crate::api::ApiError;
 use crate::config::Host;
+use crate::engine::cache::Timestamp;
 use crate::engine::catalog::{Catalog, Vpc};
 use crate::engine::zone::Zone;
 use crate::resolve::shared::SharedState;
 use crate::stats::counters::Counters;
 use crate::stats::history::History;
+use crate::stats::top::TopLists;
 use crate::stats::zone_stats::ZoneStats;
 use data_encoding::HEXLOWER;
 use ring::digest::{SHA256, digest};
@@ -26,11 +28,18 @@ pub struct ObservedCounts<'a> {
     pub places: &'a ZoneStats,
     /// The last day by minute.
     pub history: &'a History,
+    /// What is asked most, and when it is now for it.
+    pub top: (&'a TopLists, Timestamp),
 }
 
 impl<'a> From<&'a SharedState> for ObservedCounts<'a> {
     fn from(live: &'a SharedState) -> Self {
-        Self { tallies: &live.tallies, places: &live.places, history: &live.history }
+        Self {
+            tallies: &live.tallies,
+            places: &live.places,
+            history: &live.history,
+            top: (&live.top, live.clock.now()),
+        }
     }
 }
 

@@ -6,7 +6,9 @@ use crate::account::Account;
 use crate::api::actions::ApiCaller;
 use crate::api::actions::ObservedCounts;
 use crate::config::{self, Instance};
+use crate::engine::cache::Timestamp;
 use crate::engine::catalog::Catalog;
+use crate::stats::top::TopLists;
 use document::{DocumentRecord, DocumentZone, Tag, WeightedSet};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -42,7 +44,9 @@ impl World {
     fn on_ground<T>(&self, act: impl FnOnce(&ActionContext) -> T) -> T {
         let caller = self.caller();
         let (tallies, places, history) = Default::default();
-        let counts = ObservedCounts { tallies: &tallies, places: &places, history: &history };
+        let top = TopLists::default();
+        let top = (&top, Timestamp(0));
+        let counts = ObservedCounts { tallies: &tallies, places: &places, history: &history, top };
         act(&ActionContext {
             account: &self.account,
             catalog: &self.catalog,

@@ -1,8 +1,8 @@
 //! Statistics, from the numbers of the running server: what was answered in private zones and by forwarding rules,
 //! minute by minute, for a day.
 //!
-//! Names that were asked and addresses that asked are not kept, so what the product tells by name, source or type
-//! is an empty list here.
+//! Names that were asked, addresses that asked and types come from the top lists, while these count; they are not told by
+//! time, VPC or code. Where they do not count, the lists are empty.
 
 use super::config_zones;
 use super::context::ActionContext;
@@ -11,6 +11,7 @@ use super::page::{ResultPage, object};
 use crate::account::ZoneEntry;
 use crate::api::{ActionAnswer, ApiError, Params};
 use crate::engine::name::{self, NameKey, show};
+use crate::engine::text::{mnemonic, show_wire};
 use crate::stats::counters::{OUTCOME_NAMES, OUTCOMES};
 use crate::stats::history::{MINUTES, Minute};
 use serde_json::{Value, json};
@@ -25,6 +26,9 @@ const HOUR: u64 = 60;
 
 /// Items of a list of the busiest.
 const TOP: usize = 10;
+
+/// Rows of a top list.
+const LISTED: usize = 1000;
 
 /// How much more or less than before is sudden, and how many answers it takes to be told.
 const SUDDEN: u64 = 2;
@@ -169,7 +173,7 @@ pub fn top(context: &ActionContext, params: &Params) -> ActionAnswer {
         let row = |zone: &str| json!({ "ZoneName": zone, "ZoneId": id(zone).unwrap_or_default() });
         found.iter().map(|(zone, counts)| (row(zone), wanted.take(counts))).collect()
     } else {
-        Vec::new() // names, sources, types and lines are not kept
+        top_list(context, &kind, &wanted)
     };
     rows.retain(|(_, count)| *count > 0);
     rows.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -191,6 +195,33 @@ pub fn top(context: &ActionContext, params: &Params) -> ActionAnswer {
     });
     answer.insert("PageData".into(), shown.collect());
     Ok(answer)
+}
+
+/// The rows of a top list; nothing for what is not counted, or not by what is wanted.
+fn top_list(context: &ActionContext, kind: &str, wanted: &StatisticsQuery) -> Vec<(Value, u64)> {
+    let (top, now) = context.counts.top;
+    let Some(lists) = top.peek(LISTED, now).filter(|_| wanted.vpcs.is_empty() && wanted.outcome.is_none())
+    else {
+        return Vec::new();
+    };
+    if kind.contains("DOMAIN") {
+        let is_wanted =
+            |wire: &[u8]| wanted.name.as_ref().is_none_or(|(_, zone)| NameKey::of_wire(wire).is_within(zone));
+        let rows = lists.names.rows.into_iter().filter(|(wire, _)| is_wanted(wire));
+        return rows.map(|(wire, count)| (json!({ "DomainName": show_wire(&wire) }), count)).collect();
+    }
+    if wanted.name.is_some() {
+        return Vec::new();
+    }
+    if kind.contains("SOURCE") || kind.contains("IP") {
+        let rows = lists.clients.rows.into_iter();
+        return rows.map(|(client, count)| (json!({ "SourceIp": client.to_string() }), count)).collect();
+    }
+    if kind.contains("TYPE") {
+        let rows = lists.types.rows.into_iter();
+        return rows.map(|(rtype, count)| (json!({ "Qtype": mnemonic(rtype) }), count)).collect();
+    }
+    Vec::new() // lines are not counted
 }
 
 /// `DescribePvtzStatisticsHistory`: how it went over time.

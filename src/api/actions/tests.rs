@@ -5,7 +5,9 @@ use super::{ACTIONS, Action, ActionContext, ActionResult, ApiCaller};
 use crate::account::{Account, Edit};
 use crate::api::{ActionAnswer, ApiError, Params};
 use crate::config::{self, Host, Instance};
+use crate::engine::cache::Timestamp;
 use crate::engine::catalog::Catalog;
+use crate::stats::top::TopLists;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -48,7 +50,9 @@ impl World {
             entropy,
         };
         let (tallies, places, history) = Default::default();
-        let counts = ObservedCounts { tallies: &tallies, places: &places, history: &history };
+        let top = TopLists::default();
+        let top = (&top, Timestamp(0));
+        let counts = ObservedCounts { tallies: &tallies, places: &places, history: &history, top };
         let context = ActionContext {
             account: &self.account,
             catalog: &self.catalog,

@@ -46,7 +46,9 @@ impl World {
         let source = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let caller = ApiCaller { access_key: "LABx".into(), source, now: self.seconds * 1000, entropy };
         let (tallies, places, history) = Default::default();
-        let counts = ObservedCounts { tallies: &tallies, places: &places, history: &history };
+        let top = crate::stats::top::TopLists::default();
+        let top = (&top, crate::engine::cache::Timestamp(0));
+        let counts = ObservedCounts { tallies: &tallies, places: &places, history: &history, top };
         let catalog = self.catalog();
         let ground =
             ActionContext { account: &self.account, catalog: &catalog, hosts: &[], caller: &caller, counts };

@@ -1,0 +1,98 @@
+//! The top lists as the control socket gives them.
+
+use super::{AdminView, status};
+use crate::engine::name::show;
+use crate::engine::record::show_rcode;
+use crate::engine::text::{mnemonic, show_wire};
+use crate::stats::top::List;
+use serde::{Deserialize, Serialize};
+
+/// Rows of a list, at most.
+const MAX_ROWS: usize = 100;
+
+/// For how long a reading has the lists count, in milliseconds.
+const LEASE_MS: u64 = 60_000;
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopQuery {
+    /// Rows of each list.
+    pub count: usize,
+    /// The lists begin anew.
+    #[serde(default)]
+    pub clear: bool,
+}
+
+/// The lists.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Top {
+    /// Seconds that they count.
+    pub seconds: f64,
+    /// Answers that were counted.
+    pub answers: u64,
+    /// By name.
+    pub names: Ranking,
+    /// By type.
+    pub types: Ranking,
+    /// By private zone, forwarding rule, or what else answers.
+    pub zones: Ranking,
+    /// By client, as `[top] client` has it.
+    pub clients: Ranking,
+    /// By response code.
+    pub codes: Ranking,
+    /// By upstream server: questions since the start.
+    pub upstreams: Ranking,
+}
+
+/// One list, the largest first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ranking {
+    /// By how much a count may be too high.
+    pub error: u64,
+    /// The rows.
+    pub rows: Vec<Ranked>,
+}
+
+/// A row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ranked {
+    /// What is counted.
+    pub key: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// Reads the lists.
+pub fn read(subject: &AdminView, query: &TopQuery) -> Top {
+    let live = &subject.live;
+    let lists = live.top.read(query.count.min(MAX_ROWS), LEASE_MS, query.clear, live.clock.now());
+    let place = |number: &u16| match live.places.place(*number) {
+        Some(place) => {
+            let kind = if place.is_rule { "rule" } else { "zone" };
+            let vpc = place.vpc.as_deref().map(|vpc| format!(" in {vpc}")).unwrap_or_default();
+            format!("{kind} {}{vpc}", show(&place.name.to_name()))
+        }
+        None => "upstream and special names".to_string(),
+    };
+    let mut servers: Vec<Ranked> = status::upstreams(subject)
+        .into_iter()
+        .map(|server| Ranked { key: format!("{} ({})", server.server, server.group), count: server.queries })
+        .collect();
+    servers.sort_by_key(|row| std::cmp::Reverse(row.count));
+    servers.truncate(query.count.min(MAX_ROWS));
+    Top {
+        seconds: lists.elapsed as f64 / 1e3,
+        answers: lists.answers,
+        names: ranking(&lists.names, |name| show_wire(name)),
+        types: ranking(&lists.types, |rtype| mnemonic(*rtype)),
+        zones: ranking(&lists.places, place),
+        clients: ranking(&lists.clients, ToString::to_string),
+        codes: ranking(&lists.codes, |code| show_rcode(u16::from(*code).into(), false)),
+        upstreams: Ranking { error: 0, rows: servers },
+    }
+}
+
+fn ranking<K>(list: &List<K>, shown: impl Fn(&K) -> String) -> Ranking {
+    let row = |(key, count): &(K, u64)| Ranked { key: shown(key), count: *count };
+    Ranking { error: list.error, rows: list.rows.iter().map(row).collect() }
+}

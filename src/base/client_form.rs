@@ -1,0 +1,57 @@
+//! How clients' addresses are kept where people read them: whole, as a network, or not at all.
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::net::IpAddr;
+
+/// Bits of the network that is shown of an address: as many as for the limit of rates.
+const V4_PREFIX: u8 = 24;
+const V6_PREFIX: u8 = 56;
+
+/// How a client is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientForm {
+    /// By address.
+    #[default]
+    Full,
+    /// By network: 24 bits of IPv4, 56 of IPv6.
+    Prefix,
+    /// Not at all.
+    None,
+}
+
+impl ClientForm {
+    /// The words for it in the configuration.
+    pub const WORDS: [(&str, Self); 3] =
+        [("full", Self::Full), ("prefix", Self::Prefix), ("none", Self::None)];
+
+    /// The address to show, if any.
+    pub fn shown(self, client: IpAddr) -> Option<IpAddr> {
+        match (self, client.to_canonical()) {
+            (Self::Full, client) => Some(client),
+            (Self::Prefix, client) => Some(network(client).addr()),
+            (Self::None, _) => None,
+        }
+    }
+}
+
+/// The network of an address.
+pub fn network(address: IpAddr) -> IpNet {
+    match address {
+        IpAddr::V4(address) => IpNet::from(Ipv4Net::new_assert(address, V4_PREFIX)).trunc(),
+        IpAddr::V6(address) => IpNet::from(Ipv6Net::new_assert(address, V6_PREFIX)).trunc(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_shown_whole_shortened_or_not_at_all() {
+        let shown = |form: ClientForm, ip: &str| form.shown(ip.parse().unwrap()).map(|ip| ip.to_string());
+        assert_eq!(shown(ClientForm::Full, "::ffff:192.0.2.77").as_deref(), Some("192.0.2.77"));
+        assert_eq!(shown(ClientForm::Prefix, "192.0.2.77").as_deref(), Some("192.0.2.0"));
+        assert_eq!(shown(ClientForm::Prefix, "2001:db8:1:2::3").as_deref(), Some("2001:db8:1::"));
+        assert_eq!(shown(ClientForm::None, "192.0.2.77"), None);
+    }
+}
