@@ -92,7 +92,7 @@ def test_pvtzd_that_answers_while_nothing_else_does(healthy):
 def test_private_zone_is_at_work_already(healthy):
     _, checks = healthy(script=private_zone).doctor(code=0)
     (found,) = of(checks, "privatezone")
-    assert found["outcome"] == "warn" and "pvtzd is not needed" in found["advice"] and NAME in found["found"]
+    assert found["outcome"] == "warn" and "pvtzd compare --with" in found["advice"] and NAME in found["found"]
 
 
 def test_not_inside_a_vpc(instance):
