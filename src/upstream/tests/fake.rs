@@ -181,12 +181,15 @@ struct Handler {
     queries: u32,
 }
 
+/// Where a socket's replies go.
+type Replies = UnboundedSender<io::Result<Vec<u8>>>;
+
 /// A network without sockets. Datagrams to its servers arrive at once, those to other addresses are refused, and so are
 /// connections over TCP.
 #[derive(Default)]
 pub(in crate::upstream) struct FakeNetwork {
     servers: Mutex<HashMap<SocketAddr, Handler>>,
-    sockets: Mutex<HashMap<(u16, SocketAddr), UnboundedSender<io::Result<Vec<u8>>>>>,
+    sockets: Mutex<HashMap<(u16, SocketAddr), Replies>>,
 }
 
 impl fmt::Debug for FakeNetwork {
