@@ -35,7 +35,7 @@ pub struct FastPath<'l> {
     watched: bool,
     /// For how many batches this one counts in the top lists; mostly for none.
     weight: u32,
-    /// Answers are shown: somebody watches, or they count in the top lists.
+    /// Answers are shown: a tap is open, or they count in the top lists.
     shown: bool,
     /// Answers of this batch, and how many of them were known.
     answered: (u64, u64),

@@ -25,10 +25,10 @@ const BURST: u64 = 1000;
 /// Milliseconds between two batches that one thread looks at while it samples.
 const PAUSE_MS: u64 = 4;
 
-/// After so many milliseconds a batch is looked at in any case.
+/// After this many milliseconds a batch is examined in any case.
 const LONGEST_PAUSE_MS: u64 = 64;
 
-/// A batch out of so many, at most.
+/// At most one batch out of this many is examined.
 const MAX_EVERY: u32 = 1 << 14;
 
 /// Chooses the batches that are looked at, for one thread: each one as long as they are few, else one every
@@ -37,7 +37,7 @@ const MAX_EVERY: u32 = 1 << 14;
 pub struct Sampler {
     /// Batches until the next one that is looked at.
     left: AtomicU32,
-    /// One out of so many is.
+    /// One out of this many is.
     every: AtomicU32,
     /// When the last one was, in milliseconds.
     last: AtomicU64,
@@ -70,7 +70,7 @@ impl Sampler {
         weight
     }
 
-    /// One out of how many is looked at next, after so many batches in so many milliseconds.
+    /// One out of how many is looked at next, after this number of batches and milliseconds.
     fn next(&self, every: u32, batches: u32, elapsed: u64) -> u32 {
         let batches = u64::from(batches);
         if every == 1 {
