@@ -1,6 +1,8 @@
 //! Durable commits a second that the storage library alone makes of the rows of one change: a record, its zone, a line of
 //! the log and two numbers. `cargo bench --bench commit -- FOLDER`; the file in the folder is removed again.
 
+#![allow(clippy::disallowed_macros, reason = "a bench may print")]
+
 use redb::{Database, TableDefinition};
 use std::path::Path;
 use std::time::{Duration, Instant};
