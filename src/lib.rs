@@ -1,22 +1,21 @@
 //! pvtzd: a local DNS sidecar that does what Alibaba Cloud PrivateZone does.
 //!
 //! ```text
-//!  packet ─▶ resolve::fast_path: is its answer finished already? ── yes ─▶ patch id, case, TTL ─▶ packet
+//!  packet ─▶ resolve::fast_path: is its answer in the packet cache? ── yes ─▶ patch id, case, TTL ─▶ packet
 //!                 │ no
 //!                 ▼
-//!  resolve::query: Request::parse ─▶ screen ─▶ chain: decide ──┬─ zone, special name ────────────┐
-//!                                              ▲              └─ forward ─▶ cache ─┬─ fresh ────┤
-//!                                              │                                   ├─ stale ─┐  ▼
-//!                                              └── a CNAME: from the top ◀─ keep ◀─ ask ◀────┘ finish ─▶ packet
-//!                                                                                   │
-//!                                    upstream: relay (the usual case), exchange (all others)
+//!  resolve::query: Request::parse ─▶ precheck ─▶ chain: decide ─┬─ zone, special name ─────────────────┐
+//!                                                 ▲             └─ forward ─▶ resolve::lookup: cache ──┤
+//!                                                 │                              │ miss                ▼
+//!                                                 └── a CNAME: from the top ◀─ upstream ───────────▶ finish ─▶ packet
 //!
-//!  config, metadata, resolv.conf ─▶ publish::build ─▶ one immutable Published, swapped whole by the daemon
+//!  config, metadata, resolv.conf ─▶ publish::build ─▶ one immutable ActiveConfig, swapped whole by publish::publisher
 //! ```
 //!
-//! [`engine`] decides and does nothing else; [`serve`], [`upstream`], [`control`], [`host`] and [`ops`] do; [`state`]
-//! holds what is live; [`config`] is the border to the file, [`cli`] the border to people; [`daemon`] is the running server,
-//! [`mod@print`] writes to standard output and standard error.
+//! [`engine`] decides and does nothing else. [`server`] holds the sockets of clients, [`resolve`] the life of a query,
+//! [`upstream`] the servers that are asked. [`config`] reads the file, [`publish`] puts it into force, [`api`] is the
+//! PrivateZone API, [`admin`] is for the operator, [`host`] for the machine, [`cli`] for people; [`daemon`] is the
+//! running server.
 #![forbid(unsafe_code)]
 // First: its macros are known to the modules that follow.
 #[macro_use]

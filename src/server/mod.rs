@@ -1,7 +1,7 @@
-//! Shell to clients: sockets, connections, and the life of a query between them.
+//! Sockets and connections of clients.
 //!
-//! [`udp`], [`tcp`] and [`secured`] (TLS, HTTPS, QUIC, HTTP/3) move packets and bound what one client can take;
-//! `handle` is the story of a query; `hear` is where it meets the cache and the upstream groups.
+//! [`udp`], [`tcp`] and [`encrypted`] (TLS, HTTPS, QUIC, HTTP/3) move packets and bound what one client can take; what
+//! is answered is decided in [`crate::resolve`].
 
 pub mod activation;
 pub mod certificate;
