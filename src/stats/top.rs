@@ -214,7 +214,7 @@ impl TopLists {
         self.on.load(Ordering::Relaxed)
     }
 
-    /// Reads the lists, and has them count for so many milliseconds from now on.
+    /// Reads the lists, and has them count for this number of milliseconds from now on.
     pub fn read(&self, most: usize, lease: u64, clear: bool, now: Timestamp) -> Lists {
         let mut tables = self.lock();
         if clear || !self.is_on() {
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn they_count_as_long_as_somebody_reads_them() {
+    fn they_count_while_they_are_read() {
         let lists = TopLists::default();
         count(&lists, "a", "::1", 1, 0);
         assert!(!lists.is_on() && lists.peek(9, Timestamp(0)).is_none());
