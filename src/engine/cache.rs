@@ -24,6 +24,19 @@ impl Timestamp {
     }
 }
 
+/// When an entry stored at a moment with a TTL in seconds expires.
+pub fn expires(stored: Timestamp, ttl: u32) -> Timestamp {
+    Timestamp(stored.0 + u64::from(ttl) * 1000)
+}
+
+/// When it should be refreshed if it is popular: a tenth of its life is left. Short lives are not worth it.
+pub fn refresh_at(stored: Timestamp, ttl: u32) -> Timestamp {
+    match ttl {
+        0..10 => expires(stored, ttl),
+        ttl => Timestamp(stored.0 + u64::from(ttl) * 900),
+    }
+}
+
 /// The TTL of a record that expires then: rounded up, since it must not be seen as 0 while it still holds.
 pub fn seconds_left(expires: Timestamp, now: Timestamp) -> u32 {
     u32::try_from(expires.since(now).div_ceil(1000)).unwrap_or(u32::MAX)
@@ -241,15 +254,12 @@ impl<'e> CacheDataOf<'e> {
 
     /// When it expires.
     pub fn expires(&self) -> Timestamp {
-        Timestamp(self.stored.0 + u64::from(self.ttl) * 1000)
+        expires(self.stored, self.ttl)
     }
 
     /// When it should be refreshed if it is popular: a tenth of its life is left. Short lives are not worth it.
     pub fn refresh_at(&self) -> Timestamp {
-        match self.ttl {
-            0..10 => self.expires(),
-            ttl => Timestamp(self.stored.0 + u64::from(ttl) * 900),
-        }
+        refresh_at(self.stored, self.ttl)
     }
 
     /// True when a popular entry should be refreshed.

@@ -10,6 +10,12 @@ use hickory_proto::rr::RecordType;
 /// Octets of a record of the asked-for name before its data: pointer, type, class, TTL and length.
 const OWN_HEAD: usize = 12;
 
+/// Octets of the longest address.
+const ADDRESS: usize = 16;
+
+/// Octets of our OPT record.
+const OPT_ROOM: usize = 11;
+
 /// Octets of the head of a packed record of the asked-for name.
 const PACKED_HEAD: usize = 5;
 
@@ -27,8 +33,19 @@ pub fn records(entry: &CacheDataOf<'_>, rtype: RecordType) -> Option<usize> {
     }
 }
 
-/// Appends the answer to `out`; `turn` rotates several addresses. False when it does not fit `limit` octets: then `out` is as it was. `own_payload` is the
-/// UDP size that our OPT record announces.
+/// Addresses of one name, as an entry has them.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses<'e> {
+    /// The records, packed, all of one length.
+    pub records: &'e [u8],
+    /// When they expire.
+    pub expires: Timestamp,
+    /// They were validated upstream.
+    pub authentic: bool,
+}
+
+/// Appends the answer to `out`; `turn` rotates several addresses. False when it does not fit `limit` octets: then `out` is
+/// as it was. `own_payload` is the UDP size that our OPT record announces.
 pub fn write(
     glance: &PlainQuery<'_>,
     entry: &CacheDataOf<'_>,
@@ -36,46 +53,80 @@ pub fn write(
     (limit, own_payload): (usize, u16),
     out: &mut Vec<u8>,
 ) -> bool {
+    let (records, authority) = entry.packed();
+    let (expires, authentic) = (entry.expires(), entry.authentic);
+    if entry.outcome == Outcome::Rrset {
+        let addresses = Addresses { records, expires, authentic };
+        return write_addresses(glance, &addresses, (now, turn), (limit, own_payload), out);
+    }
     let start = out.len();
-    let ttl = seconds_left(entry.expires(), now).to_be_bytes();
-    let head = glance.head();
-    let denies = entry.outcome != Outcome::Rrset;
-    let (answers, authority) = entry.packed();
-    let (stride, count) = match entry.alike() {
-        Some((_, stride)) if !denies => (stride, answers.len() / stride),
-        _ => (0, 0),
-    };
-    let data = stride.saturating_sub(PACKED_HEAD);
-    if head.len() + count * (OWN_HEAD + data) + authority.len() + 11 + PACKED_HEAD + 2 > limit {
+    if glance.head().len() + authority.len() + OPT_ROOM + PACKED_HEAD + 2 > limit {
         return false;
     }
-    out.extend_from_slice(head);
-    // AD only to those who say that they understand it (RFC 6840 section 5.8)
-    let asked = out[start + 3];
-    let authentic = entry.authentic && (asked & 0x20 != 0 || glance.dnssec_ok);
     let rcode = if entry.outcome == Outcome::NxDomain { 3 } else { 0 };
-    out[start + 2] = 0x81; // QR, RD
-    out[start + 3] = 0x80 | asked & 0x10 | u8::from(authentic) << 5 | rcode; // RA, CD
-    out[start + 7] = count as u8; // this many do not fit
-    out[start + 6] = (count >> 8) as u8;
-    out[start + 9] = u8::from(denies);
+    begin(glance, authentic, rcode, (0, 1), out);
+    write_soa(entry, seconds_left(expires, now).to_be_bytes(), start, out);
+    end(glance, own_payload, out);
+    true
+}
+
+/// [`write`] for addresses. Most answers are one address: this is the path of every hit, and takes few steps.
+pub fn write_addresses(
+    glance: &PlainQuery<'_>,
+    addresses: &Addresses<'_>,
+    (now, turn): (Timestamp, impl FnOnce() -> u64),
+    (limit, own_payload): (usize, u16),
+    out: &mut Vec<u8>,
+) -> bool {
+    let records = addresses.records;
+    let &[_, type_high, type_low, high, low, ..] = records else { return false };
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    let stride = PACKED_HEAD + length;
+    let count = if records.len() == stride { 1 } else { records.len() / stride };
+    let mut record = [0; OWN_HEAD + ADDRESS];
+    if length > ADDRESS || glance.head().len() + count * (OWN_HEAD + length) + OPT_ROOM > limit {
+        return false;
+    }
+    begin(glance, addresses.authentic, 0, (count as u16, 0), out); // more do not fit
     let [pointer, question] = QUESTION_POINTER.to_be_bytes();
-    let first = if count > 1 { turn() as usize % count * stride } else { 0 };
-    let (before, from) = answers.split_at(first.min(answers.len()));
-    for record in [from, before].into_iter().flat_map(|part| part.chunks_exact(stride.max(1))) {
-        let &[_, type_high, type_low, high, low, ref data @ ..] = record else { break };
-        let [a, b, c, d] = ttl;
-        out.extend_from_slice(&[pointer, question, type_high, type_low, 0, 1, a, b, c, d, high, low]);
-        out.extend_from_slice(data);
+    let [a, b, c, d] = seconds_left(addresses.expires, now).to_be_bytes();
+    record[..OWN_HEAD]
+        .copy_from_slice(&[pointer, question, type_high, type_low, 0, 1, a, b, c, d, high, low]);
+    let mut put = |data: &[u8]| {
+        record[OWN_HEAD..OWN_HEAD + length].copy_from_slice(data);
+        out.extend_from_slice(&record[..OWN_HEAD + length]);
+    };
+    if count == 1 {
+        put(&records[PACKED_HEAD..stride]);
+    } else {
+        let (before, from) = records.split_at(turn() as usize % count * stride);
+        for packed in [from, before].into_iter().flat_map(|part| part.chunks_exact(stride)) {
+            put(&packed[PACKED_HEAD..]);
+        }
     }
-    if denies {
-        write_soa(entry, ttl, start, out);
-    }
+    end(glance, own_payload, out);
+    true
+}
+
+/// Appends header and question; the counts are of the answer and the authority section.
+fn begin(glance: &PlainQuery<'_>, authentic: bool, rcode: u8, counts: (u16, u8), out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(glance.head());
+    let Some([_, _, flags, more, _, _, high, low, _, authority, ..]) = out.get_mut(start..) else { return };
+    // AD only to those who say that they understand it (RFC 6840 section 5.8)
+    let authentic = authentic && (*more & 0x20 != 0 || glance.dnssec_ok);
+    *flags = 0x81; // QR, RD
+    *more = 0x80 | *more & 0x10 | u8::from(authentic) << 5 | rcode; // RA, CD
+    [*high, *low] = counts.0.to_be_bytes();
+    *authority = counts.1;
+}
+
+/// Appends our OPT record to an answer for a client that sent one.
+fn end(glance: &PlainQuery<'_>, own_payload: u16, out: &mut Vec<u8>) {
     if glance.udp_payload.is_some() {
         let [high, low] = own_payload.to_be_bytes();
         out.extend_from_slice(&[0, 0, 41, high, low, 0, 0, u8::from(glance.dnssec_ok) << 7, 0, 0, 0]);
     }
-    true
 }
 
 /// Appends the SOA record of a denial.

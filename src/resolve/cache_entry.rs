@@ -3,10 +3,11 @@
 
 use crate::engine::cache::{
     CacheDataOf, CacheKey, FailureCause, Freshness, KeyRef, Outcome, QueryFlags, Timestamp, TtlPolicy,
-    is_beside_alias,
+    expires, is_beside_alias, refresh_at,
 };
 use crate::engine::catalog::GroupKey;
 use crate::engine::name::{self, NameKey, NameWire};
+use crate::engine::plain_answer::Addresses;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RecordType};
 use hickory_proto::serialize::binary::BinDecodable;
@@ -213,6 +214,17 @@ impl CacheEntry {
         self.data.get(..usize::from(self.name_length)).unwrap_or_default()
     }
 
+    /// Its addresses, where they lie with the name: what most entries have.
+    pub fn addresses(&self) -> Option<Addresses<'_>> {
+        if self.bits & (KIND | ALIKE) != RRSET | ALIKE || self.apart.is_some() {
+            return None;
+        }
+        let start = usize::from(self.name_length);
+        let records = self.data.get(start..start + usize::from(self.inline))?;
+        let authentic = self.bits & AUTHENTIC != 0;
+        Some(Addresses { records, expires: expires(self.stored, self.ttl), authentic })
+    }
+
     /// The entry.
     pub fn entry(&self) -> CacheDataOf<'_> {
         self.entry_as(|special| Outcome::Alias(Name::from_bytes(special).unwrap_or_default()))
@@ -307,7 +319,7 @@ impl CacheEntry {
     /// True when it is, and need not be refreshed yet.
     pub fn answers_alone(&self, generation: u32, view: u32, now: Timestamp) -> bool {
         self.bound.load(Ordering::Relaxed) == Self::binding(generation, view)
-            && now < self.entry_as(|_| Outcome::Rrset).refresh_at()
+            && now < refresh_at(self.stored, self.ttl)
     }
 
     fn binding(generation: u32, view: u32) -> u64 {

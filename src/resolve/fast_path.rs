@@ -3,7 +3,7 @@
 
 use super::query;
 use super::query::{Immediate, PendingQuery, Received};
-use super::{accounting, bound};
+use super::bound;
 use crate::base::clock::instant;
 use crate::engine::cache::Timestamp;
 use crate::engine::cached_packet::{PacketKey, PlainQuery};
@@ -137,12 +137,15 @@ impl<'l> FastPath<'l> {
         let group = self.published.catalog.default_group();
         let publication = (self.published.generation, view);
         if let Some(slot) = self.live.cache.answer_to(&self.key, group, publication, self.now) {
-            let entry = slot.entry();
-            let turn = || self.live.turn();
-            if plain_answer::write(&glance, &entry, (self.now, turn), (limit, own_payload), out) {
+            let (at, room) = ((self.now, || self.live.turn()), (limit, own_payload));
+            let written = match slot.addresses() {
+                Some(addresses) => plain_answer::write_addresses(&glance, &addresses, at, room, out),
+                None => plain_answer::write(&glance, &slot.entry(), at, room, out),
+            };
+            if written {
                 let mark = bound::mark(&slot);
                 self.tally.asked(self.key.rtype(), arrival);
-                self.tally.answered(accounting::rcode_of(&entry), mark);
+                self.tally.answered(3 * u8::from(slot.is_nxdomain()), mark);
                 return Some(mark);
             }
         }
