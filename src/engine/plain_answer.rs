@@ -70,7 +70,7 @@ pub fn write(
     true
 }
 
-/// [`write`] for addresses. Most answers are one address: this is the path of every hit, and takes few steps.
+/// [`write()`] for addresses. Most answers are one address: this is the path of every hit, and takes few steps.
 pub fn write_addresses(
     glance: &PlainQuery<'_>,
     addresses: &Addresses<'_>,

@@ -1,9 +1,9 @@
 //! Where packets are taken: the fast lane looks the answer up and writes it; what it does not know goes through
 //! [`query::answer_now`]. What comes of it is counted here, and shown to who watches.
 
+use super::bound;
 use super::query;
 use super::query::{Immediate, PendingQuery, Received};
-use super::bound;
 use crate::base::clock::instant;
 use crate::engine::cache::Timestamp;
 use crate::engine::cached_packet::{PacketKey, PlainQuery};

@@ -32,7 +32,7 @@ const LONGEST_PAUSE_MS: u64 = 64;
 const MAX_EVERY: u32 = 1 << 14;
 
 /// Chooses the batches that are looked at, for one thread: each one as long as they are few, else one every
-/// [`PAUSE_MS`].
+/// `PAUSE_MS`.
 #[derive(Debug)]
 pub struct Sampler {
     /// Batches until the next one that is looked at.

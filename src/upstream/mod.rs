@@ -1,21 +1,21 @@
 //! Shell to servers: everything that sends a query upstream and waits for its answer.
 //!
 //! ```text
-//!  Outgoing ─▶ Inflight ─▶ Group::exchange ─▶ attempt ─▶ transaction::ask ─▶ transport ─▶ the server
-//!             one per      who, in which      health     UDP, then what its    sockets
-//!             question     order, how long    is noted   reply calls for
+//!  UpstreamQuery ─▶ Inflight ─▶ Group::exchange ─▶ attempt ─▶ transaction::ask ─▶ transport ─▶ the server
+//!                  one per      who, in which      health     UDP, then what its    sockets
+//!                  question     order, how long    is noted   reply calls for
 //! ```
 //!
 //! A [`Group`] is a list of servers with a [`Strategy`]. [`Group::exchange`] runs a staggered race among them
 //! (`exchange.rs`) in the order `policy.rs` gives; what is known of each server lives in [`Server`]
-//! (`health.rs`: is it up, how fast; `manner.rs`: how it wants to be asked). A conversation with one server
-//! (`conversation.rs`) begins over UDP and moves to TCP when a reply is cut or looks forged; `wire.rs` writes
+//! (`health.rs`: is it up, how fast; `capabilities.rs`: how it is asked). A transaction with one server
+//! (`transaction.rs`) begins over UDP and moves to TCP when a reply is cut or looks forged; `wire.rs` writes
 //! queries and judges replies; `transport.rs` has the sockets, and is where a new transport goes (`network.rs`: a test
 //! may bring its own network); `stream/` keeps
 //! TCP and TLS connections open, `tls.rs` says whose certificates count.
 //!
-//! Beside the path of a query: [`Inflight`] merges identical questions, [`system`] finds the system's servers,
-//! [`LoopDetector`] sets aside a server that leads back to us.
+//! Beside the path of a query: [`Inflight`] merges identical questions, [`LoopDetector`] sets aside
+//! a server that leads back to us.
 //!
 //! This module neither caches nor decides what a client gets to see.
 
