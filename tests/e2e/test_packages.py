@@ -256,6 +256,9 @@ def test_each_package_names_the_libraries_in_its_program(pattern):
     assert (component["name"], component["version"]) == ("pvtzd", version())
     found = {(one["name"], one["version"]) for one in listed["components"] if one["scope"] == "required"}
     always, never = direct_dependencies()
+    helpers = {(one["name"], one["version"]) for one in listed["components"] if one["scope"] == "excluded"}
+    assert {name for name, _ in always & helpers} <= {"async-trait"}, "procedural macros are not in the program"
+    always -= helpers
     assert len(always) > 10 and always <= found, always - found
     assert not never & {one["name"] for one in listed["components"]}
     for one in listed["components"]:
