@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pvtzd::api::request::{HttpRequest, ApiRequest};
+use pvtzd::api::request::{ApiRequest, HttpRequest};
 use pvtzd::base::timestamp;
 
 const SECRET: &str = "lab-secret";
@@ -29,6 +29,7 @@ fn request(input: &[u8]) -> HttpRequest {
         query: query.into(),
         headers: lines.filter_map(header).collect(),
         body: body.into(),
+        body_follows: false,
     }
 }
 

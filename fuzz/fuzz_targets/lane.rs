@@ -5,15 +5,15 @@
 use hickory_proto::rr::{RData, Record, RecordType, rdata::SOA};
 use libfuzzer_sys::fuzz_target;
 use pvtzd::engine::answer::Answer;
-use pvtzd::engine::cache::{CacheData, Timestamp, Outcome, QueryFlags, seconds_left};
+use pvtzd::engine::cache::{CacheData, Outcome, QueryFlags, Timestamp, seconds_left};
+use pvtzd::engine::cached_packet::{CachedPacket, Making, PacketKey, PlainQuery};
 use pvtzd::engine::catalog::{Catalog, CatalogSpec, Scope};
 use pvtzd::engine::chain::{Chain, Fetch, Step};
-use pvtzd::engine::cached_packet::{PlainQuery, PacketKey, Making, CachedPacket};
 use pvtzd::engine::name::parse;
+use pvtzd::engine::precheck::{Precheck, precheck};
 use pvtzd::engine::record::parse_value;
 use pvtzd::engine::reply::{TCP, finish, finish_prepared, udp_limit};
 use pvtzd::engine::request::{Admission, Question, Request};
-use pvtzd::engine::precheck::{Precheck, precheck};
 use pvtzd::engine::zone::{Zone, ZoneMode, ZoneRecord, ZoneSpec};
 use std::sync::{Arc, LazyLock};
 
@@ -101,8 +101,8 @@ fuzz_target!(|packet: &[u8]| {
     let message = finish(&asked, &answer, limit, 1232);
     let making = Making { turn: first, limit, generation: 1, now: made, mark: 0 };
     let Some(prepared) = CachedPacket::of(&key, &message, &answer, making) else { return };
-    assert!(prepared.is_for(&long) && prepared.holds(1, made) && !prepared.holds(2, made));
-    if !prepared.holds(1, served) {
+    assert!(prepared.is_for(&long) && prepared.is_valid(1, made) && !prepared.is_valid(2, made));
+    if !prepared.is_valid(1, served) {
         return;
     }
     for limit in [512, udp_limit(&request, 1232), TCP] {

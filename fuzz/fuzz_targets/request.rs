@@ -5,9 +5,9 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{RData, Record, rdata::A};
 use libfuzzer_sys::fuzz_target;
 use pvtzd::engine::answer::Answer;
+use pvtzd::engine::precheck::{Precheck, precheck};
 use pvtzd::engine::reply::{TCP, finish, udp_limit};
 use pvtzd::engine::request::{Admission, Request};
-use pvtzd::engine::precheck::{Precheck, precheck};
 
 fuzz_target!(|packet: &[u8]| {
     let (request, mut answer) = match Request::parse(packet) {
@@ -26,7 +26,7 @@ fuzz_target!(|packet: &[u8]| {
             let [high, low] = n.to_be_bytes();
             Record::from_rdata(question.name.clone(), 60, RData::A(A::new(192, 0, high, low)))
         };
-        answer.answers.extend((0..count).map(record));
+        (0..count).for_each(|n| answer.answers.push(&record(n)));
     }
     for limit in [udp_limit(&request, 1232), TCP] {
         let reply = finish(&request, &answer, limit, 1232);

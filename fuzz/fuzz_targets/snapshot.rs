@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pvtzd::engine::cache::{TtlPolicy, Timestamp};
+use pvtzd::engine::cache::{Timestamp, TtlPolicy};
 use pvtzd::resolve::snapshot::decode;
 
 const NOW: Timestamp = Timestamp(1 << 42);

@@ -3,11 +3,11 @@
 
 use hickory_proto::rr::RecordType;
 use libfuzzer_sys::fuzz_target;
-use pvtzd::engine::cache::{TtlPolicy, Timestamp, Outcome, Freshness};
+use pvtzd::engine::cache::{Freshness, Outcome, Timestamp, TtlPolicy};
 use pvtzd::engine::decode;
 use pvtzd::engine::name::NameKey;
-use pvtzd::engine::response::entries;
 use pvtzd::engine::request::Question;
+use pvtzd::engine::response::entries;
 
 fuzz_target!(|bytes: &[u8]| {
     let Some(message) = decode::message(bytes) else { return };

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pvtzd::engine::master::{self, MasterEntry, Sink, MasterState};
+use pvtzd::engine::master::{self, MasterEntry, MasterState, Sink};
 use pvtzd::engine::name::{NameKey, parse, wire_length};
 use pvtzd::engine::record;
 use pvtzd::engine::zone::{Lookup, PackedZone, Zone, ZoneMode, ZoneSpec};
@@ -22,7 +22,11 @@ impl Sink for Taker {
         assert_eq!(wire_length(entry.owner), Some(entry.owner.len()), "an owner that is no name");
         assert!(entry.line >= 1 && entry.line <= self.lines, "a line that is not there");
         assert!(entry.ttl <= i32::MAX as u32);
-        assert!(record::from_wire(entry.rtype, entry.data).is_ok(), "data of {} that cannot be read", entry.rtype);
+        assert!(
+            record::from_wire(entry.rtype, entry.data).is_ok(),
+            "data of {} that cannot be read",
+            entry.rtype
+        );
         self.builder.add_wire(entry.owner, entry.rtype, entry.ttl, entry.data, None);
     }
 
@@ -43,9 +47,13 @@ fuzz_target!(|text: &str| {
     master::read(text, MasterState::new(&apex), &mut taker);
     assert!(taker.told <= lines, "more faults than lines");
     let owners = taker.builder.finish_with(|_| {});
-    let spec = ZoneSpec { packed: Some(PackedZone::new(owners, None)), ..ZoneSpec::new(apex, ZoneMode::Override) };
+    let spec =
+        ZoneSpec { packed: Some(PackedZone::new(owners, None)), ..ZoneSpec::new(apex, ZoneMode::Override) };
     let zone = Zone::build_leniently(spec, 1);
     for (owner, set) in zone.rrsets().take(64) {
-        assert!(matches!(zone.lookup(&owner, set.rtype), Lookup::Rrset(found) if found.len() == set.len()), "{owner}");
+        assert!(
+            matches!(zone.lookup(&owner, set.rtype), Lookup::Rrset(found) if found.len() == set.len()),
+            "{owner}"
+        );
     }
 });
