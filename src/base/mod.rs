@@ -1,4 +1,5 @@
-//! What everything else is built on and what knows nothing of DNS policy: clock, files, output, times of day.
+//! What everything else is built on and what knows nothing of DNS policy: clock, files, output, times of day, who has
+//! which port.
 
 #[macro_use]
 pub mod print;
@@ -8,6 +9,7 @@ pub mod clock;
 pub mod closer;
 pub mod data_files;
 pub mod file;
+pub mod listeners;
 pub mod local_address;
 pub mod octets;
 pub mod readiness;

@@ -1,6 +1,6 @@
 //! Binding the listen addresses: each UDP and TCP, on one port.
 
-use super::port_owner;
+use crate::base::listeners;
 use crate::base::local_address;
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
@@ -166,7 +166,7 @@ pub fn bind_quic(address: SocketAddr, setting: &'static str) -> Result<(SocketAd
 /// Why an address is not available.
 fn failed(protocol: &'static str, address: SocketAddr, cause: io::Error, setting: &'static str) -> BindError {
     let holder =
-        (cause.kind() == io::ErrorKind::AddrInUse).then(|| port_owner::of(address, protocol)).flatten();
+        (cause.kind() == io::ErrorKind::AddrInUse).then(|| listeners::owner(address, protocol)).flatten();
     BindError { address, protocol, cause, holder, setting }
 }
 

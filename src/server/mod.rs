@@ -16,7 +16,6 @@ mod https;
 pub mod listen;
 pub mod pending;
 mod pipeline;
-pub mod port_owner;
 mod quic;
 pub mod tcp;
 pub mod udp;

@@ -1,7 +1,7 @@
 //! What is looked at without asking a server: the configuration, the catalogue, the port, the resolver.
 
 use super::Check;
-use super::listeners::{self, Listener};
+use crate::base::listeners::{self, Listener};
 use crate::config::{Config, Instance, Regions};
 use crate::host::resolver::machine::Machine;
 use crate::host::resolver::store::Store;

@@ -5,7 +5,6 @@
 //! deadline; when nothing answers, the whole takes about ten seconds. Changes nothing.
 
 mod ask;
-mod listeners;
 mod machine;
 pub mod mapped;
 mod names;

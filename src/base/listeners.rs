@@ -7,25 +7,25 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A program that listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Listener {
+pub struct Listener {
     /// Where.
-    pub(super) address: SocketAddr,
+    pub address: SocketAddr,
     /// UDP or TCP.
-    pub(super) protocol: &'static str,
+    pub protocol: &'static str,
     /// The programs that have the socket, as far as they can be seen: name and process.
-    pub(super) holders: Vec<(String, u32)>,
+    pub holders: Vec<(String, u32)>,
 }
 
 impl Listener {
     /// True when what is sent to `address` comes here.
-    pub(super) fn covers(&self, address: SocketAddr) -> bool {
+    pub fn covers(&self, address: SocketAddr) -> bool {
         let wildcard = self.address.ip().is_unspecified()
             && (self.address.is_ipv4() == address.is_ipv4() || self.address.is_ipv6());
         self.address.port() == address.port() && (self.address.ip() == address.ip() || wildcard)
     }
 
     /// The programs for people.
-    pub(super) fn held_by(&self) -> String {
+    pub fn held_by(&self) -> String {
         match self.holders.is_empty() {
             true => "a program that cannot be seen (run as root to see it)".into(),
             false => {
@@ -36,8 +36,16 @@ impl Listener {
     }
 }
 
+/// The program that is bound to an address's port, as `name (pid N)`, if the kernel lets us see it. For a person whose
+/// start failed.
+pub fn owner(address: SocketAddr, protocol: &str) -> Option<String> {
+    let listeners = on_port(address.port());
+    let mut holders = listeners.iter().filter(|one| one.protocol == protocol).flat_map(|one| &one.holders);
+    holders.next().map(|(name, pid)| format!("`{name}` (pid {pid})"))
+}
+
 /// All who listen on a port.
-pub(super) fn on_port(port: u16) -> Vec<Listener> {
+pub fn on_port(port: u16) -> Vec<Listener> {
     const TABLES: [(&str, &str); 4] = [
         ("UDP", "/proc/net/udp"),
         ("UDP", "/proc/net/udp6"),
@@ -132,6 +140,27 @@ mod tests {
             rows(table, true).iter().map(|(address, inode)| format!("{address} {inode}")).collect();
         assert_eq!(listening, ["127.0.0.53:53 4711", "[::1]:53 4713"]);
         assert_eq!(rows(table, false).len(), 3);
+    }
+
+    #[test]
+    fn of_tcp_only_those_that_listen_count() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
+             1: 0100007F:0035 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1\n\
+             2: 0100007F:0035 0100007F:9999 01 00000000:00000000 00:00000000 00000000     0        0 4712 1\n\
+             3: 0100007F:0036 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4713 1\n";
+        let on_53 = |listening| -> Vec<u64> {
+            let rows = rows(table, listening).into_iter().filter(|(address, _)| address.port() == 53);
+            rows.map(|(_, inode)| inode).collect()
+        };
+        assert_eq!(on_53(true), [4711]);
+        assert_eq!(on_53(false), [4711, 4712]);
+    }
+
+    #[test]
+    fn the_owner_of_our_own_socket_is_found() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let holder = owner(socket.local_addr().unwrap(), "UDP").unwrap();
+        assert!(holder.contains(&format!("pid {}", std::process::id())), "{holder}");
     }
 
     #[test]
