@@ -1,8 +1,7 @@
 //! Clients' addresses in logs: as they are, cut to their network, in place of them a word that tells one client from
 //! another, or not at all.
 
-use crate::base::client_form::network;
-use crate::config::LogClient;
+use crate::base::client_form::{ClientForm, network};
 use ring::hmac;
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,16 +11,16 @@ const PSEUDONYM: usize = 8;
 /// How addresses are shown.
 #[derive(Debug)]
 pub struct ClientAddress {
-    form: LogClient,
+    form: ClientForm,
     /// For pseudonyms; made anew at each start, and kept nowhere.
     key: Option<hmac::Key>,
 }
 
 impl ClientAddress {
     /// Addresses in this form. Without randomness for a key there are no pseudonyms, and nothing is shown.
-    pub fn new(form: LogClient) -> Self {
+    pub fn new(form: ClientForm) -> Self {
         let mut secret = [0; 32];
-        let key = (form == LogClient::Pseudonym && getrandom::fill(&mut secret).is_ok())
+        let key = (form == ClientForm::Pseudonym && getrandom::fill(&mut secret).is_ok())
             .then(|| hmac::Key::new(hmac::HMAC_SHA256, &secret));
         Self { form, key }
     }
@@ -30,21 +29,17 @@ impl ClientAddress {
     pub fn shown(&self, client: SocketAddr) -> (String, u16) {
         let address = client.ip().to_canonical();
         match self.form {
-            LogClient::Full => (address.to_string(), client.port()),
-            LogClient::Prefix => (network(address).to_string(), 0),
-            LogClient::Pseudonym => (self.pseudonym(address), 0),
-            LogClient::None => (String::new(), 0),
+            ClientForm::Full => (address.to_string(), client.port()),
+            ClientForm::Prefix => (network(address).to_string(), 0),
+            ClientForm::Pseudonym => (self.pseudonym(address), 0),
+            ClientForm::None => (String::new(), 0),
         }
     }
 
     /// Address and port for a message whose fields have room for nothing else; nothing where they are not told.
     pub fn octets(&self, client: SocketAddr) -> Option<(IpAddr, Option<u16>)> {
-        let address = client.ip().to_canonical();
-        match self.form {
-            LogClient::Full => Some((address, Some(client.port()))),
-            LogClient::Prefix => Some((network(address).addr(), None)),
-            LogClient::Pseudonym | LogClient::None => None,
-        }
+        let port = (self.form == ClientForm::Full).then(|| client.port());
+        Some((self.form.shown(client.ip())?, port))
     }
 
     fn pseudonym(&self, address: IpAddr) -> String {
@@ -65,29 +60,29 @@ mod tests {
     fn an_address_is_shown_as_far_as_it_is_wanted() {
         let shown = |form, client: &str| ClientAddress::new(form).shown(client.parse().unwrap());
         let (v4, v6, mapped) = ("10.1.2.3:4000", "[2001:db8:1:2ff::5]:4000", "[::ffff:10.1.2.3]:4000");
-        assert_eq!(shown(LogClient::Full, mapped), ("10.1.2.3".into(), 4000));
-        assert_eq!(shown(LogClient::Prefix, v4), ("10.1.2.0/24".into(), 0));
-        assert_eq!(shown(LogClient::Prefix, mapped), ("10.1.2.0/24".into(), 0));
-        assert_eq!(shown(LogClient::Prefix, v6), ("2001:db8:1:200::/56".into(), 0));
-        assert_eq!(shown(LogClient::None, v4), (String::new(), 0));
+        assert_eq!(shown(ClientForm::Full, mapped), ("10.1.2.3".into(), 4000));
+        assert_eq!(shown(ClientForm::Prefix, v4), ("10.1.2.0/24".into(), 0));
+        assert_eq!(shown(ClientForm::Prefix, mapped), ("10.1.2.0/24".into(), 0));
+        assert_eq!(shown(ClientForm::Prefix, v6), ("2001:db8:1:200::/56".into(), 0));
+        assert_eq!(shown(ClientForm::None, v4), (String::new(), 0));
     }
 
     #[test]
     fn a_pseudonym_tells_clients_apart_until_the_next_start() {
         let (one, other) = ("10.1.2.3:1".parse().unwrap(), "10.1.2.4:1".parse().unwrap());
         let again: SocketAddr = "[::ffff:10.1.2.3]:2".parse().unwrap();
-        let client = ClientAddress::new(LogClient::Pseudonym);
+        let client = ClientAddress::new(ClientForm::Pseudonym);
         assert_eq!(client.shown(one), client.shown(again));
         assert_ne!(client.shown(one), client.shown(other));
-        assert_ne!(client.shown(one), ClientAddress::new(LogClient::Pseudonym).shown(one));
+        assert_ne!(client.shown(one), ClientAddress::new(ClientForm::Pseudonym).shown(one));
         assert!(client.shown(one).0.starts_with("client-"));
     }
 
     #[test]
     fn octets_tell_no_more_than_text() {
         let octets = |form| ClientAddress::new(form).octets("10.1.2.3:4000".parse().unwrap());
-        assert_eq!(octets(LogClient::Full), Some(("10.1.2.3".parse().unwrap(), Some(4000))));
-        assert_eq!(octets(LogClient::Prefix), Some(("10.1.2.0".parse().unwrap(), None)));
-        assert_eq!((octets(LogClient::Pseudonym), octets(LogClient::None)), (None, None));
+        assert_eq!(octets(ClientForm::Full), Some(("10.1.2.3".parse().unwrap(), Some(4000))));
+        assert_eq!(octets(ClientForm::Prefix), Some(("10.1.2.0".parse().unwrap(), None)));
+        assert_eq!((octets(ClientForm::Pseudonym), octets(ClientForm::None)), (None, None));
     }
 }

@@ -6,9 +6,9 @@
 use super::client_address::ClientAddress;
 use super::framestream::Frames;
 use super::queue::{Queue, QueueItem};
+use crate::base::client_form::ClientForm;
 use crate::base::octets::{OctetKind, Octets};
 use crate::base::readiness::Readiness;
-use crate::config::LogClient;
 use crate::stats::tap::{Client, ClientTransport, TapEvent, TapSink};
 use std::io::{self, BufWriter, Read, Write};
 use std::net::IpAddr;
@@ -53,7 +53,7 @@ impl Dnstap {
     pub fn start(
         socket: &Path,
         identity: &str,
-        client: LogClient,
+        client: ClientForm,
         octets: &Octets,
         readiness: Arc<Readiness>,
     ) -> io::Result<Self> {
@@ -291,11 +291,11 @@ mod tests {
         .concat();
         let wanted = [b"head".as_slice(), &[0x72, message.len() as u8], &message, b"\x78\x01"].concat();
         let encoded = |form| encode(b"head", &ClientAddress::new(form), &seen);
-        assert_eq!(encoded(LogClient::Full), wanted);
+        assert_eq!(encoded(ClientForm::Full), wanted);
         let has =
             |message: &[u8], octets: &[u8]| message.windows(octets.len()).any(|window| window == octets);
-        let prefix = encoded(LogClient::Prefix);
+        let prefix = encoded(ClientForm::Prefix);
         assert!(has(&prefix, b"\x22\x04\xc0\x00\x02\x00") && !has(&prefix, b"\x30\xa0\x1f"));
-        assert!(!has(&encoded(LogClient::None), b"\xc0\x00\x02"));
+        assert!(!has(&encoded(ClientForm::None), b"\xc0\x00\x02"));
     }
 }

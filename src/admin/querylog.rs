@@ -318,7 +318,7 @@ fn plain(fields: &Map<String, Value>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::LogClient;
+    use crate::base::client_form::ClientForm;
     use crate::engine::name::parse;
     use hickory_proto::op::{Message, MessageType, Query};
     use hickory_proto::rr::rdata::A;
@@ -346,14 +346,14 @@ mod tests {
     }
 
     fn fields_of(line: &LogRecord) -> Map<String, Value> {
-        fields(line, &ClientAddress::new(LogClient::Full))
+        fields(line, &ClientAddress::new(ClientForm::Full))
     }
 
     #[test]
     fn a_line_tells_no_more_of_the_client_than_is_wanted() {
         for (form, expected) in [
-            (LogClient::Prefix, " src_addr=127.0.0.0/24 src_port=0 "),
-            (LogClient::None, " src_addr=\"\" src_port=0 "),
+            (ClientForm::Prefix, " src_addr=127.0.0.0/24 src_port=0 "),
+            (ClientForm::None, " src_addr=\"\" src_port=0 "),
         ] {
             let plain = plain(&fields(&line(), &ClientAddress::new(form)));
             assert!(plain.contains(expected) && !plain.contains("127.0.0.9"), "{plain}");

@@ -15,21 +15,19 @@ pub enum ClientForm {
     Full,
     /// By network: 24 bits of IPv4, 56 of IPv6.
     Prefix,
+    /// As a word for each client, another one after each start; not at all where only an address has room.
+    Pseudonym,
     /// Not at all.
     None,
 }
 
 impl ClientForm {
-    /// The words for it in the configuration.
-    pub const WORDS: [(&str, Self); 3] =
-        [("full", Self::Full), ("prefix", Self::Prefix), ("none", Self::None)];
-
     /// The address to show, if any.
     pub fn shown(self, client: IpAddr) -> Option<IpAddr> {
         match (self, client.to_canonical()) {
             (Self::Full, client) => Some(client),
             (Self::Prefix, client) => Some(network(client).addr()),
-            (Self::None, _) => None,
+            (Self::Pseudonym | Self::None, _) => None,
         }
     }
 }

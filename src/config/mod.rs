@@ -42,7 +42,7 @@ pub use again::{Difference, Seen};
 pub use catalog::Group;
 pub use control::{AccessKeySource, Control, Host, Secret, SecretSource};
 pub use fault::{ConfigError, Fault, Severity};
-pub use ops::{ControlSocket, Log, LogClient, Ops, QueryLog, Top};
+pub use ops::{ControlSocket, Log, Ops, QueryLog, Top};
 pub use server::MAX_RATE_PER_NETWORK;
 
 use crate::base::file::WatchedFile;

@@ -43,7 +43,7 @@ pub struct Log {
     /// One of this many is written.
     pub sample: u64,
     /// How clients' addresses are told, by dnstap too.
-    pub client: LogClient,
+    pub client: ClientForm,
     /// Into which file; standard output without one.
     pub file: Option<PathBuf>,
     /// The Unix socket of who takes dnstap.
@@ -64,32 +64,22 @@ pub enum QueryLog {
     Json,
 }
 
-/// How clients' addresses are told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogClient {
-    /// As they are.
-    #[default]
-    Full,
-    /// Their network: /24, /56 of IPv6.
-    Prefix,
-    /// A word for each, another one after each start.
-    Pseudonym,
-    /// Not at all.
-    None,
-}
-
 impl Default for Log {
     fn default() -> Self {
         Self {
             queries: QueryLog::Off,
             sample: 1,
-            client: LogClient::Full,
+            client: ClientForm::Full,
             file: None,
             dnstap: None,
             identity: None,
         }
     }
 }
+
+/// How `[top]` lists clients: its lists are of addresses, which leaves no room for pseudonyms.
+const TOP_CLIENT_FORMS: [(&str, ClientForm); 3] =
+    [("full", ClientForm::Full), ("prefix", ClientForm::Prefix), ("none", ClientForm::None)];
 
 /// `[top]`: the top lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,7 +94,7 @@ pub struct Top {
 pub(super) fn top(section: &mut Section) -> Top {
     Top {
         enabled: section.take("enabled", Value::flag).unwrap_or_default(),
-        client: section.take("client", |value| value.one_of(&ClientForm::WORDS)).unwrap_or_default(),
+        client: section.take("client", |value| value.one_of(&TOP_CLIENT_FORMS)).unwrap_or_default(),
     }
 }
 
@@ -153,10 +143,10 @@ pub(super) fn log(section: &mut Section) -> Log {
     let folder = section.reader().folder();
     let forms = [("off", QueryLog::Off), ("text", QueryLog::Text), ("json", QueryLog::Json)];
     let clients = [
-        ("full", LogClient::Full),
-        ("prefix", LogClient::Prefix),
-        ("pseudonym", LogClient::Pseudonym),
-        ("none", LogClient::None),
+        ("full", ClientForm::Full),
+        ("prefix", ClientForm::Prefix),
+        ("pseudonym", ClientForm::Pseudonym),
+        ("none", ClientForm::None),
     ];
     Log {
         queries: section.take("queries", |value| value.one_of(&forms)).unwrap_or(default.queries),
