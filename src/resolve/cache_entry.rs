@@ -72,6 +72,13 @@ impl Apart {
 
 /// An entry in the cache, and what happened to it since.
 pub struct CacheEntry<D: ?Sized = [u8]> {
+    head: EntryHead,
+    /// The name; an alias's target, or a failing code; answer records.
+    data: D,
+}
+
+/// What every entry has, however long its data.
+struct EntryHead {
     /// Under which publication (32 bits) and in which view (32) this alone is the answer to a plain question; 0 for none.
     bound: AtomicU64,
     /// When a refresh of it failed last: milliseconds after it was stored, + 1; 0 for never.
@@ -89,8 +96,6 @@ pub struct CacheEntry<D: ?Sized = [u8]> {
     flags: u8,
     name_length: u8,
     state: AtomicU8,
-    /// The name; an alias's target, or a failing code; answer records.
-    data: D,
 }
 
 /// Octets that an allocation takes.
@@ -159,7 +164,7 @@ impl CacheEntry {
         let (rtype, name_length) = (u16::from(key.rtype()), name.len() as u8); // 255 at most
         let inline = if is_inline { answers.len() as u16 } else { 0 };
         let flags = u8::from(flags.dnssec_ok) | u8::from(flags.checking_disabled) << 1;
-        let head = CacheEntry {
+        let head = EntryHead {
             bound: AtomicU64::new(0),
             failed: AtomicU32::new(0),
             ttl,
@@ -172,7 +177,6 @@ impl CacheEntry {
             flags,
             name_length,
             state: AtomicU8::new(0),
-            data: (),
         };
         let data = &place[..length];
         // sizes that leave nothing of an allocation unused
@@ -200,29 +204,36 @@ impl CacheEntry {
 
     /// What it was kept under.
     pub fn key(&self) -> CacheKey {
-        let flags = QueryFlags { dnssec_ok: self.flags & 1 != 0, checking_disabled: self.flags & 2 != 0 };
-        CacheKey::new(self.group, &NameKey::of_suffix(self.name()), RecordType::from(self.rtype), flags)
+        let flags =
+            QueryFlags { dnssec_ok: self.head.flags & 1 != 0, checking_disabled: self.head.flags & 2 != 0 };
+        CacheKey::new(
+            self.head.group,
+            &NameKey::of_suffix(self.name()),
+            RecordType::from(self.head.rtype),
+            flags,
+        )
     }
 
     /// True when it is kept under this.
     pub fn is_at(&self, at: &KeyRef<'_>) -> bool {
-        (self.group, self.rtype, self.flags) == (at.group, at.rtype, at.flags) && self.name() == at.name
+        (self.head.group, self.head.rtype, self.head.flags) == (at.group, at.rtype, at.flags)
+            && self.name() == at.name
     }
 
     /// Its name in lower-case wire form.
     pub fn name(&self) -> &[u8] {
-        self.data.get(..usize::from(self.name_length)).unwrap_or_default()
+        self.data.get(..usize::from(self.head.name_length)).unwrap_or_default()
     }
 
     /// Its addresses, where they lie with the name: what most entries have.
     pub fn addresses(&self) -> Option<Addresses<'_>> {
-        if self.bits & (KIND | ALIKE) != RRSET | ALIKE || self.apart.is_some() {
+        if self.head.bits & (KIND | ALIKE) != RRSET | ALIKE || self.head.apart.is_some() {
             return None;
         }
-        let start = usize::from(self.name_length);
-        let records = self.data.get(start..start + usize::from(self.inline))?;
-        let authentic = self.bits & AUTHENTIC != 0;
-        Some(Addresses { records, expires: expires(self.stored, self.ttl), authentic })
+        let start = usize::from(self.head.name_length);
+        let records = self.data.get(start..start + usize::from(self.head.inline))?;
+        let authentic = self.head.bits & AUTHENTIC != 0;
+        Some(Addresses { records, expires: expires(self.head.stored, self.head.ttl), authentic })
     }
 
     /// The entry.
@@ -232,13 +243,13 @@ impl CacheEntry {
 
     /// The entry; `alias` makes the outcome of an alias of its target, which takes time.
     fn entry_as(&self, alias: impl FnOnce(&[u8]) -> Outcome) -> CacheDataOf<'_> {
-        let behind = self.data.get(usize::from(self.name_length)..).unwrap_or_default();
-        let (special, records) = match self.bits & KIND {
+        let behind = self.data.get(usize::from(self.head.name_length)..).unwrap_or_default();
+        let (special, records) = match self.head.bits & KIND {
             ALIAS => behind.split_at(name::wire_length(behind).unwrap_or(0)),
             RCODE => behind.split_at(2.min(behind.len())),
             _ => (&[][..], behind),
         };
-        let outcome = match self.bits & KIND {
+        let outcome = match self.head.bits & KIND {
             RRSET => Outcome::Rrset,
             ALIAS => alias(special),
             NO_DATA => Outcome::NoData,
@@ -251,16 +262,16 @@ impl CacheEntry {
                 Outcome::Failure(FailureCause::Rcode(ResponseCode::from((code >> 4) as u8, code as u8 & 15)))
             }
         };
-        let inline = records.get(..usize::from(self.inline)).unwrap_or_default();
-        let (answers, authority) = match &self.apart {
+        let inline = records.get(..usize::from(self.head.inline)).unwrap_or_default();
+        let (answers, authority) = match &self.head.apart {
             Some(apart) if apart.answers.is_empty() => (inline, &*apart.authority),
             Some(apart) => (&*apart.answers, &*apart.authority),
             None => (inline, &[][..]),
         };
-        let has = |bit| self.bits & bit != 0;
+        let has = |bit| self.head.bits & bit != 0;
         CacheDataOf::kept(
             outcome,
-            (self.stored, self.ttl),
+            (self.head.stored, self.head.ttl),
             (has(AUTHENTIC), has(DNSSEC), has(ALIKE)),
             (answers, authority),
         )
@@ -273,53 +284,53 @@ impl CacheEntry {
 
     /// When it was stored.
     pub fn stored(&self) -> Timestamp {
-        self.stored
+        self.head.stored
     }
 
     /// Seconds for which it holds.
     pub fn ttl(&self) -> u32 {
-        self.ttl
+        self.head.ttl
     }
 
     /// It was fetched with DO.
     pub fn dnssec(&self) -> bool {
-        self.bits & DNSSEC != 0
+        self.head.bits & DNSSEC != 0
     }
 
     /// True for what holds for its name, whatever the type.
     pub fn is_of_name(&self) -> bool {
-        self.rtype == 0
+        self.head.rtype == 0
     }
 
     /// True for a failure.
     pub fn is_failure(&self) -> bool {
-        self.bits & KIND >= UNREACHABLE
+        self.head.bits & KIND >= UNREACHABLE
     }
 
     /// True for NXDOMAIN.
     pub fn is_nxdomain(&self) -> bool {
-        self.bits & KIND == NX_DOMAIN
+        self.head.bits & KIND == NX_DOMAIN
     }
 
     /// True for data, not for a denial or a failure.
     pub fn has_data(&self) -> bool {
-        matches!(self.bits & KIND, RRSET | ALIAS)
+        matches!(self.head.bits & KIND, RRSET | ALIAS)
     }
 
     /// True when it may answer a question for this type.
     pub fn answers_type(&self, rtype: RecordType) -> bool {
-        self.bits & KIND != ALIAS || !is_beside_alias(rtype)
+        self.head.bits & KIND != ALIAS || !is_beside_alias(rtype)
     }
 
     /// This entry alone is the answer to plain questions, under a publication and in a view.
     pub fn bind(&self, generation: u32, view: u32) {
-        self.bound.store(Self::binding(generation, view), Ordering::Relaxed);
+        self.head.bound.store(Self::binding(generation, view), Ordering::Relaxed);
     }
 
     /// True when it is, and need not be refreshed yet.
     pub fn answers_alone(&self, generation: u32, view: u32, now: Timestamp) -> bool {
-        self.bound.load(Ordering::Relaxed) == Self::binding(generation, view)
-            && now < refresh_at(self.stored, self.ttl)
+        self.head.bound.load(Ordering::Relaxed) == Self::binding(generation, view)
+            && now < refresh_at(self.head.stored, self.head.ttl)
     }
 
     fn binding(generation: u32, view: u32) -> u64 {
@@ -329,7 +340,7 @@ impl CacheEntry {
     /// Counts a hit. True for the one who is to refresh the entry: it was served before, is about to expire, and
     /// no other query refreshes it.
     pub fn hit_wants_refresh(&self, now: Timestamp, lifetimes: &TtlPolicy) -> bool {
-        let popular = self.state.fetch_or(SERVED, Ordering::Relaxed) & SERVED != 0;
+        let popular = self.head.state.fetch_or(SERVED, Ordering::Relaxed) & SERVED != 0;
         lifetimes.prefetch
             && popular
             && self.entry_as(|_| Outcome::Rrset).wants_refresh(now)
@@ -338,70 +349,41 @@ impl CacheEntry {
 
     /// True for the first who asks.
     pub fn claim_refresh(&self) -> bool {
-        self.state.fetch_or(REFRESHING, Ordering::Relaxed) & REFRESHING == 0
+        self.head.state.fetch_or(REFRESHING, Ordering::Relaxed) & REFRESHING == 0
     }
 
     /// The refresh came to nothing, without a failure of the upstream.
     pub fn release_refresh(&self) {
-        self.state.fetch_and(!REFRESHING, Ordering::Relaxed);
+        self.head.state.fetch_and(!REFRESHING, Ordering::Relaxed);
     }
 
     /// When a refresh failed last.
     pub fn failed(&self) -> Option<Timestamp> {
-        let failed = self.failed.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(Timestamp(self.stored.0 + u64::from(failed)))
+        let failed = self.head.failed.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(Timestamp(self.head.stored.0 + u64::from(failed)))
     }
 
     /// A refresh failed now: the next may be tried.
     pub(super) fn fail(&self, now: Timestamp) {
-        let after = u32::try_from(now.since(self.stored)).unwrap_or(u32::MAX).min(u32::MAX - 1); // 49 days
-        self.failed.store(after + 1, Ordering::Relaxed);
+        let after = u32::try_from(now.since(self.head.stored)).unwrap_or(u32::MAX).min(u32::MAX - 1); // 49 days
+        self.head.failed.store(after + 1, Ordering::Relaxed);
         self.release_refresh();
     }
 
     /// Octets of memory that it takes.
     pub fn size(&self) -> usize {
-        let apart = self.apart.as_ref().filter(|_| self.bits & WEIGHS_APART != 0);
+        let apart = self.head.apart.as_ref().filter(|_| self.head.bits & WEIGHS_APART != 0);
         allocated(COUNTS + size_of_val(self)) + apart.map_or(0, |apart| apart.size())
     }
 }
 
-impl CacheEntry<()> {
-    /// The slot with its data.
+impl EntryHead {
+    /// The entry with its data.
     fn with<const ROOM: usize>(self, octets: &[u8]) -> Arc<CacheEntry> {
         let mut data = [0; ROOM];
         let length = octets.len().min(ROOM);
         data[..length].copy_from_slice(&octets[..length]);
-        let CacheEntry {
-            bound,
-            failed,
-            ttl,
-            stored,
-            group,
-            apart,
-            rtype,
-            inline,
-            bits,
-            flags,
-            name_length,
-            state,
-            ..
-        } = self;
-        Arc::new(CacheEntry {
-            bound,
-            failed,
-            ttl,
-            stored,
-            group,
-            apart,
-            rtype,
-            inline,
-            bits,
-            flags,
-            name_length,
-            state,
-            data,
-        })
+        Arc::new(CacheEntry { head: self, data })
     }
 }
 

@@ -246,12 +246,13 @@ fn complete_from_wire(
         && waiting.question.key == *name
         && fetch.group == *group
         && fetch.question.key == *name;
+    if !simple {
+        return None;
+    }
     let limit = limit(published, &waiting.request, waiting.caller.transport);
-    let own = published.udp_payload;
-    let reply = simple
-        .then(|| reply::finish_entry(&waiting.request, &slot.entry(), waiting.turn, limit, own))
-        .flatten();
-    Some((reply?, accounting::rcode_of(&slot.entry())))
+    let entry = slot.entry();
+    let reply = reply::finish_entry(&waiting.request, &entry, waiting.turn, limit, published.udp_payload)?;
+    Some((reply, accounting::rcode_of(&entry)))
 }
 
 impl PendingQuery {

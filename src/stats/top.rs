@@ -162,6 +162,18 @@ impl Tables {
     fn begin(&mut self, now: Timestamp) {
         *self = Self { since: now, form: self.form, ..Self::default() };
     }
+
+    fn lists(&self, most: usize, now: Timestamp) -> Lists {
+        Lists {
+            elapsed: now.since(self.since),
+            answers: self.answers,
+            names: self.names.list(most),
+            types: self.types.list(most),
+            clients: self.clients.list(most),
+            places: self.places.list(most),
+            codes: self.codes.list(most),
+        }
+    }
 }
 
 /// The lists as they are read.
@@ -222,21 +234,12 @@ impl TopLists {
         }
         self.until.store(now.0.saturating_add(lease), Ordering::Relaxed);
         self.on.store(true, Ordering::Relaxed);
-        Lists {
-            elapsed: now.since(tables.since),
-            answers: tables.answers,
-            names: tables.names.list(most),
-            types: tables.types.list(most),
-            clients: tables.clients.list(most),
-            places: tables.places.list(most),
-            codes: tables.codes.list(most),
-        }
+        tables.lists(most, now)
     }
 
-    /// The lists as they are, for who does not have them count; nothing while they are off.
+    /// The lists as they are, without having them count; nothing while they are off.
     pub fn peek(&self, most: usize, now: Timestamp) -> Option<Lists> {
-        let until = self.until.load(Ordering::Relaxed);
-        self.is_on().then(|| self.read(most, until.saturating_sub(now.0), false, now))
+        self.is_on().then(|| self.lock().lists(most, now))
     }
 
     /// Counts the answer to a client for `weight` answers. Never waits: while the lists are read it is left out.

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 /// Zones: the part before the scratch name, and whether the recursion proxy is on.
-pub(super) const ZONES: [(&str, bool); 3] = [("", false), ("proxy", true), ("zone", false)];
+const ZONES: [(&str, bool); 3] = [("", false), ("proxy", true), ("zone", false)];
 
 /// Records: the zone's part, host record, type, value. `{}` is the scratch name.
 const RECORDS: [(&str, &str, &str, &str); 13] = [
@@ -34,7 +34,7 @@ const RECORDS: [(&str, &str, &str, &str); 13] = [
 ];
 
 /// The TTL of every record, in seconds.
-pub(super) const TTL: u32 = 60;
+const TTL: u32 = 60;
 
 /// Questions: name before the scratch name, type, and the point that the documentation leaves open.
 const POINTS: [(&str, &str, &str); 18] = [
