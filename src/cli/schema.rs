@@ -1,4 +1,4 @@
-//! `pvtzd schema`: the JSON Schema of the configuration, for editors and for whoever checks files without the program.
+//! `pvtzd schema`: prints the JSON Schema of the configuration, for editors and other validators.
 
 use super::exit;
 use crate::base::print::{self, Output};

@@ -1,7 +1,7 @@
 //! Sockets that the supervisor opened before it started us, and keeps open when we end (`sd_listen_fds`(3)).
 //!
-//! While no process reads, datagrams and connections wait in the kernel's queues: so a restart loses no query. Whoever
-//! opened the sockets also chose their addresses, buffers and options; only what serving needs is set here.
+//! While no process reads, datagrams and connections wait in the kernel's queues: so a restart loses no query. The
+//! supervisor also chose the addresses, buffers and options of the sockets; only what serving needs is set here.
 
 use super::listen::Listener;
 use super::udp;

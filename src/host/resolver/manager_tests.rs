@@ -355,7 +355,7 @@ fn a_give_back_in_another_network_is_told_and_leaves_nothing() {
         }));
         assert!(!world.at("/run/pvtzd-dhcpcd").exists(), "{before:?}");
     }
-    // what is there since is not ours to judge
+    // another program changed resolv.conf after the take: no hint about its servers
     let world = world(&dhcp_client("dhcpcd\n", ""));
     world.take(&wish()).unwrap();
     world.put("/run/pvtzd-dhcpcd/eth0.dhcp", "nameserver 192.0.2.9\n");
