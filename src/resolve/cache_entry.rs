@@ -27,7 +27,7 @@ const HEAP: (usize, usize) = (8, 16);
 /// Octets of the two counts of an `Arc`.
 const COUNTS: usize = 16;
 
-/// Bits of [`CacheEntry::bits`]: the lowest three say what kind of outcome it is.
+/// Bits of [`EntryHead::bits`]: the lowest three say what kind of outcome it is.
 const KIND: u8 = 7;
 const AUTHENTIC: u8 = 8;
 const DNSSEC: u8 = 16;
@@ -46,7 +46,7 @@ const UNREACHABLE: u8 = 5;
 const TOO_MANY: u8 = 6;
 const RCODE: u8 = 7;
 
-/// Bits of [`CacheEntry::state`].
+/// Bits of [`EntryHead::state`].
 const SERVED: u8 = 1;
 const REFRESHING: u8 = 2;
 
