@@ -4,8 +4,8 @@
 //! metadata service. Each builds the whole anew from what is known and swaps it in.
 
 mod data_files;
+mod messages;
 mod reload;
-mod words;
 
 use crate::admin::AdminView;
 use crate::admin::sd_notify::Supervisor;
@@ -38,7 +38,7 @@ use crate::server::tcp;
 use crate::server::tcp::TcpBounds;
 use crate::server::udp;
 use crate::upstream::ServerAddress;
-use data_files::DataFiles;
+use data_files::WatchedFiles;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -61,7 +61,7 @@ const CERTIFICATE_CHECK: Duration = Duration::from_secs(60);
 
 /// What the command line decides, once and for all.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct DaemonSettings {
     /// The configuration file; nothing for the built-in defaults.
     pub path: Option<PathBuf>,
     /// Where one may appear later: looked for at each reload while there is none.
@@ -81,7 +81,7 @@ pub struct Settings {
 /// The running server.
 #[derive(Debug)]
 pub struct Daemon {
-    settings: Settings,
+    settings: DaemonSettings,
     config: Config,
     around: Environment,
     live: Arc<SharedState>,
@@ -109,7 +109,7 @@ pub struct Daemon {
     /// Reloads that are asked for over the control socket.
     reloads: (mpsc::Sender<Reload>, mpsc::Receiver<Reload>),
     /// Zone files, hosts files and the configuration, watched.
-    data_files: DataFiles,
+    data_files: WatchedFiles,
 }
 
 #[derive(Debug)]
@@ -126,7 +126,7 @@ impl Daemon {
     /// A thread or a signal handler could not be set up.
     pub fn start(
         config: Config,
-        settings: Settings,
+        settings: DaemonSettings,
         listeners: Vec<Listener>,
         secured: Option<Encrypted>,
         api: Option<BoundApi>,
@@ -190,13 +190,13 @@ impl Daemon {
             readiness,
             looked: mpsc::channel(4),
             reloads,
-            data_files: DataFiles::new(),
+            data_files: WatchedFiles::new(),
         };
         daemon.serve(listeners, secured)?;
         daemon.readiness.begin();
         daemon.watch_files(daemon.config.file.clone().into_iter().collect());
-        daemon.greet();
-        daemon.tell_of_unserved_zones();
+        daemon.log_startup();
+        daemon.warn_of_unserved_zones();
         daemon.settings.supervisor.ready(&daemon.status());
         tokio::spawn(watchdog::watch(daemon.settings.supervisor.clone(), daemon.listening.clone()));
         Ok(daemon)
@@ -227,9 +227,9 @@ impl Daemon {
                     let _ = tell.send(self.reload()); // who asked may have gone
                 }
                 _ = minutes.tick() => self.live.history.end_minute(&self.live.tallies, last_minute()),
-                Some(instance) = self.told.1.recv() => self.learn(instance),
+                Some(instance) = self.told.1.recv() => self.on_metadata(instance),
                 change = self.data_files.changed() => self.take_change(change),
-                () = resolv_conf.changed() => self.look_at_system(),
+                () = resolv_conf.changed() => self.on_resolv_conf_change(),
                 Some(servers) = self.looked.1.recv() => self.take_system(servers),
                 _ = snapshots.tick() => self.save().await,
                 _ = certificates.tick() => self.look_at_certificate(),
@@ -308,7 +308,7 @@ impl Daemon {
     }
 
     /// The metadata service has told where we are.
-    fn learn(&mut self, instance: Instance) {
+    fn on_metadata(&mut self, instance: Instance) {
         tracing::info!(
             region = instance.region.as_deref().unwrap_or("unknown"),
             vpc = instance.vpc_id.as_deref().unwrap_or("unknown"),
@@ -322,7 +322,7 @@ impl Daemon {
     }
 
     /// The system's resolver configuration has changed.
-    fn look_at_system(&mut self) {
+    fn on_resolv_conf_change(&mut self) {
         if self.config.upstream.servers != Servers::System {
             return;
         }
@@ -385,7 +385,11 @@ fn last_minute() -> u64 {
 }
 
 /// The system's upstream servers; what was left out is logged.
-fn system_servers(config: &Config, settings: &Settings, listening: &[SocketAddr]) -> Vec<ServerAddress> {
+fn system_servers(
+    config: &Config,
+    settings: &DaemonSettings,
+    listening: &[SocketAddr],
+) -> Vec<ServerAddress> {
     if config.upstream.servers != Servers::System {
         return Vec::new();
     }

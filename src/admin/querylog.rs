@@ -7,7 +7,7 @@ use super::queue::{Queue, QueueItem};
 use crate::base::auxiliary::RETRY;
 use crate::base::octets::{OctetKind, Octets};
 use crate::base::readiness::Readiness;
-use crate::config::{Log, QueryLog as Form};
+use crate::config::{Log, QueryLogFormat as Form};
 use crate::engine::catalog::Vpc;
 use crate::engine::name::show;
 use crate::engine::text::{TextRecord, TextSections, mnemonic, read_message};

@@ -6,7 +6,7 @@ use super::socket::{self, Bound, Reload};
 use super::{AdminView, http};
 use crate::base::auxiliary;
 use crate::base::auxiliary::RETRY;
-use crate::config::{self, ControlSocket, QueryLog as Form};
+use crate::config::{self, ControlSocket, QueryLogFormat as Form};
 use crate::http::browser::ServerNames;
 use crate::resolve::shared::SharedState;
 use crate::stats::tap::TapSink;
@@ -30,7 +30,7 @@ pub struct BoundAdmin {
 
 impl BoundAdmin {
     /// Binds what the configuration names.
-    pub fn new(ops: &config::Ops, log: &config::Log) -> Self {
+    pub fn new(ops: &config::Admin, log: &config::Log) -> Self {
         let bind = |address: &SocketAddr| (*address, auxiliary::bind(*address).ok());
         Self {
             listeners: ops.listen.iter().map(bind).collect(),

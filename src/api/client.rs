@@ -22,7 +22,7 @@ const LONGEST: usize = 256 << 20;
 
 /// Where the API is, and who asks.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub struct ApiClient {
     /// Where it listens.
     pub address: SocketAddr,
     /// What requests call it: its name, or the address.
@@ -44,7 +44,7 @@ pub enum CallError {
     NotTheApi(SocketAddr, u16),
 }
 
-impl Client {
+impl ApiClient {
     /// Calls an action. The answer has `RequestId` among its fields.
     ///
     /// # Errors

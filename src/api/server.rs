@@ -61,7 +61,7 @@ impl BoundApi {
     ///
     /// # Errors
     /// [`PrepareError`]
-    pub fn new(control: &config::Control, state_dir: Option<&Path>) -> Result<Self, PrepareError> {
+    pub fn new(control: &config::Api, state_dir: Option<&Path>) -> Result<Self, PrepareError> {
         let keys = load_keys(control).map_err(PrepareError::Keys)?;
         let bind = |address: &SocketAddr| (*address, auxiliary::bind(*address).ok());
         let listeners = control.listen.iter().map(bind).collect();
@@ -165,7 +165,7 @@ impl ApiServer {
     }
 
     /// Other keys and hosts, after a reload. Where a secret is not available the former keys stay.
-    pub fn reload(&self, control: &config::Control) {
+    pub fn reload(&self, control: &config::Api) {
         match load_keys(control) {
             Ok(keys) => self.gateway.replace_keys(keys),
             Err(faults) => {
@@ -180,7 +180,7 @@ impl ApiServer {
 }
 
 /// The keys with their secrets; what is doubtful about them goes to the log.
-fn load_keys(control: &config::Control) -> Result<Keys, Vec<KeyFault>> {
+fn load_keys(control: &config::Api) -> Result<Keys, Vec<KeyFault>> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let (keys, warnings) = Keys::load(&control.keys, credentials.as_deref())?;
     for warning in warnings {

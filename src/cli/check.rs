@@ -13,19 +13,19 @@ use std::path::Path;
 
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Report<'a> {
+struct CheckReport<'a> {
     /// The file; nothing for the built-in defaults.
     file: Option<String>,
     ok: bool,
     faults: &'a [Fault],
-    expectations: Vec<Outcome>,
+    expectations: Vec<ExpectationResult>,
     /// What the service would meet that this process does not.
     service: Vec<String>,
 }
 
 /// What came of an `[[expect]]` row.
 #[derive(Serialize)]
-struct Outcome {
+struct ExpectationResult {
     line: usize,
     query: String,
     #[serde(rename = "type")]
@@ -59,7 +59,7 @@ pub(super) fn run(common: &Common) -> u8 {
     let all_met = expectations.iter().all(|outcome| outcome.met);
     if common.json {
         let ok = config.is_some() && all_met;
-        shown::json(&Report { file, ok, faults: &faults, expectations, service });
+        shown::json(&CheckReport { file, ok, faults: &faults, expectations, service });
     } else {
         for doubt in &service {
             eprintln!("warning: {doubt}\n");
@@ -81,12 +81,12 @@ fn of_service(path: Option<&Path>, config: &Config) -> Vec<String> {
 }
 
 /// Runs the expectations on the engine, without a query.
-fn meet(config: &Config) -> Vec<Outcome> {
+fn meet(config: &Config) -> Vec<ExpectationResult> {
     let catalog = config.catalog(&Instance::default(), 1);
     let check = |expect: &Expect| {
         let view = catalog.view(expect.client);
         let outline = dry_run(view, &Question::new(expect.query.clone(), expect.rtype));
-        Outcome {
+        ExpectationResult {
             line: expect.line,
             query: show(&expect.query),
             rtype: show_type(expect.rtype),
@@ -129,12 +129,12 @@ fn describe_found(outline: &DryRun) -> String {
     words.join(", ")
 }
 
-fn print(file: Option<&str>, config: Option<&Config>, faults: &[Fault], expectations: &[Outcome]) {
+fn print(file: Option<&str>, config: Option<&Config>, faults: &[Fault], expectations: &[ExpectationResult]) {
     for fault in faults {
         eprintln!("{}\n", fault.render(is_colour_wanted()));
     }
     for outcome in expectations.iter().filter(|outcome| !outcome.met) {
-        let Outcome { line, query, rtype, client, expected, found, .. } = outcome;
+        let ExpectationResult { line, query, rtype, client, expected, found, .. } = outcome;
         eprintln!("expectation not met, line {line}: {query} {rtype} for client {client}");
         eprintln!("  expected {expected}\n  found    {found}\n");
     }

@@ -1,9 +1,9 @@
 //! `pvtzd doctor`: what works and what does not, step by step, and what to do.
 
-use super::{Common, control, exit, is_colour_wanted, shown, tell_config_error};
+use super::{Common, exit, is_colour_wanted, shown, socket, tell_config_error};
 use crate::config::{Config, ConfigError};
 use crate::engine::text::printable;
-use crate::host::doctor::{self, Check, Outcome, Settings};
+use crate::host::doctor::{self, Check, CheckOutcome, DoctorSettings};
 use crate::host::metadata::MetadataChoice;
 use crate::host::resolver::store;
 use clap::Args;
@@ -34,7 +34,7 @@ pub(super) struct DoctorArgs {
 
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Report {
+struct DoctorReport {
     ok: bool,
     checks: Vec<Check>,
 }
@@ -62,33 +62,33 @@ pub(super) fn run(common: &Common, args: &DoctorArgs) -> u8 {
     }));
     // A program that was asked and does not answer is not waited for.
     runtime.shutdown_background();
-    let failed = checks.iter().filter(|check| check.outcome == Outcome::Fail).count();
+    let failed = checks.iter().filter(|check| check.outcome == CheckOutcome::Fail).count();
     if common.json {
-        shown::json(&Report { ok: failed == 0, checks });
+        shown::json(&DoctorReport { ok: failed == 0, checks });
     } else {
         let of = |outcome| checks.iter().filter(|check| check.outcome == outcome).count();
         println!(
             "\n{} passed, {} to think about, {failed} failed, {} not looked at",
-            of(Outcome::Pass),
-            of(Outcome::Warn),
-            of(Outcome::Skip)
+            of(CheckOutcome::Pass),
+            of(CheckOutcome::Warn),
+            of(CheckOutcome::Skip)
         );
     }
     if failed == 0 { exit::OK } else { exit::FINDINGS }
 }
 
 /// Where to look, as the command line and the configuration say.
-fn settings(args: &DoctorArgs, config: &Config) -> Settings {
+fn settings(args: &DoctorArgs, config: &Config) -> DoctorSettings {
     let or = |given: &[SocketAddr], default: &[SocketAddr]| {
         if given.is_empty() { default.to_vec() } else { given.to_vec() }
     };
-    Settings {
+    DoctorSettings {
         listen: or(&args.listen, &config.server.listen),
         metadata: MetadataChoice::or_default(args.metadata),
         vpc_resolvers: or(&args.vpc_resolver, &doctor::VPC_RESOLVERS),
         store: args.state_dir.clone(),
         api_port: args.api_port,
-        status: control::status_if_running(config),
+        status: socket::status_if_running(config),
     }
 }
 
@@ -100,7 +100,7 @@ fn unusable(common: &Common, error: &ConfigError) -> u8 {
     };
     let check = doctor::without_configuration(found);
     if common.json {
-        shown::json(&Report { ok: false, checks: vec![check] });
+        shown::json(&DoctorReport { ok: false, checks: vec![check] });
     } else {
         tell_config_error(error);
         print(&check);
@@ -111,10 +111,10 @@ fn unusable(common: &Common, error: &ConfigError) -> u8 {
 /// One line for what was found, one for what to do.
 fn print(check: &Check) {
     let (word, colour) = match check.outcome {
-        Outcome::Pass => ("pass", "32"),
-        Outcome::Warn => ("warn", "33"),
-        Outcome::Fail => ("FAIL", "31"),
-        Outcome::Skip => ("skip", "2"),
+        CheckOutcome::Pass => ("pass", "32"),
+        CheckOutcome::Warn => ("warn", "33"),
+        CheckOutcome::Fail => ("FAIL", "31"),
+        CheckOutcome::Skip => ("skip", "2"),
     };
     // Colours follow where this goes: is_colour_wanted is about standard error.
     let coloured = std::io::stdout().is_terminal() && is_colour_wanted();

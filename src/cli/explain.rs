@@ -28,7 +28,7 @@ struct Explanation {
     /// The code, or `FORWARD` when an upstream has the last word.
     result: String,
     /// What an upstream would be asked, and whom.
-    asks: Option<Asked>,
+    asks: Option<AskedGroup>,
 }
 
 #[derive(Serialize)]
@@ -47,7 +47,7 @@ struct ExplainedHop {
 }
 
 #[derive(Serialize)]
-struct Asked {
+struct AskedGroup {
     name: String,
     #[serde(rename = "type")]
     rtype: String,
@@ -144,8 +144,8 @@ fn explain(
     }
 }
 
-fn asked(config: &Config, fetch: &Fetch) -> Asked {
-    Asked {
+fn asked(config: &Config, fetch: &Fetch) -> AskedGroup {
+    AskedGroup {
         name: show(&fetch.question.name),
         rtype: show_type(fetch.question.rtype),
         servers: shown::servers(config, fetch.group),

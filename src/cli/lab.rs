@@ -7,10 +7,11 @@ use crate::admin::log;
 use crate::config::{self, Config};
 use crate::engine::catalog::Vpc;
 use crate::lab::access_key;
-use crate::lab::ca::Authority;
-use crate::lab::running::{self, Lab, LabError, OTHER_CLIENT, Places, Plan};
+use crate::lab::ca::LabCa;
+use crate::lab::lab;
+use crate::lab::lab::{Lab, LabAddresses, LabError, LabPlan, OTHER_CLIENT};
 use crate::lab::state::StateDir;
-use crate::lab::walkthrough::{self, Step};
+use crate::lab::walkthrough::{self, WalkStep};
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
 use serde_json::json;
@@ -140,7 +141,7 @@ fn runtime() -> Result<Runtime, u8> {
 }
 
 /// What the lab is made of.
-fn plan(common: &Common, args: &LabArgs) -> Result<Plan, u8> {
+fn plan(common: &Common, args: &LabArgs) -> Result<LabPlan, u8> {
     let mut config = match &common.config {
         Some(_) if args.walkthrough => {
             eprintln!("error: --walkthrough starts from nothing: leave --config out");
@@ -159,7 +160,7 @@ fn plan(common: &Common, args: &LabArgs) -> Result<Plan, u8> {
         (vpc, region, places) = (walkthrough::VPC, walkthrough::REGION, PlaceArgs::any());
     }
     if config.vpcs.is_empty() {
-        config.vpcs = running::vpcs(vpc, region, &args.clients);
+        config.vpcs = lab::vpcs(vpc, region, &args.clients);
     }
     config.server.allow.extend(&args.clients);
     let inside = inside(places.http.ip(), &args.clients);
@@ -168,11 +169,11 @@ fn plan(common: &Common, args: &LabArgs) -> Result<Plan, u8> {
         exit::SYSTEM
     };
     let state = StateDir::open(args.state_dir.as_deref()).map_err(|error| failed(&error))?;
-    let authority = Authority::open(&state, SystemTime::now()).map_err(|error| failed(&error))?;
+    let authority = LabCa::open(&state, SystemTime::now()).map_err(|error| failed(&error))?;
     let (id, secret) = (args.key.access_key_id.as_deref(), args.key.access_key_secret.as_deref());
     let key = access_key::open(&state, id, secret).map_err(|error| failed(&error))?;
     let store = args.state_dir.as_ref().filter(|_| !args.walkthrough).map(|_| state.path().to_path_buf());
-    Ok(Plan { config, places, inside, authority, key, store, public: None, instance: None, watcher: None })
+    Ok(LabPlan { config, places, inside, authority, key, store, public: None, instance: None, watcher: None })
 }
 
 /// The address that names inside the VPC lead to: that of `--http`. An unspecified address is none that a client
@@ -220,14 +221,14 @@ fn configured(path: &std::path::Path) -> Result<Config, u8> {
 }
 
 impl PlaceArgs {
-    fn chosen(&self) -> Places {
+    fn chosen(&self) -> LabAddresses {
         let world = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Places { dns: self.dns, api: self.api, http: self.http, https: self.https, world }
+        LabAddresses { dns: self.dns, api: self.api, http: self.http, https: self.https, world }
     }
 
-    fn any() -> Places {
+    fn any() -> LabAddresses {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Places { dns: any, api: any, http: any, https: any, world: any }
+        LabAddresses { dns: any, api: any, http: any, https: any, world: any }
     }
 }
 
@@ -259,7 +260,7 @@ async fn walk(common: &Common, lab: &Lab) -> u8 {
 }
 
 /// A step for people.
-fn paint(number: usize, step: &Step, colour: bool) -> String {
+fn paint(number: usize, step: &WalkStep, colour: bool) -> String {
     let paint = |code: &str, text: &str| match colour {
         true => format!("\x1b[{code}m{text}\x1b[0m"),
         false => text.to_string(),
@@ -295,7 +296,7 @@ async fn serve(common: &Common, lab: &Lab) -> u8 {
 
 /// All that a program needs, on one line.
 fn ready(lab: &Lab) -> String {
-    let Places { dns, api, http, https, .. } = &lab.places;
+    let LabAddresses { dns, api, http, https, .. } = &lab.places;
     json!({
         "dns": dns,
         "api": format!("http://{api}"),
@@ -321,7 +322,7 @@ fn vpcs(lab: &Lab) -> Vec<serde_json::Value> {
 
 /// All that a person needs.
 fn greet(lab: &Lab) {
-    let Places { dns, api, http, https, .. } = &lab.places;
+    let LabAddresses { dns, api, http, https, .. } = &lab.places;
     let (ca, key) = (lab.authority.path.display(), &lab.key);
     println!("pvtzd {} lab, until Ctrl-C. Nothing here leaves this machine.\n", env!("CARGO_PKG_VERSION"));
     println!("  DNS              {dns} (UDP and TCP)");

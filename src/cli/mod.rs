@@ -5,7 +5,6 @@
 mod api;
 mod check;
 mod compare;
-mod control;
 mod doctor;
 mod explain;
 mod lab;
@@ -15,6 +14,7 @@ mod resolver;
 mod run;
 mod schema;
 mod shown;
+mod socket;
 mod status;
 mod top;
 
@@ -279,9 +279,9 @@ fn carry_out(cli: Cli) -> u8 {
         Some(Command::Lab(args)) => lab::run(&cli.common, &args),
         Some(Command::Status(args)) => code(status::run(&cli.common, &args)),
         Some(Command::Top(args)) => code(top::run(&cli.common, &args)),
-        Some(Command::Zones(args)) => code(control::zones(&cli.common, args.socket.as_deref())),
-        Some(Command::Flush(args)) => code(control::flush(&cli.common, &args)),
-        Some(Command::Reload(args)) => code(control::reload(&cli.common, args.socket.as_deref())),
+        Some(Command::Zones(args)) => code(socket::zones(&cli.common, args.socket.as_deref())),
+        Some(Command::Flush(args)) => code(socket::flush(&cli.common, &args)),
+        Some(Command::Reload(args)) => code(socket::reload(&cli.common, args.socket.as_deref())),
         Some(Command::Completions(args)) => manual::completions(&args),
         Some(Command::Man) => manual::man(),
     }

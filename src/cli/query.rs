@@ -21,7 +21,7 @@ const TRUNCATED: u16 = 0x200;
 
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Shown {
+struct ShownAnswer {
     server: String,
     /// The name that was asked for in Unicode, where it has A-labels.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -165,9 +165,9 @@ fn show(
     elapsed: Duration,
     question: &Question,
     answer: &TextSections,
-) -> Shown {
+) -> ShownAnswer {
     let flags = [("aa", 0x400), ("tc", TRUNCATED), ("rd", 0x100), ("ra", 0x80), ("ad", 0x20), ("cd", 0x10)];
-    Shown {
+    ShownAnswer {
         server: server.to_string(),
         unicode: unicode(&question.name),
         transport,
@@ -187,7 +187,7 @@ fn extended_error(answer: &TextSections) -> Option<String> {
     (!shown.is_empty()).then(|| shown.join("; "))
 }
 
-fn print(shown: &Shown, answer: &TextSections) {
+fn print(shown: &ShownAnswer, answer: &TextSections) {
     for record in &answer.answers {
         println!("{}", shown::line(record));
     }

@@ -4,11 +4,14 @@ use super::{Common, exit, shown};
 use crate::config::{Config, Instance};
 use crate::host::doctor::{mapped, public};
 use crate::host::metadata::MetadataChoice;
+use crate::host::resolver::enable::{
+    EditedPlace, Enabled, PlaceState, dry_run, dry_run_restore, enable, restore,
+};
 use crate::host::resolver::machine::{Machine, NoCommands};
-use crate::host::resolver::store::{self, Store};
-use crate::host::resolver::take::{Place, State, Taken, give_back, rehearse, rehearse_return, take};
+use crate::host::resolver::store::{self, RecordStore};
 use crate::host::resolver::{
-    Leads, Names, Plan, Standing, Step, Trouble, Wish, diff, look, search_domains, standing, verify,
+    HostPlan, HostStep, Names, ResolverError, ResolverStatus, ResolverTarget, Routing, detect, diff,
+    search_domains, status, verify,
 };
 use clap::{Args, Subcommand};
 use std::collections::BTreeSet;
@@ -46,7 +49,7 @@ pub(super) struct ResolverPlace {
     root: Option<PathBuf>,
 }
 
-/// Options of `resolver take`.
+/// Options of `resolver enable`.
 #[derive(Args, Debug)]
 pub(super) struct TakeArgs {
     /// Only the mapped names come to pvtzd, the others go where they went (needs systemd-resolved)
@@ -81,7 +84,7 @@ pub(super) struct GiveBackArgs {
 /// Carries the command out.
 pub(super) fn run(common: &Common, command: &ResolverCommand) -> u8 {
     let result = match command {
-        ResolverCommand::Status(place) => status(common, place),
+        ResolverCommand::Status(place) => print_status(common, place),
         ResolverCommand::Take(args) => take_over(common, args),
         ResolverCommand::GiveBack(args) => hand_back(common, args),
     };
@@ -90,12 +93,12 @@ pub(super) fn run(common: &Common, command: &ResolverCommand) -> u8 {
 
 impl ResolverPlace {
     /// The machine, and where is remembered what was there.
-    fn open(&self) -> (Machine, Store) {
+    fn open(&self) -> (Machine, RecordStore) {
         match &self.root {
-            None => (Machine::this(), Store::new(&self.state_dir)),
+            None => (Machine::this(), RecordStore::new(&self.state_dir)),
             Some(root) => {
                 let machine = Machine::new(root, NoCommands);
-                let store = Store::new(machine.at(&self.state_dir.to_string_lossy()));
+                let store = RecordStore::new(machine.at(&self.state_dir.to_string_lossy()));
                 (machine, store)
             }
         }
@@ -114,24 +117,24 @@ impl ResolverPlace {
 }
 
 /// `status`
-fn status(common: &Common, place: &ResolverPlace) -> Result<u8, u8> {
+fn print_status(common: &Common, place: &ResolverPlace) -> Result<u8, u8> {
     let (machine, store) = place.open();
     // How things stand is told whatever the configuration is like.
     let config = common.load().map(|(config, _)| config).unwrap_or_default();
     let address = place.address(&config).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     // What the region decides is left out: status waits for no metadata service.
     let zones = mapped::zones(&config, &Instance::default());
-    let standing = standing(&machine, &store, address, &zones).map_err(tell)?;
+    let standing = status(&machine, &store, address, &zones).map_err(tell)?;
     if common.json {
         shown::json(&standing);
     } else {
-        print_standing(&standing);
+        print_resolver_status(&standing);
     }
     let broken = standing.taken.as_ref().is_some_and(|taken| !taken.in_force);
     Ok(if broken { exit::FINDINGS } else { exit::OK })
 }
 
-/// `take`
+/// `enable`
 fn take_over(common: &Common, args: &TakeArgs) -> Result<u8, u8> {
     let config = common.load_or_tell()?;
     let (machine, store) = args.place.open();
@@ -155,9 +158,9 @@ fn take_over(common: &Common, args: &TakeArgs) -> Result<u8, u8> {
         true => Names::Only(zones.clone()),
         false => Names::All,
     };
-    let wish = Wish { address, scope, zones };
+    let wish = ResolverTarget { address, scope, zones };
     if args.dry_run {
-        let (plan, taken) = rehearse(&machine, &store, &wish).map_err(tell)?;
+        let (plan, taken) = dry_run(&machine, &store, &wish).map_err(tell)?;
         print_plan(common, &plan, taken);
         return Ok(exit::OK);
     }
@@ -197,12 +200,12 @@ fn take_over(common: &Common, args: &TakeArgs) -> Result<u8, u8> {
         return Err(exit::FINDINGS);
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let taken = take(&machine, &store, &wish, now, |finding| {
+    let taken = enable(&machine, &store, &wish, now, |finding| {
         if !trying {
             return Ok(());
         }
         let leads = crate::host::resolver::where_it_leads(finding, address);
-        if !matches!(leads, Leads::Us | Leads::Mapped) {
+        if !matches!(leads, Routing::Us | Routing::Mapped) {
             return Err(format!("{}, not to pvtzd at {address} alone", words(leads)));
         }
         if let Some((name, addresses)) = &expected {
@@ -212,8 +215,8 @@ fn take_over(common: &Common, args: &TakeArgs) -> Result<u8, u8> {
     })
     .map_err(tell)?;
     match taken {
-        Taken::Already(_) => eprintln!("nothing to do: this machine's programs are led to pvtzd already"),
-        Taken::Now(plan) => {
+        Enabled::Already(_) => eprintln!("nothing to do: this machine's programs are led to pvtzd already"),
+        Enabled::Now(plan) => {
             print_plan(common, &plan, false);
             eprintln!(
                 "this machine's programs now ask pvtzd at {address}; `pvtzd resolver give-back` undoes it"
@@ -228,7 +231,7 @@ fn hand_back(common: &Common, args: &GiveBackArgs) -> Result<u8, u8> {
     let (machine, store) = args.place.open();
     if args.dry_run {
         let Some(record) = store.read().map_err(tell)? else { return Ok(nothing_taken(common)) };
-        for (place, change) in rehearse_return(&machine, &record, args.force).map_err(tell)? {
+        for (place, change) in dry_run_restore(&machine, &record, args.force).map_err(tell)? {
             match change {
                 Some(edit) => print!("{}", diff::of(&edit)),
                 None => eprintln!("{}", fate(&place, args.force)),
@@ -236,7 +239,7 @@ fn hand_back(common: &Common, args: &GiveBackArgs) -> Result<u8, u8> {
         }
         return Ok(exit::OK);
     }
-    let Some(returned) = give_back(&machine, &store, args.force).map_err(tell)? else {
+    let Some(returned) = restore(&machine, &store, args.force).map_err(tell)? else {
         return Ok(nothing_taken(common));
     };
     if common.json {
@@ -251,7 +254,7 @@ fn hand_back(common: &Common, args: &GiveBackArgs) -> Result<u8, u8> {
     for hint in &returned.hints {
         eprintln!("note: {hint}");
     }
-    let left = !args.force && returned.places.iter().any(|place| place.state == State::Foreign);
+    let left = !args.force && returned.places.iter().any(|place| place.state == PlaceState::Modified);
     if left {
         eprintln!(
             "hint: compare, then `pvtzd resolver give-back --force` puts back what was there before the take"
@@ -299,8 +302,8 @@ struct Former {
 }
 
 /// What this machine asks, or asked before it was taken over.
-fn former(machine: &Machine, store: &Store, address: IpAddr) -> Result<Former, Trouble> {
-    let finding = look(machine, address)?;
+fn former(machine: &Machine, store: &RecordStore, address: IpAddr) -> Result<Former, ResolverError> {
+    let finding = detect(machine, address)?;
     let mut servers = finding.upstream;
     if servers.is_empty() {
         servers = store.read()?.map(|record| record.upstream).unwrap_or_default();
@@ -310,28 +313,28 @@ fn former(machine: &Machine, store: &Store, address: IpAddr) -> Result<Former, T
 }
 
 /// Tells what went wrong, and what to do; the exit code.
-fn tell(trouble: Trouble) -> u8 {
+fn tell(trouble: ResolverError) -> u8 {
     eprintln!("error: {trouble}");
     eprintln!("hint: {}", trouble.hint());
     match trouble {
-        Trouble::Refused(_) | Trouble::Check(_) | Trouble::Busy => exit::FINDINGS,
+        ResolverError::Refused(_) | ResolverError::Check(_) | ResolverError::Busy => exit::FINDINGS,
         _ => exit::SYSTEM,
     }
 }
 
 /// What a plan changes, on standard output.
-fn print_plan(common: &Common, plan: &Plan, taken: bool) {
+fn print_plan(common: &Common, plan: &HostPlan, taken: bool) {
     if common.json {
-        let steps: Vec<&Step> = plan.steps.iter().collect();
+        let steps: Vec<&HostStep> = plan.steps.iter().collect();
         shown::json(&serde_json::json!({
             "manager": plan.manager, "taken": taken, "steps": steps, "notes": plan.notes,
         }));
     } else {
         for step in &plan.steps {
             match step {
-                Step::MakeDirectory { path } => println!("make the folder {path}"),
-                Step::Edit(edit) => print!("{}", diff::of(edit)),
-                Step::Command { words, .. } => println!("run {}", words.join(" ")),
+                HostStep::MakeDirectory { path } => println!("make the folder {path}"),
+                HostStep::Edit(edit) => print!("{}", diff::of(edit)),
+                HostStep::Command { words, .. } => println!("run {}", words.join(" ")),
             }
         }
     }
@@ -344,8 +347,8 @@ fn print_plan(common: &Common, plan: &Plan, taken: bool) {
 }
 
 /// How things stand, for people.
-fn print_standing(standing: &Standing) {
-    let Standing { manager, nameservers, leads, taken, notes, .. } = standing;
+fn print_resolver_status(standing: &ResolverStatus) {
+    let ResolverStatus { manager, nameservers, leads, taken, notes, .. } = standing;
     let servers: Vec<String> = nameservers.iter().map(ToString::to_string).collect();
     println!("managed by   {}", manager.title());
     println!("resolv.conf  {}", if servers.is_empty() { "no nameserver".into() } else { servers.join(", ") });
@@ -374,35 +377,35 @@ fn print_standing(standing: &Standing) {
 }
 
 /// Where questions go, in words.
-pub(super) fn words(leads: Leads) -> &'static str {
+pub(super) fn words(leads: Routing) -> &'static str {
     match leads {
-        Leads::Us => "questions go to pvtzd alone",
-        Leads::Mapped => "questions for mapped names go to pvtzd, the others elsewhere",
-        Leads::Both => "questions go to pvtzd and to others beside it",
-        Leads::Elsewhere => "questions go elsewhere",
-        Leads::Nowhere => "resolv.conf names no server",
+        Routing::Us => "questions go to pvtzd alone",
+        Routing::Mapped => "questions for mapped names go to pvtzd, the others elsewhere",
+        Routing::Both => "questions go to pvtzd and to others beside it",
+        Routing::Elsewhere => "questions go elsewhere",
+        Routing::Nowhere => "resolv.conf names no server",
     }
 }
 
 /// What is at a path, in words.
-fn state_words(state: State) -> &'static str {
+fn state_words(state: PlaceState) -> &'static str {
     match state {
-        State::Ours => "as pvtzd wrote it",
-        State::Torn => "half written: a crash",
-        State::Within => "changed since, with our lines in it",
-        State::Former => "as it was before the take",
-        State::Foreign => "changed since",
+        PlaceState::Ours => "as pvtzd wrote it",
+        PlaceState::Partial => "half written: a crash",
+        PlaceState::Embedded => "changed since, with our lines in it",
+        PlaceState::Former => "as it was before the take",
+        PlaceState::Modified => "changed since",
     }
 }
 
 /// What became of a path, in words.
-fn fate(place: &Place, force: bool) -> String {
+fn fate(place: &EditedPlace, force: bool) -> String {
     let what = match place.state {
-        State::Ours | State::Torn => "restored",
-        State::Within => "our lines are removed, later changes stay",
-        State::Former => "was as before already",
-        State::Foreign if force => "restored, over a later change",
-        State::Foreign => "left alone: it was changed since",
+        PlaceState::Ours | PlaceState::Partial => "restored",
+        PlaceState::Embedded => "our lines are removed, later changes stay",
+        PlaceState::Former => "was as before already",
+        PlaceState::Modified if force => "restored, over a later change",
+        PlaceState::Modified => "left alone: it was changed since",
     };
     format!("{}: {what}", place.path)
 }

@@ -5,7 +5,7 @@ use crate::admin::sd_notify::Supervisor;
 use crate::admin::{log, server};
 use crate::api::server::{BoundApi, PrepareError};
 use crate::config::{self, Config, ConfigError};
-use crate::daemon::{Daemon, Settings};
+use crate::daemon::{Daemon, DaemonSettings};
 use crate::host::metadata::MetadataChoice;
 use crate::server::activation;
 use crate::server::encrypted::{Encrypted, EncryptedError};
@@ -205,13 +205,18 @@ fn allow_descriptors() {
 }
 
 /// What the command line and the environment decide.
-fn settings(path: Option<PathBuf>, args: &RunArgs, config: &Config, supervisor: Supervisor) -> Settings {
+fn settings(
+    path: Option<PathBuf>,
+    args: &RunArgs,
+    config: &Config,
+    supervisor: Supervisor,
+) -> DaemonSettings {
     let listen = if args.listen.is_empty() { config.server.listen.clone() } else { args.listen.clone() };
     let metadata = MetadataChoice::or_default(args.metadata);
     let given = args.state_dir.clone().or_else(|| config.server.state_dir.clone());
     let state_dir = given.or_else(service_state_dir);
     let look_for = Some(PathBuf::from(config::SYSTEM));
-    Settings { path, look_for, listen, metadata, state_dir, supervisor, quiet: false }
+    DaemonSettings { path, look_for, listen, metadata, state_dir, supervisor, quiet: false }
 }
 
 /// The directory that systemd made for us (`StateDirectory=`); the first, if there are several.

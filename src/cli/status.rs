@@ -1,6 +1,6 @@
 //! `pvtzd status`: the state of the running server, once or live.
 
-use super::control::{Line, read};
+use super::socket::{SocketClient, read};
 use super::{Common, StatusArgs, exit, shown};
 use crate::admin::socket::SocketCommand;
 use crate::admin::status::{Status, quantile};
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// Carries the command out.
 pub(super) fn run(common: &Common, args: &StatusArgs) -> Result<u8, u8> {
-    let mut line = Line::open(common, args.socket.as_deref())?;
+    let mut line = SocketClient::open(common, args.socket.as_deref())?;
     let mut before: Option<Status> = None;
     loop {
         let value = line.call(&SocketCommand::Status)?;

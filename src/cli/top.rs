@@ -1,6 +1,6 @@
 //! `pvtzd top`: what the running server is asked most, live or once.
 
-use super::control::{Line, read};
+use super::socket::{SocketClient, read};
 use super::{Common, exit, shown};
 use crate::admin::socket::SocketCommand;
 use crate::admin::top::{Ranking, Top, TopQuery};
@@ -70,7 +70,7 @@ impl By {
 
 /// Carries the command out.
 pub(super) fn run(common: &Common, args: &TopArgs) -> Result<u8, u8> {
-    let mut line = Line::open(common, args.socket.as_deref())?;
+    let mut line = SocketClient::open(common, args.socket.as_deref())?;
     let interval = Duration::from_secs_f64(args.every.clamp(0.1, 30.0)); // the server counts for 60 s
     let is_live = !args.once && !common.json && std::io::stdout().is_terminal();
     let mut clear = args.clear;

@@ -6,9 +6,9 @@
 //! decided by reading the whole file.
 
 use super::pieces::Pieces;
-use super::reader::{Origin, Reader};
-use super::zone_draft::{ZoneEntry, ZonesInPieces};
-use super::{Config, doubts, file};
+use super::reader::{ConfigReader, Origin};
+use super::zone_draft::{ZoneDraftEntry, ZonesInPieces};
+use super::{Config, file, lints};
 use crate::engine::catalog::Scope;
 use crate::engine::name::NameKey;
 use crate::engine::zone::{PackedZone, Zone, ZoneSpec};
@@ -123,7 +123,7 @@ pub(super) fn parse(text: &str, file: &Path, open_to_others: bool, former: &Conf
     if changed.len() > FEW {
         return None;
     }
-    let mut reader = Reader::new(text, file);
+    let mut reader = ConfigReader::new(text, file);
     reader.set_open_to_others(open_to_others);
     reader.set_parts(pieces.parts.clone());
     let mut config = former.clone();
@@ -161,8 +161,8 @@ pub(super) fn parse(text: &str, file: &Path, open_to_others: bool, former: &Conf
 }
 
 /// Puts a zone in the place of the former one; nothing where it may differ in more than its content.
-fn replace(config: &mut Config, place: usize, entry: ZoneEntry) -> Option<()> {
-    let ZoneEntry { spec, cnames, vpcs, file, .. } = &entry;
+fn replace(config: &mut Config, place: usize, entry: ZoneDraftEntry) -> Option<()> {
+    let ZoneDraftEntry { spec, cnames, vpcs, file, .. } = &entry;
     let (former, scope) = config.zones.get(place)?;
     let outline = |zone: &ZoneSpec| {
         (zone.apex.to_ascii(), zone.mode, zone.on_missing_type, zone.wildcards, zone.origin)
@@ -175,7 +175,7 @@ fn replace(config: &mut Config, place: usize, entry: ZoneEntry) -> Option<()> {
     if outline(former) != outline(spec) || !same_scope {
         return None;
     }
-    if !cnames.is_empty() && (may_leave(config, place, &entry) || doubts::has_circle(&entry)) {
+    if !cnames.is_empty() && (may_leave(config, place, &entry) || lints::has_circle(&entry)) {
         return None;
     }
     let known = config.zone_files.iter_mut().find(|file| file.zone == place);
@@ -192,7 +192,7 @@ fn replace(config: &mut Config, place: usize, entry: ZoneEntry) -> Option<()> {
 }
 
 /// True where a CNAME of a zone may lead to another zone, and from there on.
-fn may_leave(config: &Config, place: usize, entry: &ZoneEntry) -> bool {
+fn may_leave(config: &Config, place: usize, entry: &ZoneDraftEntry) -> bool {
     let zone = Zone::build_leniently(entry.spec.clone(), 0);
     let others = config.zones.iter().enumerate().filter(|(other, _)| *other != place);
     let others: HashSet<NameKey> = others.map(|(_, (zone, _))| NameKey::of(&zone.apex)).collect();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// A group of upstream servers that forwarding rules name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
+pub struct GroupSpec {
     /// What the catalog calls it.
     pub key: GroupKey,
     /// A name for people, unique among the groups: that of its rule.
@@ -54,7 +54,7 @@ impl Config {
     }
 
     /// The groups of the `[[forward]]` rules. The default group, `[upstream]`, is not among them.
-    pub fn groups(&self) -> Vec<Group> {
+    pub fn groups(&self) -> Vec<GroupSpec> {
         self.grouped().0
     }
 
@@ -126,8 +126,8 @@ impl Config {
 
     /// The groups, and the key of each rule's group in the order of the rules. Rules that ask the same servers in
     /// the same way for the same name share a group.
-    fn grouped(&self) -> (Vec<Group>, Vec<GroupKey>) {
-        let mut groups: Vec<Group> = Vec::new();
+    fn grouped(&self) -> (Vec<GroupSpec>, Vec<GroupKey>) {
+        let mut groups: Vec<GroupSpec> = Vec::new();
         let mut suffixes: Vec<NameKey> = Vec::new();
         let mut keys = Vec::new();
         for rule in &self.forwards {
@@ -146,7 +146,7 @@ impl Config {
                 0 => name::show(&rule.zone),
                 earlier => format!("{}#{}", name::show(&rule.zone), earlier + 1),
             };
-            groups.push(Group { key, name, servers: rule.servers.clone(), strategy: rule.strategy });
+            groups.push(GroupSpec { key, name, servers: rule.servers.clone(), strategy: rule.strategy });
             suffixes.push(suffix);
             keys.push(key);
         }

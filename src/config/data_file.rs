@@ -2,7 +2,7 @@
 //! faults of the configuration. The running server reads them again, one at a time, when they change.
 
 use super::fault::{Fault, Severity};
-use super::reader::{At, Reader};
+use super::reader::{ConfigReader, Span};
 use crate::base::file::WatchedFile;
 use crate::engine::catalog::Scope;
 use crate::engine::hosts::{Hosts, HostsOptions};
@@ -61,7 +61,7 @@ impl fmt::Display for LoadError {
 
 impl<T> Loaded<T> {
     /// The content; what is wrong is noted as of a place of the configuration.
-    pub(super) fn or_note(self, reader: &Reader, at: &At) -> (Option<T>, Vec<WatchedFile>) {
+    pub(super) fn or_note(self, reader: &ConfigReader, at: &Span) -> (Option<T>, Vec<WatchedFile>) {
         let foreign = |fault: Fault| reader.foreign(at, Fault { key: at.path.to_string(), ..fault });
         self.warnings.into_iter().for_each(foreign);
         let content = match self.content {

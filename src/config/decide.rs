@@ -4,9 +4,9 @@ use super::again::Seen;
 use super::data_file::{HostsFile, ZoneFile};
 use super::fault::{Fault, Severity};
 use super::pieces::Pieces;
-use super::reader::{Origin, Reader};
+use super::reader::{ConfigReader, Origin};
 use super::zone_draft::ZonesInPieces;
-use super::{Config, Forward, checks, doubts, file};
+use super::{Config, Forward, file, lints, validate};
 use std::path::Path;
 use std::sync::Arc;
 use toml::de::DeTable;
@@ -22,7 +22,7 @@ type Decided = Result<(Config, Vec<Fault>), Vec<Fault>>;
 
 /// Decides the configuration in the text of a file that others may read, or may not.
 pub(super) fn parse_as(text: &str, file: &Path, open_to_others: bool) -> Decided {
-    let mut reader = Reader::new(text, file);
+    let mut reader = ConfigReader::new(text, file);
     reader.set_open_to_others(open_to_others);
     let pieces = if text.len() >= LONG { Pieces::of(text) } else { None };
     if let Some(pieces) = pieces
@@ -30,13 +30,13 @@ pub(super) fn parse_as(text: &str, file: &Path, open_to_others: bool) -> Decided
     {
         return decided;
     }
-    let mut reader = Reader::new(text, file);
+    let mut reader = ConfigReader::new(text, file);
     reader.set_open_to_others(open_to_others);
     decide(reader, text)
 }
 
 /// Decides a text as a whole.
-pub(super) fn decide(reader: Reader, text: &str) -> Decided {
+pub(super) fn decide(reader: ConfigReader, text: &str) -> Decided {
     let (table, errors) = DeTable::parse_recoverable(text);
     let whole = Origin::At(0);
     if !errors.is_empty() {
@@ -49,7 +49,7 @@ pub(super) fn decide(reader: Reader, text: &str) -> Decided {
 /// Decides a text piece by piece; nothing where only the whole tells what it means. Faults of syntax are told best with
 /// all that surrounds them, but of a text that is `very_long` they are told piece by piece.
 pub(super) fn decide_in_pieces(
-    mut reader: Reader,
+    mut reader: ConfigReader,
     text: &str,
     pieces: Pieces,
     very_long: bool,
@@ -86,7 +86,7 @@ pub(super) fn decide_in_pieces(
 }
 
 /// The decided values of what a file says, or all faults.
-fn conclude(reader: Reader, spec: file::Spec) -> Decided {
+fn conclude(reader: ConfigReader, spec: file::Spec) -> Decided {
     let config = if reader.is_whole() { Some(join(&reader, spec)) } else { None };
     let faults = reader.finish();
     match config {
@@ -98,8 +98,8 @@ fn conclude(reader: Reader, spec: file::Spec) -> Decided {
 }
 
 /// The decided values of what the file says, with what contradicts itself noted as faults.
-fn join(reader: &Reader, spec: file::Spec) -> Config {
-    let scopes = checks::contradictions(reader, &spec);
+fn join(reader: &ConfigReader, spec: file::Spec) -> Config {
+    let scopes = validate::contradictions(reader, &spec);
     let zone_files = spec.zones.iter().enumerate().filter_map(|(zone, entry)| {
         let (path, files) = entry.file.clone()?;
         Some(ZoneFile { zone, path, files })
@@ -140,7 +140,7 @@ fn join(reader: &Reader, spec: file::Spec) -> Config {
         seen: Seen::default(),
     };
     if !reader.has_errors() {
-        doubts::note(reader, &spec, &config);
+        lints::note(reader, &spec, &config);
     }
     config
 }

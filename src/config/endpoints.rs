@@ -1,7 +1,7 @@
 //! The catalogue of Alibaba Cloud API names: which public names lead to which names inside a VPC.
 //! The data is `config/endpoints.toml`, compiled in; here it becomes zones.
 
-use super::{Endpoints, Instance, Regions, Target};
+use super::{EndpointTarget, Endpoints, Instance, Regions};
 use crate::engine::name::{self, NameKey};
 use crate::engine::zone::{ZoneMode, ZoneOrigin, ZoneRecord, ZoneSpec};
 use hickory_proto::rr::RData;
@@ -64,12 +64,12 @@ struct Product {
 
 impl Product {
     /// Where a name of this product leads in a region, without the suffix.
-    fn target(&self, target: Target, region: &str) -> Option<String> {
+    fn target(&self, target: EndpointTarget, region: &str) -> Option<String> {
         if let Some(central) = &self.vpc_central {
             return Some(central.clone());
         }
         match &self.vpc {
-            Some(vpc) if target == Target::ProductVpc || self.popunify.is_empty() => {
+            Some(vpc) if target == EndpointTarget::ProductVpc || self.popunify.is_empty() => {
                 Some(filled(vpc, region))
             }
             // A product without a name of its own has the gateway's only, whatever is configured.
@@ -94,8 +94,8 @@ pub fn api_names() -> ApiNames {
     for product in &catalogue.product {
         for region in &catalogue.regions {
             public.extend(product.names.iter().map(|name| filled(name, region)));
-            inside.extend(product.target(Target::PopunifyVpc, region));
-            inside.extend(product.target(Target::ProductVpc, region));
+            inside.extend(product.target(EndpointTarget::PopunifyVpc, region));
+            inside.extend(product.target(EndpointTarget::ProductVpc, region));
         }
         public.extend(product.central.iter().cloned());
     }

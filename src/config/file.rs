@@ -1,18 +1,23 @@
 //! The file's sections, key by key: [`Spec`] mirrors the file and remembers where things were written.
 //! Every key is taken here or in a file named after its section; what is absent or at fault has its default.
 
-use super::control::{self, Control};
+use super::admin;
+use super::admin::{Admin, Log, Top};
+use super::api;
+use super::api::Api;
 use super::hosts_file::{self, HostsEntry};
-use super::nearest;
-use super::ops::{self, Log, Ops, Top};
-use super::parts::{not_empty, path, read_each, read_one, values, vpc_ids};
-use super::reader::{At, Located, Origin, Reader};
+use super::reader::{ConfigReader, Origin, Span, Spanned};
 use super::section::Section;
+use super::sections::{not_empty, path, read_each, read_one, values, vpc_ids};
 use super::server;
+use super::suggest;
 use super::value::Value;
-use super::zone_draft::{self, ZoneEntry};
+use super::zone_draft::{self, ZoneDraftEntry};
 use super::zones;
-use super::{Cache, Endpoints, Expect, Expected, Regions, Server, Servers, Target, Upstream, endpoints};
+use super::{
+    Cache, EndpointTarget, Endpoints, Expect, Expected, Regions, ServerConfig, Servers, UpstreamConfig,
+    endpoints,
+};
 use crate::engine::catalog::Vpc;
 use crate::engine::name::NameKey;
 use crate::engine::rebinding::Rebinding;
@@ -31,39 +36,39 @@ const STRATEGIES: [(&str, Strategy); 3] =
 /// What the file says, section by section, with the places that later checks report.
 pub(super) struct Spec {
     /// `[server]`
-    pub server: Server,
+    pub server: ServerConfig,
     /// The listen addresses with their places.
-    pub listen: Vec<Located<SocketAddr>>,
+    pub listen: Vec<Spanned<SocketAddr>>,
     /// Those of DNS over TLS and over HTTPS.
-    pub listen_tls: Vec<Located<SocketAddr>>,
+    pub listen_tls: Vec<Spanned<SocketAddr>>,
     /// Those of DNS over QUIC and over HTTP/3.
-    pub listen_quic: Vec<Located<SocketAddr>>,
+    pub listen_quic: Vec<Spanned<SocketAddr>>,
     /// `[endpoints]`
     pub endpoints: Endpoints,
     /// The listed regions with their places.
-    pub regions: Vec<Located<String>>,
+    pub regions: Vec<Spanned<String>>,
     /// `[upstream]`
-    pub upstream: Upstream,
+    pub upstream: UpstreamConfig,
     /// The listed servers with their places.
-    pub servers: Vec<Located<ServerAddress>>,
+    pub servers: Vec<Spanned<ServerAddress>>,
     /// `[cache]`
     pub cache: Cache,
     /// `[control]`
-    pub control: Option<Control>,
+    pub control: Option<Api>,
     /// `[ops]`
-    pub ops: Ops,
+    pub ops: Admin,
     /// `[log]`
     pub log: Log,
     /// `[top]`
     pub top: Top,
     /// Where the API listens, with the places.
-    pub control_listen: Vec<Located<SocketAddr>>,
+    pub control_listen: Vec<Spanned<SocketAddr>>,
     /// `[[forward]]`
     pub forwards: Vec<ForwardEntry>,
     /// `[[vpc]]`
     pub vpcs: Vec<VpcEntry>,
     /// `[[zone]]`
-    pub zones: Vec<ZoneEntry>,
+    pub zones: Vec<ZoneDraftEntry>,
     /// `[[hosts]]`
     pub hosts: Vec<HostsEntry>,
     /// `[[expect]]`
@@ -73,13 +78,13 @@ pub(super) struct Spec {
 /// A forwarding rule as written.
 pub(super) struct ForwardEntry {
     /// Its name.
-    pub zone: Located<Name>,
+    pub zone: Spanned<Name>,
     /// Its servers.
-    pub servers: Vec<Located<ServerAddress>>,
+    pub servers: Vec<Spanned<ServerAddress>>,
     /// In which order they are asked.
     pub strategy: Strategy,
     /// The VPCs it is for; absent means everyone.
-    pub vpcs: Option<Vec<Located<String>>>,
+    pub vpcs: Option<Vec<Spanned<String>>>,
 }
 
 /// A VPC as written.
@@ -87,26 +92,26 @@ pub(super) struct VpcEntry {
     /// What it says.
     pub vpc: Vpc,
     /// Where its id is.
-    pub at: At,
+    pub at: Span,
     /// Where each of its ranges is.
-    pub clients_at: Vec<At>,
+    pub clients_at: Vec<Span>,
 }
 
 /// Reads the whole file; `zones` are its zones where they were read before, piece by piece.
 pub(super) fn read<'a>(
-    reader: &'a Reader<'a>,
+    reader: &'a ConfigReader<'a>,
     table: &'a DeTable<'a>,
     origin: Origin,
-    zones: Option<Vec<ZoneEntry>>,
+    zones: Option<Vec<ZoneDraftEntry>>,
 ) -> Spec {
-    let mut top = Section::new(reader, table, origin, At::default());
+    let mut top = Section::new(reader, table, origin, Span::default());
     let (server, [listen, listen_tls, listen_quic]) = read_one(reader, &mut top, "server", server::server);
     let (endpoints, regions) = read_one(reader, &mut top, "endpoints", endpoints);
     let (upstream, servers) = read_one(reader, &mut top, "upstream", upstream);
     let cache = read_one(reader, &mut top, "cache", |section| cache(reader, section));
-    let ops = read_one(reader, &mut top, "ops", ops::ops);
-    let log = read_one(reader, &mut top, "log", ops::log);
-    let top_lists = read_one(reader, &mut top, "top", ops::top);
+    let ops = read_one(reader, &mut top, "ops", admin::ops);
+    let log = read_one(reader, &mut top, "log", admin::log);
+    let top_lists = read_one(reader, &mut top, "top", admin::top);
     let strategy = upstream.strategy;
     let forwards = read_each(reader, &mut top, "forward", |section| forward(section, strategy));
     let vpcs = read_each(reader, &mut top, "vpc", vpc);
@@ -148,20 +153,20 @@ pub(super) fn read<'a>(
 
 /// The section of the API: `[api]`, or by its older name `[control]`.
 fn api<'a>(
-    reader: &'a Reader<'a>,
+    reader: &'a ConfigReader<'a>,
     top: &mut Section<'a>,
-) -> Option<(super::Control, Vec<Located<std::net::SocketAddr>>)> {
+) -> Option<(super::Api, Vec<Spanned<std::net::SocketAddr>>)> {
     if let (Some(control), Some(api)) = (top.value("control"), top.value("api")) {
         let text =
             format!("[control] is the older name of [api], which is on line {} too", reader.line_of(&api.at));
         reader.error(&control.at, text, "put all keys under one of the two names".to_string());
     }
     let name = if top.has("api") { "api" } else { "control" };
-    top.has(name).then(|| read_one(reader, top, name, control::control))
+    top.has(name).then(|| read_one(reader, top, name, api::control))
 }
 
 /// `[endpoints]`
-fn endpoints(section: &mut Section) -> (Endpoints, Vec<Located<String>>) {
+fn endpoints(section: &mut Section) -> (Endpoints, Vec<Spanned<String>>) {
     let default = Endpoints::default();
     let mut listed = Vec::new();
     let regions = section.take("regions", |value| match value.raw() {
@@ -182,7 +187,8 @@ fn endpoints(section: &mut Section) -> (Endpoints, Vec<Located<String>>) {
         })?)),
         _ => value.wrong_type("\"all\" or a list of products", None),
     });
-    let targets = [("popunify-vpc", Target::PopunifyVpc), ("product-vpc", Target::ProductVpc)];
+    let targets =
+        [("popunify-vpc", EndpointTarget::PopunifyVpc), ("product-vpc", EndpointTarget::ProductVpc)];
     let endpoints = Endpoints {
         regions: regions.unwrap_or(default.regions),
         products: products.unwrap_or(default.products),
@@ -207,8 +213,8 @@ fn names(words: &[String]) -> Vec<&str> {
 }
 
 /// `[upstream]`
-fn upstream(section: &mut Section) -> (Upstream, Vec<Located<ServerAddress>>) {
-    let default = Upstream::default();
+fn upstream(section: &mut Section) -> (UpstreamConfig, Vec<Spanned<ServerAddress>>) {
+    let default = UpstreamConfig::default();
     let mut listed = Vec::new();
     let servers = section.take("servers", |value| match value.raw() {
         DeValue::String(text) if text == "system" => Some(Servers::System),
@@ -218,14 +224,14 @@ fn upstream(section: &mut Section) -> (Upstream, Vec<Located<ServerAddress>>) {
         }
         DeValue::String(text) => value.wrong_type(
             "\"system\" or a list of servers",
-            match nearest::of(text, ["system"]) {
+            match suggest::suggest(text, ["system"]) {
                 Some(word) => format!("did you mean \"{word}\"?"),
                 None => format!("write servers = [\"{}\"]", super::reader::shortened(text)),
             },
         ),
         _ => value.wrong_type("\"system\" or a list of servers", None),
     });
-    let upstream = Upstream {
+    let upstream = UpstreamConfig {
         servers: servers.unwrap_or(default.servers),
         strategy: section.take("strategy", |value| value.one_of(&STRATEGIES)).unwrap_or(default.strategy),
         max_in_flight: section
@@ -251,7 +257,7 @@ fn rebinding(section: &mut Section) -> Rebinding {
 }
 
 /// `[cache]`
-fn cache(reader: &Reader, section: &mut Section) -> Cache {
+fn cache(reader: &ConfigReader, section: &mut Section) -> Cache {
     let default = Cache::default();
     let hour = Duration::from_secs(3600);
     let min_ttl = section.take_located("min_ttl", Value::ttl);
@@ -324,7 +330,7 @@ fn vpc(section: &mut Section) -> Option<VpcEntry> {
 }
 
 /// `[[expect]]`
-fn expect(reader: &Reader, section: &mut Section) -> Option<Expect> {
+fn expect(reader: &ConfigReader, section: &mut Section) -> Option<Expect> {
     let query = section.require("query", "\"www.example\"", Value::name);
     let rtype = section.take("type", zones::record_type);
     let client = section.take("client", Value::ip);

@@ -2,9 +2,9 @@
 
 use super::data_file::{self, LoadError, Loaded, TOLD};
 use super::fault::{Fault, Severity};
-use super::parts;
-use super::reader::{At, Located};
+use super::reader::{Span, Spanned};
 use super::section::Section;
+use super::sections;
 use super::value::Value;
 use crate::base::file;
 use crate::base::file::WatchedFile;
@@ -34,18 +34,18 @@ pub(super) struct HostsEntry {
     /// The file as it was when it was read.
     pub files: Vec<WatchedFile>,
     /// Where it is named.
-    pub at: At,
+    pub at: Span,
     /// The VPCs that see it; absent means everyone.
-    pub vpcs: Option<Vec<Located<String>>>,
+    pub vpcs: Option<Vec<Spanned<String>>>,
 }
 
 /// Reads a `[[hosts]]`.
 pub(super) fn hosts(section: &mut Section, without_localhost: bool) -> Option<HostsEntry> {
     let reader = section.reader();
-    let path = section.require("file", "\"/etc/hosts\"", parts::not_empty);
+    let path = section.require("file", "\"/etc/hosts\"", sections::not_empty);
     let ttl = section.take("ttl", Value::ttl).unwrap_or(DEFAULT_TTL);
-    let vpcs = section.take("vpcs", parts::vpc_ids);
-    let Located { value, at } = path?;
+    let vpcs = section.take("vpcs", sections::vpc_ids);
+    let Spanned { value, at } = path?;
     let path = reader.folder().join(value);
     let options = HostsOptions { ttl, without_localhost };
     let loaded = load(&path, options);
@@ -55,7 +55,7 @@ pub(super) fn hosts(section: &mut Section, without_localhost: bool) -> Option<Ho
 }
 
 /// Notes hosts files that are beyond the bound for all of them.
-pub(super) fn check_octets(entries: &[HostsEntry], reader: &super::reader::Reader) {
+pub(super) fn check_octets(entries: &[HostsEntry], reader: &super::reader::ConfigReader) {
     let mut octets = 0;
     for entry in entries {
         octets += entry.octets;

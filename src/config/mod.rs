@@ -7,42 +7,42 @@
 //! catalog of it all. A new key goes into the struct here, into `file`, and with a comment into `config/pvtzd.toml`.
 //! Reads no file but those it is given and sends no query.
 
+mod admin;
 mod again;
+mod api;
 mod catalog;
-mod checks;
-mod control;
 pub mod data_file;
 mod decide;
-mod doubts;
 pub mod endpoints;
 mod fault;
 mod file;
 pub mod hosts_file;
 mod key_path;
-mod nearest;
-mod ops;
-mod parts;
+mod lints;
 mod pieces;
 mod reader;
 mod section;
+mod sections;
 mod server;
+mod suggest;
+mod validate;
 mod value;
 mod zone_draft;
 pub mod zone_file;
 mod zones;
 
 #[cfg(test)]
-mod control_tests;
+mod api_tests;
 #[cfg(test)]
 mod message_tests;
 #[cfg(test)]
 mod tests;
 
+pub use admin::{Admin, ControlSocket, Log, QueryLogFormat, Top};
 pub use again::{Difference, Seen};
-pub use catalog::Group;
-pub use control::{AccessKeySource, Control, Host, Secret, SecretSource};
+pub use api::{AccessKeySource, Api, ApiSecret, Host, SecretSource};
+pub use catalog::GroupSpec;
 pub use fault::{ConfigError, Fault, Severity};
-pub use ops::{ControlSocket, Log, Ops, QueryLog, Top};
 pub use server::MAX_RATE_PER_NETWORK;
 
 use crate::base::file::WatchedFile;
@@ -55,7 +55,7 @@ use data_file::{HostsFile, ZoneFile};
 use decide::parse_as;
 use hickory_proto::rr::{Name, RData, RecordType};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use reader::{At, Reader};
+use reader::{ConfigReader, Span};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -110,8 +110,8 @@ pub fn load_again(path: &Path, former: &Config) -> Result<(Config, Vec<Fault>), 
         }
         Err(error) => {
             let text = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-            let reader = Reader::new(&text, path);
-            let at = At { span: text.len()..text.len(), ..At::default() };
+            let reader = ConfigReader::new(&text, path);
+            let at = Span { span: text.len()..text.len(), ..Span::default() };
             let hint = "save the file as UTF-8".to_string();
             reader.error(&at, "here is a byte that is not UTF-8", hint);
             Err(ConfigError::Faults(reader.finish()))
@@ -136,17 +136,17 @@ fn is_open_to_others(path: &Path) -> bool {
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// `[server]`
-    pub server: Server,
+    pub server: ServerConfig,
     /// `[endpoints]`
     pub endpoints: Endpoints,
     /// `[upstream]`
-    pub upstream: Upstream,
+    pub upstream: UpstreamConfig,
     /// `[cache]`
     pub cache: Cache,
     /// `[control]`; nothing without the section.
-    pub control: Option<Control>,
+    pub control: Option<Api>,
     /// `[ops]`
-    pub ops: Ops,
+    pub ops: Admin,
     /// `[log]`
     pub log: Log,
     /// `[top]`
@@ -171,7 +171,7 @@ pub struct Config {
 
 /// `[server]`: who is served where, and how much at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
+pub struct ServerConfig {
     /// Where UDP and TCP are listened to.
     pub listen: Vec<SocketAddr>,
     /// Where DNS over TLS is listened to; then there are a certificate and a key.
@@ -214,7 +214,7 @@ pub struct Server {
     pub max_rate_per_network: u32,
 }
 
-impl Default for Server {
+impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             // Not port 53: a plain run needs no rights and takes nothing from anybody.
@@ -254,14 +254,19 @@ pub struct Endpoints {
     /// The products whose names are mapped, by their names in the catalogue; none switches it off.
     pub products: Vec<String>,
     /// What the names lead to.
-    pub target: Target,
+    pub target: EndpointTarget,
     /// TTL of the mapping in seconds.
     pub ttl: u32,
 }
 
 impl Default for Endpoints {
     fn default() -> Self {
-        Self { regions: Regions::Auto, products: vec!["ecs".into()], target: Target::default(), ttl: 60 }
+        Self {
+            regions: Regions::Auto,
+            products: vec!["ecs".into()],
+            target: EndpointTarget::default(),
+            ttl: 60,
+        }
     }
 }
 
@@ -278,7 +283,7 @@ pub enum Regions {
 
 /// What API names are mapped to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Target {
+pub enum EndpointTarget {
     /// `popunify-vpc.<region>`, the gateway of the documented recipe.
     #[default]
     PopunifyVpc,
@@ -288,7 +293,7 @@ pub enum Target {
 
 /// `[upstream]`: the group that is asked where no forwarding rule says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upstream {
+pub struct UpstreamConfig {
     /// Its servers.
     pub servers: Servers,
     /// In which order they are asked; also for `[[forward]]` rules that do not say.
@@ -303,7 +308,7 @@ pub struct Upstream {
     pub rebinding: Rebinding,
 }
 
-impl Default for Upstream {
+impl Default for UpstreamConfig {
     fn default() -> Self {
         Self {
             servers: Servers::System,

@@ -2,7 +2,7 @@
 
 use super::super::decide::{decide, decide_in_pieces};
 use super::super::tests::{DOCUMENTED, FALLBACK, LAB};
-use super::super::{Config, Fault, reader::Reader};
+use super::super::{Config, Fault, reader::ConfigReader};
 use super::*;
 use proptest::prelude::*;
 use std::path::Path;
@@ -10,12 +10,12 @@ use std::path::Path;
 type Decided = Result<(Config, Vec<Fault>), Vec<Fault>>;
 
 fn whole(text: &str) -> Decided {
-    decide(Reader::new(text, Path::new("x")), text)
+    decide(ConfigReader::new(text, Path::new("x")), text)
 }
 
 /// Nothing where the text is not read in pieces.
 fn in_pieces(text: &str, very_long: bool) -> Option<Decided> {
-    decide_in_pieces(Reader::new(text, Path::new("x")), text, Pieces::of(text)?, very_long)
+    decide_in_pieces(ConfigReader::new(text, Path::new("x")), text, Pieces::of(text)?, very_long)
 }
 
 fn shown(decided: &Decided) -> String {

@@ -2,7 +2,7 @@
 
 use super::fault::{Fault, Severity};
 use super::key_path::KeyPath;
-use super::nearest;
+use super::suggest;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -16,7 +16,7 @@ const LINE_STEP: usize = 1 << 14;
 
 /// A place in the file: the key path and the bytes it covers.
 #[derive(Clone, Debug, Default)]
-pub(super) struct At {
+pub(super) struct Span {
     /// Such as `zone[2].record[0].ttl`.
     pub path: KeyPath,
     /// In bytes from the start of the file.
@@ -25,15 +25,15 @@ pub(super) struct At {
 
 /// Something with the place where it was written.
 #[derive(Clone, Debug)]
-pub(super) struct Located<T> {
+pub(super) struct Spanned<T> {
     /// What was written.
     pub value: T,
     /// Where.
-    pub at: At,
+    pub at: Span,
 }
 
 /// Collects the faults of one file.
-pub(super) struct Reader<'s> {
+pub(super) struct ConfigReader<'s> {
     /// The file's name.
     file: PathBuf,
     /// What is in it.
@@ -59,7 +59,7 @@ pub(super) struct Reader<'s> {
 /// A key that no code took.
 pub(super) struct Unknown {
     /// Where it is.
-    pub at: At,
+    pub at: Span,
     /// The key alone.
     pub key: String,
     /// Whether it is written as a section.
@@ -77,7 +77,7 @@ pub(super) enum Origin {
     Parts,
 }
 
-impl<'s> Reader<'s> {
+impl<'s> ConfigReader<'s> {
     /// A reader of a file's text.
     pub fn new(text: &'s str, file: &Path) -> Self {
         let mut before = 0;
@@ -132,7 +132,7 @@ impl<'s> Reader<'s> {
         let mut told = BTreeSet::new();
         for error in errors {
             let span = self.place(origin, error.span().unwrap_or(0..0));
-            let at = At { path: KeyPath::default(), span };
+            let at = Span { path: KeyPath::default(), span };
             let line = self.line_of(&at);
             if error.message() == "duplicate key" {
                 // The parser is not thrown off by it, so what follows is worth reporting on.
@@ -165,17 +165,17 @@ impl<'s> Reader<'s> {
     }
 
     /// Notes an error.
-    pub fn error(&self, at: &At, message: impl Into<String>, hint: impl Into<Option<String>>) {
+    pub fn error(&self, at: &Span, message: impl Into<String>, hint: impl Into<Option<String>>) {
         self.note(Severity::Error, at, at.path.to_string(), message.into(), hint.into());
     }
 
     /// Notes a warning.
-    pub fn warning(&self, at: &At, message: impl Into<String>, hint: impl Into<Option<String>>) {
+    pub fn warning(&self, at: &Span, message: impl Into<String>, hint: impl Into<Option<String>>) {
         self.note(Severity::Warning, at, at.path.to_string(), message.into(), hint.into());
     }
 
     /// Notes a fault of another file, which is named at a place of this one.
-    pub fn foreign(&self, at: &At, fault: Fault) {
+    pub fn foreign(&self, at: &Span, fault: Fault) {
         self.keep(at.span.start, fault);
     }
 
@@ -199,7 +199,7 @@ impl<'s> Reader<'s> {
     }
 
     /// The line of a place, from 1.
-    pub fn line_of(&self, at: &At) -> usize {
+    pub fn line_of(&self, at: &Span) -> usize {
         let place = at.span.start.min(self.text.len());
         let step = (place / LINE_STEP).min(self.breaks.len().saturating_sub(1));
         let before = self.breaks.get(step).map_or(0, |&breaks| breaks as usize);
@@ -267,7 +267,7 @@ impl<'s> Reader<'s> {
     }
 
     /// Notes a fault.
-    fn note(&self, severity: Severity, at: &At, key: String, message: String, hint: Option<String>) {
+    fn note(&self, severity: Severity, at: &Span, key: String, message: String, hint: Option<String>) {
         if at.span.start >= self.limit.get() {
             return;
         }
@@ -308,7 +308,7 @@ impl<'s> Reader<'s> {
                 .filter(|(kind, keys)| !kind.is_empty() && keys.contains(&key.as_str()));
             having.max_by_key(|(_, keys)| keys.len())
         };
-        let hint = match (nearest::of(key, here.iter().copied()), elsewhere()) {
+        let hint = match (suggest::suggest(key, here.iter().copied()), elsewhere()) {
             (Some(near), _) => format!("did you mean `{near}`? {keys} {}", listed(here)),
             (None, Some((kind, _))) => {
                 format!("`{key}` belongs to {}; {keys} {}", heading(&kind), listed(here))

@@ -2,7 +2,7 @@
 //! one run finds all faults; unknown keys are faults too.
 
 use super::key_path::KeyPath;
-use super::reader::{At, Located, Origin, Reader, Unknown, heading};
+use super::reader::{ConfigReader, Origin, Span, Spanned, Unknown, heading};
 use super::value::Value;
 use std::fmt::Display;
 use toml::de::{DeTable, DeValue};
@@ -10,20 +10,20 @@ use toml::de::{DeTable, DeValue};
 /// A table of the file, being read.
 pub(super) struct Section<'a> {
     /// Where faults go.
-    reader: &'a Reader<'a>,
+    reader: &'a ConfigReader<'a>,
     /// What TOML has.
     table: &'a DeTable<'a>,
     /// Where the text lies that the table was parsed from.
     origin: Origin,
     /// Its header.
-    pub at: At,
+    pub at: Span,
     /// The keys that were asked for.
     asked: Vec<&'static str>,
 }
 
 impl<'a> Section<'a> {
     /// The table at a place.
-    pub fn new(reader: &'a Reader<'a>, table: &'a DeTable<'a>, origin: Origin, at: At) -> Self {
+    pub fn new(reader: &'a ConfigReader<'a>, table: &'a DeTable<'a>, origin: Origin, at: Span) -> Self {
         Self { reader, table, origin, at, asked: Vec::with_capacity(8) }
     }
 
@@ -37,9 +37,9 @@ impl<'a> Section<'a> {
         &mut self,
         key: &'static str,
         read: impl FnOnce(&Value<'a>) -> Option<T>,
-    ) -> Option<Located<T>> {
+    ) -> Option<Spanned<T>> {
         let value = self.value(key)?;
-        Some(Located { value: read(&value)?, at: value.at })
+        Some(Spanned { value: read(&value)?, at: value.at })
     }
 
     /// Like [`Section::take_located`] for a key that must be there.
@@ -48,7 +48,7 @@ impl<'a> Section<'a> {
         key: &'static str,
         example: impl Display,
         read: impl FnOnce(&Value<'a>) -> Option<T>,
-    ) -> Option<Located<T>> {
+    ) -> Option<Spanned<T>> {
         if !self.table.contains_key(key) && self.reader.is_whole() {
             let hint = format!("add {key} = {example}");
             self.reader.error(
@@ -83,7 +83,7 @@ impl<'a> Section<'a> {
     }
 
     /// The reader that faults go to.
-    pub fn reader(&self) -> &'a Reader<'a> {
+    pub fn reader(&self) -> &'a ConfigReader<'a> {
         self.reader
     }
 
@@ -92,7 +92,7 @@ impl<'a> Section<'a> {
         self.asked.push(key);
         let (_, value) = self.table.get_key_value(key)?;
         let span = self.reader.place(self.origin, value.span());
-        let at = At { path: self.at.path.key(key), span };
+        let at = Span { path: self.at.path.key(key), span };
         Some(Value::new(self.reader, self.origin, at, value.get_ref()))
     }
 
@@ -100,7 +100,7 @@ impl<'a> Section<'a> {
     pub fn finish(self) {
         for (key, value) in self.table.iter() {
             if !self.asked.contains(&key.get_ref().as_ref()) {
-                let at = At { path: self.at.path, span: self.reader.place(self.origin, key.span()) };
+                let at = Span { path: self.at.path, span: self.reader.place(self.origin, key.span()) };
                 let key = key.get_ref().to_string();
                 let unknown = Unknown { at, key, is_section: is_section(value.get_ref()), kind: self.kind() };
                 self.reader.unknown(unknown);

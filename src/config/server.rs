@@ -1,9 +1,9 @@
 //! `[server]`: where it listens, to whom, and what one client can take of it.
 
-use super::Server;
-use super::parts;
-use super::reader::{At, Located};
+use super::ServerConfig;
+use super::reader::{Span, Spanned};
 use super::section::Section;
+use super::sections;
 use super::value::Value;
 use crate::engine::local::LocalNames;
 use std::net::SocketAddr;
@@ -13,14 +13,14 @@ use std::time::Duration;
 pub const MAX_RATE_PER_NETWORK: u32 = 1_000_000;
 
 /// `[server]`, and its listen addresses with their places: for plain DNS, for encrypted streams, for QUIC.
-pub(super) fn server(section: &mut Section) -> (Server, [Vec<Located<SocketAddr>>; 3]) {
-    let default = Server::default();
+pub(super) fn server(section: &mut Section) -> (ServerConfig, [Vec<Spanned<SocketAddr>>; 3]) {
+    let default = ServerConfig::default();
     let listen = section
         .take("listen", |value| {
             value.some("nothing to listen on", "leave `listen` out for 127.0.0.1:5335", Value::listener)
         })
         .unwrap_or_else(|| {
-            default.listen.iter().map(|&value| Located { value, at: At::default() }).collect()
+            default.listen.iter().map(|&value| Spanned { value, at: Span::default() }).collect()
         });
     let allow = section.take("allow", |value| {
         value.some("no client may ask", "leave `allow` out for the clients of this machine", Value::network)
@@ -32,9 +32,9 @@ pub(super) fn server(section: &mut Section) -> (Server, [Vec<Located<SocketAddr>
     let listen_quic =
         section.take("listen_quic", |value| value.list(|item| item.address(853))).unwrap_or_default();
     let listen_http3 = section.take("listen_http3", http3_listener).unwrap_or_default();
-    let certificate = parts::path(section, "certificate");
-    let key = parts::path(section, "key");
-    let addresses = |items: &[Located<SocketAddr>]| items.iter().map(|item| item.value).collect::<Vec<_>>();
+    let certificate = sections::path(section, "certificate");
+    let key = sections::path(section, "key");
+    let addresses = |items: &[Spanned<SocketAddr>]| items.iter().map(|item| item.value).collect::<Vec<_>>();
     if let Some(first) =
         listen_tls.iter().chain(&listen_https).chain(&listen_quic).chain(&listen_http3).next()
         && (certificate.is_none() || key.is_none())
@@ -47,7 +47,7 @@ pub(super) fn server(section: &mut Section) -> (Server, [Vec<Located<SocketAddr>
         );
     }
     let limit = |value: &Value| Some(value.integer(1..=1_000_000)? as usize);
-    let server = Server {
+    let server = ServerConfig {
         listen: addresses(&listen),
         listen_tls: addresses(&listen_tls),
         listen_https: addresses(&listen_https),
@@ -55,7 +55,7 @@ pub(super) fn server(section: &mut Section) -> (Server, [Vec<Located<SocketAddr>
         listen_http3: addresses(&listen_http3),
         certificate,
         key,
-        allow: allow.map_or(default.allow, parts::values),
+        allow: allow.map_or(default.allow, sections::values),
         state_dir: section.take("state_dir", |value| match value.text()? {
             "" => value.wrong("an empty path", "leave `state_dir` out to keep no state".to_string()),
             path => Some(path.into()),
@@ -87,7 +87,7 @@ pub(super) fn server(section: &mut Section) -> (Server, [Vec<Located<SocketAddr>
 }
 
 /// `listen_http3`, which is in builds with that feature only.
-fn http3_listener(value: &Value) -> Option<Vec<Located<SocketAddr>>> {
+fn http3_listener(value: &Value) -> Option<Vec<Spanned<SocketAddr>>> {
     let listed = value.list(|item| item.address(443))?;
     if !listed.is_empty() && !cfg!(feature = "http3") {
         return value.wrong(

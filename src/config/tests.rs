@@ -1,6 +1,6 @@
 //! What a file means: samples, defaults, the catalog and the groups that come of them.
 
-use super::reader::{At, Origin, Reader};
+use super::reader::{ConfigReader, Origin, Span};
 use super::*;
 use crate::engine::catalog::{Catalog, GroupKey};
 use crate::engine::name::{self, NameKey};
@@ -63,7 +63,7 @@ fn the_documented_file_is_the_default() {
 #[test]
 fn every_key_is_documented_in_its_section() {
     let (table, _) = DeTable::parse_recoverable(LISTS);
-    let reader = Reader::new(LISTS, Path::new("test.toml"));
+    let reader = ConfigReader::new(LISTS, Path::new("test.toml"));
     file::read(&reader, table.get_ref(), Origin::At(0), None);
     let mut documented: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut kind = String::new();
@@ -91,7 +91,7 @@ fn every_key_is_in_the_schema() {
     let schema: serde_json::Value =
         serde_json::from_str(include_str!("../../config/pvtzd.schema.json")).unwrap();
     let (table, _) = DeTable::parse_recoverable(LISTS);
-    let reader = Reader::new(LISTS, Path::new("test.toml"));
+    let reader = ConfigReader::new(LISTS, Path::new("test.toml"));
     file::read(&reader, table.get_ref(), Origin::At(0), None);
     let known = reader.known();
     assert!(known.len() >= 12, "{known:?}");
@@ -343,9 +343,9 @@ fn a_contradiction_made_in_code_cannot_stop_the_catalog() {
 
 #[test]
 fn places_that_are_out_of_the_text_are_survived() {
-    let reader = Reader::new("ä", Path::new("x"));
+    let reader = ConfigReader::new("ä", Path::new("x"));
     for span in [0..0, 1..1, 2..2, 5..9] {
-        reader.error(&At { span, ..At::default() }, "here", None);
+        reader.error(&Span { span, ..Span::default() }, "here", None);
     }
     assert_eq!(reader.finish().len(), 4);
 }

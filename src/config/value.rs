@@ -1,8 +1,8 @@
 //! Single values: from what TOML has to what the program means. Each reader notes what is wrong with the value
 //! and what would be right, and returns nothing then.
 
-use super::nearest;
-use super::reader::{At, Located, Origin, Reader, listed, shortened};
+use super::reader::{ConfigReader, Origin, Span, Spanned, listed, shortened};
+use super::suggest;
 use crate::upstream::ServerAddress;
 use hickory_proto::rr::Name;
 use ipnet::IpNet;
@@ -14,18 +14,18 @@ use toml::de::DeValue;
 /// A value with its place.
 pub(super) struct Value<'a> {
     /// Where faults go.
-    reader: &'a Reader<'a>,
+    reader: &'a ConfigReader<'a>,
     /// Where the text lies that it was parsed from.
     pub origin: Origin,
     /// Where it is.
-    pub at: At,
+    pub at: Span,
     /// What TOML has.
     value: &'a DeValue<'a>,
 }
 
 impl<'a> Value<'a> {
     /// A value at a place.
-    pub fn new(reader: &'a Reader<'a>, origin: Origin, at: At, value: &'a DeValue<'a>) -> Self {
+    pub fn new(reader: &'a ConfigReader<'a>, origin: Origin, at: Span, value: &'a DeValue<'a>) -> Self {
         Self { reader, origin, at, value }
     }
 
@@ -168,7 +168,7 @@ impl<'a> Value<'a> {
 
     /// Notes a word that is none of those allowed.
     pub fn unknown_word<T>(&self, text: &str, names: &[&str]) -> Option<T> {
-        let hint = match nearest::of(text, names.iter().copied()) {
+        let hint = match suggest::suggest(text, names.iter().copied()) {
             Some(near) => format!("did you mean \"{near}\"? allowed are {}", listed(names)),
             None => format!("allowed are {}", listed(names)),
         };
@@ -186,15 +186,15 @@ impl<'a> Value<'a> {
         };
         let item = |(index, item): (usize, &'a toml::Spanned<DeValue<'a>>)| {
             let span = self.reader.place(self.origin, item.span());
-            let at = At { path: self.at.path.item(index), span };
+            let at = Span { path: self.at.path.item(index), span };
             Value::new(self.reader, self.origin, at, item.get_ref())
         };
         Some(array.iter().enumerate().map(item).collect())
     }
 
     /// A list of things with their places. Items at fault are noted and left out.
-    pub fn list<T>(&self, read: impl Fn(&Value<'a>) -> Option<T>) -> Option<Vec<Located<T>>> {
-        let located = |item: Value<'a>| Some(Located { value: read(&item)?, at: item.at });
+    pub fn list<T>(&self, read: impl Fn(&Value<'a>) -> Option<T>) -> Option<Vec<Spanned<T>>> {
+        let located = |item: Value<'a>| Some(Spanned { value: read(&item)?, at: item.at });
         Some(self.items()?.into_iter().filter_map(located).collect())
     }
 
@@ -204,7 +204,7 @@ impl<'a> Value<'a> {
         empty: &str,
         hint: &str,
         read: impl Fn(&Value<'a>) -> Option<T>,
-    ) -> Option<Vec<Located<T>>> {
+    ) -> Option<Vec<Spanned<T>>> {
         if matches!(self.value, DeValue::Array(array) if array.is_empty()) {
             return self.wrong(empty, hint.to_string());
         }

@@ -2,9 +2,9 @@
 //! is written in a few more, so that a million records take little room.
 
 use super::key_path::KeyPath;
-use super::parts;
-use super::reader::{At, Located, Origin, Reader};
+use super::reader::{ConfigReader, Origin, Span, Spanned};
 use super::section::Section;
+use super::sections;
 use super::value::Value;
 use super::zone_file;
 use super::zones;
@@ -21,15 +21,15 @@ use toml::de::{DeTable, DeValue};
 const MAX_REFUSED: usize = 1000;
 
 /// A zone as written.
-pub(super) struct ZoneEntry {
+pub(super) struct ZoneDraftEntry {
     /// What it says, its records put together.
     pub spec: ZoneSpec,
     /// Where its name is.
-    pub at: At,
+    pub at: Span,
     /// Its CNAME records in the order of the file, for chains that lead in a circle.
     pub cnames: Vec<(NameKey, RecordPlace)>,
     /// The VPCs that see it; absent means everyone.
-    pub vpcs: Option<Vec<Located<String>>>,
+    pub vpcs: Option<Vec<Spanned<String>>>,
     /// Its zone file, and all files that were read for it.
     pub file: Option<(PathBuf, Vec<WatchedFile>)>,
 }
@@ -48,15 +48,15 @@ pub(super) struct RecordPlace {
 
 impl RecordPlace {
     /// The same with its path, below that of its zone.
-    pub fn at(&self, zone: KeyPath) -> At {
+    pub fn at(&self, zone: KeyPath) -> Span {
         let value = zone.key("record").item(self.record as usize).key("value");
         let path = self.item.map_or(value, |item| value.item(item as usize));
-        At { path, span: self.start as usize..self.end as usize }
+        Span { path, span: self.start as usize..self.end as usize }
     }
 }
 
 /// `[[zone]]`, and its records as far as they are in the same table.
-pub(super) fn zone(section: &mut Section) -> Option<ZoneEntry> {
+pub(super) fn zone(section: &mut Section) -> Option<ZoneDraftEntry> {
     let mut draft = ZoneDraft::begin(section);
     draft.records(section);
     draft.finish(section.reader())
@@ -66,11 +66,11 @@ pub(super) fn zone(section: &mut Section) -> Option<ZoneEntry> {
 pub(super) struct ZoneDraft {
     /// Of the zone.
     path: KeyPath,
-    apex: Option<Located<Name>>,
+    apex: Option<Spanned<Name>>,
     mode: ZoneMode,
     reading: ZoneSemantics,
-    vpcs: Option<Vec<Located<String>>>,
-    file: Option<Located<PathBuf>>,
+    vpcs: Option<Vec<Spanned<String>>>,
+    file: Option<Spanned<PathBuf>>,
     /// The zone's name as people write it.
     shown: String,
     builder: ZoneBuilder,
@@ -87,10 +87,10 @@ impl ZoneDraft {
         let apex = section.require("name", "\"ecs.cn-hangzhou.aliyuncs.com\"", Value::name);
         let mode = zones::zone_mode(section);
         let reading = zones::reading(section);
-        let vpcs = section.take("vpcs", parts::vpc_ids);
+        let vpcs = section.take("vpcs", sections::vpc_ids);
         let folder = section.reader().folder();
-        let file = section.take_located("file", parts::not_empty);
-        let file = file.map(|file| Located { value: folder.join(file.value), at: file.at });
+        let file = section.take_located("file", sections::not_empty);
+        let file = file.map(|file| Spanned { value: folder.join(file.value), at: file.at });
         // Records are read below an apex at fault too: their own faults are worth telling.
         let below = apex.as_ref().map_or_else(Name::root, |apex| apex.value.clone());
         Self {
@@ -111,7 +111,7 @@ impl ZoneDraft {
     /// Reads the records of a table, which may be one of several of this zone.
     pub fn records(&mut self, section: &mut Section) {
         let first = self.sections;
-        let found = parts::read_each_from(section.reader(), section, "record", first, |section| {
+        let found = sections::read_each_from(section.reader(), section, "record", first, |section| {
             self.sections += 1;
             self.record(section);
             Some(())
@@ -150,7 +150,7 @@ impl ZoneDraft {
     }
 
     /// The zone. What contradicts itself among its records is noted.
-    pub fn finish(self, reader: &Reader) -> Option<ZoneEntry> {
+    pub fn finish(self, reader: &ConfigReader) -> Option<ZoneDraftEntry> {
         let apex = self.apex?;
         let mut refused = Vec::new();
         let owners = self.builder.finish_with(|record| {
@@ -183,28 +183,28 @@ impl ZoneDraft {
         };
         let ZoneSemantics { on_missing_type, wildcards } = self.reading;
         let spec = ZoneSpec { on_missing_type, wildcards, packed, ..ZoneSpec::new(apex.value, self.mode) };
-        Some(ZoneEntry { spec, at: apex.at, cnames: self.cnames, vpcs: self.vpcs, file: read })
+        Some(ZoneDraftEntry { spec, at: apex.at, cnames: self.cnames, vpcs: self.vpcs, file: read })
     }
 }
 
 /// The zones of a file that is read in pieces.
 pub(super) struct ZonesInPieces<'r> {
-    reader: &'r Reader<'r>,
+    reader: &'r ConfigReader<'r>,
     /// The zone that the last piece was of.
     draft: Option<ZoneDraft>,
     /// Zones that have begun.
     begun: usize,
-    done: Vec<ZoneEntry>,
+    done: Vec<ZoneDraftEntry>,
 }
 
 impl<'r> ZonesInPieces<'r> {
     /// No zones yet.
-    pub fn new(reader: &'r Reader<'r>) -> Self {
+    pub fn new(reader: &'r ConfigReader<'r>) -> Self {
         Self { reader, draft: None, begun: 0, done: Vec::new() }
     }
 
     /// The same from the zone of a place on.
-    pub fn beginning_at(reader: &'r Reader<'r>, place: usize) -> Self {
+    pub fn beginning_at(reader: &'r ConfigReader<'r>, place: usize) -> Self {
         Self { begun: place, ..Self::new(reader) }
     }
 
@@ -229,7 +229,7 @@ impl<'r> ZonesInPieces<'r> {
             _ => value.span(),
         };
         let mut section =
-            Section::new(self.reader, table, origin, At { path, span: self.reader.place(origin, span) });
+            Section::new(self.reader, table, origin, Span { path, span: self.reader.place(origin, span) });
         if is_head {
             let mut draft = ZoneDraft::begin(&mut section);
             draft.records(&mut section);
@@ -246,7 +246,7 @@ impl<'r> ZonesInPieces<'r> {
     }
 
     /// All zones.
-    pub fn finish(mut self) -> Vec<ZoneEntry> {
+    pub fn finish(mut self) -> Vec<ZoneDraftEntry> {
         self.end_zone();
         self.done
     }

@@ -1,9 +1,9 @@
 //! The keys of `[[zone]]` and `[[zone.record]]`: from the file's words, ours or the product's, to a record.
 //! Record names are relative to the zone, names inside values are absolute.
 
-use super::nearest;
-use super::reader::{Located, listed, shortened};
+use super::reader::{Spanned, listed, shortened};
 use super::section::Section;
+use super::suggest;
 use super::value::Value;
 use crate::engine::name;
 use crate::engine::record;
@@ -50,7 +50,7 @@ pub(super) fn zone_mode(section: &mut Section) -> ZoneMode {
 }
 
 /// A record as it is written.
-pub(super) struct Written {
+pub(super) struct WrittenRecord {
     /// Its owner.
     pub owner: Name,
     /// Seconds.
@@ -58,13 +58,13 @@ pub(super) struct Written {
     /// Its weight, if it has one.
     pub weight: Option<u8>,
     /// Its values.
-    pub values: Vec<Located<RData>>,
+    pub values: Vec<Spanned<RData>>,
     /// The values are written as a list.
     pub is_list: bool,
 }
 
 /// `[[zone.record]]`. Nothing for a disabled one, which is checked all the same. `zone` is the apex as text.
-pub(super) fn record(section: &mut Section, apex: &Name, zone: &str) -> Option<Written> {
+pub(super) fn record(section: &mut Section, apex: &Name, zone: &str) -> Option<WrittenRecord> {
     let owner = record_name(section, apex, zone);
     let rtype = section.require("type", "\"A\"", record_type);
     let ttl = section.take("ttl", record_ttl);
@@ -91,11 +91,11 @@ pub(super) fn record(section: &mut Section, apex: &Name, zone: &str) -> Option<W
         is_list = matches!(value.raw(), DeValue::Array(_));
         match is_list {
             true => value.some("no values", "write at least one, or leave the record out", one),
-            false => Some(vec![Located { value: one(value)?, at: value.at.clone() }]),
+            false => Some(vec![Spanned { value: one(value)?, at: value.at.clone() }]),
         }
     });
     let (owner, values) = (owner?, values?.value);
-    enabled.then(|| Written { owner, ttl: ttl.unwrap_or(DEFAULT_TTL), weight, values, is_list })
+    enabled.then(|| WrittenRecord { owner, ttl: ttl.unwrap_or(DEFAULT_TTL), weight, values, is_list })
 }
 
 /// `name`, or the product's word `rr`.
@@ -173,7 +173,7 @@ pub(super) fn record_type(value: &Value) -> Option<RecordType> {
             Some(rtype)
         }
         _ => {
-            let near = nearest::of(text, names.iter().copied());
+            let near = suggest::suggest(text, names.iter().copied());
             let near = near.map(|near| format!("did you mean \"{near}\"? ")).unwrap_or_default();
             let hint = format!("{near}types are {}, or TYPEn of RFC 3597", listed(&names));
             value.wrong(format!("`{}` is not a type of record", shortened(text)), hint)

@@ -50,7 +50,7 @@ pub(super) enum Change {
 
 /// What files are for.
 #[derive(Clone, Debug)]
-enum Target {
+enum WatchTarget {
     Config,
     Zone { place: usize, path: PathBuf, apex: Name },
     Hosts { place: usize, path: PathBuf, options: HostsOptions },
@@ -58,8 +58,8 @@ enum Target {
 
 /// Files that are read together.
 #[derive(Clone, Debug)]
-struct Group {
-    target: Target,
+struct WatchedGroup {
+    target: WatchTarget,
     files: Vec<WatchedFile>,
     /// When to read them in any case.
     retry: Option<Instant>,
@@ -67,26 +67,27 @@ struct Group {
 
 /// Everything that is watched.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Plan {
+pub(super) struct WatchPlan {
     /// The number of the configuration that it follows from.
     round: u64,
-    groups: Vec<Group>,
+    groups: Vec<WatchedGroup>,
 }
 
-impl Plan {
+impl WatchPlan {
     /// The files of a configuration; `reread` are those that have it read again, as they were when it was read.
     pub(super) fn new(config: &Config, reread: Vec<WatchedFile>) -> Self {
-        let group = |target, files: &[WatchedFile]| Group { target, files: files.to_vec(), retry: None };
+        let group =
+            |target, files: &[WatchedFile]| WatchedGroup { target, files: files.to_vec(), retry: None };
         let zones = config.zone_files.iter().filter_map(|file| {
             let apex = config.zones.get(file.zone)?.0.apex.clone();
-            let target = Target::Zone { place: file.zone, path: file.path.clone(), apex };
+            let target = WatchTarget::Zone { place: file.zone, path: file.path.clone(), apex };
             Some(group(target, &file.files))
         });
         let hosts = config.hosts.iter().enumerate().map(|(place, file)| {
-            let target = Target::Hosts { place, path: file.path.clone(), options: file.options };
+            let target = WatchTarget::Hosts { place, path: file.path.clone(), options: file.options };
             group(target, &file.files)
         });
-        let config = (!reread.is_empty()).then(|| group(Target::Config, &reread));
+        let config = (!reread.is_empty()).then(|| group(WatchTarget::Config, &reread));
         Self { round: 0, groups: config.into_iter().chain(zones).chain(hosts).collect() }
     }
 
@@ -136,15 +137,15 @@ impl Plan {
     /// Reads a group.
     fn read(&mut self, group: usize) -> Option<Change> {
         match self.groups.get(group)?.target.clone() {
-            Target::Config => {
+            WatchTarget::Config => {
                 let files = &mut self.groups.get_mut(group)?.files;
                 files.iter_mut().for_each(|file| *file = WatchedFile::now(&file.path));
                 Some(Change::Config)
             }
-            Target::Zone { place, path, apex } => {
+            WatchTarget::Zone { place, path, apex } => {
                 Some(Change::Zone(place, self.load(group, || zone_file::load(&path, &apex))))
             }
-            Target::Hosts { place, path, options } => {
+            WatchTarget::Hosts { place, path, options } => {
                 Some(Change::Hosts(place, self.load(group, || hosts_file::load(&path, options))))
             }
         }
@@ -173,23 +174,23 @@ type Numbered = (u64, Change);
 
 /// The daemon's side of the thread.
 #[derive(Debug)]
-pub(super) struct DataFiles {
+pub(super) struct WatchedFiles {
     /// There is none while there is nothing to watch.
-    plans: Option<Sender<Plan>>,
+    plans: Option<Sender<WatchPlan>>,
     round: u64,
     changes: (tokio::sync::mpsc::Sender<Numbered>, tokio::sync::mpsc::Receiver<Numbered>),
 }
 
-impl DataFiles {
+impl WatchedFiles {
     /// Nothing to watch yet.
     pub(super) fn new() -> Self {
         Self { plans: None, round: 0, changes: tokio::sync::mpsc::channel(1) }
     }
 
     /// Watches these files from here on, in the place of the former.
-    pub(super) fn watch(&mut self, plan: Plan) {
+    pub(super) fn watch(&mut self, plan: WatchPlan) {
         self.round += 1;
-        let plan = Plan { round: self.round, ..plan };
+        let plan = WatchPlan { round: self.round, ..plan };
         if plan.groups.is_empty() && self.plans.is_none() {
             return;
         }
@@ -222,8 +223,8 @@ impl DataFiles {
 }
 
 /// The thread.
-fn watch(plans: &Receiver<Plan>, changes: &tokio::sync::mpsc::Sender<Numbered>) {
-    let (mut plan, mut next) = (Plan::default(), 0);
+fn watch(plans: &Receiver<WatchPlan>, changes: &tokio::sync::mpsc::Sender<Numbered>) {
+    let (mut plan, mut next) = (WatchPlan::default(), 0);
     loop {
         match plans.recv_timeout(PACE) {
             Ok(another) => {

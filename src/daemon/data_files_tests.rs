@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// A folder with a configuration of one zone file and one hosts file, and what is watched of it.
-fn world() -> (tempfile::TempDir, Plan) {
+fn world() -> (tempfile::TempDir, WatchPlan) {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     write("a.zone", "$INCLUDE inner\nwww A 192.0.2.1\n");
@@ -13,13 +13,13 @@ fn world() -> (tempfile::TempDir, Plan) {
     write("hosts", "192.0.2.3 h\n");
     let text = "[[zone]]\nname = \"a.example\"\nfile = \"a.zone\"\n[[hosts]]\nfile = \"hosts\"\n";
     let config = crate::config::parse(text, &folder.path().join("pvtzd.toml")).unwrap().0;
-    let plan = Plan::new(&config, Vec::new());
+    let plan = WatchPlan::new(&config, Vec::new());
     assert_eq!(plan.len(), 3);
     (folder, plan)
 }
 
 /// The groups that a look finds.
-fn look(plan: &mut Plan) -> Vec<usize> {
+fn look(plan: &mut WatchPlan) -> Vec<usize> {
     plan.look(&mut 0, Instant::now())
 }
 
@@ -82,8 +82,8 @@ fn many_files_are_looked_at_in_turn() {
     let path = folder.path().join("file");
     fs::write(&path, "").unwrap();
     let file = WatchedFile::now(&path);
-    let group = Group { target: Target::Config, files: vec![file], retry: None };
-    let mut plan = Plan { round: 0, groups: vec![group; 2 * AT_A_TIME + 1] };
+    let group = WatchedGroup { target: WatchTarget::Config, files: vec![file], retry: None };
+    let mut plan = WatchPlan { round: 0, groups: vec![group; 2 * AT_A_TIME + 1] };
     fs::write(&path, "other").unwrap();
     let mut next = 0;
     let mut seen: Vec<usize> = (0..3).flat_map(|_| plan.look(&mut next, Instant::now())).collect();
@@ -96,7 +96,7 @@ fn many_files_are_looked_at_in_turn() {
 #[tokio::test]
 async fn several_writes_at_once_are_one_change_and_a_former_configuration_has_none() {
     let (folder, plan) = world();
-    let mut files = DataFiles::new();
+    let mut files = WatchedFiles::new();
     files.watch(plan.clone());
     for last in 5..15 {
         fs::write(folder.path().join("hosts"), format!("192.0.2.{last} h\n192.0.2.{last} i\n")).unwrap();
@@ -106,7 +106,7 @@ async fn several_writes_at_once_are_one_change_and_a_former_configuration_has_no
     fs::write(folder.path().join("inner"), "").unwrap();
     let waiting = files.changed().await;
     assert!(matches!(waiting, Change::Zone(0, _)), "and not the hosts file once more: {waiting:?}");
-    files.watch(Plan::default());
+    files.watch(WatchPlan::default());
     let (changes, round) = (files.changes.0.clone(), files.round);
     tokio::spawn(async move {
         for round in [round - 1, round] {

@@ -2,7 +2,7 @@
 //! hosts files, each by itself. A fault changes nothing.
 
 use super::Daemon;
-use super::data_files::{Change, Plan};
+use super::data_files::{Change, WatchPlan};
 use crate::base::file::WatchedFile;
 use crate::config::data_file::{LoadError, Loaded};
 use crate::config::{self, Config, ConfigError, Fault};
@@ -74,7 +74,7 @@ impl Daemon {
                 ));
             }
         };
-        self.tell_what_needs_a_restart(&config);
+        self.warn_what_needs_a_restart(&config);
         self.config = config;
         self.around.system = super::system_servers(&self.config, &self.settings, &self.listening);
         self.publisher.reconfigure(&self.config, &self.around);
@@ -95,7 +95,7 @@ impl Daemon {
     /// again, if that is wanted.
     pub(super) fn watch_files(&mut self, reread: Vec<WatchedFile>) {
         let reread = if self.config.server.watch_config { reread } else { Vec::new() };
-        let plan = Plan::new(&self.config, reread);
+        let plan = WatchPlan::new(&self.config, reread);
         self.readiness.data_files.watch(plan.len());
         self.data_files.watch(plan);
     }

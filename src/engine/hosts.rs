@@ -86,7 +86,7 @@ pub struct HostsRead {
 impl Hosts {
     /// Reads a hosts file; `file` is its name in messages.
     pub fn read(file: &str, text: &str, options: HostsOptions) -> HostsRead {
-        let mut reading = Reading {
+        let mut reading = HostsReader {
             options,
             builder: ZoneBuilder::new(NameKey::of_suffix(&[0])),
             named: HashSet::new(),
@@ -148,7 +148,7 @@ impl Hosts {
 }
 
 /// A hosts file that is being read.
-struct Reading {
+struct HostsReader {
     options: HostsOptions,
     builder: ZoneBuilder,
     /// Addresses whose name is known: the first one counts.
@@ -157,7 +157,7 @@ struct Reading {
     left_out: Remarks,
 }
 
-impl Reading {
+impl HostsReader {
     fn line(&mut self, number: usize, line: &str) -> Result<(), String> {
         if line.len() > LONGEST_LINE {
             return Err(format!("a line of {} octets; at most {LONGEST_LINE} are read", line.len()));

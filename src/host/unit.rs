@@ -35,7 +35,7 @@ pub struct Unit {
 
 /// Whom the kernel takes the service for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity {
+struct UnitIdentity {
     /// User and group; none for a user that exists only while the service runs.
     user: Option<(u32, u32)>,
 }
@@ -113,7 +113,7 @@ impl Unit {
     }
 
     /// Whom the service runs as.
-    fn identity(&self, passwd: &Path) -> Option<Identity> {
+    fn identity(&self, passwd: &Path) -> Option<UnitIdentity> {
         let name = match self.get("User") {
             "" if self.is_on("DynamicUser") => "pvtzd",
             "" | "root" | "0" => return None, // root reads everything
@@ -125,11 +125,11 @@ impl Unit {
             let &[user, _, uid, gid, ..] = fields.as_slice() else { return None };
             (user == name).then(|| Some((uid.parse().ok()?, gid.parse().ok()?)))?
         });
-        Some(Identity { user })
+        Some(UnitIdentity { user })
     }
 
     /// What keeps the service from a file that this process may read.
-    fn doubt_of(&self, path: &Path, identity: Option<Identity>) -> Option<String> {
+    fn doubt_of(&self, path: &Path, identity: Option<UnitIdentity>) -> Option<String> {
         let way = file::way_to(path).ok()?; // what is missing is reported elsewhere
         let is_home_hidden =
             !matches!(self.get("ProtectHome"), "" | "no" | "false" | "off" | "0" | "read-only");
@@ -181,7 +181,7 @@ impl Unit {
     }
 }
 
-impl Identity {
+impl UnitIdentity {
     /// True if the mode gives a right: 4 to read, 1 to enter.
     fn may(self, found: &Metadata, right: u32) -> bool {
         let shift = match self.user {
@@ -267,8 +267,8 @@ mod tests {
             fs::set_permissions(folder.path(), PermissionsExt::from_mode(folder_mode)).unwrap();
         };
         let owner = fs::metadata(&file).unwrap();
-        let dynamic = Some(Identity { user: None });
-        let one = Some(Identity { user: Some((owner.uid(), owner.gid())) });
+        let dynamic = Some(UnitIdentity { user: None });
+        let one = Some(UnitIdentity { user: Some((owner.uid(), owner.gid())) });
         let unit = unit("DynamicUser=yes\nProtectHome=yes");
         set(0o755, 0o644);
         assert_eq!(unit.doubt_of(&file, dynamic), None);
@@ -287,8 +287,8 @@ mod tests {
         let passwd = folder.path().join("passwd");
         fs::write(&passwd, "root:x:0:0:::\nodd\npvtzd:x:7:8:::\n").unwrap();
         let known = |text| unit(text).identity(&passwd);
-        assert_eq!(known("DynamicUser=yes"), Some(Identity { user: Some((7, 8)) }));
-        assert_eq!(known("User=none"), Some(Identity { user: None }));
+        assert_eq!(known("DynamicUser=yes"), Some(UnitIdentity { user: Some((7, 8)) }));
+        assert_eq!(known("User=none"), Some(UnitIdentity { user: None }));
         assert_eq!((known(""), known("User=root")), (None, None));
     }
 }

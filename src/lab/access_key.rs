@@ -11,7 +11,7 @@ const KEPT: &str = "access-key.json";
 
 /// The key as it is kept.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct KeptKey {
     id: String,
     secret: String,
 }
@@ -28,8 +28,8 @@ pub fn open(state: &StateDir, id: Option<&str>, secret: Option<&str>) -> io::Res
     Ok(AccessKey::new(id.unwrap_or(&kept.id), secret.unwrap_or(&kept.secret)))
 }
 
-fn read(text: &str) -> Result<Kept, String> {
-    let key: Kept = serde_json::from_str(text).map_err(|error| error.to_string())?;
+fn read(text: &str) -> Result<KeptKey, String> {
+    let key: KeptKey = serde_json::from_str(text).map_err(|error| error.to_string())?;
     if key.id.is_empty() || key.secret.is_empty() { Err("it is empty".into()) } else { Ok(key) }
 }
 
@@ -39,7 +39,7 @@ fn make() -> io::Result<String> {
     getrandom::fill(&mut random).map_err(io::Error::other)?;
     let letters = BASE32_NOPAD.encode(&random);
     let (id, secret) = letters.split_at(16);
-    let key = Kept { id: format!("LAB{id}"), secret: secret.to_lowercase() };
+    let key = KeptKey { id: format!("LAB{id}"), secret: secret.to_lowercase() };
     serde_json::to_string(&key).map_err(io::Error::other)
 }
 

@@ -57,7 +57,7 @@ const SUFFIX: &str = "aliyuncs.com";
 
 /// The CA and the certificate that it gave the stub.
 #[derive(Clone, Debug)]
-pub struct Authority {
+pub struct LabCa {
     /// The CA's certificate, in PEM.
     pub pem: String,
     /// Where it is, for those who are to trust it.
@@ -68,7 +68,7 @@ pub struct Authority {
     pub tls: Arc<ServerConfig>,
 }
 
-impl Authority {
+impl LabCa {
     /// The kept CA, or a new one.
     ///
     /// # Errors
@@ -202,8 +202,8 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::open(Some(folder.path())).unwrap();
-        let first = Authority::open(&state, at(0)).unwrap();
-        let later = Authority::open(&state, at(3000)).unwrap();
+        let first = LabCa::open(&state, at(0)).unwrap();
+        let later = LabCa::open(&state, at(3000)).unwrap();
         assert_eq!(first.pem, later.pem);
         assert_eq!(fs::read_to_string(&first.path).unwrap(), first.pem);
         assert!(!first.pem.contains("PRIVATE"));
@@ -215,8 +215,8 @@ mod tests {
     fn an_old_or_damaged_ca_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::open(Some(folder.path())).unwrap();
-        let first = Authority::open(&state, at(0)).unwrap();
-        let renewed = Authority::open(&state, at(3650 - 300)).unwrap();
+        let first = LabCa::open(&state, at(0)).unwrap();
+        let renewed = LabCa::open(&state, at(3650 - 300)).unwrap();
         assert_ne!(first.pem, renewed.pem);
         let text = fs::read_to_string(state.path().join(KEPT)).unwrap();
         let other = make(at(3350)).unwrap();
@@ -228,7 +228,7 @@ mod tests {
             String::new(),
         ] {
             fs::write(state.path().join(KEPT), &damaged).unwrap();
-            let replaced = Authority::open(&state, at(3350)).unwrap();
+            let replaced = LabCa::open(&state, at(3350)).unwrap();
             assert_ne!(replaced.pem, renewed.pem);
             assert_eq!(fs::read_to_string(&replaced.path).unwrap(), replaced.pem);
         }

@@ -60,7 +60,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Instance {
+pub struct InstanceMetadata {
     /// Its region id.
     pub region: String,
     /// The id of its VPC.
@@ -85,11 +85,11 @@ pub struct Metadata {
 }
 
 /// Status and body of a response.
-type Answer = (StatusCode, Bytes);
+type MetadataAnswer = (StatusCode, Bytes);
 
 impl Metadata {
     /// What the service says of an instance with this role.
-    pub fn new(instance: &Instance, role: Option<Role>) -> Self {
+    pub fn new(instance: &InstanceMetadata, role: Option<Role>) -> Self {
         let mut items = items::of(instance);
         // For their folders: what they say is asked elsewhere.
         items.extend(role.as_ref().map(|role| (format!("{ROLES}/{}", role.name), String::new())));
@@ -110,7 +110,7 @@ impl Metadata {
         path: &str,
         headers: &HeaderMap,
         (now, wall): (Instant, SystemTime),
-    ) -> Answer {
+    ) -> MetadataAnswer {
         if path == TOKEN && *method == Method::PUT {
             return self.token(headers, now);
         }
@@ -148,7 +148,7 @@ impl Metadata {
     }
 
     /// Gives a token out.
-    fn token(&self, headers: &HeaderMap, now: Instant) -> Answer {
+    fn token(&self, headers: &HeaderMap, now: Instant) -> MetadataAnswer {
         let seconds = headers.get("x-aliyun-ecs-metadata-token-ttl-seconds");
         let seconds = seconds.and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
         let Some(seconds) = seconds.filter(|seconds| (1..=LONGEST_LIFE).contains(seconds)) else {

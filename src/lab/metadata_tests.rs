@@ -15,7 +15,7 @@ fn metadata(hardened: bool) -> Metadata {
 fn with(hardened: bool, user_data: Option<&[u8]>, role: Option<Role>) -> Metadata {
     let (region, vpc, address) = ("cn-hangzhou".into(), "vpc-lab".into(), Ipv4Addr::new(172, 16, 0, 10));
     let user_data = user_data.map(<[u8]>::to_vec);
-    Metadata::new(&Instance { region, vpc, address, hardened, user_data }, role)
+    Metadata::new(&InstanceMetadata { region, vpc, address, hardened, user_data }, role)
 }
 
 /// The same moment by both clocks.

@@ -12,21 +12,21 @@
 
 pub mod access_key;
 mod apis;
-mod ask;
 pub mod ca;
+mod client;
 pub mod credentials;
+pub mod fake_dns;
 pub mod instance;
+pub mod lab;
 pub mod location;
 pub mod metadata;
 mod pkcs12;
 pub mod products;
 mod regions;
-pub mod running;
 pub mod state;
 pub mod sts;
 pub mod trust;
 pub mod walkthrough;
-pub mod world;
 
 /// The account that every key of the lab belongs to.
 pub(crate) const ACCOUNT: &str = "1000000000000000";

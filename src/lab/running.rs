@@ -1,13 +1,14 @@
 //! A lab that runs: the sidecar, the world around it and the APIs, put together.
 
 use super::apis::{self, Apis};
-use super::ca::Authority;
+use super::ca::LabCa;
 use super::credentials::Issuer;
+use super::fake_dns;
+use super::fake_dns::FakeDns;
 use super::location;
 use super::products::Backends;
 use super::products::instances::Instance;
 use super::sts::Sts;
-use super::world::{self, World};
 use crate::account::{Account, Dirty};
 use crate::admin::sd_notify::Supervisor;
 use crate::admin::server;
@@ -15,7 +16,7 @@ use crate::api::actions::{AccountWriter, Persistence, PrivateZone};
 use crate::api::{AccessKey, Gateway, Keys, http};
 use crate::config::ControlSocket;
 use crate::config::{Config, Host, Servers};
-use crate::daemon::{Daemon, Settings};
+use crate::daemon::{Daemon, DaemonSettings};
 use crate::engine::catalog::Vpc;
 use crate::http::browser::ServerNames;
 use crate::server::listen;
@@ -32,15 +33,15 @@ use tokio::task::JoinSet;
 
 /// What a lab is made of.
 #[derive(Debug)]
-pub struct Plan {
+pub struct LabPlan {
     /// The sidecar's configuration; where it listens and whom it asks is the lab's business.
     pub config: Config,
     /// Where everything is.
-    pub places: Places,
+    pub places: LabAddresses,
     /// The address that names inside a VPC lead to.
     pub inside: Ipv4Addr,
     /// The CA.
-    pub authority: Authority,
+    pub authority: LabCa,
     /// The access key that the APIs accept.
     pub key: AccessKey,
     /// Where zones of the API are kept; without it they live as long as the lab.
@@ -55,7 +56,7 @@ pub struct Plan {
 
 /// Where the parts of a lab listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Places {
+pub struct LabAddresses {
     /// The sidecar: DNS over UDP and TCP.
     pub dns: SocketAddr,
     /// PrivateZone's API, plain HTTP.
@@ -113,9 +114,9 @@ impl std::error::Error for LabError {}
 #[derive(Debug)]
 pub struct Lab {
     /// Where everything listens.
-    pub places: Places,
+    pub places: LabAddresses,
     /// The CA.
-    pub authority: Authority,
+    pub authority: LabCa,
     /// The access key.
     pub key: AccessKey,
     daemon: Daemon,
@@ -127,11 +128,12 @@ impl Lab {
     ///
     /// # Errors
     /// See [`LabError`].
-    pub async fn start(plan: Plan) -> Result<Self, LabError> {
-        let Plan { mut config, mut places, inside, authority, key, store, public, instance, watcher } = plan;
+    pub async fn start(plan: LabPlan) -> Result<Self, LabError> {
+        let LabPlan { mut config, mut places, inside, authority, key, store, public, instance, watcher } =
+            plan;
         let mut tasks = JoinSet::new();
         let place = |option, address| move |error| LabError::Place(option, address, error);
-        places.world = world::serve(World::new(inside), places.world, &mut tasks)
+        places.world = fake_dns::serve(FakeDns::new(inside), places.world, &mut tasks)
             .await
             .map_err(place("--world", places.world))?;
         config.upstream.servers = Servers::Listed(vec![places.world.into()]);
@@ -145,7 +147,7 @@ impl Lab {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let listener = listen::bind(places.dns, threads).map_err(LabError::Dns)?;
         places.dns = listener.address;
-        let settings = Settings {
+        let settings = DaemonSettings {
             path: None,
             look_for: None,
             listen: vec![places.dns],

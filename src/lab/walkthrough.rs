@@ -3,12 +3,13 @@
 //!
 //! The steps of the console are the actions of the API that stand behind them.
 
-use super::ask::{self, Found};
-use super::running::{Lab, OTHER_CLIENT};
-use super::world::{BELOW, PUBLIC};
+use super::client;
+use super::client::ResolvedName;
+use super::fake_dns::{BELOW, PUBLIC};
+use super::lab::{Lab, OTHER_CLIENT};
 use crate::api::Params;
 use crate::api::actions;
-use crate::api::client::Client;
+use crate::api::client::ApiClient;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::io;
@@ -35,7 +36,7 @@ const ECS: &str = "2014-05-26";
 
 /// What was done, and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Step {
+pub struct WalkStep {
     /// What it is about.
     pub title: String,
     /// What was asked, and of whom.
@@ -49,10 +50,10 @@ pub struct Step {
 }
 
 /// Performs the steps until one fails; `tell` hears of each. True if all are as they should be.
-pub async fn perform(lab: &Lab, tell: impl FnMut(&Step)) -> bool {
+pub async fn perform(lab: &Lab, tell: impl FnMut(&WalkStep)) -> bool {
     let host = lab.places.api.to_string();
     let client =
-        Client { address: lab.places.api, host, key: lab.key.clone(), patience: Duration::from_secs(5) };
+        ApiClient { address: lab.places.api, host, key: lab.key.clone(), patience: Duration::from_secs(5) };
     let mut walk = Walk { lab, client, tell, is_well: true };
     walk.all().await;
     walk.is_well
@@ -61,12 +62,12 @@ pub async fn perform(lab: &Lab, tell: impl FnMut(&Step)) -> bool {
 /// A walk under way.
 struct Walk<'l, T> {
     lab: &'l Lab,
-    client: Client,
+    client: ApiClient,
     tell: T,
     is_well: bool,
 }
 
-impl<T: FnMut(&Step)> Walk<'_, T> {
+impl<T: FnMut(&WalkStep)> Walk<'_, T> {
     /// The steps; nothing when one has failed.
     async fn all(&mut self) -> Option<()> {
         self.looks_up("Before: the API name leads out of the VPC", CLIENT, ZONE, Sees::Public).await?;
@@ -102,7 +103,7 @@ impl<T: FnMut(&Step)> Walk<'_, T> {
     /// A look-up.
     async fn looks_up(&mut self, title: &str, client: IpAddr, name: &str, sees: Sees) -> Option<()> {
         let request = dig(self.lab.places.dns, client, name);
-        let found = ask::resolve(self.lab.places.dns, client, name).await;
+        let found = client::resolve(self.lab.places.dns, client, name).await;
         let (effect, outcome) = sees.judge(&found, self.gateway());
         self.step(title, request, effect, outcome)
     }
@@ -130,7 +131,7 @@ impl<T: FnMut(&Step)> Walk<'_, T> {
             shown.iter().filter_map(|name| Some(format!("{name}: {}", plain(fields.get(*name)?)))).collect();
         let dns = self.lab.places.dns;
         effect.push(dig(dns, CLIENT, ZONE));
-        let (seen, outcome) = sees.judge(&ask::resolve(dns, CLIENT, ZONE).await, self.gateway());
+        let (seen, outcome) = sees.judge(&client::resolve(dns, CLIENT, ZONE).await, self.gateway());
         effect.extend(seen);
         self.step(title, request, effect, outcome)?;
         Some(fields)
@@ -144,12 +145,12 @@ impl<T: FnMut(&Step)> Walk<'_, T> {
         let title = format!("Call DescribeRegions through the name, over {}", scheme.to_uppercase());
         let request = format!("POST {scheme}://{ZONE}:{port}/  x-acs-action: DescribeRegions, signed");
         let called = async {
-            let found = ask::resolve(places.dns, CLIENT, ZONE).await?;
+            let found = client::resolve(places.dns, CLIENT, ZONE).await?;
             let address =
                 found.addresses.first().ok_or_else(|| io::Error::other("the name has no address"))?;
             let address = SocketAddr::new((*address).into(), port);
             let tls = secure.then_some(&self.lab.authority);
-            ask::call(address, ZONE, tls, &self.lab.key, (ECS, "DescribeRegions")).await
+            client::call(address, ZONE, tls, &self.lab.key, (ECS, "DescribeRegions")).await
         };
         let (effect, outcome) = match called.await {
             Err(error) => (Vec::new(), Err(error.to_string())),
@@ -180,7 +181,7 @@ impl<T: FnMut(&Step)> Walk<'_, T> {
         let ok = outcome.is_ok();
         self.is_well &= ok;
         let result = outcome.unwrap_or_else(|why| why);
-        (self.tell)(&Step { title: title.into(), request, effect, result, ok });
+        (self.tell)(&WalkStep { title: title.into(), request, effect, result, ok });
         ok.then_some(())
     }
 
@@ -201,7 +202,11 @@ enum Sees {
 
 impl Sees {
     /// The lines of an answer, and what is to be said about it.
-    fn judge(self, found: &io::Result<Found>, gateway: IpAddr) -> (Vec<String>, Result<String, String>) {
+    fn judge(
+        self,
+        found: &io::Result<ResolvedName>,
+        gateway: IpAddr,
+    ) -> (Vec<String>, Result<String, String>) {
         let found = match found {
             Ok(found) => found,
             Err(error) => return (Vec::new(), Err(format!("no answer: {error}"))),
@@ -240,19 +245,19 @@ fn plain(value: &Value) -> String {
 mod tests {
     use super::*;
     use crate::config::{Config, Endpoints};
-    use crate::lab::ca::Authority;
-    use crate::lab::running::{Places, Plan, vpcs};
+    use crate::lab::ca::LabCa;
+    use crate::lab::lab::{LabAddresses, LabPlan, vpcs};
     use crate::lab::state::StateDir;
     use std::time::SystemTime;
 
     async fn lab(config: Config, folder: &std::path::Path) -> Lab {
         let state = StateDir::open(Some(folder)).unwrap();
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let plan = Plan {
+        let plan = LabPlan {
             config: Config { vpcs: vpcs(VPC, REGION, &[]), ..config },
-            places: Places { dns: any, api: any, http: any, https: any, world: any },
+            places: LabAddresses { dns: any, api: any, http: any, https: any, world: any },
             inside: Ipv4Addr::LOCALHOST,
-            authority: Authority::open(&state, SystemTime::now()).unwrap(),
+            authority: LabCa::open(&state, SystemTime::now()).unwrap(),
             key: crate::lab::access_key::open(&state, None, None).unwrap(),
             store: None,
             public: None,

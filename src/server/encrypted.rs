@@ -10,7 +10,7 @@ use super::listen::{self, BindError};
 use super::tcp::{self, ConnectionService, TcpBounds};
 use super::{https, quic};
 use crate::base::octets::OctetKind;
-use crate::config::Server;
+use crate::config::ServerConfig;
 use crate::resolve::shared::SharedState;
 use std::fmt;
 use std::io;
@@ -97,7 +97,7 @@ impl Encrypted {
     ///
     /// # Errors
     /// An address or the certificate is not available.
-    pub fn prepare(server: &Server) -> Result<Option<Self>, EncryptedError> {
+    pub fn prepare(server: &ServerConfig) -> Result<Option<Self>, EncryptedError> {
         let (Some(certificate), Some(key)) = (&server.certificate, &server.key) else { return Ok(None) };
         let all = [&server.listen_tls, &server.listen_https, &server.listen_quic, &server.listen_http3];
         if all.iter().all(|addresses| addresses.is_empty()) {

@@ -1,7 +1,7 @@
 //! The API's gateway over real connections: what it takes, and what it withstands.
 
 use crate::eventually;
-use pvtzd::api::client::{CallError, Client};
+use pvtzd::api::client::{ApiClient, CallError};
 use pvtzd::api::http;
 use pvtzd::api::http::{HttpConnections, HttpLimits};
 use pvtzd::api::signer;
@@ -77,7 +77,7 @@ impl Server {
     ) -> Result<serde_json::Map<String, serde_json::Value>, CallError> {
         let key = AccessKey::new("LTAI-lab", secret);
         let host = self.address.to_string();
-        let client = Client { address: self.address, host, key, patience: crate::DEADLINE };
+        let client = ApiClient { address: self.address, host, key, patience: crate::DEADLINE };
         self.runtime.block_on(client.call("2018-01-01", action, params))
     }
 
@@ -139,7 +139,7 @@ fn our_own_client_says_who_does_not_answer() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let key = AccessKey::new("LTAI-lab", "lab-secret");
-    let client = Client { address, host: address.to_string(), key, patience: crate::DEADLINE };
+    let client = ApiClient { address, host: address.to_string(), key, patience: crate::DEADLINE };
     let runtime = Runtime::new().unwrap();
     let other = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();

@@ -5,7 +5,7 @@ use crate::eventually;
 use crate::server::{Server, command};
 use crate::upstream::{self, Upstream};
 use pvtzd::admin::metrics::METRICS;
-use pvtzd::api::client::Client;
+use pvtzd::api::client::ApiClient;
 use pvtzd::api::{AccessKey, Params};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -346,7 +346,7 @@ fn statistics_are_the_numbers_of_the_server() {
     for name in ["www.p.example", "www.p.example", "none.p.example"] {
         observed.server.ask(name, "A");
     }
-    let client = Client {
+    let client = ApiClient {
         address: ([127, 0, 0, 1], port).into(),
         host: format!("127.0.0.1:{port}"),
         key: AccessKey::new("key", "secret"),

@@ -4,7 +4,7 @@
 //! made alike first: defaults that are not written, the order, the case of names.
 
 use super::progress::Progress;
-use super::{Api, ApiArgs, Failure, exit, file, shown, transfer};
+use super::{ApiArgs, ApiCommands, CommandFailure, exit, file, shown, transfer};
 use crate::account::value;
 use crate::api::document::{Document, DocumentRecord, DocumentRule, DocumentVpc, DocumentZone, Handle};
 use crate::cli::Common;
@@ -42,12 +42,12 @@ struct Difference {
 }
 
 /// Carries the command out.
-pub(super) fn run(common: &Common, args: &DiffArgs) -> Result<u8, Failure> {
+pub(super) fn run(common: &Common, args: &DiffArgs) -> Result<u8, CommandFailure> {
     let first = file::read(&args.a)?;
     let (second, name) = match &args.b {
         Some(path) => (file::read(path)?, path.display().to_string()),
         None => {
-            let api = Api::new(common, &args.api)?;
+            let api = ApiCommands::new(common, &args.api)?;
             let progress = Progress::start("fetching");
             let fetched = transfer::fetch(&api, &[], false);
             drop(progress);
@@ -90,7 +90,7 @@ fn print(first: &str, second: &str, found: &[Difference], verbose: bool) {
 }
 
 /// Sections and their lines.
-type Sections = BTreeMap<String, BTreeSet<String>>;
+type DiffSections = BTreeMap<String, BTreeSet<String>>;
 
 fn differences(first: &Document, second: &Document) -> Vec<Difference> {
     let twice: HashSet<String> = doubles(first).union(&doubles(second)).cloned().collect();
@@ -120,7 +120,7 @@ fn handles(document: &Document) -> impl Iterator<Item = (&'static str, Handle)> 
     zones.chain(document.rules.iter().map(|rule| ("rule", Handle::of_rule(rule))))
 }
 
-fn sections(document: &Document, twice: &HashSet<String>) -> Sections {
+fn sections(document: &Document, twice: &HashSet<String>) -> DiffSections {
     let mut numbers: HashMap<String, usize> = HashMap::new();
     let mut titles = handles(document).map(|(kind, handle)| {
         let Handle { name, vpc } = handle;
@@ -133,7 +133,7 @@ fn sections(document: &Document, twice: &HashSet<String>) -> Sections {
         *number += 1;
         if *number == 1 { title } else { format!("{title} #{number}") }
     });
-    let mut sections = Sections::new();
+    let mut sections = DiffSections::new();
     for zone in &document.zones {
         sections.insert(titles.next().unwrap_or_default(), zone_lines(zone));
     }

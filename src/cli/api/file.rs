@@ -1,7 +1,7 @@
 //! Documents in files: TOML or JSON, with PrivateZone's own field names.
 
 use super::sources::{self, Made};
-use super::{Failure, exit};
+use super::{CommandFailure, exit};
 use crate::api::document::Document;
 use crate::base::file;
 use clap::ValueEnum;
@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// How a document is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub(super) enum FileFormat {
     /// TOML
     Toml,
     /// JSON
@@ -32,7 +32,7 @@ pub(super) enum Source {
     Describe,
 }
 
-impl Format {
+impl FileFormat {
     /// By the ending of a file's name; TOML where it has none.
     pub(super) fn of(path: Option<&Path>) -> Self {
         let is_json =
@@ -45,23 +45,29 @@ impl Format {
 const LARGEST: u64 = 256 << 20;
 
 /// Reads a file of any kind as a document. What kind it is follows from its name and from what it begins with.
-pub(super) fn read_any(path: &Path, source: Option<Source>, zone: Option<&Name>) -> Result<Made, Failure> {
+pub(super) fn read_any(
+    path: &Path,
+    source: Option<Source>,
+    zone: Option<&Name>,
+) -> Result<Made, CommandFailure> {
     let text = text(path)?;
     let source = source.unwrap_or_else(|| source_of(path, &text));
     if matches!(source, Source::Zone | Source::Hosts) && path.as_os_str() == "-" {
-        return Err(Failure::usage("zone files and hosts files are read by name, not from standard input"));
+        return Err(CommandFailure::usage(
+            "zone files and hosts files are read by name, not from standard input",
+        ));
     }
     match source {
         Source::Zone => sources::of_zone_file(path, &text, zone),
         Source::Hosts => sources::of_hosts_file(path, zone),
         Source::Describe => match sources::of_answers(&text) {
-            Some(made) => made.map_err(|why| Failure::finding(format!("{}: {why}", path.display()))),
+            Some(made) => made.map_err(|why| CommandFailure::finding(format!("{}: {why}", path.display()))),
             None => {
                 let why = format!(
                     "{} is no answer of DescribeZones, DescribeZoneInfo or DescribeZoneRecords",
                     path.display()
                 );
-                Err(Failure::finding(why))
+                Err(CommandFailure::finding(why))
             }
         },
         Source::Document => Ok(Made { document: document(path, &text)?, notes: Vec::new() }),
@@ -69,7 +75,7 @@ pub(super) fn read_any(path: &Path, source: Option<Source>, zone: Option<&Name>)
 }
 
 /// The text of a file that has answers of the product, or is said to have them.
-pub(super) fn answers(path: &Path, source: Option<Source>) -> Result<Option<String>, Failure> {
+pub(super) fn answers(path: &Path, source: Option<Source>) -> Result<Option<String>, CommandFailure> {
     let is_json = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
     if source.is_some_and(|source| source != Source::Describe) || (source.is_none() && !is_json) {
         return Ok(None);
@@ -94,12 +100,12 @@ fn source_of(path: &Path, text: &str) -> Source {
 }
 
 /// Reads a document; `-` is standard input.
-pub(super) fn read(path: &Path) -> Result<Document, Failure> {
+pub(super) fn read(path: &Path) -> Result<Document, CommandFailure> {
     document(path, &text(path)?)
 }
 
 /// The text of a file; `-` is standard input.
-fn text(path: &Path) -> Result<String, Failure> {
+fn text(path: &Path) -> Result<String, CommandFailure> {
     let (read, hint_of_pipe) = match path.as_os_str() == "-" {
         true => (standard_input(), None),
         false => {
@@ -108,17 +114,18 @@ fn text(path: &Path) -> Result<String, Failure> {
             (file::read_text(path, LARGEST), is_pipe.then(|| hint.to_string()))
         }
     };
-    read.map_err(|error| Failure {
+    read.map_err(|error| CommandFailure {
         code: exit::SYSTEM,
         message: format!("cannot read {}: {error}", path.display()),
         hint: hint_of_pipe,
     })
 }
 
-fn document(path: &Path, text: &str) -> Result<Document, Failure> {
+fn document(path: &Path, text: &str) -> Result<Document, CommandFailure> {
     let path = path.display();
     parse(text).map_err(|why| {
-        let failure = Failure::finding(format!("{path} is not a document of zones: {}", why.trim_end()));
+        let failure =
+            CommandFailure::finding(format!("{path} is not a document of zones: {}", why.trim_end()));
         failure.hint(hint(text))
     })
 }
@@ -153,14 +160,14 @@ fn hint(text: &str) -> &'static str {
 }
 
 /// Writes a document down.
-pub(super) fn write(document: &Document, format: Format) -> Result<String, Failure> {
+pub(super) fn write(document: &Document, format: FileFormat) -> Result<String, CommandFailure> {
     let written = match format {
-        Format::Json => {
+        FileFormat::Json => {
             serde_json::to_string_pretty(document).map(|text| text + "\n").map_err(|error| error.to_string())
         }
-        Format::Toml => toml::to_string(document).map_err(|error| error.to_string()),
+        FileFormat::Toml => toml::to_string(document).map_err(|error| error.to_string()),
     };
-    written.map_err(|message| Failure { code: exit::SYSTEM, message, hint: None })
+    written.map_err(|message| CommandFailure { code: exit::SYSTEM, message, hint: None })
 }
 
 #[cfg(test)]
@@ -173,12 +180,12 @@ mod tests {
     #[test]
     fn both_forms_say_the_same() {
         let document = parse(TEXT).unwrap();
-        for format in [Format::Toml, Format::Json] {
+        for format in [FileFormat::Toml, FileFormat::Json] {
             assert_eq!(parse(&write(&document, format).unwrap()).unwrap(), document);
         }
-        assert_eq!(write(&document, Format::Toml).unwrap().lines().next(), Some("[[Zones]]"));
+        assert_eq!(write(&document, FileFormat::Toml).unwrap().lines().next(), Some("[[Zones]]"));
         let empty = Document::default();
-        for format in [Format::Toml, Format::Json] {
+        for format in [FileFormat::Toml, FileFormat::Json] {
             assert_eq!(parse(&write(&empty, format).unwrap()).unwrap(), empty);
         }
     }

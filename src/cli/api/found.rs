@@ -1,11 +1,11 @@
 //! The zone that a command names, and who sees it.
 
-use super::{Api, Failure, text};
+use super::{ApiCommands, CommandFailure, text};
 use serde_json::Value;
 use std::collections::HashMap;
 
 /// A zone that a command names.
-pub(super) struct Found {
+pub(super) struct FoundItem {
     /// Its id.
     pub(super) id: String,
     /// Its name.
@@ -13,12 +13,12 @@ pub(super) struct Found {
 }
 
 /// The zone of a name or an id.
-pub(super) fn zone(api: &Api, word: &str) -> Result<Found, Failure> {
+pub(super) fn zone(api: &ApiCommands, word: &str) -> Result<FoundItem, CommandFailure> {
     let name = word.strip_suffix('.').unwrap_or(word).to_lowercase();
     let zones =
         api.pages("DescribeZones", &[("Keyword", &name), ("SearchMode", "EXACT")], &["Zones", "Zone"])?;
     if let [zone] = &zones[..] {
-        return Ok(Found { id: text(zone, "ZoneId"), name: text(zone, "ZoneName") });
+        return Ok(FoundItem { id: text(zone, "ZoneId"), name: text(zone, "ZoneName") });
     }
     if zones.len() > 1 {
         let bound = bindings(api)?;
@@ -29,21 +29,21 @@ pub(super) fn zone(api: &Api, word: &str) -> Result<Found, Failure> {
         });
         let ids = ids.collect::<Vec<_>>().join("\n");
         let message = format!("{} zones have the name {name}:\n{ids}", zones.len());
-        return Err(Failure::finding(message).hint("name the zone by its id"));
+        return Err(CommandFailure::finding(message).hint("name the zone by its id"));
     }
     // Ids have no dots, and most zone names have.
     if !word.contains('.')
         && let Ok(zone) = api.call("DescribeZoneInfo", &[("ZoneId", word)])
     {
         let zone = Value::Object(zone);
-        return Ok(Found { id: text(&zone, "ZoneId"), name: text(&zone, "ZoneName") });
+        return Ok(FoundItem { id: text(&zone, "ZoneId"), name: text(&zone, "ZoneName") });
     }
-    Err(Failure::finding(format!("there is no zone {word}"))
+    Err(CommandFailure::finding(format!("there is no zone {word}"))
         .hint("`pvtzd zone list` shows those that there are"))
 }
 
 /// The VPCs of all zones, by the id of the zone.
-pub(super) fn bindings(api: &Api) -> Result<HashMap<String, String>, Failure> {
+pub(super) fn bindings(api: &ApiCommands) -> Result<HashMap<String, String>, CommandFailure> {
     let tree = Value::Object(api.call("DescribeZoneVpcTree", &[])?);
     let zones = tree["Zones"]["Zone"].as_array().into_iter().flatten();
     let of = |zone: &Value| (text(zone, "ZoneId"), vpcs(&zone["Vpcs"]["Vpc"]));

@@ -20,7 +20,7 @@ pub(super) use zone::ZoneArgs;
 
 use super::{Common, exit, query, shown};
 use crate::api::actions::VERSION;
-use crate::api::client::{CallError, Client};
+use crate::api::client::{ApiClient, CallError};
 use crate::api::{AccessKey, Keys};
 use crate::config::Config;
 use crate::engine::text::printable;
@@ -43,19 +43,19 @@ const PAGE: usize = 100;
 pub(super) struct ApiArgs {
     /// The API [default: the first listen address of `[control]` in the configuration]
     #[arg(long, global = true, value_name = "ADDRESS:PORT", env = "PVTZD_ENDPOINT")]
-    endpoint: Option<Endpoint>,
+    endpoint: Option<ApiEndpoint>,
 }
 
 /// Where the API is: an address and a port, or a host name, which the system resolves. Port 80 where none is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Endpoint {
+struct ApiEndpoint {
     /// As the request names it.
     host: String,
     /// Where it goes.
     address: SocketAddr,
 }
 
-impl FromStr for Endpoint {
+impl FromStr for ApiEndpoint {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -75,13 +75,13 @@ impl FromStr for Endpoint {
 
 /// Why a command did not do what it was to do.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct CommandFailure {
     code: u8,
     message: String,
     hint: Option<String>,
 }
 
-impl Failure {
+impl CommandFailure {
     /// The command worked, and what it was to find is not there.
     pub(super) fn finding(message: impl Into<String>) -> Self {
         Self { code: exit::FINDINGS, message: message.into(), hint: None }
@@ -139,7 +139,7 @@ pub(super) fn diff(common: &Common, args: &DiffArgs) -> u8 {
 }
 
 /// Names and types that a document lists, with a name and a type that it does not have beside each.
-pub(super) fn document_names(path: &Path) -> Result<Vec<(String, String)>, Failure> {
+pub(super) fn document_names(path: &Path) -> Result<Vec<(String, String)>, CommandFailure> {
     let mut names = Vec::new();
     for zone in file::read(path)?.zones {
         names.push((zone.zone_name.clone(), "SOA".to_string()));
@@ -158,7 +158,7 @@ pub(super) fn document_names(path: &Path) -> Result<Vec<(String, String)>, Failu
 }
 
 /// Tells how a command ended, and makes an exit code of it.
-fn ended(result: Result<u8, Failure>) -> u8 {
+fn ended(result: Result<u8, CommandFailure>) -> u8 {
     result.unwrap_or_else(|failure| {
         if !failure.message.is_empty() {
             eprintln!("error: {}", shown::lines(&failure.message));
@@ -171,30 +171,32 @@ fn ended(result: Result<u8, Failure>) -> u8 {
 }
 
 /// The API, with a key to it.
-pub(super) struct Api {
-    client: Client,
+pub(super) struct ApiCommands {
+    client: ApiClient,
     runtime: Runtime,
     /// JSON is wanted.
     json: bool,
 }
 
-impl Api {
+impl ApiCommands {
     /// Finds out where it is and what to sign with; sends no request yet.
-    pub(super) fn new(common: &Common, args: &ApiArgs) -> Result<Self, Failure> {
+    pub(super) fn new(common: &Common, args: &ApiArgs) -> Result<Self, CommandFailure> {
         let key = key_of_environment();
         let config = match (&args.endpoint, &key) {
             (Some(_), Some(_)) => Config::default(),
             // What is wrong with the configuration was told already.
-            _ => {
-                common.load_or_tell().map_err(|code| Failure { code, message: String::new(), hint: None })?
-            }
+            _ => common.load_or_tell().map_err(|code| CommandFailure {
+                code,
+                message: String::new(),
+                hint: None,
+            })?,
         };
         let control = config.control.as_ref();
         let endpoint = match (&args.endpoint, control.and_then(|control| control.listen.first())) {
             (Some(endpoint), _) => endpoint.clone(),
             (None, Some(listen)) => {
                 let address = query::reachable(*listen).addr;
-                Endpoint { host: address.to_string(), address }
+                ApiEndpoint { host: address.to_string(), address }
             }
             (None, None) => return Err(no_control(common)),
         };
@@ -205,7 +207,8 @@ impl Api {
                 let first = control.keys.get(..1).unwrap_or_default();
                 let loaded = Keys::load(first, credentials.as_deref()).map_err(|faults| {
                     let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-                    let failure = Failure { code: exit::CONFIG, message: faults.join("\n"), hint: None };
+                    let failure =
+                        CommandFailure { code: exit::CONFIG, message: faults.join("\n"), hint: None };
                     failure
                         .hint("ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET go before it")
                 })?;
@@ -217,17 +220,19 @@ impl Api {
             (None, None) => return Err(no_control(common)),
         };
         let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failure {
-                code: exit::SYSTEM,
-                message: format!("cannot start: {error}"),
-                hint: None,
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+                CommandFailure { code: exit::SYSTEM, message: format!("cannot start: {error}"), hint: None }
             })?;
-        let Endpoint { host, address } = endpoint;
-        Ok(Self { client: Client { address, host, key, patience: PATIENCE }, runtime, json: common.json })
+        let ApiEndpoint { host, address } = endpoint;
+        Ok(Self { client: ApiClient { address, host, key, patience: PATIENCE }, runtime, json: common.json })
     }
 
     /// Calls an action.
-    pub(super) fn call(&self, action: &str, params: &[(&str, &str)]) -> Result<Map<String, Value>, Failure> {
+    pub(super) fn call(
+        &self,
+        action: &str,
+        params: &[(&str, &str)],
+    ) -> Result<Map<String, Value>, CommandFailure> {
         self.call_with(action, params, None)
     }
 
@@ -237,20 +242,20 @@ impl Api {
         action: &str,
         params: &[(&str, &str)],
         document: Option<String>,
-    ) -> Result<Map<String, Value>, Failure> {
+    ) -> Result<Map<String, Value>, CommandFailure> {
         let params = params.iter().copied().collect();
         let answer = self.runtime.block_on(self.client.call_with(VERSION, action, &params, document));
         answer.map_err(|error| match &error {
             CallError::Refused(refusal, _) if refusal.code == "Document.Invalid" => {
-                Failure::finding(refusal.message.clone())
+                CommandFailure::finding(refusal.message.clone())
             }
-            CallError::Refused(..) => Failure::finding(error.to_string()),
+            CallError::Refused(..) => CommandFailure::finding(error.to_string()),
             CallError::Unreachable(address, _) | CallError::NotTheApi(address, _) => {
                 let hint = format!(
                     "is pvtzd running there, with [control] in its configuration and listen = \"{address}\"? \
                      --endpoint ADDRESS:PORT or PVTZD_ENDPOINT names another place"
                 );
-                Failure { code: exit::UNREACHABLE, message: error.to_string(), hint: Some(hint) }
+                CommandFailure { code: exit::UNREACHABLE, message: error.to_string(), hint: Some(hint) }
             }
         })
     }
@@ -261,7 +266,7 @@ impl Api {
         action: &str,
         params: &[(&str, &str)],
         list: &[&str],
-    ) -> Result<Vec<Value>, Failure> {
+    ) -> Result<Vec<Value>, CommandFailure> {
         let (mut items, size) = (Vec::new(), PAGE.to_string());
         for number in 1_usize.. {
             let number = number.to_string();
@@ -297,7 +302,7 @@ fn key_of_environment() -> Option<AccessKey> {
     Some(AccessKey::new(value("ALIBABA_CLOUD_ACCESS_KEY_ID")?, value("ALIBABA_CLOUD_ACCESS_KEY_SECRET")?))
 }
 
-fn no_control(common: &Common) -> Failure {
+fn no_control(common: &Common) -> CommandFailure {
     let file = common.path().ok().flatten();
     let file = file.map_or("the built-in configuration".into(), |path| path.display().to_string());
     let message =
@@ -305,7 +310,7 @@ fn no_control(common: &Common) -> Failure {
     let hint = "add [control] with [[control.access_key]] and restart pvtzd; or name the configuration by \
                 --config, or give --endpoint ADDRESS:PORT with ALIBABA_CLOUD_ACCESS_KEY_ID and \
                 ALIBABA_CLOUD_ACCESS_KEY_SECRET";
-    Failure { code: exit::UNREACHABLE, message, hint: None }.hint(hint)
+    CommandFailure { code: exit::UNREACHABLE, message, hint: None }.hint(hint)
 }
 
 /// A field as text: numbers as they are written, nothing as nothing.
@@ -333,7 +338,7 @@ pub(super) fn vpc_params(list: &str, vpcs: &[String]) -> Vec<(String, String)> {
     params
 }
 
-/// Borrowed as [`Api::call`] takes them.
+/// Borrowed as [`ApiCommands::call`] takes them.
 pub(super) fn borrowed(params: &[(String, String)]) -> Vec<(&str, &str)> {
     params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }

@@ -1,6 +1,6 @@
 //! `pvtzd record …`: the records of the zones of a running pvtzd.
 
-use super::{Api, ApiArgs, Failure, found, text};
+use super::{ApiArgs, ApiCommands, CommandFailure, found, text};
 use crate::cli::{Common, exit, shown};
 use crate::engine::text::printable;
 use clap::{Args, Subcommand};
@@ -88,8 +88,8 @@ struct Which {
 }
 
 /// Carries the command out.
-pub(super) fn run(common: &Common, args: &RecordArgs) -> Result<u8, Failure> {
-    let api = Api::new(common, &args.api)?;
+pub(super) fn run(common: &Common, args: &RecordArgs) -> Result<u8, CommandFailure> {
+    let api = ApiCommands::new(common, &args.api)?;
     match &args.command {
         RecordCommand::List { zone, rr } => {
             let zone = found::zone(&api, zone)?;
@@ -119,7 +119,7 @@ pub(super) fn run(common: &Common, args: &RecordArgs) -> Result<u8, Failure> {
 }
 
 /// The records of a zone.
-pub(super) fn all(api: &Api, zone: &str, rr: Option<&str>) -> Result<Vec<Value>, Failure> {
+pub(super) fn all(api: &ApiCommands, zone: &str, rr: Option<&str>) -> Result<Vec<Value>, CommandFailure> {
     let params = [("ZoneId", zone), ("Keyword", rr.unwrap_or_default())];
     api.pages("DescribeZoneRecords", &params, &["Records", "Record"])
 }
@@ -142,7 +142,7 @@ pub(super) fn print(records: &[Value]) {
 
 impl Fields {
     /// As parameters; a line by its id.
-    fn params(&self, api: &Api) -> Result<Vec<(&'static str, String)>, Failure> {
+    fn params(&self, api: &ApiCommands) -> Result<Vec<(&'static str, String)>, CommandFailure> {
         let number = |value: Option<u32>| value.map(|value| value.to_string());
         let line = self.line.as_deref().map(|line| line_id(api, line)).transpose()?;
         let fields = [
@@ -156,7 +156,7 @@ impl Fields {
 }
 
 /// The id of a custom line that is named by it or by its name.
-fn line_id(api: &Api, word: &str) -> Result<String, Failure> {
+fn line_id(api: &ApiCommands, word: &str) -> Result<String, CommandFailure> {
     if word == "default" {
         return Ok(word.into());
     }
@@ -164,10 +164,17 @@ fn line_id(api: &Api, word: &str) -> Result<String, Failure> {
     let found = lines.iter().find(|line| text(line, "LineId") == word || text(line, "Name") == word);
     found
         .map(|line| text(line, "LineId"))
-        .ok_or_else(|| Failure::finding(format!("there is no custom line {word}")))
+        .ok_or_else(|| CommandFailure::finding(format!("there is no custom line {word}")))
 }
 
-fn add(api: &Api, zone: &str, rr: &str, rtype: &str, value: &str, fields: &Fields) -> Result<u8, Failure> {
+fn add(
+    api: &ApiCommands,
+    zone: &str,
+    rr: &str,
+    rtype: &str,
+    value: &str,
+    fields: &Fields,
+) -> Result<u8, CommandFailure> {
     let zone = found::zone(api, zone)?;
     let remark = fields.remark.clone().unwrap_or_default();
     let own = fields.params(api)?;
@@ -186,18 +193,18 @@ fn add(api: &Api, zone: &str, rr: &str, rtype: &str, value: &str, fields: &Field
 }
 
 fn set(
-    api: &Api,
+    api: &ApiCommands,
     which: &Which,
     value: Option<&str>,
     rr: Option<&str>,
     fields: &Fields,
-) -> Result<u8, Failure> {
+) -> Result<u8, CommandFailure> {
     let record = find(api, which)?;
     let own = fields.params(api)?;
     if own.is_empty() && value.is_none() && rr.is_none() && fields.remark.is_none() {
         let message =
             "nothing to change: give --value, --rr, --ttl, --priority, --weight, --line or --remark";
-        return Err(Failure::usage(message));
+        return Err(CommandFailure::usage(message));
     }
     let (id, rtype) = (text(&record, "RecordId"), text(&record, "Type"));
     let (former_rr, former_value) = (text(&record, "Rr"), text(&record, "Value"));
@@ -219,7 +226,7 @@ fn set(
     Ok(api.done(answer, &format!("record {} changed, TTL {}", in_words(&now), text(&now, "Ttl"))))
 }
 
-fn switch(api: &Api, which: &Which, status: &str, word: &str) -> Result<u8, Failure> {
+fn switch(api: &ApiCommands, which: &Which, status: &str, word: &str) -> Result<u8, CommandFailure> {
     let record = find(api, which)?;
     let params = [("RecordId", text(&record, "RecordId")), ("Status", status.to_string())];
     let params: Vec<_> = params.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -228,11 +235,11 @@ fn switch(api: &Api, which: &Which, status: &str, word: &str) -> Result<u8, Fail
 }
 
 /// The record that a command names.
-fn find(api: &Api, which: &Which) -> Result<Value, Failure> {
+fn find(api: &ApiCommands, which: &Which) -> Result<Value, CommandFailure> {
     let (zone, rr, rtype, value) = match &which.which[..] {
         [id] => {
             if id.parse::<u64>().is_err() {
-                return Err(Failure::usage(format!(
+                return Err(CommandFailure::usage(format!(
                     "{id} is not the id of a record: write ZONE RR TYPE [VALUE]"
                 )));
             }
@@ -240,7 +247,7 @@ fn find(api: &Api, which: &Which) -> Result<Value, Failure> {
         }
         [zone, rr, rtype] => (zone, rr, rtype, None),
         [zone, rr, rtype, value] => (zone, rr, rtype, Some(value)),
-        _ => return Err(Failure::usage("write the record's id, or ZONE RR TYPE [VALUE]")),
+        _ => return Err(CommandFailure::usage("write the record's id, or ZONE RR TYPE [VALUE]")),
     };
     let zone = found::zone(api, zone)?;
     let same = |record: &Value| {
@@ -254,12 +261,12 @@ fn find(api: &Api, which: &Which) -> Result<Value, Failure> {
             found.iter().map(|record| format!("  {}  {}", text(record, "RecordId"), in_words(record)));
         let lines = lines.collect::<Vec<_>>().join("\n");
         let message = format!("{} records of {} are meant:\n{lines}", found.len(), zone.name);
-        return Err(Failure::finding(message).hint("name it by its id, or add its VALUE"));
+        return Err(CommandFailure::finding(message).hint("name it by its id, or add its VALUE"));
     }
     found.pop().ok_or_else(|| {
         let value = value.map(|value| format!(" {value}")).unwrap_or_default();
         let message = format!("{} has no record {rr} {}{value}", zone.name, rtype.to_uppercase());
-        Failure::finding(message)
+        CommandFailure::finding(message)
             .hint(format!("`pvtzd record list {}` shows those that there are", zone.name))
     })
 }

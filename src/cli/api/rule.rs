@@ -1,6 +1,6 @@
 //! `pvtzd rule …`: the forwarding rules of a running pvtzd.
 
-use super::{Api, ApiArgs, Failure, borrowed, found, text, vpc_params};
+use super::{ApiArgs, ApiCommands, CommandFailure, borrowed, found, text, vpc_params};
 use crate::cli::{Common, exit, shown};
 use crate::upstream::ServerAddress;
 use clap::{Args, Subcommand};
@@ -52,8 +52,8 @@ enum RuleCommand {
 }
 
 /// Carries the command out.
-pub(super) fn run(common: &Common, args: &RuleArgs) -> Result<u8, Failure> {
-    let api = Api::new(common, &args.api)?;
+pub(super) fn run(common: &Common, args: &RuleArgs) -> Result<u8, CommandFailure> {
+    let api = ApiCommands::new(common, &args.api)?;
     match &args.command {
         RuleCommand::List => {
             let rules = all(&api)?;
@@ -100,7 +100,7 @@ pub(super) fn run(common: &Common, args: &RuleArgs) -> Result<u8, Failure> {
     }
 }
 
-fn all(api: &Api) -> Result<Vec<Value>, Failure> {
+fn all(api: &ApiCommands) -> Result<Vec<Value>, CommandFailure> {
     api.pages("DescribeResolverRules", &[], &["Rules"])
 }
 
@@ -131,7 +131,7 @@ fn target(target: &Value) -> String {
 }
 
 /// The rule that a command names.
-fn find(api: &Api, word: &str) -> Result<Value, Failure> {
+fn find(api: &ApiCommands, word: &str) -> Result<Value, CommandFailure> {
     let rules = all(api)?;
     if let Some(rule) = rules.iter().find(|rule| text(rule, "Id") == word) {
         return Ok(rule.clone());
@@ -143,7 +143,7 @@ fn find(api: &Api, word: &str) -> Result<Value, Failure> {
     match found[..] {
         [rule] => Ok(rule.clone()),
         [] => {
-            let failure = Failure::finding(format!("there is no rule {word}"));
+            let failure = CommandFailure::finding(format!("there is no rule {word}"));
             Err(failure.hint("`pvtzd rule list` shows those that there are"))
         }
         _ => {
@@ -151,7 +151,8 @@ fn find(api: &Api, word: &str) -> Result<Value, Failure> {
                 format!("  {}  {} ({})", text(rule, "Id"), text(rule, "Name"), found::vpcs(&rule["BindVpcs"]))
             });
             let ids = ids.collect::<Vec<_>>().join("\n");
-            let failure = Failure::finding(format!("{} rules are meant by {word}:\n{ids}", found.len()));
+            let failure =
+                CommandFailure::finding(format!("{} rules are meant by {word}:\n{ids}", found.len()));
             Err(failure.hint("name the rule by its id"))
         }
     }

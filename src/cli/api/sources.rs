@@ -1,7 +1,7 @@
 //! What an import takes beside documents: zone files, hosts files, and what the product's own DescribeZones,
 //! DescribeZoneInfo and DescribeZoneRecords answer, with all pages together.
 
-use super::{Failure, counted};
+use super::{CommandFailure, counted};
 use crate::account::value;
 use crate::api::document::{Document, DocumentRecord, DocumentVpc, DocumentZone, Tag};
 use crate::config::data_file::LoadError;
@@ -50,12 +50,12 @@ fn first_words(text: &str) -> Option<Vec<&str>> {
 }
 
 /// A zone file as a document; `zone` is its name where it was told.
-pub(super) fn of_zone_file(path: &Path, text: &str, zone: Option<&Name>) -> Result<Made, Failure> {
+pub(super) fn of_zone_file(path: &Path, text: &str, zone: Option<&Name>) -> Result<Made, CommandFailure> {
     let apex = match zone.cloned().or_else(|| apex_of(path, text)) {
         Some(apex) => apex,
         None => {
             let message = format!("{} does not tell which zone it is of", path.display());
-            return Err(Failure::usage(message).hint("name it: --zone corp.example"));
+            return Err(CommandFailure::usage(message).hint("name it: --zone corp.example"));
         }
     };
     let packed = zone_file::load(path, &apex).content.map_err(|error| faulty(&error))?;
@@ -97,7 +97,7 @@ fn apex_of(path: &Path, text: &str) -> Option<Name> {
 
 /// A hosts file as a document. With a zone, the names in it and those without a dot are its records; without, each name
 /// is in a zone of the domain above it, whose other names go on being resolved outside.
-pub(super) fn of_hosts_file(path: &Path, zone: Option<&Name>) -> Result<Made, Failure> {
+pub(super) fn of_hosts_file(path: &Path, zone: Option<&Name>) -> Result<Made, CommandFailure> {
     let options = HostsOptions { ttl: 60, without_localhost: true };
     let loaded = hosts_file::load(path, options);
     let hosts = loaded.content.map_err(|error| faulty(&error))?;
@@ -153,9 +153,9 @@ fn below(owner: &NameKey, zone: &NameKey) -> Option<NameKey> {
 }
 
 /// What is wrong with a file, fault by fault.
-fn faulty(error: &LoadError) -> Failure {
+fn faulty(error: &LoadError) -> CommandFailure {
     match error {
-        LoadError::Unreadable(why) => Failure::finding(why.clone()),
+        LoadError::Unreadable(why) => CommandFailure::finding(why.clone()),
         LoadError::Faults { told, more } => {
             let mut lines: Vec<String> = told
                 .iter()
@@ -164,7 +164,7 @@ fn faulty(error: &LoadError) -> Failure {
             if *more > 0 {
                 lines.push(format!("and {more} more"));
             }
-            Failure::finding(lines.join("\n"))
+            CommandFailure::finding(lines.join("\n"))
         }
     }
 }

@@ -1,8 +1,8 @@
 //! `pvtzd export` and `pvtzd import`: everything out as one document, and a document in, as one change.
 
-use super::file::{self, Format, Source};
+use super::file::{self, FileFormat, Source};
 use super::progress::Progress;
-use super::{Api, ApiArgs, Failure, borrowed, counted, exit, sources, text};
+use super::{ApiArgs, ApiCommands, CommandFailure, borrowed, counted, exit, sources, text};
 use crate::api::actions::MAX_BODY;
 use crate::api::document::Document;
 use crate::base::print;
@@ -29,7 +29,7 @@ pub(in crate::cli) struct ExportArgs {
     all: bool,
     /// How it is written [default: by the ending of FILE, else toml]
     #[arg(long)]
-    format: Option<Format>,
+    format: Option<FileFormat>,
 }
 
 /// Options of `import`.
@@ -65,10 +65,10 @@ pub(in crate::cli) struct ImportArgs {
 }
 
 /// Carries `export` out.
-pub(super) fn export(common: &Common, args: &ExportArgs) -> Result<u8, Failure> {
-    let api = Api::new(common, &args.api)?;
+pub(super) fn export(common: &Common, args: &ExportArgs) -> Result<u8, CommandFailure> {
+    let api = ApiCommands::new(common, &args.api)?;
     let document = fetch(&api, &args.zone, args.all)?;
-    let by_name = if common.json { Format::Json } else { Format::of(args.file.as_deref()) };
+    let by_name = if common.json { FileFormat::Json } else { FileFormat::of(args.file.as_deref()) };
     let text = file::write(&document, args.format.unwrap_or(by_name))?;
     match &args.file {
         None => {
@@ -78,7 +78,7 @@ pub(super) fn export(common: &Common, args: &ExportArgs) -> Result<u8, Failure> 
             }
         }
         Some(path) => {
-            std::fs::write(path, text).map_err(|error| Failure {
+            std::fs::write(path, text).map_err(|error| CommandFailure {
                 code: exit::SYSTEM,
                 message: format!("cannot write {}: {error}", path.display()),
                 hint: None,
@@ -93,22 +93,23 @@ pub(super) fn export(common: &Common, args: &ExportArgs) -> Result<u8, Failure> 
 }
 
 /// What a running pvtzd has.
-pub(super) fn fetch(api: &Api, zones: &[String], all: bool) -> Result<Document, Failure> {
+pub(super) fn fetch(api: &ApiCommands, zones: &[String], all: bool) -> Result<Document, CommandFailure> {
     let mut params: Vec<(String, String)> =
         (1..).zip(zones).map(|(at, zone)| (format!("ZoneName.{at}"), zone.clone())).collect();
     params.push(("All".into(), all.to_string()));
     let mut answer = api.call("PvtzdExport", &borrowed(&params))?;
     let document = answer.remove("Document").unwrap_or_default();
-    serde_json::from_value(document)
-        .map_err(|error| Failure::finding(format!("the export is not of this version of pvtzd: {error}")))
+    serde_json::from_value(document).map_err(|error| {
+        CommandFailure::finding(format!("the export is not of this version of pvtzd: {error}"))
+    })
 }
 
 /// From this many changes on only their number in each zone is told.
 pub(super) const MANY: u64 = 50;
 
 /// All files as one document. What was left out of them is told.
-fn gather(args: &ImportArgs) -> Result<Document, Failure> {
-    let zone = args.zone.as_deref().map(name::parse).transpose().map_err(Failure::usage)?;
+fn gather(args: &ImportArgs) -> Result<Document, CommandFailure> {
+    let zone = args.zone.as_deref().map(name::parse).transpose().map_err(CommandFailure::usage)?;
     // What the product prints comes in several files, which only together tell whose records they are.
     let mut whole = Document::default();
     let mut answers = String::new();
@@ -127,7 +128,7 @@ fn gather(args: &ImportArgs) -> Result<Document, Failure> {
         whole.custom_lines.extend(made.document.custom_lines);
     }
     if let Some(made) = sources::of_answers(&answers) {
-        let made = made.map_err(Failure::finding)?;
+        let made = made.map_err(CommandFailure::finding)?;
         made.notes.iter().for_each(|note| eprintln!("{note}"));
         whole.zones.extend(made.document.zones);
     }
@@ -156,10 +157,11 @@ fn print_by_zone(answer: &Value) {
 }
 
 /// Carries `import` out.
-pub(super) fn import(common: &Common, args: &ImportArgs) -> Result<u8, Failure> {
-    let api = Api::new(common, &args.api)?;
+pub(super) fn import(common: &Common, args: &ImportArgs) -> Result<u8, CommandFailure> {
+    let api = ApiCommands::new(common, &args.api)?;
     let document = gather(args)?;
-    let document = serde_json::to_string(&document).map_err(|error| Failure::finding(error.to_string()))?;
+    let document =
+        serde_json::to_string(&document).map_err(|error| CommandFailure::finding(error.to_string()))?;
     let length = document.len();
     if length > MAX_BODY {
         let message = format!(
@@ -167,7 +169,7 @@ pub(super) fn import(common: &Common, args: &ImportArgs) -> Result<u8, Failure> 
             length >> 20,
             MAX_BODY >> 20
         );
-        return Err(Failure::finding(message).hint("import it in parts, without --replace"));
+        return Err(CommandFailure::finding(message).hint("import it in parts, without --replace"));
     }
     let mode = if args.replace { "REPLACE" } else { "MERGE" };
     let dry = args.dry_run.to_string();

@@ -1,6 +1,6 @@
 //! `pvtzd zone …`: the zones of a running pvtzd.
 
-use super::{Api, ApiArgs, Failure, borrowed, found, record, text, vpc_params};
+use super::{ApiArgs, ApiCommands, CommandFailure, borrowed, found, record, text, vpc_params};
 use crate::cli::{Common, exit, shown};
 use crate::engine::text::printable;
 use clap::{Args, Subcommand, ValueEnum};
@@ -87,8 +87,8 @@ enum Switch {
 }
 
 /// Carries the command out.
-pub(super) fn run(common: &Common, args: &ZoneArgs) -> Result<u8, Failure> {
-    let api = Api::new(common, &args.api)?;
+pub(super) fn run(common: &Common, args: &ZoneArgs) -> Result<u8, CommandFailure> {
+    let api = ApiCommands::new(common, &args.api)?;
     match &args.command {
         ZoneCommand::List { keyword } => list(&api, keyword.as_deref()),
         ZoneCommand::Show { zone } => show(&api, zone),
@@ -114,7 +114,7 @@ pub(super) fn run(common: &Common, args: &ZoneArgs) -> Result<u8, Failure> {
     }
 }
 
-fn list(api: &Api, keyword: Option<&str>) -> Result<u8, Failure> {
+fn list(api: &ApiCommands, keyword: Option<&str>) -> Result<u8, CommandFailure> {
     let zones =
         api.pages("DescribeZones", &[("Keyword", keyword.unwrap_or_default())], &["Zones", "Zone"])?;
     if api.json {
@@ -143,7 +143,7 @@ fn proxy(zone: &Value) -> &'static str {
     if text(zone, "ProxyPattern") == "RECORD" { "on" } else { "off" }
 }
 
-fn show(api: &Api, zone: &str) -> Result<u8, Failure> {
+fn show(api: &ApiCommands, zone: &str) -> Result<u8, CommandFailure> {
     let found = found::zone(api, zone)?;
     let mut zone = Value::Object(api.call("DescribeZoneInfo", &[("ZoneId", &found.id)])?);
     let records = record::all(api, &found.id, None)?;
@@ -173,18 +173,20 @@ fn show(api: &Api, zone: &str) -> Result<u8, Failure> {
 }
 
 fn add(
-    api: &Api,
+    api: &ApiCommands,
     name: &str,
     proxy: bool,
     vpcs: &[String],
     remark: Option<&str>,
     another: bool,
-) -> Result<u8, Failure> {
+) -> Result<u8, CommandFailure> {
     let plain = name.strip_suffix('.').unwrap_or(name).to_lowercase();
     let same = [("Keyword", plain.as_str()), ("SearchMode", "EXACT")];
     if !another && let Some(zone) = api.pages("DescribeZones", &same, &["Zones", "Zone"])?.first() {
         let message = format!("there is a zone {plain} already, id {}", text(zone, "ZoneId"));
-        return Err(Failure::finding(message).hint("--another makes one more of that name, for another VPC"));
+        return Err(
+            CommandFailure::finding(message).hint("--another makes one more of that name, for another VPC")
+        );
     }
     let pattern = if proxy { "RECORD" } else { "ZONE" };
     let answer = api.call("AddZone", &[("ZoneName", name), ("ProxyPattern", pattern)])?;
@@ -207,7 +209,7 @@ fn add(
     Ok(api.done(answer, &format!("zone {plain} added, id {id}")))
 }
 
-fn remove(api: &Api, zone: &str, unbind: bool) -> Result<u8, Failure> {
+fn remove(api: &ApiCommands, zone: &str, unbind: bool) -> Result<u8, CommandFailure> {
     let zone = found::zone(api, zone)?;
     if unbind {
         api.call("BindZoneVpc", &[("ZoneId", &zone.id)])?;
@@ -219,7 +221,7 @@ fn remove(api: &Api, zone: &str, unbind: bool) -> Result<u8, Failure> {
     Ok(api.done(answer, &format!("zone {} deleted", zone.name)))
 }
 
-fn bind(api: &Api, zone: &str, vpcs: &[String], mode: &str) -> Result<u8, Failure> {
+fn bind(api: &ApiCommands, zone: &str, vpcs: &[String], mode: &str) -> Result<u8, CommandFailure> {
     let zone = found::zone(api, zone)?;
     let list = vpc_params("Vpcs", vpcs);
     let head = [("ZoneId", zone.id.as_str()), ("PvtzdMode", mode)];

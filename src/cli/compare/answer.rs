@@ -12,7 +12,7 @@ const AA: u16 = 0x400;
 
 /// An RRset of an answer section.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Set {
+pub(super) struct ComparedSet {
     /// The owner, in lower case, without the final dot.
     pub(super) name: String,
     /// The type.
@@ -37,11 +37,11 @@ pub(super) struct Soa {
 
 /// An answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Answer {
+pub(super) struct ComparedAnswer {
     /// The code; NODATA for NOERROR without records.
     pub(super) code: String,
     /// The answer section: the chain in its order.
-    pub(super) chain: Vec<Set>,
+    pub(super) chain: Vec<ComparedSet>,
     /// The SOA record in the authority section.
     pub(super) soa: Option<Soa>,
     /// It claims authority.
@@ -51,7 +51,7 @@ pub(super) struct Answer {
 /// In what two answers differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Difference {
+pub(super) enum AnswerDifference {
     /// The code.
     Code,
     /// Names, types or values of the answer section.
@@ -64,7 +64,7 @@ pub(super) enum Difference {
     Aa,
 }
 
-impl Difference {
+impl AnswerDifference {
     /// True where a client sees other data, and not only another TTL or flag.
     pub(super) fn is_of_data(self) -> bool {
         matches!(self, Self::Code | Self::Chain)
@@ -82,10 +82,10 @@ impl Difference {
     }
 }
 
-impl Answer {
+impl ComparedAnswer {
     /// Of a message.
     pub(super) fn of(message: &TextSections) -> Self {
-        let mut chain: Vec<Set> = Vec::new();
+        let mut chain: Vec<ComparedSet> = Vec::new();
         for entry in &message.answers {
             let (name, rtype) = (plain(&entry.owner()), entry.type_name());
             let value = match rtype.as_str() {
@@ -97,7 +97,7 @@ impl Answer {
                     set.ttl = set.ttl.min(entry.ttl);
                     set.values.push(value);
                 }
-                None => chain.push(Set { name, rtype, ttl: entry.ttl, values: vec![value] }),
+                None => chain.push(ComparedSet { name, rtype, ttl: entry.ttl, values: vec![value] }),
             }
         }
         chain.iter_mut().for_each(|set| set.values.sort());
@@ -116,25 +116,25 @@ impl Answer {
 
     /// In what another server's answer differs from this one. TTL, SOA and AA are compared where this one is from
     /// authority: elsewhere they are the public DNS's and the caches'.
-    pub(super) fn differences(&self, other: &Self) -> Vec<Difference> {
+    pub(super) fn differences(&self, other: &Self) -> Vec<AnswerDifference> {
         let mut found = Vec::new();
         if self.code != other.code {
-            found.push(Difference::Code);
+            found.push(AnswerDifference::Code);
         }
         if self.records() != other.records() {
-            found.push(Difference::Chain);
+            found.push(AnswerDifference::Chain);
         } else if self.aa && self.chain.iter().zip(&other.chain).any(|(ours, theirs)| theirs.ttl > ours.ttl) {
-            found.push(Difference::Ttl);
+            found.push(AnswerDifference::Ttl);
         }
         if !self.aa || !found.is_empty() {
             return found;
         }
         let soa = |answer: &Self| answer.soa.as_ref().map(|soa| (soa.zone.clone(), soa.minimum));
         if soa(self) != soa(other) {
-            found.push(Difference::Soa);
+            found.push(AnswerDifference::Soa);
         }
         if self.aa != other.aa {
-            found.push(Difference::Aa);
+            found.push(AnswerDifference::Aa);
         }
         found
     }
@@ -165,14 +165,14 @@ fn plain(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn answer(code: &str, aa: bool, chain: &[(&str, &str, u32, &[&str])]) -> Answer {
-        let set = |&(name, rtype, ttl, values): &(&str, &str, u32, &[&str])| Set {
+    fn answer(code: &str, aa: bool, chain: &[(&str, &str, u32, &[&str])]) -> ComparedAnswer {
+        let set = |&(name, rtype, ttl, values): &(&str, &str, u32, &[&str])| ComparedSet {
             name: name.into(),
             rtype: rtype.into(),
             ttl,
             values: values.iter().map(ToString::to_string).collect(),
         };
-        Answer { code: code.into(), aa, soa: None, chain: chain.iter().map(set).collect() }
+        ComparedAnswer { code: code.into(), aa, soa: None, chain: chain.iter().map(set).collect() }
     }
 
     #[test]
@@ -180,7 +180,7 @@ mod tests {
         let ours = answer("NOERROR", true, &[("a.test", "A", 60, &["192.0.2.1"])]);
         let at = |ttl| answer("NOERROR", true, &[("a.test", "A", ttl, &["192.0.2.1"])]);
         assert_eq!(ours.differences(&at(7)), []);
-        assert_eq!(ours.differences(&at(61)), [Difference::Ttl]);
+        assert_eq!(ours.differences(&at(61)), [AnswerDifference::Ttl]);
         let forwarded = answer("NOERROR", false, &[("a.test", "A", 60, &["192.0.2.1"])]);
         assert_eq!(forwarded.differences(&at(600)), [], "the cache of either may be older");
     }
@@ -188,18 +188,18 @@ mod tests {
     #[test]
     fn code_and_chain_are_told_apart() {
         let ours = answer("NODATA", true, &[]);
-        assert_eq!(ours.differences(&answer("NXDOMAIN", false, &[])), [Difference::Code]);
+        assert_eq!(ours.differences(&answer("NXDOMAIN", false, &[])), [AnswerDifference::Code]);
         let other = answer("NOERROR", false, &[("a.test", "A", 60, &["192.0.2.1"])]);
-        assert_eq!(ours.differences(&other), [Difference::Code, Difference::Chain]);
+        assert_eq!(ours.differences(&other), [AnswerDifference::Code, AnswerDifference::Chain]);
         assert!(ours.differences(&other).iter().all(|difference| difference.is_of_data()));
     }
 
     #[test]
     fn soa_and_aa_count_where_ours_is_from_authority() {
         let soa = |zone: &str| Some(Soa { zone: zone.into(), ttl: 60, minimum: 60 });
-        let ours = Answer { soa: soa("a.test"), ..answer("NXDOMAIN", true, &[]) };
-        let theirs = Answer { soa: soa("test"), ..answer("NXDOMAIN", false, &[]) };
-        assert_eq!(ours.differences(&theirs), [Difference::Soa, Difference::Aa]);
+        let ours = ComparedAnswer { soa: soa("a.test"), ..answer("NXDOMAIN", true, &[]) };
+        let theirs = ComparedAnswer { soa: soa("test"), ..answer("NXDOMAIN", false, &[]) };
+        assert_eq!(ours.differences(&theirs), [AnswerDifference::Soa, AnswerDifference::Aa]);
         assert_eq!(theirs.differences(&ours), []);
     }
 }

@@ -15,10 +15,10 @@ use crate::config::endpoints;
 use crate::engine::request::Question;
 use crate::engine::text::printable;
 use crate::upstream::ServerAddress;
-use answer::Answer;
+use answer::ComparedAnswer;
 use clap::Args;
-use report::{Compared, Judged, Report};
-use scratch::Verdict;
+use report::{CompareReport, Compared, Judged};
+use scratch::ScratchVerdict;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -100,7 +100,7 @@ fn answers(common: &Common, args: &CompareArgs, with: &ServerAddress) -> Result<
         .zip(here.into_iter().zip(there))
         .map(|(question, (here, there))| Compared::new(question, here, there))
         .collect();
-    let report = Report::of_answers(ours, theirs, rows);
+    let report = CompareReport::of_answers(ours, theirs, rows);
     report.print(common.json);
     Ok(report.code())
 }
@@ -132,10 +132,11 @@ fn scratch_zones(
     let seen = ask_all(theirs, &questions);
     drop(made);
     let rows = points.iter().zip(seen).map(|(point, seen)| {
-        let verdict = seen.as_ref().map(|answer| point.judge(answer, &scratch)).unwrap_or(Verdict::Other);
+        let verdict =
+            seen.as_ref().map(|answer| point.judge(answer, &scratch)).unwrap_or(ScratchVerdict::Other);
         Judged::new(point, seen, &verdict)
     });
-    let report = Report::of_points(theirs, &scratch, rows.collect());
+    let report = CompareReport::of_points(theirs, &scratch, rows.collect());
     report.print(common.json);
     Ok(report.code())
 }
@@ -235,15 +236,15 @@ fn plain(server: &ServerAddress) -> Result<SocketAddr, u8> {
     Err(wrong(&format!("`compare` speaks plain DNS: {server} is encrypted"), &hint))
 }
 
-fn ask(server: SocketAddr, question: &Question) -> Result<Answer, String> {
+fn ask(server: SocketAddr, question: &Question) -> Result<ComparedAnswer, String> {
     let message = query::plain_query(question);
     query::ask(server, &message, false)
-        .map(|(sections, _)| Answer::of(&sections))
+        .map(|(sections, _)| ComparedAnswer::of(&sections))
         .map_err(|error| error.to_string())
 }
 
 /// Asks a server all questions, some at a time; the answers in the order of the questions.
-fn ask_all(server: SocketAddr, questions: &[Question]) -> Vec<Result<Answer, String>> {
+fn ask_all(server: SocketAddr, questions: &[Question]) -> Vec<Result<ComparedAnswer, String>> {
     let next = AtomicUsize::new(0);
     let answers = Mutex::new(vec![Err(String::new()); questions.len()]);
     std::thread::scope(|scope| {
@@ -267,13 +268,14 @@ mod tests {
     use clap::Parser;
 
     #[derive(Parser)]
-    struct Command {
+    struct CompareCommand {
         #[command(flatten)]
         args: CompareArgs,
     }
 
     fn asked(words: &str) -> Result<Vec<String>, u8> {
-        let args = Command::try_parse_from(format!("compare --with 192.0.2.1 {words}").split_whitespace());
+        let args =
+            CompareCommand::try_parse_from(format!("compare --with 192.0.2.1 {words}").split_whitespace());
         let questions = questions(&args.unwrap().args)?;
         Ok(questions.iter().map(|q| format!("{} {}", crate::engine::text::show(&q.name), q.rtype)).collect())
     }

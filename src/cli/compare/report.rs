@@ -1,7 +1,7 @@
 //! The report of `compare`: a table for people, the same as JSON, and the exit code.
 
-use super::answer::{Answer, Difference};
-use super::scratch::{Point, Verdict};
+use super::answer::{AnswerDifference, ComparedAnswer};
+use super::scratch::{Point, ScratchVerdict};
 use crate::cli::{exit, shown};
 use crate::engine::record::show_type;
 use crate::engine::request::Question;
@@ -16,13 +16,13 @@ pub(super) struct Compared {
     #[serde(rename = "type")]
     rtype: String,
     /// What pvtzd answered; absent if it did not.
-    ours: Option<Answer>,
+    ours: Option<ComparedAnswer>,
     /// What the other server answered; absent if it did not.
-    theirs: Option<Answer>,
+    theirs: Option<ComparedAnswer>,
     /// Why there is no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
-    differences: Vec<Difference>,
+    differences: Vec<AnswerDifference>,
 }
 
 /// One question about the scratch zones, and which readings the answer matches.
@@ -36,7 +36,7 @@ pub(super) struct Judged {
     /// What pvtzd answers with its defaults.
     ours: String,
     /// What the other server answered; absent if it did not.
-    theirs: Option<Answer>,
+    theirs: Option<ComparedAnswer>,
     /// Why there is no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
@@ -48,7 +48,7 @@ pub(super) struct Judged {
 
 /// What was found.
 #[derive(Serialize)]
-pub(super) struct Report {
+pub(super) struct CompareReport {
     /// The program that asked.
     pvtzd: &'static str,
     /// This pvtzd, where it was asked.
@@ -68,8 +68,8 @@ pub(super) struct Report {
 impl Compared {
     pub(super) fn new(
         question: &Question,
-        ours: Result<Answer, String>,
-        theirs: Result<Answer, String>,
+        ours: Result<ComparedAnswer, String>,
+        theirs: Result<ComparedAnswer, String>,
     ) -> Self {
         let differences = match (&ours, &theirs) {
             (Ok(ours), Ok(theirs)) => ours.differences(theirs),
@@ -89,7 +89,9 @@ impl Compared {
     }
 
     fn row(&self) -> Vec<String> {
-        let brief = |answer: &Option<Answer>| answer.as_ref().map_or("no answer".into(), Answer::brief);
+        let brief = |answer: &Option<ComparedAnswer>| {
+            answer.as_ref().map_or("no answer".into(), ComparedAnswer::brief)
+        };
         let words: Vec<&str> = self.differences.iter().map(|difference| difference.word()).collect();
         let (name, rtype) = (self.name.clone(), self.rtype.clone());
         vec![name, rtype, words.join(" "), brief(&self.ours), brief(&self.theirs)]
@@ -97,19 +99,21 @@ impl Compared {
 
     /// What is beside the data, as both have it.
     fn beside(&self) -> Vec<Vec<String>> {
-        let ttls = |answer: &Answer| {
+        let ttls = |answer: &ComparedAnswer| {
             answer.chain.iter().map(|set| set.ttl.to_string()).collect::<Vec<_>>().join(" ")
         };
-        let soa = |answer: &Answer| {
+        let soa = |answer: &ComparedAnswer| {
             answer.soa.as_ref().map_or("none".into(), |soa| format!("{} minimum {}", soa.zone, soa.minimum))
         };
         let (Some(ours), Some(theirs)) = (&self.ours, &self.theirs) else { return Vec::new() };
-        let row = |difference: &Difference| {
+        let row = |difference: &AnswerDifference| {
             let both = match difference {
-                Difference::Ttl => [ttls(ours), ttls(theirs)],
-                Difference::Soa => [soa(ours), soa(theirs)],
-                Difference::Aa => [ours.aa, theirs.aa].map(|aa| if aa { "set" } else { "not set" }.into()),
-                Difference::Code | Difference::Chain => return None,
+                AnswerDifference::Ttl => [ttls(ours), ttls(theirs)],
+                AnswerDifference::Soa => [soa(ours), soa(theirs)],
+                AnswerDifference::Aa => {
+                    [ours.aa, theirs.aa].map(|aa| if aa { "set" } else { "not set" }.into())
+                }
+                AnswerDifference::Code | AnswerDifference::Chain => return None,
             };
             let [ours, theirs] = both;
             Some(vec![self.name.clone(), self.rtype.clone(), difference.word().into(), ours, theirs])
@@ -119,13 +123,13 @@ impl Compared {
 }
 
 impl Judged {
-    pub(super) fn new(point: &Point, seen: Result<Answer, String>, verdict: &Verdict) -> Self {
+    pub(super) fn new(point: &Point, seen: Result<ComparedAnswer, String>, verdict: &ScratchVerdict) -> Self {
         let failure = seen.as_ref().err().cloned();
         let (word, settings) = match verdict {
             _ if failure.is_some() => ("none", Vec::new()),
-            Verdict::Same => ("same", Vec::new()),
-            Verdict::Switch(settings) => ("switch", settings.clone()),
-            Verdict::Other => ("other", Vec::new()),
+            ScratchVerdict::Same => ("same", Vec::new()),
+            ScratchVerdict::Switch(settings) => ("switch", settings.clone()),
+            ScratchVerdict::Other => ("other", Vec::new()),
         };
         Self {
             name: show(&point.question.name),
@@ -158,7 +162,7 @@ impl Judged {
     }
 }
 
-impl Report {
+impl CompareReport {
     pub(super) fn of_answers(server: SocketAddr, with: SocketAddr, questions: Vec<Compared>) -> Self {
         let (server, with) = (Some(server.to_string()), with.to_string());
         Self { pvtzd: env!("CARGO_PKG_VERSION"), server, with, scratch: None, questions, points: Vec::new() }

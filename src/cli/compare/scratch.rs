@@ -4,7 +4,7 @@
 //! The same records are printed, made through the API, and answered here by the engine under every combination of the
 //! switches. So a server's answer names the switches that match it.
 
-use super::answer::{Answer, Soa};
+use super::answer::{ComparedAnswer, Soa};
 use crate::config::{self, Instance};
 use crate::engine::chain::{DryRunEnd, dry_run};
 use crate::engine::request::Question;
@@ -78,7 +78,7 @@ pub(super) struct ScratchRecord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Prediction {
     /// The zones answer.
-    Here(Answer),
+    Here(ComparedAnswer),
     /// The question goes to a forwarding rule or an upstream.
     Outside,
 }
@@ -104,7 +104,7 @@ pub(super) struct Point {
 
 /// How an answer stands to the readings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ScratchVerdict {
     /// As pvtzd answers, whatever the switches say.
     Same,
     /// As pvtzd answers with these settings.
@@ -154,7 +154,7 @@ pub(super) fn points(scratch: &str) -> Result<Vec<Point>, String> {
             let outline = dry_run(view, &point.question);
             point.predictions.push(match outline.end {
                 DryRunEnd::Forwarded(_) => Prediction::Outside,
-                DryRunEnd::Answered(rcode) => Prediction::Here(Answer::of(&TextSections {
+                DryRunEnd::Answered(rcode) => Prediction::Here(ComparedAnswer::of(&TextSections {
                     rcode: rcode.into(),
                     answers: outline.records.iter().map(TextRecord::from).collect(),
                     ..TextSections::default()
@@ -193,7 +193,7 @@ impl Point {
     }
 
     /// Which readings a server's answer matches.
-    pub(super) fn judge(&self, answer: &Answer, scratch: &str) -> Verdict {
+    pub(super) fn judge(&self, answer: &ComparedAnswer, scratch: &str) -> ScratchVerdict {
         let matching: Vec<(&str, &str)> = SWITCHES
             .into_iter()
             .zip(&self.predictions)
@@ -201,10 +201,10 @@ impl Point {
             .map(|(switches, _)| switches)
             .collect();
         if matching.is_empty() {
-            return Verdict::Other;
+            return ScratchVerdict::Other;
         }
         if matching.len() == SWITCHES.len() {
-            return Verdict::Same;
+            return ScratchVerdict::Same;
         }
         let same = |part: fn(&(&'static str, &'static str)) -> &'static str, key: &str| {
             let words: Vec<&str> = SWITCHES.iter().filter(|at| matching.contains(at)).map(part).collect();
@@ -212,12 +212,12 @@ impl Point {
             words.iter().all(|word| *word == first).then(|| format!("{key} = \"{first}\""))
         };
         let settings = [same(|at| at.0, "on_missing_type"), same(|at| at.1, "wildcards")];
-        Verdict::Switch(settings.into_iter().flatten().collect())
+        ScratchVerdict::Switch(settings.into_iter().flatten().collect())
     }
 }
 
 impl Prediction {
-    fn matches(&self, answer: &Answer, scratch: &str) -> bool {
+    fn matches(&self, answer: &ComparedAnswer, scratch: &str) -> bool {
         let is_here = |zone: &str| zone == scratch || zone.ends_with(&format!(".{scratch}"));
         let denied_here = |soa: &Option<Soa>| soa.as_ref().is_none_or(|soa| is_here(&soa.zone));
         match self {
@@ -249,9 +249,9 @@ mod tests {
             .unwrap()
     }
 
-    fn denial(code: &str, zone: &str) -> Answer {
+    fn denial(code: &str, zone: &str) -> ComparedAnswer {
         let soa = Some(Soa { zone: zone.into(), ttl: 60, minimum: 60 });
-        Answer { code: code.into(), soa, ..Answer::default() }
+        ComparedAnswer { code: code.into(), soa, ..ComparedAnswer::default() }
     }
 
     #[test]
@@ -260,18 +260,18 @@ mod tests {
         let nodata = denial("NODATA", "proxy.scratch.test");
         assert_eq!(
             point.judge(&nodata, SCRATCH),
-            Verdict::Switch(vec!["on_missing_type = \"nodata\"".into()])
+            ScratchVerdict::Switch(vec!["on_missing_type = \"nodata\"".into()])
         );
-        let forwarded = Verdict::Switch(vec!["on_missing_type = \"forward\"".into()]);
+        let forwarded = ScratchVerdict::Switch(vec!["on_missing_type = \"forward\"".into()]);
         assert_eq!(point.judge(&denial("NXDOMAIN", ""), SCRATCH), forwarded);
         assert_eq!(point.judge(&denial("NODATA", "test"), SCRATCH), forwarded);
-        assert_eq!(point.judge(&denial("NXDOMAIN", "proxy.scratch.test"), SCRATCH), Verdict::Other);
+        assert_eq!(point.judge(&denial("NXDOMAIN", "proxy.scratch.test"), SCRATCH), ScratchVerdict::Other);
     }
 
     #[test]
     fn the_wildcard_names_its_switch() {
         let point = point("x.wild.proxy", "A");
-        let off = Verdict::Switch(vec!["wildcards = \"off-with-proxy\"".into()]);
+        let off = ScratchVerdict::Switch(vec!["wildcards = \"off-with-proxy\"".into()]);
         assert_eq!(point.judge(&denial("NXDOMAIN", ""), SCRATCH), off);
         assert_eq!(point.here(), "A 192.0.2.2");
     }
@@ -279,8 +279,8 @@ mod tests {
     #[test]
     fn a_point_without_a_switch_is_the_same_or_another_reading() {
         let point = point("here.zone", "A");
-        assert_eq!(point.judge(&denial("NODATA", "zone.scratch.test"), SCRATCH), Verdict::Same);
-        assert_eq!(point.judge(&denial("NXDOMAIN", "zone.scratch.test"), SCRATCH), Verdict::Other);
+        assert_eq!(point.judge(&denial("NODATA", "zone.scratch.test"), SCRATCH), ScratchVerdict::Same);
+        assert_eq!(point.judge(&denial("NXDOMAIN", "zone.scratch.test"), SCRATCH), ScratchVerdict::Other);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::scratch;
 use crate::cli::Common;
-use crate::cli::api::{Api, ApiArgs, Failure, borrowed, text, vpc_params};
+use crate::cli::api::{ApiArgs, ApiCommands, CommandFailure, borrowed, text, vpc_params};
 use serde_json::Value;
 
 /// The remark of a scratch zone, by which it is known as one.
@@ -10,7 +10,7 @@ const REMARK: &str = "pvtzd compare";
 
 /// The scratch zones of an account. They are removed when it is dropped.
 pub(super) struct Made {
-    api: Api,
+    api: ApiCommands,
     /// Zone ids, in the order they were made.
     zones: Vec<String>,
 }
@@ -25,14 +25,16 @@ impl Made {
         args: &ApiArgs,
         scratch: &str,
         vpcs: &[String],
-    ) -> Result<Self, Failure> {
-        let mut made = Self { api: Api::new(common, args)?, zones: Vec::new() };
+    ) -> Result<Self, CommandFailure> {
+        let mut made = Self { api: ApiCommands::new(common, args)?, zones: Vec::new() };
         let records = scratch::records(scratch);
         for (zone, proxy) in scratch::zones(scratch) {
             let same = [("Keyword", zone.as_str()), ("SearchMode", "EXACT")];
             if let Some(found) = made.api.pages("DescribeZones", &same, &["Zones", "Zone"])?.first() {
                 let message = format!("there is a zone {zone} already, id {}", text(found, "ZoneId"));
-                return Err(Failure::finding(message).hint("name another scratch zone: --scratch NAME"));
+                return Err(
+                    CommandFailure::finding(message).hint("name another scratch zone: --scratch NAME")
+                );
             }
             let pattern = if proxy { "RECORD" } else { "ZONE" };
             let answer = made.api.call("AddZone", &[("ZoneName", &zone), ("ProxyPattern", pattern)])?;

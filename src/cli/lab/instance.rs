@@ -4,10 +4,10 @@ use super::super::{Common, exit};
 use super::{KeyArgs, configured, runtime};
 use crate::admin::log;
 use crate::base::file;
-use crate::config::{self, Config, Endpoints, Regions, Target, endpoints};
+use crate::config::{self, Config, EndpointTarget, Endpoints, Regions, endpoints};
 use crate::lab::access_key;
-use crate::lab::ca::Authority;
-use crate::lab::instance::{self, Caller, InstanceError, Namespaces, Plan, RunAs};
+use crate::lab::ca::LabCa;
+use crate::lab::instance::{self, CallerIds, InstanceError, InstancePlan, Namespaces, RunAs};
 use crate::lab::state::StateDir;
 use crate::lab::sts;
 use crate::store::{self, Store};
@@ -142,7 +142,7 @@ fn words(
     common: &Common,
     args: &InstanceArgs,
     state: &StateDir,
-    caller: &Caller,
+    caller: &CallerIds,
     command: &[OsString],
 ) -> Vec<OsString> {
     let Namespaces { net, mnt } = &caller.namespaces;
@@ -196,7 +196,7 @@ pub(super) fn inside(common: &Common, args: &InsideArgs) -> u8 {
     code
 }
 
-fn plan(common: &Common, args: &InsideArgs) -> Result<Plan, u8> {
+fn plan(common: &Common, args: &InsideArgs) -> Result<InstancePlan, u8> {
     let config = config(common, &args.instance)?;
     let (state, authority, key) = open(&args.instance)?;
     let store = made_vpc(&state, &args.instance)?;
@@ -208,7 +208,7 @@ fn plan(common: &Common, args: &InsideArgs) -> Result<Plan, u8> {
         [net, mnt] => Namespaces { net: net.clone(), mnt: mnt.clone() },
         _ => return Err(exit::USAGE),
     };
-    Ok(Plan {
+    Ok(InstancePlan {
         config,
         region: args.instance.region.clone(),
         vpc: args.instance.vpc.clone(),
@@ -223,7 +223,7 @@ fn plan(common: &Common, args: &InsideArgs) -> Result<Plan, u8> {
         state,
         authority,
         key,
-        caller: Caller { run_as, namespaces },
+        caller: CallerIds { run_as, namespaces },
         command: args.command.clone(),
     })
 }
@@ -316,18 +316,18 @@ fn recipe(region: &str) -> Endpoints {
         Config { endpoints: Endpoints { regions: Regions::Auto, ..endpoints.clone() }, ..Config::default() };
     match documented.endpoint_notes(&instance).is_empty() {
         true => endpoints,
-        false => Endpoints { target: Target::ProductVpc, ..endpoints },
+        false => Endpoints { target: EndpointTarget::ProductVpc, ..endpoints },
     }
 }
 
 /// What is kept.
-fn open(args: &InstanceArgs) -> Result<(StateDir, Authority, crate::api::AccessKey), u8> {
+fn open(args: &InstanceArgs) -> Result<(StateDir, LabCa, crate::api::AccessKey), u8> {
     let failed = |error: &dyn std::fmt::Display| {
         eprintln!("error: {error}");
         exit::SYSTEM
     };
     let state = StateDir::open(args.state_dir.as_deref()).map_err(|error| failed(&error))?;
-    let authority = Authority::open(&state, SystemTime::now()).map_err(|error| failed(&error))?;
+    let authority = LabCa::open(&state, SystemTime::now()).map_err(|error| failed(&error))?;
     let (id, secret) = (args.key.access_key_id.as_deref(), args.key.access_key_secret.as_deref());
     let key = access_key::open(&state, id, secret).map_err(|error| failed(&error))?;
     Ok((state, authority, key))

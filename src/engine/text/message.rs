@@ -87,12 +87,12 @@ pub struct Opt {
     /// DNSSEC records are wanted.
     pub dnssec_ok: bool,
     /// Extended errors.
-    pub errors: Vec<ExtendedError>,
+    pub errors: Vec<ReadExtendedError>,
 }
 
 /// An extended DNS error (RFC 8914).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExtendedError {
+pub struct ReadExtendedError {
     /// The code.
     pub code: u16,
     /// Its text, printable.
@@ -214,7 +214,7 @@ fn opt(class: u16, ttl: [u8; 4], mut data: &[u8]) -> Opt {
         {
             // a final NUL is allowed and no part of the text
             let text = printable_octets(text.strip_suffix(&[0]).unwrap_or(text));
-            opt.errors.push(ExtendedError { code: u16::from_be_bytes(*code), text });
+            opt.errors.push(ReadExtendedError { code: u16::from_be_bytes(*code), text });
         }
         data = rest;
     }

@@ -48,7 +48,7 @@ fn opt_gives_the_code_and_extended_errors() {
     let sections = read(&message([0, 0, 1], opt)).unwrap();
     let opt = sections.opt.unwrap();
     assert_eq!((sections.rcode, opt.payload, opt.version, opt.dnssec_ok), (19, 1232, 0, true));
-    let error = |code, text: &str| ExtendedError { code, text: text.into() };
+    let error = |code, text: &str| ReadExtendedError { code, text: text.into() };
     assert_eq!(opt.errors, [error(22, "\\027[2J"), error(3, "\\255\\255")]);
 }
 

@@ -16,7 +16,7 @@ mod types;
 
 pub use self::escape::{is_hazard, printable, printable_octets, quoted};
 pub use self::labels::{is_absolute, is_plain, parse, parse_below, show, show_wire, unicode};
-pub use self::message::{ExtendedError, Opt, TextRecord, TextSections, read as read_message};
+pub use self::message::{Opt, ReadExtendedError, TextRecord, TextSections, read as read_message};
 pub use self::print::{generic, is_well_formed, show as show_data};
 pub use self::read::{
     has_text_form, read as read_data, read_below as read_data_below, read_generic, strings,

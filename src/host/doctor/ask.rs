@@ -17,14 +17,14 @@ const TRUNCATED: u16 = 0x200;
 
 /// What a server said.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
+pub(super) struct DoctorReply {
     /// The message.
     pub(super) message: TextSections,
     /// How long it took.
     pub(super) elapsed: Duration,
 }
 
-impl Told {
+impl DoctorReply {
     /// The addresses in the answer.
     pub(super) fn addresses(&self) -> Vec<IpAddr> {
         let address = |entry: &TextRecord| match RecordType::from(entry.rtype) {
@@ -56,7 +56,11 @@ impl Told {
 ///
 /// # Errors
 /// No answer within `patience`.
-pub(super) async fn ask(server: SocketAddr, question: &Question, patience: Duration) -> io::Result<Told> {
+pub(super) async fn ask(
+    server: SocketAddr,
+    question: &Question,
+    patience: Duration,
+) -> io::Result<DoctorReply> {
     let told = over_udp(server, question, patience).await?;
     match told.message.flags & TRUNCATED != 0 {
         true => over_tcp(server, question, patience).await,
@@ -72,7 +76,7 @@ pub(super) async fn over_udp(
     server: SocketAddr,
     question: &Question,
     patience: Duration,
-) -> io::Result<Told> {
+) -> io::Result<DoctorReply> {
     let (id, packet) = packet(question)?;
     let begun = Instant::now();
     let exchange = async {
@@ -100,7 +104,7 @@ pub(super) async fn over_udp(
             if let Some(message) = read_message(&buffer[..received])
                 && message.id == id
             {
-                return Ok(Told { message, elapsed: begun.elapsed() });
+                return Ok(DoctorReply { message, elapsed: begun.elapsed() });
             }
         }
     };
@@ -115,7 +119,7 @@ pub(super) async fn over_tcp(
     server: SocketAddr,
     question: &Question,
     patience: Duration,
-) -> io::Result<Told> {
+) -> io::Result<DoctorReply> {
     let (_, packet) = packet(question)?;
     let begun = Instant::now();
     let exchange = async {
@@ -126,7 +130,7 @@ pub(super) async fn over_tcp(
         let mut answer = vec![0; usize::from(stream.read_u16().await?)];
         stream.read_exact(&mut answer).await?;
         let message = read_message(&answer).ok_or_else(|| io::Error::other("what came is no DNS message"))?;
-        Ok(Told { message, elapsed: begun.elapsed() })
+        Ok(DoctorReply { message, elapsed: begun.elapsed() })
     };
     timeout(patience, exchange).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }

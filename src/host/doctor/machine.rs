@@ -4,8 +4,8 @@ use super::Check;
 use crate::base::listeners::{self, Listener};
 use crate::config::{Config, Instance, Regions};
 use crate::host::resolver::machine::Machine;
-use crate::host::resolver::store::Store;
-use crate::host::resolver::{Leads, Trouble, standing};
+use crate::host::resolver::store::RecordStore;
+use crate::host::resolver::{ResolverError, Routing, status};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -106,7 +106,7 @@ fn has_ipv6() -> bool {
 }
 
 /// Whom this machine's programs ask.
-pub(super) fn resolver(listen: &[SocketAddr], store: &Store, zones: &[String]) -> Vec<Check> {
+pub(super) fn resolver(listen: &[SocketAddr], store: &RecordStore, zones: &[String]) -> Vec<Check> {
     const STEP: &str = "resolver";
     let own = listen.iter().find(|listen| listen.port() == 53);
     let Some(own) = own else {
@@ -117,7 +117,7 @@ pub(super) fn resolver(listen: &[SocketAddr], store: &Store, zones: &[String]) -
         }];
     };
     let address = if own.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { own.ip() };
-    let standing = match standing(&Machine::this(), store, address, zones) {
+    let standing = match status(&Machine::this(), store, address, zones) {
         Ok(standing) => standing,
         Err(trouble) => return vec![cannot_look(&trouble)],
     };
@@ -125,21 +125,21 @@ pub(super) fn resolver(listen: &[SocketAddr], store: &Store, zones: &[String]) -
     let mut checks = Vec::new();
     let taken = standing.taken.as_ref();
     checks.push(match standing.leads {
-        Leads::Us => Check::pass(STEP, format!("{who}: all questions go to pvtzd at {address}")),
-        Leads::Mapped => {
+        Routing::Us => Check::pass(STEP, format!("{who}: all questions go to pvtzd at {address}")),
+        Routing::Mapped => {
             Check::pass(STEP, format!("{who}: questions for mapped names go to pvtzd at {address}"))
         }
-        Leads::Both => Check::fail(
+        Routing::Both => Check::fail(
             STEP,
             format!("{who}: questions go to pvtzd and to others beside it, so that some go past it"),
             "`pvtzd resolver take` leads to pvtzd alone",
         ),
-        Leads::Nowhere if address == IpAddr::V4(Ipv4Addr::LOCALHOST) => Check::warn(
+        Routing::Nowhere if address == IpAddr::V4(Ipv4Addr::LOCALHOST) => Check::warn(
             STEP,
             "no nameserver is named: programs ask 127.0.0.1 by default",
             "`pvtzd resolver take` says so in writing",
         ),
-        Leads::Elsewhere | Leads::Nowhere => {
+        Routing::Elsewhere | Routing::Nowhere => {
             let servers: Vec<String> = standing.nameservers.iter().map(ToString::to_string).collect();
             Check::fail(
                 STEP,
@@ -163,6 +163,6 @@ fn servers_or_none(servers: &[String]) -> String {
 }
 
 /// The machine cannot be looked at.
-fn cannot_look(trouble: &Trouble) -> Check {
+fn cannot_look(trouble: &ResolverError) -> Check {
     Check::fail("resolver", trouble.to_string(), trouble.hint())
 }

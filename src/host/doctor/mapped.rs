@@ -30,7 +30,7 @@ const TRIED: usize = 3;
 
 /// A name to ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct MappedName {
     /// The name.
     pub(super) name: String,
     /// It is an API name of the catalogue: it should lead to an address inside the VPC.
@@ -108,12 +108,12 @@ pub fn names(config: &Config, instance: &Instance) -> Vec<String> {
 }
 
 /// The same, with what is expected of each.
-pub(super) fn asked(config: &Config, instance: &Instance) -> Vec<Asked> {
+pub(super) fn asked(config: &Config, instance: &Instance) -> Vec<MappedName> {
     let of = |zone: &Arc<Zone>| {
         let leads = |rtype| matches!(rtype, RecordType::A | RecordType::CNAME);
         let owners = zone.rrsets().filter(|(owner, set)| leads(set.rtype) && !is_wildcard(owner));
         let owner = owners.map(|(owner, _)| owner).min_by_key(|owner| owner.wire().len())?;
-        Some(Asked { name: show(&owner.to_name()), api: zone.origin == ZoneOrigin::Endpoints })
+        Some(MappedName { name: show(&owner.to_name()), api: zone.origin == ZoneOrigin::Endpoints })
     };
     visible(&config.catalog(instance, 1)).iter().filter_map(of).collect()
 }

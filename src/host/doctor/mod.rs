@@ -16,7 +16,7 @@ mod tls;
 
 use crate::admin::status::Status;
 use crate::config::{Config, Instance};
-use crate::host::resolver::store::Store;
+use crate::host::resolver::store::RecordStore;
 use serde::Serialize;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -36,7 +36,7 @@ const STEP: Duration = Duration::from_secs(6);
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub enum CheckOutcome {
     /// As it should be.
     Pass,
     /// It works, with something to think about.
@@ -53,7 +53,7 @@ pub struct Check {
     /// The step it belongs to.
     pub step: &'static str,
     /// What it came to.
-    pub outcome: Outcome,
+    pub outcome: CheckOutcome,
     /// What was found.
     pub found: String,
     /// What to do about it.
@@ -63,28 +63,28 @@ pub struct Check {
 impl Check {
     /// As it should be.
     fn pass(step: &'static str, found: impl Into<String>) -> Self {
-        Self { step, outcome: Outcome::Pass, found: found.into(), advice: None }
+        Self { step, outcome: CheckOutcome::Pass, found: found.into(), advice: None }
     }
 
     /// Something to think about.
     fn warn(step: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { step, outcome: Outcome::Warn, found: found.into(), advice: Some(advice.into()) }
+        Self { step, outcome: CheckOutcome::Warn, found: found.into(), advice: Some(advice.into()) }
     }
 
     /// Does not work.
     fn fail(step: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { step, outcome: Outcome::Fail, found: found.into(), advice: Some(advice.into()) }
+        Self { step, outcome: CheckOutcome::Fail, found: found.into(), advice: Some(advice.into()) }
     }
 
     /// Not looked at.
     fn skip(step: &'static str, why: impl Into<String>) -> Self {
-        Self { step, outcome: Outcome::Skip, found: why.into(), advice: None }
+        Self { step, outcome: CheckOutcome::Skip, found: why.into(), advice: None }
     }
 }
 
 /// Where to look.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct DoctorSettings {
     /// Where pvtzd should answer.
     pub listen: Vec<SocketAddr>,
     /// The metadata service, if it is to be asked.
@@ -101,7 +101,7 @@ pub struct Settings {
 
 /// Looks at everything; `tell` hears of each thing in order, as soon as it is its turn. `warnings` are those of the
 /// configuration.
-pub async fn examine(config: Config, warnings: usize, settings: Settings, mut tell: impl FnMut(Check)) {
+pub async fn examine(config: Config, warnings: usize, settings: DoctorSettings, mut tell: impl FnMut(Check)) {
     let (config, settings) = (Arc::new(config), Arc::new(settings));
     let server = settings.listen.first().copied();
 
@@ -113,7 +113,7 @@ pub async fn examine(config: Config, warnings: usize, settings: Settings, mut te
     let alive = start(servers::alive(server));
     let resolver = start(blocking("resolver", {
         let (settings, zones) = (settings.clone(), mapped::zones(&config, &Instance::default()));
-        move || machine::resolver(&settings.listen, &Store::new(&settings.store), &zones)
+        move || machine::resolver(&settings.listen, &RecordStore::new(&settings.store), &zones)
     }));
     let upstreams = servers::upstreams(&config, &settings.listen);
     let reachable = start(servers::reachable(upstreams.clone()));

@@ -1,8 +1,8 @@
 //! The mapped names: where each leads over pvtzd, and whether it would lead there without it.
 
 use super::Check;
-use super::ask::{Told, ask};
-use super::mapped::{Asked, PATIENCE, question};
+use super::ask::{DoctorReply, ask};
+use super::mapped::{MappedName, PATIENCE, question};
 use crate::engine::record::show_rcode;
 use futures_util::future::join_all;
 use hickory_proto::op::ResponseCode;
@@ -18,7 +18,7 @@ const VPC: Duration = Duration::from_millis(2500);
 
 /// An API name, and the address that it leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
+pub(super) struct ReachTarget {
     /// The name that clients ask for, and expect on the certificate.
     pub(super) name: String,
     /// Where it leads.
@@ -26,7 +26,10 @@ pub(super) struct Target {
 }
 
 /// The answer chain of each name over pvtzd, and the addresses of the API names.
-pub(super) async fn chains(server: Option<SocketAddr>, names: Vec<Asked>) -> (Vec<Check>, Vec<Target>) {
+pub(super) async fn chains(
+    server: Option<SocketAddr>,
+    names: Vec<MappedName>,
+) -> (Vec<Check>, Vec<ReachTarget>) {
     const STEP: &str = "chain";
     if names.is_empty() {
         return (vec![Check::skip(STEP, "no name is mapped")], Vec::new());
@@ -46,7 +49,7 @@ pub(super) async fn chains(server: Option<SocketAddr>, names: Vec<Asked>) -> (Ve
         match told {
             Ok(told) => {
                 if let (true, Some(address)) = (asked.api, told.addresses().first()) {
-                    targets.push(Target { name: asked.name.clone(), address: *address });
+                    targets.push(ReachTarget { name: asked.name.clone(), address: *address });
                 }
                 checks.push(chain(asked, &told));
             }
@@ -63,7 +66,7 @@ pub(super) async fn chains(server: Option<SocketAddr>, names: Vec<Asked>) -> (Ve
 }
 
 /// What is to be said about one answer.
-fn chain(asked: &Asked, told: &Told) -> Check {
+fn chain(asked: &MappedName, told: &DoctorReply) -> Check {
     const STEP: &str = "chain";
     let (aliases, addresses) = (told.aliases(), told.addresses());
     let shown: Vec<String> = std::iter::once(asked.name.clone())
@@ -98,9 +101,9 @@ fn chain(asked: &Asked, told: &Told) -> Check {
 }
 
 /// Whether the VPC's own resolvers lead the API names to addresses inside the VPC: then PrivateZone is at work.
-pub(super) async fn without_us(resolvers: Vec<SocketAddr>, names: Vec<Asked>) -> Vec<Check> {
+pub(super) async fn without_us(resolvers: Vec<SocketAddr>, names: Vec<MappedName>) -> Vec<Check> {
     const STEP: &str = "privatezone";
-    let names: Vec<Asked> = names.into_iter().filter(|asked| asked.api).take(MOST).collect();
+    let names: Vec<MappedName> = names.into_iter().filter(|asked| asked.api).take(MOST).collect();
     if names.is_empty() || resolvers.is_empty() {
         return vec![Check::skip(STEP, "no API name is mapped")];
     }
@@ -110,12 +113,12 @@ pub(super) async fn without_us(resolvers: Vec<SocketAddr>, names: Vec<Asked>) ->
         let told = join_all(resolvers.iter().map(|resolver| ask(*resolver, &question, VPC))).await;
         Some((asked.name.clone(), told.into_iter().find_map(Result::ok)?))
     });
-    let told: Vec<(String, Told)> = join_all(asked).await.into_iter().flatten().collect();
+    let told: Vec<(String, DoctorReply)> = join_all(asked).await.into_iter().flatten().collect();
     if told.is_empty() {
         let who: Vec<String> = resolvers.iter().map(|resolver| resolver.ip().to_string()).collect();
         return vec![Check::skip(STEP, format!("{} do not answer: not inside a VPC", who.join(" and ")))];
     }
-    let inside = |told: &Told| {
+    let inside = |told: &DoctorReply| {
         let addresses = told.addresses();
         !addresses.is_empty() && addresses.iter().all(|address| is_inside(*address))
     };

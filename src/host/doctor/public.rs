@@ -22,7 +22,7 @@ const MOST_DOMAINS: usize = 6;
 
 /// What became of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Outcome {
+enum PublicOutcome {
     /// The name exists.
     Exists,
     /// The name does not exist.
@@ -33,7 +33,7 @@ enum Outcome {
     Silent(String),
 }
 
-impl Outcome {
+impl PublicOutcome {
     /// True when the server resolved the name.
     fn is_resolved(&self) -> bool {
         matches!(self, Self::Exists | Self::Denied)
@@ -54,20 +54,22 @@ pub async fn keeps_search_domains(
     let foreign = |domain: &&String| !zones.iter().any(|zone| is_below(domain, zone));
     for domain in domains.iter().filter(foreign).take(MOST_DOMAINS) {
         let Ok(before) = first_resolved(former, domain).await else { continue };
-        if before != Some(Outcome::Exists) {
+        if before != Some(PublicOutcome::Exists) {
             continue;
         }
         match outcome(server, domain, RecordType::NS, PATIENCE).await? {
-            Outcome::Exists => {}
-            Outcome::Denied => return Err(format!("{domain} gets NXDOMAIN")),
-            Outcome::Failed(what) | Outcome::Silent(what) => return Err(format!("{domain} gets {what}")),
+            PublicOutcome::Exists => {}
+            PublicOutcome::Denied => return Err(format!("{domain} gets NXDOMAIN")),
+            PublicOutcome::Failed(what) | PublicOutcome::Silent(what) => {
+                return Err(format!("{domain} gets {what}"));
+            }
         }
     }
     Ok(())
 }
 
 /// The outcome at the first of the former servers that resolves a name.
-async fn first_resolved(former: &[SocketAddr], name: &str) -> Result<Option<Outcome>, String> {
+async fn first_resolved(former: &[SocketAddr], name: &str) -> Result<Option<PublicOutcome>, String> {
     for server in former.iter().take(MOST) {
         let outcome = outcome(*server, name, RecordType::NS, FORMER).await?;
         if outcome.is_resolved() {
@@ -93,15 +95,15 @@ pub async fn resolved(server: SocketAddr, former: &[SocketAddr]) -> Result<(), S
     let mut failed = Vec::new();
     for (name, rtype) in ASKED {
         match outcome(server, name, rtype, PATIENCE).await? {
-            Outcome::Exists | Outcome::Denied => return Ok(()),
-            Outcome::Failed(what) | Outcome::Silent(what) => failed.push((name, rtype, what)),
+            PublicOutcome::Exists | PublicOutcome::Denied => return Ok(()),
+            PublicOutcome::Failed(what) | PublicOutcome::Silent(what) => failed.push((name, rtype, what)),
         }
     }
     let mut before = Vec::new();
     for (name, rtype, _) in &failed {
         for former in former.iter().take(MOST) {
             before.push(outcome(*former, name, *rtype, FORMER).await?);
-            if before.last().is_some_and(Outcome::is_resolved) {
+            if before.last().is_some_and(PublicOutcome::is_resolved) {
                 break;
             }
         }
@@ -114,9 +116,9 @@ pub async fn resolved(server: SocketAddr, former: &[SocketAddr]) -> Result<(), S
 }
 
 /// True when the machine does not resolve such names now either: its servers say so. Silent ones may come back.
-fn nothing_is_lost(before: &[Outcome]) -> bool {
-    let refused = before.iter().any(|outcome| matches!(outcome, Outcome::Failed(_)));
-    refused && !before.iter().any(Outcome::is_resolved)
+fn nothing_is_lost(before: &[PublicOutcome]) -> bool {
+    let refused = before.iter().any(|outcome| matches!(outcome, PublicOutcome::Failed(_)));
+    refused && !before.iter().any(PublicOutcome::is_resolved)
 }
 
 /// Asks one server.
@@ -125,14 +127,14 @@ async fn outcome(
     name: &str,
     rtype: RecordType,
     patience: Duration,
-) -> Result<Outcome, String> {
+) -> Result<PublicOutcome, String> {
     let question = question(name, rtype)?;
     Ok(match ask(server, &question, patience).await {
-        Err(error) => Outcome::Silent(format!("no answer ({error})")),
+        Err(error) => PublicOutcome::Silent(format!("no answer ({error})")),
         Ok(told) => match told.rcode() {
-            ResponseCode::NoError => Outcome::Exists,
-            ResponseCode::NXDomain => Outcome::Denied,
-            code => Outcome::Failed(show_rcode(code, true).to_string()),
+            ResponseCode::NoError => PublicOutcome::Exists,
+            ResponseCode::NXDomain => PublicOutcome::Denied,
+            code => PublicOutcome::Failed(show_rcode(code, true).to_string()),
         },
     })
 }
@@ -200,10 +202,11 @@ mod tests {
 
     #[test]
     fn silent_servers_may_come_back() {
-        let (failed, silent) = (Outcome::Failed("REFUSED".into()), Outcome::Silent("no answer".into()));
+        let (failed, silent) =
+            (PublicOutcome::Failed("REFUSED".into()), PublicOutcome::Silent("no answer".into()));
         assert!(!nothing_is_lost(&[silent.clone(), silent.clone()]));
         assert!(nothing_is_lost(&[silent, failed.clone()]));
-        assert!(!nothing_is_lost(&[failed.clone(), Outcome::Exists]));
-        assert!(!nothing_is_lost(&[failed, Outcome::Denied]));
+        assert!(!nothing_is_lost(&[failed.clone(), PublicOutcome::Exists]));
+        assert!(!nothing_is_lost(&[failed, PublicOutcome::Denied]));
     }
 }

@@ -2,9 +2,9 @@
 //! names that clients ask for.
 
 use super::Check;
-use super::names::Target;
+use super::names::ReachTarget;
 use super::servers::millis;
-use super::tls::{self, Verdict};
+use super::tls::{self, CertificateVerdict};
 use futures_util::future::join_all;
 use std::io;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_millis(2500);
 const MOST: usize = 8;
 
 /// Tries each API name where it leads.
-pub(super) async fn targets(targets: Vec<Target>, port: u16) -> Vec<Check> {
+pub(super) async fn targets(targets: Vec<ReachTarget>, port: u16) -> Vec<Check> {
     const STEP: &str = "api";
     if targets.is_empty() {
         return vec![Check::skip(STEP, "no API name leads to an address")];
@@ -36,8 +36,8 @@ pub(super) async fn targets(targets: Vec<Target>, port: u16) -> Vec<Check> {
 }
 
 /// Tries one: the connection, then the certificate.
-async fn target(target: Target, port: u16) -> Vec<Check> {
-    let Target { name, address } = target;
+async fn target(target: ReachTarget, port: u16) -> Vec<Check> {
+    let ReachTarget { name, address } = target;
     let address = SocketAddr::new(address, port);
     let begun = Instant::now();
     let connected = timeout(PATIENCE, tls::connect(address)).await;
@@ -58,7 +58,7 @@ async fn target(target: Target, port: u16) -> Vec<Check> {
 }
 
 /// What is to be said about the certificate.
-fn certificate(name: &str, looked: io::Result<Verdict>) -> Check {
+fn certificate(name: &str, looked: io::Result<CertificateVerdict>) -> Check {
     const STEP: &str = "certificate";
     match looked {
         Err(error) => Check::fail(
@@ -66,22 +66,22 @@ fn certificate(name: &str, looked: io::Result<Verdict>) -> Check {
             format!("{name}: no TLS: {error}"),
             "another server answers there, or closes the connection: use another `target` in [endpoints]",
         ),
-        Ok(Verdict { name: Err(presented), .. }) => Check::fail(
+        Ok(CertificateVerdict { name: Err(presented), .. }) => Check::fail(
             STEP,
             format!("{name}: the certificate is for {presented}"),
             "clients refuse it: use another `target` in [endpoints], or the product's own VPC endpoint in the client",
         ),
-        Ok(Verdict { trust: Some(Err(why)), .. }) => Check::fail(
+        Ok(CertificateVerdict { trust: Some(Err(why)), .. }) => Check::fail(
             STEP,
             format!("{name}: the certificate covers the name, but this system does not trust it: {why}"),
             "install the ca-certificates of the distribution; if they are there, another server answers here",
         ),
-        Ok(Verdict { trust: None, .. }) => Check::warn(
+        Ok(CertificateVerdict { trust: None, .. }) => Check::warn(
             STEP,
             format!("{name}: the certificate covers the name; its chain was not verified"),
             "this system has no trusted roots in the usual places: install ca-certificates",
         ),
-        Ok(Verdict { trust: Some(Ok(())), .. }) => {
+        Ok(CertificateVerdict { trust: Some(Ok(())), .. }) => {
             Check::pass(STEP, format!("{name}: the certificate covers the name and is trusted"))
         }
     }
@@ -89,7 +89,7 @@ fn certificate(name: &str, looked: io::Result<Verdict>) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Outcome;
+    use super::super::CheckOutcome;
     use super::*;
     use std::net::IpAddr;
     use std::sync::Arc;
@@ -133,17 +133,17 @@ mod tests {
         let mut trusted = RootCertStore::empty();
         trusted.add(own).unwrap();
         let good = looked(address, "ecs.cn-hangzhou.aliyuncs.com", Some(trusted.clone())).await;
-        assert_eq!(good.outcome, Outcome::Pass, "{good:?}");
+        assert_eq!(good.outcome, CheckOutcome::Pass, "{good:?}");
         let wildcard = looked(address, "a.sts.example", Some(trusted.clone())).await;
-        assert_eq!(wildcard.outcome, Outcome::Pass);
+        assert_eq!(wildcard.outcome, CheckOutcome::Pass);
         let other = looked(address, "ecs.cn-beijing.aliyuncs.com", Some(trusted)).await;
-        assert_eq!(other.outcome, Outcome::Fail);
+        assert_eq!(other.outcome, CheckOutcome::Fail);
         assert!(other.found.contains("ecs.cn-hangzhou.aliyuncs.com"), "{other:?}");
         let unknown = looked(address, "ecs.cn-hangzhou.aliyuncs.com", Some(RootCertStore::empty())).await;
-        assert_eq!(unknown.outcome, Outcome::Fail);
+        assert_eq!(unknown.outcome, CheckOutcome::Fail);
         assert!(unknown.found.contains("does not trust it"), "{unknown:?}");
         let no_roots = looked(address, "ecs.cn-hangzhou.aliyuncs.com", None).await;
-        assert_eq!(no_roots.outcome, Outcome::Warn, "{no_roots:?}");
+        assert_eq!(no_roots.outcome, CheckOutcome::Warn, "{no_roots:?}");
     }
 
     #[tokio::test]
@@ -154,11 +154,11 @@ mod tests {
         let stream = tls::connect(address).await.unwrap();
         task.await.unwrap().unwrap();
         let check = certificate("a.example", tls::look(stream, "a.example", None).await);
-        assert_eq!(check.outcome, Outcome::Fail);
+        assert_eq!(check.outcome, CheckOutcome::Fail);
         assert!(check.found.contains("no TLS"), "{check:?}");
-        let one = Target { name: "a.example".into(), address: IpAddr::from([127, 0, 0, 1]) };
+        let one = ReachTarget { name: "a.example".into(), address: IpAddr::from([127, 0, 0, 1]) };
         let closed = targets(vec![one], address.port()).await;
-        assert_eq!((closed.len(), closed[0].outcome), (1, Outcome::Fail), "{closed:?}");
-        assert_eq!(targets(Vec::new(), 443).await[0].outcome, Outcome::Skip);
+        assert_eq!((closed.len(), closed[0].outcome), (1, CheckOutcome::Fail), "{closed:?}");
+        assert_eq!(targets(Vec::new(), 443).await[0].outcome, CheckOutcome::Skip);
     }
 }

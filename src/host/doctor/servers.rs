@@ -1,7 +1,7 @@
 //! The servers: pvtzd itself, the upstreams, and whether one of these leads back to it.
 
 use super::Check;
-use super::ask::{Told, ask, over_tcp, over_udp};
+use super::ask::{DoctorReply, ask, over_tcp, over_udp};
 use super::mapped::{PATIENCE, question};
 use crate::config::{Config, Servers};
 use crate::engine::record::show_rcode;
@@ -22,7 +22,7 @@ const MOST: usize = 16;
 
 /// A server that pvtzd asks, and a name to ask it for.
 #[derive(Clone, Debug)]
-pub(super) struct Upstream {
+pub(super) struct CheckedUpstream {
     /// Where it is.
     address: SocketAddr,
     /// For the names of this rule; nothing for all others.
@@ -36,8 +36,9 @@ pub(super) async fn alive(server: Option<SocketAddr>) -> (bool, Vec<Check>) {
     // Answered without anybody else, in every configuration but those that switch it off.
     let Ok(local) = question("localhost", RecordType::A) else { return (false, Vec::new()) };
     let (udp, tcp) = join(over_udp(server, &local, PATIENCE), over_tcp(server, &local, PATIENCE)).await;
-    let refused =
-        |told: &io::Result<Told>| told.as_ref().is_ok_and(|told| told.rcode() == ResponseCode::Refused);
+    let refused = |told: &io::Result<DoctorReply>| {
+        told.as_ref().is_ok_and(|told| told.rcode() == ResponseCode::Refused)
+    };
     let check = match (&udp, &tcp) {
         (Ok(_), Ok(_)) if refused(&udp) => Check::fail(
             STEP,
@@ -63,7 +64,7 @@ pub(super) async fn alive(server: Option<SocketAddr>) -> (bool, Vec<Check>) {
 }
 
 /// The servers that pvtzd asks, by the configuration and the system.
-pub(super) fn upstreams(config: &Config, listen: &[SocketAddr]) -> Vec<Upstream> {
+pub(super) fn upstreams(config: &Config, listen: &[SocketAddr]) -> Vec<CheckedUpstream> {
     let default: Vec<SocketAddr> = match &config.upstream.servers {
         Servers::Listed(servers) => servers.iter().filter_map(|server| server.target().ok()).collect(),
         Servers::System => {
@@ -75,18 +76,18 @@ pub(super) fn upstreams(config: &Config, listen: &[SocketAddr]) -> Vec<Upstream>
                 .collect()
         }
     };
-    let mut found: Vec<Upstream> =
-        default.into_iter().map(|address| Upstream { address, rule: None }).collect();
+    let mut found: Vec<CheckedUpstream> =
+        default.into_iter().map(|address| CheckedUpstream { address, rule: None }).collect();
     for rule in &config.forwards {
         let name = crate::engine::name::show(&rule.zone);
         let servers = rule.servers.iter().filter_map(|server| server.target().ok());
-        found.extend(servers.map(|address| Upstream { address, rule: Some(name.clone()) }));
+        found.extend(servers.map(|address| CheckedUpstream { address, rule: Some(name.clone()) }));
     }
     found
 }
 
 /// Whether each upstream answers.
-pub(super) async fn reachable(upstreams: Vec<Upstream>) -> Vec<Check> {
+pub(super) async fn reachable(upstreams: Vec<CheckedUpstream>) -> Vec<Check> {
     const STEP: &str = "upstream";
     if upstreams.is_empty() {
         return vec![Check::fail(
@@ -105,7 +106,7 @@ pub(super) async fn reachable(upstreams: Vec<Upstream>) -> Vec<Check> {
 }
 
 /// Whether one upstream answers.
-async fn upstream(upstream: Upstream) -> Check {
+async fn upstream(upstream: CheckedUpstream) -> Check {
     const STEP: &str = "upstream";
     let name = upstream.rule.as_deref().unwrap_or("aliyuncs.com");
     let shown = match &upstream.rule {
@@ -154,7 +155,7 @@ async fn upstream(upstream: Upstream) -> Check {
 /// Whether an upstream leads back to pvtzd: it then has the SOA record that only pvtzd makes for a zone of its own.
 pub(super) async fn looping(
     server: Option<SocketAddr>,
-    upstreams: Vec<Upstream>,
+    upstreams: Vec<CheckedUpstream>,
     zones: Vec<String>,
 ) -> Vec<Check> {
     const STEP: &str = "loop";
@@ -171,7 +172,7 @@ pub(super) async fn looping(
         return vec![Check::skip(STEP, format!("pvtzd has no SOA record for {zone}"))];
     };
     let told = join_all(upstreams.iter().take(MOST).map(|one| ask(one.address, &asked, UPSTREAM))).await;
-    let back = |(one, told): (&Upstream, io::Result<Told>)| {
+    let back = |(one, told): (&CheckedUpstream, io::Result<DoctorReply>)| {
         (told.ok().and_then(|told| soa(&told)).as_ref() == Some(&ours)).then(|| {
             Check::fail(
                 STEP,
@@ -188,7 +189,7 @@ pub(super) async fn looping(
 }
 
 /// The SOA record of an answer.
-fn soa(told: &Told) -> Option<String> {
+fn soa(told: &DoctorReply) -> Option<String> {
     told.values(RecordType::SOA).next()
 }
 

@@ -26,7 +26,7 @@ const ROOTS: [&str; 3] =
 
 /// What is to be said about a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(super) struct CertificateVerdict {
     /// It covers the name; else what it covers.
     pub(super) name: Result<(), String>,
     /// It is trusted by the system's roots; else why not. Nothing where there are no roots to ask.
@@ -52,7 +52,11 @@ pub(super) fn roots() -> Option<RootCertStore> {
 ///
 /// # Errors
 /// No connection, or no TLS on it.
-pub(super) async fn look(stream: TcpStream, name: &str, roots: Option<RootCertStore>) -> io::Result<Verdict> {
+pub(super) async fn look(
+    stream: TcpStream,
+    name: &str,
+    roots: Option<RootCertStore>,
+) -> io::Result<CertificateVerdict> {
     let server = ServerName::try_from(name.to_string()).map_err(io::Error::other)?;
     let provider = Arc::new(ring::default_provider());
     let algorithms = provider.signature_verification_algorithms;
@@ -86,7 +90,7 @@ pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 struct Looker {
     roots: Option<RootCertStore>,
     algorithms: WebPkiSupportedAlgorithms,
-    verdict: Mutex<Option<Verdict>>,
+    verdict: Mutex<Option<CertificateVerdict>>,
 }
 
 impl ServerCertVerifier for Looker {
@@ -113,7 +117,8 @@ impl ServerCertVerifier for Looker {
             verify_server_cert_signed_by_trust_anchor(&certificate, roots, intermediates, now, algorithms)
                 .map_err(|error| error.to_string())
         });
-        *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(Verdict { name, trust });
+        *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(CertificateVerdict { name, trust });
         Ok(ServerCertVerified::assertion())
     }
 

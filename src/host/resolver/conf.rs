@@ -109,7 +109,7 @@ pub fn search_domains(text: &str) -> Vec<String> {
 /// Where a resolv.conf leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Leads {
+pub enum Routing {
     /// To pvtzd alone.
     Us,
     /// Mapped names to pvtzd, the others elsewhere.
@@ -125,19 +125,19 @@ pub enum Leads {
 }
 
 /// Where a resolv.conf leads, as glibc reads it: three nameservers at most.
-pub fn leads(text: &str, address: IpAddr) -> Leads {
+pub fn leads(text: &str, address: IpAddr) -> Routing {
     const MAXNS: usize = 3; // resolv.h
     let servers = resolv_conf::parse(text).nameservers;
     leads_among(&servers[..servers.len().min(MAXNS)], address)
 }
 
 /// The same for a list of servers.
-pub fn leads_among(servers: &[IpAddr], address: IpAddr) -> Leads {
+pub fn leads_among(servers: &[IpAddr], address: IpAddr) -> Routing {
     match (servers.contains(&address), servers.iter().any(|server| *server != address)) {
-        (true, false) => Leads::Us,
-        (true, true) => Leads::Both,
-        (false, true) => Leads::Elsewhere,
-        (false, false) => Leads::Nowhere,
+        (true, false) => Routing::Us,
+        (true, true) => Routing::Both,
+        (false, true) => Routing::Elsewhere,
+        (false, false) => Routing::Nowhere,
     }
 }
 
@@ -168,7 +168,7 @@ mod tests {
         for (text, expected) in rows {
             let changed = lead_to(text, us());
             assert_eq!(changed.strip_prefix(HEADER).unwrap(), expected, "{text:?}");
-            assert_eq!(leads(&changed, us()), Leads::Us);
+            assert_eq!(leads(&changed, us()), Routing::Us);
         }
     }
 
@@ -203,14 +203,14 @@ mod tests {
     #[test]
     fn where_it_leads() {
         let rows = [
-            ("nameserver 127.0.0.1", Leads::Us),
-            ("nameserver 127.0.0.1\nnameserver 192.0.2.1", Leads::Both),
+            ("nameserver 127.0.0.1", Routing::Us),
+            ("nameserver 127.0.0.1\nnameserver 192.0.2.1", Routing::Both),
             (
                 "nameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\nnameserver 127.0.0.1",
-                Leads::Elsewhere,
+                Routing::Elsewhere,
             ),
-            ("nameserver 127.0.0.11", Leads::Elsewhere),
-            ("search a", Leads::Nowhere),
+            ("nameserver 127.0.0.11", Routing::Elsewhere),
+            ("search a", Routing::Nowhere),
         ];
         for (text, expected) in rows {
             assert_eq!(leads(text, us()), expected, "{text}");

@@ -12,12 +12,12 @@ pub enum Content {
     /// A symbolic link.
     Link {
         /// Where it points, as written in it.
-        target: Octets,
+        target: FileOctets,
     },
     /// A file.
     File {
         /// What is in it.
-        octets: Octets,
+        octets: FileOctets,
         /// Permission bits.
         mode: u32,
         /// Owner.
@@ -30,12 +30,12 @@ pub enum Content {
 impl Content {
     /// A file of root's that everybody may read.
     pub fn file(text: impl Into<String>) -> Self {
-        Self::File { octets: Octets(text.into().into_bytes()), mode: 0o644, uid: 0, gid: 0 }
+        Self::File { octets: FileOctets(text.into().into_bytes()), mode: 0o644, uid: 0, gid: 0 }
     }
 
     /// A link.
     pub fn link(target: &str) -> Self {
-        Self::Link { target: Octets(target.as_bytes().to_vec()) }
+        Self::Link { target: FileOctets(target.as_bytes().to_vec()) }
     }
 
     /// The octets of a file.
@@ -55,9 +55,9 @@ impl Content {
     pub fn with_octets(&self, octets: Vec<u8>) -> Self {
         match self {
             Self::File { mode, uid, gid, .. } => {
-                Self::File { octets: Octets(octets), mode: *mode, uid: *uid, gid: *gid }
+                Self::File { octets: FileOctets(octets), mode: *mode, uid: *uid, gid: *gid }
             }
-            _ => Self::File { octets: Octets(octets), mode: 0o644, uid: 0, gid: 0 },
+            _ => Self::File { octets: FileOctets(octets), mode: 0o644, uid: 0, gid: 0 },
         }
     }
 
@@ -86,30 +86,30 @@ impl Content {
 
 /// Octets that are shown as text where they are text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Written", into = "Written")]
-pub struct Octets(pub Vec<u8>);
+#[serde(from = "WrittenContent", into = "WrittenContent")]
+pub struct FileOctets(pub Vec<u8>);
 
-/// How [`Octets`] are written down.
+/// How [`FileOctets`] are written down.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-enum Written {
+enum WrittenContent {
     /// UTF-8, as nearly always.
     Text(String),
     /// Anything.
     Bytes(Vec<u8>),
 }
 
-impl From<Written> for Octets {
-    fn from(written: Written) -> Self {
+impl From<WrittenContent> for FileOctets {
+    fn from(written: WrittenContent) -> Self {
         match written {
-            Written::Text(text) => Self(text.into_bytes()),
-            Written::Bytes(bytes) => Self(bytes),
+            WrittenContent::Text(text) => Self(text.into_bytes()),
+            WrittenContent::Bytes(bytes) => Self(bytes),
         }
     }
 }
 
-impl From<Octets> for Written {
-    fn from(octets: Octets) -> Self {
+impl From<FileOctets> for WrittenContent {
+    fn from(octets: FileOctets) -> Self {
         String::from_utf8(octets.0).map_or_else(|error| Self::Bytes(error.into_bytes()), Self::Text)
     }
 }
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn every_content_survives_being_written_down() {
-        let odd = Content::File { octets: Octets(vec![0, 159, 146, 150]), mode: 0o600, uid: 5, gid: 6 };
+        let odd = Content::File { octets: FileOctets(vec![0, 159, 146, 150]), mode: 0o600, uid: 5, gid: 6 };
         for content in [Content::Absent, Content::link("../run/x"), Content::file("a\nb\n"), odd] {
             let text = serde_json::to_string(&content).unwrap();
             assert_eq!(serde_json::from_str::<Content>(&text).unwrap(), content, "{text}");

@@ -2,8 +2,8 @@
 //! leases tell the servers of the present network. Where its script reads no hooks, its configuration gets our address
 //! in place of that in leases.
 
-use super::content::{Content, Octets};
-use super::{Draft, Wish};
+use super::content::{Content, FileOctets};
+use super::{Draft, ResolverTarget};
 use crate::host::follow::Source;
 
 /// Where its configuration may be, the usual place first.
@@ -25,7 +25,7 @@ pub(super) const LEASES: [&str; 2] = ["/var/lib/dhcp", "/var/lib/dhclient"];
 const HOOK: &str = "make_resolv_conf() { :; }\n";
 
 /// Plans the hook or the configuration, and our resolv.conf.
-pub(super) fn plan(draft: &mut Draft<'_>, wish: &Wish) {
+pub(super) fn plan(draft: &mut Draft<'_>, wish: &ResolverTarget) {
     let finding = draft.finding;
     let script = SCRIPTS.iter().map(|script| finding.text(script)).find(|text| !text.is_empty());
     let reads = |words: &str| script.as_ref().is_some_and(|text| text.contains(words));
@@ -62,7 +62,7 @@ fn is_run(content: &Content) -> bool {
 fn hook_in(draft: &mut Draft<'_>, path: &str) {
     if draft.finding.content(path) == Content::Absent {
         let text = format!("{}{HOOK}{}", super::BEGIN, super::END);
-        let octets = Octets(text.clone().into_bytes());
+        let octets = FileOctets(text.clone().into_bytes());
         draft.edit_block(path, Content::File { octets, mode: 0o755, uid: 0, gid: 0 }, Some(&text));
     } else {
         draft.append(path, HOOK);
@@ -78,7 +78,7 @@ fn follow_leases(draft: &mut Draft<'_>) {
 }
 
 /// Plans our address in its configuration. Its leases then name that address too: they cannot be followed.
-fn supersede(draft: &mut Draft<'_>, wish: &Wish) {
+fn supersede(draft: &mut Draft<'_>, wish: &ResolverTarget) {
     let known = CONFS.iter().find(|path| draft.finding.files.contains_key(**path));
     let conf = known.unwrap_or(&CONFS[0]);
     let option = if wish.address.is_ipv6() { "dhcp6.name-servers" } else { "domain-name-servers" };

@@ -1,7 +1,7 @@
 //! dhcpcd: a hook, which counts for the dhcpcd that runs already, keeps its script from writing resolv.conf and writes
 //! the servers of each lease where the running pvtzd finds them.
 
-use super::{Draft, Wish};
+use super::{Draft, ResolverTarget};
 use crate::host::follow::Source;
 
 /// A script that its script reads first, at each event (dhcpcd-run-hooks(8)).
@@ -11,7 +11,7 @@ pub(super) const HOOK: &str = "/etc/dhcpcd.enter-hook";
 const SERVERS: &str = "/run/pvtzd-dhcpcd";
 
 /// Plans the hook and our resolv.conf.
-pub(super) fn plan(draft: &mut Draft<'_>, wish: &Wish) {
+pub(super) fn plan(draft: &mut Draft<'_>, wish: &ResolverTarget) {
     // What another network has advertised must not outlast a new start of dhcpcd. Router advertisements name servers as the
     // first and second RDNSS option of each router.
     let servers = "$new_domain_name_servers $new_dhcp6_name_servers $nd1_rdnss1_servers $nd1_rdnss2_servers \

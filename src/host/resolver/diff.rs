@@ -1,11 +1,11 @@
 //! What an edit changes, as lines with `-` and `+`. Text only.
 
-use super::Edit;
+use super::HostEdit;
 use super::content::Content;
 use std::fmt::Write;
 
 /// The change of an edit.
-pub fn of(edit: &Edit) -> String {
+pub fn of(edit: &HostEdit) -> String {
     let (from, to) = (title(&edit.path, &edit.before), title(&edit.path, &edit.after));
     let mut text = format!("--- {from}\n+++ {to}\n");
     let (old, new) = (edit.before.text().unwrap_or_default(), edit.after.text().unwrap_or_default());
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn what_stays_goes_and_comes() {
-        let edit = Edit {
+        let edit = HostEdit {
             path: "/etc/resolv.conf".into(),
             before: Content::file("search a\nnameserver 192.0.2.1\nnameserver 192.0.2.2\noptions rotate\n"),
             after: Content::file("# ours\nsearch a\nnameserver 127.0.0.1\n"),
@@ -65,7 +65,7 @@ mod tests {
         let expected = "--- /etc/resolv.conf\n+++ /etc/resolv.conf\n+# ours\n search a\n-nameserver 192.0.2.1\n\
                         -nameserver 192.0.2.2\n-options rotate\n+nameserver 127.0.0.1\n";
         assert_eq!(of(&edit), expected);
-        let link = Edit { before: Content::link("../x"), after: Content::Absent, ..edit };
+        let link = HostEdit { before: Content::link("../x"), after: Content::Absent, ..edit };
         assert_eq!(of(&link), "--- /etc/resolv.conf -> ../x\n+++ /dev/null\n");
     }
 }

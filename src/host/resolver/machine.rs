@@ -1,7 +1,7 @@
 //! The machine as this module sees it: files below a root, and programs. The only place here that changes a disk.
 
-use super::content::{Content, Octets};
-use super::trouble::Trouble;
+use super::content::{Content, FileOctets};
+use super::trouble::ResolverError;
 use crate::base::file;
 use nix::errno::Errno;
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
@@ -92,9 +92,9 @@ impl Machine {
     ///
     /// # Errors
     /// It cannot be read, or is neither file nor link.
-    pub fn content(&self, path: &str) -> Result<Content, Trouble> {
+    pub fn content(&self, path: &str) -> Result<Content, ResolverError> {
         let at = self.at(path);
-        let failed = |source| Trouble::Io { doing: "read", path: path.to_string(), source };
+        let failed = |source| ResolverError::Io { doing: "read", path: path.to_string(), source };
         let metadata = match fs::symlink_metadata(&at) {
             Ok(metadata) => metadata,
             Err(error) if is_nothing(&error) => return Ok(Content::Absent),
@@ -102,7 +102,7 @@ impl Machine {
         };
         if metadata.is_symlink() {
             let target = fs::read_link(&at).map_err(failed)?;
-            return Ok(Content::Link { target: Octets(target.into_os_string().into_vec()) });
+            return Ok(Content::Link { target: FileOctets(target.into_os_string().into_vec()) });
         }
         if !metadata.is_file() {
             return Err(failed(io::Error::other("it is not a regular file")));
@@ -110,7 +110,7 @@ impl Machine {
         let most = if path.ends_with("/resolv.conf") { LARGEST_RESOLV_CONF } else { LARGEST };
         let octets = file::read(&at, most).map_err(failed)?;
         let mode = metadata.mode() & 0o7777;
-        Ok(Content::File { octets: Octets(octets), mode, uid: metadata.uid(), gid: metadata.gid() })
+        Ok(Content::File { octets: FileOctets(octets), mode, uid: metadata.uid(), gid: metadata.gid() })
     }
 
     /// Where a path ends over all links, as the machine would follow them.
@@ -129,14 +129,14 @@ impl Machine {
     ///
     /// # Errors
     /// What the links lead to cannot be read, or is not a regular file.
-    pub fn read(&self, path: &str) -> Result<Option<String>, Trouble> {
+    pub fn read(&self, path: &str) -> Result<Option<String>, ResolverError> {
         let target = self.target(path);
         match self.content(&target)? {
             Content::File { octets, .. } if octets.0.len() as u64 > LARGEST_RESOLV_CONF => {
-                Err(Trouble::io("read", path)(io::Error::from(io::ErrorKind::FileTooLarge)))
+                Err(ResolverError::io("read", path)(io::Error::from(io::ErrorKind::FileTooLarge)))
             }
             Content::Link { .. } => {
-                Err(Trouble::io("read", path)(io::Error::from_raw_os_error(Errno::ELOOP as i32)))
+                Err(ResolverError::io("read", path)(io::Error::from_raw_os_error(Errno::ELOOP as i32)))
             }
             content => Ok(content.text()),
         }
@@ -146,10 +146,10 @@ impl Machine {
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn make_directory(&self, path: &str) -> Result<(), Trouble> {
+    pub fn make_directory(&self, path: &str) -> Result<(), ResolverError> {
         match fs::create_dir(self.at(path)) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(Trouble::io("make the folder", path)(error))
+                Err(ResolverError::io("make the folder", path)(error))
             }
             _ => Ok(()),
         }
@@ -180,31 +180,30 @@ impl Machine {
     ///
     /// # Errors
     /// It cannot be done; what was there is there still, or again.
-    pub fn put(&self, path: &str, content: &Content) -> Result<(), Trouble> {
+    pub fn put(&self, path: &str, content: &Content) -> Result<(), ResolverError> {
         let at = self.at(path);
         let beside = beside(&at);
         let _ = fs::remove_file(&beside); // left by a crash
         let prepared = match content {
             Content::Absent => {
                 return match fs::remove_file(&at) {
-                    Err(error) if !is_nothing(&error) => Err(Trouble::io("remove", path)(error)),
+                    Err(error) if !is_nothing(&error) => Err(ResolverError::io("remove", path)(error)),
                     _ => self.settle(&at, path),
                 };
             }
-            Content::Link { target } => {
-                symlink(std::ffi::OsStr::from_bytes(&target.0), &beside).map_err(Trouble::io("write", path))
-            }
+            Content::Link { target } => symlink(std::ffi::OsStr::from_bytes(&target.0), &beside)
+                .map_err(ResolverError::io("write", path)),
             Content::File { octets, mode, uid, gid } => {
-                write_new(&beside, &octets.0, *mode, *uid, *gid).map_err(Trouble::io("write", path))
+                write_new(&beside, &octets.0, *mode, *uid, *gid).map_err(ResolverError::io("write", path))
             }
         };
         let placed = prepared.and_then(|()| match (fs::rename(&beside, &at), content) {
             (Err(error), Content::File { octets, .. })
                 if error.raw_os_error() == Some(Errno::EBUSY as i32) =>
             {
-                write_over(&at, &octets.0).map_err(Trouble::io("write", path))
+                write_over(&at, &octets.0).map_err(ResolverError::io("write", path))
             }
-            (result, _) => result.map_err(Trouble::io("replace", path)),
+            (result, _) => result.map_err(ResolverError::io("replace", path)),
         });
         let _ = fs::remove_file(&beside); // there only if it was not renamed
         placed?;
@@ -212,9 +211,11 @@ impl Machine {
     }
 
     /// Makes what was done to a folder's entries last.
-    fn settle(&self, at: &Path, path: &str) -> Result<(), Trouble> {
+    fn settle(&self, at: &Path, path: &str) -> Result<(), ResolverError> {
         let folder = at.parent().unwrap_or(Path::new("/"));
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(Trouble::io("make durable", path))
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(ResolverError::io("make durable", path))
     }
 }
 

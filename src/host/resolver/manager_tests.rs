@@ -1,9 +1,9 @@
 //! DHCP clients and both kinds of resolvconf on a machine in a temporary folder: how each is recognised, what it is
 //! told, and where the servers of the next network are found.
 
-use super::finding::Manager;
-use super::take::Taken;
-use super::take_tests::{PLAIN, World, wish};
+use super::detected::Manager;
+use super::enable::Enabled;
+use super::enable_tests::{PLAIN, World, wish};
 use super::*;
 use crate::host::follow::Source;
 
@@ -50,10 +50,10 @@ fn remembered(world: &World) -> String {
 }
 
 /// The plan that a take carries out.
-fn taken(world: &World) -> Plan {
-    match world.take(&wish()).unwrap() {
-        Taken::Now(plan) => plan,
-        Taken::Already(_) => panic!("nothing was taken before"),
+fn taken(world: &World) -> HostPlan {
+    match world.enable(&wish()).unwrap() {
+        Enabled::Now(plan) => plan,
+        Enabled::Already(_) => panic!("nothing was taken before"),
     }
 }
 
@@ -118,7 +118,7 @@ fn each_writer_is_recognised() {
         ),
     ];
     for (files, expected) in rows {
-        assert_eq!(world(&files).standing().manager, expected, "{files:?}");
+        assert_eq!(world(&files).status().manager, expected, "{files:?}");
     }
 }
 
@@ -130,11 +130,11 @@ fn a_process_of_another_user_names_no_files() {
         ("/proc/7/cmdline", "dhclient\0-lf\0/home/mallory/servers\0"),
     ];
     let world = world(&files);
-    let lease_files = || look(&world.machine(), "127.0.0.1".parse().unwrap()).unwrap().lease_files;
+    let lease_files = || detect(&world.machine(), "127.0.0.1".parse().unwrap()).unwrap().lease_files;
     assert_eq!(lease_files(), ["/home/mallory/servers"], "root's, or the caller's");
     if std::os::unix::fs::chown(world.at("/proc/7"), Some(65534), None).is_ok() {
         assert!(lease_files().is_empty());
-        assert_eq!(world.standing().manager, Manager::Plain);
+        assert_eq!(world.status().manager, Manager::Plain);
     }
 }
 
@@ -186,21 +186,21 @@ fn dhcp_clients_are_hooked_their_leases_followed_and_their_files_given_back() {
     for (files, path, text, follow) in rows {
         let world = world(&files);
         let before = world.picture();
-        let manager = world.standing().manager;
+        let manager = world.status().manager;
         assert!(taken(&world).notes.is_empty());
         assert!(world.read(path).contains(text), "{}", world.read(path));
         assert!(remembered(&world).contains(&format!("# follow {follow}\n")), "{}", remembered(&world));
-        let standing = world.standing();
-        assert_eq!((standing.manager, standing.leads), (manager, Leads::Us), "{path}");
+        let standing = world.status();
+        assert_eq!((standing.manager, standing.leads), (manager, Routing::Us), "{path}");
         assert!(standing.taken.unwrap().in_force);
-        world.give_back(false).unwrap();
+        world.restore(false).unwrap();
         assert_eq!(world.picture(), before, "{path}");
         // our lines are taken out of a file that was changed around them
-        world.take(&wish()).unwrap();
+        world.enable(&wish()).unwrap();
         let with_ours = world.read(path);
         world.put(path, &format!("# mine\n{with_ours}"));
-        assert!(world.standing().taken.unwrap().in_force);
-        world.give_back(false).unwrap();
+        assert!(world.status().taken.unwrap().in_force);
+        world.restore(false).unwrap();
         assert!(!world.read(path).contains("pvtzd") && world.read(path).starts_with("# mine\n"));
     }
 }
@@ -221,13 +221,13 @@ fn a_script_of_udhcpc_without_the_setting_is_refused_with_what_to_write() {
         ];
         let world = world(&files);
         let before = world.picture();
-        let refused = world.take(&wish()).unwrap_err();
+        let refused = world.enable(&wish()).unwrap_err();
         assert!(refused.to_string().contains(script), "{refused}");
         assert!(refused.hint().contains("/run/pvtzd-udhcpc.conf instead of /etc/resolv.conf"));
         assert_eq!(world.picture(), before);
         world.put(script, "cp x /run/pvtzd-udhcpc.conf\n");
-        assert_eq!(world.standing().manager, Manager::Plain, "once it is written as the hint says");
-        world.take(&wish()).unwrap();
+        assert_eq!(world.status().manager, Manager::Plain, "once it is written as the hint says");
+        world.enable(&wish()).unwrap();
     }
 }
 
@@ -240,8 +240,8 @@ fn a_hook_that_is_a_link_stays_one() {
     taken(&world);
     assert!(world.at("/etc/dhcpcd.enter-hook").is_symlink());
     assert!(world.read("/etc/hooks/mine").contains("skip_hooks"));
-    assert!(world.standing().taken.unwrap().in_force);
-    world.give_back(false).unwrap();
+    assert!(world.status().taken.unwrap().in_force);
+    world.restore(false).unwrap();
     assert_eq!(world.picture(), before);
 }
 
@@ -254,7 +254,7 @@ fn debians_resolvconf_gets_a_record_that_outlasts_a_boot() {
     let unit = world.read("/etc/systemd/system/pvtzd.service.d/zz-resolvconf.conf");
     let line = "ExecStartPost=-+/bin/sh -c 'echo nameserver 127.0.0.1 | /sbin/resolvconf -a lo.pvtzd'\n";
     assert!(unit.ends_with(&format!("[Service]\n{line}")), "{unit}");
-    world.give_back(false).unwrap();
+    world.restore(false).unwrap();
     assert_eq!(world.picture(), before);
     let asked = world.commands.asked.lock().unwrap().clone();
     let of = |line: &str| asked.iter().filter(|one| *one == line).count();
@@ -276,7 +276,8 @@ fn debians_resolvconf_gets_a_record_that_outlasts_a_boot() {
 #[test]
 fn what_resolvconf_would_list_beside_pvtzd_is_refused() {
     let world = with_resolvconf(&[]);
-    let refused = world.take(&Wish { address: "10.0.0.5".parse().unwrap(), ..wish() }).unwrap_err();
+    let refused =
+        world.enable(&ResolverTarget { address: "10.0.0.5".parse().unwrap(), ..wish() }).unwrap_err();
     assert!(
         refused.to_string().contains("10.0.0.5 is none") && refused.hint().contains("--address 127.0.0.1")
     );
@@ -287,7 +288,7 @@ fn what_resolvconf_would_list_beside_pvtzd_is_refused() {
         ("#TRUNCATE_NAMESERVER_LIST_AFTER_LOOPBACK_ADDRESS=no", false),
     ] {
         let world = with_resolvconf(&[("/etc/default/resolvconf", line)]);
-        match world.take(&wish()) {
+        match world.enable(&wish()) {
             Ok(_) => assert!(!is_refused, "{line}"),
             Err(refused) => {
                 assert!(
@@ -309,17 +310,17 @@ fn openresolv_gets_settings() {
     for (address, local) in [("127.0.0.1", false), ("10.0.0.5", true)] {
         let world = World::new(&files, &[("/sbin/resolvconf -u", Ok(""))]);
         let before = world.picture();
-        world.take(&Wish { address: address.parse().unwrap(), ..wish() }).unwrap();
+        world.enable(&ResolverTarget { address: address.parse().unwrap(), ..wish() }).unwrap();
         let text = world.read("/etc/resolvconf.conf");
         assert!(text.contains(&format!("\nname_servers={address}\n")), "{text}");
         assert_eq!(text.contains(&format!("::1 {address}\"\n")), local, "{text}");
         assert!(remembered(&world).contains("# follow resolv.conf /run/resolvconf/interfaces\n"));
-        world.give_back(false).unwrap();
+        world.restore(false).unwrap();
         assert_eq!(world.picture(), before);
     }
     let world = World::new(&files[..2], &[("/sbin/resolvconf -u", Err("no such file"))]);
     let before = world.picture();
-    assert!(world.take(&wish()).unwrap_err().to_string().contains("no such file"));
+    assert!(world.enable(&wish()).unwrap_err().to_string().contains("no such file"));
     assert_eq!(world.picture(), before, "its configuration did not exist and does not now");
 }
 
@@ -329,9 +330,9 @@ fn scoped_servers_and_those_of_the_next_network_are_remembered() {
     taken(&scoped);
     assert!(remembered(&scoped).ends_with("nameserver fe80::1%eth0\nnameserver 192.0.2.1\n"));
     let shown = |servers: Vec<Nameserver>| servers.iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert_eq!(shown(scoped.standing().taken.unwrap().upstream), ["fe80::1%eth0", "192.0.2.1"]);
+    assert_eq!(shown(scoped.status().taken.unwrap().upstream), ["fe80::1%eth0", "192.0.2.1"]);
     let reached = world(&[("/etc/resolv.conf", "nameserver fe80::1%eth0\n")]);
-    assert_eq!(shown(reached.standing().nameservers), ["fe80::1%eth0"]);
+    assert_eq!(shown(reached.status().nameservers), ["fe80::1%eth0"]);
     let network_manager = world(&[
         ("/etc/resolv.conf", "# Generated by NetworkManager\nnameserver 192.0.2.1\n"),
         ("/etc/NetworkManager/NetworkManager.conf", ""),
@@ -345,10 +346,10 @@ fn scoped_servers_and_those_of_the_next_network_are_remembered() {
 fn a_give_back_in_another_network_is_told_and_leaves_nothing() {
     for (now, is_told) in [("192.0.2.9", true), ("100.100.2.136", false)] {
         let world = world(&dhcp_client("dhcpcd\n", ""));
-        world.take(&wish()).unwrap();
+        world.enable(&wish()).unwrap();
         let before = world.picture();
         world.put("/run/pvtzd-dhcpcd/eth0.dhcp", &format!("nameserver {now}\n"));
-        let returned = world.give_back(false).unwrap();
+        let returned = world.restore(false).unwrap();
         assert_eq!(returned.hints.len(), usize::from(is_told), "{:?}", returned.hints);
         assert!(returned.hints.iter().all(|hint| {
             hint.contains("until dhcpcd renews its lease; those of the present network are 192.0.2.9")
@@ -357,10 +358,10 @@ fn a_give_back_in_another_network_is_told_and_leaves_nothing() {
     }
     // another program changed resolv.conf after the take: no hint about its servers
     let world = world(&dhcp_client("dhcpcd\n", ""));
-    world.take(&wish()).unwrap();
+    world.enable(&wish()).unwrap();
     world.put("/run/pvtzd-dhcpcd/eth0.dhcp", "nameserver 192.0.2.9\n");
     world.put("/etc/resolv.conf", "nameserver 192.0.2.77\n");
-    assert!(world.give_back(false).unwrap().hints.is_empty());
+    assert!(world.restore(false).unwrap().hints.is_empty());
 }
 
 #[test]
@@ -368,7 +369,7 @@ fn a_file_that_is_gone_is_told_as_removed() {
     let world = world(&[("/etc/resolv.conf", PLAIN)]);
     taken(&world);
     std::fs::remove_file(world.at("/etc/resolv.conf")).unwrap();
-    let notes = world.standing().notes.join("\n");
+    let notes = world.status().notes.join("\n");
     assert!(notes.contains("another program has removed /etc/resolv.conf since"), "{notes}");
 }
 
@@ -381,7 +382,7 @@ fn a_record_of_an_earlier_version_is_understood() {
         serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
     assert!(record.as_object_mut().unwrap().remove("follow").is_some());
     std::fs::write(&path, record.to_string()).unwrap();
-    world.give_back(false).unwrap();
+    world.restore(false).unwrap();
     assert_eq!(world.read("/etc/resolv.conf"), PLAIN);
 }
 
@@ -428,6 +429,6 @@ fn of_each_key_of_network_manager_the_last_file_counts() {
     for (files, expected) in rows {
         let all = [files, &[("/etc/resolv.conf", PLAIN)]].concat();
         let world = World::new(&all, &[("systemctl is-active --quiet NetworkManager", Ok(""))]);
-        assert_eq!(world.standing().manager, expected, "{files:?}");
+        assert_eq!(world.status().manager, expected, "{files:?}");
     }
 }

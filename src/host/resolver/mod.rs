@@ -10,28 +10,30 @@
 //! only where what we wrote is still there. Nothing here runs without `pvtzd resolver`.
 
 pub mod content;
-pub mod finding;
+pub mod detected;
+pub mod enable;
 pub mod machine;
 pub mod store;
-pub mod take;
 
 mod cloud_init;
 mod conf;
+mod detect;
 mod dhclient;
 mod dhcpcd;
 pub mod diff;
-mod look;
 mod network_manager;
 mod others;
 mod plain;
 mod resolvconf;
 mod resolvectl;
 mod resolved;
-mod standing;
+mod status;
 mod trouble;
 mod udhcpc;
 pub mod verify;
 
+#[cfg(test)]
+mod enable_tests;
 #[cfg(test)]
 mod machine_tests;
 #[cfg(test)]
@@ -39,18 +41,16 @@ mod manager_tests;
 #[cfg(test)]
 mod plan_tests;
 #[cfg(test)]
-mod standing_tests;
-#[cfg(test)]
-mod take_tests;
+mod status_tests;
 
-pub use conf::{Leads, Nameserver, search_domains};
-pub use look::look;
-pub use standing::{Standing, standing, where_it_leads};
-pub use trouble::{Refusal, Trouble};
+pub use conf::{Nameserver, Routing, search_domains};
+pub use detect::detect;
+pub use status::{ResolverStatus, status, where_it_leads};
+pub use trouble::{Refusal, ResolverError};
 
 use crate::host::follow::Source;
-use content::{Content, Octets};
-use finding::{Finding, Manager};
+use content::{Content, FileOctets};
+use detected::{Detected, Manager};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -59,7 +59,7 @@ pub const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// What is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct ResolverTarget {
     /// Where pvtzd answers, on port 53.
     pub address: IpAddr,
     /// Which names are to come to us.
@@ -80,11 +80,11 @@ pub enum Names {
 
 /// How to bring it about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct HostPlan {
     /// Who manages resolv.conf.
     pub manager: Manager,
     /// What to do, in this order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<HostStep>,
     /// Where the servers of another network are found later.
     pub follow: Vec<Source>,
     /// What a person should know, each a sentence.
@@ -94,14 +94,14 @@ pub struct Plan {
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
-pub enum Step {
+pub enum HostStep {
     /// A folder is made.
     MakeDirectory {
         /// Which.
         path: String,
     },
     /// Something else lies at a path.
-    Edit(Edit),
+    Edit(HostEdit),
     /// A program is told something. A give-back runs what undoes it, else the same again: most are told to read their
     /// configuration.
     Command {
@@ -117,7 +117,7 @@ pub enum Step {
 
 /// What lies at a path, before and after.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Edit {
+pub struct HostEdit {
     /// Where.
     pub path: String,
     /// What was there.
@@ -125,14 +125,14 @@ pub struct Edit {
     /// What we put there.
     pub after: Content,
     /// The part of it that is ours, where the rest is of others: removed again if the file was changed.
-    pub block: Option<Octets>,
+    pub block: Option<FileOctets>,
 }
 
 /// How the wish comes true on a machine that is as was found.
 ///
 /// # Errors
 /// It cannot, or not safely: why, and what to do.
-pub fn plan(finding: &Finding, wish: &Wish) -> Result<Plan, Refusal> {
+pub fn plan(finding: &Detected, wish: &ResolverTarget) -> Result<HostPlan, Refusal> {
     let manager = finding.manager();
     if let Names::Only(zones) = &wish.scope
         && (manager != Manager::Resolved || zones.is_empty())
@@ -173,7 +173,7 @@ pub fn plan(finding: &Finding, wish: &Wish) -> Result<Plan, Refusal> {
     }
     let Draft { steps, follow, notes, .. } = draft;
     for step in &steps {
-        if let Step::Edit(Edit { path, .. }) = step
+        if let HostStep::Edit(HostEdit { path, .. }) = step
             && finding.immutable.contains(path)
         {
             return Err(Refusal::new(
@@ -182,7 +182,7 @@ pub fn plan(finding: &Finding, wish: &Wish) -> Result<Plan, Refusal> {
             ));
         }
     }
-    Ok(Plan { manager, steps, follow, notes })
+    Ok(HostPlan { manager, steps, follow, notes })
 }
 
 /// What a loopback address in resolv.conf does to containers.
@@ -207,9 +207,9 @@ const END: &str = "# end pvtzd\n";
 /// A plan in the making.
 struct Draft<'a> {
     /// What was found.
-    finding: &'a Finding,
+    finding: &'a Detected,
     /// The steps so far.
-    steps: Vec<Step>,
+    steps: Vec<HostStep>,
     /// Where later servers are found, so far.
     follow: Vec<Source>,
     /// The notes so far.
@@ -240,21 +240,21 @@ impl Draft<'_> {
             missing.push(parent.to_string());
             folder = parent;
         }
-        self.steps.extend(missing.into_iter().rev().map(|path| Step::MakeDirectory { path }));
-        let block = block.map(|text| Octets(text.as_bytes().to_vec()));
-        self.steps.push(Step::Edit(Edit { path: path.to_string(), before, after, block }));
+        self.steps.extend(missing.into_iter().rev().map(|path| HostStep::MakeDirectory { path }));
+        let block = block.map(|text| FileOctets(text.as_bytes().to_vec()));
+        self.steps.push(HostStep::Edit(HostEdit { path: path.to_string(), before, after, block }));
     }
 
     /// Adds a command.
     fn command(&mut self, words: &[&str], required: bool) {
         let words = words.iter().map(ToString::to_string).collect();
-        self.steps.push(Step::Command { words, back: None, required });
+        self.steps.push(HostStep::Command { words, back: None, required });
     }
 
     /// Adds a command that must succeed, and the one that undoes it.
     fn command_and_back(&mut self, words: &[&str], back: &[&str]) {
         let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect();
-        self.steps.push(Step::Command { words: owned(words), back: Some(owned(back)), required: true });
+        self.steps.push(HostStep::Command { words: owned(words), back: Some(owned(back)), required: true });
     }
 
     /// Adds lines of ours to a file behind its first `at` octets.
@@ -279,7 +279,7 @@ impl Draft<'_> {
     }
 
     /// Puts a resolv.conf that leads to us alone in the place of what is there, be it a file or a link.
-    fn own_resolv_conf(&mut self, wish: &Wish) {
+    fn own_resolv_conf(&mut self, wish: &ResolverTarget) {
         let here = self.finding.content(RESOLV_CONF);
         let text = self.finding.resolv_conf.clone().unwrap_or_default();
         let after = here.with_octets(conf::lead_to(&text, wish.address).into_bytes());

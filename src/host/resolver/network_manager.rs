@@ -1,7 +1,7 @@
 //! NetworkManager: told to leave resolv.conf alone, which then is ours.
 
 use super::content::Content;
-use super::{Draft, Wish};
+use super::{Draft, ResolverTarget};
 use crate::host::follow::Source;
 
 /// Our file among its configuration. The last by name counts last.
@@ -11,7 +11,7 @@ pub(super) const CONF: &str = "/etc/NetworkManager/conf.d/zz-pvtzd.conf";
 const SERVERS: &str = "/run/NetworkManager/no-stub-resolv.conf";
 
 /// Plans the file, a reload, and a resolv.conf of our own.
-pub(super) fn plan(draft: &mut Draft<'_>, wish: &Wish) {
+pub(super) fn plan(draft: &mut Draft<'_>, wish: &ResolverTarget) {
     draft.edit(
         CONF,
         Content::file(
@@ -19,7 +19,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wish: &Wish) {
         ),
     );
     // Before resolv.conf changes: a NetworkManager that has not heard of it yet might write it again.
-    let runs = draft.finding.running.contains(&super::finding::Program::NetworkManager);
+    let runs = draft.finding.running.contains(&super::detected::Program::NetworkManager);
     draft.command(&["systemctl", "reload", "NetworkManager"], runs);
     draft.follow.push(Source::ResolvConf(SERVERS.into()));
     draft.own_resolv_conf(wish);

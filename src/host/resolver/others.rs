@@ -1,7 +1,7 @@
 //! How DHCP clients, resolvconf and managers outside of the machine are recognised; and the exact lines that those want
 //! which pvtzd does not configure itself.
 
-use super::finding::{Finding, Manager, Program};
+use super::detected::{Detected, Manager, Program};
 use super::trouble::Refusal;
 use super::{BEGIN, END, RESOLV_CONF, udhcpc};
 use std::net::IpAddr;
@@ -50,7 +50,7 @@ pub(super) fn author(text: &str) -> Option<Manager> {
 }
 
 /// The manager of these that writes resolv.conf, unless its configuration tells it not to.
-pub(super) fn manager(finding: &Finding) -> Option<Manager> {
+pub(super) fn manager(finding: &Detected) -> Option<Manager> {
     let wrote = author(finding.resolv_conf.as_deref().unwrap_or_default());
     let target = finding.resolv_conf_target.as_str();
     let is = |manager| wrote == Some(manager);
@@ -77,7 +77,7 @@ pub(super) fn manager(finding: &Finding) -> Option<Manager> {
 }
 
 /// True when a manager's configuration tells it to leave resolv.conf alone.
-fn leaves_it(finding: &Finding, manager: Manager) -> bool {
+fn leaves_it(finding: &Detected, manager: Manager) -> bool {
     let lines = |path: &str| -> Vec<String> {
         let text = without_ours(&finding.text(path));
         let lines = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';']));

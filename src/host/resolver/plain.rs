@@ -1,10 +1,10 @@
 //! A plain resolv.conf, or none: ours takes its place.
 
-use super::finding::{Program, RESOLVED_RUN};
-use super::{Draft, Wish};
+use super::detected::{Program, RESOLVED_RUN};
+use super::{Draft, ResolverTarget};
 
 /// Plans our resolv.conf; a link is replaced, what it led to stays.
-pub(super) fn plan(draft: &mut Draft<'_>, wish: &Wish) {
+pub(super) fn plan(draft: &mut Draft<'_>, wish: &ResolverTarget) {
     if draft.finding.dangles() {
         let target = draft.finding.resolv_conf_target.clone();
         let hint =

@@ -1,26 +1,26 @@
 //! Who manages resolv.conf, and what is planned for each: findings in, plans out.
 
 use super::content::Content;
-use super::finding::{Finding, Manager, Program};
+use super::detected::{Detected, Manager, Program};
 use super::resolvectl::Links;
 use super::*;
 
 const US: &str = "127.0.0.1";
 
-fn wish() -> Wish {
-    Wish { address: US.parse().unwrap(), scope: Names::All, zones: Vec::new() }
+fn wish() -> ResolverTarget {
+    ResolverTarget { address: US.parse().unwrap(), scope: Names::All, zones: Vec::new() }
 }
 
-fn only(zones: &[&str]) -> Wish {
-    Wish { scope: Names::Only(zones.iter().map(ToString::to_string).collect()), ..wish() }
+fn only(zones: &[&str]) -> ResolverTarget {
+    ResolverTarget { scope: Names::Only(zones.iter().map(ToString::to_string).collect()), ..wish() }
 }
 
 /// A machine with this resolv.conf as a file.
-fn file(text: &str) -> Finding {
-    let mut finding = Finding {
+fn file(text: &str) -> Detected {
+    let mut finding = Detected {
         resolv_conf: Some(text.to_string()),
         resolv_conf_target: RESOLV_CONF.to_string(),
-        ..Finding::default()
+        ..Detected::default()
     };
     finding.files.insert(RESOLV_CONF.to_string(), Content::file(text));
     finding.directories.insert("/etc".into());
@@ -28,7 +28,7 @@ fn file(text: &str) -> Finding {
 }
 
 /// A machine whose resolv.conf is a link; `text` is what is read there.
-fn link(target: &str, ends: &str, text: Option<&str>) -> Finding {
+fn link(target: &str, ends: &str, text: Option<&str>) -> Detected {
     let mut finding = file("");
     finding.files.insert(RESOLV_CONF.to_string(), Content::link(target));
     finding.resolv_conf = text.map(str::to_string);
@@ -37,7 +37,7 @@ fn link(target: &str, ends: &str, text: Option<&str>) -> Finding {
 }
 
 /// A machine as Ubuntu makes it.
-fn resolved() -> Finding {
+fn resolved() -> Detected {
     let stub = "nameserver 127.0.0.53\noptions edns0 trust-ad\nsearch .\n";
     let mut finding =
         link("../run/systemd/resolve/stub-resolv.conf", "/run/systemd/resolve/stub-resolv.conf", Some(stub));
@@ -49,18 +49,18 @@ fn resolved() -> Finding {
 }
 
 /// The edits of a plan: path and text.
-fn edits(plan: &Plan) -> Vec<(String, String)> {
-    let edit = |step: &Step| match step {
-        Step::Edit(edit) => Some((edit.path.clone(), edit.after.text().unwrap_or("(link)".into()))),
+fn edits(plan: &HostPlan) -> Vec<(String, String)> {
+    let edit = |step: &HostStep| match step {
+        HostStep::Edit(edit) => Some((edit.path.clone(), edit.after.text().unwrap_or("(link)".into()))),
         _ => None,
     };
     plan.steps.iter().filter_map(edit).collect()
 }
 
 /// The commands of a plan.
-fn commands(plan: &Plan) -> Vec<String> {
-    let command = |step: &Step| match step {
-        Step::Command { words, .. } => Some(words.join(" ")),
+fn commands(plan: &HostPlan) -> Vec<String> {
+    let command = |step: &HostStep| match step {
+        HostStep::Command { words, .. } => Some(words.join(" ")),
         _ => None,
     };
     plan.steps.iter().filter_map(command).collect()
@@ -68,7 +68,7 @@ fn commands(plan: &Plan) -> Vec<String> {
 
 #[test]
 fn who_manages_resolv_conf() {
-    let with = |mut finding: Finding, directories: &[&str], running: &[Program]| {
+    let with = |mut finding: Detected, directories: &[&str], running: &[Program]| {
         finding.directories.extend(directories.iter().map(ToString::to_string));
         finding.running.extend(running);
         finding
@@ -109,7 +109,7 @@ fn resolved_gets_a_drop_in_and_keeps_its_search_domains() {
     );
     let plan = plan(&finding, &wish()).unwrap();
     assert_eq!(plan.manager, Manager::Resolved);
-    assert_eq!(plan.steps[0], Step::MakeDirectory { path: "/etc/systemd/resolved.conf.d".into() });
+    assert_eq!(plan.steps[0], HostStep::MakeDirectory { path: "/etc/systemd/resolved.conf.d".into() });
     let [(path, text)]: [(String, String); 1] = edits(&plan).try_into().unwrap();
     assert_eq!(path, "/etc/systemd/resolved.conf.d/zz-pvtzd.conf");
     assert!(text.ends_with("[Resolve]\nDNS=\nDNS=127.0.0.1\nDomains=\nDomains=~. corp.example\n"), "{text}");
@@ -125,7 +125,7 @@ fn resolved_can_lead_some_zones_only() {
     assert!(text.contains("Domains=~ecs.cn-hangzhou.aliyuncs.com ~sts.cn-hangzhou.aliyuncs.com\n"), "{text}");
     assert!(planned.notes[0].contains("to pvtzd as well"), "{:?}", planned.notes);
     for (version, delegates) in [(252, false), (257, false), (258, true), (261, true)] {
-        let finding = Finding { systemd: Some(version), ..resolved() };
+        let finding = Detected { systemd: Some(version), ..resolved() };
         let planned = plan(&finding, &only(&zones)).unwrap();
         let (path, text) = &edits(&planned)[0];
         assert_eq!(path == "/etc/systemd/dns-delegate.d/pvtzd.dns-delegate", delegates, "{version}");
@@ -164,7 +164,7 @@ fn programs_that_go_past_the_stub_are_led_to_it() {
         link("../run/systemd/resolve/resolv.conf", "/run/systemd/resolve/resolv.conf", Some(servers));
     finding.running.insert(Program::Resolved);
     let planned = plan(&finding, &wish()).unwrap();
-    assert!(planned.steps.iter().any(|step| matches!(step, Step::Edit(Edit { path, after, .. })
+    assert!(planned.steps.iter().any(|step| matches!(step, HostStep::Edit(HostEdit { path, after, .. })
         if path == RESOLV_CONF && *after == Content::link("../run/systemd/resolve/stub-resolv.conf"))));
     // and those that ask through nsswitch would have both
     let mut finding = file(servers);
@@ -192,8 +192,8 @@ fn network_manager_is_told_before_its_file_is_taken() {
         .steps
         .iter()
         .map(|step| match step {
-            Step::MakeDirectory { path } | Step::Edit(Edit { path, .. }) => path.as_str(),
-            Step::Command { words, .. } => words[1].as_str(),
+            HostStep::MakeDirectory { path } | HostStep::Edit(HostEdit { path, .. }) => path.as_str(),
+            HostStep::Command { words, .. } => words[1].as_str(),
         })
         .collect();
     assert_eq!(words, ["/etc/NetworkManager/conf.d/zz-pvtzd.conf", "reload", RESOLV_CONF]);
@@ -230,7 +230,7 @@ fn dhclient_is_hooked_where_its_script_reads_hooks() {
         "ETCDIR=\"/etc/dhcp\"\n[ -x ${ETCDIR}/dhclient-enter-hooks ] && . ${ETCDIR}/dhclient-enter-hooks\n";
     let isc = "if [ -f /etc/dhclient-enter-hooks ]; then\n";
     let executable = |mode| {
-        let octets = Octets(b"x=1".to_vec());
+        let octets = FileOctets(b"x=1".to_vec());
         Some(Content::File { octets, mode, uid: 0, gid: 0 })
     };
     let of_debian = "/etc/dhcp/dhclient-enter-hooks.d/pvtzd";
@@ -263,8 +263,8 @@ fn dhclient_is_hooked_where_its_script_reads_hooks() {
             );
         }
         if path == of_red_hat {
-            let Some(Step::Edit(Edit { after: Content::File { mode, .. }, .. })) =
-                planned.steps.iter().find(|step| matches!(step, Step::Edit(_)))
+            let Some(HostStep::Edit(HostEdit { after: Content::File { mode, .. }, .. })) =
+                planned.steps.iter().find(|step| matches!(step, HostStep::Edit(_)))
             else {
                 panic!("{:?}", planned.steps)
             };
@@ -301,7 +301,7 @@ fn a_plain_file_none_and_a_link_to_nowhere() {
     none.files.clear();
     none.resolv_conf = None;
     let planned = plan(&none, &wish()).unwrap();
-    assert!(matches!(&planned.steps[0], Step::Edit(Edit { before: Content::Absent, .. })));
+    assert!(matches!(&planned.steps[0], HostStep::Edit(HostEdit { before: Content::Absent, .. })));
     let dangling =
         link("../run/systemd/resolve/stub-resolv.conf", "/run/systemd/resolve/stub-resolv.conf", None);
     let planned = plan(&dangling, &wish()).unwrap();
@@ -320,24 +320,24 @@ fn what_is_immutable_is_refused_with_a_way_out() {
 #[test]
 fn where_programs_go_through_resolved() {
     let rows = [
-        ("Global: 127.0.0.1\nLink 2 (eth0): 192.0.2.1\n", "Global: ~.\n", Leads::Us),
-        ("Global: 127.0.0.1\nLink 2 (eth0): 192.0.2.1\n", "Global: ~a.example\n", Leads::Mapped),
-        ("Global: 127.0.0.1\nLink 2 (eth0): 192.0.2.1\n", "Global:\n", Leads::Both),
-        ("Global: 127.0.0.1\n", "Global:\n", Leads::Us),
-        ("Global: 127.0.0.1 192.0.2.9\n", "Global: ~.\n", Leads::Both),
-        ("Global: 127.0.0.1\nLink 2 (eth0): 192.0.2.1\n", "Global: ~.\nLink 2 (eth0): ~.\n", Leads::Both),
-        ("Global:\nLink 2 (eth0): 192.0.2.1\n", "Global:\n", Leads::Elsewhere),
-        ("Global:\n", "Global:\n", Leads::Nowhere),
+        ("Global: 127.0.0.1\nLink 2 (eth0): 192.0.2.1\n", "Global: ~.\n", Routing::Us),
+        ("Global: 127.0.0.1\nLink 2 (eth0): 192.0.2.1\n", "Global: ~a.example\n", Routing::Mapped),
+        ("Global: 127.0.0.1\nLink 2 (eth0): 192.0.2.1\n", "Global:\n", Routing::Both),
+        ("Global: 127.0.0.1\n", "Global:\n", Routing::Us),
+        ("Global: 127.0.0.1 192.0.2.9\n", "Global: ~.\n", Routing::Both),
+        ("Global: 127.0.0.1\nLink 2 (eth0): 192.0.2.1\n", "Global: ~.\nLink 2 (eth0): ~.\n", Routing::Both),
+        ("Global:\nLink 2 (eth0): 192.0.2.1\n", "Global:\n", Routing::Elsewhere),
+        ("Global:\n", "Global:\n", Routing::Nowhere),
     ];
     for (dns, domain, expected) in rows {
-        let finding = Finding { links: Some(Links::parse(dns, domain)), ..resolved() };
+        let finding = Detected { links: Some(Links::parse(dns, domain)), ..resolved() };
         assert_eq!(where_it_leads(&finding, US.parse().unwrap()), expected, "{dns}{domain}");
     }
 }
 
 #[test]
 fn managers_that_pvtzd_does_not_configure_are_told_by_header_and_process() {
-    let rows: [(Finding, Manager, &str, (&str, &str)); 4] = [
+    let rows: [(Detected, Manager, &str, (&str, &str)); 4] = [
         (
             file(
                 "# This file was automatically generated by WSL. To stop automatic generation of this file, add ...\nnameserver 172.20.0.1\n",
@@ -400,7 +400,7 @@ fn domains_of_interfaces_that_hold_our_zones_are_told() {
     }
     let mut finding = resolved();
     finding.links = Some(Links::parse("Link 2 (eth0): 192.0.2.1\n", "Link 2 (eth0): example\n"));
-    let wish = Wish { zones: vec!["corp.example".into()], ..wish() };
+    let wish = ResolverTarget { zones: vec!["corp.example".into()], ..wish() };
     let notes = plan(&finding, &wish).unwrap().notes;
     assert!(notes[0].contains("interface eth0 has the domain example"), "{notes:?}");
 }
@@ -423,10 +423,10 @@ fn settings_of_resolved_that_keep_answers_away_are_told() {
 
 #[test]
 fn containers_get_a_word_where_the_address_is_loopback() {
-    let finding = Finding { containers: Some("Docker"), ..file("nameserver 192.0.2.1\n") };
+    let finding = Detected { containers: Some("Docker"), ..file("nameserver 192.0.2.1\n") };
     let notes = plan(&finding, &wish()).unwrap().notes;
     assert!(notes[0].contains("Docker is here") && notes[0].contains("--address"), "{notes:?}");
-    let reached = Wish { address: "172.17.0.1".parse().unwrap(), ..wish() };
+    let reached = ResolverTarget { address: "172.17.0.1".parse().unwrap(), ..wish() };
     let planned = plan(&finding, &reached).unwrap();
     assert!(planned.notes.is_empty() && edits(&planned)[0].1.ends_with("nameserver 172.17.0.1\n"));
 }

@@ -2,7 +2,7 @@
 //! address alone if the record of a local resolver, `lo.pvtzd`, names it; openresolv has settings for a local resolver.
 
 use super::content::Content;
-use super::{Draft, Refusal, Wish};
+use super::{Draft, Refusal, ResolverTarget};
 use crate::host::follow::Source;
 
 /// Our record at Debian's resolvconf. By its name it comes before those of all interfaces (interface-order(5)).
@@ -21,7 +21,7 @@ pub(super) const OPENRESOLV: &str = "/etc/resolvconf.conf";
 ///
 /// # Errors
 /// resolvconf would list other servers beside pvtzd.
-pub(super) fn plan_debian(draft: &mut Draft<'_>, wish: &Wish) -> Result<(), Refusal> {
+pub(super) fn plan_debian(draft: &mut Draft<'_>, wish: &ResolverTarget) -> Result<(), Refusal> {
     let (address, program) = (wish.address, draft.finding.debian_resolvconf.clone());
     let program = program.unwrap_or_else(|| "/sbin/resolvconf".into());
     let why = "resolvconf writes /etc/resolv.conf here";
@@ -71,7 +71,7 @@ fn lists_others(line: &str) -> bool {
 }
 
 /// Plans the settings.
-pub(super) fn plan_openresolv(draft: &mut Draft<'_>, wish: &Wish) {
+pub(super) fn plan_openresolv(draft: &mut Draft<'_>, wish: &ResolverTarget) {
     let address = wish.address;
     let program = draft.finding.openresolv.clone().unwrap_or_else(|| "resolvconf".into());
     // Only an address that openresolv takes for local is listed alone.

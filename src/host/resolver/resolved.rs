@@ -1,9 +1,9 @@
 //! systemd-resolved: a drop-in makes pvtzd its own server, for all names or for some zones; its stub stays.
 
 use super::content::Content;
-use super::finding::{Finding, RESOLVED_RUN};
+use super::detected::{Detected, RESOLVED_RUN};
 use super::resolvectl::Links;
-use super::{Draft, Names, RESOLV_CONF, Refusal, Wish};
+use super::{Draft, Names, RESOLV_CONF, Refusal, ResolverTarget};
 
 /// Our drop-in. The last by name counts last.
 pub(super) const DROP_IN: &str = "/etc/systemd/resolved.conf.d/zz-pvtzd.conf";
@@ -23,7 +23,7 @@ pub(super) const ASKED_TOO: &str = "mapped names come to pvtzd alone, the others
 const STUB_LINK: &str = "../run/systemd/resolve/stub-resolv.conf";
 
 /// Plans a drop-in, the stub for programs that went past it, and a reload.
-pub(super) fn plan(draft: &mut Draft<'_>, wish: &Wish) -> Result<(), Refusal> {
+pub(super) fn plan(draft: &mut Draft<'_>, wish: &ResolverTarget) -> Result<(), Refusal> {
     if setting(draft.finding, "DNSStubListener")
         .is_some_and(|value| ["no", "false", "0", "off"].contains(&value.as_str()))
         && !draft.finding.nss_resolve()
@@ -91,7 +91,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wish: &Wish) -> Result<(), Refusal> {
 }
 
 /// Settings of systemd-resolved that keep answers of pvtzd's from programs, each a sentence.
-pub(super) fn obstacles(finding: &Finding) -> Vec<String> {
+pub(super) fn obstacles(finding: &Detected) -> Vec<String> {
     const YES: [&str; 4] = ["yes", "true", "1", "on"];
     let is = |key, values: &[&str]| setting(finding, key).filter(|value| values.contains(&value.as_str()));
     let mut found = Vec::new();
@@ -149,7 +149,7 @@ fn search_domains(draft: &Draft<'_>) -> String {
 }
 
 /// The last value of a key.
-fn setting(finding: &Finding, key: &str) -> Option<String> {
+fn setting(finding: &Detected, key: &str) -> Option<String> {
     settings(finding)
         .into_iter()
         .rev()
@@ -159,7 +159,7 @@ fn setting(finding: &Finding, key: &str) -> Option<String> {
 
 /// Keys and values of systemd-resolved's configuration, ours left out: the file, then drop-ins by their names,
 /// whatever folder they are in.
-fn settings(finding: &Finding) -> Vec<(String, String)> {
+fn settings(finding: &Detected) -> Vec<(String, String)> {
     let mut texts = vec![(String::new(), finding.text("/etc/systemd/resolved.conf"))];
     for folder in ["/usr/lib", "/run", "/etc"] {
         let folder = format!("{folder}/systemd/resolved.conf.d/");

@@ -4,9 +4,9 @@
 //! the form of resolv.conf, which the running pvtzd asks once resolv.conf names it alone.
 
 use super::conf::Nameserver;
-use super::finding::Manager;
-use super::trouble::Trouble;
-use super::{Names, Step};
+use super::detected::Manager;
+use super::trouble::ResolverError;
+use super::{HostStep, Names};
 use crate::host::follow::Source;
 use crate::host::resolv_conf;
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
@@ -40,7 +40,7 @@ const VERSION: u32 = 1;
 
 /// What a take changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct EnableRecord {
     /// The version of this form.
     pub version: u32,
     /// When, in seconds since 1970.
@@ -57,7 +57,7 @@ pub struct Record {
     #[serde(default)]
     pub follow: Vec<Source>,
     /// What was to be done, in this order. After a crash only a part of it may have been.
-    pub steps: Vec<Step>,
+    pub steps: Vec<HostStep>,
     /// All of it was done, and worked.
     #[serde(default)]
     pub complete: bool,
@@ -65,7 +65,7 @@ pub struct Record {
 
 /// Where the record is kept.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub struct RecordStore {
     directory: PathBuf,
 }
 
@@ -75,7 +75,7 @@ pub struct Lock {
     _file: File,
 }
 
-impl Store {
+impl RecordStore {
     /// A store in this folder, which need not exist.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self { directory: directory.into() }
@@ -90,7 +90,7 @@ impl Store {
     ///
     /// # Errors
     /// Another command works on it, or the folder cannot be made.
-    pub fn lock(&self) -> Result<Lock, Trouble> {
+    pub fn lock(&self) -> Result<Lock, ResolverError> {
         let path = self.directory.join("lock");
         let make = || {
             fs::create_dir_all(&self.directory)?;
@@ -98,16 +98,16 @@ impl Store {
             fs::set_permissions(&self.directory, fs::Permissions::from_mode(0o755))
         };
         if !self.directory.is_dir() {
-            make().map_err(Trouble::io("make the folder", show(&self.directory)))?;
+            make().map_err(ResolverError::io("make the folder", show(&self.directory)))?;
         }
         let mut options = File::options();
         options.write(true).create(true).truncate(false).mode(PRIVATE).custom_flags(O_NOFOLLOW | O_NONBLOCK);
         let file = options.open(&path);
-        let file = file.map_err(Trouble::io("write", show(&path)))?;
+        let file = file.map_err(ResolverError::io("write", show(&path)))?;
         match file.try_lock() {
             Ok(()) => Ok(Lock { _file: file }),
-            Err(fs::TryLockError::WouldBlock) => Err(Trouble::Busy),
-            Err(fs::TryLockError::Error(error)) => Err(Trouble::io("lock", show(&path))(error)),
+            Err(fs::TryLockError::WouldBlock) => Err(ResolverError::Busy),
+            Err(fs::TryLockError::Error(error)) => Err(ResolverError::io("lock", show(&path))(error)),
         }
     }
 
@@ -116,27 +116,27 @@ impl Store {
     ///
     /// # Errors
     /// It is there and cannot be read or understood, or others may have written it.
-    pub fn read(&self) -> Result<Option<Record>, Trouble> {
+    pub fn read(&self) -> Result<Option<EnableRecord>, ResolverError> {
         let path = self.path();
-        let odd = |problem: String| Trouble::Record { path: show(&path), problem };
+        let odd = |problem: String| ResolverError::Record { path: show(&path), problem };
         let options =
             File::options().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC).open(&path);
         let file = match options {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(_) if path.is_symlink() => return Err(odd("it is a symbolic link".into())),
-            Err(error) => return Err(Trouble::io("read", show(&path))(error)),
+            Err(error) => return Err(ResolverError::io("read", show(&path))(error)),
         };
-        let found = file.metadata().map_err(Trouble::io("read", show(&path)))?;
+        let found = file.metadata().map_err(ResolverError::io("read", show(&path)))?;
         if let Some(problem) = distrust(found.is_file(), found.uid(), found.mode(), caller()) {
             return Err(odd(problem));
         }
         let mut bytes = Vec::new();
-        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(Trouble::io("read", show(&path)))?;
+        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(ResolverError::io("read", show(&path)))?;
         if bytes.len() as u64 > LARGEST {
             return Err(odd(format!("it is larger than {LARGEST} octets")));
         }
-        let record: Record = serde_json::from_slice(&bytes).map_err(|error| odd(error.to_string()))?;
+        let record: EnableRecord = serde_json::from_slice(&bytes).map_err(|error| odd(error.to_string()))?;
         match record.version {
             VERSION => Ok(Some(record)),
             other => Err(odd(format!("it was written by another version of pvtzd (form {other})"))),
@@ -147,9 +147,9 @@ impl Store {
     ///
     /// # Errors
     /// It cannot be written; what was remembered before still is.
-    pub fn write(&self, record: &Record) -> Result<(), Trouble> {
+    pub fn write(&self, record: &EnableRecord) -> Result<(), ResolverError> {
         let mut text = serde_json::to_string_pretty(record)
-            .map_err(|error| Trouble::io("write", show(&self.path()))(io::Error::other(error)))?;
+            .map_err(|error| ResolverError::io("write", show(&self.path()))(io::Error::other(error)))?;
         text.push('\n');
         // The servers first: without a record only a pvtzd without servers reads them.
         self.replace(UPSTREAM, &servers(record), PUBLIC)?;
@@ -160,12 +160,12 @@ impl Store {
     ///
     /// # Errors
     /// It cannot be removed.
-    pub fn forget(&self) -> Result<(), Trouble> {
+    pub fn forget(&self) -> Result<(), ResolverError> {
         for name in [RECORD, UPSTREAM] {
             let path = self.directory.join(name);
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Trouble::io("remove", show(&path))(error));
+                    return Err(ResolverError::io("remove", show(&path))(error));
                 }
                 _ => {}
             }
@@ -181,7 +181,7 @@ impl Store {
     }
 
     /// Writes a file beside its place and renames it into it.
-    fn replace(&self, name: &str, text: &str, mode: u32) -> Result<(), Trouble> {
+    fn replace(&self, name: &str, text: &str, mode: u32) -> Result<(), ResolverError> {
         let (path, beside) = (self.directory.join(name), self.directory.join(format!("{name}.new")));
         let write = || {
             let _ = fs::remove_file(&beside); // left by a crash; a link there must not be followed
@@ -194,7 +194,7 @@ impl Store {
         };
         write().map_err(|error| {
             let _ = fs::remove_file(&beside);
-            Trouble::io("write", show(&path))(error)
+            ResolverError::io("write", show(&path))(error)
         })
     }
 }
@@ -218,7 +218,7 @@ pub(super) fn caller() -> u32 {
 }
 
 /// The servers as a resolv.conf, and where those of another network are found.
-fn servers(record: &Record) -> String {
+fn servers(record: &EnableRecord) -> String {
     let follow: String = record.follow.iter().map(|source| format!("{source}\n")).collect();
     let lines: String = record.upstream.iter().map(|server| format!("nameserver {server}\n")).collect();
     format!("# The servers of this machine before `pvtzd resolver take`: pvtzd asks them.\n{follow}{lines}")

@@ -22,7 +22,7 @@ impl Refusal {
 
 /// Why a take or a give-back did not come about.
 #[derive(Debug)]
-pub enum Trouble {
+pub enum ResolverError {
     /// Reading or writing failed.
     Io {
         /// What was being done, such as `write`.
@@ -54,7 +54,7 @@ pub enum Trouble {
     Busy,
 }
 
-impl Trouble {
+impl ResolverError {
     /// An error of the kernel's.
     pub fn io(doing: &'static str, path: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
@@ -94,7 +94,7 @@ impl Trouble {
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for ResolverError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { doing, path, source } => write!(f, "cannot {doing} {path}: {source}"),
@@ -107,7 +107,7 @@ impl fmt::Display for Trouble {
     }
 }
 
-impl std::error::Error for Trouble {
+impl std::error::Error for ResolverError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io { source, .. } => Some(source),

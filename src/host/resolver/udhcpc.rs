@@ -1,7 +1,7 @@
 //! udhcpc of BusyBox: its script writes the servers of each lease to another file, where the running pvtzd finds them.
 
-use super::finding::Finding;
-use super::{Draft, RESOLV_CONF, Refusal, Wish};
+use super::detected::Detected;
+use super::{Draft, RESOLV_CONF, Refusal, ResolverTarget};
 use crate::host::follow::Source;
 
 /// The scripts that it runs unless it is told another one: Debian's, and that of other distributions.
@@ -14,7 +14,7 @@ pub(super) const CONF: &str = "/etc/udhcpc/udhcpc.conf";
 const SERVERS: &str = "/run/pvtzd-udhcpc.conf";
 
 /// The script that udhcpc runs.
-pub(super) fn script(finding: &Finding) -> String {
+pub(super) fn script(finding: &Detected) -> String {
     let is_there = |path: &&&str| finding.files.contains_key(**path);
     let default = SCRIPTS.iter().find(is_there).unwrap_or(&SCRIPTS[1]);
     finding.udhcpc_script.clone().unwrap_or(default.to_string())
@@ -24,7 +24,7 @@ pub(super) fn script(finding: &Finding) -> String {
 ///
 /// # Errors
 /// The script has no such setting.
-pub(super) fn plan(draft: &mut Draft<'_>, wish: &Wish) -> Result<(), Refusal> {
+pub(super) fn plan(draft: &mut Draft<'_>, wish: &ResolverTarget) -> Result<(), Refusal> {
     let script = script(draft.finding);
     let text = draft.finding.text(&script);
     let setting = format!("RESOLV_CONF=\"{SERVERS}\"\n");

@@ -4,7 +4,7 @@
 
 use super::{InstanceError, java, run};
 use crate::base::file;
-use crate::lab::ca::Authority;
+use crate::lab::ca::LabCa;
 use crate::lab::state::StateDir;
 use crate::lab::trust;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,10 +31,10 @@ const RESOLVING_SERVICES: [&str; 3] = ["/run/nscd", "/var/run/nscd", "/run/syste
 const LARGEST: u64 = 16 << 20;
 
 /// Files of ours, by their paths below the folder that they are in.
-type Files = BTreeMap<PathBuf, Vec<u8>>;
+type InstanceFiles = BTreeMap<PathBuf, Vec<u8>>;
 
 /// Lays the files. Returns the bundle of trusted CAs: the system's with the lab's.
-pub(super) fn lay(state: &StateDir, authority: &Authority) -> Result<PathBuf, InstanceError> {
+pub(super) fn lay(state: &StateDir, authority: &LabCa) -> Result<PathBuf, InstanceError> {
     // A file system of this process: it is not visible outside and ends with the process.
     let folder = state.path().join("run");
     fs::create_dir_all(&folder).map_err(|error| InstanceError::System("the state directory", error))?;
@@ -45,7 +45,7 @@ pub(super) fn lay(state: &StateDir, authority: &Authority) -> Result<PathBuf, In
         own_file_system(service)?;
     }
 
-    let mut files = Files::from([(RESOLV_CONF.0.into(), RESOLV_CONF.1.into())]);
+    let mut files = InstanceFiles::from([(RESOLV_CONF.0.into(), RESOLV_CONF.1.into())]);
     let nsswitch_conf = Path::new(ETC).join(NSSWITCH);
     if let Ok(text) = file::read_text(&nsswitch_conf, LARGEST) {
         files.insert(NSSWITCH.into(), nsswitch(&text).unwrap_or(text).into_bytes());
@@ -85,7 +85,7 @@ fn places(path: &Path) -> Vec<PathBuf> {
 }
 
 /// Makes the folder of our own, and puts it in the place of /etc.
-fn own_etc(folder: &Path, files: &Files) -> Result<(), InstanceError> {
+fn own_etc(folder: &Path, files: &InstanceFiles) -> Result<(), InstanceError> {
     let (theirs, ours) = (folder.join("etc-of-the-host"), folder.join("etc"));
     for made in [&theirs, &ours] {
         fs::create_dir(made).map_err(failed)?;
@@ -107,7 +107,13 @@ fn own_etc(folder: &Path, files: &Files) -> Result<(), InstanceError> {
 
 /// Makes for each of their entries one of ours: a link as it is, all others to be bound, as told to `table`. A folder
 /// that has one of our files in it is made and filled in turn.
-fn fill(theirs: &Path, ours: &Path, below: &Path, files: &Files, table: &mut String) -> io::Result<()> {
+fn fill(
+    theirs: &Path,
+    ours: &Path,
+    below: &Path,
+    files: &InstanceFiles,
+    table: &mut String,
+) -> io::Result<()> {
     for entry in fs::read_dir(theirs.join(below))? {
         let entry = entry?;
         let below = below.join(entry.file_name());
@@ -205,8 +211,9 @@ mod tests {
         }
         symlink("nowhere", theirs.join("resolv.conf")).unwrap();
         symlink("../usr/lib/os-release", theirs.join("os-release")).unwrap();
-        let files =
-            Files::from(["resolv.conf", "ssl/certs/bundle"].map(|path| (path.into(), b"ours".to_vec())));
+        let files = InstanceFiles::from(
+            ["resolv.conf", "ssl/certs/bundle"].map(|path| (path.into(), b"ours".to_vec())),
+        );
         let mut table = String::new();
         fill(&theirs, &ours, Path::new(""), &files, &mut table).unwrap();
         let mut lines: Vec<&str> = table.lines().collect();

@@ -10,19 +10,19 @@
 //! The programs `unshare`, `mount` and `ip` do what needs the kernel. This keeps a command from reaching out by
 //! accident; it is no fence against one that wants out.
 
-mod allowed;
+mod child;
 mod command;
 mod files;
-mod inside;
 mod java;
+mod namespaces;
 mod network;
-mod outside;
+mod parent;
 mod unreached;
 
-pub use inside::enter;
-pub use outside::{Caller, Namespaces, start};
+pub use child::enter;
+pub use parent::{CallerIds, Namespaces, start};
 
-use super::ca::Authority;
+use super::ca::LabCa;
 use super::state::StateDir;
 use crate::api::AccessKey;
 use crate::config::Config;
@@ -57,7 +57,7 @@ pub struct RunAs {
 
 /// What an instance is made of.
 #[derive(Debug)]
-pub struct Plan {
+pub struct InstancePlan {
     /// The sidecar's configuration, without what the instance decides.
     pub config: Config,
     /// The region.
@@ -83,11 +83,11 @@ pub struct Plan {
     /// What is kept from start to start.
     pub state: StateDir,
     /// The CA.
-    pub authority: Authority,
+    pub authority: LabCa,
     /// The access key that the APIs accept.
     pub key: AccessKey,
     /// Who called.
-    pub caller: Caller,
+    pub caller: CallerIds,
     /// The command.
     pub command: Vec<OsString>,
 }
@@ -104,7 +104,7 @@ pub enum InstanceError {
     /// Something in here is not available.
     System(&'static str, io::Error),
     /// The lab does not start.
-    Lab(super::running::LabError),
+    Lab(super::lab::LabError),
 }
 
 impl fmt::Display for InstanceError {

@@ -2,7 +2,7 @@
 
 use crate::engine::name;
 use crate::engine::text::read_message;
-use crate::lab::world::PUBLIC;
+use crate::lab::fake_dns::PUBLIC;
 use crate::stats::tap::{TapEvent, TapSink};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
@@ -111,7 +111,7 @@ fn unreached(answer: &[u8]) -> Option<(Why, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::world::World;
+    use crate::lab::fake_dns::FakeDns;
     use hickory_proto::op::{Message, Query};
     use std::net::Ipv4Addr;
 
@@ -119,7 +119,7 @@ mod tests {
     fn answered(text: &str, rtype: RecordType) -> Option<(Why, String)> {
         let mut query = Message::query();
         query.add_query(Query::query(name::parse(text).unwrap(), rtype));
-        let world = World::new(Ipv4Addr::new(100, 100, 0, 80));
+        let world = FakeDns::new(Ipv4Addr::new(100, 100, 0, 80));
         unreached(&world.answer(&query.to_vec().unwrap()))
     }
 

@@ -1,6 +1,6 @@
 //! What the metadata service says of an instance in a VPC, item by item, as the ECS documentation lists them.
 
-use super::Instance;
+use super::InstanceMetadata;
 use crate::config::endpoints;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -45,8 +45,8 @@ const NTP_SERVERS: &str = "ntp1.aliyun.com\nntp2.aliyun.com\nntp3.aliyun.com\nnt
 pub(super) type Items = BTreeMap<String, String>;
 
 /// All items of an instance but its user data and its role's credentials.
-pub(super) fn of(instance: &Instance) -> Items {
-    let Instance { region, vpc, address, .. } = instance;
+pub(super) fn of(instance: &InstanceMetadata) -> Items {
+    let InstanceMetadata { region, vpc, address, .. } = instance;
     let [.., third, fourth] = address.octets();
     let mac = format!("00:16:3e:00:{third:02x}:{fourth:02x}");
     let zone = endpoints::availability_zones(region).into_iter().next().unwrap_or_default();

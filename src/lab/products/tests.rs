@@ -26,7 +26,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let vpcs = crate::lab::running::vpcs("vpc-lab", "cn-hangzhou", &[]);
+        let vpcs = crate::lab::lab::vpcs("vpc-lab", "cn-hangzhou", &[]);
         Self {
             config: Config { vpcs, ..Config::default() },
             account: Rows::default(),

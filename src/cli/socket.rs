@@ -21,11 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PATIENCE_OF_DOCTOR: Duration = Duration::from_secs(5);
 
 /// The way to the running server.
-pub(super) struct Line {
+pub(super) struct SocketClient {
     reader: BufReader<UnixStream>,
 }
 
-impl Line {
+impl SocketClient {
     /// Connects to the server, or tells why not and what to do.
     pub(super) fn open(common: &Common, named: Option<&Path>) -> Result<Self, u8> {
         let path = match named {
@@ -129,7 +129,7 @@ pub(super) fn read<T: DeserializeOwned>(value: Value) -> Result<T, u8> {
 
 /// `pvtzd zones`
 pub(super) fn zones(common: &Common, named: Option<&Path>) -> Result<u8, u8> {
-    let value = Line::open(common, named)?.call(&SocketCommand::Zones)?;
+    let value = SocketClient::open(common, named)?.call(&SocketCommand::Zones)?;
     if common.json {
         shown::json(&value);
         return Ok(exit::OK);
@@ -160,7 +160,7 @@ pub(super) fn flush(common: &Common, args: &FlushArgs) -> Result<u8, u8> {
         (_, Some(zone)) => Flush::Name { name: zone.clone(), subtree: true },
         (None, None) => Flush::All,
     };
-    let value = Line::open(common, args.socket.as_deref())?.call(&SocketCommand::Flush(what))?;
+    let value = SocketClient::open(common, args.socket.as_deref())?.call(&SocketCommand::Flush(what))?;
     if common.json {
         shown::json(&value);
     } else {
@@ -172,7 +172,7 @@ pub(super) fn flush(common: &Common, args: &FlushArgs) -> Result<u8, u8> {
 
 /// `pvtzd reload`
 pub(super) fn reload(common: &Common, named: Option<&Path>) -> Result<u8, u8> {
-    let value = Line::open(common, named)?.call(&SocketCommand::Reload)?;
+    let value = SocketClient::open(common, named)?.call(&SocketCommand::Reload)?;
     match (common.json, value.as_str()) {
         (false, Some(text)) => println!("{text}"),
         _ => shown::json(&value),

@@ -1,8 +1,8 @@
 //! `[ops]` and `[log]`: what an operator sees of the running server, and where.
 
-use super::parts;
-use super::reader::{At, Located};
+use super::reader::{Span, Spanned};
 use super::section::Section;
+use super::sections;
 use super::value::Value;
 use crate::base::client_form::ClientForm;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ const PORT: u16 = 9153;
 
 /// `[ops]`: numbers, health, and the control socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ops {
+pub struct Admin {
     /// Where `/metrics`, `/health` and `/ready` are; nowhere by default.
     pub listen: Vec<SocketAddr>,
     /// The hosts that requests may name, beside those that always may: addresses, names without a dot, this machine's.
@@ -39,7 +39,7 @@ pub enum ControlSocket {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// In which form they are written.
-    pub queries: QueryLog,
+    pub queries: QueryLogFormat,
     /// One of this many is written.
     pub sample: u64,
     /// How clients' addresses are told, by dnstap too.
@@ -54,7 +54,7 @@ pub struct Log {
 
 /// The form of the query log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum QueryLog {
+pub enum QueryLogFormat {
     /// Nothing is written.
     #[default]
     Off,
@@ -67,7 +67,7 @@ pub enum QueryLog {
 impl Default for Log {
     fn default() -> Self {
         Self {
-            queries: QueryLog::Off,
+            queries: QueryLogFormat::Off,
             sample: 1,
             client: ClientForm::Full,
             file: None,
@@ -99,9 +99,9 @@ pub(super) fn top(section: &mut Section) -> Top {
 }
 
 /// Reads `[ops]`.
-pub(super) fn ops(section: &mut Section) -> Ops {
+pub(super) fn ops(section: &mut Section) -> Admin {
     let listen = section.take("listen", listen).unwrap_or_default();
-    let server_names = parts::server_names(section);
+    let server_names = sections::server_names(section);
     let socket = section.take("socket", |value| match value.text()? {
         "off" => Some(ControlSocket::Off),
         text if text.starts_with('/') => Some(ControlSocket::At(text.into())),
@@ -111,14 +111,14 @@ pub(super) fn ops(section: &mut Section) -> Ops {
         ),
     });
     let listen = listen.iter().map(|item| item.value).collect();
-    Ops { listen, server_names, socket: socket.unwrap_or_default() }
+    Admin { listen, server_names, socket: socket.unwrap_or_default() }
 }
 
 /// `listen`: an address or a list of them.
-fn listen(value: &Value) -> Option<Vec<Located<SocketAddr>>> {
+fn listen(value: &Value) -> Option<Vec<Spanned<SocketAddr>>> {
     match value.raw() {
         DeValue::Array(_) => value.some("nothing to listen on", "leave `listen` out for no HTTP", address),
-        DeValue::String(_) => Some(vec![Located { value: address(value)?, at: At::default() }]),
+        DeValue::String(_) => Some(vec![Spanned { value: address(value)?, at: Span::default() }]),
         _ => value.wrong_type("an address or a list of addresses", "write \"127.0.0.1:9153\"".to_string()),
     }
 }
@@ -141,7 +141,8 @@ fn address(value: &Value) -> Option<SocketAddr> {
 pub(super) fn log(section: &mut Section) -> Log {
     let default = Log::default();
     let folder = section.reader().folder();
-    let forms = [("off", QueryLog::Off), ("text", QueryLog::Text), ("json", QueryLog::Json)];
+    let forms =
+        [("off", QueryLogFormat::Off), ("text", QueryLogFormat::Text), ("json", QueryLogFormat::Json)];
     let clients = [
         ("full", ClientForm::Full),
         ("prefix", ClientForm::Prefix),
@@ -152,8 +153,8 @@ pub(super) fn log(section: &mut Section) -> Log {
         queries: section.take("queries", |value| value.one_of(&forms)).unwrap_or(default.queries),
         sample: section.take("sample", |value| value.integer(1..=1_000_000_000)).unwrap_or(default.sample),
         client: section.take("client", |value| value.one_of(&clients)).unwrap_or(default.client),
-        file: section.take("file", parts::not_empty).map(|path| folder.join(path)),
-        dnstap: section.take("dnstap", parts::not_empty).map(|path| folder.join(path)),
-        identity: section.take("identity", parts::not_empty),
+        file: section.take("file", sections::not_empty).map(|path| folder.join(path)),
+        dnstap: section.take("dnstap", sections::not_empty).map(|path| folder.join(path)),
+        identity: section.take("identity", sections::not_empty),
     }
 }

@@ -1,14 +1,14 @@
 //! How things stand: who manages resolv.conf, where it leads, and what became of a take.
 
-use super::conf::{Leads, Nameserver, leads, leads_among};
+use super::conf::{Nameserver, Routing, leads, leads_among};
 use super::content::Content;
-use super::finding::{Finding, Manager, Program};
+use super::detected::{Detected, Manager, Program};
+use super::enable::{EditedPlace, PlaceState, places};
 use super::machine::Machine;
 use super::resolved::{ASKED_TOO, DELEGATE, DROP_IN};
-use super::store::{Record, Store};
-use super::take::{Place, State, places};
-use super::trouble::Trouble;
-use super::{Names, RESOLV_CONF, look, others, resolved};
+use super::store::{EnableRecord, RecordStore};
+use super::trouble::ResolverError;
+use super::{Names, RESOLV_CONF, detect, others, resolved};
 use crate::host::resolv_conf;
 use serde::Serialize;
 use std::io;
@@ -16,7 +16,7 @@ use std::net::IpAddr;
 
 /// How things stand.
 #[derive(Debug, Serialize)]
-pub struct Standing {
+pub struct ResolverStatus {
     /// Who manages resolv.conf.
     pub manager: Manager,
     /// What runs that has to do with it.
@@ -24,9 +24,9 @@ pub struct Standing {
     /// The nameservers of resolv.conf.
     pub nameservers: Vec<Nameserver>,
     /// Where programs' questions go.
-    pub leads: Leads,
+    pub leads: Routing,
     /// What was taken and not given back.
-    pub taken: Option<TakenStanding>,
+    pub taken: Option<EnabledStatus>,
     /// What a person should know, each a sentence.
     pub notes: Vec<String>,
     /// Those of the notes that tell of settings of systemd-resolved, or of an interface, that work against pvtzd.
@@ -36,7 +36,7 @@ pub struct Standing {
 
 /// What became of a take.
 #[derive(Debug, Serialize)]
-pub struct TakenStanding {
+pub struct EnabledStatus {
     /// When, in seconds since 1970.
     pub taken_at: u64,
     /// Where pvtzd was to answer.
@@ -46,7 +46,7 @@ pub struct TakenStanding {
     /// The servers that were asked before.
     pub upstream: Vec<Nameserver>,
     /// What is at each path that was changed.
-    pub places: Vec<Place>,
+    pub places: Vec<EditedPlace>,
     /// The take got to its end.
     pub complete: bool,
     /// All of it is there still, and programs reach pvtzd alone.
@@ -57,22 +57,22 @@ pub struct TakenStanding {
 ///
 /// # Errors
 /// The machine or the record cannot be read.
-pub fn standing(
+pub fn status(
     machine: &Machine,
-    store: &Store,
+    store: &RecordStore,
     address: IpAddr,
     zones: &[String],
-) -> Result<Standing, Trouble> {
+) -> Result<ResolverStatus, ResolverError> {
     let mut notes = Vec::new();
     let record = match store.read() {
-        Err(Trouble::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+        Err(ResolverError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
             notes.push("only root can see what was taken: run this as root".to_string());
             None
         }
         read => read?,
     };
     let address = record.as_ref().map_or(address, |record| record.address);
-    let finding = look(machine, address)?;
+    let finding = detect(machine, address)?;
     let leads = where_it_leads(&finding, address);
     let taken = record.map(|record| taken(machine, record, leads)).transpose()?;
     let text = finding.resolv_conf.as_deref().unwrap_or_default();
@@ -92,17 +92,17 @@ pub fn standing(
         }));
     }
     let mut conflicts = Vec::new();
-    if leads != Leads::Elsewhere && finding.manager() == Manager::Resolved {
+    if leads != Routing::Elsewhere && finding.manager() == Manager::Resolved {
         conflicts.extend(resolved::obstacles(&finding));
         let links = finding.links.iter();
-        conflicts.extend(links.flat_map(|links| resolved::claimed(links, zones, leads == Leads::Mapped)));
+        conflicts.extend(links.flat_map(|links| resolved::claimed(links, zones, leads == Routing::Mapped)));
     }
     notes.extend(conflicts.iter().cloned());
     let by_drop_in = finding.files.contains_key(DROP_IN);
-    if leads == Leads::Mapped && by_drop_in {
+    if leads == Routing::Mapped && by_drop_in {
         notes.push(ASKED_TOO.to_string());
     }
-    if leads == Leads::Both {
+    if leads == Routing::Both {
         notes.push(format!(
             "other servers are asked beside pvtzd ({address}): some queries go past it; lead to it alone by \
              `pvtzd resolver take`"
@@ -111,7 +111,7 @@ pub fn standing(
     if let Some(taken) = taken.as_ref().filter(|taken| !taken.in_force) {
         notes.push(what_became(&finding, taken));
     }
-    Ok(Standing {
+    Ok(ResolverStatus {
         manager: finding.manager(),
         running: finding.running.iter().copied().collect(),
         nameservers: resolv_conf::parse(text).servers.iter().map(Nameserver::from).collect(),
@@ -123,27 +123,27 @@ pub fn standing(
 }
 
 /// What became of a take.
-fn taken(machine: &Machine, record: Record, leads: Leads) -> Result<TakenStanding, Trouble> {
+fn taken(machine: &Machine, record: EnableRecord, leads: Routing) -> Result<EnabledStatus, ResolverError> {
     let places = places(machine, &record)?;
-    let whole = places.iter().all(|place| matches!(place.state, State::Ours | State::Within));
-    Ok(TakenStanding {
+    let whole = places.iter().all(|place| matches!(place.state, PlaceState::Ours | PlaceState::Embedded));
+    Ok(EnabledStatus {
         taken_at: record.taken_at,
         address: record.address,
         scope: record.scope,
         upstream: record.upstream,
         complete: record.complete,
-        in_force: whole && matches!(leads, Leads::Us | Leads::Mapped),
+        in_force: whole && matches!(leads, Routing::Us | Routing::Mapped),
         places,
     })
 }
 
 /// Why a take is not in force, and what to do.
-fn what_became(finding: &Finding, taken: &TakenStanding) -> String {
-    let of = |state: State| -> Vec<&str> {
+fn what_became(finding: &Detected, taken: &EnabledStatus) -> String {
+    let of = |state: PlaceState| -> Vec<&str> {
         let places = taken.places.iter().filter(move |place| place.state == state);
         places.map(|place| place.path.as_str()).collect()
     };
-    let (foreign, torn, former) = (of(State::Foreign), of(State::Torn), of(State::Former));
+    let (foreign, torn, former) = (of(PlaceState::Modified), of(PlaceState::Partial), of(PlaceState::Former));
     // Our resolv.conf has no comment of a manager's: one that is there again was written since.
     let author = others::author(finding.resolv_conf.as_deref().unwrap_or_default());
     let written_again = |paths: &[&str]| paths.contains(&RESOLV_CONF);
@@ -186,7 +186,7 @@ fn what_became(finding: &Finding, taken: &TakenStanding) -> String {
 }
 
 /// Where programs' questions go.
-pub fn where_it_leads(finding: &Finding, address: IpAddr) -> Leads {
+pub fn where_it_leads(finding: &Detected, address: IpAddr) -> Routing {
     let through_resolved =
         finding.running.contains(&Program::Resolved) && (finding.asks_stub() || finding.nss_resolve());
     if !through_resolved {
@@ -196,14 +196,14 @@ pub fn where_it_leads(finding: &Finding, address: IpAddr) -> Leads {
     let Some(links) = &finding.links else {
         // It cannot be asked: what it was told is all there is to see.
         if delegate {
-            return Leads::Mapped;
+            return Routing::Mapped;
         }
         let drop_in = finding.text(DROP_IN);
         return match (drop_in.contains(&format!("DNS={address}\n")), drop_in.contains("Domains=~.\n")) {
-            (false, _) => Leads::Elsewhere,
-            (true, true) => Leads::Us,
-            (true, false) if drop_in.contains("Domains=~. ") => Leads::Us,
-            (true, false) => Leads::Mapped,
+            (false, _) => Routing::Elsewhere,
+            (true, true) => Routing::Us,
+            (true, false) if drop_in.contains("Domains=~. ") => Routing::Us,
+            (true, false) => Routing::Mapped,
         };
     };
     // An older `resolvectl` does not show delegates; the file does.
@@ -215,12 +215,12 @@ pub fn where_it_leads(finding: &Finding, address: IpAddr) -> Leads {
     let all = links.domains.iter().any(|domain| domain == "~.");
     let some = links.domains.iter().any(|domain| domain.starts_with('~'));
     match leads_among(&links.servers, address) {
-        Leads::Us if !all && some && !of_links.is_empty() => Leads::Mapped,
-        Leads::Us if (!all && !of_links.is_empty()) || (all && !links.claiming_all().is_empty()) => {
-            Leads::Both
+        Routing::Us if !all && some && !of_links.is_empty() => Routing::Mapped,
+        Routing::Us if (!all && !of_links.is_empty()) || (all && !links.claiming_all().is_empty()) => {
+            Routing::Both
         }
-        Leads::Elsewhere | Leads::Nowhere if delegate => Leads::Mapped,
-        Leads::Nowhere if !of_links.is_empty() => leads_among(&of_links, address),
+        Routing::Elsewhere | Routing::Nowhere if delegate => Routing::Mapped,
+        Routing::Nowhere if !of_links.is_empty() => leads_among(&of_links, address),
         other => other,
     }
 }

@@ -2,27 +2,30 @@
 //! undone from there, also by another process after a crash.
 
 use super::content::Content;
-use super::finding::{Finding, Manager};
+use super::detected::{Detected, Manager};
 use super::machine::Machine;
-use super::store::{Record, Store};
-use super::trouble::Trouble;
-use super::{Edit, Leads, Nameserver, Plan, RESOLV_CONF, Step, Wish, look, plan, resolved, where_it_leads};
+use super::store::{EnableRecord, RecordStore};
+use super::trouble::ResolverError;
+use super::{
+    HostEdit, HostPlan, HostStep, Nameserver, RESOLV_CONF, ResolverTarget, Routing, detect, plan, resolved,
+    where_it_leads,
+};
 use serde::Serialize;
 
 /// What a take did.
 #[derive(Debug)]
-pub enum Taken {
+pub enum Enabled {
     /// All is in place already.
-    Already(Record),
+    Already(EnableRecord),
     /// It is carried out.
-    Now(Plan),
+    Now(HostPlan),
 }
 
 /// What a give-back did.
 #[derive(Debug, Default, Serialize)]
-pub struct Returned {
+pub struct Restored {
     /// Each path, and what became of it.
-    pub places: Vec<Place>,
+    pub places: Vec<EditedPlace>,
     /// What failed, each a sentence.
     pub notes: Vec<String>,
     /// What a person should know, each a sentence.
@@ -31,54 +34,58 @@ pub struct Returned {
 
 /// A path that was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Place {
+pub struct EditedPlace {
     /// The path.
     pub path: String,
     /// What is there, or became of it.
-    pub state: State,
+    pub state: PlaceState,
 }
 
 /// What is at a path, held against what we put there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum PlaceState {
     /// What we put there.
     Ours,
     /// A part of what we put there: a crash.
-    Torn,
+    Partial,
     /// Our lines, in a file that was changed besides.
-    Within,
+    Embedded,
     /// What was there before.
     Former,
     /// Something else: it was changed since.
-    Foreign,
+    Modified,
 }
 
 /// What to do, without doing it. What was taken already is taken as given back.
 ///
 /// # Errors
 /// The machine cannot be looked at, or the wish is refused.
-pub fn rehearse(machine: &Machine, store: &Store, wish: &Wish) -> Result<(Plan, bool), Trouble> {
+pub fn dry_run(
+    machine: &Machine,
+    store: &RecordStore,
+    wish: &ResolverTarget,
+) -> Result<(HostPlan, bool), ResolverError> {
     let taken = store.read()?.is_some_and(|record| is_in_force(machine, &record, wish));
-    let finding = look(machine, wish.address)?;
-    Ok((plan(&finding, wish).map_err(Trouble::Refused)?, taken))
+    let finding = detect(machine, wish.address)?;
+    Ok((plan(&finding, wish).map_err(ResolverError::Refused)?, taken))
 }
 
 /// Leads the machine's resolver to pvtzd. `check` says afterwards whether it works; if it does not, all is undone.
 ///
 /// # Errors
 /// It cannot be done, or does not work; everything is as it was.
-pub fn take(
+pub fn enable(
     machine: &Machine,
-    store: &Store,
-    wish: &Wish,
+    store: &RecordStore,
+    wish: &ResolverTarget,
     taken_at: u64,
-    check: impl FnOnce(&Finding) -> Result<(), String>,
-) -> Result<Taken, Trouble> {
+    check: impl FnOnce(&Detected) -> Result<(), String>,
+) -> Result<Enabled, ResolverError> {
     let lock = store.lock()?;
     if let Some(record) = store.read()? {
         if is_in_force(machine, &record, wish) {
-            return Ok(Taken::Already(record));
+            return Ok(Enabled::Already(record));
         }
         // Another wish, a crash half-way, or a later change: from the beginning. What is not ours
         // any more is the state that is remembered next.
@@ -95,14 +102,14 @@ pub fn take(
 /// The take itself, under the lock, with nothing taken yet.
 fn begin(
     machine: &Machine,
-    store: &Store,
-    wish: &Wish,
+    store: &RecordStore,
+    wish: &ResolverTarget,
     taken_at: u64,
-    check: impl FnOnce(&Finding) -> Result<(), String>,
-) -> Result<Taken, Trouble> {
-    let finding = look(machine, wish.address)?;
-    let plan = plan(&finding, wish).map_err(Trouble::Refused)?;
-    let mut record = Record {
+    check: impl FnOnce(&Detected) -> Result<(), String>,
+) -> Result<Enabled, ResolverError> {
+    let finding = detect(machine, wish.address)?;
+    let plan = plan(&finding, wish).map_err(ResolverError::Refused)?;
+    let mut record = EnableRecord {
         version: 1,
         taken_at,
         manager: plan.manager,
@@ -119,13 +126,13 @@ fn begin(
     }
     let done = plan.steps.iter().try_for_each(|step| carry_out(machine, step));
     let checked = done.and_then(|()| {
-        let finding = look(machine, wish.address)?;
+        let finding = detect(machine, wish.address)?;
         check(&finding).map_err(|problem| {
             let causes = match plan.manager {
                 Manager::Resolved => resolved::obstacles(&finding),
                 _ => Vec::new(),
             };
-            Trouble::Check([vec![problem], causes].concat().join("; "))
+            ResolverError::Check([vec![problem], causes].concat().join("; "))
         })
     });
     if let Err(trouble) = checked {
@@ -136,14 +143,18 @@ fn begin(
     }
     record.complete = true;
     let _ = store.write(&record); // without it, `status` cannot tell a crash from a later change
-    Ok(Taken::Now(plan))
+    Ok(Enabled::Now(plan))
 }
 
 /// Gives back what is still ours; with `force` also files that were changed since. Nothing if nothing was taken.
 ///
 /// # Errors
 /// It cannot be done, or not wholly; it can be tried again.
-pub fn give_back(machine: &Machine, store: &Store, force: bool) -> Result<Option<Returned>, Trouble> {
+pub fn restore(
+    machine: &Machine,
+    store: &RecordStore,
+    force: bool,
+) -> Result<Option<Restored>, ResolverError> {
     let lock = store.lock()?;
     let Some(mut record) = store.read()? else {
         store.leave(lock);
@@ -155,9 +166,12 @@ pub fn give_back(machine: &Machine, store: &Store, force: bool) -> Result<Option
     let kept = record.follow.iter().filter_map(|source| source.path().to_str());
     kept.filter(|path| path.starts_with(super::KEPT)).for_each(|path| machine.discard(path));
     let foreign = |path: &str| {
-        returned.places.iter().any(|place| place.path == path && place.state == State::Foreign && !force)
+        returned
+            .places
+            .iter()
+            .any(|place| place.path == path && place.state == PlaceState::Modified && !force)
     };
-    record.steps.retain(|step| matches!(step, Step::Edit(edit) if foreign(&edit.path)));
+    record.steps.retain(|step| matches!(step, HostStep::Edit(edit) if foreign(&edit.path)));
     if record.steps.is_empty() {
         store.forget()?;
         store.leave(lock);
@@ -169,10 +183,11 @@ pub fn give_back(machine: &Machine, store: &Store, force: bool) -> Result<Option
 
 /// Tells where the machine is in another network than at the take, and a DHCP client is not told to write resolv.conf
 /// at once, as NetworkManager and resolvconf are.
-fn is_elsewhere(machine: &Machine, record: &Record, returned: &Returned) -> Option<String> {
+fn is_elsewhere(machine: &Machine, record: &EnableRecord, returned: &Restored) -> Option<String> {
     let is_client = matches!(record.manager, Manager::Dhclient | Manager::Dhcpcd | Manager::Udhcpc);
-    let is_back =
-        |place: &Place| place.path == RESOLV_CONF && !matches!(place.state, State::Former | State::Foreign);
+    let is_back = |place: &EditedPlace| {
+        place.path == RESOLV_CONF && !matches!(place.state, PlaceState::Former | PlaceState::Modified)
+    };
     if !is_client || !returned.places.iter().any(is_back) {
         return None;
     }
@@ -196,10 +211,10 @@ fn is_elsewhere(machine: &Machine, record: &Record, returned: &Returned) -> Opti
 ///
 /// # Errors
 /// A path cannot be read.
-pub fn places(machine: &Machine, record: &Record) -> Result<Vec<Place>, Trouble> {
-    let place = |edit: &Edit| {
+pub fn places(machine: &Machine, record: &EnableRecord) -> Result<Vec<EditedPlace>, ResolverError> {
+    let place = |edit: &HostEdit| {
         let state = state(edit, &machine.content(&edit.path)?);
-        Ok(Place { path: edit.path.clone(), state })
+        Ok(EditedPlace { path: edit.path.clone(), state })
     };
     edits(record).map(place).collect()
 }
@@ -208,67 +223,67 @@ pub fn places(machine: &Machine, record: &Record) -> Result<Vec<Place>, Trouble>
 ///
 /// # Errors
 /// A path cannot be read.
-pub fn rehearse_return(
+pub fn dry_run_restore(
     machine: &Machine,
-    record: &Record,
+    record: &EnableRecord,
     force: bool,
-) -> Result<Vec<(Place, Option<Edit>)>, Trouble> {
-    let change = |edit: &Edit| {
+) -> Result<Vec<(EditedPlace, Option<HostEdit>)>, ResolverError> {
+    let change = |edit: &HostEdit| {
         let now = machine.content(&edit.path)?;
         let state = state(edit, &now);
         let after = returned(edit, &now, state, force);
-        let change = after.map(|after| Edit { path: edit.path.clone(), before: now, after, block: None });
-        Ok((Place { path: edit.path.clone(), state }, change))
+        let change = after.map(|after| HostEdit { path: edit.path.clone(), before: now, after, block: None });
+        Ok((EditedPlace { path: edit.path.clone(), state }, change))
     };
     edits(record).collect::<Vec<_>>().into_iter().rev().map(change).collect()
 }
 
 /// True when all that the wish means is there and does what it should: a crash may have come between a file and the
 /// program that was to read it.
-fn is_in_force(machine: &Machine, record: &Record, wish: &Wish) -> bool {
+fn is_in_force(machine: &Machine, record: &EnableRecord, wish: &ResolverTarget) -> bool {
     let same = record.address == wish.address && record.scope == wish.scope;
-    let ours = |places: Vec<Place>| places.iter().all(|place| place.state == State::Ours);
+    let ours = |places: Vec<EditedPlace>| places.iter().all(|place| place.state == PlaceState::Ours);
     let leads =
-        |finding: Finding| matches!(where_it_leads(&finding, wish.address), Leads::Us | Leads::Mapped);
-    same && places(machine, record).is_ok_and(ours) && look(machine, wish.address).is_ok_and(leads)
+        |finding: Detected| matches!(where_it_leads(&finding, wish.address), Routing::Us | Routing::Mapped);
+    same && places(machine, record).is_ok_and(ours) && detect(machine, wish.address).is_ok_and(leads)
 }
 
 /// The edits of a record.
-fn edits(record: &Record) -> impl Iterator<Item = &Edit> {
+fn edits(record: &EnableRecord) -> impl Iterator<Item = &HostEdit> {
     record.steps.iter().filter_map(|step| match step {
-        Step::Edit(edit) => Some(edit),
+        HostStep::Edit(edit) => Some(edit),
         _ => None,
     })
 }
 
 /// One step.
-fn carry_out(machine: &Machine, step: &Step) -> Result<(), Trouble> {
+fn carry_out(machine: &Machine, step: &HostStep) -> Result<(), ResolverError> {
     match step {
-        Step::MakeDirectory { path } => machine.make_directory(path),
-        Step::Edit(edit) => machine.put(&edit.path, &edit.after),
-        Step::Command { words, required, .. } => match (tell(machine, words), required) {
-            (Err(problem), true) => Err(Trouble::Command { words: words.join(" "), problem }),
+        HostStep::MakeDirectory { path } => machine.make_directory(path),
+        HostStep::Edit(edit) => machine.put(&edit.path, &edit.after),
+        HostStep::Command { words, required, .. } => match (tell(machine, words), required) {
+            (Err(problem), true) => Err(ResolverError::Command { words: words.join(" "), problem }),
             _ => Ok(()),
         },
     }
 }
 
 /// Undoes what was done, as far as it is still ours: files from the last to the first, then programs are told.
-fn undo(machine: &Machine, record: &Record, force: bool) -> Result<Returned, Trouble> {
-    let mut done = Returned::default();
-    for (place, change) in rehearse_return(machine, record, force)? {
+fn undo(machine: &Machine, record: &EnableRecord, force: bool) -> Result<Restored, ResolverError> {
+    let mut done = Restored::default();
+    for (place, change) in dry_run_restore(machine, record, force)? {
         if let Some(change) = change {
             machine.put(&change.path, &change.after)?;
         }
         done.places.push(place);
     }
     for step in record.steps.iter().rev() {
-        if let Step::MakeDirectory { path } = step {
+        if let HostStep::MakeDirectory { path } = step {
             machine.remove_directory(path);
         }
     }
     for step in &record.steps {
-        let Step::Command { words, back, required } = step else { continue };
+        let HostStep::Command { words, back, required } = step else { continue };
         let words = back.as_ref().unwrap_or(words);
         if let Err(problem) = tell(machine, words)
             && *required
@@ -290,32 +305,32 @@ fn tell(machine: &Machine, words: &[String]) -> Result<(), String> {
 }
 
 /// What is at the path of an edit.
-fn state(edit: &Edit, now: &Content) -> State {
+fn state(edit: &HostEdit, now: &Content) -> PlaceState {
     if now.is_same(&edit.after) {
-        State::Ours
+        PlaceState::Ours
     } else if now.is_same(&edit.before) {
-        State::Former
+        PlaceState::Former
     } else if now.is_torn(&edit.before, &edit.after) {
-        State::Torn
+        PlaceState::Partial
     } else if without_block(edit, now).is_some() {
-        State::Within
+        PlaceState::Embedded
     } else {
-        State::Foreign
+        PlaceState::Modified
     }
 }
 
 /// What is to lie at the path of an edit when it is given back; nothing to leave it.
-fn returned(edit: &Edit, now: &Content, state: State, force: bool) -> Option<Content> {
+fn returned(edit: &HostEdit, now: &Content, state: PlaceState, force: bool) -> Option<Content> {
     match state {
-        State::Ours | State::Torn => Some(edit.before.clone()),
-        State::Former => None,
-        State::Within => without_block(edit, now),
-        State::Foreign => force.then(|| edit.before.clone()),
+        PlaceState::Ours | PlaceState::Partial => Some(edit.before.clone()),
+        PlaceState::Former => None,
+        PlaceState::Embedded => without_block(edit, now),
+        PlaceState::Modified => force.then(|| edit.before.clone()),
     }
 }
 
 /// The file without our lines, if they are in it once.
-fn without_block(edit: &Edit, now: &Content) -> Option<Content> {
+fn without_block(edit: &HostEdit, now: &Content) -> Option<Content> {
     let (block, octets) = (&edit.block.as_ref()?.0, now.octets()?);
     if block.is_empty() {
         return None;

@@ -2,11 +2,11 @@
 
 use super::conf::Nameserver;
 use super::content::Content;
-use super::finding::{Finding, Program};
+use super::detected::{Detected, Program};
 use super::machine::Machine;
 use super::others;
 use super::resolvectl::{self, Links};
-use super::trouble::Trouble;
+use super::trouble::ResolverError;
 use super::{RESOLV_CONF, dhclient, dhcpcd, resolvconf, store};
 use crate::host::resolv_conf;
 use crate::host::resolv_conf::Paths;
@@ -103,8 +103,8 @@ const OF_NETWORK_MANAGER: &str = "nm-dhcp-helper";
 ///
 /// # Errors
 /// A file that matters is there and cannot be read.
-pub fn look(machine: &Machine, own: IpAddr) -> Result<Finding, Trouble> {
-    let mut finding = Finding::default();
+pub fn detect(machine: &Machine, own: IpAddr) -> Result<Detected, ResolverError> {
+    let mut finding = Detected::default();
     let mut paths: Vec<String> = FILES.iter().chain(&others::FILES).map(ToString::to_string).collect();
     for (folder, ending) in FOLDERS {
         let Ok(entries) = fs::read_dir(machine.at(folder)) else { continue };
@@ -180,7 +180,7 @@ fn upstream(machine: &Machine, own: IpAddr) -> Vec<Nameserver> {
 }
 
 /// Which `resolvconf` is installed: both are shell scripts that name themselves. systemd's is a link to a program.
-fn find_resolvconf(machine: &Machine, finding: &mut Finding) {
+fn find_resolvconf(machine: &Machine, finding: &mut Detected) {
     for path in RESOLVCONF {
         let Ok(content) = machine.content(&machine.target(path)) else { continue };
         let text = content.text().unwrap_or_default();
@@ -194,7 +194,7 @@ fn find_resolvconf(machine: &Machine, finding: &mut Finding) {
 
 /// Notes the DHCP clients that run and write this machine's resolv.conf. Their command lines name files that root will
 /// write or pvtzd will read: those of other users than root and the caller do not count, whatever they call themselves.
-fn processes(machine: &Machine, finding: &mut Finding) {
+fn processes(machine: &Machine, finding: &mut Detected) {
     let Ok(entries) = fs::read_dir(machine.at("/proc")) else { return };
     for entry in entries.flatten() {
         let folder = entry.path();

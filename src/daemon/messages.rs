@@ -9,7 +9,7 @@ use std::io::IsTerminal;
 
 impl Daemon {
     /// Says what is served: a few lines for a person, log lines for a supervisor.
-    pub(super) fn greet(&self) {
+    pub(super) fn log_startup(&self) {
         if self.settings.quiet {
             return;
         }
@@ -79,7 +79,7 @@ impl Daemon {
     }
 
     /// Zones that were made through the API do not count while there is no API: that must not pass unseen.
-    pub(super) fn tell_of_unserved_zones(&self) {
+    pub(super) fn warn_of_unserved_zones(&self) {
         let Some(directory) = self.settings.state_dir.as_ref().filter(|_| self.office.is_none()) else {
             return;
         };
@@ -106,13 +106,12 @@ impl Daemon {
     }
 
     /// Settings that sockets and tables were made by.
-    pub(super) fn tell_what_needs_a_restart(&self, config: &Config) {
+    pub(super) fn warn_what_needs_a_restart(&self, config: &Config) {
         let (new, old) = (&config.server, &self.config.server);
-        let listens =
-            |control: &Option<config::Control>| control.as_ref().map(|control| control.listen.clone());
+        let listens = |control: &Option<config::Api>| control.as_ref().map(|control| control.listen.clone());
         let names =
-            |control: &Option<config::Control>| control.as_ref().map(|control| control.server_names.clone());
-        let reading = |control: &Option<config::Control>| control.as_ref().map(|control| control.reading);
+            |control: &Option<config::Api>| control.as_ref().map(|control| control.server_names.clone());
+        let reading = |control: &Option<config::Api>| control.as_ref().map(|control| control.reading);
         let changed = [
             ("server.listen", new.listen != old.listen),
             ("server.listen_tls", new.listen_tls != old.listen_tls),

@@ -42,11 +42,11 @@ const SERIAL: u32 = 1;
 pub const BELOW: &str = "sub";
 
 /// One zone, the root, with every name of the endpoint catalogue.
-pub struct World {
+pub struct FakeDns {
     catalog: Catalog,
 }
 
-impl World {
+impl FakeDns {
     /// The world in which the names inside a VPC lead to `inside`.
     pub fn new(inside: Ipv4Addr) -> Self {
         Self::with(inside, Vec::new())
@@ -97,7 +97,7 @@ fn soa() -> Record {
 }
 
 #[async_trait::async_trait]
-impl RequestHandler for World {
+impl RequestHandler for FakeDns {
     async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, to: R) -> ResponseInfo {
         let mut to = AsResolver(to);
         // The catalog would take an update for one, and looks at no class.
@@ -141,7 +141,7 @@ impl<R: ResponseHandler> ResponseHandler for AsResolver<R> {
 ///
 /// # Errors
 /// The address is not free, or not one of this machine.
-pub async fn serve(world: World, address: SocketAddr, tasks: &mut JoinSet<()>) -> io::Result<SocketAddr> {
+pub async fn serve(world: FakeDns, address: SocketAddr, tasks: &mut JoinSet<()>) -> io::Result<SocketAddr> {
     let (udp, tcp) = bind(address).await?;
     let address = tcp.local_addr()?;
     let mut server = Server::new(world);
@@ -170,7 +170,7 @@ async fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
 }
 
 #[cfg(test)]
-impl World {
+impl FakeDns {
     /// The answer to one query over UDP, for tests of other modules.
     pub(super) fn answer(self, query: &[u8]) -> Vec<u8> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -200,7 +200,7 @@ mod tests {
     /// A server, a client of it, and what keeps the server.
     async fn pair() -> (SocketAddr, UdpSocket, JoinSet<()>) {
         let mut tasks = JoinSet::new();
-        let at = serve(World::new(INSIDE), "127.0.0.1:0".parse().unwrap(), &mut tasks).await.unwrap();
+        let at = serve(FakeDns::new(INSIDE), "127.0.0.1:0".parse().unwrap(), &mut tasks).await.unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         socket.connect(at).await.unwrap();
         (at, socket, tasks)

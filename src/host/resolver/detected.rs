@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
-pub struct Finding {
+pub struct Detected {
     /// What lies at the paths that plans read or write; what is not here is absent.
     pub files: BTreeMap<String, Content>,
     /// Of those that are links, where they lead; resolv.conf left out.
@@ -144,7 +144,7 @@ fn last_in_main(text: &str, key: &str) -> Option<String> {
 /// Where systemd-resolved's stub listens.
 pub const STUB: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
 
-impl Finding {
+impl Detected {
     /// What lies at a path.
     pub fn content(&self, path: &str) -> Content {
         self.files.get(path).cloned().unwrap_or(Content::Absent)

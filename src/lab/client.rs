@@ -1,7 +1,7 @@
 //! The lab's own client: asks the sidecar a name as a client of a VPC, and calls an API at the address that came
 //! back, as an SDK would.
 
-use super::ca::Authority;
+use super::ca::LabCa;
 use crate::api::signer;
 use crate::api::signer::{SignaturePlace, SigningOrder};
 use crate::api::{AccessKey, Params};
@@ -35,7 +35,7 @@ const LONGEST: usize = 4 << 20;
 
 /// What came back for a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct ResolvedName {
     /// The code of the answer.
     pub rcode: ResponseCode,
     /// The records, as dig shows them.
@@ -48,7 +48,7 @@ pub struct Found {
 ///
 /// # Errors
 /// No answer comes, or what comes is none.
-pub async fn resolve(server: SocketAddr, client: IpAddr, text: &str) -> io::Result<Found> {
+pub async fn resolve(server: SocketAddr, client: IpAddr, text: &str) -> io::Result<ResolvedName> {
     let name = name::parse(text).map_err(io::Error::other)?;
     let mut query = Message::query();
     query.metadata.recursion_desired = true;
@@ -70,7 +70,7 @@ pub async fn resolve(server: SocketAddr, client: IpAddr, text: &str) -> io::Resu
     };
     let addresses = answer.answers.iter().filter(|entry| RecordType::from(entry.rtype) == RecordType::A);
     let addresses = addresses.filter_map(|entry| <[u8; 4]>::try_from(entry.data.as_slice()).ok());
-    Ok(Found {
+    Ok(ResolvedName {
         rcode: answer.rcode.into(),
         addresses: addresses.map(Ipv4Addr::from).collect(),
         lines: answer.answers.iter().map(line).collect(),
@@ -84,7 +84,7 @@ pub async fn resolve(server: SocketAddr, client: IpAddr, text: &str) -> io::Resu
 pub async fn call(
     address: SocketAddr,
     host: &str,
-    tls: Option<&Authority>,
+    tls: Option<&LabCa>,
     key: &AccessKey,
     (version, action): (&str, &str),
 ) -> io::Result<Value> {
@@ -118,7 +118,7 @@ pub async fn call(
 }
 
 /// A TLS client that trusts the lab's CA alone.
-fn trusting(authority: &Authority) -> io::Result<ClientConfig> {
+fn trusting(authority: &LabCa) -> io::Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let root = CertificateDer::from_pem_slice(authority.pem.as_bytes()).map_err(io::Error::other)?;
     roots.add(root).map_err(io::Error::other)?;

@@ -2,8 +2,8 @@
 //! engine itself; here its verdicts get their places in the file.
 
 use super::file::{ForwardEntry, Spec};
-use super::nearest;
-use super::reader::{At, Located, Reader, listed};
+use super::reader::{ConfigReader, Span, Spanned, listed};
+use super::suggest;
 use crate::engine::catalog::{Catalog, CatalogFault, CatalogRule, CatalogSpec, GroupKey, Scope};
 use crate::engine::zone::Zone;
 use crate::engine::{local::LocalNames, name, rebinding::Rebinding};
@@ -21,7 +21,7 @@ pub(super) struct Scopes {
 }
 
 /// Notes everything that contradicts itself, records of one zone apart.
-pub(super) fn contradictions(reader: &Reader, spec: &Spec) -> Scopes {
+pub(super) fn contradictions(reader: &ConfigReader, spec: &Spec) -> Scopes {
     listeners(reader, spec);
     let scopes = Scopes {
         forwards: spec.forwards.iter().map(|entry| scope(reader, spec, entry.vpcs.as_deref())).collect(),
@@ -52,7 +52,7 @@ fn rule((entry, scope): (&ForwardEntry, &Scope)) -> CatalogRule {
 }
 
 /// Addresses listened to twice, and upstream servers that are this server.
-fn listeners(reader: &Reader, spec: &Spec) {
+fn listeners(reader: &ConfigReader, spec: &Spec) {
     twice(
         reader,
         &spec.listen.iter().chain(&spec.listen_tls).chain(&spec.control_listen).collect::<Vec<_>>(),
@@ -81,7 +81,7 @@ fn listeners(reader: &Reader, spec: &Spec) {
 }
 
 /// Notes addresses that are listened to twice.
-fn twice(reader: &Reader, all: &[&Located<SocketAddr>]) {
+fn twice(reader: &ConfigReader, all: &[&Spanned<SocketAddr>]) {
     for (place, item) in all.iter().enumerate() {
         // Port 0 is a new port each time.
         let first = all[..place].iter().find(|first| first.value == item.value);
@@ -93,7 +93,7 @@ fn twice(reader: &Reader, all: &[&Located<SocketAddr>]) {
 }
 
 /// Where a listener comes from.
-fn place_of(reader: &Reader, listener: &Located<SocketAddr>) -> String {
+fn place_of(reader: &ConfigReader, listener: &Spanned<SocketAddr>) -> String {
     match listener.at.span.is_empty() {
         true => "by default".to_string(),
         false => format!("line {}", reader.line_of(&listener.at)),
@@ -109,7 +109,7 @@ fn is_own(own: SocketAddr, server: SocketAddr) -> bool {
 }
 
 /// Who sees a zone or a rule. VPCs that are not there, or are named twice, are noted and left out.
-fn scope(reader: &Reader, spec: &Spec, vpcs: Option<&[Located<String>]>) -> Scope {
+fn scope(reader: &ConfigReader, spec: &Spec, vpcs: Option<&[Spanned<String>]>) -> Scope {
     let Some(vpcs) = vpcs else { return Scope::Everyone };
     let ids: Vec<&str> = spec.vpcs.iter().map(|entry| entry.vpc.id.as_str()).collect();
     let mut known: Vec<String> = Vec::new();
@@ -120,7 +120,7 @@ fn scope(reader: &Reader, spec: &Spec, vpcs: Option<&[Located<String>]>) -> Scop
         } else if ids.contains(&id) {
             known.push(id.into());
         } else {
-            let hint = match nearest::of(id, ids.iter().copied()) {
+            let hint = match suggest::suggest(id, ids.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None if ids.is_empty() => format!(
                     "there is no [[vpc]]; define one: [[vpc]], id = \"{id}\", clients = [\"10.0.0.0/8\"]; \
@@ -135,8 +135,8 @@ fn scope(reader: &Reader, spec: &Spec, vpcs: Option<&[Located<String>]>) -> Scop
 }
 
 /// Gives a catalog's fault its place.
-fn catalog_fault(reader: &Reader, spec: &Spec, fault: &CatalogFault) {
-    let line = |at: &At| reader.line_of(at);
+fn catalog_fault(reader: &ConfigReader, spec: &Spec, fault: &CatalogFault) {
+    let line = |at: &Span| reader.line_of(at);
     let seen_by = |vpc: &Option<String>| match vpc {
         Some(vpc) => format!("VPC `{vpc}` sees both"),
         None => "every client sees both".to_string(),

@@ -1,14 +1,14 @@
 //! What the readers of several sections share: sections in sections, and kinds of values.
 
 use super::key_path::KeyPath;
-use super::reader::{At, Located, Reader};
+use super::reader::{ConfigReader, Span, Spanned};
 use super::section::Section;
 use super::value::Value;
 use toml::de::{DeTable, DeValue};
 
 /// Reads a section that occurs at most once; an absent one is an empty one.
 pub(super) fn read_one<'a, T>(
-    reader: &'a Reader<'a>,
+    reader: &'a ConfigReader<'a>,
     top: &mut Section<'a>,
     key: &'static str,
     read: impl FnOnce(&mut Section<'a>) -> T,
@@ -19,7 +19,7 @@ pub(super) fn read_one<'a, T>(
         DeValue::Array(_) => value.wrong_type("one section", format!("write [{key}], once")),
         _ => value.wrong_type("a section", format!("write [{key}] on a line of its own")),
     });
-    let absent = At { path: KeyPath::default().key(key), span: 0..0 };
+    let absent = Span { path: KeyPath::default().key(key), span: 0..0 };
     let (table, at) = found.unwrap_or((&EMPTY, absent));
     let mut section = Section::new(reader, table, top.origin(), at);
     let value = read(&mut section);
@@ -29,7 +29,7 @@ pub(super) fn read_one<'a, T>(
 
 /// Reads a section that may occur several times.
 pub(super) fn read_each<'a, T>(
-    reader: &'a Reader<'a>,
+    reader: &'a ConfigReader<'a>,
     above: &mut Section<'a>,
     key: &'static str,
     read: impl FnMut(&mut Section<'a>) -> Option<T>,
@@ -39,7 +39,7 @@ pub(super) fn read_each<'a, T>(
 
 /// The same where `first` of these sections are in tables that were read before.
 pub(super) fn read_each_from<'a, T>(
-    reader: &'a Reader<'a>,
+    reader: &'a ConfigReader<'a>,
     above: &mut Section<'a>,
     key: &'static str,
     first: usize,
@@ -55,7 +55,7 @@ pub(super) fn read_each_from<'a, T>(
     let mut all = Vec::new();
     for (index, item) in array.iter().enumerate() {
         let span = reader.place(value.origin, item.span());
-        let at = At { path: value.at.path.item(first + index), span };
+        let at = Span { path: value.at.path.item(first + index), span };
         let DeValue::Table(table) = item.get_ref() else {
             Value::new(reader, value.origin, at, item.get_ref()).wrong_type::<()>("a section", hint.clone());
             continue;
@@ -68,7 +68,7 @@ pub(super) fn read_each_from<'a, T>(
 }
 
 /// `vpcs` of a zone or a rule.
-pub(super) fn vpc_ids(value: &Value) -> Option<Vec<Located<String>>> {
+pub(super) fn vpc_ids(value: &Value) -> Option<Vec<Spanned<String>>> {
     value.some("an empty list of VPCs: no client would see it", "leave `vpcs` out for everyone", |item| {
         Some(item.text()?.to_string())
     })
@@ -108,6 +108,6 @@ pub(super) fn path(section: &mut Section, key: &'static str) -> Option<std::path
 }
 
 /// The values without their places.
-pub(super) fn values<T>(items: Vec<Located<T>>) -> Vec<T> {
+pub(super) fn values<T>(items: Vec<Spanned<T>>) -> Vec<T> {
     items.into_iter().map(|item| item.value).collect()
 }

@@ -1,17 +1,19 @@
 //! The other half, root of its own namespaces: makes the instance, starts the lab in it, and runs the command.
 
 use super::{
-    ADDRESS, Caller, INSIDE, InstanceError, METADATA, Namespaces, Plan, RESOLVERS, command, files, network,
-    unreached::Unreached,
+    ADDRESS, CallerIds, INSIDE, InstanceError, InstancePlan, METADATA, Namespaces, RESOLVERS, command, files,
+    network, unreached::Unreached,
 };
 use crate::config::{Forward, Servers};
 use crate::engine::catalog::{Scope, Vpc};
 use crate::engine::name;
 use crate::lab::credentials::Issuer;
+use crate::lab::fake_dns;
+use crate::lab::fake_dns::FakeDns;
+use crate::lab::lab;
+use crate::lab::lab::{Lab, LabAddresses};
 use crate::lab::metadata::{self, Metadata, Role};
 use crate::lab::products::instances::Instance;
-use crate::lab::running::{self, Lab, Places};
-use crate::lab::world::{self, World};
 use crate::stats::tap::TapSink;
 use crate::upstream::Strategy;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -24,10 +26,10 @@ use tokio::task::JoinSet;
 ///
 /// # Errors
 /// See [`InstanceError`].
-pub async fn enter(plan: Plan) -> Result<u8, InstanceError> {
-    let Plan { mut config, region, vpc, hardened, state, authority, key, caller, command, .. } = plan;
+pub async fn enter(plan: InstancePlan) -> Result<u8, InstanceError> {
+    let InstancePlan { mut config, region, vpc, hardened, state, authority, key, caller, command, .. } = plan;
     refuse_the_callers_namespaces(&caller)?;
-    let public = plan.public.then_some(world::PUBLIC);
+    let public = plan.public.then_some(fake_dns::PUBLIC);
     network::bring_up(public)?;
     let bundle = files::lay(&state, &authority)?;
 
@@ -35,11 +37,11 @@ pub async fn enter(plan: Plan) -> Result<u8, InstanceError> {
     let system = |what| move |error| InstanceError::System(what, error);
     let here = Instance { region: region.clone(), vpc: vpc.clone(), address: ADDRESS };
     for resolver in RESOLVERS {
-        let world = World::with_instance(INSIDE, &here.names(), ADDRESS);
+        let world = FakeDns::with_instance(INSIDE, &here.names(), ADDRESS);
         let address = SocketAddr::from((resolver, 53));
-        world::serve(world, address, &mut tasks).await.map_err(system("the VPC's resolver"))?;
+        fake_dns::serve(world, address, &mut tasks).await.map_err(system("the VPC's resolver"))?;
     }
-    let instance = metadata::Instance {
+    let instance = metadata::InstanceMetadata {
         region: region.clone(),
         vpc: vpc.clone(),
         address: ADDRESS,
@@ -62,7 +64,7 @@ pub async fn enter(plan: Plan) -> Result<u8, InstanceError> {
     config.forwards.extend(private_names(&here));
     config.upstream.servers = Servers::Listed(Vec::new()); // the lab puts its own there
     let unreached = (public.is_none() && !plan.quiet).then(Unreached::default);
-    let lab = Lab::start(running::Plan {
+    let lab = Lab::start(lab::LabPlan {
         config,
         places: places(),
         inside: INSIDE,
@@ -87,7 +89,7 @@ pub async fn enter(plan: Plan) -> Result<u8, InstanceError> {
 }
 
 /// What follows would take the machine off its network and hide its files, were it done outside.
-fn refuse_the_callers_namespaces(caller: &Caller) -> Result<(), InstanceError> {
+fn refuse_the_callers_namespaces(caller: &CallerIds) -> Result<(), InstanceError> {
     let own =
         Namespaces::own().map_err(|error| InstanceError::System("/proc/self/ns is not there", error))?;
     match own.net == caller.namespaces.net || own.mnt == caller.namespaces.mnt {
@@ -114,8 +116,8 @@ fn private_names(here: &Instance) -> impl Iterator<Item = Forward> {
 }
 
 /// Where the parts of the lab are on the instance.
-fn places() -> Places {
-    Places {
+fn places() -> LabAddresses {
+    LabAddresses {
         dns: SocketAddr::from((Ipv4Addr::LOCALHOST, 53)),
         api: SocketAddr::from((Ipv4Addr::LOCALHOST, 5380)),
         http: SocketAddr::from((INSIDE, 80)),

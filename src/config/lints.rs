@@ -3,8 +3,8 @@
 use super::endpoints;
 use super::file::Spec;
 use super::key_path::KeyPath;
-use super::reader::Reader;
-use super::zone_draft::ZoneEntry;
+use super::reader::ConfigReader;
+use super::zone_draft::ZoneDraftEntry;
 use super::{Config, Instance, Regions};
 use crate::engine::catalog::Scope;
 use crate::engine::name::{self, NameKey};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 const LONGEST: usize = 32;
 
 /// Notes every doubt about a configuration without errors.
-pub(super) fn note(reader: &Reader, spec: &Spec, config: &Config) {
+pub(super) fn note(reader: &ConfigReader, spec: &Spec, config: &Config) {
     let catalog = config.catalog_spec(&Instance::default(), 0);
     let sights: Vec<Layered> = std::iter::once(None)
         .chain(catalog.vpcs.iter().map(|vpc| Some(vpc.id.as_str())))
@@ -86,7 +86,7 @@ impl<'c> Layered<'c> {
 }
 
 /// True where CNAMEs of a zone lead in a circle within it.
-pub(super) fn has_circle(entry: &ZoneEntry) -> bool {
+pub(super) fn has_circle(entry: &ZoneDraftEntry) -> bool {
     let zone = [(Arc::new(Zone::build_leniently(entry.spec.clone(), 0)), Scope::Everyone)];
     let sight = Layered::of(None, &zone);
     entry.cnames.iter().any(|(owner, _)| sight.circle(owner).is_some())
@@ -109,7 +109,7 @@ fn target(value: &RData) -> Option<NameKey> {
 }
 
 /// CNAMEs of the file that lead back to themselves, through whichever zones. Each circle is told once.
-fn loops(reader: &Reader, spec: &Spec, sights: &[Layered]) {
+fn loops(reader: &ConfigReader, spec: &Spec, sights: &[Layered]) {
     let mut told: HashSet<BTreeSet<NameKey>> = HashSet::new();
     for (number, entry) in spec.zones.iter().enumerate() {
         let scope = scope_of(entry.vpcs.as_deref());
@@ -130,7 +130,7 @@ fn loops(reader: &Reader, spec: &Spec, sights: &[Layered]) {
 }
 
 /// Forwarding rules that no query reaches, because a zone without recursion proxy has the last word before.
-fn shadowed_rules(reader: &Reader, spec: &Spec, config: &Config, sights: &[Layered]) {
+fn shadowed_rules(reader: &ConfigReader, spec: &Spec, config: &Config, sights: &[Layered]) {
     for (entry, rule) in spec.forwards.iter().zip(&config.forwards) {
         let suffix = NameKey::of(&rule.zone);
         // A proxying zone below the rule's name still passes on what it does not have.
@@ -160,7 +160,7 @@ fn shadowed_rules(reader: &Reader, spec: &Spec, config: &Config, sights: &[Layer
 }
 
 /// Zones of API names bound to a VPC of another region than the name's.
-fn foreign_regions(reader: &Reader, spec: &Spec, config: &Config) {
+fn foreign_regions(reader: &ConfigReader, spec: &Spec, config: &Config) {
     for entry in &spec.zones {
         let name = name::show(&entry.spec.apex).to_ascii_lowercase();
         let Some(region) = endpoints::region_of(&name) else { continue };
@@ -178,7 +178,7 @@ fn foreign_regions(reader: &Reader, spec: &Spec, config: &Config) {
 }
 
 /// The scope that `vpcs` means, once it is known to be right.
-fn scope_of(vpcs: Option<&[super::reader::Located<String>]>) -> Scope {
+fn scope_of(vpcs: Option<&[super::reader::Spanned<String>]>) -> Scope {
     match vpcs {
         None => Scope::Everyone,
         Some(vpcs) => Scope::Vpcs(vpcs.iter().map(|vpc| vpc.value.clone()).collect()),

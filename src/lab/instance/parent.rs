@@ -2,7 +2,8 @@
 //!
 //! Becoming it, and not starting it, keeps process id, terminal and exit status the caller's own.
 
-use super::allowed::{self, Way};
+use super::namespaces;
+use super::namespaces::Way;
 use super::{InstanceError, RunAs};
 use std::ffi::OsString;
 use std::fs;
@@ -13,7 +14,7 @@ use std::process::Command;
 
 /// What the other half has to know of this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
+pub struct CallerIds {
     /// Who is to run the command, where that is not who the other half is.
     pub run_as: Option<RunAs>,
     /// The namespaces out here, which the other half must not be in.
@@ -40,12 +41,15 @@ impl Namespaces {
 }
 
 /// Goes on as `pvtzd WORDS…` in namespaces of its own; `words` are made for the caller, and `variable` is one more of the environment. Comes back only when that fails.
-pub fn start(words: impl FnOnce(&Caller) -> Vec<OsString>, variable: Option<(&str, &str)>) -> InstanceError {
+pub fn start(
+    words: impl FnOnce(&CallerIds) -> Vec<OsString>,
+    variable: Option<(&str, &str)>,
+) -> InstanceError {
     let caller = match fs::metadata("/proc/self") {
         Ok(metadata) => RunAs { uid: metadata.uid(), gid: metadata.gid() },
         Err(error) => return InstanceError::System("/proc is not there", error),
     };
-    let way = match allowed::find(caller.uid == 0) {
+    let way = match namespaces::find(caller.uid == 0) {
         Ok(way) => way,
         Err(error) => return error,
     };
@@ -63,7 +67,7 @@ pub fn start(words: impl FnOnce(&Caller) -> Vec<OsString>, variable: Option<(&st
         .args(way.arguments())
         .arg("--")
         .arg(program)
-        .args(words(&Caller { run_as, namespaces }))
+        .args(words(&CallerIds { run_as, namespaces }))
         .envs(variable);
     let error = unshare.exec();
     match error.kind() {

@@ -1,9 +1,9 @@
 //! Take, status and give-back on a machine in a temporary folder: every manager, crashes at every step,
 //! changes by others. Each time everything comes back to the octet.
 
+use super::enable::{Enabled, PlaceState, enable, restore};
 use super::machine::{Commands, Machine, Ran};
-use super::store::Store;
-use super::take::{State, Taken, give_back, take};
+use super::store::RecordStore;
 use super::*;
 use std::collections::BTreeMap;
 use std::fs;
@@ -35,11 +35,11 @@ impl Commands for Recorded {
 }
 
 /// A child that another test has forked holds our lock until it has become its program.
-pub(super) fn unless_forked<T>(attempt: impl Fn() -> Result<T, Trouble>) -> Result<T, Trouble> {
+pub(super) fn unless_forked<T>(attempt: impl Fn() -> Result<T, ResolverError>) -> Result<T, ResolverError> {
     let begun = std::time::Instant::now();
     loop {
         match attempt() {
-            Err(Trouble::Busy) if begun.elapsed().as_secs() < 5 => std::thread::yield_now(),
+            Err(ResolverError::Busy) if begun.elapsed().as_secs() < 5 => std::thread::yield_now(),
             came_of_it => return came_of_it,
         }
     }
@@ -89,21 +89,21 @@ impl World {
         Machine::new(self.folder.path(), self.commands.clone())
     }
 
-    pub(super) fn store(&self) -> Store {
-        Store::new(self.at("/var/lib/pvtzd-resolver"))
+    pub(super) fn store(&self) -> RecordStore {
+        RecordStore::new(self.at("/var/lib/pvtzd-resolver"))
     }
 
-    pub(super) fn take(&self, wish: &Wish) -> Result<Taken, Trouble> {
-        let attempt = || take(&self.machine(), &self.store(), wish, 1, |_| Ok(()));
+    pub(super) fn enable(&self, wish: &ResolverTarget) -> Result<Enabled, ResolverError> {
+        let attempt = || enable(&self.machine(), &self.store(), wish, 1, |_| Ok(()));
         unless_forked(attempt)
     }
 
-    pub(super) fn give_back(&self, force: bool) -> Option<take::Returned> {
-        unless_forked(|| give_back(&self.machine(), &self.store(), force)).unwrap()
+    pub(super) fn restore(&self, force: bool) -> Option<super::enable::Restored> {
+        unless_forked(|| restore(&self.machine(), &self.store(), force)).unwrap()
     }
 
-    pub(super) fn standing(&self) -> Standing {
-        standing(&self.machine(), &self.store(), "127.0.0.1".parse().unwrap(), &[]).unwrap()
+    pub(super) fn status(&self) -> ResolverStatus {
+        status(&self.machine(), &self.store(), "127.0.0.1".parse().unwrap(), &[]).unwrap()
     }
 
     /// Everything below the folder: links, octets and modes.
@@ -129,8 +129,8 @@ impl World {
     }
 }
 
-pub(super) fn wish() -> Wish {
-    Wish { address: "127.0.0.1".parse().unwrap(), scope: Names::All, zones: Vec::new() }
+pub(super) fn wish() -> ResolverTarget {
+    ResolverTarget { address: "127.0.0.1".parse().unwrap(), scope: Names::All, zones: Vec::new() }
 }
 
 pub(super) const PLAIN: &str =
@@ -234,16 +234,16 @@ pub(super) fn worlds() -> Vec<(&'static str, World)> {
 fn every_manager_is_taken_and_given_back_to_the_octet() {
     for (name, world) in worlds() {
         let before = world.picture();
-        world.take(&wish()).unwrap();
-        let standing = world.standing();
-        assert_eq!(standing.leads, Leads::Us, "{name}");
+        world.enable(&wish()).unwrap();
+        let standing = world.status();
+        assert_eq!(standing.leads, Routing::Us, "{name}");
         assert!(standing.taken.unwrap().in_force, "{name}: {:?}", standing.notes);
         assert_ne!(world.picture(), before, "{name}");
-        assert!(matches!(world.take(&wish()).unwrap(), Taken::Already(_)), "{name}");
-        let returned = world.give_back(false).unwrap();
-        assert!(returned.places.iter().all(|place| place.state == State::Ours), "{name}: {returned:?}");
+        assert!(matches!(world.enable(&wish()).unwrap(), Enabled::Already(_)), "{name}");
+        let returned = world.restore(false).unwrap();
+        assert!(returned.places.iter().all(|place| place.state == PlaceState::Ours), "{name}: {returned:?}");
         assert_eq!(world.picture(), before, "{name}");
-        assert!(world.give_back(false).is_none(), "{name}");
+        assert!(world.restore(false).is_none(), "{name}");
         assert_eq!(world.picture(), before, "{name}");
     }
 }
@@ -251,7 +251,7 @@ fn every_manager_is_taken_and_given_back_to_the_octet() {
 #[test]
 fn the_former_servers_are_remembered_for_the_daemon() {
     for (name, world) in worlds() {
-        world.take(&wish()).unwrap();
+        world.enable(&wish()).unwrap();
         let remembered = world.read("/var/lib/pvtzd-resolver/resolver-upstream.conf");
         let expected = !["none", "dangling"].contains(&name);
         assert_eq!(remembered.contains("nameserver 100.100.2.136\n"), expected, "{name}: {remembered}");
@@ -267,9 +267,9 @@ fn a_crash_after_any_step_is_undone_or_begun_again() {
             for done in 0.. {
                 let (name, world) = worlds().swap_remove(index);
                 let before = world.picture();
-                world.take(&wish()).unwrap();
+                world.enable(&wish()).unwrap();
                 let (record, after) = (world.store().read().unwrap().unwrap(), world.picture());
-                world.give_back(false).unwrap();
+                world.restore(false).unwrap();
                 if done > record.steps.len() {
                     break;
                 }
@@ -278,14 +278,14 @@ fn a_crash_after_any_step_is_undone_or_begun_again() {
                 world.store().write(&record).unwrap();
                 for step in &record.steps[..done] {
                     match step {
-                        Step::MakeDirectory { path } => world.machine().make_directory(path).unwrap(),
-                        Step::Edit(edit) => world.machine().put(&edit.path, &edit.after).unwrap(),
-                        Step::Command { .. } => {}
+                        HostStep::MakeDirectory { path } => world.machine().make_directory(path).unwrap(),
+                        HostStep::Edit(edit) => world.machine().put(&edit.path, &edit.after).unwrap(),
+                        HostStep::Command { .. } => {}
                     }
                 }
                 world.put("/etc/.pvtzd-resolv.conf", "half of a temporary file");
                 if again {
-                    world.take(&wish()).unwrap();
+                    world.enable(&wish()).unwrap();
                     let mut now = world.picture();
                     now.retain(|path, _| path != "etc/.pvtzd-resolv.conf");
                     let without_lock = |mut picture: BTreeMap<String, String>| {
@@ -294,7 +294,7 @@ fn a_crash_after_any_step_is_undone_or_begun_again() {
                     };
                     assert_eq!(without_lock(now), without_lock(after), "{name} after {done} steps");
                 }
-                world.give_back(false).unwrap();
+                world.restore(false).unwrap();
                 let _ = fs::remove_file(world.at("/etc/.pvtzd-resolv.conf")); // where resolv.conf is not replaced
                 assert_eq!(world.picture(), before, "{name} after {done} steps, again: {again}");
             }
@@ -306,20 +306,20 @@ fn a_crash_after_any_step_is_undone_or_begun_again() {
 fn a_later_change_is_left_alone_and_reported_unless_forced() {
     for forced in [false, true] {
         let world = World::new(&[("/etc/resolv.conf", PLAIN)], &[]);
-        world.take(&wish()).unwrap();
+        world.enable(&wish()).unwrap();
         world.put("/etc/resolv.conf", "nameserver 192.0.2.77\n");
-        let standing = world.standing();
-        assert_eq!(standing.leads, Leads::Elsewhere);
+        let standing = world.status();
+        assert_eq!(standing.leads, Routing::Elsewhere);
         assert!(standing.notes.iter().any(|note| note.contains("changed /etc/resolv.conf since")));
         assert!(!standing.taken.unwrap().in_force);
-        let returned = world.give_back(forced).unwrap();
-        assert_eq!(returned.places[0].state, State::Foreign);
+        let returned = world.restore(forced).unwrap();
+        assert_eq!(returned.places[0].state, PlaceState::Modified);
         if forced {
             assert_eq!(world.read("/etc/resolv.conf"), PLAIN);
             assert!(world.store().read().unwrap().is_none());
         } else {
             assert_eq!(world.read("/etc/resolv.conf"), "nameserver 192.0.2.77\n");
-            world.give_back(true).unwrap();
+            world.restore(true).unwrap();
             assert_eq!(world.read("/etc/resolv.conf"), PLAIN, "it was still remembered");
         }
     }
@@ -328,23 +328,23 @@ fn a_later_change_is_left_alone_and_reported_unless_forced() {
 #[test]
 fn a_take_after_a_later_change_remembers_that_change() {
     let world = World::new(&[("/etc/resolv.conf", PLAIN)], &[]);
-    world.take(&wish()).unwrap();
+    world.enable(&wish()).unwrap();
     world.put("/etc/resolv.conf", "nameserver 192.0.2.77\n");
-    world.take(&wish()).unwrap();
-    assert_eq!(world.standing().leads, Leads::Us);
-    world.give_back(false).unwrap();
+    world.enable(&wish()).unwrap();
+    assert_eq!(world.status().leads, Routing::Us);
+    world.restore(false).unwrap();
     assert_eq!(world.read("/etc/resolv.conf"), "nameserver 192.0.2.77\n");
 }
 
 #[test]
 fn our_lines_are_taken_out_of_a_dhclient_conf_that_was_changed() {
     let (_, world) = worlds().into_iter().find(|(name, _)| *name == "dhclient without hooks").unwrap();
-    world.take(&wish()).unwrap();
+    world.enable(&wish()).unwrap();
     let with_ours = world.read("/etc/dhcp/dhclient.conf");
     world.put("/etc/dhcp/dhclient.conf", &format!("# by an admin\n{with_ours}retry 5;\n"));
-    assert!(world.standing().taken.unwrap().in_force, "it does its work still");
-    let returned = world.give_back(false).unwrap();
-    assert!(returned.places.iter().any(|place| place.state == State::Within));
+    assert!(world.status().taken.unwrap().in_force, "it does its work still");
+    let returned = world.restore(false).unwrap();
+    assert!(returned.places.iter().any(|place| place.state == PlaceState::Embedded));
     assert_eq!(world.read("/etc/dhcp/dhclient.conf"), "# by an admin\ntimeout 300;retry 5;\n");
     assert!(world.store().read().unwrap().is_none());
 }
@@ -353,13 +353,14 @@ fn our_lines_are_taken_out_of_a_dhclient_conf_that_was_changed() {
 fn a_failed_check_and_a_failed_reload_undo_everything() {
     let world = World::new(&[("/etc/resolv.conf", PLAIN)], &[]);
     let before = world.picture();
-    let failed = take(&world.machine(), &world.store(), &wish(), 1, |_| Err("no answer".into())).unwrap_err();
+    let failed =
+        enable(&world.machine(), &world.store(), &wish(), 1, |_| Err("no answer".into())).unwrap_err();
     assert!(failed.to_string().contains("all is as it was: no answer"), "{failed}");
     assert_eq!(world.picture(), before);
     let (_, world) = worlds().into_iter().find(|(name, _)| *name == "resolved").unwrap();
     let before = world.picture();
     world.commands.says.lock().unwrap().insert("systemctl reload-or-restart", Err("Unit is masked.\n"));
-    let failed = world.take(&wish()).unwrap_err();
+    let failed = world.enable(&wish()).unwrap_err();
     assert!(failed.to_string().contains("Unit is masked."), "{failed}");
     assert_eq!(world.picture(), before);
     let reloads = world.commands.asked.lock().unwrap().iter().filter(|line| line.contains("reload")).count();
@@ -373,7 +374,7 @@ fn what_is_immutable_is_refused_before_anything_is_written() {
         &[("lsattr -d", Ok("----i---------e------- /etc/resolv.conf\n"))],
     );
     let before = world.picture();
-    let refused = world.take(&wish()).unwrap_err();
+    let refused = world.enable(&wish()).unwrap_err();
     assert!(refused.to_string().contains("immutable") && refused.hint().contains("chattr -i"), "{refused}");
     assert_eq!(world.picture(), before);
 }
@@ -381,13 +382,13 @@ fn what_is_immutable_is_refused_before_anything_is_written() {
 #[test]
 fn a_damaged_record_changes_nothing() {
     let world = World::new(&[("/etc/resolv.conf", PLAIN)], &[]);
-    world.take(&wish()).unwrap();
+    world.enable(&wish()).unwrap();
     for damage in ["{", "{\"version\": 9}", ""] {
         fs::write(world.store().path(), damage).unwrap();
         let before = world.picture();
-        let trouble = give_back(&world.machine(), &world.store(), true).unwrap_err();
+        let trouble = restore(&world.machine(), &world.store(), true).unwrap_err();
         assert!(trouble.to_string().contains("resolver.json is not what pvtzd wrote"), "{trouble}");
-        assert!(world.take(&wish()).is_err());
+        assert!(world.enable(&wish()).is_err());
         assert_eq!(world.picture(), before);
     }
 }
@@ -396,8 +397,8 @@ fn a_damaged_record_changes_nothing() {
 fn two_at_once_are_one_too_many() {
     let world = World::new(&[("/etc/resolv.conf", PLAIN)], &[]);
     let _lock = world.store().lock().unwrap();
-    let taken = take(&world.machine(), &world.store(), &wish(), 1, |_| Ok(()));
-    assert!(matches!(taken, Err(Trouble::Busy)));
+    let taken = enable(&world.machine(), &world.store(), &wish(), 1, |_| Ok(()));
+    assert!(matches!(taken, Err(ResolverError::Busy)));
     assert_eq!(world.read("/etc/resolv.conf"), PLAIN);
 }
 
@@ -405,11 +406,11 @@ fn two_at_once_are_one_too_many() {
 fn another_wish_takes_the_place_of_the_first() {
     let (_, world) = worlds().into_iter().find(|(name, _)| *name == "resolved").unwrap();
     let before = world.picture();
-    world.take(&wish()).unwrap();
-    let only = Wish { scope: Names::Only(vec!["a.example".into()]), ..wish() };
-    world.take(&only).unwrap();
-    assert_eq!(world.standing().leads, Leads::Mapped);
-    world.give_back(false).unwrap();
+    world.enable(&wish()).unwrap();
+    let only = ResolverTarget { scope: Names::Only(vec!["a.example".into()]), ..wish() };
+    world.enable(&only).unwrap();
+    assert_eq!(world.status().leads, Routing::Mapped);
+    world.restore(false).unwrap();
     assert_eq!(world.picture(), before);
 }
 
@@ -417,9 +418,9 @@ fn another_wish_takes_the_place_of_the_first() {
 fn mode_and_owner_stay() {
     let world = World::new(&[("/etc/resolv.conf", PLAIN)], &[]);
     fs::set_permissions(world.at("/etc/resolv.conf"), fs::Permissions::from_mode(0o640)).unwrap();
-    world.take(&wish()).unwrap();
+    world.enable(&wish()).unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode(&world.at("/etc/resolv.conf")), 0o640);
-    world.give_back(false).unwrap();
+    world.restore(false).unwrap();
     assert_eq!(mode(&world.at("/etc/resolv.conf")), 0o640);
 }

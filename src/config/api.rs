@@ -1,9 +1,9 @@
 //! `[control]`: where the PrivateZone API listens, and who may call it. Secrets in files are not read here: a file
 //! can be checked on a machine that does not have them.
 
-use super::parts;
-use super::reader::{At, Located};
+use super::reader::{Span, Spanned};
 use super::section::Section;
+use super::sections;
 use super::value::Value;
 use crate::engine::zone::ZoneSemantics;
 use std::fmt;
@@ -16,7 +16,7 @@ const PORT: u16 = 5380;
 
 /// `[control]`: the PrivateZone API.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Control {
+pub struct Api {
     /// Where it listens.
     pub listen: Vec<SocketAddr>,
     /// The hosts that requests may name, beside those that always may and the names of the APIs.
@@ -42,7 +42,7 @@ pub struct AccessKeySource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSource {
     /// In the configuration itself.
-    Written(Secret),
+    Written(ApiSecret),
     /// In a file of its own.
     File(PathBuf),
     /// In the credential of this name, which the service manager provides.
@@ -51,22 +51,22 @@ pub enum SecretSource {
 
 /// A text that is not to be shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct ApiSecret(String);
 
-impl Secret {
+impl ApiSecret {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-impl From<String> for Secret {
+impl From<String> for ApiSecret {
     fn from(text: String) -> Self {
         Self(text)
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for ApiSecret {
     /// Without the text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")
@@ -85,15 +85,15 @@ pub struct Host {
 }
 
 /// Reads the section; the second part is where it listens, with places.
-pub(super) fn control(section: &mut Section) -> (Control, Vec<Located<SocketAddr>>) {
+pub(super) fn control(section: &mut Section) -> (Api, Vec<Spanned<SocketAddr>>) {
     let listen = section.take("listen", listen).unwrap_or_else(|| {
         let value = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), PORT);
-        vec![Located { value, at: At::default() }]
+        vec![Spanned { value, at: Span::default() }]
     });
-    let server_names = parts::server_names(section);
+    let server_names = sections::server_names(section);
     let has_keys = section.has("access_key");
     let folder = section.reader().folder();
-    let keys = parts::read_each(section.reader(), section, "access_key", |key| access_key(key, &folder));
+    let keys = sections::read_each(section.reader(), section, "access_key", |key| access_key(key, &folder));
     // What is no section at all was told of already, and has no place.
     if !has_keys && section.reader().is_whole() && !section.at.span.is_empty() {
         let hint = "add [[control.access_key]] with id = \"…\" and secret_file = \"…\"; or leave [control] out, \
@@ -114,21 +114,21 @@ pub(super) fn control(section: &mut Section) -> (Control, Vec<Located<SocketAddr
             section.reader().error(&key.0.at, message, "leave one out".to_string());
         }
     }
-    let hosts = parts::read_each(section.reader(), section, "host", host);
+    let hosts = sections::read_each(section.reader(), section, "host", host);
     let reading = super::zones::reading(section);
     let keys = keys.into_iter().map(|(id, secret)| AccessKeySource { id: id.value, secret }).collect();
     let addresses = listen.iter().map(|item| item.value).collect();
-    (Control { listen: addresses, server_names, keys, hosts, reading }, listen)
+    (Api { listen: addresses, server_names, keys, hosts, reading }, listen)
 }
 
 /// `listen`: an address or a list of them.
-fn listen(value: &Value) -> Option<Vec<Located<SocketAddr>>> {
+fn listen(value: &Value) -> Option<Vec<Spanned<SocketAddr>>> {
     let found = match value.raw() {
         DeValue::Array(_) => {
             let hint = "leave `listen` out for 127.0.0.1:5380, or [control] for no API";
             value.some("nothing to listen on", hint, address)?
         }
-        DeValue::String(_) => vec![Located { value: address(value)?, at: value.at.clone() }],
+        DeValue::String(_) => vec![Spanned { value: address(value)?, at: value.at.clone() }],
         _ => {
             return value
                 .wrong_type("an address or a list of addresses", "write \"127.0.0.1:5380\"".to_string());
@@ -150,7 +150,7 @@ fn address(value: &Value) -> Option<SocketAddr> {
 }
 
 /// `[[control.access_key]]`
-fn access_key(section: &mut Section, folder: &Path) -> Option<(Located<String>, SecretSource)> {
+fn access_key(section: &mut Section, folder: &Path) -> Option<(Spanned<String>, SecretSource)> {
     let id = section.require("id", "\"LTAI…\"", word);
     let keys = ["secret", "secret_file", "secret_credential"];
     let written: Vec<&str> = keys.into_iter().filter(|key| section.has(key)).collect();
@@ -165,7 +165,7 @@ fn access_key(section: &mut Section, folder: &Path) -> Option<(Located<String>, 
                 .to_string(),
         );
     }
-    let file = section.take("secret_file", parts::not_empty);
+    let file = section.take("secret_file", sections::not_empty);
     let credential = section.take("secret_credential", |value| {
         let name = word(value)?;
         match name.contains('/') || name == "." || name == ".." {
@@ -199,7 +199,7 @@ fn access_key(section: &mut Section, folder: &Path) -> Option<(Located<String>, 
 /// `[[control.host]]`
 fn host(section: &mut Section) -> Option<Host> {
     let name = section.require("name", "\"web-1\"", |value| {
-        let name = parts::not_empty(value)?;
+        let name = sections::not_empty(value)?;
         value.name()?;
         match name.ends_with('.') {
             true => value.wrong(
@@ -210,13 +210,13 @@ fn host(section: &mut Section) -> Option<Host> {
         }
     });
     let ip = section.require("ip", "\"10.0.0.5\"", Value::ip);
-    let region = section.require("region", "\"cn-hangzhou\"", parts::not_empty);
+    let region = section.require("region", "\"cn-hangzhou\"", sections::not_empty);
     Some(Host { name: name?.value, ip: ip?.value, region: region?.value })
 }
 
 /// A string without blanks.
 fn word(value: &Value) -> Option<String> {
-    let text = parts::not_empty(value)?;
+    let text = sections::not_empty(value)?;
     match text.contains(char::is_whitespace) {
         true => value.wrong("there are blanks in it", "leave them out".to_string()),
         false => Some(text),

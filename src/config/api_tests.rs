@@ -6,7 +6,7 @@ use super::*;
 const KEY: &str = "[[control.access_key]]\nid = \"LTAI\"\nsecret = \"hush\"\n";
 
 /// The section of a file without errors.
-fn control(text: &str) -> Control {
+fn control(text: &str) -> Api {
     parse(text, Path::new("/etc/pvtzd/pvtzd.toml")).unwrap().0.control.unwrap()
 }
 

@@ -1,7 +1,7 @@
 //! "Did you mean": the candidate that a word was most likely meant to be.
 
 /// The nearest candidate, if one is near enough to be a slip of the finger rather than another word.
-pub(super) fn of<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub(super) fn suggest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     if word.len() > 64 {
         return None; // no slip, and the distance is quadratic
     }
@@ -44,7 +44,7 @@ mod tests {
             ("x", None),
             ("", None),
         ] {
-            assert_eq!(of(word, keys), expected, "{word}");
+            assert_eq!(suggest(word, keys), expected, "{word}");
         }
     }
 }
