@@ -11,7 +11,7 @@ use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
 use hickory_proto::rr::{Record, RecordType};
 use pvtzd::engine::answer::Answer;
 use pvtzd::engine::cache::{CacheData, CacheKey, Outcome, QueryFlags, Timestamp, TtlPolicy};
-use pvtzd::engine::cached_packet::{CachedPacket, Making, PacketKey, PlainQuery};
+use pvtzd::engine::cached_packet::{CachedPacket, PacketKey, PacketOrigin, PlainQuery};
 use pvtzd::engine::catalog::{Catalog, CatalogSpec, GroupKey, Scope, View};
 use pvtzd::engine::chain::{Chain, Step};
 use pvtzd::engine::decide::decide;
@@ -133,7 +133,7 @@ fn lane(bencher: Bencher<'_, '_>, names: usize) {
         let answer = answer(view, &question, &entry(&name));
         let message = finish(&request, &answer, TCP, 1232);
         PlainQuery::at(&packet, 0, &mut key).unwrap();
-        let making = Making { turn: 0, limit: TCP, generation: 1, now: NOW, mark: 0 };
+        let making = PacketOrigin { turn: 0, limit: TCP, generation: 1, now: NOW, mark: 0 };
         answers.insert(&key, CachedPacket::of(&key, &message, &answer, making).unwrap());
         packets.push(packet);
     }

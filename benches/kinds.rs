@@ -6,7 +6,7 @@ use hickory_proto::rr::rdata::{CNAME, NULL, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use pvtzd::engine::answer::Answer;
 use pvtzd::engine::cache::{CacheData, CacheKey, Outcome, QueryFlags, TtlPolicy};
-use pvtzd::engine::cached_packet::{CachedPacket, Making, PacketKey, PlainQuery};
+use pvtzd::engine::cached_packet::{CachedPacket, PacketKey, PacketOrigin, PlainQuery};
 use pvtzd::engine::catalog::{Catalog, CatalogSpec, GroupKey, Scope};
 use pvtzd::engine::chain::{Chain, Step};
 use pvtzd::engine::name::{NameKey, parse};
@@ -171,7 +171,7 @@ impl Kind {
             (_, message, answer) = self.compose(limit, 0);
         }
         let key = PacketKey::of(&request, request.question.as_ref().unwrap(), 0).unwrap();
-        let making = Making { turn: 0, limit, generation: 1, now: NOW, mark: 0 };
+        let making = PacketOrigin { turn: 0, limit, generation: 1, now: NOW, mark: 0 };
         Some((key.clone(), CachedPacket::of(&key, &message, &answer, making)?))
     }
 }

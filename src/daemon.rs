@@ -16,7 +16,7 @@ use crate::admin::watchdog;
 use crate::api::server::{ApiServer, BoundApi};
 use crate::base::clock::Clock;
 use crate::base::readiness::Readiness;
-use crate::config::{Cache, Config, Instance, Servers};
+use crate::config::{Cache, Config, InstanceInfo, Servers};
 use crate::engine::cache::TtlPolicy;
 use crate::host::metadata;
 use crate::host::resolv_conf;
@@ -97,7 +97,7 @@ pub struct Daemon {
     readers: HandedOver,
     signals: Signals,
     /// Where the answer of the metadata service comes.
-    told: (mpsc::Sender<Instance>, mpsc::Receiver<Instance>),
+    told: (mpsc::Sender<InstanceInfo>, mpsc::Receiver<InstanceInfo>),
     /// The metadata service is being asked, or was.
     asked: bool,
     /// What operators see.
@@ -139,7 +139,7 @@ impl Daemon {
         };
         let listening: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
         let around = Environment {
-            instance: Instance::default(),
+            instance: InstanceInfo::default(),
             system: system_servers(&config, &settings, &listening),
             ..Environment::default()
         };
@@ -308,7 +308,7 @@ impl Daemon {
     }
 
     /// The metadata service has told where we are.
-    fn on_metadata(&mut self, instance: Instance) {
+    fn on_metadata(&mut self, instance: InstanceInfo) {
         tracing::info!(
             region = instance.region.as_deref().unwrap_or("unknown"),
             vpc = instance.vpc_id.as_deref().unwrap_or("unknown"),

@@ -6,7 +6,7 @@ use hickory_proto::rr::{RData, Record, RecordType, rdata::SOA};
 use libfuzzer_sys::fuzz_target;
 use pvtzd::engine::answer::Answer;
 use pvtzd::engine::cache::{CacheData, Outcome, QueryFlags, Timestamp, seconds_left};
-use pvtzd::engine::cached_packet::{CachedPacket, Making, PacketKey, PlainQuery};
+use pvtzd::engine::cached_packet::{CachedPacket, PacketOrigin, PacketKey, PlainQuery};
 use pvtzd::engine::catalog::{Catalog, CatalogSpec, Scope};
 use pvtzd::engine::chain::{Chain, Fetch, Step};
 use pvtzd::engine::name::parse;
@@ -99,7 +99,7 @@ fuzz_target!(|packet: &[u8]| {
     // Kept as it was sent over TCP or, if nothing rotates, over UDP: cut where it does not fit.
     let limit = if packet[1] & 1 == 0 || answer.rotation.is_some() { TCP } else { udp_limit(&asked, 1232) };
     let message = finish(&asked, &answer, limit, 1232);
-    let making = Making { turn: first, limit, generation: 1, now: made, mark: 0 };
+    let making = PacketOrigin { turn: first, limit, generation: 1, now: made, mark: 0 };
     let Some(prepared) = CachedPacket::of(&key, &message, &answer, making) else { return };
     assert!(prepared.is_for(&long) && prepared.is_valid(1, made) && !prepared.is_valid(2, made));
     if !prepared.is_valid(1, served) {

@@ -1,8 +1,8 @@
 //! A zone with its records, and the engine's zones that they make: one for all clients, and one more for each
 //! custom line that has records of its own.
 
-use super::packed::{Packed, Record};
-use super::records::{self, Records};
+use super::packed::{PackedRecord, Record};
+use super::records::{self, ZoneRecords};
 use super::row::{Weighted, ZoneRow};
 use super::value::{self, DEFAULT_LINE};
 use crate::engine::catalog::Catalog;
@@ -26,7 +26,7 @@ pub struct ZoneEntry {
     /// The zone.
     pub row: ZoneRow,
     /// Its records in the order in which they were made.
-    pub records: Records,
+    pub records: ZoneRecords,
     reading: ZoneSemantics,
     zone: Arc<Zone>,
     /// Line -> the zone as it is on that line.
@@ -74,11 +74,11 @@ impl ZoneEntry {
     pub(super) fn of_records(
         row: ZoneRow,
         number: u32,
-        records: Vec<Packed>,
+        records: Vec<PackedRecord>,
         reading: ZoneSemantics,
     ) -> Self {
         let id: Arc<str> = row.id.as_str().into();
-        let records = Records::of(id.clone(), records);
+        let records = ZoneRecords::of(id.clone(), records);
         let (zone, variants) = zones(&row, &records, reading);
         Self { id, number, row, records, reading, zone, variants }
     }
@@ -154,7 +154,7 @@ impl ZoneEntry {
 }
 
 /// The enabled records of a host record.
-fn enabled<'r>(records: &'r Records, host: &str) -> Vec<Record<'r>> {
+fn enabled<'r>(records: &'r ZoneRecords, host: &str) -> Vec<Record<'r>> {
     records.of_host(host).filter(|record| record.enabled).collect()
 }
 
@@ -175,7 +175,11 @@ fn on_line<'r>(records: &[Record<'r>], line: &str) -> Vec<Record<'r>> {
 }
 
 /// The engine's zone for clients on no line, and those for clients on a line that has records of its own.
-fn zones(row: &ZoneRow, records: &Records, reading: ZoneSemantics) -> (Arc<Zone>, Vec<(String, Arc<Zone>)>) {
+fn zones(
+    row: &ZoneRow,
+    records: &ZoneRecords,
+    reading: ZoneSemantics,
+) -> (Arc<Zone>, Vec<(String, Arc<Zone>)>) {
     let maker = Maker::new(row);
     let default = records.values().filter(|record| record.enabled && record.line == DEFAULT_LINE);
     let zone = Arc::new(maker.build(reading, default));

@@ -1,7 +1,7 @@
 //! An account out of all of its rows, on all cores: a start waits for it.
 
 use super::network::NetworkRow;
-use super::packed::Packed;
+use super::packed::PackedRecord;
 use super::row::{AuthorisationRow, EndpointRow, LineRow, LogRow, RuleRow, ZoneRow};
 use super::{Account, Edit, RecordZone, ZoneEntry};
 use crate::engine::ordered::Ordered;
@@ -14,7 +14,7 @@ pub struct Rows {
     /// The zones.
     pub zones: Vec<ZoneRow>,
     /// The records, each with the place of its zone among the zones.
-    pub records: Vec<(u32, Packed)>,
+    pub records: Vec<(u32, PackedRecord)>,
     /// The forwarding rules.
     pub rules: Vec<RuleRow>,
     /// The endpoints.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VpcRow {
     /// What all kinds have.
-    pub common: Common,
+    pub common: CommonFields,
     /// Its CIDR block.
     pub cidr: Ipv4Cidr,
     /// The second octet of its network on loopback.
@@ -29,7 +29,7 @@ pub struct VpcRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VSwitchRow {
     /// What all kinds have.
-    pub common: Common,
+    pub common: CommonFields,
     /// Its VPC.
     pub vpc: String,
     /// Its availability zone.
@@ -42,7 +42,7 @@ pub struct VSwitchRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecurityGroupRow {
     /// What all kinds have.
-    pub common: Common,
+    pub common: CommonFields,
     /// Its VPC.
     pub vpc: String,
     /// `normal` or `enterprise`.
@@ -53,7 +53,7 @@ pub struct SecurityGroupRow {
 
 /// What all kinds have.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Common {
+pub struct CommonFields {
     /// Its id.
     pub id: String,
     /// Its region.
@@ -100,7 +100,7 @@ pub enum NetworkRow {
 
 impl NetworkRow {
     /// What all kinds have.
-    pub fn common(&self) -> &Common {
+    pub fn common(&self) -> &CommonFields {
         match self {
             Self::Vpc(row) => &row.common,
             Self::VSwitch(row) => &row.common,
@@ -109,7 +109,7 @@ impl NetworkRow {
     }
 
     /// The same, to be changed.
-    pub fn common_mut(&mut self) -> &mut Common {
+    pub fn common_mut(&mut self) -> &mut CommonFields {
         match self {
             Self::Vpc(row) => &mut row.common,
             Self::VSwitch(row) => &mut row.common,
@@ -126,7 +126,7 @@ impl VpcRow {
 
     /// As the catalog has it.
     fn catalog_vpc(&self) -> Vpc {
-        let Common { id, region, .. } = &self.common;
+        let CommonFields { id, region, .. } = &self.common;
         Vpc { id: id.clone(), region: Some(region.clone()), clients: vec![IpNet::V4(self.clients())] }
     }
 }

@@ -24,12 +24,12 @@ const HOST: u8 = 16;
 const OTHER_TYPE: u8 = u8::MAX;
 
 /// Octets of the id and the flags, which come first.
-const HEAD: usize = 9;
+const HEADER_BYTES: usize = 9;
 
 /// A packed record: id (8), flags (1), host record, that in comparable form if it is another, then the rest. Numbers
 /// have seven bits in each octet, the lowest first; a text has its length before it.
 #[derive(Clone)]
-pub struct Packed(Arc<[u8]>);
+pub struct PackedRecord(Arc<[u8]>);
 
 /// A record as it is read: the fields of a [`RecordRow`], borrowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,13 +113,13 @@ impl RecordRow {
     }
 }
 
-impl fmt::Debug for Packed {
+impl fmt::Debug for PackedRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.view("").fmt(f)
     }
 }
 
-impl Packed {
+impl PackedRecord {
     /// Packs a record; its zone is not part of it. `buffer` is overwritten; it saves an allocation for each record.
     pub fn of(record: &Record<'_>, buffer: &mut Vec<u8>) -> Self {
         let host = host(record.rr);
@@ -164,14 +164,14 @@ impl Packed {
 
     /// Its host record in the form in which equal owners are equal text.
     pub fn host(&self) -> &str {
-        let mut rest = Rest(self.0.get(HEAD..).unwrap_or_default());
+        let mut rest = Rest(self.0.get(HEADER_BYTES..).unwrap_or_default());
         let rr = rest.text();
         if self.has(HOST) { rest.text() } else { rr }
     }
 
     /// Its fields; `zone` is the id of its zone.
     pub fn view<'r>(&'r self, zone: &'r str) -> Record<'r> {
-        let mut rest = Rest(self.0.get(HEAD..).unwrap_or_default());
+        let mut rest = Rest(self.0.get(HEADER_BYTES..).unwrap_or_default());
         let rr = rest.text();
         if self.has(HOST) {
             rest.text();
@@ -208,7 +208,7 @@ impl Packed {
     }
 
     fn has(&self, flag: u8) -> bool {
-        self.0.get(HEAD - 1).is_some_and(|flags| flags & flag != 0)
+        self.0.get(HEADER_BYTES - 1).is_some_and(|flags| flags & flag != 0)
     }
 }
 
@@ -274,7 +274,7 @@ mod tests {
             let row = RecordRow {
                 id, ttl, priority, weight, created, updated, rr, rtype, value, line, remark, enabled, synced, zone: "z".into(),
             };
-            let packed = Packed::of(&row.view(), &mut Vec::new());
+            let packed = PackedRecord::of(&row.view(), &mut Vec::new());
             prop_assert_eq!(packed.view("z"), row.view());
             prop_assert_eq!(packed.view("z").to_row(), row.clone());
             prop_assert_eq!((packed.id(), packed.host()), (row.id, &*host(&row.rr)));
@@ -284,6 +284,6 @@ mod tests {
     #[test]
     fn a_usual_record_takes_few_octets() {
         let row = crate::account::tests::record(1_700_000_000_000, 1, 2, 3, DEFAULT_LINE, true);
-        assert!(Packed::of(&row.view(), &mut Vec::new()).0.len() < 48);
+        assert!(PackedRecord::of(&row.view(), &mut Vec::new()).0.len() < 48);
     }
 }

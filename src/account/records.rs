@@ -1,7 +1,7 @@
 //! The records of a zone by id and by host record. A copy is cheap, and a change of a copy costs the same however many
 //! records there are.
 
-use super::packed::{Packed, Record};
+use super::packed::{PackedRecord, Record};
 use crate::engine::name;
 use crate::engine::ordered::Ordered;
 use std::borrow::Cow;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// The records of a zone.
 #[derive(Clone)]
-pub struct Records {
+pub struct ZoneRecords {
     /// The id of the zone.
     zone: Arc<str>,
     by_id: Ordered<ById>,
@@ -23,11 +23,11 @@ pub struct Records {
 
 /// A record, ordered by its id.
 #[derive(Clone)]
-struct ById(Packed);
+struct ById(PackedRecord);
 
 /// A record, ordered by its host record and then its id.
 #[derive(Clone)]
-struct ByHost(Packed);
+struct ByHost(PackedRecord);
 
 /// A host record in the form in which equal owners are equal text: lower case, A-labels.
 pub fn host(rr: &str) -> Cow<'_, str> {
@@ -42,12 +42,12 @@ pub fn host(rr: &str) -> Cow<'_, str> {
     }
 }
 
-impl Records {
+impl ZoneRecords {
     /// All records of a zone at once.
-    pub(super) fn of(zone: Arc<str>, mut records: Vec<Packed>) -> Self {
+    pub(super) fn of(zone: Arc<str>, mut records: Vec<PackedRecord>) -> Self {
         // later rows take the place of earlier ones of the same id
         records.reverse();
-        records.sort_by_key(Packed::id);
+        records.sort_by_key(PackedRecord::id);
         records.dedup_by_key(|record| record.id());
         let mut lines = BTreeMap::new();
         for record in records.iter().map(|record| record.view(&zone)).filter(Record::is_on_a_line) {
@@ -97,19 +97,19 @@ impl Records {
     }
 
     /// Puts a record in; the former one of its id comes back.
-    pub(super) fn insert(&mut self, record: &Record<'_>) -> Option<Packed> {
+    pub(super) fn insert(&mut self, record: &Record<'_>) -> Option<PackedRecord> {
         let former = self.remove(record.id);
         if record.is_on_a_line() {
             *self.lines.entry(record.line.to_string()).or_insert(0) += 1;
         }
-        let packed = Packed::of(record, &mut Vec::with_capacity(128));
+        let packed = PackedRecord::of(record, &mut Vec::with_capacity(128));
         self.by_host.insert(ByHost(packed.clone()));
         self.by_id.insert(ById(packed));
         former
     }
 
     /// Takes a record out.
-    pub(super) fn remove(&mut self, id: u64) -> Option<Packed> {
+    pub(super) fn remove(&mut self, id: u64) -> Option<PackedRecord> {
         let ById(former) = self.by_id.remove_by(|other| other.0.id().cmp(&id))?;
         let sought = (former.host(), id);
         self.by_host.remove_by(|other| other.key().cmp(&sought));
@@ -132,7 +132,7 @@ impl ByHost {
     }
 }
 
-impl fmt::Debug for Records {
+impl fmt::Debug for ZoneRecords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.values()).finish()
     }

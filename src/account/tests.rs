@@ -1,11 +1,11 @@
 //! Tests of the account: what edits come to, one by one or all at once, and how it is published.
 
-use super::packed::Packed;
+use super::packed::PackedRecord;
 use super::row::{
     AuthorisationRow, Binding, EndpointRow, LineRow, LogRow, RecordRow, RuleRow, Weighted, ZoneRow,
 };
 use super::{Account, Dirty, Edit, MAX_LOG, Rows};
-use crate::config::{self, Instance};
+use crate::config::{self, InstanceInfo};
 use crate::engine::catalog::{Catalog, GroupKey};
 use crate::engine::name::{self, NameKey};
 use crate::engine::zone::{Lookup, Zone};
@@ -19,7 +19,7 @@ use std::path::Path;
 fn catalog() -> Catalog {
     let text = "[upstream]\nservers = []\n[endpoints]\nproducts = []\n\
         [[vpc]]\nid = \"vpc-0\"\nclients = [\"10.0.0.0/8\"]\n[[vpc]]\nid = \"vpc-1\"\nclients = [\"192.168.0.0/16\"]\n";
-    config::parse(text, Path::new("test.toml")).unwrap().0.catalog(&Instance::default(), 1)
+    config::parse(text, Path::new("test.toml")).unwrap().0.catalog(&InstanceInfo::default(), 1)
 }
 
 fn binding(vpc: u8) -> Binding {
@@ -187,7 +187,7 @@ proptest! {
             networks: Vec::new(),
             zones: account.zones().map(|entry| entry.row.clone()).collect(),
             records: (0..).zip(account.zones()).flat_map(|(place, entry)| {
-                entry.records.values().map(move |record| (place, Packed::of(&record, &mut Vec::new())))
+                entry.records.values().map(move |record| (place, PackedRecord::of(&record, &mut Vec::new())))
             }).collect(),
             rules: account.rules().values().map(|row| RuleRow::clone(row)).collect(),
             endpoints: account.endpoints().values().map(|row| EndpointRow::clone(row)).collect(),

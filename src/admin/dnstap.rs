@@ -29,11 +29,11 @@ const CONTENT: &str = "protobuf:dnstap.Dnstap";
 const FIELDS: usize = 128;
 
 /// How long the receiver may take for anything.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The first pause after a receiver was not there; it doubles to the longest.
 const PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+const MAX_PAUSE: Duration = Duration::from_secs(8);
 
 /// dnstap, as who serves sees it.
 #[derive(Debug)]
@@ -208,7 +208,7 @@ fn write(notes: &Receiver<QueueItem<Vec<u8>>>, missed: &AtomicU64, socket: &Path
         if ends_within(notes, missed, pause) {
             return;
         }
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(MAX_PAUSE);
     }
 }
 
@@ -234,8 +234,8 @@ fn ends_within(notes: &Receiver<QueueItem<Vec<u8>>>, missed: &AtomicU64, pause: 
 
 fn connect(socket: &Path) -> io::Result<Frames<Gathered>> {
     let stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     Frames::begin(Gathered(BufWriter::with_capacity(64 << 10, stream)), CONTENT)
 }
 

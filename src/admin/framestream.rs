@@ -14,7 +14,7 @@ const FINISH: u32 = 5;
 const CONTENT_TYPE: u32 = 1;
 
 /// The longest control frame.
-const LONGEST_CONTROL: u32 = 512;
+const MAX_CONTROL: u32 = 512;
 
 /// A stream after its handshake.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ fn read_control(stream: &mut impl Read) -> io::Result<(u32, Vec<u8>)> {
         return Err(odd("it sent data"));
     }
     let length = word()?;
-    if !(4..=LONGEST_CONTROL).contains(&length) {
+    if !(4..=MAX_CONTROL).contains(&length) {
         return Err(odd("it sent a control frame of an impossible length"));
     }
     let kind = word()?;

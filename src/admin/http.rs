@@ -29,10 +29,10 @@ use tokio::task::JoinSet;
 const CONNECTIONS: usize = 64;
 
 /// Octets of a request's head.
-const HEAD: usize = 16 << 10;
+const MAX_HEAD_BYTES: usize = 16 << 10;
 
 /// How long a connection may be silent, and a request's head may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Accepts connections until it is dropped. Requests may name the hosts in `served`.
 pub async fn serve(listener: TcpListener, subject: Arc<AdminView>, served: Arc<ServerNames>) {
@@ -88,8 +88,8 @@ async fn converse(stream: TcpStream, exchange: AdminExchange) {
     });
     let _ = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
-        .max_buf_size(HEAD)
+        .header_read_timeout(TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), respond)
         .await;
 }
@@ -105,8 +105,8 @@ impl AdminExchange {
             return text(StatusCode::NOT_FOUND, "not here: there are /metrics, /health and /ready\n");
         }
         if ![Method::GET, Method::HEAD].contains(request.method()) {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and MAX_HEAD_BYTES\n");
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, MAX_HEAD_BYTES"));
             return response;
         }
         let subject = &self.subject;

@@ -37,7 +37,7 @@ const ROOM: usize = 1 << 20;
 const OVERHEAD: usize = 64;
 
 /// How long the end of the process waits for messages to be written.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The way to standard error, once logs are set up.
 static OUTBOX: OnceLock<Arc<Outbox>> = OnceLock::new();
@@ -137,7 +137,7 @@ impl Outbox {
     fn flush(&self) {
         let (done, is_done) = channel();
         if self.sender.send(Note::Flush(done)).is_ok() {
-            let _ = is_done.recv_timeout(PATIENCE); // its reader may stand still; then the rest is lost
+            let _ = is_done.recv_timeout(TIMEOUT); // its reader may stand still; then the rest is lost
         }
     }
 }

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 /// How long the writer may take to end.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Octets that an item takes beside its own.
 const OVERHEAD: usize = 512;
@@ -76,7 +76,7 @@ impl<T: Send + 'static> Queue<T> {
     pub(super) fn end(&self) {
         let (done, ended) = channel();
         if self.sender.send(QueueItem::End(done)).is_ok() {
-            let _ = ended.recv_timeout(PATIENCE); // it may hang on who reads; then the rest is lost
+            let _ = ended.recv_timeout(TIMEOUT); // it may hang on who reads; then the rest is lost
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Asks for the addresses of the root without recursion: there are none, and no upstream is queried. A packet may be lost,
 /// so it is asked twice.
@@ -32,7 +32,7 @@ pub async fn answers(address: SocketAddr) -> io::Result<()> {
             while !matches!(socket.recv(&mut reply).await?, 12.. if reply[..2] == id) {}
             Ok::<_, io::Error>(())
         };
-        if let Ok(answered) = timeout(PATIENCE, answered).await {
+        if let Ok(answered) = timeout(TIMEOUT, answered).await {
             return answered;
         }
     }

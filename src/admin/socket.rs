@@ -29,10 +29,10 @@ const DIRECTORY: &str = "/run/pvtzd";
 const CONNECTIONS: usize = 16;
 
 /// Octets of the longest command.
-const LONGEST: u64 = 64 << 10;
+const MAX_COMMAND_BYTES: u64 = 64 << 10;
 
 /// How long a connection may be silent.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,7 +157,7 @@ async fn converse(
     let mut reader = BufReader::new(reader);
     loop {
         let mut line = String::new();
-        let read = timeout(PATIENCE, (&mut reader).take(LONGEST).read_line(&mut line)).await??;
+        let read = timeout(TIMEOUT, (&mut reader).take(MAX_COMMAND_BYTES).read_line(&mut line)).await??;
         if read == 0 {
             return Ok(());
         }
@@ -181,7 +181,7 @@ async fn converse(
         if let Some(room) = &mut room {
             room.shrink_to(text.len());
         }
-        timeout(PATIENCE, writer.write_all(text.as_bytes())).await??;
+        timeout(TIMEOUT, writer.write_all(text.as_bytes())).await??;
     }
 }
 

@@ -4,7 +4,7 @@ use super::{AdminView, status};
 use crate::engine::name::show;
 use crate::engine::record::show_rcode;
 use crate::engine::text::{mnemonic, show_wire};
-use crate::stats::top::List;
+use crate::stats::top::TopList;
 use serde::{Deserialize, Serialize};
 
 /// Rows of a list, at most.
@@ -25,7 +25,7 @@ pub struct TopQuery {
 
 /// The lists.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Top {
+pub struct TopAnswer {
     /// Seconds that they count.
     pub seconds: f64,
     /// Answers that were counted.
@@ -63,7 +63,7 @@ pub struct Ranked {
 }
 
 /// Reads the lists.
-pub fn read(subject: &AdminView, query: &TopQuery) -> Top {
+pub fn read(subject: &AdminView, query: &TopQuery) -> TopAnswer {
     let live = &subject.live;
     let lists = live.top.read(query.count.min(MAX_ROWS), LEASE_MS, query.clear, live.clock.now());
     let place = |number: &u16| match live.places.place(*number) {
@@ -80,7 +80,7 @@ pub fn read(subject: &AdminView, query: &TopQuery) -> Top {
         .collect();
     servers.sort_by_key(|row| std::cmp::Reverse(row.count));
     servers.truncate(query.count.min(MAX_ROWS));
-    Top {
+    TopAnswer {
         seconds: lists.elapsed as f64 / 1e3,
         answers: lists.answers,
         names: ranking(&lists.names, |name| show_wire(name)),
@@ -92,7 +92,7 @@ pub fn read(subject: &AdminView, query: &TopQuery) -> Top {
     }
 }
 
-fn ranking<K>(list: &List<K>, shown: impl Fn(&K) -> String) -> Ranking {
+fn ranking<K>(list: &TopList<K>, shown: impl Fn(&K) -> String) -> Ranking {
     let row = |(key, count): &(K, u64)| Ranked { key: shown(key), count: *count };
     Ranking { error: list.error, rows: list.rows.iter().map(row).collect() }
 }

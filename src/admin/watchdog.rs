@@ -16,12 +16,12 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 const TRIES: u32 = 3;
 
 /// The longest wait for one answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Feeds the watchdog for the life of the process, if there is one.
 pub async fn watch(supervisor: Supervisor, listening: Vec<SocketAddr>) {
     let Some(limit) = supervisor.watchdog else { return };
-    let patience = PATIENCE.min(limit / 2 / (TRIES + 1));
+    let patience = TIMEOUT.min(limit / 2 / (TRIES + 1));
     let mut ticks = interval(limit / 2);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
 /// Octets of the longest answer: an export of everything.
-const LONGEST: usize = 256 << 20;
+const MAX_RESPONSE_BYTES: usize = 256 << 20;
 
 /// Where the API is, and who asks.
 #[derive(Clone, Debug)]
@@ -110,7 +110,7 @@ impl ApiClient {
             request = request.header(name, value.as_slice());
         }
         let request = request.body(Full::new(Bytes::from(signed.body))).map_err(io::Error::other)?;
-        let response = fetch(self.address, request, LONGEST).await?;
+        let response = fetch(self.address, request, MAX_RESPONSE_BYTES).await?;
         Ok((response.status().as_u16(), response.into_body()))
     }
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
 /// Octets of a refusal's message, for a caller whose signature was not found good.
-const LONGEST_MESSAGE: usize = 4 << 10;
+const MAX_MESSAGE: usize = 4 << 10;
 
 /// A service behind its gateway.
 pub struct Gateway<S> {
@@ -32,7 +32,7 @@ pub struct Gateway<S> {
 impl<S: ApiService> Gateway<S> {
     /// A gateway for a service that accepts these keys.
     pub fn new(service: Arc<S>, keys: Keys) -> Self {
-        let nonces = Mutex::new(Nonces::new(nonce::MOST));
+        let nonces = Mutex::new(Nonces::new(nonce::MAX_NONCES));
         Self { service, keys: RwLock::new(Arc::new(keys)), nonces, calls: Arc::default() }
     }
 
@@ -96,7 +96,7 @@ impl<S: ApiService> Gateway<S> {
         let host = http.header("host").unwrap_or_default();
         let refuse = |format, error: ApiError| {
             // Strangers come this far: what they sent is not sent back at length.
-            let error = error.cut_to(LONGEST_MESSAGE);
+            let error = error.cut_to(MAX_MESSAGE);
             tracing::debug!(%source, code = %error.code, "refused a request of the API");
             self.refused(format, OTHER, &error, &host)
         };

@@ -34,7 +34,7 @@ use tokio::time::timeout;
 pub use crate::http::connections::{HttpConnections, HttpPlace};
 
 /// Octets of a request's head. Everything may be in the query; 150 VPCs take about 20 KiB there.
-const HEAD: usize = 64 << 10;
+const MAX_HEAD_BYTES: usize = 64 << 10;
 
 /// Octets of a body beyond the limit that are read and thrown away, so that its sender gets to read the refusal
 /// instead of a broken connection.
@@ -54,7 +54,7 @@ const STEP: usize = 16 << 10;
 pub const CONNECTIONS: usize = 128;
 
 /// Octets that may wait on a connection: a request as it is read, or an answer as it is written.
-const WAITING: usize = OF_CONNECTION + 2 * HEAD;
+const WAITING: usize = OF_CONNECTION + 2 * MAX_HEAD_BYTES;
 
 /// How long a long document waits for others to be imported.
 const TURN: Duration = Duration::from_secs(60);
@@ -159,7 +159,7 @@ async fn converse<S: ApiService>(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
-        .max_buf_size(HEAD)
+        .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(CountedStream::new(stream, waiting.clone())), respond);
     tokio::select! {
         // How a connection ended is its client's affair.

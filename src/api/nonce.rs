@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub const SKEW: Duration = Duration::from_secs(15 * 60);
 
 /// Nonces of one key at a time; at 15 minutes each that is 1,165 requests a second, and about 20 MB.
-pub const MOST: usize = 1 << 20;
+pub const MAX_NONCES: usize = 1 << 20;
 
 /// Why a nonce is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use super::request::AnswerFormat;
 use serde_json::{Map, Value};
 
 /// Octets of a refusal's message, for a caller whose signature was good.
-const LONGEST_MESSAGE: usize = 64 << 10;
+const MAX_MESSAGE: usize = 64 << 10;
 
 /// Octets of a `Host` header that a refusal repeats: a name has no more.
-const LONGEST_HOST: usize = 255;
+const MAX_HOST: usize = 255;
 
 /// A finished HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +39,8 @@ pub fn success(format: AnswerFormat, action: &str, mut fields: Map<String, Value
 /// A refusal. `host` is what the request's `Host` header said.
 pub fn refusal(format: AnswerFormat, error: &ApiError, host: &str) -> ApiReply {
     let request_id = request_id();
-    let error = error.clone().cut_to(LONGEST_MESSAGE);
-    let host: String = host.chars().take(LONGEST_HOST).collect();
+    let error = error.clone().cut_to(MAX_MESSAGE);
+    let host: String = host.chars().take(MAX_HOST).collect();
     let recommend =
         format!("https://api.aliyun.com/troubleshoot?q={}", super::sign::percent_encoded(&error.code));
     let fields = [

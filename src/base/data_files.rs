@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Files with a fault that are kept by name; of more, only the number counts.
-const MOST: usize = 1000;
+const MAX_NAMED_FAULTS: usize = 1000;
 
 /// How the files fare.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ impl DataFiles {
         self.failures.fetch_add(1, Ordering::Relaxed);
         let (key, fault) = ((file.display().to_string(), kind), fault.to_string());
         let mut faulty = self.faulty();
-        if faulty.len() >= MOST && !faulty.contains_key(&key) {
+        if faulty.len() >= MAX_NAMED_FAULTS && !faulty.contains_key(&key) {
             return true;
         }
         faulty.insert(key, fault.clone()).is_none_or(|former| former != fault)

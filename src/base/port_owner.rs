@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A program that listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listener {
+pub struct PortOwner {
     /// Where.
     pub address: SocketAddr,
     /// UDP or TCP.
@@ -16,7 +16,7 @@ pub struct Listener {
     pub holders: Vec<(String, u32)>,
 }
 
-impl Listener {
+impl PortOwner {
     /// True when what is sent to `address` comes here.
     pub fn covers(&self, address: SocketAddr) -> bool {
         let wildcard = self.address.ip().is_unspecified()
@@ -45,7 +45,7 @@ pub fn owner(address: SocketAddr, protocol: &str) -> Option<String> {
 }
 
 /// All who listen on a port.
-pub fn on_port(port: u16) -> Vec<Listener> {
+pub fn on_port(port: u16) -> Vec<PortOwner> {
     const TABLES: [(&str, &str); 4] = [
         ("UDP", "/proc/net/udp"),
         ("UDP", "/proc/net/udp6"),
@@ -63,13 +63,13 @@ pub fn on_port(port: u16) -> Vec<Listener> {
         );
     }
     let holders = if sockets.is_empty() { HashMap::new() } else { holders() };
-    let mut found: Vec<Listener> = Vec::new();
+    let mut found: Vec<PortOwner> = Vec::new();
     for (protocol, address, inode) in sockets {
         let own = holders.get(&inode).cloned().unwrap_or_default();
         // One address may have several sockets (SO_REUSEPORT): one for each thread.
         match found.iter_mut().find(|one| one.address == address && one.protocol == protocol) {
             Some(one) => one.holders.extend(own),
-            None => found.push(Listener { address, protocol, holders: own }),
+            None => found.push(PortOwner { address, protocol, holders: own }),
         }
     }
     for one in &mut found {
@@ -171,7 +171,7 @@ mod tests {
         let own = found.iter().find(|one| one.address == address).unwrap();
         assert!(own.holders.iter().any(|(_, pid)| *pid == std::process::id()), "{own:?}");
         assert!(own.covers(address) && !own.covers(SocketAddr::new([127, 0, 0, 2].into(), address.port())));
-        let any = Listener { address: SocketAddr::new([0, 0, 0, 0].into(), 53), ..own.clone() };
+        let any = PortOwner { address: SocketAddr::new([0, 0, 0, 0].into(), 53), ..own.clone() };
         assert!(any.covers("127.0.0.9:53".parse().unwrap()) && !any.covers("[::1]:53".parse().unwrap()));
     }
 }

@@ -1,7 +1,7 @@
 //! `pvtzd check`: all faults of the configuration at once, and what it expects of itself.
 
-use super::{Common, exit, is_colour_wanted, shown, tell_config_error};
-use crate::config::{self, Config, ConfigError, Expect, Expected, Fault, Instance, Severity};
+use super::{CommonArgs, exit, is_colour_wanted, shown, tell_config_error};
+use crate::config::{self, Config, ConfigError, Expect, Expected, Fault, InstanceInfo, Severity};
 use crate::engine::chain::{DryRun, DryRunEnd, dry_run};
 use crate::engine::name::show;
 use crate::engine::record::{show_rcode, show_type, show_value};
@@ -37,7 +37,7 @@ struct ExpectationResult {
 }
 
 /// Carries the command out.
-pub(super) fn run(common: &Common) -> u8 {
+pub(super) fn run(common: &CommonArgs) -> u8 {
     let path = match common.path() {
         Ok(path) => path,
         Err(error) => {
@@ -82,7 +82,7 @@ fn of_service(path: Option<&Path>, config: &Config) -> Vec<String> {
 
 /// Runs the expectations on the engine, without a query.
 fn meet(config: &Config) -> Vec<ExpectationResult> {
-    let catalog = config.catalog(&Instance::default(), 1);
+    let catalog = config.catalog(&InstanceInfo::default(), 1);
     let check = |expect: &Expect| {
         let view = catalog.view(expect.client);
         let outline = dry_run(view, &Question::new(expect.query.clone(), expect.rtype));
@@ -144,7 +144,7 @@ fn print(file: Option<&str>, config: Option<&Config>, faults: &[Fault], expectat
     let met = expectations.iter().filter(|outcome| outcome.met).count();
     match config {
         Some(config) => {
-            let zones = config.catalog(&Instance::default(), 1).zones().len();
+            let zones = config.catalog(&InstanceInfo::default(), 1).zones().len();
             let rules = config.forwards.len();
             println!(
                 "{named}: {zones} zones, {rules} forwarding rules, {warnings} warnings, {met} of {} expectations met",

@@ -1,6 +1,6 @@
 //! `pvtzd doctor`: what works and what does not, step by step, and what to do.
 
-use super::{Common, exit, is_colour_wanted, shown, socket, tell_config_error};
+use super::{CommonArgs, exit, is_colour_wanted, shown, socket, tell_config_error};
 use crate::config::{Config, ConfigError};
 use crate::engine::text::printable;
 use crate::host::doctor::{self, Check, CheckOutcome, DoctorSettings};
@@ -40,7 +40,7 @@ struct DoctorReport {
 }
 
 /// Carries the command out.
-pub(super) fn run(common: &Common, args: &DoctorArgs) -> u8 {
+pub(super) fn run(common: &CommonArgs, args: &DoctorArgs) -> u8 {
     let (config, warnings) = match common.load() {
         Ok((config, warnings)) => (config, warnings.len()),
         Err(error) => return unusable(common, &error),
@@ -93,7 +93,7 @@ fn settings(args: &DoctorArgs, config: &Config) -> DoctorSettings {
 }
 
 /// Without a configuration nothing else can be looked at.
-fn unusable(common: &Common, error: &ConfigError) -> u8 {
+fn unusable(common: &CommonArgs, error: &ConfigError) -> u8 {
     let found = match error {
         ConfigError::Io { .. } => error.to_string(),
         ConfigError::Faults(faults) => format!("{} faults", faults.len()),

@@ -1,7 +1,7 @@
 //! `pvtzd explain NAME [TYPE]`: the whole path of a question, without a query.
 
-use super::{Common, ExplainArgs, exit, shown};
-use crate::config::{Config, Instance};
+use super::{CommonArgs, ExplainArgs, exit, shown};
+use crate::config::{Config, InstanceInfo};
 use crate::engine::answer::{Hop, Source};
 use crate::engine::catalog::{Catalog, View};
 use crate::engine::chain::{DryRun, DryRunEnd, Fetch, dry_run};
@@ -55,7 +55,7 @@ struct AskedGroup {
 }
 
 /// Carries the command out.
-pub(super) fn run(common: &Common, args: &ExplainArgs) -> u8 {
+pub(super) fn run(common: &CommonArgs, args: &ExplainArgs) -> u8 {
     let config = match common.load_or_tell() {
         Ok(config) => config,
         Err(code) => return code,
@@ -67,7 +67,7 @@ pub(super) fn run(common: &Common, args: &ExplainArgs) -> u8 {
             return 2;
         }
     };
-    let instance = Instance { region: args.region.clone(), vpc_id: None };
+    let instance = InstanceInfo { region: args.region.clone(), vpc_id: None };
     let catalog = config.catalog(&instance, 1);
     let client = args.client.to_canonical();
     let allowed = config.server.allow.iter().any(|net| net.contains(&client));
@@ -99,7 +99,7 @@ pub(super) fn question(name: &str, rtype: &str) -> Result<Question, String> {
     Ok(Question::new(name, rtype))
 }
 
-fn refused(common: &Common, args: &ExplainArgs, question: &Question, rcode: ResponseCode, why: String) {
+fn refused(common: &CommonArgs, args: &ExplainArgs, question: &Question, rcode: ResponseCode, why: String) {
     let client = args.client.to_string();
     if common.json {
         let result = show_rcode(rcode, true);

@@ -2,14 +2,14 @@
 
 mod instance;
 
-use super::{Common, exit, is_colour_wanted, shown, tell_config_error};
+use super::{CommonArgs, exit, is_colour_wanted, shown, tell_config_error};
 use crate::admin::log;
 use crate::config::{self, Config};
 use crate::engine::catalog::Vpc;
 use crate::lab::access_key;
 use crate::lab::ca::LabCa;
-use crate::lab::lab;
-use crate::lab::lab::{Lab, LabAddresses, LabError, LabPlan, OTHER_CLIENT};
+use crate::lab::running;
+use crate::lab::running::{Lab, LabAddresses, LabError, LabPlan, OTHER_CLIENT};
 use crate::lab::state::StateDir;
 use crate::lab::walkthrough::{self, WalkStep};
 use clap::{Args, Subcommand};
@@ -95,7 +95,7 @@ enum LabCommand {
 }
 
 /// Carries the command out.
-pub(super) fn run(common: &Common, args: &LabArgs) -> u8 {
+pub(super) fn run(common: &CommonArgs, args: &LabArgs) -> u8 {
     match &args.command {
         None => alone(common, args),
         Some(LabCommand::Exec(args)) => instance::exec(common, args),
@@ -105,7 +105,7 @@ pub(super) fn run(common: &Common, args: &LabArgs) -> u8 {
 }
 
 /// The lab by itself.
-fn alone(common: &Common, args: &LabArgs) -> u8 {
+fn alone(common: &CommonArgs, args: &LabArgs) -> u8 {
     if log::set_up(&args.log).is_err() {
         eprintln!("error: logs were set up twice");
         return exit::SYSTEM;
@@ -141,7 +141,7 @@ fn runtime() -> Result<Runtime, u8> {
 }
 
 /// What the lab is made of.
-fn plan(common: &Common, args: &LabArgs) -> Result<LabPlan, u8> {
+fn plan(common: &CommonArgs, args: &LabArgs) -> Result<LabPlan, u8> {
     let mut config = match &common.config {
         Some(_) if args.walkthrough => {
             eprintln!("error: --walkthrough starts from nothing: leave --config out");
@@ -160,7 +160,7 @@ fn plan(common: &Common, args: &LabArgs) -> Result<LabPlan, u8> {
         (vpc, region, places) = (walkthrough::VPC, walkthrough::REGION, PlaceArgs::any());
     }
     if config.vpcs.is_empty() {
-        config.vpcs = lab::vpcs(vpc, region, &args.clients);
+        config.vpcs = running::vpcs(vpc, region, &args.clients);
     }
     config.server.allow.extend(&args.clients);
     let inside = inside(places.http.ip(), &args.clients);
@@ -233,7 +233,7 @@ impl PlaceArgs {
 }
 
 /// Walks through the recipe.
-async fn walk(common: &Common, lab: &Lab) -> u8 {
+async fn walk(common: &CommonArgs, lab: &Lab) -> u8 {
     let mut steps = Vec::new();
     let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let ok = walkthrough::perform(lab, |step| {
@@ -275,7 +275,7 @@ fn paint(number: usize, step: &WalkStep, colour: bool) -> String {
 }
 
 /// Says where everything is, and stays until it is told to stop.
-async fn serve(common: &Common, lab: &Lab) -> u8 {
+async fn serve(common: &CommonArgs, lab: &Lab) -> u8 {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {

@@ -55,7 +55,7 @@ Exit codes: 0 success, 1 something was found or the answer is an error, 2 wrong 
 #[command(name = "pvtzd", version, about, after_help = AFTER_HELP, args_conflicts_with_subcommands = false)]
 pub struct Cli {
     #[command(flatten)]
-    common: Common,
+    common: CommonArgs,
     /// Without a command: run.
     #[command(subcommand)]
     command: Option<Command>,
@@ -65,7 +65,7 @@ pub struct Cli {
 
 /// Options of every command.
 #[derive(Args, Debug)]
-struct Common {
+struct CommonArgs {
     /// The configuration [default: /etc/pvtzd/pvtzd.toml if it exists, else built-in defaults]
     #[arg(short, long, global = true, value_name = "FILE", env = "PVTZD_CONFIG")]
     config: Option<PathBuf>,
@@ -228,7 +228,7 @@ struct QueryArgs {
 #[command(name = "pvtzd")]
 struct Serving {
     #[command(flatten)]
-    common: Common,
+    common: CommonArgs,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -292,7 +292,7 @@ fn code(result: Result<u8, u8>) -> u8 {
     result.unwrap_or_else(|code| code)
 }
 
-impl Common {
+impl CommonArgs {
     /// The configuration file: the one named, else the system's if it is there.
     fn path(&self) -> Result<Option<PathBuf>, ConfigError> {
         match &self.config {
@@ -351,7 +351,7 @@ mod tests {
             Some(Command::Run(run)) => run,
             Some(other) => panic!("{words}: {other:?}"),
         };
-        let shown = |common: &Common, run: &RunArgs| format!("{common:?} {run:?}");
+        let shown = |common: &CommonArgs, run: &RunArgs| format!("{common:?} {run:?}");
         Some((shown(&server.common, &server.run), shown(&cli.common, &run)))
     }
 

@@ -1,7 +1,7 @@
 //! `pvtzd query NAME [TYPE]`: asks a server and shows its answer.
 
 use super::explain::question;
-use super::{Common, QueryArgs, exit, shown};
+use super::{CommonArgs, QueryArgs, exit, shown};
 use crate::engine::name::unicode;
 use crate::engine::record::show_rcode;
 use crate::engine::request::Question;
@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// A server that has not answered by then will not: our own answers within 4 s.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The flag of an answer that was cut.
 const TRUNCATED: u16 = 0x200;
@@ -36,7 +36,7 @@ struct ShownAnswer {
 }
 
 /// Carries the command out.
-pub(super) fn run(common: &Common, args: &QueryArgs) -> u8 {
+pub(super) fn run(common: &CommonArgs, args: &QueryArgs) -> u8 {
     let question = match question(&args.name, &args.rtype) {
         Ok(question) => question,
         Err(error) => {
@@ -130,7 +130,7 @@ fn over_udp(server: SocketAddr, query: &[u8], id: u16) -> io::Result<TextSection
         if server.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
     let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
     socket.connect(server)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(TIMEOUT))?;
     socket.send(query)?;
     let mut buffer = vec![0; 65_535];
     loop {
@@ -147,8 +147,8 @@ fn over_udp(server: SocketAddr, query: &[u8], id: u16) -> io::Result<TextSection
 }
 
 fn over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<TextSections> {
-    let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&server, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     let mut framed = u16::try_from(query.len()).map_err(io::Error::other)?.to_be_bytes().to_vec();
     framed.extend_from_slice(query);
     stream.write_all(&framed)?;

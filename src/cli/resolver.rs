@@ -1,7 +1,7 @@
 //! `pvtzd resolver take|status|give-back`: whom this machine's programs ask.
 
-use super::{Common, exit, shown};
-use crate::config::{Config, Instance};
+use super::{CommonArgs, exit, shown};
+use crate::config::{Config, InstanceInfo};
 use crate::host::doctor::{mapped, public};
 use crate::host::metadata::MetadataChoice;
 use crate::host::resolver::enable::{
@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long the check after a take may last.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What to do about the machine's resolver.
 #[derive(Debug, Subcommand)]
@@ -82,7 +82,7 @@ pub(super) struct GiveBackArgs {
 }
 
 /// Carries the command out.
-pub(super) fn run(common: &Common, command: &ResolverCommand) -> u8 {
+pub(super) fn run(common: &CommonArgs, command: &ResolverCommand) -> u8 {
     let result = match command {
         ResolverCommand::Status(place) => print_status(common, place),
         ResolverCommand::Take(args) => take_over(common, args),
@@ -117,13 +117,13 @@ impl ResolverPlace {
 }
 
 /// `status`
-fn print_status(common: &Common, place: &ResolverPlace) -> Result<u8, u8> {
+fn print_status(common: &CommonArgs, place: &ResolverPlace) -> Result<u8, u8> {
     let (machine, store) = place.open();
     // How things stand is told whatever the configuration is like.
     let config = common.load().map(|(config, _)| config).unwrap_or_default();
     let address = place.address(&config).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     // What the region decides is left out: status waits for no metadata service.
-    let zones = mapped::zones(&config, &Instance::default());
+    let zones = mapped::zones(&config, &InstanceInfo::default());
     let standing = status(&machine, &store, address, &zones).map_err(tell)?;
     if common.json {
         shown::json(&standing);
@@ -135,7 +135,7 @@ fn print_status(common: &Common, place: &ResolverPlace) -> Result<u8, u8> {
 }
 
 /// `enable`
-fn take_over(common: &Common, args: &TakeArgs) -> Result<u8, u8> {
+fn take_over(common: &CommonArgs, args: &TakeArgs) -> Result<u8, u8> {
     let config = common.load_or_tell()?;
     let (machine, store) = args.place.open();
     let Some(address) = args.place.address(&config) else {
@@ -209,7 +209,7 @@ fn take_over(common: &Common, args: &TakeArgs) -> Result<u8, u8> {
             return Err(format!("{}, not to pvtzd at {address} alone", words(leads)));
         }
         if let Some((name, addresses)) = &expected {
-            verify::agrees(name, addresses, PATIENCE)?;
+            verify::agrees(name, addresses, TIMEOUT)?;
         }
         resolves().map_err(|problem| format!("pvtzd at {address} {problem}"))
     })
@@ -227,7 +227,7 @@ fn take_over(common: &Common, args: &TakeArgs) -> Result<u8, u8> {
 }
 
 /// `give-back`
-fn hand_back(common: &Common, args: &GiveBackArgs) -> Result<u8, u8> {
+fn hand_back(common: &CommonArgs, args: &GiveBackArgs) -> Result<u8, u8> {
     let (machine, store) = args.place.open();
     if args.dry_run {
         let Some(record) = store.read().map_err(tell)? else { return Ok(nothing_taken(common)) };
@@ -264,7 +264,7 @@ fn hand_back(common: &Common, args: &GiveBackArgs) -> Result<u8, u8> {
 }
 
 /// Says that there is nothing to give back.
-fn nothing_taken(common: &Common) -> u8 {
+fn nothing_taken(common: &CommonArgs) -> u8 {
     if common.json {
         shown::json(&serde_json::json!({ "places": [], "notes": [], "hints": [] }));
     }
@@ -323,7 +323,7 @@ fn tell(trouble: ResolverError) -> u8 {
 }
 
 /// What a plan changes, on standard output.
-fn print_plan(common: &Common, plan: &HostPlan, taken: bool) {
+fn print_plan(common: &CommonArgs, plan: &HostPlan, taken: bool) {
     if common.json {
         let steps: Vec<&HostStep> = plan.steps.iter().collect();
         shown::json(&serde_json::json!({

@@ -1,6 +1,6 @@
 //! `pvtzd run`: from the configuration to a running server, and what happens to it until it stops.
 
-use super::{Common, RunArgs, exit, is_colour_wanted, tell_config_error};
+use super::{CommonArgs, RunArgs, exit, is_colour_wanted, tell_config_error};
 use crate::admin::sd_notify::Supervisor;
 use crate::admin::{log, server};
 use crate::api::server::{BoundApi, PrepareError};
@@ -20,7 +20,7 @@ use std::path::PathBuf;
 const DESCRIPTORS: u64 = 65_536;
 
 /// Carries the command out.
-pub(super) fn run(common: &Common, args: &RunArgs) -> u8 {
+pub(super) fn run(common: &CommonArgs, args: &RunArgs) -> u8 {
     if log::set_up(&args.log).is_err() {
         eprintln!("error: logs were set up twice");
         return exit::SYSTEM;

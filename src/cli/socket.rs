@@ -1,6 +1,6 @@
 //! Talking to the running server over its control socket; `pvtzd zones`, `flush` and `reload`.
 
-use super::{Common, FlushArgs, exit, shown};
+use super::{CommonArgs, FlushArgs, exit, shown};
 use crate::admin::flush::{Flush, Flushed};
 use crate::admin::socket;
 use crate::admin::socket::{SocketCommand, SocketReply};
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A server that has not answered by then hangs. A reload may take its time.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The same for a look at its state among others.
 const PATIENCE_OF_DOCTOR: Duration = Duration::from_secs(5);
@@ -27,14 +27,14 @@ pub(super) struct SocketClient {
 
 impl SocketClient {
     /// Connects to the server, or tells why not and what to do.
-    pub(super) fn open(common: &Common, named: Option<&Path>) -> Result<Self, u8> {
+    pub(super) fn open(common: &CommonArgs, named: Option<&Path>) -> Result<Self, u8> {
         let path = match named {
             Some(path) => path.to_path_buf(),
             None => place(common)?,
         };
         let connected = UnixStream::connect(&path).and_then(|stream| {
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.set_write_timeout(Some(PATIENCE))?;
+            stream.set_read_timeout(Some(TIMEOUT))?;
+            stream.set_write_timeout(Some(TIMEOUT))?;
             Ok(stream)
         });
         match connected {
@@ -106,7 +106,7 @@ pub(super) fn status_if_running(config: &Config) -> Option<Status> {
 }
 
 /// Where the socket is, by the configuration.
-fn place(common: &Common) -> Result<PathBuf, u8> {
+fn place(common: &CommonArgs) -> Result<PathBuf, u8> {
     match common.load_or_tell()?.ops.socket {
         ControlSocket::Usual => Ok(socket::usual()),
         ControlSocket::At(path) => Ok(path),
@@ -128,7 +128,7 @@ pub(super) fn read<T: DeserializeOwned>(value: Value) -> Result<T, u8> {
 }
 
 /// `pvtzd zones`
-pub(super) fn zones(common: &Common, named: Option<&Path>) -> Result<u8, u8> {
+pub(super) fn zones(common: &CommonArgs, named: Option<&Path>) -> Result<u8, u8> {
     let value = SocketClient::open(common, named)?.call(&SocketCommand::Zones)?;
     if common.json {
         shown::json(&value);
@@ -154,7 +154,7 @@ pub(super) fn zones(common: &Common, named: Option<&Path>) -> Result<u8, u8> {
 }
 
 /// `pvtzd flush`
-pub(super) fn flush(common: &Common, args: &FlushArgs) -> Result<u8, u8> {
+pub(super) fn flush(common: &CommonArgs, args: &FlushArgs) -> Result<u8, u8> {
     let what = match (&args.name, &args.zone) {
         (Some(name), _) => Flush::Name { name: name.clone(), subtree: args.subtree },
         (_, Some(zone)) => Flush::Name { name: zone.clone(), subtree: true },
@@ -171,7 +171,7 @@ pub(super) fn flush(common: &Common, args: &FlushArgs) -> Result<u8, u8> {
 }
 
 /// `pvtzd reload`
-pub(super) fn reload(common: &Common, named: Option<&Path>) -> Result<u8, u8> {
+pub(super) fn reload(common: &CommonArgs, named: Option<&Path>) -> Result<u8, u8> {
     let value = SocketClient::open(common, named)?.call(&SocketCommand::Reload)?;
     match (common.json, value.as_str()) {
         (false, Some(text)) => println!("{text}"),

@@ -1,7 +1,7 @@
 //! `pvtzd status`: the state of the running server, once or live.
 
 use super::socket::{SocketClient, read};
-use super::{Common, StatusArgs, exit, shown};
+use super::{CommonArgs, StatusArgs, exit, shown};
 use crate::admin::socket::SocketCommand;
 use crate::admin::status::{Status, quantile};
 use crate::base::print;
@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 /// Carries the command out.
-pub(super) fn run(common: &Common, args: &StatusArgs) -> Result<u8, u8> {
+pub(super) fn run(common: &CommonArgs, args: &StatusArgs) -> Result<u8, u8> {
     let mut line = SocketClient::open(common, args.socket.as_deref())?;
     let mut before: Option<Status> = None;
     loop {

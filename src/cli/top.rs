@@ -1,9 +1,9 @@
 //! `pvtzd top`: what the running server is asked most, live or once.
 
 use super::socket::{SocketClient, read};
-use super::{Common, exit, shown};
+use super::{CommonArgs, exit, shown};
 use crate::admin::socket::SocketCommand;
-use crate::admin::top::{Ranking, Top, TopQuery};
+use crate::admin::top::{Ranking, TopAnswer, TopQuery};
 use crate::base::print::{self, Output};
 use clap::{Args, ValueEnum};
 use std::fmt::Write as _;
@@ -56,7 +56,7 @@ impl By {
     const ALL: [Self; 6] =
         [Self::Names, Self::Zones, Self::Clients, Self::Types, Self::Codes, Self::Upstreams];
 
-    fn of(self, top: &Top) -> (&'static str, &Ranking) {
+    fn of(self, top: &TopAnswer) -> (&'static str, &Ranking) {
         match self {
             Self::Names => ("NAME", &top.names),
             Self::Zones => ("ZONE", &top.zones),
@@ -69,16 +69,16 @@ impl By {
 }
 
 /// Carries the command out.
-pub(super) fn run(common: &Common, args: &TopArgs) -> Result<u8, u8> {
+pub(super) fn run(common: &CommonArgs, args: &TopArgs) -> Result<u8, u8> {
     let mut line = SocketClient::open(common, args.socket.as_deref())?;
     let interval = Duration::from_secs_f64(args.every.clamp(0.1, 30.0)); // the server counts for 60 s
     let is_live = !args.once && !common.json && std::io::stdout().is_terminal();
     let mut clear = args.clear;
-    let mut before: Option<Top> = None;
+    let mut before: Option<TopAnswer> = None;
     loop {
         let value = line.call(&SocketCommand::Top(TopQuery { count: args.count, clear }))?;
         clear = false;
-        let top: Top = read(value.clone())?;
+        let top: TopAnswer = read(value.clone())?;
         // The first reading of lists that were off has nothing to show yet.
         let is_empty = top.seconds < 0.001;
         if !is_live && !is_empty {
@@ -100,7 +100,7 @@ pub(super) fn run(common: &Common, args: &TopArgs) -> Result<u8, u8> {
 }
 
 /// The page; rates are since `before`, else since the lists began.
-fn page(top: &Top, before: Option<&Top>, lists: &[By]) -> String {
+fn page(top: &TopAnswer, before: Option<&TopAnswer>, lists: &[By]) -> String {
     // Lists that began anew have nothing to do with the page before.
     let before = before.filter(|before| before.seconds < top.seconds && before.answers <= top.answers);
     let seconds = (top.seconds - before.map_or(0.0, |before| before.seconds)).max(0.001);
@@ -144,10 +144,10 @@ mod tests {
     use super::*;
     use crate::admin::top::Ranked;
 
-    fn top(seconds: f64, answers: u64, names: &[(&str, u64)]) -> Top {
+    fn top(seconds: f64, answers: u64, names: &[(&str, u64)]) -> TopAnswer {
         let row = |&(key, count): &(&str, u64)| Ranked { key: key.into(), count };
         let names = Ranking { error: 0, rows: names.iter().map(row).collect() };
-        Top { seconds, answers, names, ..Top::default() }
+        TopAnswer { seconds, answers, names, ..TopAnswer::default() }
     }
 
     #[test]

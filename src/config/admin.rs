@@ -83,7 +83,7 @@ const TOP_CLIENT_FORMS: [(&str, ClientForm); 3] =
 
 /// `[top]`: the top lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Top {
+pub struct TopConfig {
     /// They count always, not only while `pvtzd top` reads them.
     pub enabled: bool,
     /// How clients are listed.
@@ -91,8 +91,8 @@ pub struct Top {
 }
 
 /// Reads `[top]`.
-pub(super) fn top(section: &mut Section) -> Top {
-    Top {
+pub(super) fn top(section: &mut Section) -> TopConfig {
+    TopConfig {
         enabled: section.take("enabled", Value::flag).unwrap_or_default(),
         client: section.take("client", |value| value.one_of(&TOP_CLIENT_FORMS)).unwrap_or_default(),
     }

@@ -61,7 +61,7 @@ impl Seen {
 
 /// What differs between two configurations that differ in the content of zones and hosts files alone.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Difference {
+pub struct ConfigDifference {
     /// The places of the zones.
     pub zones: Vec<usize>,
     /// The places of the hosts files.
@@ -69,8 +69,8 @@ pub struct Difference {
 }
 
 impl Config {
-    /// In what this configuration differs from another; nothing where they may differ in more than [`Difference`] tells.
-    pub fn difference(&self, other: &Config) -> Option<Difference> {
+    /// In what this configuration differs from another; nothing where they may differ in more than [`ConfigDifference`] tells.
+    pub fn difference(&self, other: &Config) -> Option<ConfigDifference> {
         let (Some(one), Some(two)) = (&self.seen.0, &other.seen.0) else { return None };
         let alike = self.zones.len() == other.zones.len() && self.hosts.len() == other.hosts.len();
         if !alike || !Arc::ptr_eq(&one.kin, &two.kin) {
@@ -80,7 +80,7 @@ impl Config {
         let zones = zones.filter(|(_, (one, two))| !is_same(one.0.packed.as_ref(), two.0.packed.as_ref()));
         let hosts = self.hosts.iter().zip(&other.hosts).enumerate();
         let hosts = hosts.filter(|(_, (one, two))| !Arc::ptr_eq(&one.hosts, &two.hosts));
-        Some(Difference {
+        Some(ConfigDifference {
             zones: zones.map(|(place, _)| place).collect(),
             hosts: hosts.map(|(place, _)| place).collect(),
         })

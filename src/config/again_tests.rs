@@ -42,7 +42,7 @@ fn a_changed_zone_is_read_alone_and_means_the_same() {
         let found = again(&changed, &former).unwrap();
         assert_eq!(format!("{found:?}"), format!("{:?}", first(&changed).0));
         let expected = if more.is_empty() { vec![] } else { vec![7] };
-        assert_eq!(found.difference(&former), Some(Difference { zones: expected, hosts: vec![] }));
+        assert_eq!(found.difference(&former), Some(ConfigDifference { zones: expected, hosts: vec![] }));
         // and once more from there
         let back = again(&text, &found).unwrap();
         assert_eq!(format!("{back:?}"), format!("{former:?}"));
@@ -90,11 +90,11 @@ fn a_zone_file_is_read_when_it_has_changed() {
     fs::write(folder.path().join("file.zone"), "a A 192.0.2.1\n").unwrap();
     let (former, _) = config::load(&path).unwrap();
     let same = parse(&text, &path, false, &former).unwrap();
-    assert_eq!(same.difference(&former), Some(Difference::default()));
+    assert_eq!(same.difference(&former), Some(ConfigDifference::default()));
     fs::write(folder.path().join("new"), "a A 192.0.2.1\nb A 192.0.2.2\n").unwrap();
     fs::rename(folder.path().join("new"), folder.path().join("file.zone")).unwrap();
     let found = parse(&text, &path, false, &former).unwrap();
-    assert_eq!(found.difference(&former), Some(Difference { zones: vec![500], hosts: vec![] }));
+    assert_eq!(found.difference(&former), Some(ConfigDifference { zones: vec![500], hosts: vec![] }));
     assert_eq!(found.zones[500].0.record_count(), 2);
     assert!(!found.zone_files[0].files.iter().any(|file| file.has_changed()));
     fs::write(folder.path().join("file.zone"), "a A nonsense\n").unwrap();

@@ -1,6 +1,6 @@
 //! From the configuration to the engine's catalog and to the upstream groups that it names.
 
-use super::{Config, Instance, Regions, endpoints};
+use super::{Config, InstanceInfo, Regions, endpoints};
 use crate::engine::catalog::{Catalog, CatalogFault, CatalogRule, CatalogSpec, GroupKey, Scope, Vpc};
 use crate::engine::name::{self, NameKey};
 use crate::engine::zone::{Zone, ZoneSpec};
@@ -24,12 +24,12 @@ pub struct GroupSpec {
 
 impl Config {
     /// The catalog that this configuration means on this instance. `serial` goes into the zones' SOA.
-    pub fn catalog(&self, instance: &Instance, serial: u32) -> Catalog {
+    pub fn catalog(&self, instance: &InstanceInfo, serial: u32) -> Catalog {
         self.catalog_with(instance, serial, &[])
     }
 
     /// The same with VPCs that were made by the API. One that excludes a configured VPC is left out.
-    pub fn catalog_with(&self, instance: &Instance, serial: u32, made: &[Vpc]) -> Catalog {
+    pub fn catalog_with(&self, instance: &InstanceInfo, serial: u32, made: &[Vpc]) -> Catalog {
         let mut spec = self.catalog_spec(instance, serial);
         let configured = spec.vpcs.len();
         let is_free = |vpc: &&Vpc| {
@@ -65,7 +65,7 @@ impl Config {
     }
 
     /// What is to be said about the API names on this instance, now that its region is known.
-    pub fn endpoint_notes(&self, instance: &Instance) -> Vec<String> {
+    pub fn endpoint_notes(&self, instance: &InstanceInfo) -> Vec<String> {
         match (&self.endpoints.regions, &instance.region) {
             (Regions::Auto, Some(region)) => endpoints::gaps(&self.endpoints, region)
                 .into_iter()
@@ -76,7 +76,7 @@ impl Config {
     }
 
     /// The catalog before it is built.
-    pub(super) fn catalog_spec(&self, instance: &Instance, serial: u32) -> CatalogSpec {
+    pub(super) fn catalog_spec(&self, instance: &InstanceInfo, serial: u32) -> CatalogSpec {
         let vpcs = match self.vpcs.is_empty() {
             false => self.vpcs.clone(),
             true => vec![whole_world(instance)],
@@ -106,7 +106,7 @@ impl Config {
     /// A zone of the file that everyone sees takes the place of the built-in one altogether. One that is bound to
     /// VPCs takes it for their clients; the built-in one is then bound to all other VPCs. Clients outside every
     /// VPC lose it in that case: a zone for "everyone but these" is nothing the catalog knows.
-    fn endpoint_zones(&self, instance: &Instance, vpcs: &[Vpc]) -> Vec<(ZoneSpec, Scope)> {
+    fn endpoint_zones(&self, instance: &InstanceInfo, vpcs: &[Vpc]) -> Vec<(ZoneSpec, Scope)> {
         let mut taken: HashMap<NameKey, Vec<&Scope>> = HashMap::new();
         for (zone, scope) in &self.zones {
             taken.entry(NameKey::of(&zone.apex)).or_default().push(scope);
@@ -155,7 +155,7 @@ impl Config {
 }
 
 /// The one VPC of a configuration that names none: all clients are in it.
-fn whole_world(instance: &Instance) -> Vpc {
+fn whole_world(instance: &InstanceInfo) -> Vpc {
     Vpc {
         id: instance.vpc_id.clone().unwrap_or_else(|| "vpc-local".into()),
         region: instance.region.clone(),

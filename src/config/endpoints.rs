@@ -1,7 +1,7 @@
 //! The catalogue of Alibaba Cloud API names: which public names lead to which names inside a VPC.
 //! The data is `config/endpoints.toml`, compiled in; here it becomes zones.
 
-use super::{EndpointTarget, Endpoints, Instance, Regions};
+use super::{EndpointTarget, Endpoints, InstanceInfo, Regions};
 use crate::engine::name::{self, NameKey};
 use crate::engine::zone::{ZoneMode, ZoneOrigin, ZoneRecord, ZoneSpec};
 use hickory_proto::rr::RData;
@@ -32,13 +32,13 @@ struct Catalogue {
     /// All regions.
     regions: Vec<String>,
     /// All products.
-    product: Vec<Product>,
+    product: Vec<ProductEntry>,
 }
 
 /// One product.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Product {
+struct ProductEntry {
     /// What `products` calls it.
     name: String,
     /// Other words for it.
@@ -62,7 +62,7 @@ struct Product {
     with_names_below: bool,
 }
 
-impl Product {
+impl ProductEntry {
     /// Where a name of this product leads in a region, without the suffix.
     fn target(&self, target: EndpointTarget, region: &str) -> Option<String> {
         if let Some(central) = &self.vpc_central {
@@ -125,12 +125,12 @@ pub(super) fn products() -> Vec<String> {
 /// The catalogue's name of a product, by its name or an alias.
 pub(super) fn product(text: &str) -> Option<&'static str> {
     let known =
-        |product: &&Product| product.name == text || product.aliases.iter().any(|alias| alias == text);
+        |product: &&ProductEntry| product.name == text || product.aliases.iter().any(|alias| alias == text);
     CATALOGUE.product.iter().find(known).map(|product| product.name.as_str())
 }
 
 /// The zones that the settings mean on this instance. No two of one name.
-pub(super) fn zones(endpoints: &Endpoints, instance: &Instance) -> Vec<ZoneSpec> {
+pub(super) fn zones(endpoints: &Endpoints, instance: &InstanceInfo) -> Vec<ZoneSpec> {
     let catalogue = &*CATALOGUE;
     let detected = instance.region.clone();
     let regions = match (&endpoints.regions, &detected) {
@@ -145,7 +145,7 @@ pub(super) fn zones(endpoints: &Endpoints, instance: &Instance) -> Vec<ZoneSpec>
     };
     let mut zones = Vec::new();
     let mut taken = HashSet::new();
-    let mut add = |name: &str, target: &str, product: &Product| {
+    let mut add = |name: &str, target: &str, product: &ProductEntry| {
         let suffix = &catalogue.suffix;
         let full = |name: &str| name::parse(&format!("{name}.{suffix}")).ok();
         // A detected region that makes no name maps nothing.
@@ -182,7 +182,7 @@ pub(super) fn zones(endpoints: &Endpoints, instance: &Instance) -> Vec<ZoneSpec>
 /// What is missing in a region: for each chosen product that has no target there, a sentence and a hint.
 pub(super) fn gaps(endpoints: &Endpoints, region: &str) -> Vec<(String, String)> {
     let without = chosen(endpoints).filter(|product| product.target(endpoints.target, region).is_none());
-    let tell = |product: &Product| {
+    let tell = |product: &ProductEntry| {
         let name = &product.name;
         let message = format!(
             "no popunify-vpc name is documented for {name} in {region}, its API name there is not mapped"
@@ -200,7 +200,7 @@ pub(super) fn gaps(endpoints: &Endpoints, region: &str) -> Vec<(String, String)>
 pub fn public_name(product: &str, region: &str) -> Option<String> {
     let catalogue = &*CATALOGUE;
     let is_it =
-        |known: &&Product| known.name == product || known.aliases.iter().any(|alias| alias == product);
+        |known: &&ProductEntry| known.name == product || known.aliases.iter().any(|alias| alias == product);
     let found = catalogue.product.iter().find(is_it)?;
     let name =
         found.names.first().map(|name| filled(name, region)).or_else(|| found.central.first().cloned())?;
@@ -222,7 +222,7 @@ pub fn is_api_name(name: &str) -> bool {
         let region = bare.strip_prefix(before).and_then(|rest| rest.strip_suffix(behind));
         region.is_some_and(|region| catalogue.regions.iter().any(|known| known == region))
     };
-    let of_product = |product: &Product| {
+    let of_product = |product: &ProductEntry| {
         let patterns = product.names.iter().chain(&product.vpc);
         let central = product.central.iter().chain(&product.vpc_central);
         patterns.into_iter().any(|pattern| in_region(pattern))
@@ -241,7 +241,7 @@ pub(super) fn region_of(name: &str) -> Option<&'static str> {
 }
 
 /// The products that are switched on, in the catalogue's order.
-fn chosen(endpoints: &Endpoints) -> impl Iterator<Item = &'static Product> {
+fn chosen(endpoints: &Endpoints) -> impl Iterator<Item = &'static ProductEntry> {
     CATALOGUE.product.iter().filter(|product| endpoints.products.contains(&product.name))
 }
 

@@ -2,7 +2,7 @@
 //! Every key is taken here or in a file named after its section; what is absent or at fault has its default.
 
 use super::admin;
-use super::admin::{Admin, Log, Top};
+use super::admin::{Admin, Log, TopConfig};
 use super::api;
 use super::api::Api;
 use super::hosts_file::{self, HostsEntry};
@@ -60,7 +60,7 @@ pub(super) struct Spec {
     /// `[log]`
     pub log: Log,
     /// `[top]`
-    pub top: Top,
+    pub top: TopConfig,
     /// Where the API listens, with the places.
     pub control_listen: Vec<Spanned<SocketAddr>>,
     /// `[[forward]]`

@@ -5,7 +5,7 @@ use super::file::Spec;
 use super::key_path::KeyPath;
 use super::reader::ConfigReader;
 use super::zone_draft::ZoneDraftEntry;
-use super::{Config, Instance, Regions};
+use super::{Config, InstanceInfo, Regions};
 use crate::engine::catalog::Scope;
 use crate::engine::name::{self, NameKey};
 use crate::engine::zone::{Lookup, Zone, ZoneMode};
@@ -15,11 +15,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Steps of a chain of CNAMEs that are followed; no answer has more, and a long file stays quick to check.
-const LONGEST: usize = 32;
+const MAX_CHAIN: usize = 32;
 
 /// Notes every doubt about a configuration without errors.
 pub(super) fn note(reader: &ConfigReader, spec: &Spec, config: &Config) {
-    let catalog = config.catalog_spec(&Instance::default(), 0);
+    let catalog = config.catalog_spec(&InstanceInfo::default(), 0);
     let sights: Vec<Layered> = std::iter::once(None)
         .chain(catalog.vpcs.iter().map(|vpc| Some(vpc.id.as_str())))
         .map(|vpc| Layered::of(vpc, &catalog.zones))
@@ -74,7 +74,7 @@ impl<'c> Layered<'c> {
                 if next == *start {
                     return Some(path);
                 }
-                if path.len() < LONGEST && seen.insert(next.clone()) {
+                if path.len() < MAX_CHAIN && seen.insert(next.clone()) {
                     let mut longer = path.clone();
                     longer.push(next);
                     paths.push(longer);

@@ -38,8 +38,8 @@ mod message_tests;
 #[cfg(test)]
 mod tests;
 
-pub use admin::{Admin, ControlSocket, Log, QueryLogFormat, Top};
-pub use again::{Difference, Seen};
+pub use admin::{Admin, ControlSocket, Log, QueryLogFormat, TopConfig};
+pub use again::{ConfigDifference, Seen};
 pub use api::{AccessKeySource, Api, ApiSecret, Host, SecretSource};
 pub use catalog::GroupSpec;
 pub use fault::{ConfigError, Fault, Severity};
@@ -150,7 +150,7 @@ pub struct Config {
     /// `[log]`
     pub log: Log,
     /// `[top]`
-    pub top: Top,
+    pub top: TopConfig,
     /// `[[forward]]`
     pub forwards: Vec<Forward>,
     /// `[[vpc]]`
@@ -422,7 +422,7 @@ pub enum Expected {
 
 /// What the metadata service tells; either may be unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Instance {
+pub struct InstanceInfo {
     /// The region id of this instance.
     pub region: Option<String>,
     /// The id of its VPC.

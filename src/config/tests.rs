@@ -49,8 +49,8 @@ fn lead(catalog: &Catalog, client: &str, name: &str) -> String {
     }
 }
 
-fn region(id: &str) -> Instance {
-    Instance { region: Some(id.into()), vpc_id: None }
+fn region(id: &str) -> InstanceInfo {
+    InstanceInfo { region: Some(id.into()), vpc_id: None }
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn the_samples_work() {
     assert!(fallback.wants_metadata());
     let lab = good(LAB);
     assert!(!lab.wants_metadata());
-    let catalog = lab.catalog(&Instance::default(), 1);
+    let catalog = lab.catalog(&InstanceInfo::default(), 1);
     for (client, name, expected) in [
         ("127.0.0.1", "www.app.example", "192.0.2.1"),
         ("127.200.0.1", "www.app.example", "198.51.100.1"),
@@ -162,28 +162,28 @@ fn a_file_that_cannot_be_read_says_why() {
 fn without_a_vpc_everybody_is_in_the_instances() {
     let config = good("");
     let catalog =
-        config.catalog(&Instance { region: Some("cn-hongkong".into()), vpc_id: Some("vpc-1".into()) }, 1);
+        config.catalog(&InstanceInfo { region: Some("cn-hongkong".into()), vpc_id: Some("vpc-1".into()) }, 1);
     for client in ["192.0.2.1", "2001:db8::1", "::ffff:10.0.0.1"] {
         let vpc = catalog.view(client.parse().unwrap()).vpc.clone().unwrap();
         assert_eq!((vpc.id.as_str(), vpc.region.as_deref()), ("vpc-1", Some("cn-hongkong")));
     }
-    let unknown = config.catalog(&Instance::default(), 1);
+    let unknown = config.catalog(&InstanceInfo::default(), 1);
     assert_eq!(unknown.vpcs().next().unwrap().id, "vpc-local");
 }
 
 #[test]
 fn the_catalogue_serves_all_regions_until_the_own_one_is_known() {
     let config = good("");
-    let all = config.catalog(&Instance::default(), 1);
+    let all = config.catalog(&InstanceInfo::default(), 1);
     assert_eq!(all.zones().len(), 9 + 2);
     let hangzhou = "popunify-vpc.cn-hangzhou.aliyuncs.com";
     let hongkong = "popunify-vpc.cn-hongkong.aliyuncs.com";
     for (instance, name, expected) in [
-        (Instance::default(), "ecs.cn-hongkong.aliyuncs.com", hongkong),
-        (Instance::default(), "ECS.eu-central-1.aliyuncs.com", "popunify-vpc.eu-central-1.aliyuncs.com"),
-        (Instance::default(), "ecs-cn-hangzhou.aliyuncs.com", hangzhou),
-        (Instance::default(), "ecs.aliyuncs.com", hangzhou),
-        (Instance::default(), "ecs.us-west-1.aliyuncs.com", "outside"),
+        (InstanceInfo::default(), "ecs.cn-hongkong.aliyuncs.com", hongkong),
+        (InstanceInfo::default(), "ECS.eu-central-1.aliyuncs.com", "popunify-vpc.eu-central-1.aliyuncs.com"),
+        (InstanceInfo::default(), "ecs-cn-hangzhou.aliyuncs.com", hangzhou),
+        (InstanceInfo::default(), "ecs.aliyuncs.com", hangzhou),
+        (InstanceInfo::default(), "ecs.us-west-1.aliyuncs.com", "outside"),
         (region("cn-hongkong"), "ecs.cn-hongkong.aliyuncs.com", hongkong),
         (region("cn-hongkong"), "ecs.cn-hangzhou.aliyuncs.com", "outside"),
         (region("cn-hongkong"), "ecs-cn-hangzhou.aliyuncs.com", hongkong),
@@ -198,7 +198,7 @@ fn the_catalogue_serves_all_regions_until_the_own_one_is_known() {
 #[test]
 fn the_own_name_of_a_product_is_there_in_every_region() {
     let config = good("[endpoints]\ntarget = \"product-vpc\"\nproducts = \"all\"\nregions = \"all\"");
-    let catalog = config.catalog(&Instance::default(), 1);
+    let catalog = config.catalog(&InstanceInfo::default(), 1);
     for (name, expected) in [
         ("ecs.us-west-1", "ecs-vpc.us-west-1"),
         ("ecs", "ecs-vpc.cn-hangzhou"),
@@ -216,9 +216,9 @@ fn the_own_name_of_a_product_is_there_in_every_region() {
         let expected = format!("{expected}.aliyuncs.com");
         assert_eq!(lead(&catalog, "127.0.0.1", &format!("{name}.aliyuncs.com")), expected, "{name}");
     }
-    let ecs = good("[endpoints]\ntarget = \"product-vpc\"").catalog(&Instance::default(), 1);
+    let ecs = good("[endpoints]\ntarget = \"product-vpc\"").catalog(&InstanceInfo::default(), 1);
     assert_eq!(ecs.zones().len(), 40 + 2);
-    assert_eq!(good("[endpoints]\nproducts = []").catalog(&Instance::default(), 1).zones().len(), 0);
+    assert_eq!(good("[endpoints]\nproducts = []").catalog(&InstanceInfo::default(), 1).zones().len(), 0);
     assert_eq!(good("[endpoints]\nproducts = [\"ack\", \"cs\"]").endpoints.products, ["cs", "cs"]);
 }
 
@@ -236,7 +236,7 @@ fn a_listed_region_is_home_when_it_is_the_only_one() {
 fn a_detected_region_without_a_target_is_noted() {
     let config = good("");
     assert!(config.endpoint_notes(&region("cn-hangzhou")).is_empty());
-    assert!(config.endpoint_notes(&Instance::default()).is_empty());
+    assert!(config.endpoint_notes(&InstanceInfo::default()).is_empty());
     let notes = config.endpoint_notes(&region("us-west-1"));
     assert!(
         notes.len() == 1 && notes[0].contains("us-west-1") && notes[0].contains("product-vpc"),
@@ -248,19 +248,20 @@ fn a_detected_region_without_a_target_is_noted() {
 fn a_zone_of_the_file_takes_the_place_of_the_built_in_one() {
     let record = "[[zone.record]]\nname = \"@\"\ntype = \"A\"\nvalue = \"192.0.2.1\"\n";
     let zone = "[[zone]]\nname = \"ECS.cn-hangzhou.aliyuncs.com\"\n";
-    let everyone = good(&format!("{zone}{record}")).catalog(&Instance::default(), 1);
+    let everyone = good(&format!("{zone}{record}")).catalog(&InstanceInfo::default(), 1);
     assert_eq!(lead(&everyone, "127.0.0.1", "ecs.cn-hangzhou.aliyuncs.com"), "192.0.2.1");
     assert_eq!(everyone.zones().len(), 11);
     let vpcs =
         "[[vpc]]\nid = \"a\"\nclients = [\"10.0.0.0/8\"]\n[[vpc]]\nid = \"b\"\nclients = [\"11.0.0.0/8\"]\n";
-    let bound = good(&format!("{vpcs}{zone}vpcs = [\"a\"]\n{record}")).catalog(&Instance::default(), 1);
+    let bound = good(&format!("{vpcs}{zone}vpcs = [\"a\"]\n{record}")).catalog(&InstanceInfo::default(), 1);
     assert_eq!(lead(&bound, "10.0.0.1", "ecs.cn-hangzhou.aliyuncs.com"), "192.0.2.1");
     assert_eq!(
         lead(&bound, "11.0.0.1", "ecs.cn-hangzhou.aliyuncs.com"),
         "popunify-vpc.cn-hangzhou.aliyuncs.com"
     );
     assert_eq!(lead(&bound, "12.0.0.1", "ecs.cn-hangzhou.aliyuncs.com"), "outside");
-    let all = good(&format!("{vpcs}{zone}vpcs = [\"a\", \"b\"]\n{record}")).catalog(&Instance::default(), 1);
+    let all =
+        good(&format!("{vpcs}{zone}vpcs = [\"a\", \"b\"]\n{record}")).catalog(&InstanceInfo::default(), 1);
     assert_eq!(all.zones().len(), 11);
 }
 
@@ -277,7 +278,7 @@ fn groups_keep_their_keys_while_they_mean_the_same() {
     let groups = config.groups();
     assert_eq!(groups.len(), 1);
     assert_ne!(groups[0].key, GroupKey::DEFAULT);
-    let catalog = config.catalog(&Instance::default(), 1);
+    let catalog = config.catalog(&InstanceInfo::default(), 1);
     let key = NameKey::of(&name::parse("x.f.example").unwrap());
     for client in ["10.0.0.1", "11.0.0.1"] {
         assert_eq!(catalog.view(client.parse().unwrap()).rule_of(&key).group, groups[0].key);
@@ -337,7 +338,7 @@ fn a_contradiction_made_in_code_cannot_stop_the_catalog() {
     let record = ZoneRecord { owner: owner.to_name(), ttl: 60, data, weight: None };
     zone.packed = None;
     zone.records = vec![record.clone(), record];
-    let catalog = config.catalog(&Instance::default(), 1);
+    let catalog = config.catalog(&InstanceInfo::default(), 1);
     assert_eq!(lead(&catalog, "127.200.0.1", "www.app.example"), "198.51.100.1");
 }
 
@@ -391,7 +392,7 @@ proptest! {
         }
         let text: String = text.into_iter().collect();
         if let Ok((config, _)) = parse(&text, Path::new("x")) {
-            config.catalog(&Instance::default(), 1);
+            config.catalog(&InstanceInfo::default(), 1);
             config.groups();
         } else if let Err(faults) = parse(&text, Path::new("x")) {
             prop_assert!(!faults.is_empty());

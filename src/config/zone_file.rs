@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 const DEPTH: usize = 16;
 
 /// Octets of a zone file and all that it includes.
-const LONGEST: u64 = 4 << 30;
+const MAX_FILE_BYTES: u64 = 4 << 30;
 
 /// Reads the records of a zone.
 pub fn load(path: &Path, apex: &Name) -> Loaded<PackedZone> {
@@ -94,7 +94,7 @@ impl Loading {
     /// What is in a file.
     fn text(&mut self, path: &Path) -> Result<String, String> {
         let octets =
-            crate::base::file::read(path, LONGEST - self.octets).map_err(|error| error.to_string())?;
+            crate::base::file::read(path, MAX_FILE_BYTES - self.octets).map_err(|error| error.to_string())?;
         self.octets += octets.len() as u64;
         String::from_utf8(octets).map_err(|error| {
             let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
@@ -150,7 +150,7 @@ impl Loading {
             let (path, text) = &mut self.files[usize::from(file)];
             if text.is_empty() {
                 // a fault that showed only when the zone was put together
-                *text = crate::base::file::read_text(path, LONGEST).unwrap_or_default();
+                *text = crate::base::file::read_text(path, MAX_FILE_BYTES).unwrap_or_default();
             }
             let excerpt: String =
                 text.lines().nth(line as usize - 1).unwrap_or_default().chars().take(400).collect();

@@ -150,9 +150,9 @@ pub struct CacheDataOf<'e> {
     /// Octets of each packed answer record, where all are of the asked-for name and of one type and length; else 0.
     stride: u16,
     /// Records of the answer section, packed.
-    answers: Packed<'e>,
+    answers: PackedBytes<'e>,
     /// Records of the authority section, packed.
-    authority: Packed<'e>,
+    authority: PackedBytes<'e>,
 }
 
 /// What an entry is worth.
@@ -177,7 +177,7 @@ impl CacheData {
         authentic: bool,
         now: Timestamp,
     ) -> Self {
-        let (answers, authority) = (Packed::pack(answers, owner), Packed::pack(authority, owner));
+        let (answers, authority) = (PackedBytes::pack(answers, owner), PackedBytes::pack(authority, owner));
         let stride = answers.stride();
         Self { outcome, stored: now, ttl, authentic, dnssec: false, stride, answers, authority }
     }
@@ -191,8 +191,8 @@ impl CacheData {
             authentic: false,
             dnssec: false,
             stride: 0,
-            answers: Packed::default(),
-            authority: Packed::default(),
+            answers: PackedBytes::default(),
+            authority: PackedBytes::default(),
         }
     }
 }
@@ -248,7 +248,7 @@ impl<'e> CacheDataOf<'e> {
             }
             _ => 0,
         };
-        let (answers, authority) = (Packed(answers.into()), Packed(authority.into()));
+        let (answers, authority) = (PackedBytes(answers.into()), PackedBytes(authority.into()));
         Self { outcome, stored, ttl, authentic, dnssec, stride, answers, authority }
     }
 
@@ -345,7 +345,7 @@ impl<'e> CacheDataOf<'e> {
         authentic: bool,
         packed: (impl Into<Cow<'e, [u8]>>, impl Into<Cow<'e, [u8]>>),
     ) -> Self {
-        let (answers, authority) = (Packed(packed.0.into()), Packed(packed.1.into()));
+        let (answers, authority) = (PackedBytes(packed.0.into()), PackedBytes(packed.1.into()));
         let stride = answers.stride();
         Self { outcome, stored, ttl, authentic, dnssec: false, stride, answers, authority }
     }
@@ -354,7 +354,7 @@ impl<'e> CacheDataOf<'e> {
 /// Records in a compact form: for each, the owner (one 0xff for the asked-for name, else its wire form), type,
 /// length and data. The TTL is the entry's, the class is IN.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-struct Packed<'p>(Cow<'p, [u8]>);
+struct PackedBytes<'p>(Cow<'p, [u8]>);
 
 /// Stands for the asked-for name; no label is that long.
 const SAME_OWNER: u8 = 0xff;
@@ -367,7 +367,7 @@ pub(super) fn pack_own(packed: &mut Vec<u8>, rtype: RecordType, data: &[u8]) {
     packed.extend_from_slice(data);
 }
 
-impl Packed<'_> {
+impl PackedBytes<'_> {
     /// Octets of each record, where all are of the asked-for name and of one type and length; else 0.
     fn stride(&self) -> u16 {
         let Some((head @ &[SAME_OWNER, _, _, high, low], _)) = self.0.split_first_chunk() else { return 0 };
@@ -378,7 +378,7 @@ impl Packed<'_> {
     }
 
     /// Packs records, each of them once (RFC 2181 section 5).
-    fn pack(records: &[Record], owner: &NameKey) -> Packed<'static> {
+    fn pack(records: &[Record], owner: &NameKey) -> PackedBytes<'static> {
         let mut bytes = Vec::new();
         let mut seen = HashSet::new();
         for record in records {
@@ -398,13 +398,13 @@ impl Packed<'_> {
                 bytes.truncate(start);
             }
         }
-        Packed(bytes.into())
+        PackedBytes(bytes.into())
     }
 }
 
 /// A record as an entry keeps it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PackedRecord<'e> {
+pub(super) struct CachedRecord<'e> {
     /// The owner in lower-case wire form; nothing for the name that the entry is about.
     pub(super) owner: Option<&'e [u8]>,
     /// The type.
@@ -413,7 +413,7 @@ pub(super) struct PackedRecord<'e> {
     pub(super) data: &'e [u8],
 }
 
-impl PackedRecord<'_> {
+impl CachedRecord<'_> {
     /// The record itself; `asked` is the name that the entry is about.
     pub(super) fn unpack(&self, asked: &Name, ttl: u32) -> Option<Record> {
         work::unpacked();
@@ -438,9 +438,9 @@ impl<'e> PackedRecords<'e> {
 }
 
 impl<'e> Iterator for PackedRecords<'e> {
-    type Item = PackedRecord<'e>;
+    type Item = CachedRecord<'e>;
 
-    fn next(&mut self) -> Option<PackedRecord<'e>> {
+    fn next(&mut self) -> Option<CachedRecord<'e>> {
         let rest = self.0;
         let (owner, rest) = if *rest.first()? == SAME_OWNER {
             (None, &rest[1..])
@@ -452,7 +452,7 @@ impl<'e> Iterator for PackedRecords<'e> {
         let (data, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([high, low])))?;
         self.0 = rest;
         work::visited();
-        Some(PackedRecord { owner, rtype: RecordType::from(u16::from_be_bytes([type_high, type_low])), data })
+        Some(CachedRecord { owner, rtype: RecordType::from(u16::from_be_bytes([type_high, type_low])), data })
     }
 }
 

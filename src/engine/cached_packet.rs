@@ -120,7 +120,7 @@ const TC: u8 = 2;
 
 /// How an answer was made that is to be kept.
 #[derive(Clone, Copy, Debug)]
-pub struct Making {
+pub struct PacketOrigin {
     /// What it was rotated by.
     pub turn: u64,
     /// The size that its message was made for.
@@ -148,7 +148,7 @@ impl CachedPacket {
     /// Keeps the message that `finish` made of an answer; nothing when it must not be kept: it may be another next
     /// time, holds no longer, or was cut although its records rotate. What was cut is kept
     /// for messages that are no larger.
-    pub fn of(key: &PacketKey, message: &[u8], answer: &Answer, making: Making) -> Option<Self> {
+    pub fn of(key: &PacketKey, message: &[u8], answer: &Answer, making: PacketOrigin) -> Option<Self> {
         let holdings = answer.holdings.as_ref()?;
         let header: &[u8; HEADER] = message.first_chunk()?;
         let (question_end, mut places) = wire::places(message)?;

@@ -203,7 +203,7 @@ fn an_answer_is_not_served_beyond_its_due_time_or_catalog() {
     let key = PacketKey::of(&request, &question, 0).unwrap();
     let answer = long_way(&catalog, &request, &question, START, 0);
     let reply = finish(&request, &answer, 512, 1232);
-    let making = Making { turn: 0, limit: 512, generation: 5, now: START, mark: 77 };
+    let making = PacketOrigin { turn: 0, limit: 512, generation: 5, now: START, mark: 77 };
     let prepared = CachedPacket::of(&key, &reply, &answer, making).unwrap();
     assert!(prepared.is_valid(5, Timestamp(START.0 + 89_999)));
     assert!(!prepared.is_valid(5, Timestamp(START.0 + 90_000)), "the last tenth is for the refresh");
@@ -218,7 +218,7 @@ fn a_cut_answer_is_kept_for_messages_that_are_no_larger() {
     let (request, question) = accept(&bytes);
     let key = PacketKey::of(&request, &question, 0).unwrap();
     let answer = long_way(&catalog, &request, &question, START, 0);
-    let making = Making { turn: 0, limit: 1000, generation: 1, now: START, mark: 0 };
+    let making = PacketOrigin { turn: 0, limit: 1000, generation: 1, now: START, mark: 0 };
     let message = finish(&request, &answer, 1000, 1232);
     assert!(message[2] & TC != 0, "it is cut");
     let prepared = CachedPacket::of(&key, &message, &answer, making).unwrap();
@@ -244,7 +244,7 @@ fn a_cut_answer_that_rotates_is_kept_whole_or_not_at_all() {
     let (request, question) = accept(&bytes);
     let key = PacketKey::of(&request, &question, 0).unwrap();
     let answer = long_way(&catalog, &request, &question, START, 0);
-    let making = |limit| Making { turn: 0, limit, generation: 1, now: START, mark: 0 };
+    let making = |limit| PacketOrigin { turn: 0, limit, generation: 1, now: START, mark: 0 };
     let finished =
         |limit| CachedPacket::of(&key, &finish(&request, &answer, limit, 1232), &answer, making(limit));
     assert!(finished(512).is_none());
@@ -292,7 +292,7 @@ proptest! {
         let cut = message[2] & TC != 0;
         // what rotates and does not fit is kept with all its records
         let limit = if cut && answer.rotation.is_some() { TCP } else { limit };
-        let making = Making { turn, limit, generation: 1, now: made, mark: 0 };
+        let making = PacketOrigin { turn, limit, generation: 1, now: made, mark: 0 };
         let prepared = CachedPacket::of(&key, &finish(&request, &answer, limit, own), &answer, making).unwrap();
 
         let mut looked_up = PacketKey::default();

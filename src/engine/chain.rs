@@ -6,7 +6,7 @@
 //! `check` and the tests.
 
 use super::answer::{Answer, ExtendedError, Hop, SectionTtl, Source};
-use super::cache::{CacheDataOf, CacheKey, FailureCause, Outcome, PackedRecord, QueryFlags, Timestamp};
+use super::cache::{CacheDataOf, CacheKey, CachedRecord, FailureCause, Outcome, QueryFlags, Timestamp};
 use super::catalog::{GroupKey, View};
 use super::decide::{Decision, decide};
 use super::local::LocalOutcome;
@@ -155,10 +155,10 @@ impl<'v> Chain<'v> {
             all: true,
             turn: (addresses && entry.outcome == Outcome::Rrset).then_some(self.turn),
         };
-        let inner = |record: &PackedRecord<'_>| is_inner(record.rtype, record.data);
+        let inner = |record: &CachedRecord<'_>| is_inner(record.rtype, record.data);
         // signatures go with the set that they sign
         let cleaned = self.bars_inner_addresses() && entry.packed_answers().any(|record| inner(&record));
-        let keep = |record: &PackedRecord<'_>| !cleaned || (record.rtype == wanted.rtype && !inner(record));
+        let keep = |record: &CachedRecord<'_>| !cleaned || (record.rtype == wanted.rtype && !inner(record));
         let barred = cleaned && !entry.packed_answers().any(|record| keep(&record));
         self.authentic &= !cleaned;
         let wanted = Wanted { all: !cleaned, ..wanted };

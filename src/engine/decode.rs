@@ -19,7 +19,7 @@ const HEADER: usize = 12;
 const OPT: u16 = 41;
 
 /// The most compression pointers that one name may follow.
-const MOST_POINTERS: usize = 127;
+const MAX_POINTERS: usize = 127;
 
 /// A message and the compression pointers that may still be followed in it: as many as it has octets, so that the work
 /// grows with its length only. Names of usual messages take one or two pointers, and there is a name in six octets at
@@ -254,7 +254,7 @@ impl Compressed<'_> {
                     let to = usize::from(number(bytes, at)? & 0x3fff);
                     pointers += 1;
                     self.pointers_left = self.pointers_left.saturating_sub(1);
-                    if to >= at || to < HEADER || pointers > MOST_POINTERS || self.pointers_left == 0 {
+                    if to >= at || to < HEADER || pointers > MAX_POINTERS || self.pointers_left == 0 {
                         return None;
                     }
                     end.get_or_insert(at + 2);

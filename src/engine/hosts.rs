@@ -13,13 +13,13 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 /// Octets of the longest line.
-pub const LONGEST_LINE: usize = 64 << 10;
+pub const MAX_LINE: usize = 64 << 10;
 
 /// Addresses of one name and family, at most: more do not fit into an answer.
-pub const MOST_ADDRESSES: usize = 1000;
+pub const MAX_ADDRESSES: usize = 1000;
 
 /// Remarks of a kind that are kept; the rest are counted.
-const MOST_REMARKS: usize = 1000;
+const MAX_REMARKS: usize = 1000;
 
 /// The names of a hosts file.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ pub struct Remarks {
 
 impl Remarks {
     fn add(&mut self, line: usize, why: String) {
-        if self.told.len() < MOST_REMARKS { self.told.push((line, why)) } else { self.more += 1 }
+        if self.told.len() < MAX_REMARKS { self.told.push((line, why)) } else { self.more += 1 }
     }
 }
 
@@ -102,7 +102,7 @@ impl Hosts {
         // A pair of name and address that is there twice is told by the builder, and is no fault here.
         let (owners, _) = reading.builder.finish();
         let mut hosts = Self { file: file.into(), owners, names: 0 };
-        let is_too_many = |set: &Rrset| set.len() > MOST_ADDRESSES;
+        let is_too_many = |set: &Rrset| set.len() > MAX_ADDRESSES;
         if hosts.owners.iter().any(|owner| owner.sets().any(|set| is_too_many(&set))) {
             crowded(text, &mut reading.faults);
         }
@@ -159,8 +159,8 @@ struct HostsReader {
 
 impl HostsReader {
     fn line(&mut self, number: usize, line: &str) -> Result<(), String> {
-        if line.len() > LONGEST_LINE {
-            return Err(format!("a line of {} octets; at most {LONGEST_LINE} are read", line.len()));
+        if line.len() > MAX_LINE {
+            return Err(format!("a line of {} octets; at most {MAX_LINE} are read", line.len()));
         }
         let Some((address, names)) = words(line) else { return Ok(()) };
         let Some(address) = read_address(address)? else {
@@ -257,8 +257,8 @@ fn crowded(text: &str, faults: &mut Remarks) {
         let Ok(Some(address)) = read_address(address) else { continue };
         for name in names.filter_map(|name| read_name(name).ok()) {
             let of_name = addresses.entry((name.clone(), address.is_ipv4())).or_default();
-            if of_name.insert(address) && of_name.len() == MOST_ADDRESSES + 1 {
-                faults.add(number, format!("more than {MOST_ADDRESSES} addresses for `{name}`"));
+            if of_name.insert(address) && of_name.len() == MAX_ADDRESSES + 1 {
+                faults.add(number, format!("more than {MAX_ADDRESSES} addresses for `{name}`"));
             }
         }
     }

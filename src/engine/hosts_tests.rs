@@ -105,12 +105,12 @@ fn faults_have_their_lines() {
 #[test]
 fn one_name_has_no_more_addresses_than_an_answer_can_hold() {
     let line = |number: usize| format!("10.0.{}.{} many.example\n", number / 256, number % 256);
-    let some: String = (0..MOST_ADDRESSES).map(line).collect();
+    let some: String = (0..MAX_ADDRESSES).map(line).collect();
     assert!(read(&some).faults.told.is_empty());
-    let more = some + &line(MOST_ADDRESSES) + "10.0.0.0 many.example\n";
+    let more = some + &line(MAX_ADDRESSES) + "10.0.0.0 many.example\n";
     assert_eq!(
         read(&more).faults.told,
-        [(MOST_ADDRESSES + 1, "more than 1000 addresses for `many.example`".into())]
+        [(MAX_ADDRESSES + 1, "more than 1000 addresses for `many.example`".into())]
     );
 }
 

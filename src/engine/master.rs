@@ -14,7 +14,7 @@ use std::net::IpAddr;
 const DEFAULT_TTL: u32 = 60;
 
 /// Octets of the longest entry: the generic form of the longest data is about twice as long as this data.
-const LONGEST: usize = 1 << 18;
+const MAX_ENTRY_BYTES: usize = 1 << 18;
 
 /// A record of a zone file.
 #[derive(Debug)]
@@ -141,8 +141,8 @@ fn next_entry(text: &str) -> Result<(Cow<'_, str>, &str, usize), String> {
 
 fn bounded(octets: usize) -> Result<(), String> {
     match octets {
-        0..=LONGEST => Ok(()),
-        _ => Err(format!("an entry of more than {LONGEST} octets; no record is so long")),
+        0..=MAX_ENTRY_BYTES => Ok(()),
+        _ => Err(format!("an entry of more than {MAX_ENTRY_BYTES} octets; no record is so long")),
     }
 }
 

@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Octets of the longest name (RFC 1035 section 2.3.4).
-const LONGEST: usize = 255;
+const MAX_NAME_BYTES: usize = 255;
 
 /// A domain name in lower-case, uncompressed wire form (RFC 1035 section 3.1), the root label included. Shared: a
 /// query hands its name from place to place.
@@ -23,7 +23,7 @@ pub struct NameKey(Arc<[u8]>);
 impl NameKey {
     /// The key of a name as it came in a message or a file.
     pub fn of(name: &Name) -> Self {
-        Self::of_wire(wire_of(&mut [0; LONGEST], name.iter()).unwrap_or(&[0])) // no `Name` has no wire form
+        Self::of_wire(wire_of(&mut [0; MAX_NAME_BYTES], name.iter()).unwrap_or(&[0])) // no `Name` has no wire form
     }
 
     /// The key of a name in wire form, of whatever case; `wire` ends with the root label.
@@ -133,14 +133,14 @@ pub fn suffixes(wire: &[u8]) -> Suffixes<'_> {
 
 /// A name in wire form, in its own case, for a moment.
 pub struct NameWire {
-    octets: [u8; LONGEST],
+    octets: [u8; MAX_NAME_BYTES],
     length: usize,
 }
 
 impl NameWire {
     /// The wire form of a name.
     pub fn of(name: &Name) -> Self {
-        let mut octets = [0; LONGEST];
+        let mut octets = [0; MAX_NAME_BYTES];
         let length = wire_of(&mut octets, name.iter()).map_or(1, <[u8]>::len); // no `Name` has no wire form
         Self { octets, length }
     }
@@ -170,11 +170,14 @@ pub fn wire_length(bytes: &[u8]) -> Option<usize> {
 /// An absolute name of labels as they are; nothing where one is empty or has more than 63 octets, or the name has
 /// more than 255.
 pub fn of_labels<'a>(labels: impl Iterator<Item = &'a [u8]>) -> Option<Name> {
-    Name::from_bytes(wire_of(&mut [0; LONGEST], labels)?).ok()
+    Name::from_bytes(wire_of(&mut [0; MAX_NAME_BYTES], labels)?).ok()
 }
 
 /// The wire form of a name, written into `place`; nothing where [`of_labels`] has none.
-fn wire_of<'w, 'a>(place: &'w mut [u8; LONGEST], labels: impl Iterator<Item = &'a [u8]>) -> Option<&'w [u8]> {
+fn wire_of<'w, 'a>(
+    place: &'w mut [u8; MAX_NAME_BYTES],
+    labels: impl Iterator<Item = &'a [u8]>,
+) -> Option<&'w [u8]> {
     let mut at = 0;
     for label in labels {
         let (length, rest) = place.get_mut(at..at + 1 + label.len())?.split_first_mut()?;

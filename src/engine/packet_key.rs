@@ -6,7 +6,7 @@ use super::request::{ClientEdns, Question, Request};
 use hickory_proto::rr::DNSClass;
 
 /// Octets of the longest key: view, flags, type and a name.
-const LONGEST_KEY: usize = NAME + 255;
+const MAX_KEY: usize = NAME + 255;
 
 /// Where the name begins in a key: behind view, flags and type.
 const NAME: usize = 7;
@@ -23,13 +23,13 @@ const AUTHENTIC_DATA: u8 = 8;
 /// What an answer is kept under: view, flags, type and the name in lower case. A buffer, to be used again.
 #[derive(Clone, Debug)]
 pub struct PacketKey {
-    bytes: [u8; LONGEST_KEY],
+    bytes: [u8; MAX_KEY],
     length: usize,
 }
 
 impl Default for PacketKey {
     fn default() -> Self {
-        Self { bytes: [0; LONGEST_KEY], length: 0 }
+        Self { bytes: [0; MAX_KEY], length: 0 }
     }
 }
 

@@ -10,7 +10,7 @@ const OPT: u16 = 41;
 /// EDNS option code of padding.
 const PADDING: u16 = 12;
 /// The longest message.
-const LONGEST: usize = 65_535;
+const MAX_MESSAGE_BYTES: usize = 65_535;
 
 /// True when a query has the padding option: only then may its answer have one (RFC 7830 section 4).
 pub fn is_asked_for(query: &[u8]) -> bool {
@@ -21,7 +21,7 @@ pub fn is_asked_for(query: &[u8]) -> bool {
 pub fn pad(buffer: &mut Vec<u8>, from: usize) {
     let Some((data, end)) = buffer.get(from..).and_then(opt) else { return };
     let length = buffer.len() - from;
-    let target = (length + 4).next_multiple_of(BLOCK).min(LONGEST);
+    let target = (length + 4).next_multiple_of(BLOCK).min(MAX_MESSAGE_BYTES);
     if end != length || target < length + 4 {
         return;
     }

@@ -25,7 +25,7 @@ const EDE: u16 = 15;
 
 /// Octets of the longest text that goes with it: words must not crowd out an answer. With the longest name and a cookie it
 /// is within 512 octets.
-const LONGEST_TEXT: usize = 190;
+const MAX_TEXT: usize = 190;
 
 /// How large an answer over UDP may be: what the client takes, within what we send.
 pub fn udp_limit(request: &Request, own_payload: u16) -> usize {
@@ -191,7 +191,7 @@ fn opt(request: &Request, answer: &Answer, own_payload: u16) -> Vec<u8> {
         opt.extend_from_slice(cookie);
     }
     if let Some(error) = &answer.error {
-        let text = &error.text.as_bytes()[..error.text.floor_char_boundary(LONGEST_TEXT)];
+        let text = &error.text.as_bytes()[..error.text.floor_char_boundary(MAX_TEXT)];
         for number in [EDE, (text.len() + 2) as u16, error.code] {
             opt.extend(number.to_be_bytes());
         }

@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Octets before the weights of an RRset.
-const HEAD: usize = 15;
+const HEADER_BYTES: usize = 15;
 
 /// A flag: values have weights.
 const WEIGHTED: u8 = 1;
@@ -64,7 +64,7 @@ impl Owner {
                 buffer.extend((value.len() as u16).to_be_bytes()); // RDLENGTH has 16 bits
                 buffer.extend(*value);
             }
-            let octets = (buffer.len() - start - HEAD) as u32;
+            let octets = (buffer.len() - start - HEADER_BYTES) as u32;
             buffer[start + 10..start + 14].copy_from_slice(&octets.to_be_bytes());
         }
         Self(buffer.as_slice().into())
@@ -159,15 +159,15 @@ impl Rrset {
             Unpacked { rtype, ttl, values: wires.iter().map(Vec::as_slice).collect(), weights: Vec::new() };
         let owner = Owner::pack(&[], &[set], &mut Vec::new());
         let end = owner.0.len();
-        let start = 2 + HEAD;
+        let start = 2 + HEADER_BYTES;
         Self { octets: owner.0, start, end, len: values.len(), flags: 0, rtype, ttl }
     }
 
     /// The set whose head is at `at`.
     fn at(octets: &Arc<[u8]>, at: usize) -> Option<Self> {
-        let head: &[u8; HEAD] = octets.get(at..)?.first_chunk()?;
+        let head: &[u8; HEADER_BYTES] = octets.get(at..)?.first_chunk()?;
         let number = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        let start = at + HEAD;
+        let start = at + HEADER_BYTES;
         Some(Self {
             octets: octets.clone(),
             start,

@@ -1,7 +1,7 @@
 //! The answer and authority sections of a message in the making: each record once (RFC 2181 section 5), and no more
 //! records than the message can hold, so that a large set is unpacked only as far as it is sent.
 
-use super::cache::{CacheDataOf, PackedRecord, PackedRecords};
+use super::cache::{CacheDataOf, CachedRecord, PackedRecords};
 use super::decode::is_sound;
 use super::name::NameWire;
 use super::records::{RecordRef, Records};
@@ -109,7 +109,7 @@ impl Sections {
         &mut self,
         entry: &'e CacheDataOf<'_>,
         wanted: Wanted<'_>,
-        keep: impl Fn(&PackedRecord<'e>) -> bool,
+        keep: impl Fn(&CachedRecord<'e>) -> bool,
     ) -> Option<usize> {
         let owner = NameWire::of(wanted.name);
         let owner = owner.wire();
@@ -133,7 +133,7 @@ impl Sections {
         };
         // proofs beside an answer are for those who sent DO, whatever type they asked for
         let visible =
-            |record: &PackedRecord<'_>| wanted.dnssec_ok || !DNSSEC.contains(&u16::from(record.rtype));
+            |record: &CachedRecord<'_>| wanted.dnssec_ok || !DNSSEC.contains(&u16::from(record.rtype));
         for record in entry.packed_authority().filter(visible) {
             if !self.take_one(record, owner, wanted, true) {
                 break;
@@ -148,9 +148,9 @@ impl Sections {
         entry: &'e CacheDataOf<'_>,
         owner: &[u8],
         wanted: Wanted<'_>,
-        keep: impl Fn(&PackedRecord<'e>) -> bool,
+        keep: impl Fn(&CachedRecord<'e>) -> bool,
     ) -> usize {
-        let visible = |record: &PackedRecord<'_>| {
+        let visible = |record: &CachedRecord<'_>| {
             wanted.dnssec_ok || record.rtype == wanted.rtype || !DNSSEC.contains(&u16::from(record.rtype))
         };
         let kept = entry.packed_answers().filter(|record| visible(record) && keep(record));
@@ -171,7 +171,7 @@ impl Sections {
     /// Appends a packed record if it is not there yet; false when there is no room for more.
     fn take_one(
         &mut self,
-        record: PackedRecord<'_>,
+        record: CachedRecord<'_>,
         name: &[u8],
         wanted: Wanted<'_>,
         authority: bool,
@@ -191,7 +191,7 @@ impl Sections {
 
     /// True for a record that an earlier hop brought. An entry has each of its records once, so the first hop needs
     /// no look; nor do records of the hop's own name, unless others were seen: a chain visits a name once.
-    fn is_repeated(&mut self, record: &PackedRecord<'_>, name: &[u8], authority: bool) -> bool {
+    fn is_repeated(&mut self, record: &CachedRecord<'_>, name: &[u8], authority: bool) -> bool {
         if self.seen.is_none() {
             let apart = authority || record.owner.is_some();
             if !apart || (self.answers.is_empty() && self.authority.is_empty()) {

@@ -4,7 +4,7 @@
 use super::*;
 use crate::engine::answer::Answer;
 use crate::engine::cache::{CacheData, Outcome, QueryFlags, Timestamp};
-use crate::engine::cached_packet::{CachedPacket, Making, PacketKey, PlainQuery};
+use crate::engine::cached_packet::{CachedPacket, PacketKey, PacketOrigin, PlainQuery};
 use crate::engine::catalog::{Catalog, CatalogSpec, Scope};
 use crate::engine::chain::{Chain, MAX_HOPS, Step};
 use crate::engine::name::{NameKey, parse};
@@ -193,7 +193,7 @@ impl Kind {
     fn keep(&self, limit: usize) -> Option<CachedPacket> {
         let (request, question) = self.accept();
         let key = PacketKey::of(&request, &question, 0).unwrap();
-        let making = |limit| Making { turn: 0, limit, generation: 1, now: NOW, mark: 0 };
+        let making = |limit| PacketOrigin { turn: 0, limit, generation: 1, now: NOW, mark: 0 };
         let (message, answer) = self.compose(limit, 0);
         if message[2] & 2 != 0 && answer.rotation.is_some() {
             let (message, answer) = self.compose(ALL, 0);

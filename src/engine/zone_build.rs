@@ -16,24 +16,24 @@ use std::collections::HashSet;
 const MANY: usize = 16;
 
 /// Octets of the longest key: each of 253 octets escaped, or the ends of labels.
-const LONGEST: usize = 2 * 255;
+const MAX_KEY_BYTES: usize = 2 * 255;
 
 /// The key of a name, on the stack.
 #[derive(Clone, Copy)]
 pub struct OwnerKey {
-    octets: [u8; LONGEST],
+    octets: [u8; MAX_KEY_BYTES],
     len: usize,
 }
 
 impl OwnerKey {
     /// The key of a name at or below an apex. What comes after the labels of the apex is not looked at.
     pub fn of(name: &NameKey, apex: &NameKey) -> Self {
-        Self::of_wire(name.wire(), apex.wire()).unwrap_or(Self { octets: [0; LONGEST], len: 0 })
+        Self::of_wire(name.wire(), apex.wire()).unwrap_or(Self { octets: [0; MAX_KEY_BYTES], len: 0 })
     }
 
     /// The key of a name in wire form, of whatever case; nothing for one that is not at or below the apex.
     fn of_wire(name: &[u8], apex: &[u8]) -> Option<Self> {
-        let mut key = Self { octets: [0; LONGEST], len: 0 };
+        let mut key = Self { octets: [0; MAX_KEY_BYTES], len: 0 };
         let mut starts = [0u8; 128];
         let (mut at, mut labels) = (0, 0);
         let below = name.len().checked_sub(apex.len())?;
@@ -55,7 +55,7 @@ impl OwnerKey {
 
     /// The key of the wildcard right below a name.
     pub fn wildcard_below(encloser: &[u8]) -> Self {
-        let mut key = Self { octets: [0; LONGEST], len: 0 };
+        let mut key = Self { octets: [0; MAX_KEY_BYTES], len: 0 };
         encloser.iter().for_each(|&octet| key.push(octet));
         key.push_label(b"*");
         key

@@ -14,10 +14,10 @@ use std::time::SystemTime;
 const LARGEST_LEASES: u64 = 1 << 20;
 
 /// How many files of a folder are read.
-const MOST_FILES: usize = 64;
+const MAX_FILES: usize = 64;
 
 /// How many entries of a folder are looked at.
-const MOST_ENTRIES: usize = 1024;
+const MAX_ENTRIES: usize = 1024;
 
 /// The beginning of a line that names a source.
 const MARK: &str = "# follow ";
@@ -25,14 +25,14 @@ const MARK: &str = "# follow ";
 /// A place where servers are found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "form", content = "path", rename_all = "kebab-case")]
-pub enum Source {
+pub enum FollowedSource {
     /// A file in the form of resolv.conf, or a folder of such files.
     ResolvConf(PathBuf),
     /// A file of leases in dhclient's form, or a folder of such files: the one that was written last counts.
     Leases(PathBuf),
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for FollowedSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ResolvConf(path) => write!(f, "{MARK}resolv.conf {}", path.display()),
@@ -41,7 +41,7 @@ impl fmt::Display for Source {
     }
 }
 
-impl Source {
+impl FollowedSource {
     /// The sources that a file names, in order.
     pub fn named_in(text: &str) -> Vec<Self> {
         let source = |line: &str| {
@@ -80,10 +80,10 @@ impl Source {
             Self::ResolvConf(_) => !is_hidden(path),
             Self::Leases(_) => is_of_leases(path),
         };
-        let found = entries.flatten().take(MOST_ENTRIES).map(|entry| entry.path());
+        let found = entries.flatten().take(MAX_ENTRIES).map(|entry| entry.path());
         let mut files: Vec<PathBuf> = found.filter(counts).collect();
         files.sort();
-        files.truncate(MOST_FILES);
+        files.truncate(MAX_FILES);
         files
     }
 
@@ -208,11 +208,12 @@ lease {
     fn sources_are_named_and_read() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        let (conf, leases) = (Source::ResolvConf(at("no-stub")), Source::Leases(folder.path().into()));
+        let (conf, leases) =
+            (FollowedSource::ResolvConf(at("no-stub")), FollowedSource::Leases(folder.path().into()));
         let text = format!(
             "# x\n{conf}\n{leases}\n# follow leases relative\n# follow x /y\n# follow\nnameserver 192.0.2.9\n"
         );
-        assert_eq!(Source::named_in(&text), [conf.clone(), leases.clone()]);
+        assert_eq!(FollowedSource::named_in(&text), [conf.clone(), leases.clone()]);
         assert!(conf.servers().is_empty() && leases.servers().is_empty());
         fs::write(at("no-stub"), "search a\nnameserver 192.0.2.7\n").unwrap();
         assert_eq!(shown(&conf.servers()), ["192.0.2.7"]);
@@ -232,6 +233,6 @@ lease {
         fs::write(at("interface/eth0.dhclient"), "nameserver 192.0.2.1\n").unwrap();
         fs::write(at("interface/lo.pvtzd"), "nameserver 127.0.0.1\n").unwrap();
         fs::write(at("interface/.eth0.dhclient"), "nameserver 192.0.2.99\n").unwrap();
-        assert_eq!(shown(&Source::ResolvConf(at("interface")).servers()), ["192.0.2.1", "127.0.0.1"]);
+        assert_eq!(shown(&FollowedSource::ResolvConf(at("interface")).servers()), ["192.0.2.1", "127.0.0.1"]);
     }
 }

@@ -4,7 +4,7 @@
 //! not know tokens, the plain request is made. Outside of ECS no service listens at the address, and that is no
 //! fault: everything works without it.
 
-use crate::config::Instance;
+use crate::config::InstanceInfo;
 use crate::http::client::fetch;
 use http_body_util::Full;
 use hyper::{Method, Request, StatusCode, header};
@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 pub const SERVICE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)), 80);
 
 /// One request takes no longer than this on an instance; off one, the address may swallow packets.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Seconds for which the token is wanted: for the requests that follow at once.
 const TOKEN_SECONDS: &str = "60";
@@ -29,10 +29,10 @@ const TRIES: u32 = 8;
 
 /// The pause after the first question; it doubles each time, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+const MAX_PAUSE: Duration = Duration::from_secs(600);
 
 /// Octets of the longest value.
-const LONGEST: usize = 4096;
+const MAX_VALUE_BYTES: usize = 4096;
 
 /// Where the service is looked for, as the command line says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl From<io::Error> for Absent {
 ///
 /// # Errors
 /// Nothing answers there, or what answers tells neither a region nor a VPC.
-pub async fn instance(address: SocketAddr) -> Result<Instance, Absent> {
+pub async fn instance(address: SocketAddr) -> Result<InstanceInfo, Absent> {
     let (_, token) = request(
         address,
         Method::PUT,
@@ -120,19 +120,19 @@ pub async fn instance(address: SocketAddr) -> Result<Instance, Absent> {
         };
         return Err(Absent::Foreign(what));
     }
-    Ok(Instance { region, vpc_id })
+    Ok(InstanceInfo { region, vpc_id })
 }
 
 /// Asks until the service answers. Silence ends the search after a while: this is no instance. Something else that
 /// answers does not: a login may lead to the service yet, a proxy may be told to leave it alone.
-pub async fn find(address: SocketAddr) -> Option<Instance> {
+pub async fn find(address: SocketAddr) -> Option<InstanceInfo> {
     search(address, || instance(address)).await
 }
 
 /// [`find`] by a way of asking.
-async fn search<F>(address: SocketAddr, ask: impl Fn() -> F) -> Option<Instance>
+async fn search<F>(address: SocketAddr, ask: impl Fn() -> F) -> Option<InstanceInfo>
 where
-    F: Future<Output = Result<Instance, Absent>>,
+    F: Future<Output = Result<InstanceInfo, Absent>>,
 {
     let mut pause = FIRST_PAUSE;
     let mut silences = 0;
@@ -157,7 +157,7 @@ where
             }
         }
         sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(MAX_PAUSE);
     }
 }
 
@@ -174,7 +174,7 @@ async fn request(
         request = request.header(name, value);
     }
     let request = request.body(Full::default()).map_err(io::Error::other)?;
-    let response = timeout(PATIENCE, fetch(address, request, LONGEST))
+    let response = timeout(TIMEOUT, fetch(address, request, MAX_VALUE_BYTES))
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let status = response.status();
@@ -244,7 +244,10 @@ mod tests {
             }
         });
         let found = instance(address.await).await.unwrap();
-        assert_eq!(found, Instance { region: Some("cn-hangzhou".into()), vpc_id: Some("vpc-bp1abc".into()) });
+        assert_eq!(
+            found,
+            InstanceInfo { region: Some("cn-hangzhou".into()), vpc_id: Some("vpc-bp1abc".into()) }
+        );
     }
 
     #[tokio::test]
@@ -267,7 +270,7 @@ mod tests {
         assert!(told(|_| (302, "")).await.contains("302"));
         assert!(told(|_| (200, "ok")).await.contains("something else"));
         assert!(told(|_| (200, "not-found")).await.contains("something else"));
-        let long: &'static str = "x".repeat(2 * LONGEST).leak();
+        let long: &'static str = "x".repeat(2 * MAX_VALUE_BYTES).leak();
         let address = service_of(long).await;
         assert!(matches!(instance(address).await, Err(Absent::Foreign(_))), "a page that is too long");
     }
@@ -309,13 +312,13 @@ mod tests {
         };
         assert_eq!(search(SERVICE, silent).await, None);
         assert_eq!(asked.replace(0), TRIES);
-        let found = Instance { region: Some("cn-hangzhou".into()), vpc_id: None };
+        let found = InstanceInfo { region: Some("cn-hangzhou".into()), vpc_id: None };
         let portal = || match count() {
             50 => ready(Ok(found.clone())),
             _ => ready(Err(Absent::Foreign("a page".into()))),
         };
         assert_eq!(search(SERVICE, portal).await, Some(found.clone()));
-        assert!(begun.elapsed() < 50 * LONGEST_PAUSE);
+        assert!(begun.elapsed() < 50 * MAX_PAUSE);
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::MissedTickBehavior;
 
 use crate::base::file;
-use crate::host::follow::Source;
+use crate::host::follow::FollowedSource;
 use crate::upstream::ServerAddress;
 use crate::upstream::address::DNS_PORT;
 
@@ -70,10 +70,10 @@ impl Paths {
     }
 
     /// Where the servers of the present network are found, as the take has named it.
-    fn sources(&self) -> Vec<Source> {
+    fn sources(&self) -> Vec<FollowedSource> {
         let there = self.remembered.iter().find(|path| path.exists());
         let text = there.and_then(|path| file::read(path, LARGEST).ok()).unwrap_or_default();
-        Source::named_in(&String::from_utf8_lossy(&text))
+        FollowedSource::named_in(&String::from_utf8_lossy(&text))
     }
 }
 
@@ -260,7 +260,7 @@ pub struct Watch {
     /// What those with fixed paths were when last looked at.
     fixed: Vec<Identity>,
     /// Where a take says that servers are found. Read again when one of the fixed files has changed.
-    sources: Vec<Source>,
+    sources: Vec<FollowedSource>,
     /// The files of the sources, and what they were.
     followed: Vec<(PathBuf, Identity)>,
     /// The pace.
@@ -313,8 +313,8 @@ impl Watch {
 }
 
 /// The files of these sources and their identities.
-fn followed(sources: &[Source]) -> Vec<(PathBuf, Identity)> {
-    let files = sources.iter().flat_map(Source::files);
+fn followed(sources: &[FollowedSource]) -> Vec<(PathBuf, Identity)> {
+    let files = sources.iter().flat_map(FollowedSource::files);
     files.map(|path| (path.clone(), identity(&path))).collect()
 }
 

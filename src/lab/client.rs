@@ -28,10 +28,10 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Nothing in a lab takes as long.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Octets of the longest answer of an API.
-const LONGEST: usize = 4 << 20;
+const MAX_RESPONSE_BYTES: usize = 4 << 20;
 
 /// What came back for a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub async fn resolve(server: SocketAddr, client: IpAddr, text: &str) -> io::Resu
     socket.connect(server).await?;
     socket.send(&query.to_vec().map_err(io::Error::other)?).await?;
     let mut buffer = vec![0; 65_535];
-    let length = timeout(PATIENCE, socket.recv(&mut buffer)).await??;
+    let length = timeout(TIMEOUT, socket.recv(&mut buffer)).await??;
     let answer =
         read_message(&buffer[..length]).ok_or_else(|| io::Error::other("what came is no DNS message"))?;
     if answer.id != query.id {
@@ -110,7 +110,7 @@ pub async fn call(
             }
         }
     };
-    let body: Value = serde_json::from_slice(&timeout(PATIENCE, exchange).await??)?;
+    let body: Value = serde_json::from_slice(&timeout(TIMEOUT, exchange).await??)?;
     match (body["Code"].as_str(), body["Message"].as_str()) {
         (Some(code), message) => Err(io::Error::other(format!("{code}: {}", message.unwrap_or_default()))),
         (None, _) => Ok(body),
@@ -137,7 +137,8 @@ async fn converse(
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let connection = tokio::spawn(connection);
     let response = sender.send_request(request).await.map_err(io::Error::other)?;
-    let body = Limited::new(response.into_body(), LONGEST).collect().await.map_err(io::Error::other)?;
+    let body =
+        Limited::new(response.into_body(), MAX_RESPONSE_BYTES).collect().await.map_err(io::Error::other)?;
     connection.abort();
     Ok(body.to_bytes())
 }

@@ -44,19 +44,19 @@ const USER_DATA: &str = "user-data";
 const TOKEN: &str = "/latest/api/token";
 
 /// Seconds that a token may live at most, as documented.
-const LONGEST_LIFE: u64 = 21_600;
+const MAX_LIFE: u64 = 21_600;
 
 /// Tokens that are remembered; more are not given out at a time.
-const MOST_TOKENS: usize = 1000;
+const MAX_TOKENS: usize = 1000;
 
 /// Connections at a time; the one that was idle for longest makes room.
 const CONNECTIONS: usize = 64;
 
 /// Octets of a request's head.
-const HEAD: usize = 16 << 10;
+const MAX_HEAD_BYTES: usize = 16 << 10;
 
 /// A client that does not send its request within this is cut off.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,7 +151,7 @@ impl Metadata {
     fn token(&self, headers: &HeaderMap, now: Instant) -> MetadataAnswer {
         let seconds = headers.get("x-aliyun-ecs-metadata-token-ttl-seconds");
         let seconds = seconds.and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
-        let Some(seconds) = seconds.filter(|seconds| (1..=LONGEST_LIFE).contains(seconds)) else {
+        let Some(seconds) = seconds.filter(|seconds| (1..=MAX_LIFE).contains(seconds)) else {
             return (StatusCode::BAD_REQUEST, Bytes::new());
         };
         let mut random = [0; 33];
@@ -161,7 +161,7 @@ impl Metadata {
         let token = BASE64URL_NOPAD.encode(&random);
         let mut tokens = self.tokens();
         tokens.retain(|_, end| now < *end);
-        if tokens.len() >= MOST_TOKENS {
+        if tokens.len() >= MAX_TOKENS {
             return (StatusCode::TOO_MANY_REQUESTS, Bytes::new());
         }
         tokens.insert(token.clone(), now + Duration::from_secs(seconds));
@@ -214,7 +214,7 @@ pub async fn serve(
                     }
                 });
                 let mut http = hyper::server::conn::http1::Builder::new();
-                http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(HEAD);
+                http.timer(TokioTimer::new()).header_read_timeout(TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
                 let connection =
                     http.serve_connection(TokioIo::new(CountedStream::new(stream, waiting)), service);
                 tokio::select! {

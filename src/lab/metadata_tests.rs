@@ -76,7 +76,8 @@ fn a_token_counts_until_it_ends() {
 
 #[tokio::test]
 async fn the_sidecar_learns_from_it_where_it_is() {
-    let expected = config::Instance { region: Some("cn-hangzhou".into()), vpc_id: Some("vpc-lab".into()) };
+    let expected =
+        config::InstanceInfo { region: Some("cn-hangzhou".into()), vpc_id: Some("vpc-lab".into()) };
     for hardened in [false, true] {
         let mut tasks = JoinSet::new();
         let any = Some("127.0.0.1:0".parse().unwrap());

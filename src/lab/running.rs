@@ -7,7 +7,7 @@ use super::fake_dns;
 use super::fake_dns::FakeDns;
 use super::location;
 use super::products::Backends;
-use super::products::instances::Instance;
+use super::products::instances::LabInstance;
 use super::sts::Sts;
 use crate::account::{Account, Dirty};
 use crate::admin::sd_notify::Supervisor;
@@ -49,7 +49,7 @@ pub struct LabPlan {
     /// The address that public API names lead to, where the stub answers there too.
     pub public: Option<Ipv4Addr>,
     /// The instance that a command runs on; its private names resolve in its VPC.
-    pub instance: Option<Instance>,
+    pub instance: Option<LabInstance>,
     /// What is shown each query and each answer.
     pub watcher: Option<Box<dyn TapSink>>,
 }

@@ -6,7 +6,7 @@
 use super::client;
 use super::client::ResolvedName;
 use super::fake_dns::{BELOW, PUBLIC};
-use super::lab::{Lab, OTHER_CLIENT};
+use super::running::{Lab, OTHER_CLIENT};
 use crate::api::Params;
 use crate::api::actions;
 use crate::api::client::ApiClient;
@@ -246,7 +246,7 @@ mod tests {
     use super::*;
     use crate::config::{Config, Endpoints};
     use crate::lab::ca::LabCa;
-    use crate::lab::lab::{LabAddresses, LabPlan, vpcs};
+    use crate::lab::running::{LabAddresses, LabPlan, vpcs};
     use crate::lab::state::StateDir;
     use std::time::SystemTime;
 

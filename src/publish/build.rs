@@ -1,7 +1,7 @@
 //! From a configuration to what is published.
 
 use crate::account::{Account, Dirty};
-use crate::config::{Config, Instance, Servers};
+use crate::config::{Config, InstanceInfo, Servers};
 use crate::engine::catalog::GroupKey;
 use crate::resolve::shared::ActiveConfig;
 use crate::upstream::network::Network;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// What the metadata service told.
-    pub instance: Instance,
+    pub instance: InstanceInfo,
     /// The system's upstream servers, for `servers = "system"`.
     pub system: Vec<ServerAddress>,
     /// The network that upstream servers are in.

@@ -4,7 +4,7 @@
 use super::build;
 use super::build::Environment;
 use crate::account::{Account, Dirty};
-use crate::config::{Config, Difference};
+use crate::config::{Config, ConfigDifference};
 use crate::engine::catalog::Catalog;
 use crate::engine::hosts::Hosts;
 use crate::engine::zone::{PackedZone, Zone};
@@ -67,7 +67,7 @@ impl Publisher {
     }
 
     /// Builds the zones and takes the hosts files that differ, and swaps them in.
-    fn replace(&self, sources: &mut Sources, difference: &Difference) {
+    fn replace(&self, sources: &mut Sources, difference: &ConfigDifference) {
         sources.serial = next_serial(sources.serial);
         let Sources { config, serial, .. } = sources;
         let zone = |place: usize| {

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 const OVERHEAD: usize = 52;
 
 /// Denials of this many zones share their SOA records.
-const MOST_SHARED: usize = 1024;
+const MAX_SHARED: usize = 1024;
 
 /// This many hints there are.
 const HINTS: usize = 4096;
@@ -33,14 +33,14 @@ const AT_NAME: u8 = 2;
 
 /// Where an entry is kept: a hash of its key, with a secret seed. Two keys of one hash displace each
 /// other; the key lies in the slot and is compared there, where it is read anyway.
-type Place = u64;
+type PlaceHash = u64;
 
 /// Weighs an entry by its octets.
 #[derive(Clone, Debug)]
 struct EntryBytes;
 
-impl Weighter<Place, Arc<CacheEntry>> for EntryBytes {
-    fn weight(&self, _: &Place, slot: &Arc<CacheEntry>) -> u64 {
+impl Weighter<PlaceHash, Arc<CacheEntry>> for EntryBytes {
+    fn weight(&self, _: &PlaceHash, slot: &Arc<CacheEntry>) -> u64 {
         (slot.size() + OVERHEAD) as u64
     }
 }
@@ -110,7 +110,7 @@ where
 /// The answers of all upstream groups.
 #[derive(Debug)]
 pub struct AnswerCache {
-    slots: Cache<Place, Arc<CacheEntry>, EntryBytes, DefaultHashBuilder, Evictions>,
+    slots: Cache<PlaceHash, Arc<CacheEntry>, EntryBytes, DefaultHashBuilder, Evictions>,
     seed: DefaultHashBuilder,
     evictions: Evictions,
     /// How many entries were put in, failures and what is not worth keeping included.
@@ -138,11 +138,11 @@ impl AnswerCache {
     }
 
     /// Where an entry is kept. `base` is the hash of its name.
-    fn place(base: u64, at: &KeyRef<'_>) -> Place {
+    fn place(base: u64, at: &KeyRef<'_>) -> PlaceHash {
         let kind = u64::from(at.rtype) << 8 | u64::from(at.flags);
         let mixed = base ^ at.group.0.rotate_left(32) ^ kind.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let product = u128::from(mixed) * 0xd6e8_feb8_6659_fd93;
-        (product >> 64) as Place ^ product as Place
+        (product >> 64) as PlaceHash ^ product as PlaceHash
     }
 
     /// What is known of a question, with its worth: what was said of its type, or of its name whatever the type (an
@@ -246,10 +246,10 @@ impl AnswerCache {
         if let Some(present) = shared.get(apart.authority()).and_then(Weak::upgrade) {
             return (present, false);
         }
-        if shared.len() >= MOST_SHARED {
+        if shared.len() >= MAX_SHARED {
             shared.retain(|_, apart| apart.strong_count() > 0);
         }
-        if shared.len() >= MOST_SHARED {
+        if shared.len() >= MAX_SHARED {
             shared.clear();
         }
         let octets = apart.authority().into();

@@ -16,10 +16,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// Octets of answer records that lie with the name; more lie apart.
-const MOST_INLINE: usize = 128;
+const MAX_INLINE: usize = 128;
 
 /// Octets of the longest data: a name, a target, a code, and answer records.
-const LONGEST: usize = 649;
+const MAX_DATA_BYTES: usize = 649;
 
 /// Octets of a heap allocation beside what is asked for, and the multiple that it takes.
 const HEAP: (usize, usize) = (8, 16);
@@ -113,7 +113,7 @@ impl CacheEntry {
     ) -> Arc<Self> {
         let name = key.wire();
         let (answers, authority) = entry.packed();
-        let mut place = [0; LONGEST];
+        let mut place = [0; MAX_DATA_BYTES];
         let mut length = 0;
         let mut put = |octets: &[u8]| {
             if let Some(place) = place.get_mut(length..length + octets.len()) {
@@ -138,7 +138,7 @@ impl CacheEntry {
                 RCODE
             }
         };
-        let is_inline = answers.len() <= MOST_INLINE;
+        let is_inline = answers.len() <= MAX_INLINE;
         if is_inline {
             put(answers);
         }
@@ -193,7 +193,7 @@ impl CacheEntry {
             154..=201 => head.with::<201>(data),
             202..=281 => head.with::<281>(data),
             282..=409 => head.with::<409>(data),
-            _ => head.with::<LONGEST>(data),
+            _ => head.with::<MAX_DATA_BYTES>(data),
         }
     }
 

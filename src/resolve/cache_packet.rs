@@ -5,7 +5,7 @@ use super::lookup::LookupFor;
 use super::query::{flags, limit, use_cached};
 use super::shared::{ActiveConfig, SharedState};
 use crate::engine::answer::Answer;
-use crate::engine::cached_packet::{CachedPacket, Making, PacketKey};
+use crate::engine::cached_packet::{CachedPacket, PacketKey, PacketOrigin};
 use crate::engine::chain::{Chain, Step};
 use crate::engine::reply;
 use crate::engine::request::{Question, Request};
@@ -37,7 +37,7 @@ pub(super) fn cache_packet(
     if bound::bind(live, published, view.index, question, flags(request), answer, now) {
         return;
     }
-    let making = Making { turn, limit, generation, now, mark };
+    let making = PacketOrigin { turn, limit, generation, now, mark };
     let is_cut = reply.get(2).is_some_and(|flags| flags & 2 != 0);
     let prepared = match (is_cut, answer.rotation) {
         (true, Some((_, count))) if count.saturating_mul(ROTATING) > live.answers.largest() => None,
@@ -61,7 +61,7 @@ fn whole(
     request: &Request,
     question: &Question,
     caller: &Client,
-    making: Making,
+    making: PacketOrigin,
 ) -> Option<(Vec<u8>, Answer)> {
     let (client, largest) = (caller.peer.ip(), live.answers.largest());
     let mut chain =

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
     use crate::engine::answer::{Answer, SectionTtl};
     use crate::engine::cache::Timestamp;
-    use crate::engine::cached_packet::{Making, PlainQuery};
+    use crate::engine::cached_packet::{PacketOrigin, PlainQuery};
     use hickory_proto::op::ResponseCode;
 
     /// A finished answer of about this many octets, and its key.
@@ -146,7 +146,7 @@ mod tests {
             data,
         ));
         answer.holdings = Some(vec![SectionTtl { answers: 1, authority: 0, expires: None, due: None }]);
-        let making = Making { turn: 0, limit: 65_535, generation: 1, now: Timestamp(0), mark: 0 };
+        let making = PacketOrigin { turn: 0, limit: 65_535, generation: 1, now: Timestamp(0), mark: 0 };
         let prepared = CachedPacket::of(&key, &message, &answer, making).unwrap();
         (key, prepared)
     }

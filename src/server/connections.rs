@@ -58,7 +58,7 @@ struct ConnectionTable {
 
 /// The two lists that a connection is in.
 #[derive(Clone, Copy, Debug)]
-enum List {
+enum ConnectionList {
     All,
     Client,
 }
@@ -78,7 +78,7 @@ struct Seat {
     taken: AtomicUsize,
     /// When it was last used, in milliseconds.
     used: AtomicU64,
-    /// The times that it is listed under in each [`List`]; changed under the table's lock.
+    /// The times that it is listed under in each [`ConnectionList`]; changed under the table's lock.
     listed: [AtomicU64; 2],
     closer: Closer,
 }
@@ -119,15 +119,15 @@ impl Connections {
         let mut table = shared.table();
         let own = table.clients.get(&client).map_or(0, BTreeMap::len);
         if own >= shared.per_client && !client.is_loopback() {
-            let closed = idle_longest(table.clients.get_mut(&client), List::Client);
+            let closed = idle_longest(table.clients.get_mut(&client), ConnectionList::Client);
             shared.close(&mut table, closed)?;
         }
         while shared.octets.load(Ordering::Relaxed) + octets > shared.most {
             let largest = table.sizes.last().filter(|(size, _)| *size > (table.all.len() / SHARE).max(1));
             let largest = largest.map(|(_, client)| *client);
             let closed = largest
-                .and_then(|client| idle_longest(table.clients.get_mut(&client), List::Client))
-                .or_else(|| idle_longest(Some(&mut table.all), List::All));
+                .and_then(|client| idle_longest(table.clients.get_mut(&client), ConnectionList::Client))
+                .or_else(|| idle_longest(Some(&mut table.all), ConnectionList::All));
             shared.close(&mut table, closed)?;
         }
         table.next += 1;
@@ -273,7 +273,7 @@ impl Seat {
 }
 
 /// The connection of a list that is idle longest; nothing when none may be closed.
-fn idle_longest(seats: Option<&mut Seats>, list: List) -> Option<Arc<Seat>> {
+fn idle_longest(seats: Option<&mut Seats>, list: ConnectionList) -> Option<Arc<Seat>> {
     let (now, seats) = (now(), seats?);
     let mut longest: Option<(u64, Arc<Seat>)> = None;
     // The list is in the order of the last look: a connection that was used since is listed anew.
@@ -309,13 +309,13 @@ impl ConnectionTable {
 
     /// True when it was there.
     fn remove(&mut self, seat: &Seat) -> bool {
-        let key = |list: List| (seat.listed[list as usize].load(Ordering::Relaxed), seat.number);
-        if self.all.remove(&key(List::All)).is_none() {
+        let key = |list: ConnectionList| (seat.listed[list as usize].load(Ordering::Relaxed), seat.number);
+        if self.all.remove(&key(ConnectionList::All)).is_none() {
             return false;
         }
         let Some(seats) = self.clients.get_mut(&seat.client) else { return true };
         self.sizes.remove(&(seats.len(), seat.client));
-        seats.remove(&key(List::Client));
+        seats.remove(&key(ConnectionList::Client));
         if seats.is_empty() {
             self.clients.remove(&seat.client);
         } else {

@@ -16,7 +16,7 @@ use std::os::fd::AsRawFd;
 pub(super) const BATCH: usize = 64;
 
 /// The most datagrams that are asked for one at a time before a full batch is tried again.
-const MOST_SINGLES: u8 = 31;
+const MAX_SINGLES: u8 = 31;
 
 /// Adaptive receive batch size. When datagrams arrive singly, one is asked for (a larger batch costs a failed extra
 /// receive), and a full batch is tried again at growing intervals.
@@ -45,7 +45,7 @@ impl ReceiveBatch {
             self.left -= 1;
             return;
         }
-        self.singles = if count > 1 { 0 } else { (2 * self.singles + 1).min(MOST_SINGLES) };
+        self.singles = if count > 1 { 0 } else { (2 * self.singles + 1).min(MAX_SINGLES) };
         self.left = self.singles;
     }
 }

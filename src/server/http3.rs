@@ -4,7 +4,7 @@ use super::connections::Connections;
 use super::http3_streams::{self, BidiStream};
 use super::https::{self, HEADERS, WantedMessage};
 use super::quic;
-use super::tcp::{ConnectionService, Guest, LONGEST, MESSAGE_DEADLINE};
+use super::tcp::{ConnectionService, Guest, MAX_MESSAGE_BYTES, MESSAGE_DEADLINE};
 use crate::base::octets::WRITE_DEADLINE;
 use h3::error::StreamError;
 use h3::server::{self, RequestResolver};
@@ -78,7 +78,7 @@ fn lost(error: StreamError) -> io::Error {
 async fn read(stream: &mut Http3Stream) -> Result<Result<Vec<u8>, StatusCode>, StreamError> {
     let mut body = Vec::new();
     while let Some(mut part) = stream.recv_data().await? {
-        if body.len() + part.remaining() > LONGEST {
+        if body.len() + part.remaining() > MAX_MESSAGE_BYTES {
             return Ok(Err(StatusCode::PAYLOAD_TOO_LARGE));
         }
         body.extend_from_slice(&part.copy_to_bytes(part.remaining()));

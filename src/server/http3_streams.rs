@@ -2,7 +2,7 @@
 //! however long it says it is. A stream that wants to send more than a little is read on when its account has room.
 
 use super::https::REQUEST;
-use super::tcp::LONGEST;
+use super::tcp::MAX_MESSAGE_BYTES;
 use crate::base::octets::{OctetAccount, Reserved};
 use h3::error::Code;
 use h3::quic::{self, ConnectionErrorIncoming, StreamErrorIncoming, StreamId, WriteBuf};
@@ -15,7 +15,7 @@ use std::task::{Context, Poll, ready};
 const SHORT: usize = 1 << 10;
 
 /// Octets of the longest stream: a body, headers, and what frames there are around them.
-const MOST: usize = LONGEST + (16 << 10);
+const MAX_STREAM_BYTES: usize = MAX_MESSAGE_BYTES + (16 << 10);
 
 /// Counts what comes on a stream.
 struct Meter {
@@ -36,7 +36,7 @@ impl Meter {
         let wanted = match self.octets {
             octets if octets < SHORT => return Poll::Ready(Ok(())),
             octets if octets < REQUEST => REQUEST,
-            octets if octets < MOST => MOST,
+            octets if octets < MAX_STREAM_BYTES => MAX_STREAM_BYTES,
             _ => return Poll::Ready(Err(too_much())),
         };
         if wanted <= self.held.as_ref().map_or(0, Reserved::octets) {

@@ -2,7 +2,9 @@
 //! has the same requests and responses.
 
 use super::connections::{Connections, Writing};
-use super::tcp::{self, ConnectionService, Guest, HANDSHAKE_DEADLINE, LONGEST, MESSAGE_DEADLINE, TLS_BUFFER};
+use super::tcp::{
+    self, ConnectionService, Guest, HANDSHAKE_DEADLINE, MAX_MESSAGE_BYTES, MESSAGE_DEADLINE, TLS_BUFFER,
+};
 use crate::base::octets::{OF_CONNECTION, Reserved, WRITE_DEADLINE};
 use crate::engine::{padding, wire};
 use data_encoding::BASE64URL_NOPAD;
@@ -141,12 +143,12 @@ async fn read(mut body: Incoming, guest: &Guest) -> Result<Vec<u8>, StatusCode> 
         let frame = frame.map_err(|_| StatusCode::BAD_REQUEST)?;
         let Some(data) = frame.data_ref() else { continue };
         let length = octets.len() + data.len();
-        if length > LONGEST {
+        if length > MAX_MESSAGE_BYTES {
             return Err(StatusCode::PAYLOAD_TOO_LARGE);
         }
         if length > SHORT && held.is_none() {
-            held = Some(guest.account.reserve(LONGEST).await); // nothing more is read meanwhile
-            octets.reserve_exact(LONGEST);
+            held = Some(guest.account.reserve(MAX_MESSAGE_BYTES).await); // nothing more is read meanwhile
+            octets.reserve_exact(MAX_MESSAGE_BYTES);
         }
         octets.extend_from_slice(data);
     }

@@ -1,7 +1,7 @@
 //! Binding the listen addresses: each UDP and TCP, on one port.
 
-use crate::base::listeners;
 use crate::base::local_address;
+use crate::base::port_owner;
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -166,7 +166,7 @@ pub fn bind_quic(address: SocketAddr, setting: &'static str) -> Result<(SocketAd
 /// Why an address is not available.
 fn failed(protocol: &'static str, address: SocketAddr, cause: io::Error, setting: &'static str) -> BindError {
     let holder =
-        (cause.kind() == io::ErrorKind::AddrInUse).then(|| listeners::owner(address, protocol)).flatten();
+        (cause.kind() == io::ErrorKind::AddrInUse).then(|| port_owner::owner(address, protocol)).flatten();
     BindError { address, protocol, cause, holder, setting }
 }
 

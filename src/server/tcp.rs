@@ -124,12 +124,12 @@ pub(super) fn tally_of(address: io::Result<SocketAddr>, live: &SharedState) -> A
 }
 
 /// The longest message, for which room is made before an answer is.
-pub(super) const LONGEST: usize = u16::MAX as usize;
+pub(super) const MAX_MESSAGE_BYTES: usize = u16::MAX as usize;
 
 /// The answer to one message that came by itself, with the octets it is counted by; nothing if it gets none.
 pub(super) async fn answer(guest: &Guest, query: &[u8]) -> Option<(Vec<u8>, Reserved)> {
     let service = &guest.service;
-    let mut held = guest.account.reserve(LONGEST).await;
+    let mut held = guest.account.reserve(MAX_MESSAGE_BYTES).await;
     let mut reply = Vec::new();
     let served = FastPath::new(&service.live, &service.tally, ClientTransport::Tcp)
         .serve(query, guest.peer, None, &mut reply);

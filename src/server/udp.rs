@@ -31,11 +31,11 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// Octets of the longest query that is looked at; a longer one is cut and thereby malformed.
-const LONGEST_QUERY: usize = 2048;
+const MAX_QUERY: usize = 2048;
 
 /// How far apart the queries of a batch are kept. No power of two: their beginnings would take the same few places in
 /// the processor's cache.
-const STRIDE: usize = LONGEST_QUERY + 64;
+const STRIDE: usize = MAX_QUERY + 64;
 
 /// Octets of a thread's stack: it holds no buffers.
 const STACK: usize = 512 << 10;
@@ -112,12 +112,12 @@ impl UdpServer {
             peers.clear();
             // No query is pending upstream, so a blocking receive is fine.
             if crowd.is_one() && !errands.are_open() {
-                self.one(&mut buffer[..LONGEST_QUERY], &mut replies[0], &mut visitors);
+                self.one(&mut buffer[..MAX_QUERY], &mut replies[0], &mut visitors);
                 crowd.came(1);
                 self.send_out(errands, &mut visitors);
                 continue;
             }
-            let mut places = buffer.chunks_exact_mut(STRIDE).map(|place| &mut place[..LONGEST_QUERY]);
+            let mut places = buffer.chunks_exact_mut(STRIDE).map(|place| &mut place[..MAX_QUERY]);
             let mut slices: [_; BATCH] =
                 std::array::from_fn(|_| [IoSliceMut::new(places.next().unwrap_or_default())]);
             let (fd, slices) = (self.socket.as_raw_fd(), &mut slices[..crowd.expected()]);
@@ -174,7 +174,7 @@ impl UdpServer {
 
     /// Receives and answers datagrams one by one, each answer from the address that was asked.
     fn one_by_one(&self, errands: &mut PendingQueries) {
-        let mut buffer = [0u8; LONGEST_QUERY];
+        let mut buffer = [0u8; MAX_QUERY];
         let mut reply = Vec::new();
         let mut visitors = Vec::new();
         let mut crowd = ReceiveBatch::default();

@@ -26,7 +26,7 @@ const BURST: u64 = 1000;
 const PAUSE_MS: u64 = 4;
 
 /// After this many milliseconds a batch is examined in any case.
-const LONGEST_PAUSE_MS: u64 = 64;
+const MAX_PAUSE_MS: u64 = 64;
 
 /// At most one batch out of this many is examined.
 const MAX_EVERY: u32 = 1 << 14;
@@ -57,7 +57,7 @@ impl Sampler {
     pub fn weight(&self, now: Timestamp) -> u32 {
         let left = self.left.load(Ordering::Relaxed).saturating_sub(1);
         let elapsed = now.0.saturating_sub(self.last.load(Ordering::Relaxed));
-        if left > 0 && elapsed < LONGEST_PAUSE_MS {
+        if left > 0 && elapsed < MAX_PAUSE_MS {
             self.left.store(left, Ordering::Relaxed);
             return 0;
         }
@@ -78,7 +78,7 @@ impl Sampler {
             self.burst.store(burst.saturating_sub(1), Ordering::Relaxed);
             return if burst > 1 { 1 } else { 2 };
         }
-        if elapsed >= LONGEST_PAUSE_MS && batches * PAUSE_MS <= elapsed {
+        if elapsed >= MAX_PAUSE_MS && batches * PAUSE_MS <= elapsed {
             self.burst.store(BURST, Ordering::Relaxed);
             return 1; // the load has ended
         }
@@ -124,17 +124,17 @@ impl<K: Hash + Eq + Clone> Sketch<K> {
         self.floor = limit;
     }
 
-    fn list(&self, most: usize) -> List<K> {
+    fn list(&self, most: usize) -> TopList<K> {
         let mut rows: Vec<(K, u64)> = self.counts.iter().map(|(key, count)| (key.clone(), *count)).collect();
         rows.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         rows.truncate(most);
-        List { rows, error: self.floor }
+        TopList { rows, error: self.floor }
     }
 }
 
 /// What came most, first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct List<K> {
+pub struct TopList<K> {
     /// Keys and counts.
     pub rows: Vec<(K, u64)>,
     /// By how much a count may be too high.
@@ -184,15 +184,15 @@ pub struct Lists {
     /// Answers that were counted.
     pub answers: u64,
     /// Names in wire form, in lower case.
-    pub names: List<Box<[u8]>>,
+    pub names: TopList<Box<[u8]>>,
     /// Types.
-    pub types: List<u16>,
+    pub types: TopList<u16>,
     /// Clients, in the form that is configured.
-    pub clients: List<IpAddr>,
+    pub clients: TopList<IpAddr>,
     /// Numbers of zones and rules.
-    pub places: List<u16>,
+    pub places: TopList<u16>,
     /// Response codes.
-    pub codes: List<u8>,
+    pub codes: TopList<u8>,
 }
 
 /// The top lists of a server.

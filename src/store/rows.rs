@@ -2,7 +2,7 @@
 //! another without a migration, and a person with a broken file can still read what is in it.
 
 use super::StoreTable;
-use crate::account::packed::{Packed, Record};
+use crate::account::packed::{PackedRecord, Record};
 use crate::account::row::{LogRow, ZoneRow};
 use crate::account::{Account, Edit, Rows};
 use redb::TableHandle;
@@ -64,12 +64,13 @@ pub(super) fn read(database: &Database) -> Result<(Account, u64), RowError> {
     let mut sum = 0;
     let zones: Vec<ZoneRow> = each(&reading, ZONES, &mut sum, from_json)?;
     let places: HashMap<&str, u32> = zones.iter().map(|row| row.id.as_str()).zip(0..).collect();
-    let record = |value: &[u8], buffer: &mut Vec<u8>| -> Result<Option<(u32, Packed)>, serde_json::Error> {
-        let stored: StoredRecord = serde_json::from_slice(value)?;
-        // a record without its zone is left out
-        let place = places.get(&*stored.zone);
-        Ok(place.map(|place| (*place, Packed::of(&stored.view(), buffer))))
-    };
+    let record =
+        |value: &[u8], buffer: &mut Vec<u8>| -> Result<Option<(u32, PackedRecord)>, serde_json::Error> {
+            let stored: StoredRecord = serde_json::from_slice(value)?;
+            // a record without its zone is left out
+            let place = places.get(&*stored.zone);
+            Ok(place.map(|place| (*place, PackedRecord::of(&stored.view(), buffer))))
+        };
     let records = each(&reading, RECORDS, &mut sum, record)?;
     let rows = Rows {
         records,

@@ -21,7 +21,7 @@ const HTTPS_PORT: u16 = 443;
 const HTTPS_PATH: &str = "/dns-query";
 
 /// Octets of the longest name of an interface: IFNAMSIZ without the NUL.
-const LONGEST_INTERFACE: usize = 15;
+const MAX_INTERFACE: usize = 15;
 
 /// One upstream server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -261,7 +261,7 @@ fn parse(text: &str, port: u16) -> Result<(SocketAddr, Option<String>), &'static
         IpAddr::V6(ip) if ip.is_unicast_link_local() => {}
         _ => return Err("only a link-local address, from fe80::/10, has an interface behind a %"),
     }
-    if !(1..=LONGEST_INTERFACE).contains(&scope.len()) || !scope.bytes().all(is_of_interface) {
+    if !(1..=MAX_INTERFACE).contains(&scope.len()) || !scope.bytes().all(is_of_interface) {
         return Err("behind the % goes the name of a network interface, like fe80::1%eth0");
     }
     Ok((addr, Some(scope.to_owned())))

@@ -25,7 +25,7 @@ const SUFFIX: &str = "pvtzd-loop";
 /// How often a server that leads back to us is probed, and how soon after a change.
 const INTERVAL: Duration = Duration::from_secs(30);
 /// How often a server is probed, at least. The pause doubles up to it.
-const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
+const MAX_INTERVAL: Duration = Duration::from_secs(3600);
 /// How long a probe is waited for.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a probe that comes back late is still recognised. Longer than any query lives.
@@ -142,7 +142,7 @@ impl ProbeSchedule {
     fn is_due(&mut self, state: (bool, ServerHealth), now: Instant) -> bool {
         let is_change = self.state.replace(state) != Some(state);
         let pause = match self.last {
-            Some((_, pause)) if !is_change && !state.0 => (pause * 2).min(LONGEST_INTERVAL),
+            Some((_, pause)) if !is_change && !state.0 => (pause * 2).min(MAX_INTERVAL),
             _ => INTERVAL,
         };
         let is_due = is_change

@@ -46,54 +46,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The reason of names that are older than the rule: the code of each folder has its own, and none imports both.
-const OLDER: &str = "older than the rule; to be renamed when its files change";
-
 /// Type names that are defined more than once, with how often, and the reason.
-const DEFINED_TWICE: &[(&str, usize, &str)] = &[
-    ("Answer", 3, OLDER),
-    ("Asked", 2, OLDER),
-    ("Client", 2, OLDER),
-    ("Common", 2, OLDER),
-    ("DataFiles", 2, OLDER),
-    ("Difference", 3, OLDER),
-    ("Edit", 2, OLDER),
-    ("Endpoint", 2, OLDER),
-    ("ExtendedError", 2, OLDER),
-    ("Failure", 2, OLDER),
-    ("Found", 2, OLDER),
-    ("Group", 3, OLDER),
-    ("Identity", 2, OLDER),
-    ("Instance", 3, OLDER),
-    ("Line", 2, OLDER),
-    ("List", 2, OLDER),
-    ("Listener", 2, OLDER),
-    ("Made", 2, OLDER),
-    ("Making", 2, OLDER),
-    ("Octets", 2, OLDER),
-    ("Outcome", 4, OLDER),
-    ("Packed", 2, OLDER),
-    ("Place", 2, OLDER),
-    ("Plan", 4, OLDER),
-    ("Product", 2, OLDER),
-    ("Record", 2, OLDER),
-    ("Records", 2, OLDER),
-    ("Report", 3, OLDER),
-    ("Secret", 2, OLDER),
-    ("Sections", 2, OLDER),
-    ("Server", 2, OLDER),
-    ("Settings", 2, OLDER),
-    ("Shown", 2, OLDER),
-    ("Source", 3, OLDER),
-    ("Step", 3, OLDER),
-    ("Store", 2, OLDER),
-    ("Target", 3, OLDER),
-    ("Top", 2, OLDER),
-    ("Upstream", 2, OLDER),
-    ("Verdict", 3, OLDER),
-    ("Written", 2, OLDER),
-    ("ZoneEntry", 2, OLDER),
-];
+const DEFINED_TWICE: &[(&str, usize, &str)] = &[];
 
 /// Files that still import each other: a row goes when its circle is broken, and none comes.
 const CIRCLES: &[(&str, &str)] = &[

@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep};
 const ROUND_TRIP: u64 = 5;
 
 /// Milliseconds that AAAA waits for A at most.
-const PATIENCE: u64 = 25;
+const TIMEOUT: u64 = 25;
 
 /// The sockets that are open, and the types that were asked for.
 #[derive(Debug, Default)]
@@ -137,7 +137,7 @@ async fn aaaa_waits_a_moment_only_for_a_that_is_never_answered() {
     for aaaa in aaaa {
         let (code, waited) = aaaa.await.unwrap();
         assert_eq!(code, ResponseCode::NoError);
-        assert!(waited <= PATIENCE + ROUND_TRIP + 2, "{waited} ms");
+        assert!(waited <= TIMEOUT + ROUND_TRIP + 2, "{waited} ms");
     }
     for a in a {
         assert_eq!(a.await.unwrap().0, ResponseCode::ServFail);

@@ -5,7 +5,7 @@ use super::*;
 use crate::account::Account;
 use crate::api::actions::ApiCaller;
 use crate::api::actions::ObservedCounts;
-use crate::config::{self, Instance};
+use crate::config::{self, InstanceInfo};
 use crate::engine::cache::Timestamp;
 use crate::engine::catalog::Catalog;
 use crate::stats::top::TopLists;
@@ -21,7 +21,7 @@ fn catalog() -> Catalog {
         .map(|n| format!("[[vpc]]\nid = \"v{n}\"\nregion = \"cn-test\"\nclients = [\"127.{n}.0.0/16\"]\n"))
         .collect();
     let text = format!("[upstream]\nservers = []\n[[zone]]\nname = \"file.example\"\n{vpcs}");
-    config::parse(&text, Path::new("test.toml")).unwrap().0.catalog(&Instance::default(), 1)
+    config::parse(&text, Path::new("test.toml")).unwrap().0.catalog(&InstanceInfo::default(), 1)
 }
 
 /// An account in a VPC world, to be changed by imports.

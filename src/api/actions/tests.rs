@@ -4,7 +4,7 @@ use super::context::ObservedCounts;
 use super::{ACTIONS, Action, ActionContext, ActionResult, ApiCaller};
 use crate::account::{Account, Edit};
 use crate::api::{ActionAnswer, ApiError, Params};
-use crate::config::{self, Host, Instance};
+use crate::config::{self, Host, InstanceInfo};
 use crate::engine::cache::Timestamp;
 use crate::engine::catalog::Catalog;
 use crate::stats::top::TopLists;
@@ -34,7 +34,7 @@ impl World {
              [[vpc]]\nid = \"vpc-b\"\nclients = [\"192.168.0.0/16\"]\n{text}"
         );
         let catalog =
-            config::parse(&text, Path::new("test.toml")).unwrap().0.catalog(&Instance::default(), 1);
+            config::parse(&text, Path::new("test.toml")).unwrap().0.catalog(&InstanceInfo::default(), 1);
         Self { account: Account::default(), catalog, hosts: Vec::new(), seconds: 1_700_000_000 }
     }
 

@@ -7,7 +7,7 @@ use super::progress::Progress;
 use super::{ApiArgs, ApiCommands, CommandFailure, exit, file, shown, transfer};
 use crate::account::value;
 use crate::api::document::{Document, DocumentRecord, DocumentRule, DocumentVpc, DocumentZone, Handle};
-use crate::cli::Common;
+use crate::cli::CommonArgs;
 use crate::engine::text::printable;
 use clap::Args;
 use serde::Serialize;
@@ -32,7 +32,7 @@ pub(in crate::cli) struct DiffArgs {
 /// A section in which two documents differ.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Difference {
+struct ApiDifference {
     /// `zone a.example`, `rule b.example`, …
     section: String,
     /// Lines of the first alone.
@@ -42,7 +42,7 @@ struct Difference {
 }
 
 /// Carries the command out.
-pub(super) fn run(common: &Common, args: &DiffArgs) -> Result<u8, CommandFailure> {
+pub(super) fn run(common: &CommonArgs, args: &DiffArgs) -> Result<u8, CommandFailure> {
     let first = file::read(&args.a)?;
     let (second, name) = match &args.b {
         Some(path) => (file::read(path)?, path.display().to_string()),
@@ -63,7 +63,7 @@ pub(super) fn run(common: &Common, args: &DiffArgs) -> Result<u8, CommandFailure
     Ok(if found.is_empty() { exit::OK } else { exit::FINDINGS })
 }
 
-fn print(first: &str, second: &str, found: &[Difference], verbose: bool) {
+fn print(first: &str, second: &str, found: &[ApiDifference], verbose: bool) {
     let lines: usize = found.iter().map(|difference| difference.removed.len() + difference.added.len()).sum();
     let is_short = !verbose && lines as u64 >= transfer::MANY;
     let is_coloured = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
@@ -73,7 +73,7 @@ fn print(first: &str, second: &str, found: &[Difference], verbose: bool) {
     };
     line("1", format!("--- {first}"));
     line("1", format!("+++ {second}"));
-    for Difference { section, removed, added } in found {
+    for ApiDifference { section, removed, added } in found {
         if is_short {
             line("36", format!("@@ {section}: {} removed, {} added", removed.len(), added.len()));
             continue;
@@ -92,7 +92,7 @@ fn print(first: &str, second: &str, found: &[Difference], verbose: bool) {
 /// Sections and their lines.
 type DiffSections = BTreeMap<String, BTreeSet<String>>;
 
-fn differences(first: &Document, second: &Document) -> Vec<Difference> {
+fn differences(first: &Document, second: &Document) -> Vec<ApiDifference> {
     let twice: HashSet<String> = doubles(first).union(&doubles(second)).cloned().collect();
     let (first, second) = (sections(first, &twice), sections(second, &twice));
     let names: BTreeSet<&String> = first.keys().chain(second.keys()).collect();
@@ -100,7 +100,7 @@ fn differences(first: &Document, second: &Document) -> Vec<Difference> {
     let difference = |section: &String| {
         let (a, b) = (first.get(section).unwrap_or(&nothing), second.get(section).unwrap_or(&nothing));
         let (removed, added) = (a.difference(b).cloned().collect(), b.difference(a).cloned().collect());
-        Difference { section: section.clone(), removed, added }
+        ApiDifference { section: section.clone(), removed, added }
     };
     let all = names.into_iter().map(difference);
     all.filter(|difference| !difference.removed.is_empty() || !difference.added.is_empty()).collect()
@@ -221,7 +221,7 @@ mod tests {
     fn check(first: &str, second: &str, expected: &[&str]) {
         let (first, second) = (file::parse(first).unwrap(), file::parse(second).unwrap());
         let mut told = Vec::new();
-        for Difference { section, removed, added } in differences(&first, &second) {
+        for ApiDifference { section, removed, added } in differences(&first, &second) {
             told.push(section);
             told.extend(removed.iter().map(|text| format!("- {text}")));
             told.extend(added.iter().map(|text| format!("+ {text}")));

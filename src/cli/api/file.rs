@@ -1,6 +1,6 @@
 //! Documents in files: TOML or JSON, with PrivateZone's own field names.
 
-use super::sources::{self, Made};
+use super::sources::{self, ImportedDocument};
 use super::{CommandFailure, exit};
 use crate::api::document::Document;
 use crate::base::file;
@@ -21,7 +21,7 @@ pub(super) enum FileFormat {
 
 /// What a file is that is imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Source {
+pub(super) enum InputSource {
     /// A document, TOML or JSON
     Document,
     /// A zone file (RFC 1035)
@@ -47,20 +47,20 @@ const LARGEST: u64 = 256 << 20;
 /// Reads a file of any kind as a document. What kind it is follows from its name and from what it begins with.
 pub(super) fn read_any(
     path: &Path,
-    source: Option<Source>,
+    source: Option<InputSource>,
     zone: Option<&Name>,
-) -> Result<Made, CommandFailure> {
+) -> Result<ImportedDocument, CommandFailure> {
     let text = text(path)?;
     let source = source.unwrap_or_else(|| source_of(path, &text));
-    if matches!(source, Source::Zone | Source::Hosts) && path.as_os_str() == "-" {
+    if matches!(source, InputSource::Zone | InputSource::Hosts) && path.as_os_str() == "-" {
         return Err(CommandFailure::usage(
             "zone files and hosts files are read by name, not from standard input",
         ));
     }
     match source {
-        Source::Zone => sources::of_zone_file(path, &text, zone),
-        Source::Hosts => sources::of_hosts_file(path, zone),
-        Source::Describe => match sources::of_answers(&text) {
+        InputSource::Zone => sources::of_zone_file(path, &text, zone),
+        InputSource::Hosts => sources::of_hosts_file(path, zone),
+        InputSource::Describe => match sources::of_answers(&text) {
             Some(made) => made.map_err(|why| CommandFailure::finding(format!("{}: {why}", path.display()))),
             None => {
                 let why = format!(
@@ -70,14 +70,14 @@ pub(super) fn read_any(
                 Err(CommandFailure::finding(why))
             }
         },
-        Source::Document => Ok(Made { document: document(path, &text)?, notes: Vec::new() }),
+        InputSource::Document => Ok(ImportedDocument { document: document(path, &text)?, notes: Vec::new() }),
     }
 }
 
 /// The text of a file that has answers of the product, or is said to have them.
-pub(super) fn answers(path: &Path, source: Option<Source>) -> Result<Option<String>, CommandFailure> {
+pub(super) fn answers(path: &Path, source: Option<InputSource>) -> Result<Option<String>, CommandFailure> {
     let is_json = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
-    if source.is_some_and(|source| source != Source::Describe) || (source.is_none() && !is_json) {
+    if source.is_some_and(|source| source != InputSource::Describe) || (source.is_none() && !is_json) {
         return Ok(None);
     }
     let text = text(path)?;
@@ -85,17 +85,19 @@ pub(super) fn answers(path: &Path, source: Option<Source>) -> Result<Option<Stri
 }
 
 /// What a file is, by its name and by what it begins with.
-fn source_of(path: &Path, text: &str) -> Source {
+fn source_of(path: &Path, text: &str) -> InputSource {
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
     match text.trim_start().chars().next() {
-        _ if ends(&[".zone", ".db", ".zonefile"]) || name.starts_with("db.") => Source::Zone,
-        _ if name == "hosts" || ends(&[".hosts"]) => Source::Hosts,
-        Some('{' | '[') if sources::of_answers(text).is_some() => Source::Describe,
-        _ if ends(&[".toml", ".json"]) || toml::from_str::<toml::Table>(text).is_ok() => Source::Document,
-        _ if sources::looks_like_hosts(text) => Source::Hosts,
-        _ if sources::looks_like_zone(text) => Source::Zone,
-        _ => Source::Document,
+        _ if ends(&[".zone", ".db", ".zonefile"]) || name.starts_with("db.") => InputSource::Zone,
+        _ if name == "hosts" || ends(&[".hosts"]) => InputSource::Hosts,
+        Some('{' | '[') if sources::of_answers(text).is_some() => InputSource::Describe,
+        _ if ends(&[".toml", ".json"]) || toml::from_str::<toml::Table>(text).is_ok() => {
+            InputSource::Document
+        }
+        _ if sources::looks_like_hosts(text) => InputSource::Hosts,
+        _ if sources::looks_like_zone(text) => InputSource::Zone,
+        _ => InputSource::Document,
     }
 }
 

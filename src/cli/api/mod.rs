@@ -18,7 +18,7 @@ pub(super) use rule::RuleArgs;
 pub(super) use transfer::{ExportArgs, ImportArgs};
 pub(super) use zone::ZoneArgs;
 
-use super::{Common, exit, query, shown};
+use super::{CommonArgs, exit, query, shown};
 use crate::api::actions::VERSION;
 use crate::api::client::{ApiClient, CallError};
 use crate::api::{AccessKey, Keys};
@@ -33,7 +33,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 /// A call takes milliseconds, the import of a hundred thousand records seconds.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Items of a page: as many as the API gives.
 const PAGE: usize = 100;
@@ -109,32 +109,32 @@ impl CommandFailure {
 }
 
 /// `pvtzd zone`
-pub(super) fn zone(common: &Common, args: &ZoneArgs) -> u8 {
+pub(super) fn zone(common: &CommonArgs, args: &ZoneArgs) -> u8 {
     ended(zone::run(common, args))
 }
 
 /// `pvtzd record`
-pub(super) fn record(common: &Common, args: &RecordArgs) -> u8 {
+pub(super) fn record(common: &CommonArgs, args: &RecordArgs) -> u8 {
     ended(record::run(common, args))
 }
 
 /// `pvtzd rule`
-pub(super) fn rule(common: &Common, args: &RuleArgs) -> u8 {
+pub(super) fn rule(common: &CommonArgs, args: &RuleArgs) -> u8 {
     ended(rule::run(common, args))
 }
 
 /// `pvtzd export`
-pub(super) fn export(common: &Common, args: &ExportArgs) -> u8 {
+pub(super) fn export(common: &CommonArgs, args: &ExportArgs) -> u8 {
     ended(transfer::export(common, args))
 }
 
 /// `pvtzd import`
-pub(super) fn import(common: &Common, args: &ImportArgs) -> u8 {
+pub(super) fn import(common: &CommonArgs, args: &ImportArgs) -> u8 {
     ended(transfer::import(common, args))
 }
 
 /// `pvtzd diff`
-pub(super) fn diff(common: &Common, args: &DiffArgs) -> u8 {
+pub(super) fn diff(common: &CommonArgs, args: &DiffArgs) -> u8 {
     ended(diff::run(common, args))
 }
 
@@ -180,7 +180,7 @@ pub(super) struct ApiCommands {
 
 impl ApiCommands {
     /// Finds out where it is and what to sign with; sends no request yet.
-    pub(super) fn new(common: &Common, args: &ApiArgs) -> Result<Self, CommandFailure> {
+    pub(super) fn new(common: &CommonArgs, args: &ApiArgs) -> Result<Self, CommandFailure> {
         let key = key_of_environment();
         let config = match (&args.endpoint, &key) {
             (Some(_), Some(_)) => Config::default(),
@@ -224,7 +224,7 @@ impl ApiCommands {
                 CommandFailure { code: exit::SYSTEM, message: format!("cannot start: {error}"), hint: None }
             })?;
         let ApiEndpoint { host, address } = endpoint;
-        Ok(Self { client: ApiClient { address, host, key, patience: PATIENCE }, runtime, json: common.json })
+        Ok(Self { client: ApiClient { address, host, key, patience: TIMEOUT }, runtime, json: common.json })
     }
 
     /// Calls an action.
@@ -302,7 +302,7 @@ fn key_of_environment() -> Option<AccessKey> {
     Some(AccessKey::new(value("ALIBABA_CLOUD_ACCESS_KEY_ID")?, value("ALIBABA_CLOUD_ACCESS_KEY_SECRET")?))
 }
 
-fn no_control(common: &Common) -> CommandFailure {
+fn no_control(common: &CommonArgs) -> CommandFailure {
     let file = common.path().ok().flatten();
     let file = file.map_or("the built-in configuration".into(), |path| path.display().to_string());
     let message =

@@ -1,7 +1,7 @@
 //! `pvtzd record …`: the records of the zones of a running pvtzd.
 
 use super::{ApiArgs, ApiCommands, CommandFailure, found, text};
-use crate::cli::{Common, exit, shown};
+use crate::cli::{CommonArgs, exit, shown};
 use crate::engine::text::printable;
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -88,7 +88,7 @@ struct Which {
 }
 
 /// Carries the command out.
-pub(super) fn run(common: &Common, args: &RecordArgs) -> Result<u8, CommandFailure> {
+pub(super) fn run(common: &CommonArgs, args: &RecordArgs) -> Result<u8, CommandFailure> {
     let api = ApiCommands::new(common, &args.api)?;
     match &args.command {
         RecordCommand::List { zone, rr } => {

@@ -1,7 +1,7 @@
 //! `pvtzd rule …`: the forwarding rules of a running pvtzd.
 
 use super::{ApiArgs, ApiCommands, CommandFailure, borrowed, found, text, vpc_params};
-use crate::cli::{Common, exit, shown};
+use crate::cli::{CommonArgs, exit, shown};
 use crate::upstream::ServerAddress;
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -52,7 +52,7 @@ enum RuleCommand {
 }
 
 /// Carries the command out.
-pub(super) fn run(common: &Common, args: &RuleArgs) -> Result<u8, CommandFailure> {
+pub(super) fn run(common: &CommonArgs, args: &RuleArgs) -> Result<u8, CommandFailure> {
     let api = ApiCommands::new(common, &args.api)?;
     match &args.command {
         RuleCommand::List => {

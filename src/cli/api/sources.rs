@@ -21,7 +21,7 @@ use std::path::Path;
 const TTLS: std::ops::RangeInclusive<u32> = 5..=86_400;
 
 /// A document made of something else, and what was left out or changed on the way.
-pub(super) struct Made {
+pub(super) struct ImportedDocument {
     pub(super) document: Document,
     pub(super) notes: Vec<String>,
 }
@@ -50,7 +50,11 @@ fn first_words(text: &str) -> Option<Vec<&str>> {
 }
 
 /// A zone file as a document; `zone` is its name where it was told.
-pub(super) fn of_zone_file(path: &Path, text: &str, zone: Option<&Name>) -> Result<Made, CommandFailure> {
+pub(super) fn of_zone_file(
+    path: &Path,
+    text: &str,
+    zone: Option<&Name>,
+) -> Result<ImportedDocument, CommandFailure> {
     let apex = match zone.cloned().or_else(|| apex_of(path, text)) {
         Some(apex) => apex,
         None => {
@@ -61,7 +65,7 @@ pub(super) fn of_zone_file(path: &Path, text: &str, zone: Option<&Name>) -> Resu
     let packed = zone_file::load(path, &apex).content.map_err(|error| faulty(&error))?;
     let spec = ZoneSpec { packed: Some(packed), ..ZoneSpec::new(apex.clone(), ZoneMode::Override) };
     let built = BuiltZone::build_leniently(spec, 0);
-    let mut making = Making::default();
+    let mut making = DocumentBuilder::default();
     let key = NameKey::of(&apex);
     let mut records = Vec::new();
     for (owner, set) in built.rrsets() {
@@ -97,11 +101,11 @@ fn apex_of(path: &Path, text: &str) -> Option<Name> {
 
 /// A hosts file as a document. With a zone, the names in it and those without a dot are its records; without, each name
 /// is in a zone of the domain above it, whose other names go on being resolved outside.
-pub(super) fn of_hosts_file(path: &Path, zone: Option<&Name>) -> Result<Made, CommandFailure> {
+pub(super) fn of_hosts_file(path: &Path, zone: Option<&Name>) -> Result<ImportedDocument, CommandFailure> {
     let options = HostsOptions { ttl: 60, without_localhost: true };
     let loaded = hosts_file::load(path, options);
     let hosts = loaded.content.map_err(|error| faulty(&error))?;
-    let mut making = Making::default();
+    let mut making = DocumentBuilder::default();
     making
         .notes
         .extend(loaded.warnings.iter().map(|fault| format!("line {}: {}", fault.line, fault.message)));
@@ -171,7 +175,7 @@ fn faulty(error: &LoadError) -> CommandFailure {
 
 /// Records on their way into a document.
 #[derive(Default)]
-struct Making {
+struct DocumentBuilder {
     /// Records of types that the product does not have.
     left_out: BTreeMap<String, u64>,
     /// Records whose TTL was brought into bounds.
@@ -179,7 +183,7 @@ struct Making {
     notes: Vec<String>,
 }
 
-impl Making {
+impl DocumentBuilder {
     fn records(&mut self, owner: &NameKey, set: &Rrset, zone: &NameKey) -> Vec<DocumentRecord> {
         let is_taken = record::row_of(set.rtype).is_some_and(|row| row.private_zone);
         if !is_taken {
@@ -197,7 +201,7 @@ impl Making {
         set.values().map(record).collect()
     }
 
-    fn made(mut self, zones: Vec<DocumentZone>) -> Made {
+    fn made(mut self, zones: Vec<DocumentZone>) -> ImportedDocument {
         for (rtype, count) in &self.left_out {
             let what = counted(*count, "record");
             self.notes
@@ -207,7 +211,7 @@ impl Making {
             let what = counted(self.ttls, "TTL");
             self.notes.push(format!("{what} brought into what PrivateZone takes, 5 to 86400"));
         }
-        Made { document: Document { zones, ..Document::default() }, notes: self.notes }
+        ImportedDocument { document: Document { zones, ..Document::default() }, notes: self.notes }
     }
 }
 
@@ -222,7 +226,7 @@ fn relative(owner: &NameKey, zone: &NameKey) -> String {
 }
 
 /// Answers of the product's API, one after another or in lists, as a document; nothing where there is none among them.
-pub(super) fn of_answers(text: &str) -> Option<Result<Made, String>> {
+pub(super) fn of_answers(text: &str) -> Option<Result<ImportedDocument, String>> {
     let mut answers = Vec::new();
     for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
         match value.ok()? {
@@ -252,7 +256,7 @@ struct Answers {
 }
 
 impl Answers {
-    fn read(mut self, answers: &[Value]) -> Result<Made, String> {
+    fn read(mut self, answers: &[Value]) -> Result<ImportedDocument, String> {
         for answer in answers {
             for zone in answer["Zones"]["Zone"].as_array().into_iter().flatten() {
                 self.zone(zone);
@@ -343,7 +347,7 @@ impl Answers {
         Ok(())
     }
 
-    fn made(mut self) -> Result<Made, String> {
+    fn made(mut self) -> Result<ImportedDocument, String> {
         if let Some(total) = self.total_zones.filter(|total| *total > self.zones.len() as u64) {
             return Err(format!("{} of {total} zones: pages of DescribeZones are missing", self.zones.len()));
         }
@@ -370,7 +374,7 @@ impl Answers {
                 "records of zone {id}, whose name is not here: add what DescribeZoneInfo prints of it"
             ));
         }
-        Ok(Made { document: Document { zones, ..Document::default() }, notes: self.notes })
+        Ok(ImportedDocument { document: Document { zones, ..Document::default() }, notes: self.notes })
     }
 }
 

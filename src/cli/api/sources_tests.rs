@@ -12,7 +12,7 @@ fn file(name: &str, text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
 }
 
 /// `zone: rr type value ttl`, a line for each record, and the notes.
-fn lines(made: &Made) -> Vec<String> {
+fn lines(made: &ImportedDocument) -> Vec<String> {
     let records = made.document.zones.iter().flat_map(|zone| {
         zone.records.iter().map(|record| {
             let priority = record.priority.map(|priority| format!(" {priority}")).unwrap_or_default();

@@ -1,13 +1,13 @@
 //! `pvtzd export` and `pvtzd import`: everything out as one document, and a document in, as one change.
 
-use super::file::{self, FileFormat, Source};
+use super::file::{self, FileFormat, InputSource};
 use super::progress::Progress;
 use super::{ApiArgs, ApiCommands, CommandFailure, borrowed, counted, exit, sources, text};
 use crate::api::actions::MAX_BODY;
 use crate::api::document::Document;
 use crate::base::print;
 use crate::base::print::Output;
-use crate::cli::Common;
+use crate::cli::CommonArgs;
 use crate::engine::name;
 use crate::engine::text::printable;
 use clap::Args;
@@ -43,7 +43,7 @@ pub(in crate::cli) struct ImportArgs {
     file: Vec<PathBuf>,
     /// What the files are [default: by their names and what they begin with]
     #[arg(long, value_enum)]
-    format: Option<Source>,
+    format: Option<InputSource>,
     /// The zone that a zone file or hosts file is of
     #[arg(long, value_name = "NAME")]
     zone: Option<String>,
@@ -65,7 +65,7 @@ pub(in crate::cli) struct ImportArgs {
 }
 
 /// Carries `export` out.
-pub(super) fn export(common: &Common, args: &ExportArgs) -> Result<u8, CommandFailure> {
+pub(super) fn export(common: &CommonArgs, args: &ExportArgs) -> Result<u8, CommandFailure> {
     let api = ApiCommands::new(common, &args.api)?;
     let document = fetch(&api, &args.zone, args.all)?;
     let by_name = if common.json { FileFormat::Json } else { FileFormat::of(args.file.as_deref()) };
@@ -157,7 +157,7 @@ fn print_by_zone(answer: &Value) {
 }
 
 /// Carries `import` out.
-pub(super) fn import(common: &Common, args: &ImportArgs) -> Result<u8, CommandFailure> {
+pub(super) fn import(common: &CommonArgs, args: &ImportArgs) -> Result<u8, CommandFailure> {
     let api = ApiCommands::new(common, &args.api)?;
     let document = gather(args)?;
     let document =

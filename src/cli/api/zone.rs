@@ -1,7 +1,7 @@
 //! `pvtzd zone …`: the zones of a running pvtzd.
 
 use super::{ApiArgs, ApiCommands, CommandFailure, borrowed, found, record, text, vpc_params};
-use crate::cli::{Common, exit, shown};
+use crate::cli::{CommonArgs, exit, shown};
 use crate::engine::text::printable;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -87,7 +87,7 @@ enum Switch {
 }
 
 /// Carries the command out.
-pub(super) fn run(common: &Common, args: &ZoneArgs) -> Result<u8, CommandFailure> {
+pub(super) fn run(common: &CommonArgs, args: &ZoneArgs) -> Result<u8, CommandFailure> {
     let api = ApiCommands::new(common, &args.api)?;
     match &args.command {
         ZoneCommand::List { keyword } => list(&api, keyword.as_deref()),

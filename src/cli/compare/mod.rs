@@ -10,7 +10,7 @@ mod service;
 
 use super::api::{ApiArgs, document_names};
 use super::explain::question;
-use super::{Common, exit, query, shown};
+use super::{CommonArgs, exit, query, shown};
 use crate::config::endpoints;
 use crate::engine::request::Question;
 use crate::engine::text::printable;
@@ -66,7 +66,7 @@ pub(super) struct CompareArgs {
 }
 
 /// Carries the command out.
-pub(super) fn run(common: &Common, args: &CompareArgs) -> u8 {
+pub(super) fn run(common: &CommonArgs, args: &CompareArgs) -> u8 {
     let carried_out = match (&args.scratch, &args.with) {
         (Some(scratch), with) => scratch_zones(common, args, scratch, with.as_ref()),
         (None, Some(with)) => answers(common, args, with),
@@ -83,7 +83,7 @@ fn wrong(message: &str, hint: &str) -> u8 {
 }
 
 /// Compares the answers of two servers.
-fn answers(common: &Common, args: &CompareArgs, with: &ServerAddress) -> Result<u8, u8> {
+fn answers(common: &CommonArgs, args: &CompareArgs, with: &ServerAddress) -> Result<u8, u8> {
     let questions = questions(args)?;
     let ours = match &args.server {
         Some(server) => plain(server)?,
@@ -107,7 +107,7 @@ fn answers(common: &Common, args: &CompareArgs, with: &ServerAddress) -> Result<
 
 /// Asks about the scratch zones, or prints their records.
 fn scratch_zones(
-    common: &Common,
+    common: &CommonArgs,
     args: &CompareArgs,
     scratch: &str,
     with: Option<&ServerAddress>,
@@ -122,7 +122,8 @@ fn scratch_zones(
     let theirs = plain(with)?;
     let made = match args.apply {
         true => Some(
-            service::Made::new(common, &args.api, &scratch, &args.vpc).map_err(|failure| failure.tell())?,
+            service::ScratchRows::new(common, &args.api, &scratch, &args.vpc)
+                .map_err(|failure| failure.tell())?,
         ),
         false => None,
     };
@@ -155,7 +156,7 @@ fn await_published(server: SocketAddr, question: &Question, is_new: bool) {
     }
 }
 
-fn print_records(common: &Common, scratch: &str) {
+fn print_records(common: &CommonArgs, scratch: &str) {
     let records = scratch::records(scratch);
     if common.json {
         return shown::json(&records);

@@ -5,7 +5,7 @@
 //! switches. So a server's answer names the switches that match it.
 
 use super::answer::{ComparedAnswer, Soa};
-use crate::config::{self, Instance};
+use crate::config::{self, InstanceInfo};
 use crate::engine::chain::{DryRunEnd, dry_run};
 use crate::engine::request::Question;
 use crate::engine::text::{TextRecord, TextSections};
@@ -148,7 +148,7 @@ pub(super) fn points(scratch: &str) -> Result<Vec<Point>, String> {
     for (on_missing_type, wildcards) in SWITCHES {
         let (config, _) = config::parse(&text(scratch, on_missing_type, wildcards), Path::new("scratch"))
             .map_err(|faults| faults.first().map(ToString::to_string).unwrap_or_default())?;
-        let catalog = config.catalog(&Instance::default(), 1);
+        let catalog = config.catalog(&InstanceInfo::default(), 1);
         let view = catalog.view(IpAddr::V4(Ipv4Addr::LOCALHOST));
         for point in &mut points {
             let outline = dry_run(view, &point.question);

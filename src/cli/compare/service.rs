@@ -1,7 +1,7 @@
 //! Makes the scratch zones through the PrivateZone API, and removes them again.
 
 use super::scratch;
-use crate::cli::Common;
+use crate::cli::CommonArgs;
 use crate::cli::api::{ApiArgs, ApiCommands, CommandFailure, borrowed, text, vpc_params};
 use serde_json::Value;
 
@@ -9,19 +9,19 @@ use serde_json::Value;
 const REMARK: &str = "pvtzd compare";
 
 /// The scratch zones of an account. They are removed when it is dropped.
-pub(super) struct Made {
+pub(super) struct ScratchRows {
     api: ApiCommands,
     /// Zone ids, in the order they were made.
     zones: Vec<String>,
 }
 
-impl Made {
+impl ScratchRows {
     /// Makes the zones with their records and binds them to VPCs.
     ///
     /// # Errors
     /// The API cannot be reached or refuses. What was made until then is removed.
     pub(super) fn new(
-        common: &Common,
+        common: &CommonArgs,
         args: &ApiArgs,
         scratch: &str,
         vpcs: &[String],
@@ -62,7 +62,7 @@ impl Made {
     }
 }
 
-impl Drop for Made {
+impl Drop for ScratchRows {
     fn drop(&mut self) {
         for id in self.zones.iter().rev() {
             let unbind = [("ZoneId", id.as_str()), ("BindType", "REPLACE")];

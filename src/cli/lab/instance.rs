@@ -1,6 +1,6 @@
 //! `pvtzd lab exec`, `lab shell`: a command on an ECS instance that exists for it alone.
 
-use super::super::{Common, exit};
+use super::super::{CommonArgs, exit};
 use super::{KeyArgs, configured, runtime};
 use crate::admin::log;
 use crate::base::file;
@@ -103,12 +103,12 @@ pub(super) struct InsideArgs {
 }
 
 /// `lab exec`
-pub(super) fn exec(common: &Common, args: &ExecArgs) -> u8 {
+pub(super) fn exec(common: &CommonArgs, args: &ExecArgs) -> u8 {
     begin(common, &args.instance, &args.command)
 }
 
 /// `lab shell`
-pub(super) fn shell(common: &Common, args: &ShellArgs) -> u8 {
+pub(super) fn shell(common: &CommonArgs, args: &ShellArgs) -> u8 {
     let shell =
         std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
     if io::stdin().is_terminal() {
@@ -121,7 +121,7 @@ pub(super) fn shell(common: &Common, args: &ShellArgs) -> u8 {
 }
 
 /// The caller's half.
-fn begin(common: &Common, args: &InstanceArgs, command: &[OsString]) -> u8 {
+fn begin(common: &CommonArgs, args: &InstanceArgs, command: &[OsString]) -> u8 {
     if !endpoints::regions().contains(&args.region) {
         eprintln!("error: no region `{}` in the catalogue", args.region);
         eprintln!("hint: there are {}", endpoints::regions().join(", "));
@@ -139,7 +139,7 @@ fn begin(common: &Common, args: &InstanceArgs, command: &[OsString]) -> u8 {
 
 /// The command line of the other half.
 fn words(
-    common: &Common,
+    common: &CommonArgs,
     args: &InstanceArgs,
     state: &StateDir,
     caller: &CallerIds,
@@ -181,7 +181,7 @@ fn words(
 }
 
 /// The half in the namespaces.
-pub(super) fn inside(common: &Common, args: &InsideArgs) -> u8 {
+pub(super) fn inside(common: &CommonArgs, args: &InsideArgs) -> u8 {
     if log::set_up(&args.instance.log).is_err() {
         eprintln!("error: logs were set up twice");
         return exit::SYSTEM;
@@ -196,7 +196,7 @@ pub(super) fn inside(common: &Common, args: &InsideArgs) -> u8 {
     code
 }
 
-fn plan(common: &Common, args: &InsideArgs) -> Result<InstancePlan, u8> {
+fn plan(common: &CommonArgs, args: &InsideArgs) -> Result<InstancePlan, u8> {
     let config = config(common, &args.instance)?;
     let (state, authority, key) = open(&args.instance)?;
     let store = made_vpc(&state, &args.instance)?;
@@ -292,7 +292,7 @@ fn credential_ttl(text: &str) -> Result<Duration, String> {
 }
 
 /// The sidecar's configuration: the one named; else the recipe's zones for the region.
-fn config(common: &Common, args: &InstanceArgs) -> Result<Config, u8> {
+fn config(common: &CommonArgs, args: &InstanceArgs) -> Result<Config, u8> {
     let mut config = match &common.config {
         Some(path) => configured(path)?,
         None => Config { endpoints: recipe(&args.region), ..Config::default() },
@@ -311,7 +311,7 @@ fn recipe(region: &str) -> Endpoints {
         products: PRODUCTS.map(String::from).to_vec(),
         ..Endpoints::default()
     };
-    let instance = config::Instance { region: Some(region.into()), vpc_id: None };
+    let instance = config::InstanceInfo { region: Some(region.into()), vpc_id: None };
     let documented =
         Config { endpoints: Endpoints { regions: Regions::Auto, ..endpoints.clone() }, ..Config::default() };
     match documented.endpoint_notes(&instance).is_empty() {
@@ -360,7 +360,7 @@ mod tests {
     fn every_region_has_its_names_mapped() {
         for region in endpoints::regions() {
             let config = Config { endpoints: recipe(&region), ..Config::default() };
-            let zones = config.catalog(&config::Instance::default(), 1);
+            let zones = config.catalog(&config::InstanceInfo::default(), 1);
             let names: Vec<String> = zones.zones().iter().map(|(zone, _)| zone.apex().to_string()).collect();
             for name in
                 [&format!("ecs.{region}.aliyuncs.com"), "ecs-cn-hangzhou.aliyuncs.com", "pvtz.aliyuncs.com"]

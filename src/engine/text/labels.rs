@@ -7,8 +7,8 @@ use hickory_proto::rr::Name;
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
 /// Octets of the longest label and of the longest name on the wire (RFC 1035 section 2.3.4).
-const LONGEST_LABEL: usize = 63;
-const LONGEST_NAME: usize = 255;
+const MAX_LABEL: usize = 63;
+const MAX_NAME: usize = 255;
 
 /// Characters of a name that a message repeats.
 const QUOTED: usize = 120;
@@ -142,7 +142,7 @@ pub fn parse_below(text: &str, origin: &Name) -> Result<Name, String> {
     let wrong = |why: String| format!("`{}` {why}", shortened(text));
     let labels = labels(text).map_err(wrong)?;
     let name = of_labels(labels.iter().map(Vec::as_slice).chain(origin.iter()));
-    name.ok_or_else(|| wrong(format!("is longer than {LONGEST_NAME} octets")))
+    name.ok_or_else(|| wrong(format!("is longer than {MAX_NAME} octets")))
 }
 
 /// The beginning of a text that a message quotes.
@@ -217,8 +217,8 @@ impl Label {
         if is_unicode && let Ok(text) = std::str::from_utf8(&octets) {
             octets = a_label(text)?.into_bytes();
         }
-        if octets.len() > LONGEST_LABEL {
-            return Err(format!("has a label of {} octets; {LONGEST_LABEL} are the most", octets.len()));
+        if octets.len() > MAX_LABEL {
+            return Err(format!("has a label of {} octets; {MAX_LABEL} are the most", octets.len()));
         }
         Ok(octets)
     }

@@ -15,7 +15,7 @@ const OPT: u16 = 41;
 /// The code of extended DNS errors (RFC 8914).
 const EXTENDED_ERROR: u16 = 15;
 /// Octets of the longest name (RFC 1035 section 2.3.4).
-const LONGEST_NAME: usize = 255;
+const MAX_NAME: usize = 255;
 /// Pointers that a name may follow: each leads to a place before it, and a label stands between two.
 const POINTERS: usize = 127;
 
@@ -153,7 +153,7 @@ fn name(message: &[u8], mut at: usize) -> Option<(Vec<u8>, usize)> {
         match length {
             0 => {
                 name.push(0);
-                return (name.len() <= LONGEST_NAME).then(|| (name, end.unwrap_or(at + 1)));
+                return (name.len() <= MAX_NAME).then(|| (name, end.unwrap_or(at + 1)));
             }
             1..=63 => {
                 name.extend_from_slice(message.get(at..=at + usize::from(length))?);
@@ -170,7 +170,7 @@ fn name(message: &[u8], mut at: usize) -> Option<(Vec<u8>, usize)> {
             }
             _ => return None,
         }
-        if name.len() > LONGEST_NAME {
+        if name.len() > MAX_NAME {
             return None;
         }
     }

@@ -14,7 +14,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// Octets of the longest record data (RFC 1035 section 3.2.1).
-const LONGEST: usize = 65_535;
+const MAX_RDATA_BYTES: usize = 65_535;
 
 /// True for types that have a text form of their own here.
 pub fn has_text_form(code: u16) -> bool {
@@ -64,7 +64,7 @@ fn read_in(code: u16, text: &str, origin: Option<&Name>) -> Result<Vec<u8>, Stri
         rest = behind;
     }
     match data.len() {
-        0..=LONGEST => Ok(data),
+        0..=MAX_RDATA_BYTES => Ok(data),
         octets => Err(format!("{octets} octets do not fit one record")),
     }
 }
@@ -84,7 +84,7 @@ fn generic(code: u16, words: &[Token<'_>]) -> Result<Vec<u8>, String> {
     if data.len() != length {
         return Err(format!("\\# announces {length} octets, {} follow", data.len()));
     }
-    if length > LONGEST {
+    if length > MAX_RDATA_BYTES {
         return Err(format!("{length} octets do not fit one record"));
     }
     match !is_checked(code) || is_well_formed(code, &data) {

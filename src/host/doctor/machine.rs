@@ -1,8 +1,9 @@
 //! What is looked at without asking a server: the configuration, the catalogue, the port, the resolver.
 
 use super::Check;
-use crate::base::listeners::{self, Listener};
-use crate::config::{Config, Instance, Regions};
+use crate::base::port_owner;
+use crate::base::port_owner::PortOwner;
+use crate::config::{Config, InstanceInfo, Regions};
 use crate::host::resolver::machine::Machine;
 use crate::host::resolver::store::RecordStore;
 use crate::host::resolver::{ResolverError, Routing, status};
@@ -22,7 +23,7 @@ pub(super) fn configuration(config: &Config, warnings: usize) -> Vec<Check> {
 }
 
 /// The catalogue has what the configuration wants of it here.
-pub(super) fn catalogue(config: &Config, instance: &Instance) -> Vec<Check> {
+pub(super) fn catalogue(config: &Config, instance: &InstanceInfo) -> Vec<Check> {
     const STEP: &str = "catalogue";
     if config.endpoints.products.is_empty() {
         return vec![Check::skip(STEP, "no products are chosen: no API name is mapped")];
@@ -53,20 +54,20 @@ pub(super) fn catalogue(config: &Config, instance: &Instance) -> Vec<Check> {
 /// Who listens where pvtzd should.
 pub(super) fn port(listen: &[SocketAddr]) -> Vec<Check> {
     let ports: BTreeSet<u16> = listen.iter().map(SocketAddr::port).collect();
-    let listeners: Vec<Listener> = ports.into_iter().flat_map(listeners::on_port).collect();
+    let listeners: Vec<PortOwner> = ports.into_iter().flat_map(port_owner::on_port).collect();
     listen.iter().map(|address| held(*address, &listeners)).collect()
 }
 
 /// Who has an address.
-fn held(address: SocketAddr, listeners: &[Listener]) -> Check {
+fn held(address: SocketAddr, listeners: &[PortOwner]) -> Check {
     const STEP: &str = "port";
     let mut missing = Vec::new();
     let mut foreign = Vec::new();
     for protocol in ["UDP", "TCP"] {
-        let here: Vec<&Listener> =
+        let here: Vec<&PortOwner> =
             listeners.iter().filter(|one| one.protocol == protocol && one.covers(address)).collect();
         let ours =
-            |one: &&Listener| one.holders.is_empty() || one.holders.iter().any(|(name, _)| name == OURS);
+            |one: &&PortOwner| one.holders.is_empty() || one.holders.iter().any(|(name, _)| name == OURS);
         if here.is_empty() {
             missing.push(protocol);
         } else if !here.iter().any(ours) {
@@ -81,7 +82,7 @@ fn held(address: SocketAddr, listeners: &[Listener]) -> Check {
     }
     match missing.as_slice() {
         [] => {
-            let holder = listeners.iter().find(|one| one.covers(address)).map(Listener::held_by);
+            let holder = listeners.iter().find(|one| one.covers(address)).map(PortOwner::held_by);
             Check::pass(STEP, format!("{address}: {}", holder.unwrap_or_default()))
         }
         [_, _] if address.is_ipv6() && !has_ipv6() => {

@@ -3,7 +3,7 @@
 
 use super::Check;
 use super::ask;
-use crate::config::{Config, Instance};
+use crate::config::{Config, InstanceInfo};
 use crate::engine::catalog::Catalog;
 use crate::engine::name::{self, NameKey, show};
 use crate::engine::record::show_rcode;
@@ -23,7 +23,7 @@ use tokio::time::timeout;
 const METADATA: Duration = Duration::from_secs(3);
 
 /// Longer than pvtzd takes for any answer.
-pub(super) const PATIENCE: Duration = Duration::from_millis(4500);
+pub(super) const TIMEOUT: Duration = Duration::from_millis(4500);
 
 /// How many names are tried before a take.
 const TRIED: usize = 3;
@@ -47,7 +47,7 @@ pub enum Unanswered {
 }
 
 /// What the metadata service says, if it is needed and answers.
-pub async fn instance(config: &Config, service: Option<SocketAddr>) -> Option<Instance> {
+pub async fn instance(config: &Config, service: Option<SocketAddr>) -> Option<InstanceInfo> {
     let service = service.filter(|_| config.wants_metadata())?;
     timeout(METADATA, metadata::instance(service)).await.ok()?.ok()
 }
@@ -56,10 +56,10 @@ pub async fn instance(config: &Config, service: Option<SocketAddr>) -> Option<In
 pub(super) async fn instance_or_why(
     config: Arc<Config>,
     service: Option<SocketAddr>,
-) -> (Instance, Vec<Check>) {
+) -> (InstanceInfo, Vec<Check>) {
     const STEP: &str = "metadata";
     let Some(service) = service else {
-        return (Instance::default(), vec![Check::skip(STEP, "switched off")]);
+        return (InstanceInfo::default(), vec![Check::skip(STEP, "switched off")]);
     };
     let asked = timeout(METADATA, metadata::instance(service)).await;
     let found = asked.unwrap_or_else(|_| Err(Absent::Silent(io::ErrorKind::TimedOut.into())));
@@ -79,7 +79,7 @@ pub(super) async fn instance_or_why(
                 true => Check::warn(STEP, why, unknown),
                 false => Check::skip(STEP, why),
             };
-            (Instance::default(), vec![check])
+            (InstanceInfo::default(), vec![check])
         }
         Err(Absent::Silent(error)) => {
             let why =
@@ -88,13 +88,13 @@ pub(super) async fn instance_or_why(
                 true => Check { advice: Some(unknown.into()), ..Check::skip(STEP, why) },
                 false => Check::skip(STEP, why),
             };
-            (Instance::default(), vec![check])
+            (InstanceInfo::default(), vec![check])
         }
     }
 }
 
 /// The names of the zones that programs on this machine see, sorted.
-pub fn zones(config: &Config, instance: &Instance) -> Vec<String> {
+pub fn zones(config: &Config, instance: &InstanceInfo) -> Vec<String> {
     let mut names: Vec<String> =
         visible(&config.catalog(instance, 1)).iter().map(|zone| show(&zone.name)).collect();
     names.sort();
@@ -103,12 +103,12 @@ pub fn zones(config: &Config, instance: &Instance) -> Vec<String> {
 }
 
 /// A name with an address or an alias in each of these zones.
-pub fn names(config: &Config, instance: &Instance) -> Vec<String> {
+pub fn names(config: &Config, instance: &InstanceInfo) -> Vec<String> {
     asked(config, instance).into_iter().map(|asked| asked.name).collect()
 }
 
 /// The same, with what is expected of each.
-pub(super) fn asked(config: &Config, instance: &Instance) -> Vec<MappedName> {
+pub(super) fn asked(config: &Config, instance: &InstanceInfo) -> Vec<MappedName> {
     let of = |zone: &Arc<Zone>| {
         let leads = |rtype| matches!(rtype, RecordType::A | RecordType::CNAME);
         let owners = zone.rrsets().filter(|(owner, set)| leads(set.rtype) && !is_wildcard(owner));
@@ -141,7 +141,7 @@ pub async fn first_answered(
 ) -> Result<Option<(String, BTreeSet<IpAddr>)>, Unanswered> {
     if names.is_empty() {
         let question = question("localhost", RecordType::A).map_err(Unanswered::Failed)?;
-        return match ask::ask(server, &question, PATIENCE).await {
+        return match ask::ask(server, &question, TIMEOUT).await {
             Ok(_) => Ok(None),
             Err(error) => Err(Unanswered::Unreachable(error)),
         };
@@ -150,11 +150,11 @@ pub async fn first_answered(
     for wanted in names.iter().take(TRIED) {
         let a = question(wanted, RecordType::A).map_err(Unanswered::Failed)?;
         let aaaa = question(wanted, RecordType::AAAA).map_err(Unanswered::Failed)?;
-        let told = ask::ask(server, &a, PATIENCE).await.map_err(Unanswered::Unreachable)?;
+        let told = ask::ask(server, &a, TIMEOUT).await.map_err(Unanswered::Unreachable)?;
         let mut addresses: BTreeSet<IpAddr> = told.addresses().into_iter().collect();
         if !addresses.is_empty() {
             // getaddrinfo asks for both.
-            if let Ok(more) = ask::ask(server, &aaaa, PATIENCE).await {
+            if let Ok(more) = ask::ask(server, &aaaa, TIMEOUT).await {
                 addresses.extend(more.addresses());
             }
             return Ok(Some((wanted.clone(), addresses)));

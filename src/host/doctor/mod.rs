@@ -15,7 +15,7 @@ mod servers;
 mod tls;
 
 use crate::admin::status::Status;
-use crate::config::{Config, Instance};
+use crate::config::{Config, InstanceInfo};
 use crate::host::resolver::store::RecordStore;
 use serde::Serialize;
 use std::future::Future;
@@ -112,14 +112,14 @@ pub async fn examine(config: Config, warnings: usize, settings: DoctorSettings, 
     }));
     let alive = start(servers::alive(server));
     let resolver = start(blocking("resolver", {
-        let (settings, zones) = (settings.clone(), mapped::zones(&config, &Instance::default()));
+        let (settings, zones) = (settings.clone(), mapped::zones(&config, &InstanceInfo::default()));
         move || machine::resolver(&settings.listen, &RecordStore::new(&settings.store), &zones)
     }));
     let upstreams = servers::upstreams(&config, &settings.listen);
     let reachable = start(servers::reachable(upstreams.clone()));
 
     let (instance, about) = instance.await.unwrap_or_default();
-    let instance: Instance = instance;
+    let instance: InstanceInfo = instance;
     machine::configuration(&config, warnings).into_iter().for_each(&mut tell);
     about.into_iter().for_each(&mut tell);
     machine::catalogue(&config, &instance).into_iter().for_each(&mut tell);

@@ -2,7 +2,7 @@
 
 use super::Check;
 use super::ask::{DoctorReply, ask};
-use super::mapped::{MappedName, PATIENCE, question};
+use super::mapped::{MappedName, TIMEOUT, question};
 use crate::engine::record::show_rcode;
 use futures_util::future::join_all;
 use hickory_proto::op::ResponseCode;
@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// How many names are asked for.
-const MOST: usize = 16;
+const MAX_NAMES: usize = 16;
 
 /// How long a resolver of the VPC may take.
 const VPC: Duration = Duration::from_millis(2500);
@@ -39,10 +39,10 @@ pub(super) async fn chains(
         let why = format!("pvtzd does not answer: {} and the like were not asked", names.join(", "));
         return (vec![Check::skip(STEP, why)], Vec::new());
     };
-    let left_out = names.len().saturating_sub(MOST);
-    let told = join_all(names.iter().take(MOST).map(|asked| async move {
+    let left_out = names.len().saturating_sub(MAX_NAMES);
+    let told = join_all(names.iter().take(MAX_NAMES).map(|asked| async move {
         let question = question(&asked.name, RecordType::A).ok()?;
-        Some((asked, ask(server, &question, PATIENCE).await))
+        Some((asked, ask(server, &question, TIMEOUT).await))
     }));
     let (mut checks, mut targets) = (Vec::new(), Vec::new());
     for (asked, told) in told.await.into_iter().flatten() {
@@ -103,7 +103,7 @@ fn chain(asked: &MappedName, told: &DoctorReply) -> Check {
 /// Whether the VPC's own resolvers lead the API names to addresses inside the VPC: then PrivateZone is at work.
 pub(super) async fn without_us(resolvers: Vec<SocketAddr>, names: Vec<MappedName>) -> Vec<Check> {
     const STEP: &str = "privatezone";
-    let names: Vec<MappedName> = names.into_iter().filter(|asked| asked.api).take(MOST).collect();
+    let names: Vec<MappedName> = names.into_iter().filter(|asked| asked.api).take(MAX_NAMES).collect();
     if names.is_empty() || resolvers.is_empty() {
         return vec![Check::skip(STEP, "no API name is mapped")];
     }

@@ -1,7 +1,7 @@
 //! Whether pvtzd resolves names that are not its own, for a machine that resolved them until now.
 
 use super::ask::ask;
-use super::mapped::{PATIENCE, question};
+use super::mapped::{TIMEOUT, question};
 use crate::engine::record::show_rcode;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
@@ -15,10 +15,10 @@ const ASKED: [(&str, RecordType); 2] = [(".", RecordType::NS), ("aliyun.com", Re
 const FORMER: Duration = Duration::from_millis(1500);
 
 /// How many of the former servers are asked.
-const MOST: usize = 3;
+const MAX_SERVERS: usize = 3;
 
 /// How many search domains are looked up: glibc has six.
-const MOST_DOMAINS: usize = 6;
+const MAX_DOMAINS: usize = 6;
 
 /// What became of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,12 +52,12 @@ pub async fn keeps_search_domains(
     zones: &[String],
 ) -> Result<(), String> {
     let foreign = |domain: &&String| !zones.iter().any(|zone| is_below(domain, zone));
-    for domain in domains.iter().filter(foreign).take(MOST_DOMAINS) {
+    for domain in domains.iter().filter(foreign).take(MAX_DOMAINS) {
         let Ok(before) = first_resolved(former, domain).await else { continue };
         if before != Some(PublicOutcome::Exists) {
             continue;
         }
-        match outcome(server, domain, RecordType::NS, PATIENCE).await? {
+        match outcome(server, domain, RecordType::NS, TIMEOUT).await? {
             PublicOutcome::Exists => {}
             PublicOutcome::Denied => return Err(format!("{domain} gets NXDOMAIN")),
             PublicOutcome::Failed(what) | PublicOutcome::Silent(what) => {
@@ -70,7 +70,7 @@ pub async fn keeps_search_domains(
 
 /// The outcome at the first of the former servers that resolves a name.
 async fn first_resolved(former: &[SocketAddr], name: &str) -> Result<Option<PublicOutcome>, String> {
-    for server in former.iter().take(MOST) {
+    for server in former.iter().take(MAX_SERVERS) {
         let outcome = outcome(*server, name, RecordType::NS, FORMER).await?;
         if outcome.is_resolved() {
             return Ok(Some(outcome));
@@ -94,14 +94,14 @@ fn is_below(name: &str, zone: &str) -> bool {
 pub async fn resolved(server: SocketAddr, former: &[SocketAddr]) -> Result<(), String> {
     let mut failed = Vec::new();
     for (name, rtype) in ASKED {
-        match outcome(server, name, rtype, PATIENCE).await? {
+        match outcome(server, name, rtype, TIMEOUT).await? {
             PublicOutcome::Exists | PublicOutcome::Denied => return Ok(()),
             PublicOutcome::Failed(what) | PublicOutcome::Silent(what) => failed.push((name, rtype, what)),
         }
     }
     let mut before = Vec::new();
     for (name, rtype, _) in &failed {
-        for former in former.iter().take(MOST) {
+        for former in former.iter().take(MAX_SERVERS) {
             before.push(outcome(*former, name, *rtype, FORMER).await?);
             if before.last().is_some_and(PublicOutcome::is_resolved) {
                 break;

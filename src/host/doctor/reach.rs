@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 /// How long connection and handshake may take, each.
-const PATIENCE: Duration = Duration::from_millis(2500);
+const TIMEOUT: Duration = Duration::from_millis(2500);
 
 /// How many names are tried.
-const MOST: usize = 8;
+const MAX_NAMES: usize = 8;
 
 /// Tries each API name where it leads.
 pub(super) async fn targets(targets: Vec<ReachTarget>, port: u16) -> Vec<Check> {
@@ -23,8 +23,8 @@ pub(super) async fn targets(targets: Vec<ReachTarget>, port: u16) -> Vec<Check> 
     if targets.is_empty() {
         return vec![Check::skip(STEP, "no API name leads to an address")];
     }
-    let left_out = targets.len().saturating_sub(MOST);
-    let mut checks: Vec<Check> = join_all(targets.into_iter().take(MOST).map(|one| target(one, port)))
+    let left_out = targets.len().saturating_sub(MAX_NAMES);
+    let mut checks: Vec<Check> = join_all(targets.into_iter().take(MAX_NAMES).map(|one| target(one, port)))
         .await
         .into_iter()
         .flatten()
@@ -40,7 +40,7 @@ async fn target(target: ReachTarget, port: u16) -> Vec<Check> {
     let ReachTarget { name, address } = target;
     let address = SocketAddr::new(address, port);
     let begun = Instant::now();
-    let connected = timeout(PATIENCE, tls::connect(address)).await;
+    let connected = timeout(TIMEOUT, tls::connect(address)).await;
     let stream = match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
         Ok(stream) => stream,
         Err(error) => {
@@ -52,7 +52,7 @@ async fn target(target: ReachTarget, port: u16) -> Vec<Check> {
         }
     };
     let reached = Check::pass("api", format!("{name}: TCP to {address} in {}", millis(begun.elapsed())));
-    let looked = timeout(PATIENCE, tls::look(stream, &name, tls::roots())).await;
+    let looked = timeout(TIMEOUT, tls::look(stream, &name, tls::roots())).await;
     let looked = looked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     vec![reached, certificate(&name, looked)]
 }

@@ -2,7 +2,7 @@
 
 use super::Check;
 use super::ask::{DoctorReply, ask, over_tcp, over_udp};
-use super::mapped::{PATIENCE, question};
+use super::mapped::{TIMEOUT, question};
 use crate::config::{Config, Servers};
 use crate::engine::record::show_rcode;
 use crate::host::resolv_conf;
@@ -18,7 +18,7 @@ use std::time::Duration;
 const UPSTREAM: Duration = Duration::from_millis(2500);
 
 /// How many upstream servers are asked.
-const MOST: usize = 16;
+const MAX_SERVERS: usize = 16;
 
 /// A server that pvtzd asks, and a name to ask it for.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ pub(super) async fn alive(server: Option<SocketAddr>) -> (bool, Vec<Check>) {
     let Some(server) = server else { return (false, vec![Check::skip(STEP, "it listens nowhere")]) };
     // Answered without anybody else, in every configuration but those that switch it off.
     let Ok(local) = question("localhost", RecordType::A) else { return (false, Vec::new()) };
-    let (udp, tcp) = join(over_udp(server, &local, PATIENCE), over_tcp(server, &local, PATIENCE)).await;
+    let (udp, tcp) = join(over_udp(server, &local, TIMEOUT), over_tcp(server, &local, TIMEOUT)).await;
     let refused = |told: &io::Result<DoctorReply>| {
         told.as_ref().is_ok_and(|told| told.rcode() == ResponseCode::Refused)
     };
@@ -96,8 +96,8 @@ pub(super) async fn reachable(upstreams: Vec<CheckedUpstream>) -> Vec<Check> {
             "list the resolvers in [upstream] servers; inside a VPC they are 100.100.2.136 and 100.100.2.138",
         )];
     }
-    let left_out = upstreams.len().saturating_sub(MOST);
-    let checks = join_all(upstreams.into_iter().take(MOST).map(upstream));
+    let left_out = upstreams.len().saturating_sub(MAX_SERVERS);
+    let checks = join_all(upstreams.into_iter().take(MAX_SERVERS).map(upstream));
     let mut checks: Vec<Check> = checks.await;
     if left_out > 0 {
         checks.push(Check::skip(STEP, format!("{left_out} more were not asked")));
@@ -168,10 +168,11 @@ pub(super) async fn looping(
         return vec![Check::skip(STEP, why)];
     };
     let Ok(asked) = question(zone, RecordType::SOA) else { return Vec::new() };
-    let Some(ours) = ask(server, &asked, PATIENCE).await.ok().and_then(|told| soa(&told)) else {
+    let Some(ours) = ask(server, &asked, TIMEOUT).await.ok().and_then(|told| soa(&told)) else {
         return vec![Check::skip(STEP, format!("pvtzd has no SOA record for {zone}"))];
     };
-    let told = join_all(upstreams.iter().take(MOST).map(|one| ask(one.address, &asked, UPSTREAM))).await;
+    let told =
+        join_all(upstreams.iter().take(MAX_SERVERS).map(|one| ask(one.address, &asked, UPSTREAM))).await;
     let back = |(one, told): (&CheckedUpstream, io::Result<DoctorReply>)| {
         (told.ok().and_then(|told| soa(&told)).as_ref() == Some(&ours)).then(|| {
             Check::fail(

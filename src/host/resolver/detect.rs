@@ -94,7 +94,7 @@ const PROCESSES: [(&str, Program); 3] =
     [("dhclient", Program::Dhclient), ("dhcpcd", Program::Dhcpcd), ("udhcpc", Program::Udhcpc)];
 
 /// Octets of a command line that are read.
-const LONGEST_COMMAND: u64 = 64 << 10;
+const MAX_COMMAND: u64 = 64 << 10;
 
 /// The helper that a DHCP client runs instead of its script where NetworkManager has started it.
 const OF_NETWORK_MANAGER: &str = "nm-dhcp-helper";
@@ -260,7 +260,7 @@ fn differ<T: PartialEq>(one: Option<T>, two: Option<T>) -> bool {
 fn command_line(process: &Path) -> Vec<String> {
     let mut octets = Vec::new();
     let file = fs::File::open(process.join("cmdline"));
-    if file.and_then(|file| file.take(LONGEST_COMMAND).read_to_end(&mut octets)).is_err() {
+    if file.and_then(|file| file.take(MAX_COMMAND).read_to_end(&mut octets)).is_err() {
         return Vec::new();
     }
     octets.split(|octet| *octet == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()

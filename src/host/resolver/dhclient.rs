@@ -4,7 +4,7 @@
 
 use super::content::{Content, FileOctets};
 use super::{Draft, ResolverTarget};
-use crate::host::follow::Source;
+use crate::host::follow::FollowedSource;
 
 /// Where its configuration may be, the usual place first.
 const CONFS: [&str; 2] = ["/etc/dhcp/dhclient.conf", "/etc/dhclient.conf"];
@@ -74,7 +74,7 @@ fn follow_leases(draft: &mut Draft<'_>) {
     let finding = draft.finding;
     let folders = LEASES.iter().filter(|folder| finding.directories.contains(**folder));
     let places = finding.lease_files.iter().map(String::as_str).chain(folders.copied());
-    draft.follow.extend(places.map(|path| Source::Leases(path.into())));
+    draft.follow.extend(places.map(|path| FollowedSource::Leases(path.into())));
 }
 
 /// Plans our address in its configuration. Its leases then name that address too: they cannot be followed.

@@ -2,7 +2,7 @@
 //! the servers of each lease where the running pvtzd finds them.
 
 use super::{Draft, ResolverTarget};
-use crate::host::follow::Source;
+use crate::host::follow::FollowedSource;
 
 /// A script that its script reads first, at each event (dhcpcd-run-hooks(8)).
 pub(super) const HOOK: &str = "/etc/dhcpcd.enter-hook";
@@ -28,6 +28,6 @@ pub(super) fn plan(draft: &mut Draft<'_>, wish: &ResolverTarget) {
          elif ${{if_down:-false}}; then\n    rm -f \"{SERVERS}/${{ifname:-$interface}}\"\nfi\n"
     );
     draft.append(HOOK, &lines);
-    draft.follow.push(Source::ResolvConf(SERVERS.into()));
+    draft.follow.push(FollowedSource::ResolvConf(SERVERS.into()));
     draft.own_resolv_conf(wish);
 }

@@ -14,10 +14,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Links over which a path may lead, as in the kernel.
-const MOST_LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 
 /// How long a program may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Octets of the largest file that is read. One that is larger is an error: half of it must not be put back.
 const LARGEST: u64 = 4 << 20;
@@ -116,7 +116,7 @@ impl Machine {
     /// Where a path ends over all links, as the machine would follow them.
     pub fn target(&self, path: &str) -> String {
         let mut path = path.to_string();
-        for _ in 0..MOST_LINKS {
+        for _ in 0..MAX_LINKS {
             let Ok(Content::Link { target }) = self.content(&path) else { break };
             let target = String::from_utf8_lossy(&target.0).into_owned();
             let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -301,7 +301,7 @@ impl Commands for Installed {
             .spawn()?;
         let begun = Instant::now();
         while child.try_wait()?.is_none() {
-            if begun.elapsed() > PATIENCE {
+            if begun.elapsed() > TIMEOUT {
                 child.kill()?;
                 child.wait()?;
                 return Err(io::ErrorKind::TimedOut.into());

@@ -5,7 +5,7 @@ use super::detected::Manager;
 use super::enable::Enabled;
 use super::enable_tests::{PLAIN, World, wish};
 use super::*;
-use crate::host::follow::Source;
+use crate::host::follow::FollowedSource;
 
 const DEBIAN_UDHCPC: &str =
     "#!/bin/sh\nRESOLV_CONF=\"/etc/resolv.conf\"\n  x RESOLV_CONF=y\necho \"$R\" > \"$RESOLV_CONF\"\n";
@@ -250,7 +250,7 @@ fn debians_resolvconf_gets_a_record_that_outlasts_a_boot() {
     let world = with_resolvconf(&[("/run/systemd/system/x", "")]);
     let before = world.picture();
     let plan = taken(&world);
-    assert_eq!(plan.follow, [Source::ResolvConf("/run/resolvconf/interface".into())]);
+    assert_eq!(plan.follow, [FollowedSource::ResolvConf("/run/resolvconf/interface".into())]);
     let unit = world.read("/etc/systemd/system/pvtzd.service.d/zz-resolvconf.conf");
     let line = "ExecStartPost=-+/bin/sh -c 'echo nameserver 127.0.0.1 | /sbin/resolvconf -a lo.pvtzd'\n";
     assert!(unit.ends_with(&format!("[Service]\n{line}")), "{unit}");

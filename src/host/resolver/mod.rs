@@ -48,7 +48,7 @@ pub use detect::detect;
 pub use status::{ResolverStatus, status, where_it_leads};
 pub use trouble::{Refusal, ResolverError};
 
-use crate::host::follow::Source;
+use crate::host::follow::FollowedSource;
 use content::{Content, FileOctets};
 use detected::{Detected, Manager};
 use serde::{Deserialize, Serialize};
@@ -86,7 +86,7 @@ pub struct HostPlan {
     /// What to do, in this order.
     pub steps: Vec<HostStep>,
     /// Where the servers of another network are found later.
-    pub follow: Vec<Source>,
+    pub follow: Vec<FollowedSource>,
     /// What a person should know, each a sentence.
     pub notes: Vec<String>,
 }
@@ -211,7 +211,7 @@ struct Draft<'a> {
     /// The steps so far.
     steps: Vec<HostStep>,
     /// Where later servers are found, so far.
-    follow: Vec<Source>,
+    follow: Vec<FollowedSource>,
     /// The notes so far.
     notes: Vec<String>,
 }

@@ -2,7 +2,7 @@
 
 use super::content::Content;
 use super::{Draft, ResolverTarget};
-use crate::host::follow::Source;
+use crate::host::follow::FollowedSource;
 
 /// Our file among its configuration. The last by name counts last.
 pub(super) const CONF: &str = "/etc/NetworkManager/conf.d/zz-pvtzd.conf";
@@ -21,6 +21,6 @@ pub(super) fn plan(draft: &mut Draft<'_>, wish: &ResolverTarget) {
     // Before resolv.conf changes: a NetworkManager that has not heard of it yet might write it again.
     let runs = draft.finding.running.contains(&super::detected::Program::NetworkManager);
     draft.command(&["systemctl", "reload", "NetworkManager"], runs);
-    draft.follow.push(Source::ResolvConf(SERVERS.into()));
+    draft.follow.push(FollowedSource::ResolvConf(SERVERS.into()));
     draft.own_resolv_conf(wish);
 }

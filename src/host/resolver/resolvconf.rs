@@ -3,7 +3,7 @@
 
 use super::content::Content;
 use super::{Draft, Refusal, ResolverTarget};
-use crate::host::follow::Source;
+use crate::host::follow::FollowedSource;
 
 /// Our record at Debian's resolvconf. By its name it comes before those of all interfaces (interface-order(5)).
 const RECORD: &str = "lo.pvtzd";
@@ -56,7 +56,7 @@ pub(super) fn plan_debian(draft: &mut Draft<'_>, wish: &ResolverTarget) -> Resul
     } else {
         draft.note(format!("resolvconf loses its records at boot: run `{add}` after each start of pvtzd"));
     }
-    draft.follow.push(Source::ResolvConf("/run/resolvconf/interface".into()));
+    draft.follow.push(FollowedSource::ResolvConf("/run/resolvconf/interface".into()));
     Ok(())
 }
 
@@ -85,6 +85,6 @@ pub(super) fn plan_openresolv(draft: &mut Draft<'_>, wish: &ResolverTarget) {
     );
     draft.command(&[&program, "-u"], true);
     for folder in ["/run/resolvconf/interfaces", "/run/resolvconf/keys"] {
-        draft.follow.push(Source::ResolvConf(folder.into()));
+        draft.follow.push(FollowedSource::ResolvConf(folder.into()));
     }
 }

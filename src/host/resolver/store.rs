@@ -7,7 +7,7 @@ use super::conf::Nameserver;
 use super::detected::Manager;
 use super::trouble::ResolverError;
 use super::{HostStep, Names};
-use crate::host::follow::Source;
+use crate::host::follow::FollowedSource;
 use crate::host::resolv_conf;
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
 use serde::{Deserialize, Serialize};
@@ -55,7 +55,7 @@ pub struct EnableRecord {
     pub upstream: Vec<Nameserver>,
     /// Where the servers of another network are found later.
     #[serde(default)]
-    pub follow: Vec<Source>,
+    pub follow: Vec<FollowedSource>,
     /// What was to be done, in this order. After a crash only a part of it may have been.
     pub steps: Vec<HostStep>,
     /// All of it was done, and worked.

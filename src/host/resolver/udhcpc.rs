@@ -2,7 +2,7 @@
 
 use super::detected::Detected;
 use super::{Draft, RESOLV_CONF, Refusal, ResolverTarget};
-use crate::host::follow::Source;
+use crate::host::follow::FollowedSource;
 
 /// The scripts that it runs unless it is told another one: Debian's, and that of other distributions.
 pub(super) const SCRIPTS: [&str; 2] = ["/etc/udhcpc/default.script", "/usr/share/udhcpc/default.script"];
@@ -50,7 +50,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wish: &ResolverTarget) -> Result<(), R
             ));
         }
     }
-    draft.follow.push(Source::ResolvConf(SERVERS.into()));
+    draft.follow.push(FollowedSource::ResolvConf(SERVERS.into()));
     draft.own_resolv_conf(wish);
     Ok(())
 }

@@ -10,10 +10,10 @@ use crate::engine::name;
 use crate::lab::credentials::Issuer;
 use crate::lab::fake_dns;
 use crate::lab::fake_dns::FakeDns;
-use crate::lab::lab;
-use crate::lab::lab::{Lab, LabAddresses};
 use crate::lab::metadata::{self, Metadata, Role};
-use crate::lab::products::instances::Instance;
+use crate::lab::products::instances::LabInstance;
+use crate::lab::running;
+use crate::lab::running::{Lab, LabAddresses};
 use crate::stats::tap::TapSink;
 use crate::upstream::Strategy;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -35,7 +35,7 @@ pub async fn enter(plan: InstancePlan) -> Result<u8, InstanceError> {
 
     let mut tasks = JoinSet::new();
     let system = |what| move |error| InstanceError::System(what, error);
-    let here = Instance { region: region.clone(), vpc: vpc.clone(), address: ADDRESS };
+    let here = LabInstance { region: region.clone(), vpc: vpc.clone(), address: ADDRESS };
     for resolver in RESOLVERS {
         let world = FakeDns::with_instance(INSIDE, &here.names(), ADDRESS);
         let address = SocketAddr::from((resolver, 53));
@@ -64,7 +64,7 @@ pub async fn enter(plan: InstancePlan) -> Result<u8, InstanceError> {
     config.forwards.extend(private_names(&here));
     config.upstream.servers = Servers::Listed(Vec::new()); // the lab puts its own there
     let unreached = (public.is_none() && !plan.quiet).then(Unreached::default);
-    let lab = Lab::start(lab::LabPlan {
+    let lab = Lab::start(running::LabPlan {
         config,
         places: places(),
         inside: INSIDE,
@@ -101,7 +101,7 @@ fn refuse_the_callers_namespaces(caller: &CallerIds) -> Result<(), InstanceError
 }
 
 /// Rules by which the private names of instances, and their reverse, are asked of the VPC's resolvers in this VPC alone.
-fn private_names(here: &Instance) -> impl Iterator<Item = Forward> {
+fn private_names(here: &LabInstance) -> impl Iterator<Item = Forward> {
     let [a, b, c, _] = ADDRESS.octets();
     let zones = [format!("{}.ecs.internal", here.region), format!("{c}.{b}.{a}.in-addr.arpa")];
     let scope = Scope::Vpcs(vec![here.vpc.clone()]);

@@ -104,7 +104,7 @@ pub enum InstanceError {
     /// Something in here is not available.
     System(&'static str, io::Error),
     /// The lab does not start.
-    Lab(super::lab::LabError),
+    Lab(super::running::LabError),
 }
 
 impl fmt::Display for InstanceError {

@@ -1,6 +1,6 @@
 //! What the actions of several products have in common: pages, regions, names, tags, the networks that there are.
 
-use crate::account::network::{Common, NetworkRow, SecurityGroupRow, VSwitchRow};
+use crate::account::network::{CommonFields, NetworkRow, SecurityGroupRow, VSwitchRow};
 use crate::api::actions::ActionContext;
 use crate::api::{ApiError, Params};
 use crate::base::timestamp;
@@ -84,8 +84,8 @@ pub(super) fn common(
     params: &Params,
     prefix: &str,
     name: &str,
-) -> Result<Common, ApiError> {
-    Ok(Common {
+) -> Result<CommonFields, ApiError> {
+    Ok(CommonFields {
         id: format!("{prefix}-bp1{}", &ground.new_id(0)[..18]),
         region: region(params)?,
         name: checked_name(params, name)?.unwrap_or_default(),
@@ -166,7 +166,7 @@ pub(super) fn tags(params: &Params) -> Result<BTreeMap<String, Option<String>>, 
 }
 
 /// True where a resource has the tags that a request filters by.
-pub(super) fn has_tags(common: &Common, wanted: &BTreeMap<String, Option<String>>) -> bool {
+pub(super) fn has_tags(common: &CommonFields, wanted: &BTreeMap<String, Option<String>>) -> bool {
     wanted.iter().all(|(key, value)| {
         common.tags.get(key).is_some_and(|has| value.as_ref().is_none_or(|value| value == has))
     })
@@ -186,7 +186,7 @@ pub(super) fn with_tags(
 }
 
 /// Tags as the VPC API shows them.
-pub(super) fn shown_tags(common: &Common) -> Value {
+pub(super) fn shown_tags(common: &CommonFields) -> Value {
     let tags: Vec<Value> =
         common.tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
     json!({ "Tag": tags })
@@ -268,10 +268,10 @@ pub(super) fn security_groups<'g>(ground: &'g ActionContext) -> impl Iterator<It
 }
 
 /// Sorts by age, so that a page stays what it is while others are made.
-pub(super) fn by_age<T>(items: &mut [T], common: impl Fn(&T) -> &Common) {
+pub(super) fn by_age<T>(items: &mut [T], common: impl Fn(&T) -> &CommonFields) {
     items.sort_by(|one, other| {
         let key = |item| {
-            let Common { created, id, .. } = common(item);
+            let CommonFields { created, id, .. } = common(item);
             (*created, id.clone())
         };
         key(one).cmp(&key(other))

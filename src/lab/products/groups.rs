@@ -5,7 +5,7 @@ use super::common::{
     quota, region, security_groups, tags, time, vpc_block,
 };
 use crate::account::Edit;
-use crate::account::network::{Common, NetworkRow, SecurityGroupRow};
+use crate::account::network::{CommonFields, NetworkRow, SecurityGroupRow};
 use crate::api::actions::{ActionContext, ActionResult};
 use crate::api::{ActionAnswer, ApiError, Params};
 use serde_json::{Value, json};
@@ -129,7 +129,7 @@ fn find<'g>(ground: &'g ActionContext, params: &Params) -> Result<&'g SecurityGr
 }
 
 fn shape(row: &SecurityGroupRow) -> Value {
-    let Common { id, name, description, resource_group, created, tags, .. } = &row.common;
+    let CommonFields { id, name, description, resource_group, created, tags, .. } = &row.common;
     let tags: Vec<Value> =
         tags.iter().map(|(key, value)| json!({ "TagKey": key, "TagValue": value })).collect();
     json!({

@@ -16,7 +16,7 @@ const MAX_IDS: usize = 100;
 
 /// The instance that the command runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Instance {
+pub struct LabInstance {
     /// Its region.
     pub region: String,
     /// Its VPC.
@@ -25,7 +25,7 @@ pub struct Instance {
     pub address: Ipv4Addr,
 }
 
-impl Instance {
+impl LabInstance {
     /// Its private names: that of its id, and that of its address.
     pub fn names(&self) -> [String; 2] {
         let [a, b, c, d] = self.address.octets();
@@ -64,12 +64,12 @@ pub(super) fn zones(call: &Call) -> ActionAnswer {
 }
 
 /// `DescribeInstances`
-pub(super) fn instances(here: Option<&Instance>, call: &Call) -> ActionAnswer {
+pub(super) fn instances(here: Option<&LabInstance>, call: &Call) -> ActionAnswer {
     let params = &call.params;
     let region = region(params)?;
     let page = Page::of(params, 100)?;
     let (ids, addresses) = (id_list(params, "InstanceIds")?, id_list(params, "PrivateIpAddresses")?);
-    let is_meant = |instance: &&Instance| {
+    let is_meant = |instance: &&LabInstance| {
         let filters = [
             ("VpcId", instance.vpc.as_str()),
             ("VSwitchId", VSWITCH_ID),
@@ -93,8 +93,8 @@ pub(super) fn instances(here: Option<&Instance>, call: &Call) -> ActionAnswer {
     Ok(answer)
 }
 
-fn shape(instance: &Instance) -> Value {
-    let Instance { region, vpc, address, .. } = instance;
+fn shape(instance: &LabInstance) -> Value {
+    let LabInstance { region, vpc, address, .. } = instance;
     let [.., third, fourth] = address.octets();
     let network = json!({
         "VpcAttributes": {

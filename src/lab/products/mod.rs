@@ -20,7 +20,7 @@ use crate::api::actions::{self, Action, PrivateZone};
 use crate::api::{ActionAnswer, Call};
 use Handler::{Account, Here, Plain, Token};
 use actions::{Read, Write};
-use instances::Instance;
+use instances::LabInstance;
 
 /// A product's API.
 pub struct Product {
@@ -40,7 +40,7 @@ pub enum Handler {
     /// A function of the call alone.
     Plain(fn(&Call) -> ActionAnswer),
     /// The same and the instance that the command runs on.
-    Here(fn(Option<&Instance>, &Call) -> ActionAnswer),
+    Here(fn(Option<&LabInstance>, &Call) -> ActionAnswer),
     /// STS.
     Token(fn(&Sts, &Call) -> ActionAnswer),
 }
@@ -142,7 +142,7 @@ pub(super) struct Backends {
     /// STS.
     pub sts: Sts,
     /// The instance that the command runs on.
-    pub instance: Option<Instance>,
+    pub instance: Option<LabInstance>,
 }
 
 impl Backends {

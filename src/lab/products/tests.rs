@@ -26,7 +26,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let vpcs = crate::lab::lab::vpcs("vpc-lab", "cn-hangzhou", &[]);
+        let vpcs = crate::lab::running::vpcs("vpc-lab", "cn-hangzhou", &[]);
         Self {
             config: Config { vpcs, ..Config::default() },
             account: Rows::default(),
@@ -35,7 +35,7 @@ impl World {
     }
 
     fn catalog(&self) -> Catalog {
-        self.config.catalog_with(&config::Instance::default(), 1, &self.account.catalog_vpcs())
+        self.config.catalog_with(&config::InstanceInfo::default(), 1, &self.account.catalog_vpcs())
     }
 
     /// Carries out an action on the account.
@@ -80,7 +80,7 @@ impl World {
 }
 
 /// Carries out an action that does not look at the account.
-fn plain(instance: Option<&Instance>, version: &str, action: &str, params: Params) -> ActionAnswer {
+fn plain(instance: Option<&LabInstance>, version: &str, action: &str, params: Params) -> ActionAnswer {
     let (_, handler) = product(version).unwrap().action(action).unwrap();
     let call = Call {
         action: action.into(),
@@ -406,7 +406,7 @@ fn security_groups_are_kept_as_told() {
 
 #[test]
 fn the_instance_is_shown_where_it_is() {
-    let here = Instance {
+    let here = LabInstance {
         region: "cn-hangzhou".into(),
         vpc: "vpc-lab".into(),
         address: Ipv4Addr::new(172, 16, 0, 10),

@@ -8,7 +8,7 @@ use super::common::{
 };
 use super::vswitch;
 use crate::account::Edit;
-use crate::account::network::{Common, NetworkRow, VpcRow};
+use crate::account::network::{CommonFields, NetworkRow, VpcRow};
 use crate::account::row::Binding;
 use crate::api::actions::{ActionContext, ActionResult};
 use crate::api::{ActionAnswer, ApiError, Params};
@@ -164,7 +164,7 @@ pub(super) fn route_tables(ground: &ActionContext, params: &Params) -> ActionAns
             filters.iter().all(|(parameter, has)| matches(params, parameter, has))
         })
         .map(|vpc| {
-            let Common { id, resource_group, created, .. } = &vpc.common;
+            let CommonFields { id, resource_group, created, .. } = &vpc.common;
             json!({
                 "RouteTableId": route_table(id), "RouteTableName": "", "RouteTableType": "System",
                 "RouterId": router(id), "RouterType": "VRouter", "VpcId": id, "Status": "Available",
@@ -180,7 +180,7 @@ pub(super) fn route_tables(ground: &ActionContext, params: &Params) -> ActionAns
 
 /// A VPC, configured or made, as it is shown.
 struct Shown {
-    common: Common,
+    common: CommonFields,
     block: Ipv4Net,
     user_cidrs: Vec<String>,
     dns_hostname: bool,
@@ -190,7 +190,7 @@ struct Shown {
 
 impl Shown {
     fn shape(&self, ground: &ActionContext) -> Map<String, Value> {
-        let Common { id, region, name, description, resource_group, created, .. } = &self.common;
+        let CommonFields { id, region, name, description, resource_group, created, .. } = &self.common;
         let clients: Vec<String> = self.clients.iter().map(IpNet::to_string).collect();
         fields(json!({
             "VpcId": id, "VpcName": name, "Description": description, "Status": "Available", "RegionId": region,
@@ -213,12 +213,12 @@ fn all(ground: &ActionContext) -> Vec<Shown> {
     let mut made: Vec<&VpcRow> = ground.vpcs().filter_map(|vpc| ground.account.vpc(&vpc.id)).collect();
     by_age(&mut made, |row| &row.common);
     let configured = ground.catalog.configured_vpcs().enumerate().map(|(place, vpc)| {
-        let common = Common {
+        let common = CommonFields {
             id: vpc.id.clone(),
             region: vpc.region.clone().unwrap_or_default(),
             name: if place == 0 { CONFIGURED_NAME.into() } else { vpc.id.clone() },
             resource_group: super::account::DEFAULT_GROUP.into(),
-            ..Common::default()
+            ..CommonFields::default()
         };
         let (user_cidrs, clients) = (Vec::new(), vpc.clients.clone());
         let is_default = place == 0;

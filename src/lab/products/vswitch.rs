@@ -6,7 +6,7 @@ use super::common::{
 };
 use super::vpc::{CONFIGURED_BLOCK, owner, route_table};
 use crate::account::Edit;
-use crate::account::network::{Common, Ipv4Cidr, NetworkRow, VSwitchRow};
+use crate::account::network::{CommonFields, Ipv4Cidr, NetworkRow, VSwitchRow};
 use crate::api::actions::{ActionContext, ActionResult};
 use crate::api::{ActionAnswer, ApiError, Params};
 use crate::config::endpoints;
@@ -141,12 +141,12 @@ fn all(ground: &ActionContext) -> Vec<VSwitchRow> {
         for (number, zone) in endpoints::availability_zones(&region).into_iter().enumerate().take(256) {
             let [first, second, ..] = CONFIGURED_BLOCK.network().octets();
             let address = Ipv4Addr::new(first, second, number as u8, 0);
-            let common = Common {
+            let common = CommonFields {
                 id: format!("{CONFIGURED_ID}{:012}", place * 1000 + number),
                 region: region.clone(),
                 name: format!("{}-{zone}", vpc.id),
                 resource_group: super::account::DEFAULT_GROUP.into(),
-                ..Common::default()
+                ..CommonFields::default()
             };
             all.push(VSwitchRow { common, vpc: vpc.id.clone(), zone, cidr: Ipv4Cidr(address, 24) });
         }
@@ -185,7 +185,7 @@ fn changeable(ground: &ActionContext, params: &Params) -> Result<VSwitchRow, Api
 fn shape(row: &VSwitchRow) -> Map<String, Value> {
     let net: Ipv4Net = row.cidr.net();
     let addresses = 1u32 << (32 - u32::from(net.prefix_len())).min(31);
-    let Common { id, name, description, resource_group, created, .. } = &row.common;
+    let CommonFields { id, name, description, resource_group, created, .. } = &row.common;
     fields(json!({
         "VSwitchId": id, "VSwitchName": name, "Description": description, "VpcId": row.vpc, "ZoneId": row.zone,
         "Status": "Available", "CidrBlock": net.to_string(), "CreationTime": time(*created),

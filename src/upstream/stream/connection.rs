@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, Wr
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
-use super::state::{ConnectionState, IDLE, PATIENCE, SUSPECT, StreamQuery, closed};
+use super::state::{ConnectionState, IDLE, SUSPECT, StreamQuery, TIMEOUT, closed};
 use super::target::StreamTarget;
 use crate::base::clock;
 use crate::upstream::{AttemptError, Transport, tls, transport};
@@ -248,7 +248,7 @@ async fn read<S: AsyncRead>(
                 if silence >= SUSPECT {
                     state.closing.store(true, Ordering::Release);
                 }
-                if silence >= PATIENCE {
+                if silence >= TIMEOUT {
                     return AttemptError::TimedOut;
                 }
             }
@@ -308,7 +308,7 @@ impl OpenQueries {
     /// then a late reply is no stranger.
     fn oldest(&self, now: Instant) -> Option<Instant> {
         let mut open = self.lock();
-        open.retain(|_, asked| !asked.reply.is_closed() || now < asked.at + PATIENCE * 2);
+        open.retain(|_, asked| !asked.reply.is_closed() || now < asked.at + TIMEOUT * 2);
         open.values().map(|asked| asked.at).min()
     }
 

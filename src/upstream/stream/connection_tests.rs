@@ -68,7 +68,7 @@ async fn an_id_is_free_again_when_its_late_reply_can_no_longer_come() {
     assert_eq!(came(&mut waits), (5, 3));
     let (_, gone) = ask(&open, 9, 4);
     drop(gone);
-    tokio::time::advance(PATIENCE * 2).await;
+    tokio::time::advance(TIMEOUT * 2).await;
     open.oldest(Instant::now());
     assert_eq!(ask(&open, 9, 5).0, Some(9));
 }

@@ -21,7 +21,7 @@ use crate::upstream::transport::OpenedStream;
 /// The media type of DNS messages.
 const MESSAGE: &str = "application/dns-message";
 /// The longest message.
-const LONGEST: usize = 65_535;
+const MAX_MESSAGE_BYTES: usize = 65_535;
 
 /// Sends questions as they come until one side has had enough.
 pub(super) async fn talk(
@@ -103,7 +103,7 @@ async fn exchange(
     if !response.headers().get(header::CONTENT_TYPE).is_some_and(is_message) {
         return Err(AttemptError::Garbled);
     }
-    let body = Limited::new(response.into_body(), LONGEST).collect().await;
+    let body = Limited::new(response.into_body(), MAX_MESSAGE_BYTES).collect().await;
     Ok(body.map_err(|_| AttemptError::Garbled)?.to_bytes().to_vec())
 }
 

@@ -12,14 +12,14 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::state::{ConnectionState, IDLE, PATIENCE, StreamQuery, closed, watched};
+use super::state::{ConnectionState, IDLE, StreamQuery, TIMEOUT, closed, watched};
 use crate::upstream::tls::{HANDSHAKE_TIMEOUT, Trust};
 use crate::upstream::{AttemptError, transport};
 
 /// The name of DNS over QUIC among protocols (RFC 9250 section 4.1).
 const DOQ: &[u8] = b"doq";
 /// The longest message with its length before it.
-const LONGEST: usize = 65_537;
+const MAX_FRAME_BYTES: usize = 65_537;
 /// No error (RFC 9250 section 4.3).
 const NO_ERROR: VarInt = VarInt::from_u32(0);
 
@@ -66,7 +66,7 @@ async fn connect(
     let crypto = QuicClientConfig::try_from(trust.config(Some(DOQ))?)
         .map_err(|error| AttemptError::Tls(error.to_string()))?;
     let mut limits = TransportConfig::default();
-    limits.max_idle_timeout(IdleTimeout::try_from(IDLE + PATIENCE).ok());
+    limits.max_idle_timeout(IdleTimeout::try_from(IDLE + TIMEOUT).ok());
     limits.max_concurrent_bidi_streams(VarInt::from_u32(0)); // servers open none
     limits.max_concurrent_uni_streams(VarInt::from_u32(0));
     let mut config = ClientConfig::new(Arc::new(crypto));
@@ -110,7 +110,7 @@ async fn exchange(connection: Connection, message: Vec<u8>) -> Result<Vec<u8>, A
     let framed = [&length.to_be_bytes(), message.as_slice()].concat();
     send.write_all(&framed).await.map_err(|error| broken(&error))?;
     send.finish().map_err(|error| broken(&error))?;
-    let mut reply = receive.read_to_end(LONGEST).await.map_err(|error| broken(&error))?;
+    let mut reply = receive.read_to_end(MAX_FRAME_BYTES).await.map_err(|error| broken(&error))?;
     match reply.first_chunk().map(|length| usize::from(u16::from_be_bytes(*length))) {
         Some(length) if length + 2 == reply.len() => Ok(reply.split_off(2)),
         _ => Err(AttemptError::Garbled),

@@ -15,7 +15,7 @@ pub(super) const IDLE: Duration = Duration::from_secs(8);
 /// One on which nothing came for so long, although something should, gets no new questions.
 pub(super) const SUSPECT: Duration = Duration::from_millis(1500);
 /// And after so long it is closed: no client waits any more.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is known of a connection.
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ pub(super) async fn watched<T>(
         Ok(ended) => ended,
         Err(_) => {
             state.closing.store(true, Ordering::Release);
-            timeout(PATIENCE - SUSPECT, exchange).await.unwrap_or(Err(AttemptError::TimedOut))
+            timeout(TIMEOUT - SUSPECT, exchange).await.unwrap_or(Err(AttemptError::TimedOut))
         }
     };
     if ended.is_ok() {

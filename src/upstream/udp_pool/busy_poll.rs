@@ -8,7 +8,7 @@ use nix::poll::{PollFd, PollTimeout, poll};
 use std::time::{Duration, Instant};
 
 /// How long a look takes at most: not longer than it takes to sleep and to be woken.
-const LONGEST: Duration = Duration::from_micros(10);
+const MAX_SPIN: Duration = Duration::from_micros(10);
 
 /// Looks out for the replies of one server.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,7 +31,7 @@ impl BusyPoll {
             return true; // without looking out, as it may be where the server shares this processor
         }
         let begun = Instant::now();
-        while begun.elapsed() < LONGEST {
+        while begun.elapsed() < MAX_SPIN {
             if is_there() {
                 // a client says nothing of the server
                 if waits.iter().skip(1).any(|wait| wait.any() == Some(true)) {

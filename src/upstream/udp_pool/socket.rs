@@ -25,7 +25,7 @@ const MIN_GSO_BATCH: usize = 4;
 
 /// Octets of a reply that can be received: what was asked for, and some for those who send more (L48). No power of
 /// two: the beginnings of a batch's replies would take the same few places in the processor's cache.
-const LONGEST_REPLY: usize = 4096 + 64;
+const MAX_REPLY: usize = 4096 + 64;
 
 /// A socket, connected to one server.
 pub(super) struct Socket<T> {
@@ -216,18 +216,18 @@ pub(super) struct ReceiveBuffer {
 
 impl ReceiveBuffer {
     pub(super) fn new() -> Self {
-        let buffer = vec![0; BATCH * LONGEST_REPLY];
+        let buffer = vec![0; BATCH * MAX_REPLY];
         Self { headers: MultiHeaders::preallocate(BATCH, None), buffer, failed: false }
     }
 
     /// Hands over the datagrams that are there, up to as many as are expected: the kernel is not made to look for more.
     pub(super) fn receive(&mut self, fd: RawFd, expected: usize, mut take: impl FnMut(&[u8])) {
         if expected == 1 {
-            let received = recv(fd, &mut self.buffer[..LONGEST_REPLY], MsgFlags::MSG_DONTWAIT);
+            let received = recv(fd, &mut self.buffer[..MAX_REPLY], MsgFlags::MSG_DONTWAIT);
             self.failed = received.is_err_and(is_of_network);
             return received.into_iter().for_each(|length| take(&self.buffer[..length]));
         }
-        let places = self.buffer.chunks_mut(LONGEST_REPLY).take(expected);
+        let places = self.buffer.chunks_mut(MAX_REPLY).take(expected);
         let mut slices: Vec<_> = places.map(|place| [IoSliceMut::new(place)]).collect();
         let received = recvmmsg(fd, &mut self.headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None);
         self.failed = received.as_ref().is_err_and(|error| is_of_network(*error));

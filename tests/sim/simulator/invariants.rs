@@ -12,7 +12,7 @@ use hickory_proto::rr::{RData, Record};
 use pvtzd::engine::name::show;
 
 /// What every client may count on, in milliseconds: glibc gives up after 5 s.
-const PATIENCE: u64 = 4000;
+const TIMEOUT: u64 = 4000;
 /// For how long what a client asked may still lead to questions: its own 4 s, an exchange that began at their end, and
 /// the connection that this exchange opened.
 const ECHO: u64 = 15_000;
@@ -169,7 +169,7 @@ pub fn what_holds_is_answered_at_once(book: &Book, asked: &Asked, answer: &Messa
 /// Nobody waits until glibc gives up.
 pub fn nobody_waits_beyond_four_seconds(asked: &Asked, answered_at: u64) -> Result<(), Broken> {
     let waited = answered_at - asked.at;
-    if waited > PATIENCE {
+    if waited > TIMEOUT {
         return Err(Broken::new(
             "nobody waits beyond four seconds",
             format!("{waited} ms for {}", asked.written),

@@ -172,8 +172,8 @@ fn the_road_of_a_server_that_no_group_has_any_more_is_forgotten_with_its_sockets
 
 #[test]
 fn the_octets_of_open_questions_are_bounded_over_all_servers_and_come_back() {
-    const MOST: usize = 4000;
-    let list = Arc::new(List::with_most(MOST));
+    const MAX_SOCKETS: usize = 4000;
+    let list = Arc::new(List::with_most(MAX_SOCKETS));
     let (world, other) = (World::beside(list.clone()), World::beside(list.clone()));
     let (one, two) = (Upstream::new(), Upstream::new());
     let ask = |world: &World, upstream: &Upstream, number: u32| {
@@ -182,7 +182,7 @@ fn the_octets_of_open_questions_are_bounded_over_all_servers_and_come_back() {
     let taken = (0..100).take_while(|&number| ask(&world, &one, number)).count() as u32;
     assert!((5..40).contains(&taken), "{taken}");
     let most_of_one = list.held() / taken as usize + 16;
-    assert!((MOST..MOST + most_of_one).contains(&list.held()), "{}", list.held());
+    assert!((MAX_SOCKETS..MAX_SOCKETS + most_of_one).contains(&list.held()), "{}", list.held());
     assert!(!ask(&other, &two, 100), "another server has no room either");
     assert!(world.ask(&one, &[("n0.example", 101)]).is_empty(), "who asks the same may wait for it");
     let heard = one.hear();
