@@ -105,8 +105,8 @@ impl AdminExchange {
             return text(StatusCode::NOT_FOUND, "not here: there are /metrics, /health and /ready\n");
         }
         if ![Method::GET, Method::HEAD].contains(request.method()) {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and MAX_HEAD_BYTES\n");
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, MAX_HEAD_BYTES"));
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
         let subject = &self.subject;
