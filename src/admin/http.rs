@@ -7,96 +7,56 @@
 
 use super::prometheus::CONTENT_TYPE;
 use super::{AdminView, metrics, selfcheck};
-use crate::api::http::{HttpConnections, HttpPlace};
+use crate::base::accept::{AdmittedConnection, accept};
+use crate::base::connections::Connections;
 use crate::base::local_address::is_absent;
 use crate::base::octets::{OF_CONNECTION, OctetKind};
 use crate::http::browser::{self, ServerNames};
-use crate::http::stream::{CountedStream, WaitingOctets};
+use crate::http::server::{self, HeadBounds};
+use crate::http::stream::WaitingOctets;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::net::TcpListener;
 
 /// Connections at a time; the one that was idle for longest makes room.
-const CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 64;
 
-/// Octets of a request's head.
-const MAX_HEAD_BYTES: usize = 16 << 10;
-
-/// How long a connection may be silent, and a request's head may take.
-const TIMEOUT: Duration = Duration::from_secs(15);
+/// The bounds of a request's head.
+const HEAD_BOUNDS: HeadBounds = HeadBounds { max_bytes: 16 << 10, timeout: Duration::from_secs(15) };
 
 /// Accepts connections until it is dropped. Requests may name the hosts in `served`.
 pub async fn serve(listener: TcpListener, subject: Arc<AdminView>, served: Arc<ServerNames>) {
-    let connections = HttpConnections::new(CONNECTIONS);
-    let mut tasks = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            Some(_) = tasks.join_next() => continue,
+    let connections = Connections::of_kind(OctetKind::Operations, MAX_CONNECTIONS);
+    accept(listener, "metrics", |stream, peer| {
+        let place = Arc::new(connections.admit(peer.ip(), OctetKind::Operations)?);
+        let waiting = WaitingOctets::new(&subject.live.octets, OctetKind::Operations, OF_CONNECTION);
+        let account = waiting.account().clone();
+        let exchange = AdminExchange { subject: subject.clone(), served: served.clone(), waiting };
+        let seat = place.clone();
+        let conversation = async move {
+            let respond = async |request| exchange.respond(&request).await;
+            server::converse(stream, &seat, &exchange.waiting, HEAD_BOUNDS, respond).await;
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // EMFILE and the like last: without a pause this would eat a core
-                tracing::warn!(%error, "accepting a connection for metrics failed");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let Some(place) = connections.admit() else { continue }; // closed by being dropped
-        let (subject, served) = (subject.clone(), served.clone());
-        tasks.spawn(async move {
-            let place = Arc::new(place);
-            let waiting = WaitingOctets::new(&subject.live.octets, OctetKind::Operations, OF_CONNECTION);
-            let exchange = AdminExchange { subject, served, place: place.clone(), waiting: waiting.clone() };
-            tokio::select! {
-                () = converse(stream, exchange) => {}
-                () = place.taken() => {}
-                () = waiting.account().ended() => {}
-            }
-        });
-    }
+        Some(AdmittedConnection { place, account, conversation })
+    })
+    .await;
 }
 
 /// What a connection's requests are answered with.
-#[derive(Clone)]
 struct AdminExchange {
     subject: Arc<AdminView>,
     served: Arc<ServerNames>,
-    place: Arc<HttpPlace>,
     waiting: Arc<WaitingOctets>,
-}
-
-/// Serves one connection to its end; how that was is its client's affair.
-async fn converse(stream: TcpStream, exchange: AdminExchange) {
-    let stream = CountedStream::new(stream, exchange.waiting.clone());
-    let respond = service_fn(|request: Request<Incoming>| {
-        let exchange = exchange.clone();
-        async move {
-            let _busy = exchange.place.busy();
-            Ok::<_, Infallible>(exchange.respond(&request).await)
-        }
-    });
-    let _ = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(TIMEOUT)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), respond)
-        .await;
 }
 
 impl AdminExchange {
     /// The response to one request. A body, if there is one, is not read: hyper ends the connection then.
     async fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        self.waiting.head_is_whole();
         if let Err(why) = browser::check(request.headers(), request.uri(), &self.served) {
             return text(StatusCode::FORBIDDEN, format!("{why}\n"));
         }

@@ -4,19 +4,22 @@
 use super::flush::{self, Flush};
 use super::top::{self, TopQuery};
 use super::{AdminView, status};
+use crate::base::accept::{AdmittedConnection, accept};
+use crate::base::connections::Connections;
 use crate::base::octets::{OF_CONNECTION, OctetKind};
 use crate::http::stream::{CountedStream, WaitingOctets};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 /// The socket's name in its directory.
@@ -25,8 +28,8 @@ pub const NAME: &str = "pvtzd.sock";
 /// The directory where the service manager names none.
 const DIRECTORY: &str = "/run/pvtzd";
 
-/// Connections at a time.
-const CONNECTIONS: usize = 16;
+/// Connections at a time; none makes room for another one.
+const MAX_CONNECTIONS: usize = 16;
 
 /// Octets of the longest command.
 const MAX_COMMAND_BYTES: u64 = 64 << 10;
@@ -115,25 +118,23 @@ impl Bound {
     pub fn serve(self, subject: Arc<AdminView>, reload: mpsc::Sender<Reload>) -> SocketFile {
         let Self { listener, place } = self;
         let owner = place.owner;
-        tokio::spawn(async move {
-            let places = Arc::new(Semaphore::new(CONNECTIONS));
-            loop {
-                let Ok((stream, _)) = listener.accept().await else {
-                    tokio::time::sleep(Duration::from_millis(100)).await; // out of descriptors, or the like
-                    continue;
-                };
-                let user = stream.peer_cred().map(|cred| cred.uid());
-                if !user.is_ok_and(|user| user == 0 || user == owner) {
-                    continue; // closed by being dropped; the file's mode keeps most away before
-                }
-                let Ok(permit) = places.clone().try_acquire_owned() else { continue };
-                let (subject, reload) = (subject.clone(), reload.clone());
-                tokio::spawn(async move {
-                    let _ = converse(stream, &subject, &reload).await; // how it ended is the client's affair
-                    drop(permit);
-                });
+        let connections = Connections::of_kind(OctetKind::Operations, MAX_CONNECTIONS);
+        let admit = move |stream: UnixStream, _| {
+            let user = stream.peer_cred().map(|cred| cred.uid());
+            if !user.is_ok_and(|user| user == 0 || user == owner) {
+                return None; // the file's mode keeps most away before
             }
-        });
+            let place = Arc::new(connections.admit(Ipv4Addr::LOCALHOST.into(), OctetKind::Operations)?);
+            let waiting = WaitingOctets::new(&subject.live.octets, OctetKind::Operations, OF_CONNECTION);
+            let (subject, reload, kept) = (subject.clone(), reload.clone(), place.clone());
+            let account = waiting.account().clone();
+            let conversation = async move {
+                let _busy = kept.asking(); // `pvtzd top` is no less at work between two commands
+                let _ = converse(stream, &subject, &reload, waiting).await; // how it ended is the client's affair
+            };
+            Some(AdmittedConnection { place, account, conversation })
+        };
+        tokio::spawn(accept(listener, "control socket", admit));
         place
     }
 }
@@ -150,8 +151,8 @@ async fn converse(
     stream: UnixStream,
     subject: &Arc<AdminView>,
     reload: &mpsc::Sender<Reload>,
+    waiting: Arc<WaitingOctets>,
 ) -> io::Result<()> {
-    let waiting = WaitingOctets::new(&subject.live.octets, OctetKind::Operations, OF_CONNECTION);
     let (reader, mut writer) = tokio::io::split(CountedStream::new(stream, waiting.clone()));
     waiting.head_is_whole(); // commands are counted here
     let mut reader = BufReader::new(reader);

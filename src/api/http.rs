@@ -10,17 +10,16 @@ use super::gateway::Gateway;
 use super::reply::{self, ApiReply};
 use super::request::{AnswerFormat, HttpRequest};
 use super::{ApiError, ApiService};
+use crate::base::accept::{AdmittedConnection, accept};
+use crate::base::connections::{ConnectionPlace, Connections};
 use crate::base::octets::{OF_CONNECTION, OctetKind, Octets, Reserved};
 use crate::http::browser::{self, ServerNames};
-use crate::http::stream::{CountedStream, WaitingOctets};
+use crate::http::server::{self, HeadBounds};
+use crate::http::stream::WaitingOctets;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,10 +27,7 @@ use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
-
-pub use crate::http::connections::{HttpConnections, HttpPlace};
 
 /// Octets of a request's head. Everything may be in the query; 150 VPCs take about 20 KiB there.
 const MAX_HEAD_BYTES: usize = 64 << 10;
@@ -51,7 +47,7 @@ pub const FREE: usize = 16 << 10;
 const STEP: usize = 16 << 10;
 
 /// Connections at a time.
-pub const CONNECTIONS: usize = 128;
+const MAX_CONNECTIONS: usize = 128;
 
 /// Octets that may wait on a connection: a request as it is read, or an answer as it is written.
 const WAITING: usize = OF_CONNECTION + 2 * MAX_HEAD_BYTES;
@@ -63,7 +59,7 @@ const TURN: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct HttpLimits {
     /// Connections at a time; listeners that share it share the places.
-    pub connections: HttpConnections,
+    pub connections: Connections,
     /// How long a connection may be silent, and how long a request's head may take.
     pub head: Duration,
     /// How long a request's body may take.
@@ -79,7 +75,7 @@ pub struct HttpLimits {
 impl Default for HttpLimits {
     fn default() -> Self {
         Self {
-            connections: HttpConnections::new(CONNECTIONS),
+            connections: Connections::of_kind(OctetKind::Api, MAX_CONNECTIONS),
             head: Duration::from_secs(30),
             body: Duration::from_secs(10),
             long_bodies: Arc::new(Semaphore::new(2)),
@@ -98,35 +94,20 @@ where
     F: Future<Output = io::Result<T>> + Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut tasks = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            Some(_) = tasks.join_next() => continue,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // EMFILE and the like last: without a pause this would eat a core
-                tracing::warn!(%error, "accepting a connection to the API failed");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let Some(place) = limits.connections.admit() else { continue }; // closed by being dropped
-        let place = Arc::new(place);
+    accept(listener, "api", |stream, peer| {
+        let place = Arc::new(limits.connections.admit(peer.ip(), OctetKind::Api)?);
         let _ = stream.set_nodelay(true); // slower without, no worse
         let (gateway, limits, wrapped) = (gateway.clone(), limits.clone(), wrap(stream));
-        tasks.spawn(async move {
-            let wrapped = tokio::select! {
-                wrapped = timeout(limits.head, wrapped) => wrapped,
-                () = place.taken() => return,
-            };
-            if let Ok(Ok(stream)) = wrapped {
-                converse(stream, peer.ip(), gateway, &limits, place).await;
+        let waiting = WaitingOctets::new(&limits.octets, OctetKind::Api, WAITING);
+        let (served, account) = (place.clone(), waiting.account().clone());
+        let conversation = async move {
+            if let Ok(Ok(stream)) = timeout(limits.head, wrapped).await {
+                converse(stream, peer.ip(), &gateway, &limits, &served, &waiting).await;
             }
-        });
-    }
+        };
+        Some(AdmittedConnection { place, account, conversation })
+    })
+    .await;
 }
 
 /// Nothing between TCP and HTTP.
@@ -138,35 +119,14 @@ pub async fn plain(stream: TcpStream) -> io::Result<TcpStream> {
 async fn converse<S: ApiService>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: IpAddr,
-    gateway: Arc<Gateway<S>>,
+    gateway: &Gateway<S>,
     limits: &HttpLimits,
-    place: Arc<HttpPlace>,
+    place: &ConnectionPlace,
+    waiting: &Arc<WaitingOctets>,
 ) {
-    let waiting = WaitingOctets::new(&limits.octets, OctetKind::Api, WAITING);
-    let respond = service_fn(|request| {
-        let (gateway, place, waiting) = (gateway.clone(), place.clone(), waiting.clone());
-        async move {
-            let busy = place.busy();
-            let mut response =
-                ApiExchange { peer, gateway: &gateway, limits, waiting: &waiting }.respond(request).await;
-            if busy.is_none() {
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            waiting.head_may_come();
-            Ok::<_, Infallible>(response)
-        }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(CountedStream::new(stream, waiting.clone())), respond);
-    tokio::select! {
-        // How a connection ended is its client's affair.
-        _ = connection => {}
-        () = place.taken() => {}
-        () = waiting.account().ended() => {}
-    }
+    let exchange = ApiExchange { peer, gateway, limits, waiting };
+    let bounds = HeadBounds { max_bytes: MAX_HEAD_BYTES, timeout: limits.head };
+    server::converse(stream, place, waiting, bounds, |request| exchange.respond(request)).await;
 }
 
 /// A request and its response.

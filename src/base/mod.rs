@@ -3,10 +3,13 @@
 
 #[macro_use]
 pub mod print;
+pub mod accept;
 pub mod auxiliary;
 pub mod client_form;
+pub mod client_key;
 pub mod clock;
 pub mod closer;
+pub mod connections;
 pub mod data_files;
 pub mod file;
 pub mod local_address;

@@ -73,7 +73,8 @@ impl OctetKind {
             Self::Tcp => 8 << 10,
             Self::Tls => 32 << 10,
             Self::Https | Self::Quic | Self::Http3 => 80 << 10,
-            Self::Api | Self::Operations | Self::QueryLog | Self::Dnstap | Self::Relay => 0,
+            Self::Api | Self::Operations => 16 << 10,
+            Self::QueryLog | Self::Dnstap | Self::Relay => 0,
         }
     }
 

@@ -21,7 +21,7 @@ const STEP: usize = 16 << 10;
 /// What a connection has waiting.
 #[derive(Debug)]
 pub struct WaitingOctets {
-    account: OctetAccount,
+    account: Arc<OctetAccount>,
     head: Mutex<Head>,
 }
 
@@ -37,11 +37,12 @@ struct Head {
 impl WaitingOctets {
     /// Nothing yet, with a bound of its own.
     pub fn new(octets: &Octets, kind: OctetKind, most: usize) -> Arc<Self> {
-        Arc::new(Self { account: octets.account(kind, most), head: Mutex::default() })
+        let account = Arc::new(octets.account(kind, most));
+        Arc::new(Self { account, head: Mutex::default() })
     }
 
     /// Where octets are reserved.
-    pub fn account(&self) -> &OctetAccount {
+    pub fn account(&self) -> &Arc<OctetAccount> {
         &self.account
     }
 

@@ -10,20 +10,19 @@ mod role;
 
 pub use role::Role;
 
-use crate::api::http::HttpConnections;
+use crate::base::accept::{AdmittedConnection, accept};
+use crate::base::connections::Connections;
 use crate::base::octets::{OF_CONNECTION, OctetKind, Octets};
 use crate::host::metadata::SERVICE;
 use crate::http::browser::{self, ServerNames};
-use crate::http::stream::{CountedStream, WaitingOctets};
+use crate::http::server::{self, HeadBounds};
+use crate::http::stream::WaitingOctets;
 use data_encoding::BASE64URL_NOPAD;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderMap};
-use hyper::service::service_fn;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,13 +49,10 @@ const MAX_LIFE: u64 = 21_600;
 const MAX_TOKENS: usize = 1000;
 
 /// Connections at a time; the one that was idle for longest makes room.
-const CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 64;
 
-/// Octets of a request's head.
-const MAX_HEAD_BYTES: usize = 16 << 10;
-
-/// A client that does not send its request within this is cut off.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// The bounds of a request's head.
+const HEAD_BOUNDS: HeadBounds = HeadBounds { max_bytes: 16 << 10, timeout: Duration::from_secs(10) };
 
 /// The instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +97,20 @@ impl Metadata {
             hardened: instance.hardened,
             tokens: Mutex::default(),
         }
+    }
+
+    /// The response to a request, at this moment.
+    fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let (path, headers) = (request.uri().path(), request.headers());
+        let now = (Instant::now(), SystemTime::now());
+        let (status, body) = match browser::check(headers, request.uri(), &ServerNames::default()) {
+            Ok(()) => self.answer(request.method(), path, headers, now),
+            Err(why) => (StatusCode::FORBIDDEN, Bytes::from(format!("{why}\n"))),
+        };
+        let mut response = Response::new(Full::new(body));
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        response
     }
 
     /// Answers a request at a moment, by the monotonic and the wall clock.
@@ -185,45 +195,21 @@ pub async fn serve(
     let listener = TcpListener::bind(address.unwrap_or(SERVICE)).await?;
     let address = listener.local_addr()?;
     let metadata = Arc::new(metadata);
-    let (connections, octets) = (HttpConnections::new(CONNECTIONS), Octets::default());
-    tasks.spawn(async move {
-        loop {
-            let Ok((stream, _)) = listener.accept().await else {
-                tokio::time::sleep(Duration::from_millis(100)).await; // out of descriptors, or the like
-                continue;
+    let connections = Connections::of_kind(OctetKind::Operations, MAX_CONNECTIONS);
+    let octets = Octets::default();
+    tasks.spawn(accept(listener, "metadata", move |stream, peer| {
+        let place = Arc::new(connections.admit(peer.ip(), OctetKind::Operations)?);
+        let waiting = WaitingOctets::new(&octets, OctetKind::Operations, OF_CONNECTION);
+        let (metadata, served, account) = (metadata.clone(), place.clone(), waiting.account().clone());
+        let conversation = async move {
+            let respond = async |request: Request<Incoming>| {
+                waiting.head_is_whole();
+                metadata.respond(&request)
             };
-            let Some(place) = connections.admit() else { continue }; // closed by being dropped
-            let waiting = WaitingOctets::new(&octets, OctetKind::Operations, OF_CONNECTION);
-            let metadata = metadata.clone();
-            tokio::spawn(async move {
-                let service = service_fn(|request: Request<Incoming>| {
-                    let metadata = metadata.clone();
-                    async move {
-                        let (path, headers) = (request.uri().path(), request.headers());
-                        let now = (Instant::now(), SystemTime::now());
-                        let (status, body) =
-                            match browser::check(headers, request.uri(), &ServerNames::default()) {
-                                Ok(()) => metadata.answer(request.method(), path, headers, now),
-                                Err(why) => (StatusCode::FORBIDDEN, Bytes::from(format!("{why}\n"))),
-                            };
-                        let mut response = Response::new(Full::new(body));
-                        *response.status_mut() = status;
-                        let plain = hyper::header::HeaderValue::from_static("text/plain");
-                        response.headers_mut().insert(CONTENT_TYPE, plain);
-                        Ok::<_, Infallible>(response)
-                    }
-                });
-                let mut http = hyper::server::conn::http1::Builder::new();
-                http.timer(TokioTimer::new()).header_read_timeout(TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
-                let connection =
-                    http.serve_connection(TokioIo::new(CountedStream::new(stream, waiting)), service);
-                tokio::select! {
-                    _ = connection => {} // how it ended is its client's affair
-                    () = place.taken() => {}
-                }
-            });
-        }
-    });
+            server::converse(stream, &served, &waiting, HEAD_BOUNDS, respond).await;
+        };
+        Some(AdmittedConnection { place, account, conversation })
+    }));
     Ok(address)
 }
 

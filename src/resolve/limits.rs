@@ -7,10 +7,11 @@
 //! where there are other groups: alone it gets three quarters of them, and however many groups are slow at a time, some
 //! are left for the names of the others (dynamic thresholds, as switches share a buffer among their ports).
 
+use crate::base::client_key::client_key;
 use quick_cache::DefaultHashBuilder;
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -159,17 +160,6 @@ impl Drop for Permit {
                 by_client.remove(&client);
             }
         }
-    }
-}
-
-/// The address that stands for a client where clients are counted: an IPv4 address, or the /64 that one IPv6 host
-/// usually has to itself.
-pub fn client_key(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(v6) if !v6.is_loopback() => {
-            IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)))
-        }
-        other => other,
     }
 }
 

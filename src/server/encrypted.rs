@@ -3,12 +3,12 @@
 //! a whole.
 
 use super::certificate::{Certificate, CertificateError};
-use super::connections::Connections;
 #[cfg(feature = "http3")]
 use super::http3;
 use super::listen::{self, BindError};
 use super::tcp::{self, ConnectionService, TcpBounds};
 use super::{https, quic};
+use crate::base::connections::Connections;
 use crate::base::octets::OctetKind;
 use crate::config::ServerConfig;
 use crate::resolve::shared::SharedState;

@@ -1,10 +1,10 @@
 //! DNS over HTTPS (RFC 8484): the same questions and answers as over TCP, in other clothes. Here over HTTP/2; HTTP/3
 //! has the same requests and responses.
 
-use super::connections::{Connections, Writing};
 use super::tcp::{
     self, ConnectionService, Guest, HANDSHAKE_DEADLINE, MAX_MESSAGE_BYTES, MESSAGE_DEADLINE, TLS_BUFFER,
 };
+use crate::base::connections::{Connections, Writing};
 use crate::base::octets::{OF_CONNECTION, Reserved, WRITE_DEADLINE};
 use crate::engine::{padding, wire};
 use data_encoding::BASE64URL_NOPAD;
@@ -63,7 +63,7 @@ pub(super) async fn serve(
     service: ConnectionService,
     connections: Connections,
 ) {
-    tcp::accept(listener, service, connections, OF_CONNECTION, |stream, guest| {
+    tcp::accept(listener, "https", service, connections, OF_CONNECTION, |stream, guest| {
         let accepting = acceptor.accept_with(stream, |session| session.set_buffer_limit(Some(TLS_BUFFER)));
         async move { converse(timeout(HANDSHAKE_DEADLINE, accepting).await??, guest).await }
     })

@@ -5,7 +5,6 @@
 
 pub mod activation;
 pub mod certificate;
-pub mod connections;
 mod datagram;
 pub mod encrypted;
 #[cfg(feature = "http3")]

@@ -1,9 +1,9 @@
 //! DNS over QUIC (RFC 9250): a stream for each question; and the connections of QUIC, which HTTP/3 uses too. Early data
 //! (0-RTT), which could be replayed, is not taken.
 
-use super::connections::Connections;
 use super::https::{REQUEST, counted};
 use super::tcp::{self, ConnectionService, Guest, HANDSHAKE_DEADLINE, MESSAGE_DEADLINE, TcpBounds};
+use crate::base::connections::Connections;
 use crate::base::octets::{OF_CONNECTION, WRITE_DEADLINE};
 use crate::engine::padding;
 use futures_util::FutureExt;
@@ -109,8 +109,8 @@ pub(super) async fn accept<F>(
             incoming.refuse();
             continue;
         };
-        let host = guest.clone();
-        host.serve(async move {
+        let client = guest.clone();
+        let conversation = async move {
             if let Ok(Ok(connection)) = timeout(HANDSHAKE_DEADLINE, incoming).await {
                 let _closing = Closing(connection.clone());
                 tokio::select! {
@@ -119,7 +119,8 @@ pub(super) async fn accept<F>(
                 }
             }
             Ok(())
-        });
+        };
+        client.admitted(conversation).serve();
     }
 }
 

@@ -1,12 +1,12 @@
 //! TCP connections, and what the other stream transports share with them: who is let in, and what serves a connection.
 //!
-//! Clients outside `allow` are closed at once. The others have a place ([`super::connections`]) and an account of the
+//! Clients outside `allow` are closed at once. The others have a place ([`crate::base::connections`]) and an account of the
 //! octets that wait for them ([`crate::base::octets`]).
 
-use super::connections::{ConnectionPlace, Connections};
 use super::pipeline;
-use crate::base::octets::Reserved;
-use crate::base::octets::{OctetAccount, OctetKind};
+use crate::base::accept::{self, AdmittedConnection};
+use crate::base::connections::{ConnectionPlace, Connections};
+use crate::base::octets::{OctetAccount, OctetKind, Reserved};
 use crate::resolve::fast_path::{FastPath, Served};
 use crate::resolve::query;
 use crate::resolve::query::ClientTransport;
@@ -89,17 +89,14 @@ impl ConnectionService {
 }
 
 impl Guest {
-    /// Serves the connection by a task of its own, which ends when another connection needs its place or its octets.
-    pub(super) fn serve(self, conversation: impl Future<Output = io::Result<()>> + Send + 'static) {
+    /// The client with what serves its connection to its end.
+    pub(super) fn admitted(
+        self,
+        conversation: impl Future<Output = io::Result<()>> + Send + 'static,
+    ) -> AdmittedConnection<impl Future<Output = ()> + Send + 'static> {
         let Self { place, account, .. } = self;
-        let (kept, counted) = (place.clone(), account.clone());
-        let task = tokio::spawn(async move {
-            // how a connection ended is its client's affair
-            let _ = conversation.await;
-            drop((kept, counted));
-        });
-        place.aborts(task.abort_handle());
-        account.aborts(task.abort_handle());
+        // how a connection ended is its client's affair
+        AdmittedConnection { place, account, conversation: async move { drop(conversation.await) } }
     }
 }
 
@@ -112,7 +109,7 @@ pub async fn serve(
 ) {
     let tally = tally_of(listener.local_addr(), &live);
     let service = ConnectionService { live, tally, kind: OctetKind::Tcp, bounds, padding: false };
-    accept(listener, service, connections, pipeline::OF_TASKS, pipeline::converse).await;
+    accept(listener, "tcp", service, connections, pipeline::OF_TASKS, pipeline::converse).await;
 }
 
 /// Where what is served at an address is counted; a socket that listens has one.
@@ -155,7 +152,7 @@ pub(super) async fn serve_tls(
     service: ConnectionService,
     connections: Connections,
 ) {
-    accept(listener, service, connections, pipeline::OF_TASKS, |stream, guest| {
+    accept(listener, "tls", service, connections, pipeline::OF_TASKS, |stream, guest| {
         let accepting = acceptor.accept_with(stream, |session| session.set_buffer_limit(Some(TLS_BUFFER)));
         async move {
             let stream = timeout(HANDSHAKE_DEADLINE, accepting).await??;
@@ -169,6 +166,7 @@ pub(super) async fn serve_tls(
 /// account is bounded by `octets`.
 pub(super) async fn accept<F>(
     listener: TcpListener,
+    name: &'static str,
     service: ConnectionService,
     connections: Connections,
     octets: usize,
@@ -176,24 +174,14 @@ pub(super) async fn accept<F>(
 ) where
     F: Future<Output = io::Result<()>> + Send + 'static,
 {
-    loop {
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // EMFILE and the like last: without a pause this would eat a core
-                tracing::warn!(%error, "accepting a TCP connection failed");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
+    accept::accept(listener, name, |stream, peer| {
         if !service.allows(peer) {
-            continue; // closed by being dropped
+            return None; // closed by being dropped
         }
-        let Some(guest) = service.admit(peer, &connections, octets) else { continue };
-        if stream.set_nodelay(true).is_err() {
-            continue; // gone already
-        }
+        let guest = service.admit(peer, &connections, octets)?;
+        stream.set_nodelay(true).ok()?; // gone already
         let conversation = converse(stream, guest.clone());
-        guest.serve(conversation);
-    }
+        Some(guest.admitted(conversation))
+    })
+    .await;
 }

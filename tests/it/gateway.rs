@@ -3,10 +3,11 @@
 use crate::eventually;
 use pvtzd::api::client::{ApiClient, CallError};
 use pvtzd::api::http;
-use pvtzd::api::http::{HttpConnections, HttpLimits};
+use pvtzd::api::http::HttpLimits;
 use pvtzd::api::signer;
 use pvtzd::api::signer::SigningOrder;
 use pvtzd::api::{AccessKey, ActionAnswer, ApiError, ApiService, Call, Gateway, Keys, Params};
+use pvtzd::base::connections::Connections;
 use pvtzd::base::octets::{OctetKind, Octets};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -418,7 +419,10 @@ fn a_thousand_idle_connections_keep_no_client_out() {
     let (soft, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
     let wanted = 4096.min(hard).max(soft);
     nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, wanted, hard).unwrap();
-    let server = Server::with(HttpLimits { connections: HttpConnections::new(64), ..HttpLimits::default() });
+    let server = Server::with(HttpLimits {
+        connections: Connections::of_kind(OctetKind::Api, 64),
+        ..HttpLimits::default()
+    });
     let mut idle: Vec<TcpStream> = (0..1000).map(|_| server.connect()).collect();
     server.assert_alive();
     // the oldest made room

@@ -9,7 +9,7 @@ use pvtzd::api::client::ApiClient;
 use pvtzd::api::{AccessKey, Params};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -185,6 +185,26 @@ fn health_and_ready_are_told_and_nothing_else_is_there() {
     // a client that says nothing keeps nobody out
     let _silent: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(observed.http).unwrap()).collect();
     assert_eq!(observed.get("/ready").0, 200);
+}
+
+#[test]
+fn a_scraper_that_keeps_its_connection_is_answered_each_time() {
+    let observed = Observed::start("[upstream]\nservers = []\n");
+    let mut stream = TcpStream::connect(observed.http).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let request = format!("GET /metrics HTTP/1.1\r\nhost: x\r\nuser-agent: {}\r\n\r\n", "x".repeat(4000));
+    for number in 0..100 {
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut read = BufReader::new(&mut stream);
+        let head: Vec<String> =
+            read.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+        assert!(
+            head.first().is_some_and(|line| line.starts_with("HTTP/1.1 200 ")),
+            "request {number}: {head:?}"
+        );
+        let length = head.iter().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        read.read_exact(&mut vec![0; length.parse().unwrap()]).unwrap();
+    }
 }
 
 #[test]

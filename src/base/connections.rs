@@ -1,13 +1,14 @@
-//! Places for connections of all stream transports, and which connection is closed when places are short.
+//! The table of connections that every listener of streams has, and which connection is closed when places are short.
 //!
-//! The connection that is idle longest makes room for a new one (RFC 7766 section 6.2.3): one of the client that holds
-//! the most, if that is more than its share. A client is an IPv4 address or an IPv6 /64; this machine is one client without a bound of its own,
-//! because many programs share it.
+//! The connection that is idle longest makes room for a new one (RFC 7766 section 6.2.3); one with a question or a
+//! request under way keeps its place. Listeners of DNS bound each client, too: its own connection makes room when it has
+//! enough, and among all connections that of the client that holds the most, if that is more than its share. A client is
+//! an IPv4 address or an IPv6 /64; this machine is one client without a bound of its own, because many programs share it.
 
-use crate::base::clock::{instant, millis};
-use crate::base::closer::Closer;
-use crate::base::octets::OctetKind;
-use crate::resolve::limits::client_key;
+use super::client_key::client_key;
+use super::clock::{instant, millis};
+use super::closer::Closer;
+use super::octets::OctetKind;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -24,7 +25,7 @@ const LOOKS: (usize, usize) = (32, 256);
 /// A client that holds more than this part of all places makes room before others do.
 const SHARE: usize = 8;
 
-/// The places, shared by all listeners.
+/// The table; listeners that have a copy of it share the places.
 #[derive(Clone, Debug)]
 pub struct Connections {
     shared: Arc<SharedTable>,
@@ -32,9 +33,10 @@ pub struct Connections {
 
 #[derive(Debug)]
 struct SharedTable {
-    /// Octets of all connections, and how many one client may have.
+    /// Octets of all connections.
     most: usize,
-    per_client: usize,
+    /// Connections of one client that is not this machine. None: a client has no bound and no share of its own.
+    per_client: Option<usize>,
     /// Octets of the connections that are open.
     octets: AtomicUsize,
     open: AtomicUsize,
@@ -102,7 +104,16 @@ impl Connections {
     /// Limits of TCP connections in all, and of connections of one client that is not this machine.
     /// Connections that take more memory take more places ([`OctetKind::connection`]).
     pub fn new(most: usize, per_client: usize) -> Self {
-        let most = most.saturating_mul(OctetKind::Tcp.connection());
+        Self::limited(OctetKind::Tcp, most, Some(per_client))
+    }
+
+    /// A limit of connections of a kind, whoever opens them.
+    pub fn of_kind(kind: OctetKind, most: usize) -> Self {
+        Self::limited(kind, most, None)
+    }
+
+    fn limited(kind: OctetKind, most: usize, per_client: Option<usize>) -> Self {
+        let most = most.saturating_mul(kind.connection());
         let (octets, open, table) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::default());
         Self { shared: Arc::new(SharedTable { most, per_client, octets, open, table }) }
     }
@@ -118,14 +129,15 @@ impl Connections {
         let octets = kind.connection().min(shared.most);
         let mut table = shared.table();
         let own = table.clients.get(&client).map_or(0, BTreeMap::len);
-        if own >= shared.per_client && !client.is_loopback() {
+        if shared.per_client.is_some_and(|most| own >= most) && !client.is_loopback() {
             let closed = idle_longest(table.clients.get_mut(&client), ConnectionList::Client);
             shared.close(&mut table, closed)?;
         }
         while shared.octets.load(Ordering::Relaxed) + octets > shared.most {
-            let largest = table.sizes.last().filter(|(size, _)| *size > (table.all.len() / SHARE).max(1));
-            let largest = largest.map(|(_, client)| *client);
+            let is_too_large = |(size, _): &&(usize, IpAddr)| *size > (table.all.len() / SHARE).max(1);
+            let largest = table.sizes.last().filter(is_too_large).map(|(_, client)| *client);
             let closed = largest
+                .filter(|_| shared.per_client.is_some())
                 .and_then(|client| idle_longest(table.clients.get_mut(&client), ConnectionList::Client))
                 .or_else(|| idle_longest(Some(&mut table.all), ConnectionList::All));
             shared.close(&mut table, closed)?;
@@ -196,6 +208,13 @@ impl ConnectionPlace {
         Asking(self.seat.clone())
     }
 
+    /// A request is being answered until the guard is dropped. Nothing for a connection that has lost its place: what a
+    /// request changes must not be begun on a connection that is about to end.
+    pub fn request(&self) -> Option<Asking> {
+        let table = self.shared.table(); // no place is taken away meanwhile
+        table.has(&self.seat).then(|| self.asking())
+    }
+
     /// Octets of an answer wait to be sent until the guard is dropped.
     pub fn writing(&self) -> Writing {
         self.seat.writing.fetch_add(1, Ordering::Relaxed);
@@ -264,6 +283,11 @@ impl Drop for Writing {
 }
 
 impl Seat {
+    /// What it is listed under.
+    fn key(&self, list: ConnectionList) -> (u64, u64) {
+        (self.listed[list as usize].load(Ordering::Relaxed), self.number)
+    }
+
     /// True when the connection may be closed for another one.
     fn gives_way(&self, now: u64) -> bool {
         let unused = now.saturating_sub(self.used.load(Ordering::Relaxed));
@@ -307,15 +331,19 @@ impl ConnectionTable {
         self.sizes.insert((seats.len(), client));
     }
 
+    /// True when it is there.
+    fn has(&self, seat: &Seat) -> bool {
+        self.all.contains_key(&seat.key(ConnectionList::All))
+    }
+
     /// True when it was there.
     fn remove(&mut self, seat: &Seat) -> bool {
-        let key = |list: ConnectionList| (seat.listed[list as usize].load(Ordering::Relaxed), seat.number);
-        if self.all.remove(&key(ConnectionList::All)).is_none() {
+        if self.all.remove(&seat.key(ConnectionList::All)).is_none() {
             return false;
         }
         let Some(seats) = self.clients.get_mut(&seat.client) else { return true };
         self.sizes.remove(&(seats.len(), seat.client));
-        seats.remove(&key(ConnectionList::Client));
+        seats.remove(&seat.key(ConnectionList::Client));
         if seats.is_empty() {
             self.clients.remove(&seat.client);
         } else {

@@ -136,3 +136,54 @@ fn a_connection_that_takes_more_memory_takes_more_places() {
     let small = Connections::new(1, 64);
     assert!(small.admit(ip("192.0.2.1"), OctetKind::Quic).is_some(), "one alone has a place");
 }
+
+fn of_requests(most: usize) -> (Connections, impl Fn(&Connections) -> Option<Arc<ConnectionPlace>>) {
+    let admit = |connections: &Connections| connections.admit(ip("192.0.2.1"), OctetKind::Api).map(Arc::new);
+    (Connections::of_kind(OctetKind::Api, most), admit)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_idle_makes_room() {
+    let (connections, admit) = of_requests(2);
+    let first = admit(&connections).unwrap();
+    let second = admit(&connections).unwrap();
+    tokio::time::advance(Duration::from_millis(1)).await;
+    drop(first.request().unwrap()); // idle since a moment ago, the second for longer
+    let third = admit(&connections).unwrap();
+    assert!(is_closed(&second) && !is_closed(&first) && !is_closed(&third));
+    assert!(second.request().is_none(), "it has lost its place");
+}
+
+#[test]
+fn busy_ones_keep_their_places() {
+    let (connections, admit) = of_requests(2);
+    let places: Vec<_> = (0..2).map(|_| admit(&connections).unwrap()).collect();
+    let busy: Vec<_> = places.iter().map(|place| place.request().unwrap()).collect();
+    assert!(admit(&connections).is_none());
+    drop(busy);
+    assert!(admit(&connections).is_some());
+}
+
+#[test]
+fn places_are_given_back() {
+    let (connections, admit) = of_requests(1);
+    for _ in 0..3 {
+        let place = admit(&connections).unwrap();
+        let busy = place.request().unwrap();
+        assert!(admit(&connections).is_none());
+        drop((busy, place));
+    }
+    let table = connections.shared.table();
+    assert!(table.all.is_empty() && table.clients.is_empty(), "{table:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_without_a_bound_for_each_client_closes_the_one_that_is_idle_longest_of_all() {
+    let connections = Connections::of_kind(OctetKind::Operations, 10);
+    let patient = connections.admit(ip("192.0.2.1"), OctetKind::Operations).unwrap();
+    tokio::time::advance(Duration::from_millis(5)).await;
+    let many: Vec<ConnectionPlace> =
+        (0..9).map(|_| connections.admit(ip("192.0.2.2"), OctetKind::Operations).unwrap()).collect();
+    let _newcomer = connections.admit(ip("192.0.2.3"), OctetKind::Operations).unwrap();
+    assert!(is_closed(&patient) && !many.iter().any(is_closed));
+}

@@ -1,0 +1,55 @@
+//! One connection of an HTTP/1 listener, from its first request to its end.
+
+use super::stream::{CountedStream, WaitingOctets};
+use crate::base::connections::ConnectionPlace;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// The bounds of a request's head.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadBounds {
+    /// Octets of it.
+    pub max_bytes: usize,
+    /// How long a connection may be silent, and how long a head may take.
+    pub timeout: Duration,
+}
+
+/// Answers the requests of one connection by `respond`, one after the other. While it does, the connection keeps its
+/// place. `respond` says by [`WaitingOctets::head_is_whole`] that it has taken the head over.
+pub async fn converse<F>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    place: &ConnectionPlace,
+    waiting: &Arc<WaitingOctets>,
+    bounds: HeadBounds,
+    respond: impl Fn(Request<Incoming>) -> F,
+) where
+    F: Future<Output = Response<Full<Bytes>>>,
+{
+    let respond = service_fn(|request| {
+        let response = respond(request);
+        async move {
+            let busy = place.request();
+            let mut response = response.await;
+            if busy.is_none() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            waiting.head_may_come();
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(bounds.timeout)
+        .max_buf_size(bounds.max_bytes)
+        .serve_connection(TokioIo::new(CountedStream::new(stream, waiting.clone())), respond);
+    let _ = connection.await; // how a connection ended is its client's affair
+}
