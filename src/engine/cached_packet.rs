@@ -7,15 +7,13 @@
 
 use super::answer::{Answer, SectionTtl};
 use super::cache::{Timestamp, seconds_left};
+use super::message::{HEADER, SectionCounts};
 pub use super::packet_key::PacketKey;
 use super::packet_key::flags;
 use super::request::ClientEdns;
 use super::wire;
 use hickory_proto::op::ResponseCode;
 use std::sync::Arc;
-
-/// The header of a message in octets.
-const HEADER: usize = 12;
 
 /// A plain query, read in place.
 #[derive(Debug)]
@@ -160,7 +158,9 @@ impl CachedPacket {
         let opt = if header[11] == 1 { Some(places.pop()?) } else { None };
         let end = opt.map_or(message.len(), |opt| opt.start);
         let opt = opt.map_or(&[][..], |opt| message.get(opt.start..opt.start + OPT - 2).unwrap_or_default());
-        let whole = (u16_at(header, 6), u16_at(header, 8)) == (answer.answers.len(), answer.authority.len());
+        let counts = SectionCounts::of_header(header);
+        let whole = usize::from(counts.answers) == answer.answers.len()
+            && usize::from(counts.authorities) == answer.authority.len();
         if !whole && !is_cut {
             return None;
         }
@@ -386,11 +386,6 @@ fn front(sections: &[u8], rotation: Rotation, room: usize) -> (usize, u16) {
             _ => return (at, records),
         }
     }
-}
-
-/// A number of 16 bits in a header.
-fn u16_at(header: &[u8; HEADER], at: usize) -> usize {
-    usize::from(u16::from_be_bytes([header[at], header[at + 1]]))
 }
 
 /// All records of an answer.

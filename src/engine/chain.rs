@@ -10,6 +10,7 @@ use super::cache::{CacheDataOf, CacheKey, CachedRecord, FailureCause, Outcome, Q
 use super::catalog::{GroupKey, View};
 use super::decide::{Decision, decide};
 use super::local::LocalOutcome;
+use super::message::HEADER;
 use super::name::NameKey;
 use super::rebinding::is_inner;
 use super::record;
@@ -115,8 +116,8 @@ impl<'v> Chain<'v> {
 
     /// Brings no more records than a message of `limit` octets can hold; the answer says whether some were left out.
     pub fn within(mut self, limit: usize) -> Self {
-        let (header, type_and_class) = (12, 4);
-        self.sections.set_room(limit.saturating_sub(header + self.key.wire().len() + type_and_class));
+        let type_and_class = 4;
+        self.sections.set_room(limit.saturating_sub(HEADER + self.key.wire().len() + type_and_class));
         self
     }
 

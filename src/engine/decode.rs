@@ -4,29 +4,19 @@
 //!
 //! Records of the additional section are skipped, but for OPT: nothing in them is believed.
 
-use super::name::wire_length;
+use super::message::{
+    HEADER, MessageCursor, PointerBudget, SectionCounts, TYPE_OPT, WireRecord, wire_length,
+};
 use super::record;
 use hickory_proto::op::Message;
 use hickory_proto::rr::rdata::{A, AAAA, NULL};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::BinDecodable;
-use std::ops::Range;
 
-/// Octets of a header (RFC 1035 section 4.1.1).
-const HEADER: usize = 12;
-
-/// OPT (RFC 6891).
-const OPT: u16 = 41;
-
-/// The most compression pointers that one name may follow.
-const MAX_POINTERS: usize = 127;
-
-/// A message and the compression pointers that may still be followed in it: as many as it has octets, so that the work
-/// grows with its length only. Names of usual messages take one or two pointers, and there is a name in six octets at
-/// most.
+/// The records of a message that may be compressed.
 struct Compressed<'m> {
     bytes: &'m [u8],
-    pointers_left: usize,
+    pointers: PointerBudget,
 }
 
 /// A field of record data.
@@ -102,29 +92,24 @@ pub(super) fn is_sound(rtype: RecordType, data: &[u8]) -> bool {
 /// Decodes a message. Nothing for one that does not hold together, or whose answer section has records but none that
 /// can be used. Of the additional section only OPT is read.
 pub fn message(bytes: &[u8]) -> Option<Message> {
-    let count = |at| number(bytes, at).map(usize::from);
-    let (questions, answers, authorities, additionals) = (count(4)?, count(6)?, count(8)?, count(10)?);
-    let mut at = HEADER;
-    for _ in 0..questions {
-        at = after_name(bytes, at)? + 4;
-    }
-    let mut small = bytes.get(..at)?.to_vec();
-    let mut compressed = Compressed { bytes, pointers_left: bytes.len() };
-    let answer_section = compressed.section(&mut at, answers)?;
-    if answers > 0 && answer_section.is_empty() {
+    let counts = SectionCounts::of(bytes)?;
+    let mut cursor = MessageCursor::new(bytes, HEADER);
+    cursor.skip_questions(counts.questions)?;
+    let mut small = bytes.get(..cursor.position())?.to_vec();
+    let mut compressed = Compressed { bytes, pointers: PointerBudget::of(bytes) };
+    let answer_section = compressed.section(&mut cursor, counts.answers)?;
+    if counts.answers > 0 && answer_section.is_empty() {
         return None;
     }
-    let authority_section = compressed.section(&mut at, authorities)?;
-    if compressed.pointers_left == 0 {
+    let authority_section = compressed.section(&mut cursor, counts.authorities)?;
+    if compressed.pointers.is_spent() {
         return None; // some data may have been taken for opaque because of it
     }
     let mut opt = None;
-    for _ in 0..additionals {
-        let start = at;
-        let fixed = after_name(bytes, at)?;
-        at = fixed + 10 + usize::from(number(bytes, fixed + 8)?);
-        let record = bytes.get(start..at)?;
-        if number(bytes, fixed)? == OPT && opt.replace(record).is_some() {
+    for _ in 0..counts.additionals {
+        let record = cursor.record()?;
+        let octets = bytes.get(record.start..record.end())?;
+        if record.rtype == TYPE_OPT && opt.replace(octets).is_some() {
             return None; // RFC 6891 section 6.1.1: there is one at most
         }
     }
@@ -169,31 +154,28 @@ fn opaque(rtype: RecordType, wire: &[u8]) -> RData {
 
 impl Compressed<'_> {
     /// The records of a section, without those whose data cannot be used; nothing when they do not hold together.
-    fn section(&mut self, at: &mut usize, count: usize) -> Option<Vec<Record>> {
-        let bytes = self.bytes;
-        let mut records = Vec::with_capacity(count.min(64));
+    fn section(&mut self, cursor: &mut MessageCursor<'_>, count: u16) -> Option<Vec<Record>> {
+        let mut records = Vec::with_capacity(usize::from(count.min(64)));
         for _ in 0..count {
-            let (owner, fixed) = self.expand(*at)?;
-            let rtype = RecordType::from(number(bytes, fixed)?);
-            let class = DNSClass::from(number(bytes, fixed + 2)?);
-            let ttl = u32::from_be_bytes(*bytes.get(fixed + 4..)?.first_chunk()?);
-            let start = fixed + 10;
-            let end = start + usize::from(number(bytes, fixed + 8)?);
-            let own = bytes.get(start..end)?;
-            *at = end;
+            let record = cursor.record()?;
+            let mut owner = Vec::with_capacity(32);
+            MessageCursor::new(self.bytes, record.start).expand_name(&mut owner, &mut self.pointers)?;
+            let owner = Name::from_bytes(&owner).ok()?;
+            let rtype = RecordType::from(record.rtype);
             let data = match treatment(rtype) {
-                Treatment::Address(length) if own.len() != length => None,
+                Treatment::Address(length) if record.data.len() != length => None,
                 Treatment::Strict(fields) => {
-                    self.expand_fields(start..end, fields).and_then(|own| data(rtype, &own))
+                    self.expand_fields(&record, fields).and_then(|own| data(rtype, &own))
                 }
-                Treatment::Lenient(fields) => match self.expand_fields(start..end, fields) {
+                Treatment::Lenient(fields) => match self.expand_fields(&record, fields) {
                     Some(own) => data(rtype, &own),
-                    None => data(rtype, own),
+                    None => data(rtype, record.data),
                 },
-                Treatment::Address(_) | Treatment::Opaque => data(rtype, own),
+                Treatment::Address(_) | Treatment::Opaque => data(rtype, record.data),
             };
             if let Some(data) = data {
-                let mut record = Record::from_rdata(owner, ttl, data);
+                let class = DNSClass::from(record.class);
+                let mut record = Record::from_rdata(owner, record.ttl, data);
                 record.dns_class = class;
                 records.push(record);
             }
@@ -201,86 +183,20 @@ impl Compressed<'_> {
         Some(records)
     }
 
-    /// This data, its names expanded; nothing when it does not have these fields.
-    fn expand_fields(&mut self, data: Range<usize>, fields: &[DecodedField]) -> Option<Vec<u8>> {
-        let bytes = &self.bytes[..data.end];
-        let mut at = data.start;
-        let mut expanded = Vec::with_capacity(data.len());
+    /// The data of a record, its names expanded; nothing when it does not have these fields.
+    fn expand_fields(&mut self, record: &WireRecord<'_>, fields: &[DecodedField]) -> Option<Vec<u8>> {
+        let mut cursor = MessageCursor::new(self.bytes.get(..record.end())?, record.data_at());
+        let mut expanded = Vec::with_capacity(record.data.len());
         for field in fields {
-            let end = match field {
-                DecodedField::Octets(count) => at + count,
-                DecodedField::Text => at + 1 + usize::from(*bytes.get(at)?),
-                DecodedField::Rest => bytes.len(),
-                DecodedField::Name => {
-                    at = self.expand_into(at, data.end, &mut expanded)?;
-                    continue;
-                }
-            };
-            expanded.extend_from_slice(bytes.get(at..end)?);
-            at = end;
-        }
-        (at == bytes.len()).then_some(expanded)
-    }
-
-    /// The name at `at`, and where it ends.
-    fn expand(&mut self, at: usize) -> Option<(Name, usize)> {
-        let mut wire = Vec::with_capacity(32);
-        let end = self.expand_into(at, self.bytes.len(), &mut wire)?;
-        Some((Name::from_bytes(&wire).ok()?, end))
-    }
-
-    /// Appends the name at `at`, uncompressed; where it ends, `limit` at most. Pointers lead backwards.
-    fn expand_into(&mut self, mut at: usize, limit: usize, out: &mut Vec<u8>) -> Option<usize> {
-        let bytes = &self.bytes[..limit];
-        let start = out.len();
-        let mut end = None;
-        let mut pointers = 0;
-        loop {
-            let length = *bytes.get(at)?;
-            match length {
-                0 => {
-                    out.push(0);
-                    return (out.len() - start <= 255).then_some(end.unwrap_or(at + 1));
-                }
-                1..=63 => {
-                    let next = at + 1 + usize::from(length);
-                    out.extend_from_slice(bytes.get(at..next)?);
-                    if out.len() - start > 254 {
-                        return None;
-                    }
-                    at = next;
-                }
-                192.. => {
-                    let to = usize::from(number(bytes, at)? & 0x3fff);
-                    pointers += 1;
-                    self.pointers_left = self.pointers_left.saturating_sub(1);
-                    if to >= at || to < HEADER || pointers > MAX_POINTERS || self.pointers_left == 0 {
-                        return None;
-                    }
-                    end.get_or_insert(at + 2);
-                    at = to;
-                }
-                _ => return None,
+            match field {
+                DecodedField::Octets(count) => expanded.extend_from_slice(cursor.take(*count)?),
+                DecodedField::Text => expanded.extend_from_slice(cursor.string()?),
+                DecodedField::Rest => expanded.extend_from_slice(cursor.rest()),
+                DecodedField::Name => cursor.expand_name(&mut expanded, &mut self.pointers)?,
             }
         }
+        cursor.is_done().then_some(expanded)
     }
-}
-
-/// Where the name that begins at `at` ends.
-fn after_name(bytes: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        match *bytes.get(at)? {
-            0 => return Some(at + 1),
-            192.. => return Some(at + 2),
-            length @ 1..=63 => at += 1 + usize::from(length),
-            _ => return None,
-        }
-    }
-}
-
-/// The number in the two octets at `at`.
-fn number(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 #[cfg(test)]

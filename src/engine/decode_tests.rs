@@ -204,10 +204,10 @@ fn the_pointers_that_a_message_has_followed_are_bounded_by_its_length() {
         }
     }
     let reply = ladder(126, 14, 2);
-    let mut compressed = Compressed { bytes: &reply, pointers_left: reply.len() };
-    let records = usize::from(number(&reply, 6).unwrap());
-    assert!(compressed.section(&mut 26, records).is_none());
-    assert_eq!(compressed.pointers_left, 0, "it ends when they are used up");
+    let mut compressed = Compressed { bytes: &reply, pointers: PointerBudget::of(&reply) };
+    let records = SectionCounts::of(&reply).unwrap().answers;
+    assert!(compressed.section(&mut MessageCursor::new(&reply, 26), records).is_none());
+    assert!(compressed.pointers.is_spent(), "it ends when they are used up");
 }
 
 #[test]

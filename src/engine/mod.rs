@@ -20,6 +20,7 @@ pub mod decode;
 pub mod hosts;
 pub mod local;
 pub mod master;
+pub mod message;
 pub mod name;
 pub mod ordered;
 pub mod packet_key;

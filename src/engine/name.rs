@@ -3,17 +3,16 @@
 //! `hickory_proto::rr::Name` carries names in messages, with their case; [`NameKey`] is what maps are keyed
 //! by. Comparison is by label and ignores ASCII case (RFC 4343).
 
+pub use super::message::wire_length;
 pub use super::text::{is_absolute, is_plain, parse, parse_below, show, unicode};
 
+use super::message::MAX_NAME_BYTES;
 use super::text::show_wire;
 use hickory_proto::rr::Name;
 use hickory_proto::serialize::binary::BinDecodable;
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
-
-/// Octets of the longest name (RFC 1035 section 2.3.4).
-const MAX_NAME_BYTES: usize = 255;
 
 /// A domain name in lower-case, uncompressed wire form (RFC 1035 section 3.1), the root label included. Shared: a
 /// query hands its name from place to place.
@@ -148,22 +147,6 @@ impl NameWire {
     /// Its octets.
     pub fn wire(&self) -> &[u8] {
         &self.octets[..self.length]
-    }
-}
-
-/// Octets that the wire-form name at the front of `bytes` takes, its root label counted; nothing when it is cut,
-/// compressed or longer than 255 octets.
-pub fn wire_length(bytes: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        let length = usize::from(*bytes.get(at)?);
-        at += 1 + length;
-        if length > 63 || at > 255 {
-            return None;
-        }
-        if length == 0 {
-            return Some(at);
-        }
     }
 }
 

@@ -1,89 +1,33 @@
 //! Padding of finished messages (RFC 7830), so that their lengths say little to who looks at an encrypted
 //! connection. What is in a message is no concern of this file.
 
+use super::message::{MAX_MESSAGE_BYTES, OPTION_PADDING, opt_record};
+
 /// What the lengths of padded answers are multiples of (RFC 8467 section 4.1).
 const BLOCK: usize = 468;
-/// Octets of a header (RFC 1035 section 4.1.1).
-const HEADER: usize = 12;
-/// Record type OPT (RFC 6891).
-const OPT: u16 = 41;
-/// EDNS option code of padding.
-const PADDING: u16 = 12;
-/// The longest message.
-const MAX_MESSAGE_BYTES: usize = 65_535;
 
 /// True when a query has the padding option: only then may its answer have one (RFC 7830 section 4).
 pub fn is_asked_for(query: &[u8]) -> bool {
-    option(query).unwrap_or(false)
+    opt_record(query).is_some_and(|opt| opt.options().any(|option| option.code == OPTION_PADDING))
 }
 
 /// Pads the message that begins at `from` and ends with `buffer`. One without an OPT record at its end stays as it is.
 pub fn pad(buffer: &mut Vec<u8>, from: usize) {
-    let Some((data, end)) = buffer.get(from..).and_then(opt) else { return };
+    let Some((data, end)) = buffer.get(from..).and_then(opt_record).map(|opt| (opt.data_at(), opt.end()))
+    else {
+        return;
+    };
     let length = buffer.len() - from;
     let target = (length + 4).next_multiple_of(BLOCK).min(MAX_MESSAGE_BYTES);
     if end != length || target < length + 4 {
         return;
     }
     let padding = target - length - 4;
-    buffer.extend(PADDING.to_be_bytes());
+    buffer.extend(OPTION_PADDING.to_be_bytes());
     buffer.extend((padding as u16).to_be_bytes()); // below 468
     buffer.resize(from + target, 0);
     let options = (target - data) as u16; // a message is no longer than 65535
     buffer[from + data - 2..from + data].copy_from_slice(&options.to_be_bytes());
-}
-
-/// Whether a message's OPT record has the padding option; nothing when it has no OPT record.
-fn option(message: &[u8]) -> Option<bool> {
-    let (mut at, end) = opt(message)?;
-    while at + 4 <= end {
-        if u16_at(message, at)? == PADDING {
-            return Some(true);
-        }
-        at += 4 + usize::from(u16_at(message, at + 2)?);
-    }
-    Some(false)
-}
-
-/// Where the options of a message's OPT record begin and end.
-fn opt(message: &[u8]) -> Option<(usize, usize)> {
-    let additionals = usize::from(u16_at(message, 10)?);
-    if additionals == 0 {
-        return None;
-    }
-    let mut at = HEADER;
-    for _ in 0..u16_at(message, 4)? {
-        at = after_name(message, at)? + 4;
-    }
-    let others = usize::from(u16_at(message, 6)?) + usize::from(u16_at(message, 8)?);
-    for index in 0..others + additionals {
-        let fixed = after_name(message, at)?;
-        let data = fixed + 10;
-        at = data + usize::from(u16_at(message, fixed + 8)?);
-        if at > message.len() {
-            return None;
-        }
-        if index >= others && u16_at(message, fixed)? == OPT {
-            return Some((data, at));
-        }
-    }
-    None
-}
-
-/// Where the name that begins at `at` ends.
-fn after_name(message: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        match *message.get(at)? {
-            0 => return Some(at + 1),
-            length if length & 0xC0 == 0xC0 => return Some(at + 2),
-            length => at += 1 + usize::from(length),
-        }
-    }
-}
-
-/// The number in the two octets at `at`.
-fn u16_at(message: &[u8], at: usize) -> Option<u16> {
-    message.get(at..at + 2).map(|octets| u16::from_be_bytes([octets[0], octets[1]]))
 }
 
 #[cfg(test)]

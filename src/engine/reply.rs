@@ -5,8 +5,9 @@
 use super::answer::Answer;
 use super::cache::{CacheDataOf, Outcome, Timestamp};
 use super::cached_packet::CachedPacket;
+use super::message::{HEADER, MAX_MESSAGE_BYTES, OPTION_COOKIE, OPTION_EDE};
 use super::records::Records;
-use super::request::{COOKIE, Request};
+use super::request::Request;
 use super::wire::{MessageWriter, QUESTION_POINTER};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{DNSClass, RecordType};
@@ -15,13 +16,7 @@ use hickory_proto::rr::{DNSClass, RecordType};
 pub const PLAIN_UDP: usize = 512;
 
 /// The size of a message over TCP.
-pub const TCP: usize = 65_535;
-
-/// Octets of a header.
-const HEADER: usize = 12;
-
-/// The option code of an extended DNS error (RFC 8914).
-const EDE: u16 = 15;
+pub const TCP: usize = MAX_MESSAGE_BYTES;
 
 /// Octets of the longest text that goes with it: words must not crowd out an answer. With the longest name and a cookie it
 /// is within 512 octets.
@@ -185,14 +180,14 @@ fn opt(request: &Request, answer: &Answer, own_payload: u16) -> Vec<u8> {
     let mut opt = vec![0, 0, 41, payload_high, payload_low, answer.rcode.high(), 0, dnssec_ok, 0, 0, 0];
     let length_at = opt.len() - 2;
     if let Some(cookie) = &request.cookie_back {
-        for number in [COOKIE, cookie.len() as u16] {
+        for number in [OPTION_COOKIE, cookie.len() as u16] {
             opt.extend(number.to_be_bytes());
         }
         opt.extend_from_slice(cookie);
     }
     if let Some(error) = &answer.error {
         let text = &error.text.as_bytes()[..error.text.floor_char_boundary(MAX_TEXT)];
-        for number in [EDE, (text.len() + 2) as u16, error.code] {
+        for number in [OPTION_EDE, (text.len() + 2) as u16, error.code] {
             opt.extend(number.to_be_bytes());
         }
         opt.extend_from_slice(text);

@@ -5,16 +5,11 @@
 //! since the only name in a query has nothing to point back to.
 
 use super::cookie::{CLIENT, ClientCookie, SERVER};
-use super::name::{NameKey, wire_length};
+use super::message::{HEADER, MessageCursor, OPTION_COOKIE, SectionCounts, TYPE_OPT, WireRecord, opt_record};
+use super::name::NameKey;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{DNSClass, Name, RecordType};
 use hickory_proto::serialize::binary::BinDecodable;
-
-/// The header of a DNS message in octets (RFC 1035 section 4.1.1).
-const HEADER: usize = 12;
-
-/// The option code of a cookie (RFC 7873).
-pub const COOKIE: u16 = 10;
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -103,7 +98,7 @@ impl Request {
             Ok(question) => Admission::Accept(request, question),
             Err(rcode) => {
                 // whoever sent an OPT record gets one back (RFC 6891 section 6.1.1), whatever else is wrong
-                request.edns = request.edns.or_else(|| any_opt(packet, header));
+                request.edns = request.edns.or_else(|| opt_record(packet).as_ref().map(without_options));
                 Admission::Reject(request, rcode)
             }
         }
@@ -114,13 +109,13 @@ impl Request {
         if self.opcode != 0 {
             return Err(ResponseCode::NotImp);
         }
-        let [questions, answers, authorities, additionals] = counts(header);
-        let mut reader = RequestReader { packet, at: HEADER };
+        let SectionCounts { questions, answers, authorities, additionals } = SectionCounts::of_header(header);
+        let mut cursor = MessageCursor::new(packet, HEADER);
         if questions > 1 {
             return Err(ResponseCode::FormErr);
         }
         if questions == 1 {
-            self.question = Some(reader.question().ok_or(ResponseCode::FormErr)?);
+            self.question = Some(question(&mut cursor).ok_or(ResponseCode::FormErr)?);
         }
         // IXFR carries a SOA in its authority section (RFC 1995); it is refused below all the same.
         let is_ixfr = |question: &Question| question.rtype == RecordType::IXFR;
@@ -129,13 +124,13 @@ impl Request {
             return Err(ResponseCode::FormErr);
         }
         for _ in 0..authorities + additionals {
-            match reader.record() {
-                Some(Additional::Opt(edns)) if self.edns.is_none() => self.edns = Some(edns),
-                Some(Additional::Other) => {}
-                _ => return Err(ResponseCode::FormErr), // two OPTs among others
+            let record = cursor.record().ok_or(ResponseCode::FormErr)?;
+            if record.rtype == TYPE_OPT {
+                let edns = client_edns(&record).filter(|_| self.edns.is_none()); // there is one at most
+                self.edns = Some(edns.ok_or(ResponseCode::FormErr)?);
             }
         }
-        if reader.at != packet.len() {
+        if !cursor.is_done() {
             return Err(ResponseCode::FormErr);
         }
         if self.edns.is_some_and(|edns| edns.version > 0) {
@@ -164,123 +159,33 @@ impl Request {
     }
 }
 
-/// The numbers of questions and records.
-fn counts(header: &[u8; HEADER]) -> [u16; 4] {
-    [4, 6, 8, 10].map(|at| u16::from_be_bytes([header[at], header[at + 1]]))
+/// Takes a question; its name has nothing before it that it could point to.
+fn question(cursor: &mut MessageCursor<'_>) -> Option<Question> {
+    let wire = cursor.name()?;
+    let key = NameKey::of_wire(wire);
+    let name = Name::from_bytes(wire).ok()?;
+    let rtype = RecordType::from(cursor.u16()?);
+    let class = DNSClass::from(cursor.u16()?);
+    Some(Question { key, name, rtype, class })
 }
 
-/// The first OPT record of a message that is wrong otherwise, as far as it can be found; its options do not count.
-fn any_opt(packet: &[u8], header: &[u8; HEADER]) -> Option<ClientEdns> {
-    let mut reader = RequestReader { packet, at: HEADER };
-    let [questions, answers, authorities, additionals] = counts(header);
-    // each question takes 5 octets and each record 11, so that what is looked at is bounded by the packet
-    for _ in 0..questions {
-        reader.skip_name()?;
-        reader.bytes(4)?;
-    }
-    for _ in 0..u32::from(answers) + u32::from(authorities) {
-        reader.skip_record()?;
-    }
-    for _ in 0..additionals {
-        let start = reader.at;
-        let (rtype, udp_payload, ttl) = reader.skip_record()?;
-        if rtype == u16::from(RecordType::OPT) && packet[start] == 0 {
-            let dnssec_ok = ttl & 0x8000 != 0;
-            return Some(ClientEdns { udp_payload, version: (ttl >> 16) as u8, dnssec_ok, cookie: None });
+/// The client's OPT record, its fields read as they are meant (RFC 6891 section 6.1.3); nothing for a malformed one.
+fn client_edns(record: &WireRecord<'_>) -> Option<ClientEdns> {
+    let mut edns = without_options(record);
+    let mut options = record.options();
+    for option in options.by_ref() {
+        if option.code == OPTION_COOKIE && edns.cookie.is_none() {
+            // RFC 7873 section 5.2.2: another length is malformed
+            edns.cookie = Some(ClientCookie::read(option.value)?);
         }
     }
-    None
+    (record.is_of_root() && options.is_done()).then_some(edns)
 }
 
-/// A record of the additional section of a query.
-enum Additional {
-    Opt(ClientEdns),
-    Other,
-}
-
-/// Reads a packet from front to back; nothing when it ends too early or breaks a limit.
-struct RequestReader<'a> {
-    packet: &'a [u8],
-    at: usize,
-}
-
-impl<'a> RequestReader<'a> {
-    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
-        let end = self.at.checked_add(count)?;
-        let bytes = self.packet.get(self.at..end)?;
-        self.at = end;
-        Some(bytes)
-    }
-
-    fn u16(&mut self) -> Option<u16> {
-        self.bytes(2).and_then(|b| Some(u16::from_be_bytes(*b.first_chunk()?)))
-    }
-
-    fn question(&mut self) -> Option<Question> {
-        let wire = self.bytes(wire_length(self.packet.get(self.at..)?)?)?;
-        let key = NameKey::of_wire(wire);
-        let name = Name::from_bytes(wire).ok()?;
-        let rtype = RecordType::from(self.u16()?);
-        let class = DNSClass::from(self.u16()?);
-        Some(Question { key, name, rtype, class })
-    }
-
-    fn record(&mut self) -> Option<Additional> {
-        let root = *self.packet.get(self.at)? == 0;
-        self.skip_name()?;
-        let rtype = self.u16()?;
-        let class = self.u16()?;
-        let ttl = u32::from_be_bytes(*self.bytes(4)?.first_chunk()?);
-        let length = usize::from(self.u16()?);
-        let data = self.bytes(length)?;
-        if rtype != u16::from(RecordType::OPT) {
-            return Some(Additional::Other);
-        }
-        let mut options = RequestReader { packet: data, at: 0 };
-        let mut cookie = None;
-        while options.at < data.len() {
-            let code = options.u16()?;
-            let length = usize::from(options.u16()?);
-            let data = options.bytes(length)?;
-            if code == COOKIE && cookie.is_none() {
-                cookie = Some(ClientCookie::read(data)?); // RFC 7873 section 5.2.2: another length is malformed
-            }
-        }
-        // The OPT record's fields carry other things (RFC 6891 section 6.1.3); its owner is the root.
-        root.then_some(Additional::Opt(ClientEdns {
-            udp_payload: class,
-            version: (ttl >> 16) as u8,
-            dnssec_ok: ttl & 0x8000 != 0,
-            cookie,
-        }))
-    }
-
-    /// Passes over a record: its type, class and TTL.
-    fn skip_record(&mut self) -> Option<(u16, u16, u32)> {
-        self.skip_name()?;
-        let (rtype, class) = (self.u16()?, self.u16()?);
-        let ttl = u32::from_be_bytes(*self.bytes(4)?.first_chunk()?);
-        let length = usize::from(self.u16()?);
-        self.bytes(length)?;
-        Some((rtype, class, ttl))
-    }
-
-    /// Passes over an owner name; a pointer ends it.
-    fn skip_name(&mut self) -> Option<()> {
-        let start = self.at;
-        loop {
-            let length = *self.bytes(1)?.first()?;
-            match length {
-                0 => return Some(()),
-                1..=63 => self.bytes(usize::from(length))?,
-                192.. => return self.bytes(1).map(|_| ()),
-                _ => return None,
-            };
-            if self.at - start > 255 {
-                return None;
-            }
-        }
-    }
+/// The same without its options, which do not count where the message is wrong otherwise.
+fn without_options(record: &WireRecord<'_>) -> ClientEdns {
+    let (udp_payload, version, dnssec_ok) = (record.class, record.edns_version(), record.dnssec_ok());
+    ClientEdns { udp_payload, version, dnssec_ok, cookie: None }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use super::cache::{CacheData, Outcome, Timestamp, TtlPolicy, pack_own};
 use super::decode;
+use super::message::{MessageCursor, SectionCounts};
 use super::name::{self, NameKey};
 use super::request::Question;
 use hickory_proto::op::{Message, ResponseCode};
@@ -83,33 +84,36 @@ pub fn parse_plain(
     if !(addresses || decode::is_opaque(rtype)) || reply.get(3)? & 0x0f != 0 {
         return None;
     }
-    let count = u16::from_be_bytes([*reply.get(6)?, *reply.get(7)?]);
+    let counts = SectionCounts::of(reply)?;
+    let count = counts.answers;
     if usize::from(count) > lifetimes.max_rrset_records {
         return None;
     }
     let mut packed = Vec::with_capacity(usize::from(count.min(64)) * 9);
     let mut ttl = u32::MAX;
-    let mut at = question_end;
+    let mut cursor = MessageCursor::new(reply, question_end);
     for _ in 0..count {
-        let &[0xc0, 12, type_high, type_low, 0, 1, a, b, c, d, high, low] = reply.get(at..)?.first_chunk()?
-        else {
+        // of the question's name, by a pointer to it, and of class IN
+        let &[0xc0, 12, type_high, type_low, 0, 1, a, b, c, d, high, low] = cursor.chunk()? else {
             return None;
         };
         if u16::from_be_bytes([type_high, type_low]) != u16::from(rtype) {
             return None;
         }
         ttl = ttl.min(valid(u32::from_be_bytes([a, b, c, d])));
-        let length = usize::from(u16::from_be_bytes([high, low]));
-        let data = reply.get(at + 12..at + 12 + length)?;
+        let data = cursor.take(usize::from(u16::from_be_bytes([high, low])))?;
         match rtype {
-            RecordType::A if length != 4 => return None,
-            RecordType::AAAA if length != 16 => return None,
+            RecordType::A if data.len() != 4 => return None,
+            RecordType::AAAA if data.len() != 16 => return None,
             _ => {}
         }
         pack_own(&mut packed, rtype, data);
-        at += 12 + length;
     }
-    if count == 0 || !holds_together(reply, at) {
+    // a message that was cut on its way is not to be believed in part
+    for _ in 0..u32::from(counts.authorities) + u32::from(counts.additionals) {
+        cursor.record()?;
+    }
+    if count == 0 || !cursor.is_done() {
         return None;
     }
     let ttl = ttl.clamp(lifetimes.min_ttl.min(lifetimes.max_ttl), lifetimes.max_ttl);
@@ -125,27 +129,6 @@ pub fn parse_plain(
     };
     let entry = CacheData::restore(Outcome::Rrset, now, ttl, reply[3] & 0x20 != 0, (packed, &[][..]));
     (apart || !entry.repeats_itself()).then_some(entry)
-}
-
-/// True when the authority and additional records from `at` on are there, and nothing behind them: a message that
-/// was cut on its way is not to be believed in part.
-fn holds_together(message: &[u8], mut at: usize) -> bool {
-    let count = |at: usize| message.get(at..at + 2).map_or(0, |two| u16::from_be_bytes([two[0], two[1]]));
-    for _ in 0..u32::from(count(8)) + u32::from(count(10)) {
-        loop {
-            match message.get(at) {
-                Some(0) => break at += 1,
-                Some(&length @ 1..=63) => at += 1 + usize::from(length),
-                Some(192..) => break at += 2,
-                _ => return false,
-            }
-        }
-        if message.len() < at + 10 {
-            return false;
-        }
-        at += 10 + usize::from(count(at + 8));
-    }
-    at == message.len()
 }
 
 /// True for a message that points elsewhere instead of answering: its server does not resolve for us.

@@ -3,16 +3,13 @@
 //! Compression never points into the question, except for a whole owner that *is* the question. So what follows
 //! the question does not depend on the case a client asked in, and one prepared answer serves every case.
 
-use super::name::wire_length;
+use super::message::{HEADER, MessageCursor, SectionCounts, is_name_at, wire_length};
 use super::records::RecordRef;
 use super::work;
 use std::ops::Range;
 
-/// The place of the question's name, right behind the header.
-const QUESTION: u16 = 12;
-
-/// Points to it.
-pub(super) const QUESTION_POINTER: u16 = 0xc000 | QUESTION;
+/// Points to the question's name, right behind the header.
+pub(super) const QUESTION_POINTER: u16 = 0xc000 | HEADER as u16;
 
 /// A compression pointer has 14 bits.
 const FURTHEST: usize = 0x3fff;
@@ -117,7 +114,9 @@ impl<'m> MessageWriter<'m> {
             let (word, bit) = ((hash >> 30) as usize, 1 << (hash >> 24 & 63));
             if self.filter[word] & bit != 0 {
                 let mut alike = self.labels.iter().filter(|(other, _)| *other == hash);
-                if let Some(&(_, seen)) = alike.find(|&&(_, seen)| is_at(self.message, seen, suffix)) {
+                if let Some(&(_, seen)) =
+                    alike.find(|&&(_, seen)| is_name_at(self.message, seen.into(), suffix))
+                {
                     self.message.extend_from_slice(&(0xc000 | seen).to_be_bytes());
                     return;
                 }
@@ -144,27 +143,6 @@ fn hash(name: &[u8]) -> u32 {
     rest.iter().fold(hash, |hash, octet| mix(hash, u32::from(*octet)))
 }
 
-/// True when the name at `at` is, octet for octet, `name`.
-fn is_at(message: &[u8], at: u16, mut name: &[u8]) -> bool {
-    let mut at = usize::from(at);
-    loop {
-        let Some(&length) = message.get(at) else { return false };
-        if length & 0xc0 == 0xc0 {
-            let Some(&low) = message.get(at + 1) else { return false };
-            at = usize::from(length & 0x3f) << 8 | usize::from(low); // always backwards: we wrote it
-            continue;
-        }
-        let end = 1 + usize::from(length);
-        if message.get(at..at + end) != name.get(..end) {
-            return false;
-        }
-        if length == 0 {
-            return true;
-        }
-        (at, name) = (at + end, &name[end..]);
-    }
-}
-
 /// Where the parts of a record in a finished message lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NamePosition {
@@ -176,49 +154,25 @@ pub struct NamePosition {
     pub end: usize,
 }
 
-/// The places of the records behind a question, in order; nothing when the message is cut or crooked.
+/// The places of the records behind a question, in order; nothing when the message is cut or malformed.
 pub fn places(message: &[u8]) -> Option<(usize, Vec<NamePosition>)> {
-    let count = |at: usize| Some(u16::from_be_bytes(*message.get(at..)?.first_chunk()?));
-    if count(4)? != 1 {
-        return None;
+    let counts = SectionCounts::of(message).filter(|counts| counts.questions == 1)?;
+    let mut cursor = MessageCursor::new(message, HEADER);
+    cursor.name()?;
+    cursor.take(4)?;
+    let question_end = cursor.position();
+    let mut places = Vec::with_capacity(counts.records().min(64));
+    for _ in 0..counts.records() {
+        let record = cursor.record()?;
+        places.push(NamePosition { start: record.start, ttl: record.ttl_at(), end: record.end() });
     }
-    let question_end = usize::from(QUESTION) + wire_length(message.get(usize::from(QUESTION)..)?)? + 4;
-    let records = usize::from(count(6)?) + usize::from(count(8)?) + usize::from(count(10)?);
-    let mut at = question_end;
-    let mut places = Vec::with_capacity(records.min(64));
-    for _ in 0..records {
-        let start = at;
-        let (ttl, end) = record_at(message, at)?;
-        places.push(NamePosition { start, ttl, end });
-        at = end;
-    }
-    (at == message.len()).then_some((question_end, places))
+    cursor.is_done().then_some((question_end, places))
 }
 
 /// Where the record at `at` ends; nothing where none is whole.
 pub fn record_end(message: &[u8], at: usize) -> Option<usize> {
     work::visited();
-    record_at(message, at).map(|(_, end)| end)
-}
-
-/// The places of a record's TTL and of the octet behind it.
-fn record_at(message: &[u8], mut at: usize) -> Option<(usize, usize)> {
-    loop {
-        let length = usize::from(*message.get(at)?);
-        at += match length {
-            0 => 1,
-            1..=63 => 1 + length,
-            192.. => 2,
-            _ => return None,
-        };
-        if length == 0 || length >= 192 {
-            break; // the root label or a pointer ends a name
-        }
-    }
-    let ttl = at + 4;
-    let length = u16::from_be_bytes(*message.get(ttl + 4..)?.first_chunk()?);
-    let end = ttl + 6 + usize::from(length);
-    (end <= message.len()).then_some((ttl, end))
+    MessageCursor::new(message, at).record().map(|record| record.end())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 use super::tcp::{Guest, MESSAGE_DEADLINE, TLS_BUFFER};
 use crate::base::octets::{OctetKind, Reserved, WRITE_DEADLINE};
+use crate::engine::message;
 use crate::engine::padding;
 use crate::resolve::fast_path::{FastPath, Served};
 use crate::resolve::query;
@@ -108,7 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                 asked = now;
                 self.guest.place.used(now.into_std());
             }
-            let waits = next_message(&self.inbox).is_some();
+            let waits = message::framed(&self.inbox).is_some();
             due = if self.inbox.is_empty() || waits { None } else { due.or(Some(now + MESSAGE_DEADLINE)) };
             let writing = self.is_writing();
             if self.read_all && !writing && self.in_flight == 0 && !waits {
@@ -156,14 +157,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     fn answer(&mut self) -> bool {
         let most = self.guest.service.bounds.pipeline.max(1);
         let mut at = 0;
-        if next_message(&self.inbox).is_none() {
+        if message::framed(&self.inbox).is_none() {
             return false;
         }
         let mut lane =
             FastPath::new(&self.guest.service.live, &self.guest.service.tally, ClientTransport::Tcp);
         while self.in_flight < most
             && self.outbox.len() - self.written < WRITE_BUFFER
-            && let Some(packet) = next_message(&self.inbox[at..])
+            && let Some(packet) = message::framed(&self.inbox[at..])
         {
             at += 2 + packet.len();
             let padded = self.guest.service.padding && padding::is_asked_for(packet);
@@ -274,12 +275,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         }
         Ok(())
     }
-}
-
-/// The whole message at the front, if it is whole (RFC 1035 section 4.2.2).
-fn next_message(bytes: &[u8]) -> Option<&[u8]> {
-    let (length, rest) = bytes.split_first_chunk()?;
-    rest.get(..usize::from(u16::from_be_bytes(*length)))
 }
 
 /// Appends a message with its length before it, padded if it should be; nothing when `write` appended nothing. What

@@ -8,7 +8,7 @@
 use super::zone_stats::StatKey;
 use crate::base::client_form::ClientForm;
 use crate::engine::cache::Timestamp;
-use crate::engine::name::wire_length;
+use crate::engine::message::{HEADER, wire_length};
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -276,7 +276,7 @@ impl TopLists {
 
 /// Name in wire form, type and code of a reply.
 fn question(reply: &[u8]) -> Option<(&[u8], u16, u8)> {
-    let (header, rest) = reply.split_first_chunk::<12>()?;
+    let (header, rest) = reply.split_first_chunk::<HEADER>()?;
     let length = wire_length(rest).filter(|_| header[5] == 1)?;
     let rtype = u16::from_be_bytes(*rest.get(length..)?.first_chunk()?);
     Some((&rest[..length], rtype, header[3] & 15))

@@ -5,6 +5,10 @@
 
 use crate::engine::cache::QueryFlags;
 use crate::engine::decode;
+use crate::engine::message::{
+    HEADER, MessageCursor, OPTION_COOKIE, OPTION_EDE, OPTION_PADDING, SectionCounts, TYPE_OPT, WireOption,
+    opt_record,
+};
 use crate::engine::name::{NameKey, letters};
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
@@ -13,22 +17,12 @@ use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use super::UpstreamQuery;
 use super::capabilities::{CLIENT_COOKIE_LEN, OwnCookie, QueryOptions};
 
-/// Length of the header (RFC 1035 section 4.1.1).
-const HEADER_LEN: usize = 12;
 /// RD, in the third octet of a header.
 const RD: u8 = 0x01;
 /// Our EDNS payload size: small enough that no reply is fragmented (RFC 9715).
 const PAYLOAD_SIZE: u16 = 1232;
-/// Record type OPT (RFC 6891).
-const TYPE_OPT: u16 = 41;
-/// EDNS option code of cookies (RFC 7873).
-const OPTION_COOKIE: u16 = 10;
-/// EDNS option code of padding (RFC 7830).
-const OPTION_PADDING: u16 = 12;
 /// What the lengths of padded queries are multiples of (RFC 8467 section 4.1).
 const PADDING_BLOCK: usize = 128;
-/// EDNS option code of Extended DNS Errors (RFC 8914).
-const OPTION_EDE: u16 = 15;
 /// An option code for local use (RFC 6891 section 9), which no parser interprets.
 const OPTION_UNREAD: u16 = 65_001;
 /// Lengths a cookie option with a server cookie may have (RFC 7873 section 4).
@@ -127,14 +121,14 @@ impl SentQuery {
         manner: &QueryOptions,
         chance: &Entropy,
     ) -> Self {
-        let mut bytes = Vec::with_capacity(HEADER_LEN + name.len() + 32);
+        let mut bytes = Vec::with_capacity(HEADER + name.len() + 32);
         let flags = 0x20 | if query.checking_disabled { 0x10 } else { 0 }; // AD, CD
         let [id_high, id_low] = chance.id;
         let additionals = u8::from(manner.edns);
         bytes.extend_from_slice(&[id_high, id_low, RD, flags, 0, 1, 0, 0, 0, 0, 0, additionals]);
         bytes.extend_from_slice(name);
         if manner.mix_case {
-            mix_case(&mut bytes[HEADER_LEN..], chance.case);
+            mix_case(&mut bytes[HEADER..], chance.case);
         }
         let [type_high, type_low] = u16::from(rtype).to_be_bytes();
         bytes.extend_from_slice(&[type_high, type_low, 0, 1]); // class IN
@@ -193,7 +187,7 @@ impl SentQuery {
 
     /// True when a reply has the question letter for letter.
     pub(super) fn is_echoed_by(&self, reply: &[u8]) -> bool {
-        reply.get(HEADER_LEN..self.question_end) == Some(&self.bytes[HEADER_LEN..self.question_end])
+        reply.get(HEADER..self.question_end) == Some(&self.bytes[HEADER..self.question_end])
     }
 
     /// True when a datagram may be what a server has to say that folds case, or cannot read the query.
@@ -207,20 +201,26 @@ impl SentQuery {
     /// True when a datagram has the id and, letter for letter, the question of this query.
     pub(super) fn is_answered_by(&self, reply: &[u8]) -> bool {
         reply.len() >= self.question_end
-            && u16_at(reply, 4) == Some(1)
+            && has_one_question(reply)
             && self.compare_header(reply, Carrier::Datagram).is_ok()
     }
 
     /// False when a datagram carries another client's cookie, or none although one is expected.
     pub(super) fn cookie_agrees(&self, reply: &[u8], expected: bool) -> bool {
         let Some(ours) = self.client_cookie else { return true };
-        match cookie_in(reply) {
+        match self.cookie_in(reply) {
             Some(cookie) => {
                 cookie.get(..CLIENT_COOKIE_LEN) == Some(ours.as_slice())
                     && (!expected || FULL_COOKIE.contains(&cookie.len()))
             }
             None => !expected,
         }
+    }
+
+    /// The cookie option of a reply that has the question of this query, if there is one.
+    fn cookie_in<'r>(&self, reply: &'r [u8]) -> Option<&'r [u8]> {
+        let opt = MessageCursor::new(reply, self.question_end).opt()?;
+        opt.options().find(|option| option.code == OPTION_COOKIE).map(|option| option.value)
     }
 
     /// Says what `reply`, which came from the server's address, is to this query.
@@ -238,12 +238,10 @@ impl SentQuery {
         }
         // Names in the reply point into the question; our random case must not show in them. The lengths of labels
         // are below the letters.
-        if u16_at(&reply, 4) == Some(1) {
-            reply[HEADER_LEN..self.question_end - 4].make_ascii_lowercase();
+        if has_one_question(&reply) {
+            reply[HEADER..self.question_end - 4].make_ascii_lowercase();
         }
-        if mask_options(&mut reply).is_none() {
-            return ReplyVerdict::Malformed;
-        }
+        mask_options(&mut reply);
         let Some(mut message) = decode::message(&reply) else { return ReplyVerdict::Malformed };
         let cookie = match self.reply_cookie(&message) {
             Ok(cookie) => cookie,
@@ -259,14 +257,15 @@ impl SentQuery {
 
     /// Compares id, QR, opcode and question.
     fn compare_header(&self, reply: &[u8], channel: Carrier) -> Result<(), ReplyVerdict> {
-        if reply.len() < HEADER_LEN || reply[..2] != self.bytes[..2] || reply[2] & 0xF8 != 0x80 {
+        let Some(counts) = SectionCounts::of(reply) else { return Err(ReplyVerdict::Mismatch) };
+        if reply[..2] != self.bytes[..2] || reply[2] & 0xF8 != 0x80 {
             return Err(ReplyVerdict::Mismatch);
         }
-        match u16_at(reply, 4) {
-            Some(1) => {}
+        match counts.questions {
+            1 => {}
             // An error may come as a bare header: a server that could not read us has no question to repeat. Over a
             // stream it is the server's.
-            Some(0) if matches!(reply[3] & 0x0F, 1 | 2 | 4 | 5) && u16_at(reply, 6) == Some(0) => {
+            0 if matches!(reply[3] & 0x0F, 1 | 2 | 4 | 5) && counts.answers == 0 => {
                 return match channel {
                     Carrier::Stream => Ok(()),
                     Carrier::Datagram => Err(ReplyVerdict::Bare(ResponseCode::from_low(reply[3] & 0x0F))),
@@ -274,8 +273,8 @@ impl SentQuery {
             }
             _ => return Err(ReplyVerdict::Mismatch),
         }
-        let ours = &self.bytes[HEADER_LEN..self.question_end];
-        let Some(theirs) = reply.get(HEADER_LEN..self.question_end) else {
+        let ours = &self.bytes[HEADER..self.question_end];
+        let Some(theirs) = reply.get(HEADER..self.question_end) else {
             return Err(ReplyVerdict::Mismatch);
         };
         if theirs == ours {
@@ -309,76 +308,21 @@ impl SentQuery {
     }
 }
 
+/// True for a message with one question.
+fn has_one_question(message: &[u8]) -> bool {
+    SectionCounts::of(message).is_some_and(|counts| counts.questions == 1)
+}
+
 /// Gives every EDNS option but cookies and Extended DNS Errors a code that no parser interprets, in place: an
-/// odd option is no reason to lose the answer. `None` when the sections do not hold together.
-fn mask_options(message: &mut [u8]) -> Option<()> {
-    let questions = u16_at(message, 4)?;
-    let plain = usize::from(u16_at(message, 6)?) + usize::from(u16_at(message, 8)?);
-    let records = plain + usize::from(u16_at(message, 10)?);
-    let mut at = HEADER_LEN;
-    for _ in 0..questions {
-        at = after_name(message, at)? + 4;
+/// odd option is no reason to lose the answer.
+fn mask_options(message: &mut [u8]) {
+    let Some(opt) = opt_record(message) else { return }; // two of them, or one of another owner, are refused later
+    let data = opt.data_at();
+    let odd = |option: &WireOption<'_>| !matches!(option.code, OPTION_COOKIE | OPTION_EDE);
+    let places: Vec<usize> = opt.options().filter(odd).map(|option| data + option.at).collect();
+    for at in places {
+        message[at..at + 2].copy_from_slice(&OPTION_UNREAD.to_be_bytes());
     }
-    for index in 0..records {
-        let fixed = after_name(message, at)?;
-        let data = fixed + 10;
-        let end = data + usize::from(u16_at(message, fixed + 8)?);
-        if end > message.len() {
-            return None;
-        }
-        if index >= plain && u16_at(message, fixed)? == TYPE_OPT {
-            let mut option = data;
-            while option + 4 <= end {
-                let next = option + 4 + usize::from(u16_at(message, option + 2)?);
-                if !matches!(u16_at(message, option)?, OPTION_COOKIE | OPTION_EDE) {
-                    message[option..option + 2].copy_from_slice(&OPTION_UNREAD.to_be_bytes());
-                }
-                option = next;
-            }
-        }
-        at = end;
-    }
-    Some(())
-}
-
-/// The cookie option of a message, if it has one.
-fn cookie_in(message: &[u8]) -> Option<&[u8]> {
-    let plain = usize::from(u16_at(message, 6)?) + usize::from(u16_at(message, 8)?);
-    let records = plain + usize::from(u16_at(message, 10)?);
-    let mut at = after_name(message, HEADER_LEN)? + 4;
-    for index in 0..records {
-        let fixed = after_name(message, at)?;
-        let data = fixed + 10;
-        let end = data + usize::from(u16_at(message, fixed + 8)?);
-        if index >= plain && u16_at(message, fixed)? == TYPE_OPT {
-            let mut option = data;
-            while option + 4 <= end {
-                let next = option + 4 + usize::from(u16_at(message, option + 2)?);
-                if u16_at(message, option)? == OPTION_COOKIE {
-                    return message.get(option + 4..next);
-                }
-                option = next;
-            }
-        }
-        at = end;
-    }
-    None
-}
-
-/// Where the name that begins at `at` ends.
-fn after_name(message: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        match *message.get(at)? {
-            0 => return Some(at + 1),
-            len if len & 0xC0 == 0xC0 => return Some(at + 2),
-            len => at += 1 + usize::from(len),
-        }
-    }
-}
-
-/// The number in the two octets at `at`.
-fn u16_at(message: &[u8], at: usize) -> Option<u16> {
-    message.get(at..at + 2).map(|b| u16::from_be_bytes([b[0], b[1]]))
 }
 
 #[cfg(test)]

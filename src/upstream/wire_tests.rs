@@ -195,7 +195,7 @@ fn a_bare_error_header_counts_over_a_stream_only_and_a_bare_success_nowhere() {
 fn case_is_compared_where_it_was_mixed_only() {
     let shouted = |sent: &SentQuery| {
         let mut reply = answer(sent).to_vec().unwrap();
-        reply[HEADER_LEN..sent.question_end - 4].make_ascii_uppercase();
+        reply[HEADER..sent.question_end - 4].make_ascii_uppercase();
         sent.judge(reply, Carrier::Datagram)
     };
     assert!(matches!(shouted(&sent()), ReplyVerdict::CaseFolded));

@@ -6,18 +6,12 @@ use super::labels;
 use super::layout::{Field, layout, may_be_compressed};
 use super::print;
 use super::types::mnemonic;
+use crate::engine::message::{
+    HEADER, MessageCursor, OPTION_EDE, PointerBudget, SectionCounts, TYPE_OPT, WireRecord,
+};
 use crate::engine::record::to_wire;
 use hickory_proto::rr::{Name, Record};
 use hickory_proto::serialize::binary::BinDecodable;
-
-/// The type of the pseudo-record OPT (RFC 6891).
-const OPT: u16 = 41;
-/// The code of extended DNS errors (RFC 8914).
-const EXTENDED_ERROR: u16 = 15;
-/// Octets of the longest name (RFC 1035 section 2.3.4).
-const MAX_NAME: usize = 255;
-/// Pointers that a name may follow: each leads to a place before it, and a label stands between two.
-const POINTERS: usize = 127;
 
 /// A record, its data in wire form without compression.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,40 +93,33 @@ pub struct ReadExtendedError {
     pub text: String,
 }
 
-/// Reads a message; nothing where it is cut or crooked.
+/// Reads a message; nothing where it is cut or malformed.
 pub fn read(message: &[u8]) -> Option<TextSections> {
-    let word = |at: usize| Some(u16::from_be_bytes(*message.get(at..)?.first_chunk()?));
-    let mut sections =
-        TextSections { id: word(0)?, flags: word(2)?, rcode: word(2)? & 15, ..TextSections::default() };
-    let counts = [word(4)?, word(6)?, word(8)?, word(10)?];
-    let mut at = 12;
-    for number in 0..counts[0] {
-        let (name, end) = name(message, at)?;
-        if number == 0 {
-            sections.question = Some((Name::from_bytes(&name).ok()?, word(end)?));
-        }
-        at = end + 4;
+    let counts = SectionCounts::of(message)?;
+    let mut head = MessageCursor::new(message, 0);
+    let (id, flags) = (head.u16()?, head.u16()?);
+    let mut sections = TextSections { id, flags, rcode: flags & 15, ..TextSections::default() };
+    let mut pointers = PointerBudget::of(message);
+    let mut cursor = MessageCursor::new(message, HEADER);
+    if counts.questions > 0 {
+        let name = name(&mut cursor.clone(), &mut pointers)?;
+        cursor.skip_name()?;
+        let mut behind = cursor;
+        sections.question = Some((name, behind.u16()?));
+        cursor.take(4)?;
+        cursor.skip_questions(counts.questions - 1)?;
     }
-    for section in 0..3 {
-        for _ in 0..counts[section + 1] {
-            let (owner, end) = name(message, at)?;
-            let (rtype, class, ttl) =
-                (word(end)?, word(end + 2)?, message.get(end + 4..)?.first_chunk::<4>()?);
-            let start = end + 10;
-            at = start + usize::from(word(end + 8)?);
-            let data = message.get(start..at)?;
-            if rtype == OPT {
-                sections.rcode |= u16::from(ttl[0]) << 4;
-                sections.opt = Some(opt(class, *ttl, data));
+    for (section, count) in [counts.answers, counts.authorities, counts.additionals].into_iter().enumerate() {
+        for _ in 0..count {
+            let record = cursor.record()?;
+            let owner = name(&mut MessageCursor::new(message, record.start), &mut pointers)?;
+            if record.rtype == TYPE_OPT {
+                sections.rcode |= (record.ttl >> 24 << 4) as u16;
+                sections.opt = Some(opt(&record));
                 continue;
             }
-            let data = expanded(message, rtype, start, at).unwrap_or_else(|| data.to_vec());
-            let entry = TextRecord {
-                name: Name::from_bytes(&owner).ok()?,
-                rtype,
-                ttl: u32::from_be_bytes(*ttl),
-                data,
-            };
+            let data = expanded(message, &record, &mut pointers).unwrap_or_else(|| record.data.to_vec());
+            let entry = TextRecord { name: owner, rtype: record.rtype, ttl: record.ttl, data };
             match section {
                 0 => sections.answers.push(entry),
                 1 => sections.authorities.push(entry),
@@ -143,82 +130,49 @@ pub fn read(message: &[u8]) -> Option<TextSections> {
     Some(sections)
 }
 
-/// The wire form of the name at `at`, and the place behind it.
-fn name(message: &[u8], mut at: usize) -> Option<(Vec<u8>, usize)> {
-    let mut name = Vec::new();
-    let mut end = None;
-    let mut pointers = 0;
-    loop {
-        let length = *message.get(at)?;
-        match length {
-            0 => {
-                name.push(0);
-                return (name.len() <= MAX_NAME).then(|| (name, end.unwrap_or(at + 1)));
-            }
-            1..=63 => {
-                name.extend_from_slice(message.get(at..=at + usize::from(length))?);
-                at += 1 + usize::from(length);
-            }
-            192.. => {
-                let target = usize::from(length & 0x3f) << 8 | usize::from(*message.get(at + 1)?);
-                end = end.or(Some(at + 2));
-                pointers += 1;
-                if target >= at || pointers > POINTERS {
-                    return None;
-                }
-                at = target;
-            }
-            _ => return None,
-        }
-        if name.len() > MAX_NAME {
-            return None;
-        }
-    }
+/// Takes a name.
+fn name(cursor: &mut MessageCursor<'_>, pointers: &mut PointerBudget) -> Option<Name> {
+    let mut wire = Vec::with_capacity(32);
+    cursor.expand_name(&mut wire, pointers)?;
+    Name::from_bytes(&wire).ok()
 }
 
 /// Record data with their names written out; nothing where they are not what their type says.
-fn expanded(message: &[u8], rtype: u16, start: usize, end: usize) -> Option<Vec<u8>> {
-    let fields = layout(rtype).filter(|_| may_be_compressed(rtype))?;
-    let mut data = Vec::new();
-    let mut at = start;
+fn expanded(message: &[u8], record: &WireRecord<'_>, pointers: &mut PointerBudget) -> Option<Vec<u8>> {
+    let fields = layout(record.rtype).filter(|_| may_be_compressed(record.rtype))?;
+    let mut cursor = MessageCursor::new(message.get(..record.end())?, record.data_at());
+    let mut data = Vec::with_capacity(record.data.len());
     for field in fields {
-        let length = match field {
+        let octets = match field {
             Field::Name => {
-                let (name, behind) = name(message, at).filter(|(_, behind)| *behind <= end)?;
-                data.extend(name);
-                at = behind;
+                cursor.expand_name(&mut data, pointers)?;
                 continue;
             }
-            Field::U8(_) => 1,
-            Field::U16(_) | Field::Rtype => 2,
-            Field::U32(_) | Field::Time => 4,
-            Field::String => 1 + usize::from(*message.get(at)?),
-            _ => end - at,
+            Field::U8(_) => cursor.take(1)?,
+            Field::U16(_) | Field::Rtype => cursor.take(2)?,
+            Field::U32(_) | Field::Time => cursor.take(4)?,
+            Field::String => cursor.string()?,
+            _ => cursor.rest(),
         };
-        data.extend_from_slice(message.get(at..at + length).filter(|_| at + length <= end)?);
-        at += length;
+        data.extend_from_slice(octets);
     }
-    (at == end).then_some(data)
+    cursor.is_done().then_some(data)
 }
 
 /// What an OPT record says, as far as its options can be told apart.
-fn opt(class: u16, ttl: [u8; 4], mut data: &[u8]) -> Opt {
-    let mut opt = Opt { payload: class, version: ttl[1], dnssec_ok: ttl[2] & 0x80 != 0, ..Opt::default() };
-    while let Some((&[high, low, long, short], rest)) = data.split_first_chunk() {
-        let Some((value, rest)) = rest.split_at_checked(usize::from(u16::from_be_bytes([long, short])))
-        else {
-            break;
-        };
-        if u16::from_be_bytes([high, low]) == EXTENDED_ERROR
-            && let Some((code, text)) = value.split_first_chunk()
-        {
-            // a final NUL is allowed and no part of the text
-            let text = printable_octets(text.strip_suffix(&[0]).unwrap_or(text));
-            opt.errors.push(ReadExtendedError { code: u16::from_be_bytes(*code), text });
-        }
-        data = rest;
+fn opt(record: &WireRecord<'_>) -> Opt {
+    let errors = record.options().filter(|option| option.code == OPTION_EDE).filter_map(|option| {
+        let (code, text) = option.value.split_first_chunk()?;
+        // a final NUL is allowed and no part of the text
+        let text = printable_octets(text.strip_suffix(&[0]).unwrap_or(text));
+        Some(ReadExtendedError { code: u16::from_be_bytes(*code), text })
+    });
+    Opt {
+        payload: record.class,
+        version: record.edns_version(),
+        dnssec_ok: record.dnssec_ok(),
+        errors: errors.collect(),
     }
-    opt
 }
 
 #[cfg(test)]

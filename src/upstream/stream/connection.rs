@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::state::{ConnectionState, IDLE, SUSPECT, StreamQuery, TIMEOUT, closed};
 use super::target::StreamTarget;
 use crate::base::clock;
+use crate::engine::message::{HEADER, framed};
 use crate::upstream::{AttemptError, Transport, tls, transport};
 
 /// How often silence is thought about.
@@ -23,8 +24,6 @@ const MAX_STRANGERS: usize = 8;
 const WRITE_BUFFER: usize = 16 << 10;
 /// Ids of a connection.
 const IDS: usize = 1 << 16;
-/// Length of a header (RFC 1035 section 4.1.1): no message is shorter.
-const HEADER_LEN: usize = 12;
 
 /// A connection as those see it who ask over it.
 #[derive(Debug)]
@@ -219,9 +218,9 @@ async fn read<S: AsyncRead>(
         }
         let now = Instant::now();
         let mut at = 0;
-        while let Some(message) = next_message(&inbox[at..]) {
+        while let Some(message) = framed(&inbox[at..]) {
             at += 2 + message.len();
-            if message.len() < HEADER_LEN {
+            if message.len() < HEADER {
                 return AttemptError::Garbled;
             }
             match open.hand_over(message) {
@@ -254,12 +253,6 @@ async fn read<S: AsyncRead>(
             }
         }
     }
-}
-
-/// The whole message at the front, if it is whole (RFC 1035 section 4.2.2).
-fn next_message(bytes: &[u8]) -> Option<&[u8]> {
-    let (length, rest) = bytes.split_first_chunk()?;
-    rest.get(..usize::from(u16::from_be_bytes(*length)))
 }
 
 /// The questions that wait for their replies, by the ids that they have on this connection.

@@ -10,7 +10,7 @@ type Waits = oneshot::Receiver<Result<Vec<u8>, AttemptError>>;
 fn ask(open: &OpenQueries, id: u16, number: u32) -> (Option<u16>, Waits) {
     let (reply, waits) = oneshot::channel();
     let mut message = id.to_be_bytes().to_vec();
-    message.extend([0; HEADER_LEN - 2]);
+    message.extend([0; HEADER - 2]);
     message.extend(number.to_be_bytes());
     let mut batch = Vec::new();
     open.append(StreamQuery { message, reply }, &mut batch);
@@ -19,13 +19,13 @@ fn ask(open: &OpenQueries, id: u16, number: u32) -> (Option<u16>, Waits) {
 
 /// A reply under an id, with a number.
 fn reply(id: u16, number: u32) -> Vec<u8> {
-    [&id.to_be_bytes()[..], &[0x80; HEADER_LEN - 2], &number.to_be_bytes()].concat()
+    [&id.to_be_bytes()[..], &[0x80; HEADER - 2], &number.to_be_bytes()].concat()
 }
 
 /// The id and the number in what came.
 fn came(waits: &mut Waits) -> (u16, u32) {
     let message = waits.try_recv().unwrap().unwrap();
-    let number = message[HEADER_LEN..].first_chunk().unwrap();
+    let number = message[HEADER..].first_chunk().unwrap();
     (u16::from_be_bytes([message[0], message[1]]), u32::from_be_bytes(*number))
 }
 
