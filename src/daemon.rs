@@ -9,6 +9,7 @@ mod reload;
 
 use crate::admin::AdminView;
 use crate::admin::sd_notify::Supervisor;
+use crate::admin::selfcheck::SelfCheck;
 use crate::admin::server;
 use crate::admin::server::AdminServer;
 use crate::admin::socket::Reload;
@@ -167,6 +168,7 @@ impl Daemon {
         let subject = Arc::new(AdminView {
             live: live.clone(),
             listening: listening.clone(),
+            selfcheck: Arc::new(SelfCheck::new(listening.clone(), settings.supervisor.watchdog)),
             readiness: readiness.clone(),
             api: office.as_ref().map(ApiServer::observed),
         });
@@ -198,7 +200,7 @@ impl Daemon {
         daemon.log_startup();
         daemon.warn_of_unserved_zones();
         daemon.settings.supervisor.ready(&daemon.status());
-        tokio::spawn(watchdog::watch(daemon.settings.supervisor.clone(), daemon.listening.clone()));
+        tokio::spawn(watchdog::watch(daemon.settings.supervisor.clone(), subject.selfcheck.clone()));
         Ok(daemon)
     }
 

@@ -6,10 +6,9 @@
 //!   nothing of upstreams: without them private names are answered still.
 
 use super::prometheus::CONTENT_TYPE;
-use super::{AdminView, metrics, selfcheck};
+use super::{AdminView, metrics};
 use crate::base::accept::{AdmittedConnection, accept};
 use crate::base::connections::Connections;
-use crate::base::local_address::is_absent;
 use crate::base::octets::{OF_CONNECTION, OctetKind};
 use crate::http::browser::{self, ServerNames};
 use crate::http::server::{self, HeadBounds};
@@ -82,21 +81,12 @@ impl AdminExchange {
             }
             "/ready" if subject.readiness.is_ready() => text(StatusCode::OK, "ready\n"),
             "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
-            _ => match health(subject).await {
-                Ok(()) => text(StatusCode::OK, "ok\n"),
-                Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+            _ => match subject.selfcheck.silent().await.first() {
+                None => text(StatusCode::OK, "ok\n"),
+                Some(silent) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{silent}\n")),
             },
         }
     }
-}
-
-/// Asks every listening address.
-async fn health(subject: &AdminView) -> Result<(), String> {
-    let here = subject.listening.iter().filter(|address| !is_absent(address.ip()));
-    for address in here {
-        selfcheck::answers(*address).await.map_err(|error| format!("no answer from {address}: {error}"))?;
-    }
-    Ok(())
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

@@ -31,6 +31,7 @@ pub mod watchdog;
 use crate::api::server::ApiView;
 use crate::base::readiness::Readiness;
 use crate::resolve::shared::SharedState;
+use selfcheck::SelfCheck;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -41,6 +42,8 @@ pub struct AdminView {
     pub live: Arc<SharedState>,
     /// Where it listens.
     pub listening: Vec<SocketAddr>,
+    /// Whether it answers there.
+    pub selfcheck: Arc<SelfCheck>,
     /// How the process is doing.
     pub readiness: Arc<Readiness>,
     /// The PrivateZone API, if it is served.

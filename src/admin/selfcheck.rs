@@ -1,50 +1,209 @@
-//! The internal question: whether the server answers at all. It goes the way that a client's goes, through a socket
-//! of the machine, so that a thread that hangs is noticed; it asks for nothing that an upstream has to be asked for.
+//! The self-check: whether the server answers through its own sockets. `/health` and the watchdog have their answer from
+//! one place, so that they never disagree.
+//!
+//! A timer alone would prove that timers work. So each listening address is asked over UDP, from a fresh port, as a
+//! client of this machine would ask it; a thread that hangs is noticed. The question never leaves the machine:
+//! `localhost A` without RD is answered here or refused, but not forwarded. Whether upstreams answer does not count: a
+//! restart would not bring them back.
 
+use crate::base::local_address::{is_absent, reached_at};
+use futures_util::future::join_all;
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::UdpSocket;
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
-/// How long an answer may take.
-const TIMEOUT: Duration = Duration::from_secs(1);
+/// Questions to one address before it counts as silent: a busy socket may lose a datagram.
+const TRIES: u32 = 3;
 
-/// Asks for the addresses of the root without recursion: there are none, and no upstream is queried. A packet may be lost,
-/// so it is asked twice.
-///
-/// # Errors
-/// No answer came.
-pub async fn answers(address: SocketAddr) -> io::Result<()> {
-    let target = reachable(address);
-    let any: IpAddr =
-        if target.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind((any, 0)).await?;
-    socket.connect(target).await?;
-    let mut id = [0; 2];
-    getrandom::fill(&mut id).map_err(io::Error::other)?;
-    let query = [&id[..], &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1]].concat();
-    for _ in 0..2 {
-        socket.send(&query).await?;
-        let mut reply = [0; 512];
-        // any answer will do: that there is one is what counts
-        let answered = async {
-            while !matches!(socket.recv(&mut reply).await?, 12.. if reply[..2] == id) {}
-            Ok::<_, io::Error>(())
-        };
-        if let Ok(answered) = timeout(TIMEOUT, answered).await {
-            return answered;
-        }
-    }
-    Err(io::ErrorKind::TimedOut.into())
+/// The longest wait for one answer. All tries together take less than the 5 s that a probe usually waits.
+const TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// What a check found: the addresses that do not answer.
+type Silent = Arc<[SilentAddress]>;
+
+/// An address that does not answer, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SilentAddress {
+    /// The address.
+    pub address: SocketAddr,
+    /// Why not, as the last try says it.
+    pub why: String,
 }
 
-/// Where a server that listens on an address is reached from this machine.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        other => other,
-    };
-    SocketAddr::new(ip, listen.port())
+impl fmt::Display for SilentAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no answer from {}: {}", self.address, self.why)
+    }
+}
+
+/// The check of all listening addresses.
+#[derive(Debug)]
+pub struct SelfCheck {
+    listening: Vec<SocketAddr>,
+    timeout: Duration,
+    /// The check that ran last: nothing in it while it runs.
+    last: Mutex<Option<watch::Receiver<Option<Silent>>>>,
+}
+
+impl SelfCheck {
+    /// A check of these addresses. It takes at most a quarter of the time that the supervisor's watchdog waits.
+    pub fn new(listening: Vec<SocketAddr>, watchdog: Option<Duration>) -> Self {
+        let timeout = watchdog.map_or(TIMEOUT, |limit| TIMEOUT.min(limit / 4 / TRIES));
+        Self { listening, timeout, last: Mutex::default() }
+    }
+
+    /// Asks all addresses, and returns those that do not answer. Who asks while a check runs gets what that one finds.
+    pub async fn silent(&self) -> Silent {
+        let mut check = {
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let running = last.take().filter(|check| check.borrow().is_none() && check.has_changed().is_ok());
+            last.insert(running.unwrap_or_else(|| self.begin())).clone()
+        };
+        match check.wait_for(Option::is_some).await {
+            Ok(silent) => silent.clone().unwrap_or_default(),
+            // It panicked, or the runtime ends.
+            Err(_) => self.listening.iter().map(|&address| silent(address, "the check failed")).collect(),
+        }
+    }
+
+    /// Begins a check, in a task that goes on when nothing waits for it any longer: no answer is an old one.
+    fn begin(&self) -> watch::Receiver<Option<Silent>> {
+        let (tell, told) = watch::channel(None);
+        // An address that no interface has would be asked of another machine.
+        let here = self.listening.iter().copied().filter(|address| !is_absent(address.ip()));
+        let (here, patience) = (here.collect::<Vec<SocketAddr>>(), self.timeout);
+        tokio::spawn(async move {
+            let asked = here.into_iter().map(|address| async move {
+                let answer = asked(reached_at(address), patience).await;
+                answer.err().map(|error| silent(address, error))
+            });
+            tell.send_replace(Some(join_all(asked).await.into_iter().flatten().collect()));
+        });
+        told
+    }
+}
+
+fn silent(address: SocketAddr, why: impl ToString) -> SilentAddress {
+    SilentAddress { address, why: why.to_string() }
+}
+
+/// Asks the server at an address until it answers.
+///
+/// # Errors
+/// It does not; the error of the last try.
+async fn asked(address: SocketAddr, patience: Duration) -> io::Result<()> {
+    let mut last = io::ErrorKind::TimedOut.into();
+    for _ in 0..TRIES {
+        match timeout(patience, ask(address)).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => {
+                last = error;
+                sleep(patience / 4).await; // such as a port that is refused: the next try needs another moment
+            }
+            Err(_) => last = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(last)
+}
+
+/// Asks once and waits for the answer.
+async fn ask(address: SocketAddr) -> io::Result<()> {
+    let any: IpAddr =
+        if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(address).await?;
+    let id = getrandom::u32().map_err(io::Error::other)? as u16;
+    socket.send(&question(id)).await?;
+    let mut reply = [0; 512];
+    loop {
+        let length = socket.recv(&mut reply).await?;
+        if is_answer(&reply[..length], id) {
+            return Ok(());
+        }
+    }
+}
+
+/// `localhost A`, without RD.
+fn question(id: u16) -> Vec<u8> {
+    let mut packet = id.to_be_bytes().to_vec();
+    packet.extend([0, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+    packet.extend(b"\x09localhost\0");
+    packet.extend([0, 1, 0, 1]);
+    packet
+}
+
+/// True for a response with this id, whatever it says.
+fn is_answer(packet: &[u8], id: u16) -> bool {
+    packet.len() >= 12 && packet[..2] == id.to_be_bytes() && packet[2] & 0x80 != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_question_is_one_that_is_not_forwarded() {
+        let packet = question(0x1234);
+        let message = hickory_proto::op::Message::from_vec(&packet).unwrap();
+        assert_eq!(message.queries[0].to_string(), "localhost. IN A");
+        assert!(!message.metadata.recursion_desired);
+    }
+
+    #[tokio::test]
+    async fn only_an_answer_to_our_question_counts() {
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = server.local_addr().unwrap();
+        let asked = tokio::spawn(asked(address, Duration::from_secs(5)));
+        let mut packet = [0; 512];
+        let (length, peer) = server.recv_from(&mut packet).await.unwrap();
+        server.send_to(&packet[..length], peer).await.unwrap(); // an echo is no answer
+        server.send_to(&[packet[0] ^ 1, packet[1], 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0], peer).await.unwrap();
+        assert!(!asked.is_finished());
+        packet[2] |= 0x80;
+        server.send_to(&packet[..length], peer).await.unwrap();
+        assert!(asked.await.unwrap().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_not_life() {
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert!(asked(silent.local_addr().unwrap(), Duration::from_millis(5)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn who_asks_at_a_time_gets_one_answer_and_who_asks_later_another() {
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = server.local_addr().unwrap();
+        let absent: SocketAddr = "192.0.2.77:53".parse().unwrap();
+        let check = SelfCheck::new(vec![address, absent], None);
+        for _ in 0..2 {
+            let answer = async {
+                let mut packet = [0; 512];
+                let (length, peer) = server.recv_from(&mut packet).await.unwrap();
+                packet[2] |= 0x80;
+                server.send_to(&packet[..length], peer).await.unwrap();
+            };
+            let (one, other, ()) = tokio::join!(check.silent(), check.silent(), answer);
+            assert_eq!((&*one, &*other), (&[][..], &[][..]));
+        }
+        drop(server);
+        let silent = check.silent().await;
+        assert_eq!(silent.len(), 1, "{silent:?}");
+        assert!(silent[0].to_string().starts_with(&format!("no answer from {address}: ")), "{silent:?}");
+    }
+
+    #[test]
+    fn a_check_ends_before_the_watchdog_does() {
+        let check = |seconds| SelfCheck::new(Vec::new(), Some(Duration::from_secs(seconds)));
+        for seconds in [1, 2, 30, 300] {
+            assert!(check(seconds).timeout * TRIES <= Duration::from_secs(seconds) / 4, "{seconds}");
+        }
+        assert_eq!(check(30).timeout, TIMEOUT);
+        assert_eq!(SelfCheck::new(Vec::new(), None).timeout, TIMEOUT);
+    }
 }

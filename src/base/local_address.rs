@@ -1,8 +1,19 @@
-//! Whether this machine has an address now: one that is listened on may come later, and go.
+//! Addresses that a server listens on: where they are reached, and whether this machine has them now, since one may
+//! come later, and go.
 
 use nix::errno::Errno;
 use std::io;
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+/// Where a server that listens on an address is reached from this machine.
+pub fn reached_at(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        other => other,
+    };
+    SocketAddr::new(ip, listen.port())
+}
 
 /// True if the address could come to this machine later: not its own in any case, and not one of many hosts.
 pub fn may_come(address: IpAddr) -> bool {
@@ -36,5 +47,13 @@ mod tests {
         ] {
             assert_eq!(is_absent(address.parse().unwrap()), absent, "{address}");
         }
+    }
+
+    #[test]
+    fn a_socket_that_listens_everywhere_is_asked_on_loopback() {
+        let shown = |text: &str| reached_at(text.parse().unwrap()).to_string();
+        assert_eq!(shown("0.0.0.0:53"), "127.0.0.1:53");
+        assert_eq!(shown("[::]:53"), "[::1]:53");
+        assert_eq!(shown("192.0.2.1:53"), "192.0.2.1:53");
     }
 }

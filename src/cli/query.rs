@@ -2,6 +2,7 @@
 
 use super::explain::question;
 use super::{CommonArgs, QueryArgs, exit, shown};
+use crate::base::local_address::reached_at;
 use crate::engine::name::unicode;
 use crate::engine::record::show_rcode;
 use crate::engine::request::Question;
@@ -51,7 +52,7 @@ pub(super) fn run(common: &CommonArgs, args: &QueryArgs) -> u8 {
                 .server
                 .listen
                 .first()
-                .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST).into(), |listen| reachable(*listen)),
+                .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST).into(), |listen| reached_at(*listen).into()),
             Err(code) => return code,
         },
     };
@@ -77,16 +78,6 @@ pub(super) fn run(common: &CommonArgs, args: &QueryArgs) -> u8 {
             exit::UNREACHABLE
         }
     }
-}
-
-/// Where a server that listens on an address is reached from this machine.
-pub(super) fn reachable(listen: SocketAddr) -> ServerAddress {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        other => other,
-    };
-    SocketAddr::new(ip, listen.port()).into()
 }
 
 fn message(args: &QueryArgs, question: &Question) -> Message {

@@ -18,10 +18,11 @@ pub(super) use rule::RuleArgs;
 pub(super) use transfer::{ExportArgs, ImportArgs};
 pub(super) use zone::ZoneArgs;
 
-use super::{CommonArgs, exit, query, shown};
+use super::{CommonArgs, exit, shown};
 use crate::api::actions::VERSION;
 use crate::api::client::{ApiClient, CallError};
 use crate::api::{AccessKey, Keys};
+use crate::base::local_address::reached_at;
 use crate::config::Config;
 use crate::engine::text::printable;
 use clap::Args;
@@ -195,7 +196,7 @@ impl ApiCommands {
         let endpoint = match (&args.endpoint, control.and_then(|control| control.listen.first())) {
             (Some(endpoint), _) => endpoint.clone(),
             (None, Some(listen)) => {
-                let address = query::reachable(*listen).addr;
+                let address = reached_at(*listen);
                 ApiEndpoint { host: address.to_string(), address }
             }
             (None, None) => return Err(no_control(common)),

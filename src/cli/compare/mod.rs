@@ -11,6 +11,7 @@ mod service;
 use super::api::{ApiArgs, document_names};
 use super::explain::question;
 use super::{CommonArgs, exit, query, shown};
+use crate::base::local_address::reached_at;
 use crate::config::endpoints;
 use crate::engine::request::Question;
 use crate::engine::text::printable;
@@ -90,7 +91,7 @@ fn answers(common: &CommonArgs, args: &CompareArgs, with: &ServerAddress) -> Res
         None => {
             let config = common.load_or_tell()?;
             let listen = config.server.listen.first();
-            listen.map_or((Ipv4Addr::LOCALHOST, 53).into(), |listen| query::reachable(*listen).addr)
+            listen.map_or((Ipv4Addr::LOCALHOST, 53).into(), |listen| reached_at(*listen))
         }
     };
     let theirs = plain(with)?;
