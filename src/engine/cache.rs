@@ -120,6 +120,18 @@ pub enum Outcome {
     Failure(FailureCause),
 }
 
+impl Outcome {
+    /// What an entry is kept under, by the key of its question: an alias and NXDOMAIN hold for the name whatever the type
+    /// (RFC 2308 section 5), and what was fetched with DO serves those without it. A failure is the question's own.
+    pub fn entry_key(&self, question: CacheKey) -> CacheKey {
+        match self {
+            Self::Failure(_) => question,
+            Self::Alias(_) | Self::NxDomain => question.of_any_type().without_dnssec(),
+            Self::Rrset | Self::NoData | Self::YxDomain => question.without_dnssec(),
+        }
+    }
+}
+
 /// Why an upstream group could not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureCause {

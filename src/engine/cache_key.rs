@@ -1,6 +1,5 @@
 //! What an entry of the cache is found by: the group that was asked, name, type and flags.
 
-use super::cache::Outcome;
 use super::catalog::GroupKey;
 use super::name::{self, NameKey};
 use hickory_proto::rr::RecordType;
@@ -72,14 +71,14 @@ impl CacheKey {
         self
     }
 
-    /// What an entry for this question is kept under: an alias and NXDOMAIN hold for the name whatever the type
-    /// (RFC 2308 section 5), and what was fetched with DO serves those without it. A failure is the question's own.
-    pub fn of_entry(mut self, outcome: &Outcome) -> Self {
-        match outcome {
-            Outcome::Failure(_) => return self,
-            Outcome::Alias(_) | Outcome::NxDomain => self.0[KEY_TYPE..KEY_TYPE + 2].fill(0),
-            Outcome::Rrset | Outcome::NoData | Outcome::YxDomain => {}
-        }
+    /// The key of what holds for the name, whatever the type.
+    pub fn of_any_type(mut self) -> Self {
+        self.0[KEY_TYPE..KEY_TYPE + 2].fill(0);
+        self
+    }
+
+    /// The same without DO.
+    pub fn without_dnssec(mut self) -> Self {
         self.0[KEY_FLAGS] &= !1;
         self
     }

@@ -1,12 +1,12 @@
 //! The engine decides. It is pure: plain functions over data, with `now` as an argument where time matters;
-//! no async, no socket, no clock, no lock, no log. What is decided here is carried out by `serve`, `upstream`
-//! and `state`.
+//! no async, no socket, no clock, no lock, no log. What is decided here is carried out by `server`, `resolve` and
+//! `upstream`.
 //!
-//! In reading order: `request` and `screen` admit a question; `decide` says who answers for a name, by the
-//! `catalog` of `zone`s and rules and by `local` names; `chain` follows CNAMEs hop by hop into an `answer`;
-//! `decode` takes an upstream's message apart, `reading` says what is believed of it and `cache` what that is worth over
-//! time; `reply` is the way out, by the encoder in `wire`; `lane` keeps finished answers. `name` and `record` are the
-//! words, and `text` is how people write them.
+//! In reading order: `message` is the cursor that reads a message in place; `request` and `precheck` admit a question;
+//! `decide` says who answers for a name, by the `catalog` of `zone`s and rules and by `local` names; `chain` follows
+//! CNAMEs hop by hop into an `answer`; `decode` takes an upstream's message apart, `response` says what is believed of it
+//! and `cache` how long; `reply` writes the answer, by the encoder in `wire`; `cached_packet` keeps finished answers.
+//! `name` and `record` are the words, and `text` is how people write them.
 
 pub mod answer;
 pub mod cache;
@@ -42,3 +42,4 @@ pub mod wire;
 mod work;
 pub mod zone;
 pub mod zone_build;
+pub mod zone_record;

@@ -8,7 +8,7 @@ use super::name::NameKey;
 use super::ordered::Ordered;
 use super::record;
 use super::rrset::{Owner, Unpacked};
-use super::zone::{RecordFault, RecordFaultKind, ZoneRecord};
+use super::zone_record::{RecordFault, RecordFaultKind, ZoneRecord};
 use hickory_proto::rr::{RData, RecordType};
 use std::collections::HashSet;
 

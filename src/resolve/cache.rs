@@ -225,7 +225,7 @@ impl AnswerCache {
             return self.insert_failure(key, &entry, now);
         }
         entry.dnssec |= key.flags().dnssec_ok;
-        let key = key.of_entry(&entry.outcome);
+        let key = entry.outcome.entry_key(key);
         let place = Self::place(self.base(key.wire()), &key.itself());
         let shares = entry.is_bare_denial();
         let slot = CacheEntry::new(&key, &entry, |apart| match shares {

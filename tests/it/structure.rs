@@ -53,11 +53,6 @@ const DEFINED_TWICE: &[(&str, usize, &str)] = &[];
 const CIRCLES: &[(&str, &str)] = &[
     ("account/packed.rs", "account/records.rs"),
     ("api/actions/plan.rs", "api/actions/plan_zone.rs"),
-    ("engine/cache.rs", "engine/cache_key.rs"),
-    ("engine/text/forms.rs", "engine/text/read.rs"),
-    ("engine/text/print.rs", "engine/text/svcb.rs"),
-    ("engine/text/read.rs", "engine/text/svcb.rs"),
-    ("engine/zone.rs", "engine/zone_build.rs"),
     ("host/follow.rs", "host/resolv_conf.rs"),
     ("host/resolver/detected.rs", "host/resolver/network_manager.rs"),
     ("host/resolver/detected.rs", "host/resolver/others.rs"),

@@ -1,7 +1,7 @@
 //! The forms that a single type has for itself: the moments of signatures, LOC, APL and IPSECKEY.
 
 use super::labels;
-use super::read::{base64, name, number, shortened, v4, v6};
+use super::parts::{base64, name, number, shortened, v4, v6};
 use super::tokens::Token;
 use crate::engine::name::wire_length;
 use data_encoding::BASE64;

@@ -8,6 +8,7 @@ mod forms;
 mod labels;
 mod layout;
 mod message;
+mod parts;
 mod print;
 mod read;
 mod svcb;

@@ -5,6 +5,7 @@ use super::escape::quoted;
 use super::forms;
 use super::labels;
 use super::layout::{Field, layout};
+use super::parts::split_string;
 use super::svcb;
 use super::types::mnemonic;
 use crate::engine::name::wire_length;
@@ -88,7 +89,7 @@ fn part<'d>(out: &mut String, field: Field, data: &'d [u8]) -> Option<&'d [u8]> 
             Some(rest)
         }
         Field::String => {
-            let (string, rest) = counted(data)?;
+            let (string, rest) = split_string(data)?;
             out.push_str(&quoted(string));
             Some(rest)
         }
@@ -96,7 +97,7 @@ fn part<'d>(out: &mut String, field: Field, data: &'d [u8]) -> Option<&'d [u8]> 
             let mut rest = data;
             let mut strings = Vec::new();
             while !rest.is_empty() || strings.is_empty() {
-                let (string, behind) = counted(rest)?;
+                let (string, behind) = split_string(rest)?;
                 strings.push(quoted(string));
                 rest = behind;
             }
@@ -104,7 +105,7 @@ fn part<'d>(out: &mut String, field: Field, data: &'d [u8]) -> Option<&'d [u8]> 
             Some(rest)
         }
         Field::Tag => {
-            let (tag, rest) = counted(data)?;
+            let (tag, rest) = split_string(data)?;
             let is_tag = !tag.is_empty() && tag.iter().all(u8::is_ascii_alphanumeric);
             out.push_str(std::str::from_utf8(tag).ok().filter(|_| is_tag)?);
             Some(rest)
@@ -114,12 +115,12 @@ fn part<'d>(out: &mut String, field: Field, data: &'d [u8]) -> Option<&'d [u8]> 
         Field::Base64 => end(out, BASE64.encode(some(data)?)),
         Field::Nsap => end(out, format!("0x{}", HEXUPPER.encode(some(data)?))),
         Field::Salt => {
-            let (salt, rest) = counted(data)?;
+            let (salt, rest) = split_string(data)?;
             out.push_str(&if salt.is_empty() { "-".to_string() } else { HEXUPPER.encode(salt) });
             Some(rest)
         }
         Field::Hash => {
-            let (hash, rest) = counted(data)?;
+            let (hash, rest) = split_string(data)?;
             out.push_str(&BASE32HEX_NOPAD.encode(some(hash)?));
             Some(rest)
         }
@@ -157,18 +158,12 @@ fn some(data: &[u8]) -> Option<&[u8]> {
     (!data.is_empty()).then_some(data)
 }
 
-/// The octets behind their length.
-pub(super) fn counted(data: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (&length, rest) = data.split_first()?;
-    rest.split_at_checked(usize::from(length))
-}
-
 /// The types of a bitmap, if its windows are in order.
 fn bitmap(mut data: &[u8]) -> Option<String> {
     let mut types = Vec::new();
     let mut last = None;
     while let Some((&window, rest)) = data.split_first() {
-        let (bits, rest) = counted(rest)?;
+        let (bits, rest) = split_string(rest)?;
         if bits.is_empty() || bits.len() > 32 || last >= Some(window) {
             return None;
         }

@@ -1,17 +1,14 @@
 //! Record data from text: the inverse of `print`. Names are absolute whether or not they end in a dot.
 
-use super::escape::printable;
 use super::forms;
-use super::labels;
 use super::layout::{Field, layout};
+use super::parts::{base64, hex, joined, name, number, push_string, shortened, v4, v6};
 use super::print::is_well_formed;
 use super::svcb;
 use super::tokens::{Token, tokens};
 use super::types::{mnemonic, parse as parse_type};
-use data_encoding::{BASE32HEX_NOPAD, BASE64, BASE64_NOPAD, HEXUPPER};
+use data_encoding::{BASE32HEX_NOPAD, HEXUPPER};
 use hickory_proto::rr::Name;
-use std::net::{Ipv4Addr, Ipv6Addr};
-use std::str::FromStr;
 
 /// Octets of the longest record data (RFC 1035 section 3.2.1).
 const MAX_RDATA_BYTES: usize = 65_535;
@@ -123,20 +120,20 @@ fn one(data: &mut Vec<u8>, field: Field, word: Token<'_>, origin: Option<&Name>)
         Field::V4 => data.extend(v4(text)?.octets()),
         Field::V6 => data.extend(v6(text)?.octets()),
         Field::Name => name(data, text, origin)?,
-        Field::String => counted(data, &word.octets()?)?,
+        Field::String => push_string(data, &word.octets()?)?,
         Field::Text => data.extend(word.octets()?),
         Field::Tag => {
             if text.is_empty() || !text.bytes().all(|octet| octet.is_ascii_alphanumeric()) {
                 return Err(format!("`{}` is not a tag: letters and digits", shortened(text)));
             }
-            counted(data, text.as_bytes())?;
+            push_string(data, text.as_bytes())?;
         }
         Field::Salt if text == "-" => data.push(0),
-        Field::Salt => counted(data, &hex(&[word], "of the salt")?)?,
+        Field::Salt => push_string(data, &hex(&[word], "of the salt")?)?,
         Field::Hash => {
             let hash = BASE32HEX_NOPAD.decode(text.to_ascii_uppercase().as_bytes());
             let hash = hash.ok().filter(|hash| !hash.is_empty());
-            counted(data, &hash.ok_or_else(|| format!("`{}` is not base32hex", shortened(text)))?)?;
+            push_string(data, &hash.ok_or_else(|| format!("`{}` is not base32hex", shortened(text)))?)?;
         }
         Field::Node => {
             let groups: Vec<&str> = text.split(':').collect();
@@ -184,7 +181,7 @@ fn many(
                 return Err("a string is missing".into());
             }
             for word in words {
-                counted(data, &word.octets()?)?;
+                push_string(data, &word.octets()?)?;
             }
         }
         Field::Hex => data.extend(hex(words, "at the end")?),
@@ -202,30 +199,6 @@ fn many(
     Ok(())
 }
 
-/// Appends a name in wire form: absolute, or relative to an origin.
-pub(super) fn name(data: &mut Vec<u8>, text: &str, origin: Option<&Name>) -> Result<(), String> {
-    let name = match origin {
-        Some(origin) if text == "@" => origin.clone(),
-        Some(origin) if !labels::is_absolute(text) => labels::parse_below(text, origin)?,
-        _ => labels::parse(text)?,
-    };
-    for label in name.iter() {
-        data.push(label.len() as u8);
-        data.extend_from_slice(label);
-    }
-    data.push(0);
-    Ok(())
-}
-
-/// Appends a string behind its length.
-fn counted(data: &mut Vec<u8>, string: &[u8]) -> Result<(), String> {
-    let length = u8::try_from(string.len())
-        .map_err(|_| format!("a string of {} octets; 255 are the most", string.len()))?;
-    data.push(length);
-    data.extend_from_slice(string);
-    Ok(())
-}
-
 fn bitmap(data: &mut Vec<u8>, words: &[Token<'_>]) -> Result<(), String> {
     let mut codes = words.iter().map(|word| rtype(word.text)).collect::<Result<Vec<u16>, _>>()?;
     codes.sort_unstable();
@@ -234,62 +207,11 @@ fn bitmap(data: &mut Vec<u8>, words: &[Token<'_>]) -> Result<(), String> {
         window.iter().for_each(|code| bits[usize::from(code & 0xff) / 8] |= 0x80 >> (code % 8));
         let length = window.last().map_or(0, |code| usize::from(code & 0xff) / 8 + 1);
         data.push((window[0] >> 8) as u8);
-        counted(data, &bits[..length])?;
+        push_string(data, &bits[..length])?;
     }
     Ok(())
 }
 
 fn rtype(text: &str) -> Result<u16, String> {
     parse_type(text).ok_or_else(|| format!("`{}` is not a type of record", shortened(text)))
-}
-
-/// An IPv4 address.
-pub(super) fn v4(text: &str) -> Result<Ipv4Addr, String> {
-    text.parse().map_err(|_| format!("`{}` is not an IPv4 address", shortened(text)))
-}
-
-/// An IPv6 address.
-pub(super) fn v6(text: &str) -> Result<Ipv6Addr, String> {
-    text.parse().map_err(|_| format!("`{}` is not an IPv6 address", shortened(text)))
-}
-
-/// A number in the range of its field: decimal digits and nothing else.
-pub(super) fn number<T: FromStr>(text: &str, what: &str) -> Result<T, String> {
-    let digits = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    digits
-        .and_then(|digits| digits.parse().ok())
-        .ok_or_else(|| format!("`{}` is not a {what}", shortened(text)))
-}
-
-fn joined(words: &[Token<'_>]) -> String {
-    words.iter().map(|word| word.text).collect()
-}
-
-/// The octets of hex digits, over several words.
-fn hex(words: &[Token<'_>], place: &str) -> Result<Vec<u8>, String> {
-    let digits = joined(words);
-    if let Some(bad) = digits.chars().find(|char| !char.is_ascii_hexdigit()) {
-        return Err(format!("`{}` {place} is not hex", printable(&bad.to_string())));
-    }
-    let octets = HEXUPPER.decode(digits.to_ascii_uppercase().as_bytes()).ok();
-    octets
-        .filter(|octets| !octets.is_empty())
-        .ok_or_else(|| format!("the hex digits {place} must come in pairs"))
-}
-
-/// The octets of base64, with its padding or without.
-pub(super) fn base64(text: &str) -> Result<Vec<u8>, String> {
-    let octets = BASE64.decode(text.as_bytes()).or_else(|_| BASE64_NOPAD.decode(text.as_bytes()));
-    octets
-        .ok()
-        .filter(|octets| !octets.is_empty())
-        .ok_or_else(|| format!("`{}` is not base64", shortened(text)))
-}
-
-/// The beginning of a text that a message quotes.
-pub(super) fn shortened(text: &str) -> String {
-    match text.char_indices().nth(80) {
-        Some((end, _)) => format!("{}…", printable(&text[..end])),
-        None => printable(text).into_owned(),
-    }
 }

@@ -4,7 +4,7 @@
 //! malformed, or not consistent with itself, is refused as text and not shown as parameters.
 
 use super::escape::{octets, printable, quoted};
-use super::read::{base64, number, shortened, v4, v6};
+use super::parts::{base64, number, shortened, split_string, v4, v6};
 use super::tokens::Token;
 use data_encoding::BASE64;
 use std::collections::BTreeMap;
@@ -208,7 +208,7 @@ fn check_value(key: u16, value: &[u8]) -> Result<(), String> {
 fn protocols(mut value: &[u8]) -> Option<Vec<&[u8]>> {
     let mut ids = Vec::new();
     while !value.is_empty() || ids.is_empty() {
-        let (id, rest) = super::print::counted(value).filter(|(id, _)| !id.is_empty())?;
+        let (id, rest) = split_string(value).filter(|(id, _)| !id.is_empty())?;
         ids.push(id);
         value = rest;
     }
