@@ -2,7 +2,7 @@
 
 use super::{AdminView, status};
 use crate::engine::name::show;
-use crate::engine::record::show_rcode;
+use crate::engine::rcode::show_rcode;
 use crate::engine::text::{mnemonic, show_wire};
 use crate::stats::top::TopList;
 use serde::{Deserialize, Serialize};

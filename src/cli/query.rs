@@ -4,7 +4,7 @@ use super::explain::question;
 use super::{CommonArgs, QueryArgs, exit, shown};
 use crate::base::local_address::reached_at;
 use crate::engine::name::unicode;
-use crate::engine::record::show_rcode;
+use crate::engine::rcode::show_rcode;
 use crate::engine::request::Question;
 use crate::engine::text::{TextSections, read_message};
 use crate::upstream::ServerAddress;

@@ -2,11 +2,12 @@
 //! name talks to a machine that trusts its network. A switch; what is configured here is never meant by it.
 //!
 //! Private zones, what their CNAMEs lead to, and forwarding rules are spared by `chain`: inner addresses are what
-//! they are for. 100.64.0.0/10 is no inner address here: inside a VPC the cloud's own services have theirs there.
+//! they are for. Which addresses are inner ones is said in `special_address`.
 
 use super::name::{self, NameKey};
+use super::special_address::block_of;
 use hickory_proto::rr::RecordType;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// SvcParamKeys (RFC 9460 section 14.3.2).
@@ -69,7 +70,11 @@ fn has_inner_hint(data: &[u8]) -> bool {
 }
 
 fn is_inner_v4(address: Ipv4Addr) -> bool {
-    address.is_private() || address.is_loopback() || address.is_link_local() || address.octets()[0] == 0
+    is_inner_block(address.into())
+}
+
+fn is_inner_block(address: IpAddr) -> bool {
+    block_of(address).is_some_and(|block| block.rebinding)
 }
 
 /// IPv4 addresses within IPv6 count as what they are: mapped, compatible and translated ones (RFC 4291, RFC 6052,
@@ -93,13 +98,8 @@ fn is_inner_v6(address: Ipv6Addr) -> bool {
         }
         [0x2002, ..] => is_inner_v4(v4(2)),
         [0x2001, 0, ..] => is_inner_v4(server) || is_inner_v4(client),
-        [.., 0 | 0x200, 0x5efe, _, _] => {
-            is_inner_v4(v4(12)) || address.is_unique_local() || address.is_unicast_link_local()
-        }
-        // fec0::/10 was site-local (RFC 3879)
-        [first, ..] => {
-            address.is_unique_local() || address.is_unicast_link_local() || first & 0xffc0 == 0xfec0
-        }
+        [.., 0 | 0x200, 0x5efe, _, _] => is_inner_v4(v4(12)) || is_inner_block(address.into()),
+        _ => is_inner_block(address.into()),
     }
 }
 
@@ -107,7 +107,6 @@ fn is_inner_v6(address: Ipv6Addr) -> bool {
 mod tests {
     use super::*;
     use crate::engine::name::parse;
-    use std::net::IpAddr;
 
     #[test]
     fn inner_addresses_are_known_in_every_dress() {

@@ -6,7 +6,6 @@
 //! A new type is a row in [`TABLE`]; the form of its data is a row in `text::layout`.
 
 use super::text;
-use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, NULL, TXT};
 use hickory_proto::rr::{RData, RecordType};
 use hickory_proto::serialize::binary::{BinDecoder, BinEncodable, BinEncoder, NameEncoding, Restrict};
@@ -175,24 +174,6 @@ fn is_looked_into(rtype: RecordType) -> bool {
             | RecordType::SRV
             | RecordType::TXT
     )
-}
-
-/// The code as people write it; NODATA for success without data.
-pub fn show_rcode(rcode: ResponseCode, empty: bool) -> String {
-    match rcode {
-        ResponseCode::NoError if empty => "NODATA".into(),
-        ResponseCode::NoError => "NOERROR".into(),
-        ResponseCode::NXDomain => "NXDOMAIN".into(),
-        ResponseCode::ServFail => "SERVFAIL".into(),
-        ResponseCode::Refused => "REFUSED".into(),
-        ResponseCode::FormErr => "FORMERR".into(),
-        ResponseCode::NotImp => "NOTIMP".into(),
-        ResponseCode::YXDomain => "YXDOMAIN".into(),
-        ResponseCode::NotAuth => "NOTAUTH".into(),
-        ResponseCode::BADVERS => "BADVERS".into(),
-        ResponseCode::BADCOOKIE => "BADCOOKIE".into(),
-        other => format!("RCODE{}", u16::from(other)),
-    }
 }
 
 #[cfg(test)]

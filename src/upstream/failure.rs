@@ -5,6 +5,8 @@ use std::fmt;
 use hickory_proto::op::ResponseCode;
 
 use super::ServerAddress;
+use crate::engine::answer::ExtendedError;
+use crate::engine::rcode::show_rcode;
 
 /// No server of the group gave a usable answer.
 #[derive(Clone, Debug)]
@@ -101,9 +103,11 @@ impl FailureKind {
     /// The info-code of the Extended DNS Error to tell a client (RFC 8914 section 5.2).
     pub fn extended_error(self) -> u16 {
         match self {
-            Self::NoServers | Self::Timeout | Self::Rcode(_) | Self::Referral | Self::Looping => 22, // No Reachable Authority
-            Self::Network | Self::Tls => 23, // Network Error
-            Self::Overloaded => 0,           // Other
+            Self::NoServers | Self::Timeout | Self::Rcode(_) | Self::Referral | Self::Looping => {
+                ExtendedError::NO_REACHABLE_AUTHORITY
+            }
+            Self::Network | Self::Tls => ExtendedError::NETWORK_ERROR,
+            Self::Overloaded => ExtendedError::OTHER,
         }
     }
 }
@@ -115,7 +119,7 @@ impl fmt::Display for FailureKind {
             Self::Timeout => f.write_str("no upstream server answered in time"),
             Self::Network => f.write_str("no upstream server can be reached"),
             Self::Tls => f.write_str("no upstream server could be trusted"),
-            Self::Rcode(rcode) => write!(f, "the upstream servers answer {}", mnemonic(*rcode)),
+            Self::Rcode(rcode) => write!(f, "the upstream servers answer {}", show_rcode(*rcode, false)),
             Self::Referral => {
                 f.write_str("the upstream servers do not resolve for us: they answer with referrals")
             }
@@ -133,7 +137,7 @@ impl fmt::Display for AttemptError {
             Self::Http(status) => write!(f, "HTTP status {status}"),
             Self::Tls(error) => write!(f, "TLS: {error}"),
             Self::Local(error) => write!(f, "could not be asked: {error}"),
-            Self::Rcode(rcode) => f.write_str(&mnemonic(*rcode)),
+            Self::Rcode(rcode) => f.write_str(&show_rcode(*rcode, false)),
             Self::Referral => f.write_str("a referral"),
             Self::Garbled => f.write_str("unreadable reply"),
             Self::AtLimit => f.write_str("not asked, too many queries under way"),
@@ -163,20 +167,6 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
-
-/// An rcode as operators write it.
-fn mnemonic(rcode: ResponseCode) -> String {
-    match rcode {
-        ResponseCode::FormErr => "FORMERR".to_owned(),
-        ResponseCode::ServFail => "SERVFAIL".to_owned(),
-        ResponseCode::NotImp => "NOTIMP".to_owned(),
-        ResponseCode::Refused => "REFUSED".to_owned(),
-        ResponseCode::YXDomain => "YXDOMAIN".to_owned(),
-        ResponseCode::NotAuth => "NOTAUTH".to_owned(),
-        ResponseCode::BADCOOKIE => "BADCOOKIE".to_owned(),
-        other => format!("rcode {}", u16::from(other)),
-    }
-}
 
 #[cfg(test)]
 mod tests {

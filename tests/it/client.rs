@@ -5,6 +5,7 @@ use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode}
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{Name, Record};
 use pvtzd::engine::name::{parse, show};
+use pvtzd::engine::rcode::show_rcode;
 use pvtzd::engine::record::{parse_type, show_type, show_value};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
@@ -110,7 +111,7 @@ impl Reply {
         let flags = [("aa", head.authoritative), ("ad", head.authentic_data), ("tc", head.truncation)];
         let flags: String =
             flags.iter().filter(|(_, set)| *set).map(|(flag, _)| format!(" {flag}")).collect();
-        let mut lines = vec![format!("{}{flags}", show_rcode(head.response_code))];
+        let mut lines = vec![format!("{}{flags}", show_rcode(head.response_code, false))];
         lines.extend(self.message.answers.iter().map(|record| show_shortly(record, &["RRSIG"])));
         // of a SOA or a proof the owner counts; what is in it is the zone's business
         lines.extend(
@@ -160,21 +161,6 @@ fn show_shortly(record: &Record, types: &[&str]) -> String {
 pub fn show_record(record: &Record) -> String {
     let (owner, rtype) = (show(&record.name), show_type(record.record_type()));
     format!("{owner} {} {rtype} {}", record.ttl, show_value(&record.data))
-}
-
-/// A code by its name in the registry of DNS parameters.
-pub fn show_rcode(rcode: ResponseCode) -> String {
-    match rcode {
-        ResponseCode::NoError => "NOERROR".into(),
-        ResponseCode::NXDomain => "NXDOMAIN".into(),
-        ResponseCode::YXDomain => "YXDOMAIN".into(),
-        ResponseCode::ServFail => "SERVFAIL".into(),
-        ResponseCode::Refused => "REFUSED".into(),
-        ResponseCode::FormErr => "FORMERR".into(),
-        ResponseCode::NotImp => "NOTIMP".into(),
-        ResponseCode::BADVERS => "BADVERS".into(),
-        other => format!("{other:?}"),
-    }
 }
 
 /// A socket of an address of this machine.

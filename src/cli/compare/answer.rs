@@ -3,7 +3,7 @@
 //! Names and records are compared without regard to case and to the order within an RRset. TTLs count down in caches,
 //! so that only a TTL above ours, where ours is the configured one, tells something.
 
-use crate::engine::record::show_rcode;
+use crate::engine::rcode::show_rcode;
 use crate::engine::text::TextSections;
 use serde::Serialize;
 

@@ -6,7 +6,7 @@ use super::ask;
 use crate::config::{Config, InstanceInfo};
 use crate::engine::catalog::Catalog;
 use crate::engine::name::{self, NameKey, show};
-use crate::engine::record::show_rcode;
+use crate::engine::rcode::show_rcode;
 use crate::engine::request::Question;
 use crate::engine::zone::{Zone, ZoneOrigin};
 use crate::host::metadata::{self, Absent};

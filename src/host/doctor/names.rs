@@ -3,7 +3,8 @@
 use super::Check;
 use super::ask::{DoctorReply, ask};
 use super::mapped::{MappedName, TIMEOUT, question};
-use crate::engine::record::show_rcode;
+use crate::engine::rcode::show_rcode;
+use crate::engine::special_address::block_of;
 use futures_util::future::join_all;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
@@ -144,15 +145,9 @@ pub(super) async fn without_us(resolvers: Vec<SocketAddr>, names: Vec<MappedName
     }]
 }
 
-/// True for addresses that are not public: private (RFC 1918, RFC 4193) and shared (RFC 6598), where the cloud has
-/// its own services.
+/// True for addresses within a VPC.
 fn is_inside(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(ip) => {
-            ip.is_private() || ip.is_loopback() || (ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64)
-        }
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback(),
-    }
+    block_of(address).is_some_and(|block| block.inside_vpc)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::ask::ask;
 use super::mapped::{TIMEOUT, question};
-use crate::engine::record::show_rcode;
+use crate::engine::rcode::show_rcode;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use std::net::SocketAddr;

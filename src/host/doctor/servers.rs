@@ -4,7 +4,7 @@ use super::Check;
 use super::ask::{DoctorReply, ask, over_tcp, over_udp};
 use super::mapped::{TIMEOUT, question};
 use crate::config::{Config, Servers};
-use crate::engine::record::show_rcode;
+use crate::engine::rcode::show_rcode;
 use crate::host::resolv_conf;
 use crate::host::resolv_conf::Paths;
 use futures_util::future::{join, join_all};
