@@ -2,31 +2,14 @@
 //! domains (AliDNS 2015-01-09). There are two groups, no bills and no domains.
 
 use super::common::{Page, fields, matches};
+use super::resource_group::{GROUPS, no_group};
 use crate::api::{ActionAnswer, ApiError, Call};
 use crate::config::endpoints;
 use crate::lab::ACCOUNT;
 use serde_json::{Value, json};
 
-/// The resource group of what names none.
-pub(super) const DEFAULT_GROUP: &str = "rg-acfmpvtzdlab001";
-
-/// The resource groups: id, name, display name.
-const GROUPS: [(&str, &str, &str); 2] =
-    [(DEFAULT_GROUP, "default resource group", "default"), ("rg-acfmpvtzdlab002", "pvtzd-lab", "pvtzd-lab")];
-
-/// When they were made.
+/// When the resource groups were made.
 const CREATED: &str = "2024-01-01T08:00:00+08:00";
-
-/// True for the id of a group.
-pub(super) fn is_group(id: &str) -> bool {
-    GROUPS.iter().any(|(known, ..)| *known == id)
-}
-
-/// A group that does not exist.
-pub(super) fn no_group() -> ApiError {
-    ApiError::new("EntityNotExist.ResourceGroup", "The specified resource group does not exist.")
-        .with_status(404)
-}
 
 /// `ListResourceGroups`
 pub(super) fn list_groups(call: &Call) -> ActionAnswer {

@@ -1,14 +1,20 @@
 //! What the actions of several products have in common: pages, regions, names, tags, the networks that there are.
 
+use super::resource_group;
 use crate::account::network::{CommonFields, NetworkRow, SecurityGroupRow, VSwitchRow};
 use crate::api::actions::ActionContext;
 use crate::api::{ApiError, Params};
 use crate::base::timestamp;
 use crate::config::endpoints;
+use crate::lab::ACCOUNT;
 use ipnet::Ipv4Net;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::{Duration, UNIX_EPOCH};
+
+/// The block of a configured VPC.
+pub(super) const CONFIGURED_BLOCK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12);
 
 /// Characters of a name.
 const MAX_NAME: usize = 128;
@@ -90,7 +96,7 @@ pub(super) fn common(
         region: region(params)?,
         name: checked_name(params, name)?.unwrap_or_default(),
         description: checked_description(params)?.unwrap_or_default(),
-        resource_group: resource_group(params)?,
+        resource_group: resource_group_of(params)?,
         created: ground.now(),
         tags: tags(params)?.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect(),
     })
@@ -129,11 +135,11 @@ fn sent<'p>(params: &'p Params, parameter: &str) -> Option<&'p str> {
     params.is_present(parameter).then(|| params.text(parameter).unwrap_or_default())
 }
 
-fn resource_group(params: &Params) -> Result<String, ApiError> {
-    let id = params.text("ResourceGroupId").unwrap_or(super::account::DEFAULT_GROUP);
-    match super::account::is_group(id) {
+fn resource_group_of(params: &Params) -> Result<String, ApiError> {
+    let id = params.text("ResourceGroupId").unwrap_or(resource_group::DEFAULT_GROUP);
+    match resource_group::is_group(id) {
         true => Ok(id.into()),
-        false => Err(super::account::no_group()),
+        false => Err(resource_group::no_group()),
     }
 }
 
@@ -247,7 +253,7 @@ pub(super) fn vpc_block(
     let Some(vpc) = vpc else {
         return Err(ApiError::new("InvalidVpcId.NotFound", "Specified VPC does not exist.").with_status(404));
     };
-    let block = ground.account.vpc(id).map_or(super::vpc::CONFIGURED_BLOCK, |row| row.cidr.net());
+    let block = ground.account.vpc(id).map_or(CONFIGURED_BLOCK, |row| row.cidr.net());
     Ok((vpc.region.unwrap_or_default(), block))
 }
 
@@ -276,4 +282,19 @@ pub(super) fn by_age<T>(items: &mut [T], common: impl Fn(&T) -> &CommonFields) {
         };
         key(one).cmp(&key(other))
     });
+}
+
+/// The id of a VPC's router.
+pub(super) fn router(vpc: &str) -> String {
+    format!("vrt-{}", vpc.strip_prefix("vpc-").unwrap_or(vpc))
+}
+
+/// The id of a VPC's route table.
+pub(super) fn route_table(vpc: &str) -> String {
+    format!("vtb-{}", vpc.strip_prefix("vpc-").unwrap_or(vpc))
+}
+
+/// The account, as a number.
+pub(super) fn owner() -> u64 {
+    ACCOUNT.parse().unwrap_or_default()
 }

@@ -120,7 +120,7 @@ fn shape(instance: &LabInstance) -> Value {
         "RegionId": region, "ZoneId": instance.zone(), "Status": "Running", "InstanceNetworkType": "vpc",
         "InstanceChargeType": "PostPaid", "InternetChargeType": "PayByTraffic", "CreationTime": time(0),
         "StartTime": time(0), "ExpiredTime": "", "StoppedMode": "Not-applicable", "Tags": { "Tag": [] },
-        "ResourceGroupId": super::account::DEFAULT_GROUP,
+        "ResourceGroupId": super::resource_group::DEFAULT_GROUP,
     }));
     shown.extend(fields(network));
     shown.extend(fields(machine));

@@ -7,6 +7,7 @@ mod account;
 mod common;
 mod groups;
 pub mod instances;
+mod resource_group;
 mod tags;
 mod vpc;
 mod vswitch;

@@ -3,9 +3,11 @@
 //! A VPC that was made is ready at once. Configured ones are listed too, and cannot be changed from here.
 
 use super::common::{
-    Page, by_age, checked_description, checked_name, cidr, common, dry_run, fields, has_tags, malformed_cidr,
-    matches, optional_region, quota, region, security_groups, shown_tags, tags, time, vswitches,
+    CONFIGURED_BLOCK, Page, by_age, checked_description, checked_name, cidr, common, dry_run, fields,
+    has_tags, malformed_cidr, matches, optional_region, owner, quota, region, route_table, router,
+    security_groups, shown_tags, tags, time, vswitches,
 };
+use super::resource_group::DEFAULT_GROUP;
 use super::vswitch;
 use crate::account::Edit;
 use crate::account::network::{CommonFields, NetworkRow, VpcRow};
@@ -22,9 +24,6 @@ const MAX_VPCS: usize = 200;
 
 /// The second octets of the networks on loopback that are given out.
 const LOOPBACK: std::ops::RangeInclusive<u8> = 16..=250;
-
-/// The block of a configured VPC.
-pub(super) const CONFIGURED_BLOCK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12);
 
 /// The name of the lab's own VPC: the one under which Terraform's acceptance tests look for a VPC that is always there.
 const CONFIGURED_NAME: &str = "default-NODELETING";
@@ -217,7 +216,7 @@ fn all(ground: &ActionContext) -> Vec<Shown> {
             id: vpc.id.clone(),
             region: vpc.region.clone().unwrap_or_default(),
             name: if place == 0 { CONFIGURED_NAME.into() } else { vpc.id.clone() },
-            resource_group: super::account::DEFAULT_GROUP.into(),
+            resource_group: DEFAULT_GROUP.into(),
             ..CommonFields::default()
         };
         let (user_cidrs, clients) = (Vec::new(), vpc.clients.clone());
@@ -300,19 +299,4 @@ fn free_loopback(ground: &ActionContext) -> Option<u8> {
         }
     }
     LOOPBACK.into_iter().find(|second| !taken.contains(&u16::from(*second)))
-}
-
-/// The id of a VPC's router.
-fn router(vpc: &str) -> String {
-    format!("vrt-{}", vpc.strip_prefix("vpc-").unwrap_or(vpc))
-}
-
-/// The id of a VPC's route table.
-pub(super) fn route_table(vpc: &str) -> String {
-    format!("vtb-{}", vpc.strip_prefix("vpc-").unwrap_or(vpc))
-}
-
-/// The account, as a number.
-pub(super) fn owner() -> u64 {
-    crate::lab::ACCOUNT.parse().unwrap_or_default()
 }

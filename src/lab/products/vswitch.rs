@@ -1,10 +1,11 @@
 //! VPC 2016-04-28: vSwitches. Each configured VPC has one in each availability zone of its region.
 
 use super::common::{
-    Page, by_age, checked_description, checked_name, cidr, common, dry_run, fields, has_tags, malformed_cidr,
-    matches, optional_region, quota, shown_tags, tags, time, vpc_block, vswitches,
+    CONFIGURED_BLOCK, Page, by_age, checked_description, checked_name, cidr, common, dry_run, fields,
+    has_tags, malformed_cidr, matches, optional_region, owner, quota, route_table, shown_tags, tags, time,
+    vpc_block, vswitches,
 };
-use super::vpc::{CONFIGURED_BLOCK, owner, route_table};
+use super::resource_group::DEFAULT_GROUP;
 use crate::account::Edit;
 use crate::account::network::{CommonFields, Ipv4Cidr, NetworkRow, VSwitchRow};
 use crate::api::actions::{ActionContext, ActionResult};
@@ -145,7 +146,7 @@ fn all(ground: &ActionContext) -> Vec<VSwitchRow> {
                 id: format!("{CONFIGURED_ID}{:012}", place * 1000 + number),
                 region: region.clone(),
                 name: format!("{}-{zone}", vpc.id),
-                resource_group: super::account::DEFAULT_GROUP.into(),
+                resource_group: DEFAULT_GROUP.into(),
                 ..CommonFields::default()
             };
             all.push(VSwitchRow { common, vpc: vpc.id.clone(), zone, cidr: Ipv4Cidr(address, 24) });
