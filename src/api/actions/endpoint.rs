@@ -8,16 +8,21 @@ use crate::account::Edit;
 use crate::account::row::{EndpointIp, EndpointRow};
 use crate::api::{ActionAnswer, ApiError, Params};
 use crate::config::endpoints;
+use ipnet::Ipv4Net;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// Characters of a name.
 const MAX_NAME: usize = 20;
 
+/// The last addresses of a subnet, which nothing can have.
+const RESERVED: u32 = 3;
+
 /// `AddResolverEndpoint`
 pub fn add(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
-    let row = EndpointRow {
+    let mut row = EndpointRow {
         id: context.new_id(0),
         name: name(params.required("Name")?)?,
         vpc: params.required("VpcId")?.into(),
@@ -27,6 +32,7 @@ pub fn add(context: &ActionContext, params: &Params) -> Result<ActionResult, Api
         created: context.now(),
         updated: context.now(),
     };
+    choose_addresses(context, &mut row, &[])?;
     let mut edits = log(context, "add", &row);
     let answer = object(json!({ "EndpointId": row.id }));
     edits.push(Edit::Endpoint(row));
@@ -36,12 +42,13 @@ pub fn add(context: &ActionContext, params: &Params) -> Result<ActionResult, Api
 /// `UpdateResolverEndpoint`
 pub fn update(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
     let former = find(context, params.required("EndpointId")?)?;
-    let row = EndpointRow {
+    let mut row = EndpointRow {
         name: params.text("Name").map_or(Ok(former.name.clone()), name)?,
         ips: ips(params)?.unwrap_or_else(|| former.ips.clone()),
         updated: context.now(),
         ..EndpointRow::clone(former)
     };
+    choose_addresses(context, &mut row, &former.ips)?;
     let mut edits = log(context, "update", &row);
     edits.push(Edit::Endpoint(row));
     Ok(ActionResult { edits, ..ActionResult::default() })
@@ -167,4 +174,30 @@ fn ips(params: &Params) -> Result<Option<Vec<EndpointIp>>, ApiError> {
         })
     };
     items.iter().map(ip).collect::<Result<Vec<_>, _>>().map(Some)
+}
+
+/// Gives each place without an address one: that of the same subnet in `former`, else the first of the subnet that no
+/// endpoint of the VPC has. A subnet that is no CIDR block has none to give.
+fn choose_addresses(
+    context: &ActionContext,
+    row: &mut EndpointRow,
+    former: &[EndpointIp],
+) -> Result<(), ApiError> {
+    let others = context.account.endpoints().values();
+    let others = others.filter(|other| other.vpc == row.vpc && other.id != row.id);
+    let given = others.flat_map(|other| &other.ips).chain(&row.ips);
+    let mut taken: BTreeSet<Ipv4Addr> = given.filter_map(|place| place.ip.parse().ok()).collect();
+    for place in row.ips.iter_mut().filter(|place| place.ip.is_empty()) {
+        let Ok(subnet) = place.cidr.parse::<Ipv4Net>() else { continue };
+        let same = |old: &&EndpointIp| old.vswitch == place.vswitch && old.cidr == place.cidr;
+        let kept = former.iter().filter(same).filter_map(|old| old.ip.parse().ok());
+        let last = u32::from(subnet.broadcast()).saturating_sub(RESERVED);
+        let fresh = subnet.hosts().take_while(|address| u32::from(*address) <= last);
+        let Some(address) = kept.chain(fresh).find(|address| !taken.contains(address)) else {
+            return Err(ApiError::invalid("IpConfig", format!("no address of {subnet} is free")));
+        };
+        taken.insert(address);
+        place.ip = address.to_string();
+    }
+    Ok(())
 }

@@ -295,3 +295,40 @@ fn weights_are_for_sets_that_exist() {
     assert_eq!(world.account.zone(&zone).unwrap().row.weighted.len(), 1);
     assert_eq!(world.decide("SetZoneLbaStatus", &switch).unwrap().edits.len(), 0);
 }
+
+#[test]
+fn an_endpoint_without_addresses_is_given_those_of_its_subnets() {
+    let mut world = World::new();
+    let subnets = [("1", "10.0.0.0/24"), ("2", "10.0.0.0/24"), ("3", "10.0.0.8/29")];
+    let mut words = Vec::new();
+    for (number, cidr) in subnets {
+        words.push((format!("IpConfig.{number}.CidrBlock"), cidr));
+        words.push((format!("IpConfig.{number}.VSwitchId"), "vsw"));
+    }
+    let fixed =
+        [("Name", "e"), ("VpcId", "vpc-a"), ("VpcRegionId", "cn-hangzhou"), ("SecurityGroupId", "sg")];
+    let mut params: Vec<(&str, &str)> = words.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    params.extend(fixed);
+    let add = |world: &mut World| {
+        let answer = world.call("AddResolverEndpoint", &params)?;
+        Ok::<_, ApiError>(answer["EndpointId"].as_str().unwrap_or_default().to_string())
+    };
+    let shown = |world: &mut World, id: &str| {
+        let endpoint = world.call("DescribeResolverEndpoint", &[("EndpointId", id)]).unwrap();
+        let places = endpoint["IpConfigs"].as_array().unwrap().clone();
+        places.iter().map(|place| place["Ip"].as_str().unwrap().to_string()).collect::<Vec<_>>()
+    };
+    let first = add(&mut world).unwrap();
+    assert_eq!(shown(&mut world, &first), ["10.0.0.1", "10.0.0.2", "10.0.0.9"]);
+    let second = add(&mut world).unwrap();
+    assert_eq!(shown(&mut world, &second), ["10.0.0.3", "10.0.0.4", "10.0.0.10"]);
+    let mut update = vec![("EndpointId", first.as_str()), ("IpConfig.1.Ip", "10.0.0.77")];
+    update.extend(params.iter().filter(|(name, _)| name.starts_with("IpConfig")));
+    world.call("UpdateResolverEndpoint", &update).unwrap();
+    assert_eq!(shown(&mut world, &first), ["10.0.0.77", "10.0.0.1", "10.0.0.9"]);
+    for _ in 0..2 {
+        add(&mut world).unwrap();
+    }
+    let refused = add(&mut world).unwrap_err();
+    assert!(refused.message.contains("10.0.0.8/29"), "four addresses of eight can be had: {refused:?}");
+}
