@@ -86,18 +86,18 @@ fn check_region(region: &str) -> Result<(), ApiError> {
 
 /// What a new network of any kind has; `prefix` is that of its id, `name` the parameter that its name is in.
 pub(super) fn common(
-    ground: &ActionContext,
+    context: &ActionContext,
     params: &Params,
     prefix: &str,
     name: &str,
 ) -> Result<CommonFields, ApiError> {
     Ok(CommonFields {
-        id: format!("{prefix}-bp1{}", &ground.new_id(0)[..18]),
+        id: format!("{prefix}-bp1{}", &context.new_id(0)[..18]),
         region: region(params)?,
         name: checked_name(params, name)?.unwrap_or_default(),
         description: checked_description(params)?.unwrap_or_default(),
         resource_group: resource_group_of(params)?,
-        created: ground.now(),
+        created: context.now(),
         tags: tags(params)?.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect(),
     })
 }
@@ -243,31 +243,31 @@ pub(super) fn malformed_cidr(text: &str, why: &str) -> ApiError {
 
 /// The VPC of an id and its block, be it configured or made.
 pub(super) fn vpc_block(
-    ground: &ActionContext,
+    context: &ActionContext,
     id: &str,
     region: Option<&str>,
 ) -> Result<(String, Ipv4Net), ApiError> {
-    let vpc = ground
+    let vpc = context
         .vpc(id)
         .filter(|vpc| region.is_none_or(|region| vpc.region.as_deref().is_none_or(|has| has == region)));
     let Some(vpc) = vpc else {
         return Err(ApiError::new("InvalidVpcId.NotFound", "Specified VPC does not exist.").with_status(404));
     };
-    let block = ground.account.vpc(id).map_or(CONFIGURED_BLOCK, |row| row.cidr.net());
+    let block = context.account.vpc(id).map_or(CONFIGURED_BLOCK, |row| row.cidr.net());
     Ok((vpc.region.unwrap_or_default(), block))
 }
 
 /// The vSwitches that were made.
-pub(super) fn vswitches<'g>(ground: &'g ActionContext) -> impl Iterator<Item = &'g VSwitchRow> {
-    ground.account.networks().filter_map(|row| match &**row {
+pub(super) fn vswitches<'g>(context: &'g ActionContext) -> impl Iterator<Item = &'g VSwitchRow> {
+    context.account.networks().filter_map(|row| match &**row {
         NetworkRow::VSwitch(row) => Some(row),
         _ => None,
     })
 }
 
 /// The security groups that were made.
-pub(super) fn security_groups<'g>(ground: &'g ActionContext) -> impl Iterator<Item = &'g SecurityGroupRow> {
-    ground.account.networks().filter_map(|row| match &**row {
+pub(super) fn security_groups<'g>(context: &'g ActionContext) -> impl Iterator<Item = &'g SecurityGroupRow> {
+    context.account.networks().filter_map(|row| match &**row {
         NetworkRow::SecurityGroup(row) => Some(row),
         _ => None,
     })

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 const MAX_GROUPS: usize = 500;
 
 /// `CreateSecurityGroup`
-pub(super) fn create(ground: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
-    let common = common(ground, params, "sg", "SecurityGroupName")?;
+pub(super) fn create(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let common = common(context, params, "sg", "SecurityGroupName")?;
     let kind = match params.text("SecurityGroupType") {
         None | Some("normal") => "normal",
         Some("enterprise") => "enterprise",
@@ -26,9 +26,9 @@ pub(super) fn create(ground: &ActionContext, params: &Params) -> Result<ActionRe
     };
     let vpc = params.text("VpcId").unwrap_or_default();
     if !vpc.is_empty() {
-        vpc_block(ground, vpc, Some(&common.region))?;
+        vpc_block(context, vpc, Some(&common.region))?;
     }
-    quota(security_groups(ground).count(), MAX_GROUPS, "QuotaExceed.SecurityGroup")?;
+    quota(security_groups(context).count(), MAX_GROUPS, "QuotaExceed.SecurityGroup")?;
     let inner_access = if kind == "normal" { "Accept" } else { "Drop" };
     let row =
         SecurityGroupRow { common, vpc: vpc.into(), kind: kind.into(), inner_access: inner_access.into() };
@@ -37,12 +37,12 @@ pub(super) fn create(ground: &ActionContext, params: &Params) -> Result<ActionRe
 }
 
 /// `DescribeSecurityGroups`
-pub(super) fn list(ground: &ActionContext, params: &Params) -> ActionAnswer {
+pub(super) fn list(context: &ActionContext, params: &Params) -> ActionAnswer {
     let page = Page::of(params, 100)?;
     let region = region(params)?;
     let wanted = tags(params)?;
     let ids = super::instances::id_list(params, "SecurityGroupIds")?;
-    let mut found: Vec<&SecurityGroupRow> = security_groups(ground)
+    let mut found: Vec<&SecurityGroupRow> = security_groups(context)
         .filter(|row| row.common.region == region && has_tags(&row.common, &wanted))
         .filter(|row| ids.as_ref().is_none_or(|ids| ids.contains(&row.common.id)))
         .filter(|row| {
@@ -64,8 +64,8 @@ pub(super) fn list(ground: &ActionContext, params: &Params) -> ActionAnswer {
 }
 
 /// `DescribeSecurityGroupAttribute`: it has no rules.
-pub(super) fn describe(ground: &ActionContext, params: &Params) -> ActionAnswer {
-    let row = find(ground, params)?;
+pub(super) fn describe(context: &ActionContext, params: &Params) -> ActionAnswer {
+    let row = find(context, params)?;
     Ok(fields(json!({
         "RegionId": row.common.region, "SecurityGroupId": row.common.id, "VpcId": row.vpc,
         "SecurityGroupName": row.common.name, "Description": row.common.description,
@@ -74,8 +74,8 @@ pub(super) fn describe(ground: &ActionContext, params: &Params) -> ActionAnswer 
 }
 
 /// `ModifySecurityGroupPolicy`
-pub(super) fn modify_policy(ground: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
-    let row = find(ground, params)?;
+pub(super) fn modify_policy(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let row = find(context, params)?;
     let policy = params.required("InnerAccessPolicy")?;
     let policies = ["Accept", "Drop"];
     let Some(policy) = policies.iter().find(|known| known.eq_ignore_ascii_case(policy)) else {
@@ -90,8 +90,8 @@ pub(super) fn modify_policy(ground: &ActionContext, params: &Params) -> Result<A
 }
 
 /// `ModifySecurityGroupAttribute`
-pub(super) fn modify(ground: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
-    let mut row = find(ground, params)?.clone();
+pub(super) fn modify(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let mut row = find(context, params)?.clone();
     if let Some(name) = checked_name(params, "SecurityGroupName")? {
         row.common.name = name;
     }
@@ -102,9 +102,9 @@ pub(super) fn modify(ground: &ActionContext, params: &Params) -> Result<ActionRe
 }
 
 /// `DeleteSecurityGroup`: not while an outbound endpoint has it.
-pub(super) fn delete(ground: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
-    let row = find(ground, params)?;
-    let mut endpoints = ground.account.endpoints().values();
+pub(super) fn delete(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let row = find(context, params)?;
+    let mut endpoints = context.account.endpoints().values();
     if let Some(user) = endpoints.find(|endpoint| endpoint.security_group == row.common.id) {
         let why = format!("There is still an outbound endpoint in the security group: {}.", user.id);
         return Err(ApiError::new("DependencyViolation", why).with_status(403));
@@ -117,9 +117,9 @@ fn put(row: SecurityGroupRow) -> ActionResult {
 }
 
 /// The group that a request names by `SecurityGroupId`, in the region that it may name.
-fn find<'g>(ground: &'g ActionContext, params: &Params) -> Result<&'g SecurityGroupRow, ApiError> {
+fn find<'g>(context: &'g ActionContext, params: &Params) -> Result<&'g SecurityGroupRow, ApiError> {
     let (id, region) = (params.required("SecurityGroupId")?, optional_region(params)?);
-    let mut groups = security_groups(ground);
+    let mut groups = security_groups(context);
     groups
         .find(|row| row.common.id == id && region.is_none_or(|region| row.common.region == region))
         .ok_or_else(|| {

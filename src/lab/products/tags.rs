@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 const MAX_RESOURCES: usize = 50;
 
 /// `ListTagResources`
-pub(super) fn list(ground: &ActionContext, params: &Params) -> ActionAnswer {
+pub(super) fn list(context: &ActionContext, params: &Params) -> ActionAnswer {
     let region = region(params)?;
     let kind = kind(params)?;
     let most = params.integer("MaxResults", 1..=50)?.unwrap_or(50) as usize;
@@ -24,7 +24,7 @@ pub(super) fn list(ground: &ActionContext, params: &Params) -> ActionAnswer {
     };
     let ids: BTreeSet<&str> = params.values("ResourceId").into_iter().collect();
     let wanted = tags(params)?;
-    let rows: Vec<Value> = ground
+    let rows: Vec<Value> = context
         .account
         .networks()
         .filter(|row| kind.is(row) && row.common().region == region && has_tags(row.common(), &wanted))
@@ -41,8 +41,8 @@ pub(super) fn list(ground: &ActionContext, params: &Params) -> ActionAnswer {
 }
 
 /// `TagResources`
-pub(super) fn tag(ground: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
-    let rows = resources(ground, params)?;
+pub(super) fn tag(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let rows = resources(context, params)?;
     let tags = tags(params)?;
     if tags.is_empty() {
         return Err(ApiError::new("MissingParameter.Tag", "You must specify Tag.N."));
@@ -53,8 +53,8 @@ pub(super) fn tag(ground: &ActionContext, params: &Params) -> Result<ActionResul
 }
 
 /// `UnTagResources`
-pub(super) fn untag(ground: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
-    let rows = resources(ground, params)?;
+pub(super) fn untag(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let rows = resources(context, params)?;
     let keys = params.values("TagKey");
     let all = keys.is_empty() && params.boolean("All")?.unwrap_or(false);
     let edit = |row: &NetworkRow| {
@@ -104,7 +104,7 @@ fn kind(params: &Params) -> Result<Kind, ApiError> {
 }
 
 /// The resources that a request names.
-fn resources<'g>(ground: &'g ActionContext, params: &Params) -> Result<Vec<&'g NetworkRow>, ApiError> {
+fn resources<'g>(context: &'g ActionContext, params: &Params) -> Result<Vec<&'g NetworkRow>, ApiError> {
     let region = region(params)?;
     let kind = kind(params)?;
     let ids: BTreeSet<&str> = params.values("ResourceId").into_iter().collect();
@@ -115,7 +115,7 @@ fn resources<'g>(ground: &'g ActionContext, params: &Params) -> Result<Vec<&'g N
         return Err(ApiError::new("NumberExceed.ResourceIds", "At most 50 resources at a time."));
     }
     let find = |id: &str| {
-        let found = ground.account.network(id).filter(|row| kind.is(row) && row.common().region == region);
+        let found = context.account.network(id).filter(|row| kind.is(row) && row.common().region == region);
         found.map(|row| &**row).ok_or_else(|| {
             ApiError::new(
                 "InvalidResourceId.NotFound",

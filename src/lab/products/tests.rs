@@ -50,13 +50,13 @@ impl World {
         let top = (&top, crate::engine::cache::Timestamp(0));
         let counts = ObservedCounts { tallies: &tallies, places: &places, history: &history, top };
         let catalog = self.catalog();
-        let ground =
+        let context =
             ActionContext { account: &self.account, catalog: &catalog, hosts: &[], caller: &caller, counts };
         let params: Params = params.iter().copied().collect();
         let (_, handler) = product(version).unwrap().action(action).unwrap();
         let decision = match handler {
-            Account(Read(read)) => return read(&ground, &params),
-            Account(Write(write)) => write(&ground, &params)?,
+            Account(Read(read)) => return read(&context, &params),
+            Account(Write(write)) => write(&context, &params)?,
             _ => return plain(None, version, action, params),
         };
         self.account.apply(&decision.edits);

@@ -36,12 +36,12 @@ const PRIVATE: [Ipv4Net; 3] = [
 ];
 
 /// `CreateVpc`
-pub(super) fn create(ground: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
-    let common = common(ground, params, "vpc", "VpcName")?;
+pub(super) fn create(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let common = common(context, params, "vpc", "VpcName")?;
     let block = block(params.text("CidrBlock").unwrap_or("172.16.0.0/12"))?;
     let user_cidrs = user_cidrs(params)?;
-    quota(ground.account.catalog_vpcs().len(), MAX_VPCS, "QuotaExceeded.Vpc")?;
-    let loopback = free_loopback(ground)
+    quota(context.account.catalog_vpcs().len(), MAX_VPCS, "QuotaExceeded.Vpc")?;
+    let loopback = free_loopback(context)
         .ok_or_else(|| ApiError::new("QuotaExceeded.Vpc", "No network on loopback is free."))?;
     let dns_hostname = params.boolean("EnableDnsHostname")?.unwrap_or(false);
     dry_run(params)?;
@@ -59,11 +59,11 @@ pub(super) fn create(ground: &ActionContext, params: &Params) -> Result<ActionRe
 }
 
 /// `DescribeVpcs`
-pub(super) fn list(ground: &ActionContext, params: &Params) -> ActionAnswer {
+pub(super) fn list(context: &ActionContext, params: &Params) -> ActionAnswer {
     let page = Page::of(params, 50)?;
     let region = region(params)?;
     let (wanted, is_default) = (tags(params)?, params.boolean("IsDefault")?);
-    let shown = all(ground)
+    let shown = all(context)
         .into_iter()
         .filter(|vpc| vpc.common.region == region)
         .filter(|vpc| {
@@ -73,15 +73,15 @@ pub(super) fn list(ground: &ActionContext, params: &Params) -> ActionAnswer {
         .filter(|_| matches(params, "VpcOwnerId", crate::lab::ACCOUNT))
         .filter(|vpc| is_default.is_none_or(|wanted| wanted == vpc.is_default))
         .filter(|vpc| has_tags(&vpc.common, &wanted))
-        .map(|vpc| Value::Object(vpc.shape(ground)))
+        .map(|vpc| Value::Object(vpc.shape(context)))
         .collect();
     Ok(page.answer("Vpcs", "Vpc", shown))
 }
 
 /// `DescribeVpcAttribute`
-pub(super) fn describe(ground: &ActionContext, params: &Params) -> ActionAnswer {
-    let found = find(ground, params)?;
-    let mut answer = found.shape(ground);
+pub(super) fn describe(context: &ActionContext, params: &Params) -> ActionAnswer {
+    let found = find(context, params)?;
+    let mut answer = found.shape(context);
     answer.insert("ClassicLinkEnabled".into(), false.into());
     answer.insert("AssociatedCens".into(), json!({ "AssociatedCen": [] }));
     answer.insert("CloudResources".into(), json!({ "CloudResourceSetType": [] }));
@@ -89,9 +89,9 @@ pub(super) fn describe(ground: &ActionContext, params: &Params) -> ActionAnswer 
 }
 
 /// `ModifyVpcAttribute`
-pub(super) fn modify(ground: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
-    let found = find(ground, params)?;
-    let mut row = changeable(ground, &found.common.id)?.clone();
+pub(super) fn modify(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let found = find(context, params)?;
+    let mut row = changeable(context, &found.common.id)?.clone();
     if let Some(name) = checked_name(params, "VpcName")? {
         row.common.name = name;
     }
@@ -101,7 +101,7 @@ pub(super) fn modify(ground: &ActionContext, params: &Params) -> Result<ActionRe
     if let Some(text) = params.text("CidrBlock") {
         let net = block(text)?;
         let is_inside = |other: Ipv4Net| net.contains(&other);
-        if !vswitches(ground).filter(|has| has.vpc == row.common.id).all(|has| is_inside(has.cidr.net())) {
+        if !vswitches(context).filter(|has| has.vpc == row.common.id).all(|has| is_inside(has.cidr.net())) {
             return Err(malformed_cidr(text, "a vSwitch of the VPC lies outside of it"));
         }
         row.cidr = net.into();
@@ -111,14 +111,14 @@ pub(super) fn modify(ground: &ActionContext, params: &Params) -> Result<ActionRe
 }
 
 /// `DeleteVpc`: not while anything is in it or bound to it.
-pub(super) fn delete(ground: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
-    let id = find(ground, params)?.common.id;
-    changeable(ground, &id)?;
-    let account = ground.account;
+pub(super) fn delete(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let id = find(context, params)?.common.id;
+    changeable(context, &id)?;
+    let account = context.account;
     let is_bound = |bindings: &[Binding]| bindings.iter().any(|binding| binding.vpc == id);
     let uses = [
-        ("VSwitch", "a vSwitch", vswitches(ground).any(|row| row.vpc == id)),
-        ("SecurityGroup", "a security group", security_groups(ground).any(|row| row.vpc == id)),
+        ("VSwitch", "a vSwitch", vswitches(context).any(|row| row.vpc == id)),
+        ("SecurityGroup", "a security group", security_groups(context).any(|row| row.vpc == id)),
         (
             "PrivateZone",
             "a private zone that is bound to it",
@@ -144,10 +144,10 @@ pub(super) fn delete(ground: &ActionContext, params: &Params) -> Result<ActionRe
 }
 
 /// `DescribeRouteTableList`: each VPC has its system route table.
-pub(super) fn route_tables(ground: &ActionContext, params: &Params) -> ActionAnswer {
+pub(super) fn route_tables(context: &ActionContext, params: &Params) -> ActionAnswer {
     let page = Page::of(params, 50)?;
     let region = optional_region(params)?;
-    let tables = all(ground)
+    let tables = all(context)
         .into_iter()
         .filter(|vpc| region.is_none_or(|region| vpc.common.region == region))
         .filter(|vpc| {
@@ -167,7 +167,7 @@ pub(super) fn route_tables(ground: &ActionContext, params: &Params) -> ActionAns
             json!({
                 "RouteTableId": route_table(id), "RouteTableName": "", "RouteTableType": "System",
                 "RouterId": router(id), "RouterType": "VRouter", "VpcId": id, "Status": "Available",
-                "VSwitchIds": { "VSwitchId": vswitch::ids(ground, id) }, "Description": "",
+                "VSwitchIds": { "VSwitchId": vswitch::ids(context, id) }, "Description": "",
                 "CreationTime": time(*created), "OwnerId": owner(), "ResourceGroupId": resource_group,
                 "AssociateType": "VSwitch", "RoutePropagationEnable": true, "Tags": { "Tag": [] },
                 "GatewayRouteTableIds": null,
@@ -188,7 +188,7 @@ struct Shown {
 }
 
 impl Shown {
-    fn shape(&self, ground: &ActionContext) -> Map<String, Value> {
+    fn shape(&self, context: &ActionContext) -> Map<String, Value> {
         let CommonFields { id, region, name, description, resource_group, created, .. } = &self.common;
         let clients: Vec<String> = self.clients.iter().map(IpNet::to_string).collect();
         fields(json!({
@@ -201,17 +201,17 @@ impl Shown {
             "UserCidrs": { "UserCidr": self.user_cidrs }, "CenStatus": "Detached",
             "RouterTableIds": { "RouterTableIds": [route_table(id)] },
             "NatGatewayIds": { "NatGatewayIds": [] },
-            "VSwitchIds": { "VSwitchId": vswitch::ids(ground, id) }, "Tags": shown_tags(&self.common),
+            "VSwitchIds": { "VSwitchId": vswitch::ids(context, id) }, "Tags": shown_tags(&self.common),
             "PvtzdClients": clients.join(","),
         }))
     }
 }
 
 /// All VPCs: the configured ones, then the others by age.
-fn all(ground: &ActionContext) -> Vec<Shown> {
-    let mut made: Vec<&VpcRow> = ground.vpcs().filter_map(|vpc| ground.account.vpc(&vpc.id)).collect();
+fn all(context: &ActionContext) -> Vec<Shown> {
+    let mut made: Vec<&VpcRow> = context.vpcs().filter_map(|vpc| context.account.vpc(&vpc.id)).collect();
     by_age(&mut made, |row| &row.common);
-    let configured = ground.catalog.configured_vpcs().enumerate().map(|(place, vpc)| {
+    let configured = context.catalog.configured_vpcs().enumerate().map(|(place, vpc)| {
         let common = CommonFields {
             id: vpc.id.clone(),
             region: vpc.region.clone().unwrap_or_default(),
@@ -223,7 +223,7 @@ fn all(ground: &ActionContext) -> Vec<Shown> {
         let is_default = place == 0;
         Shown { common, block: CONFIGURED_BLOCK, user_cidrs, dns_hostname: false, clients, is_default }
     });
-    let is_configured = |row: &VpcRow| ground.catalog.configured_vpcs().any(|vpc| vpc.id == row.common.id);
+    let is_configured = |row: &VpcRow| context.catalog.configured_vpcs().any(|vpc| vpc.id == row.common.id);
     let made = made.into_iter().filter(|row| !is_configured(row)).map(|row| Shown {
         common: row.common.clone(),
         block: row.cidr.net(),
@@ -236,9 +236,9 @@ fn all(ground: &ActionContext) -> Vec<Shown> {
 }
 
 /// The VPC that a request names by `VpcId`, in the region that it may name.
-fn find(ground: &ActionContext, params: &Params) -> Result<Shown, ApiError> {
+fn find(context: &ActionContext, params: &Params) -> Result<Shown, ApiError> {
     let (id, region) = (params.required("VpcId")?, optional_region(params)?);
-    let found = all(ground)
+    let found = all(context)
         .into_iter()
         .find(|vpc| vpc.common.id == id && region.is_none_or(|region| vpc.common.region == region));
     found.ok_or_else(|| {
@@ -247,9 +247,9 @@ fn find(ground: &ActionContext, params: &Params) -> Result<Shown, ApiError> {
 }
 
 /// A VPC that was made; one that is configured is changed elsewhere.
-fn changeable<'g>(ground: &'g ActionContext, id: &str) -> Result<&'g VpcRow, ApiError> {
-    let is_configured = ground.catalog.configured_vpcs().any(|vpc| vpc.id == id);
-    match ground.account.vpc(id).filter(|_| !is_configured) {
+fn changeable<'g>(context: &'g ActionContext, id: &str) -> Result<&'g VpcRow, ApiError> {
+    let is_configured = context.catalog.configured_vpcs().any(|vpc| vpc.id == id);
+    match context.account.vpc(id).filter(|_| !is_configured) {
         Some(row) => Ok(row),
         None => {
             let why =
@@ -287,9 +287,9 @@ fn user_cidrs(params: &Params) -> Result<Vec<String>, ApiError> {
 }
 
 /// The second octet of a network on loopback that no VPC has.
-fn free_loopback(ground: &ActionContext) -> Option<u8> {
+fn free_loopback(context: &ActionContext) -> Option<u8> {
     let mut taken = BTreeSet::new();
-    for net in ground.vpcs().flat_map(|vpc| vpc.clients) {
+    for net in context.vpcs().flat_map(|vpc| vpc.clients) {
         // Wider networks are passed over: the longest prefix counts.
         if let (IpAddr::V4(address), 9..) = (net.network(), net.prefix_len())
             && let [127, second, ..] = address.octets()

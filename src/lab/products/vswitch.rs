@@ -27,17 +27,17 @@ const RESERVED: u32 = 4;
 const CONFIGURED_ID: &str = "vsw-pvtzdlab";
 
 /// `CreateVSwitch`
-pub(super) fn create(ground: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+pub(super) fn create(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
     let vpc = params.required("VpcId")?;
     let zone = params.required("ZoneId")?;
     let text = params.required("CidrBlock")?;
-    let (vpc_region, block) = vpc_block(ground, vpc, optional_region(params)?)?;
+    let (vpc_region, block) = vpc_block(context, vpc, optional_region(params)?)?;
     let mut common = match params.text("RegionId") {
-        Some(_) => common(ground, params, "vsw", "VSwitchName")?,
+        Some(_) => common(context, params, "vsw", "VSwitchName")?,
         None => {
             let region = [("RegionId", vpc_region.as_str())];
             let params: Params = params.iter().chain(region).collect();
-            common(ground, &params, "vsw", "VSwitchName")?
+            common(context, &params, "vsw", "VSwitchName")?
         }
     };
     common.region = vpc_region;
@@ -52,14 +52,14 @@ pub(super) fn create(ground: &ActionContext, params: &Params) -> Result<ActionRe
     if !block.contains(&net) {
         return Err(malformed_cidr(text, &format!("it lies outside of the VPC's block {block}")));
     }
-    let siblings: Vec<VSwitchRow> = all(ground).into_iter().filter(|row| row.vpc == vpc).collect();
+    let siblings: Vec<VSwitchRow> = all(context).into_iter().filter(|row| row.vpc == vpc).collect();
     let overlaps = |row: &&VSwitchRow| row.cidr.net().contains(&net) || net.contains(&row.cidr.net());
     if let Some(other) = siblings.iter().find(overlaps) {
         let why = format!("The specified CIDR block overlaps with that of {}.", other.common.id);
         return Err(ApiError::new("InvalidCidrBlock.Overlapped", why));
     }
     quota(siblings.len(), MAX_IN_A_VPC, "QuotaExceeded.VSwitch")?;
-    quota(vswitches(ground).count(), MAX_VSWITCHES, "QuotaExceeded.VSwitch")?;
+    quota(vswitches(context).count(), MAX_VSWITCHES, "QuotaExceeded.VSwitch")?;
     dry_run(params)?;
     let row = VSwitchRow { common, vpc: vpc.into(), zone: zone.into(), cidr: net.into() };
     let answer = fields(json!({ "VSwitchId": row.common.id }));
@@ -67,7 +67,7 @@ pub(super) fn create(ground: &ActionContext, params: &Params) -> Result<ActionRe
 }
 
 /// `DescribeVSwitches`
-pub(super) fn list(ground: &ActionContext, params: &Params) -> ActionAnswer {
+pub(super) fn list(context: &ActionContext, params: &Params) -> ActionAnswer {
     let page = Page::of(params, 50)?;
     let region = optional_region(params)?;
     if region.is_none() && params.text("VpcId").is_none() {
@@ -75,7 +75,7 @@ pub(super) fn list(ground: &ActionContext, params: &Params) -> ActionAnswer {
         return Err(ApiError::new("MissingParameter", why));
     }
     let (wanted, is_default) = (tags(params)?, params.boolean("IsDefault")?);
-    let shown = all(ground)
+    let shown = all(context)
         .into_iter()
         .filter(|row| region.is_none_or(|region| row.common.region == region))
         .filter(|row| {
@@ -98,15 +98,15 @@ pub(super) fn list(ground: &ActionContext, params: &Params) -> ActionAnswer {
 }
 
 /// `DescribeVSwitchAttributes`
-pub(super) fn describe(ground: &ActionContext, params: &Params) -> ActionAnswer {
-    let mut answer = shape(&find(ground, params)?);
+pub(super) fn describe(context: &ActionContext, params: &Params) -> ActionAnswer {
+    let mut answer = shape(&find(context, params)?);
     answer.insert("CloudResources".into(), json!({ "CloudResourceSetType": [] }));
     Ok(answer)
 }
 
 /// `ModifyVSwitchAttribute`
-pub(super) fn modify(ground: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
-    let mut row = changeable(ground, params)?;
+pub(super) fn modify(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let mut row = changeable(context, params)?;
     if let Some(name) = checked_name(params, "VSwitchName")? {
         row.common.name = name;
     }
@@ -117,9 +117,9 @@ pub(super) fn modify(ground: &ActionContext, params: &Params) -> Result<ActionRe
 }
 
 /// `DeleteVSwitch`: not while an outbound endpoint has an address in it.
-pub(super) fn delete(ground: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
-    let id = changeable(ground, params)?.common.id;
-    let mut endpoints = ground.account.endpoints().values();
+pub(super) fn delete(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+    let id = changeable(context, params)?.common.id;
+    let mut endpoints = context.account.endpoints().values();
     if let Some(user) = endpoints.find(|endpoint| endpoint.ips.iter().any(|ip| ip.vswitch == id)) {
         let why = format!("Specified object has dependent resources: the outbound endpoint {}.", user.id);
         return Err(ApiError::new("DependencyViolation", why));
@@ -128,16 +128,16 @@ pub(super) fn delete(ground: &ActionContext, params: &Params) -> Result<ActionRe
 }
 
 /// The ids of a VPC's vSwitches.
-pub(super) fn ids(ground: &ActionContext, vpc: &str) -> Vec<String> {
-    all(ground).into_iter().filter(|row| row.vpc == vpc).map(|row| row.common.id).collect()
+pub(super) fn ids(context: &ActionContext, vpc: &str) -> Vec<String> {
+    all(context).into_iter().filter(|row| row.vpc == vpc).map(|row| row.common.id).collect()
 }
 
 /// All vSwitches: those of configured VPCs, then the others by age.
-fn all(ground: &ActionContext) -> Vec<VSwitchRow> {
-    let mut made: Vec<&VSwitchRow> = vswitches(ground).collect();
+fn all(context: &ActionContext) -> Vec<VSwitchRow> {
+    let mut made: Vec<&VSwitchRow> = vswitches(context).collect();
     by_age(&mut made, |row| &row.common);
     let mut all = Vec::new();
-    for (place, vpc) in ground.catalog.configured_vpcs().enumerate().take(256) {
+    for (place, vpc) in context.catalog.configured_vpcs().enumerate().take(256) {
         let region = vpc.region.clone().unwrap_or_default();
         for (number, zone) in endpoints::availability_zones(&region).into_iter().enumerate().take(256) {
             let [first, second, ..] = CONFIGURED_BLOCK.network().octets();
@@ -161,9 +161,9 @@ fn is_configured(id: &str) -> bool {
 }
 
 /// The vSwitch that a request names by `VSwitchId`, in the region that it may name.
-fn find(ground: &ActionContext, params: &Params) -> Result<VSwitchRow, ApiError> {
+fn find(context: &ActionContext, params: &Params) -> Result<VSwitchRow, ApiError> {
     let (id, region) = (params.required("VSwitchId")?, optional_region(params)?);
-    let mut all = all(ground).into_iter();
+    let mut all = all(context).into_iter();
     let found =
         all.find(|row| row.common.id == id && region.is_none_or(|region| row.common.region == region));
     found.ok_or_else(|| {
@@ -172,8 +172,8 @@ fn find(ground: &ActionContext, params: &Params) -> Result<VSwitchRow, ApiError>
 }
 
 /// The same, where it was made.
-fn changeable(ground: &ActionContext, params: &Params) -> Result<VSwitchRow, ApiError> {
-    let row = find(ground, params)?;
+fn changeable(context: &ActionContext, params: &Params) -> Result<VSwitchRow, ApiError> {
+    let row = find(context, params)?;
     match is_configured(&row.common.id) {
         false => Ok(row),
         true => {
