@@ -20,9 +20,7 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     if is_null(&found) {
         return Ok(Vec::new()); // how an empty file is named where there is none
     }
-    if !found.is_file() {
-        return Err(io::Error::other(format!("it is {}, not a regular file", kind(&found))));
-    }
+    check_regular(&found)?;
     if found.len() > most {
         return Err(too_large(most)); // before gigabytes of it are read
     }
@@ -36,6 +34,17 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
     String::from_utf8(read(path, most)?)
         .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not UTF-8"))
+}
+
+/// Refuses what is no regular file.
+///
+/// # Errors
+/// It is none: what it is.
+pub fn check_regular(found: &Metadata) -> io::Result<()> {
+    match found.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::other(format!("it is {}, not a regular file", kind(found)))),
+    }
 }
 
 /// Opens for reading, and waits for no writer of a pipe.

@@ -6,10 +6,11 @@ use crate::api::actions::{self, PrivateZone};
 use crate::api::calls::OTHER;
 use crate::api::temporary::TemporaryKeys;
 use crate::api::{ActionAnswer, ApiError, ApiService, Call, Gateway, http};
+use ipnet::IpNet;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -67,6 +68,28 @@ fn unknown_action(product: &str, version: &str, action: &str) -> ApiError {
     ApiError { status, code, message: message.into() }
 }
 
+/// Who may call the APIs: clients on this machine, and those of these networks; all where there is no list.
+#[derive(Clone, Debug, Default)]
+pub struct ApiClients(pub(super) Option<Arc<[IpNet]>>);
+
+impl ApiClients {
+    /// Passes the connections of clients that may call.
+    async fn admit(self, stream: TcpStream) -> io::Result<TcpStream> {
+        let (peer, own) = (stream.peer_addr()?.ip(), stream.local_addr()?.ip());
+        match self.has(peer, own) {
+            true => Ok(stream),
+            false => Err(io::ErrorKind::PermissionDenied.into()),
+        }
+    }
+
+    /// True for a client that may call; `own` is the address that it called.
+    fn has(&self, peer: IpAddr, own: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        let Some(nets) = &self.0 else { return true };
+        peer.is_loopback() || peer == own.to_canonical() || nets.iter().any(|net| net.contains(&peer))
+    }
+}
+
 /// Begins to serve at an address, over TLS where `tls` is given; returns it with the port that port 0 became.
 ///
 /// # Errors
@@ -74,19 +97,43 @@ fn unknown_action(product: &str, version: &str, action: &str) -> ApiError {
 pub async fn serve(
     gateway: &Arc<Gateway<Apis>>,
     limits: &http::HttpLimits,
+    clients: &ApiClients,
     address: SocketAddr,
     tls: Option<Arc<ServerConfig>>,
     tasks: &mut JoinSet<()>,
 ) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
-    let (gateway, limits) = (gateway.clone(), limits.clone());
+    let (gateway, limits, clients) = (gateway.clone(), limits.clone(), clients.clone());
     match tls {
-        None => tasks.spawn(http::serve(listener, gateway, limits, http::plain)),
+        None => {
+            tasks.spawn(http::serve(listener, gateway, limits, move |stream| clients.clone().admit(stream)))
+        }
         Some(tls) => {
             let acceptor = TlsAcceptor::from(tls);
-            tasks.spawn(http::serve(listener, gateway, limits, move |stream| acceptor.accept(stream)))
+            tasks.spawn(http::serve(listener, gateway, limits, move |stream| {
+                let (clients, acceptor) = (clients.clone(), acceptor.clone());
+                async move { acceptor.accept(clients.admit(stream).await?).await }
+            }))
         }
     };
     Ok(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_of_no_named_network_may_not_call() {
+        let clients = ApiClients(Some(Arc::from(["172.18.0.0/16".parse().unwrap()])));
+        let may = |peer: &str| clients.has(peer.parse().unwrap(), "192.0.2.1".parse().unwrap());
+        for peer in ["127.0.0.1", "127.9.0.1", "::1", "172.18.0.7", "::ffff:172.18.0.7", "192.0.2.1"] {
+            assert!(may(peer), "{peer}");
+        }
+        for peer in ["172.19.0.1", "192.0.2.2", "::ffff:10.0.0.1", "2001:db8::1"] {
+            assert!(!may(peer), "{peer}");
+        }
+        assert!(ApiClients::default().has("2001:db8::1".parse().unwrap(), "::1".parse().unwrap()));
+    }
 }

@@ -26,6 +26,7 @@ pub mod running;
 pub mod state;
 pub mod sts;
 pub mod trust;
+pub mod up_record;
 pub mod walkthrough;
 
 /// The account that every key of the lab belongs to.

@@ -1,6 +1,6 @@
 //! A lab that runs: the sidecar, the world around it and the APIs, put together.
 
-use super::apis::{self, Apis};
+use super::apis::{self, ApiClients, Apis};
 use super::ca::LabCa;
 use super::credentials::Issuer;
 use super::fake_dns;
@@ -26,7 +26,7 @@ use crate::store::{Store, StoreError};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -40,6 +40,8 @@ pub struct LabPlan {
     pub places: LabAddresses,
     /// The address that names inside a VPC lead to.
     pub inside: Ipv4Addr,
+    /// Who may call the APIs.
+    pub clients: ApiClients,
     /// The CA.
     pub authority: LabCa,
     /// The access key that the APIs accept.
@@ -129,8 +131,8 @@ impl Lab {
     /// # Errors
     /// See [`LabError`].
     pub async fn start(plan: LabPlan) -> Result<Self, LabError> {
-        let LabPlan { mut config, mut places, inside, authority, key, store, public, instance, watcher } =
-            plan;
+        let LabPlan { mut config, mut places, inside, clients, authority, key, store, public, .. } = plan;
+        let (instance, watcher) = (plan.instance, plan.watcher);
         let mut tasks = JoinSet::new();
         let place = |option, address| move |error| LabError::Place(option, address, error);
         places.world = fake_dns::serve(FakeDns::new(inside), places.world, &mut tasks)
@@ -145,6 +147,8 @@ impl Lab {
         let names = ServerNames::new(names).with_host_name().with_api_names();
 
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        // The sidecar may wait for an address that no interface has yet; a lab that is ready answers.
+        UdpSocket::bind((places.dns.ip(), 0)).map_err(place("--dns", places.dns))?;
         let listener = listen::bind(places.dns, threads).map_err(LabError::Dns)?;
         places.dns = listener.address;
         let settings = DaemonSettings {
@@ -175,7 +179,7 @@ impl Lab {
         if let Some(address) = public {
             for (port, tls) in [(80, None), (443, https.clone())] {
                 let address = SocketAddr::from((address, port));
-                let served = apis::serve(&gateway, &limits, address, tls, &mut tasks).await;
+                let served = apis::serve(&gateway, &limits, &clients, address, tls, &mut tasks).await;
                 served.map_err(place("--public", address))?;
             }
         }
@@ -184,7 +188,7 @@ impl Lab {
             ("--http", &mut places.http, None),
             ("--https", &mut places.https, https),
         ] {
-            *address = apis::serve(&gateway, &limits, *address, tls, &mut tasks)
+            *address = apis::serve(&gateway, &limits, &clients, *address, tls, &mut tasks)
                 .await
                 .map_err(place(option, *address))?;
         }
@@ -224,6 +228,11 @@ pub fn vpcs(id: &str, region: &str, others: &[IpNet]) -> Vec<Vpc> {
     let vpc = |id: &str, clients: Vec<IpNet>| Vpc { id: id.into(), region: Some(region.into()), clients };
     let other = if id == OTHER_VPC { "vpc-lab-other" } else { OTHER_VPC };
     vec![vpc(id, clients), vpc(other, vec![Ipv4Net::new_assert(OTHER_CLIENT, 16).trunc().into()])]
+}
+
+/// Clients that may ask its DNS may call its APIs.
+pub fn clients(config: &Config) -> ApiClients {
+    ApiClients(Some(config.server.allow.clone().into()))
 }
 
 /// The id of the other VPC.

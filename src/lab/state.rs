@@ -57,10 +57,22 @@ impl StateDir {
         {
             return Ok(directory);
         }
-        let own = std::env::temp_dir();
-        let who = fs::metadata("/proc/self").map(|metadata| metadata.uid());
-        let path = own.join(format!("pvtzd-lab-{}", who.as_ref().map_or(0, |who| *who)));
-        Self::private(&path, who).map_err(|cause| StateError { path, cause })
+        Self::open_own("lab")
+    }
+
+    /// A directory below the one for temporary files that is this user's, for a purpose: it is made, or it must be
+    /// this user's and closed to others.
+    ///
+    /// # Errors
+    /// It is not, or it cannot be made.
+    pub fn open_own(purpose: &str) -> Result<Self, StateError> {
+        let path = Self::own_path(purpose);
+        Self::private(&path, user()).map_err(|cause| StateError { path, cause })
+    }
+
+    /// Where [`Self::open_own`] has it.
+    pub fn own_path(purpose: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("pvtzd-{purpose}-{}", user().unwrap_or_default()))
     }
 
     /// A directory that is made if it is not there, and can be written.
@@ -153,6 +165,11 @@ impl StateDir {
         file.write_all(octets)?;
         Ok(draft)
     }
+}
+
+/// The user of this process.
+fn user() -> io::Result<u32> {
+    fs::metadata("/proc/self").map(|metadata| metadata.uid())
 }
 
 fn remove(path: &Path) -> io::Result<()> {

@@ -245,6 +245,7 @@ fn plain(value: &Value) -> String {
 mod tests {
     use super::*;
     use crate::config::{Config, Endpoints};
+    use crate::lab::apis::ApiClients;
     use crate::lab::ca::LabCa;
     use crate::lab::running::{LabAddresses, LabPlan, vpcs};
     use crate::lab::state::StateDir;
@@ -257,6 +258,7 @@ mod tests {
             config: Config { vpcs: vpcs(VPC, REGION, &[]), ..config },
             places: LabAddresses { dns: any, api: any, http: any, https: any, world: any },
             inside: Ipv4Addr::LOCALHOST,
+            clients: ApiClients::default(),
             authority: LabCa::open(&state, SystemTime::now()).unwrap(),
             key: crate::lab::access_key::open(&state, None, None).unwrap(),
             store: None,

@@ -1,7 +1,8 @@
 //! `pvtzd lab exec`, `lab shell`: a command on an ECS instance that exists for it alone.
 
 use super::super::{CommonArgs, exit};
-use super::{KeyArgs, configured, runtime};
+use super::runtime;
+use super::start::{KeyArgs, SECRET, configured};
 use crate::admin::log;
 use crate::base::file;
 use crate::config::{self, Config, EndpointTarget, Endpoints, Regions, endpoints};
@@ -133,7 +134,7 @@ fn begin(common: &CommonArgs, args: &InstanceArgs, command: &[OsString]) -> u8 {
         Err(code) => return code,
     };
     // Not among the words: everybody may read those.
-    let secret = args.key.access_key_secret.as_deref().map(|secret| (super::SECRET, secret));
+    let secret = args.key.access_key_secret.as_deref().map(|secret| (SECRET, secret));
     tell(&instance::start(|caller| words(common, args, &state, caller, command), secret))
 }
 

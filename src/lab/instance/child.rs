@@ -7,6 +7,7 @@ use super::{
 use crate::config::{Forward, Servers};
 use crate::engine::catalog::{Scope, Vpc};
 use crate::engine::name;
+use crate::lab::apis::ApiClients;
 use crate::lab::credentials::Issuer;
 use crate::lab::fake_dns;
 use crate::lab::fake_dns::FakeDns;
@@ -68,6 +69,7 @@ pub async fn enter(plan: InstancePlan) -> Result<u8, InstanceError> {
         config,
         places: places(),
         inside: INSIDE,
+        clients: ApiClients::default(),
         authority,
         key,
         store: plan.store,
