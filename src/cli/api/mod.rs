@@ -60,6 +60,8 @@ impl FromStr for ApiEndpoint {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        // As a URL too, such as `pvtzd lab up` prints it.
+        let text = text.strip_prefix("http://").map_or(text, |rest| rest.trim_end_matches('/'));
         if let Ok(address) = text.parse() {
             return Ok(Self { host: text.to_string(), address });
         }
