@@ -64,7 +64,18 @@ const SECTIONS: [(&str, &[(&str, &str)]); 5] = [
                 "The access key with which zone, record, rule, export, import and diff sign; without them that of \
                  the configuration.",
             ),
-            ("PVTZD_LAB_SECRET", "The secret of the lab's access key, as --access-key-secret."),
+            (
+                "PVTZD_LAB_DNS, PVTZD_LAB_API, PVTZD_LAB_HTTP, PVTZD_LAB_HTTPS",
+                "Where a lab listens, as --dns and so on.",
+            ),
+            (
+                "PVTZD_LAB_CLIENTS, PVTZD_LAB_ADVERTISE",
+                "Its clients elsewhere, as --clients and --advertise.",
+            ),
+            (
+                "PVTZD_LAB_KEY_ID, PVTZD_LAB_SECRET",
+                "The lab's access key, as --access-key-id and --access-key-secret.",
+            ),
             (
                 "ALIBABA_CLOUD_ECS_METADATA_DISABLED",
                 "true: the metadata service is not queried, as with --metadata off.",

@@ -330,5 +330,5 @@ fn an_endpoint_without_addresses_is_given_those_of_its_subnets() {
         add(&mut world).unwrap();
     }
     let refused = add(&mut world).unwrap_err();
-    assert!(refused.message.contains("10.0.0.8/29"), "four addresses of eight can be had: {refused:?}");
+    assert!(refused.message.contains("10.0.0.8/29"), "four addresses of eight are given out: {refused:?}");
 }

@@ -22,7 +22,7 @@ pub(super) struct StartArgs {
     /// Clients elsewhere that may ask too, as an address or a network such as 172.18.0.0/16; may be repeated
     #[arg(long, value_name = "NETWORK", value_delimiter = ',', value_parser = network, env = "PVTZD_LAB_CLIENTS")]
     clients: Vec<IpNet>,
-    /// The IPv4 address at which these clients see this machine: what names inside the VPC lead to [default: the one
+    /// The IPv4 address at which these clients see this machine: what API names in a VPC lead to [default: the one
     /// that packets to them leave by]
     #[arg(long, value_name = "ADDRESS", value_parser = advertised, env = "PVTZD_LAB_ADVERTISE")]
     advertise: Option<Ipv4Addr>,
