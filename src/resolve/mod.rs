@@ -12,6 +12,7 @@ pub mod limits;
 pub mod lookup;
 pub mod packet_cache;
 pub mod query;
+mod query_context;
 pub mod rrl;
 pub mod shared;
 pub mod snapshot;

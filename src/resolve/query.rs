@@ -10,13 +10,14 @@
 use super::accounting;
 use super::cache_packet::cache_packet;
 use super::lookup;
-use super::lookup::{CacheAnswer, Fetched, LookupFor};
+use super::lookup::{Fetched, LookupFor};
+use super::query_context::{QueryContext, finish};
 use crate::base::octets::{OctetAccount, Reserved};
 use crate::engine::answer::{Answer, ExtendedError};
-use crate::engine::cache::{CacheKey, QueryFlags, Timestamp};
+use crate::engine::cache::{CacheKey, Timestamp};
 use crate::engine::cached_packet::PacketKey;
 use crate::engine::catalog::GroupKey;
-use crate::engine::chain::{Chain, Fetch, Step};
+use crate::engine::chain::{Fetch, Step};
 use crate::engine::name::NameKey;
 use crate::engine::precheck::{Precheck, is_loop_probe, precheck};
 use crate::engine::reply;
@@ -130,25 +131,30 @@ pub fn answer_now(
     let screening = Precheck { allowed: published.allows(client), version_bind: published.version_bind };
     let turn = live.turn();
     let insertions = live.cache.insertions();
+    let query = QueryContext {
+        live,
+        published: &published,
+        request: &request,
+        question: &question,
+        caller: &caller,
+        turn,
+    };
     let answer = match precheck(&question, screening).or_else(|| recognise_probe(live, &question)) {
         Some(answer) => Ok(answer),
         None => {
-            if !looked
-                && let Some((reply, mark)) =
-                    from_packet_cache(live, &published, &request, &question, &caller, turn)
-            {
+            if !looked && let Some((reply, mark)) = from_packet_cache(&query) {
                 tally.packet_hits(1);
                 tally.answered(reply.get(3).map_or(0, |flags| flags & 0x0f), mark);
                 return Immediate::Reply(reply, mark);
             }
-            resolve_now(live, &published, &request, &question, &caller, turn, now, None)
+            resolve_now(&query, now, None)
         }
     };
     match answer {
         Ok(answer) => {
-            let reply = finish(&published, &request, &answer, transport);
-            let mark = accounting::classify(live, published.catalog.view(client), &answer, false);
-            cache_packet(live, &published, &request, &question, &caller, turn, &answer, &reply, mark);
+            let reply = query.finish(&answer);
+            let mark = accounting::classify(live, query.view(), &answer, false);
+            cache_packet(&query, &answer, &reply, mark);
             tally.answered(u16::from(answer.rcode) as u8, mark);
             Immediate::Reply(reply, mark)
         }
@@ -208,16 +214,15 @@ pub(crate) fn complete(
     now: Instant,
 ) -> Option<Vec<u8>> {
     let PendingQuery { request, question, caller, turn, since, missing, .. } = waiting;
-    let (client, transport) = (caller.peer.ip(), caller.transport);
     let published = live.published();
-    let (reply, note) = match complete_from_wire(&published, waiting, brought) {
+    let query = QueryContext { live, published: &published, request, question, caller, turn: *turn };
+    let (reply, note) = match complete_from_wire(&query, waiting, brought) {
         Some((reply, rcode)) => (reply, (rcode, missing.credit)),
         None => {
             let (brought, moment) = (Some(brought), live.clock.at(now.into_std()));
-            let answer =
-                resolve_now(live, &published, request, question, caller, *turn, moment, brought).ok()?;
-            let mark = accounting::classify(live, published.catalog.view(client), &answer, true);
-            (finish(&published, request, &answer, transport), (u16::from(answer.rcode) as u8, mark))
+            let answer = resolve_now(&query, moment, brought).ok()?;
+            let mark = accounting::classify(live, query.view(), &answer, true);
+            (query.finish(&answer), (u16::from(answer.rcode) as u8, mark))
         }
     };
     accounting::record_answer(
@@ -235,23 +240,22 @@ pub(crate) fn complete(
 /// The answer where nothing is left to decide, with its code: the first name of the chain was forwarded, and came
 /// back as a set.
 fn complete_from_wire(
-    published: &ActiveConfig,
+    query: &QueryContext<'_>,
     waiting: &PendingQuery,
     brought: &Delivered<'_>,
 ) -> Option<(Vec<u8>, u8)> {
     let Delivered::Answered(group, [(name, slot)]) = brought else { return None };
-    let fetch = &waiting.missing.fetch;
+    let (fetch, published) = (&waiting.missing.fetch, query.published);
     let simple = waiting.generation == published.generation
         && published.catalog.allows_rebinding()
-        && waiting.question.key == *name
+        && query.question.key == *name
         && fetch.group == *group
         && fetch.question.key == *name;
     if !simple {
         return None;
     }
-    let limit = limit(published, &waiting.request, waiting.caller.transport);
     let entry = slot.entry();
-    let reply = reply::finish_entry(&waiting.request, &entry, waiting.turn, limit, published.udp_payload)?;
+    let reply = reply::finish_entry(query.request, &entry, query.turn, query.limit(), published.udp_payload)?;
     Some((reply, accounting::rcode_of(&entry)))
 }
 
@@ -292,11 +296,17 @@ async fn compose(
 ) -> (Vec<u8>, Option<Reserved>) {
     let mut held = None;
     let PendingQuery { request, question, caller, turn, since, mut permit, .. } = waiting;
-    let (client, transport) = (caller.peer.ip(), caller.transport);
     let published = live.published();
+    let query = QueryContext {
+        live,
+        published: &published,
+        request: &request,
+        question: &question,
+        caller: &caller,
+        turn,
+    };
     let deadline = since + CLIENT_DEADLINE;
-    let mut chain = Chain::start(published.catalog.view(client), &question, flags(&request), turn)
-        .within(limit(&published, &request, transport));
+    let mut chain = query.chain(query.limit());
     // What came with an earlier hop's answer; a TTL of 0 keeps it out of the cache, but it is good for this query.
     let mut heard: Vec<(GroupKey, NameKey, Arc<CacheEntry>)> = Vec::new();
     let mut purpose = LookupFor::Repeat;
@@ -315,13 +325,14 @@ async fn compose(
             continue;
         }
         let now = live.clock.now();
-        let stale = match use_cached(live, &published, client, &fetch, &mut chain, purpose, now) {
+        let stale = match query.use_cached(&fetch, &mut chain, purpose, now) {
             Ok(()) => continue,
             Err(stale) => stale,
         };
         purpose = LookupFor::Answer;
         held = None; // others may have the room meanwhile
-        let said = lookup::fetch(live, &published, client, &fetch, stale, deadline, &mut permit).await;
+        let said =
+            lookup::fetch(live, &published, query.client(), &fetch, stale, deadline, &mut permit).await;
         if let Some(account) = account {
             held = account.try_reserve(reply::TCP);
             if held.is_none() {
@@ -345,9 +356,8 @@ async fn compose(
         }
     };
     drop(permit);
-    let reply = finish(&published, &request, &answer, transport);
-    let view = published.catalog.view(client);
-    let note = (u16::from(answer.rcode) as u8, accounting::classify(live, view, &answer, true));
+    let reply = query.finish(&answer);
+    let note = (u16::from(answer.rcode) as u8, accounting::classify(live, query.view(), &answer, true));
     accounting::record_answer(live, &published, &live.tallies.tasks, &caller, &reply, note, since.elapsed());
     (reply, held)
 }
@@ -358,27 +368,20 @@ async fn compose(
 /// What an upstream must say first.
 #[expect(
     clippy::result_large_err,
-    clippy::too_many_arguments,
-    reason = "the error is as usual as the other, and boxed with the rest of what waits; the arguments are of one query"
+    reason = "the error is as usual as the other, and boxed with the rest of what waits"
 )]
 fn resolve_now(
-    live: &Arc<SharedState>,
-    published: &Arc<ActiveConfig>,
-    request: &Request,
-    question: &Question,
-    caller: &Client,
-    turn: u64,
+    query: &QueryContext<'_>,
     now: Timestamp,
     brought: Option<&Delivered<'_>>,
 ) -> Result<Answer, Missing> {
-    let client = caller.peer.ip();
-    let purpose = match (request.recursion_desired, brought) {
+    let recursion_desired = query.request.recursion_desired;
+    let purpose = match (recursion_desired, brought) {
         (false, _) => LookupFor::NoRecursion,
         (true, None) => LookupFor::Answer,
         (true, Some(_)) => LookupFor::Repeat,
     };
-    let mut chain = Chain::start(published.catalog.view(client), question, flags(request), turn)
-        .within(limit(published, request, caller.transport));
+    let mut chain = query.chain(query.limit());
     loop {
         let fetch = match chain.step() {
             Step::Done(answer) => return Ok(answer),
@@ -397,38 +400,16 @@ fn resolve_now(
             }
             _ => {}
         }
-        match use_cached(live, published, client, &fetch, &mut chain, purpose, now) {
+        match query.use_cached(&fetch, &mut chain, purpose, now) {
             Ok(()) => {}
             // Nothing is forwarded for a client that does not ask for recursion.
-            Err(_) if !request.recursion_desired => chain.refuse_recursion(),
+            Err(_) if !recursion_desired => chain.refuse_recursion(),
             Err(stale) => {
-                let view = published.catalog.view(client);
-                let credit = accounting::attribute(live, view, chain.hops(), CacheResult::Miss);
+                let credit = accounting::attribute(query.live, query.view(), chain.hops(), CacheResult::Miss);
                 return Err(Missing { fetch, has_stale: stale.is_some(), credit });
             }
         }
     }
-}
-
-/// Tells the chain what the cache has.
-///
-/// # Errors
-/// Nothing that may be used yet: what there is beyond its life.
-pub(super) fn use_cached(
-    live: &Arc<SharedState>,
-    published: &Arc<ActiveConfig>,
-    client: IpAddr,
-    fetch: &Fetch,
-    chain: &mut Chain<'_>,
-    purpose: LookupFor,
-    now: Timestamp,
-) -> Result<(), Option<Arc<CacheEntry>>> {
-    match lookup::lookup(live, published, client, fetch, now, purpose) {
-        CacheAnswer::Use(slot, ttl) => chain.supply(&slot.entry(), ttl, false),
-        CacheAnswer::UseStale(slot) => chain.supply(&slot.entry(), live.cache.lifetimes.stale_ttl, true),
-        CacheAnswer::Ask(stale) => return Err(stale),
-    }
-    Ok(())
 }
 
 /// Takes what an earlier answer already said of a fetch.
@@ -448,43 +429,15 @@ fn recognise_probe(live: &SharedState, question: &Question) -> Option<Answer> {
 
 /// The answer for a query that the fast lane does not take, out of the finished ones: with EDNS options, without RD.
 /// (Without RD nothing is asked of upstreams; what is finished was asked for before.)
-fn from_packet_cache(
-    live: &SharedState,
-    published: &ActiveConfig,
-    request: &Request,
-    question: &Question,
-    caller: &Client,
-    turn: u64,
-) -> Option<(Vec<u8>, StatKey)> {
-    let key = PacketKey::of(request, question, published.catalog.view(caller.peer.ip()).index)?;
+fn from_packet_cache(query: &QueryContext<'_>) -> Option<(Vec<u8>, StatKey)> {
+    let QueryContext { live, published, request, question, turn, .. } = *query;
+    let key = PacketKey::of(request, question, query.view().index)?;
     let prepared = live.answers.get(&key)?;
     let now = live.clock.now();
     if !prepared.is_valid(published.generation, now) {
         return None;
     }
-    let limit = limit(published, request, caller.transport);
-    let reply = reply::finish_prepared(request, &prepared, (now, turn), limit, published.udp_payload)?;
+    let reply =
+        reply::finish_prepared(request, &prepared, (now, turn), query.limit(), published.udp_payload)?;
     Some((reply, StatKey::from_bits(prepared.mark())))
-}
-
-/// The flags of a query that change its answer.
-pub(super) fn flags(request: &Request) -> QueryFlags {
-    QueryFlags { dnssec_ok: request.dnssec_ok(), checking_disabled: request.checking_disabled }
-}
-
-fn finish(
-    published: &ActiveConfig,
-    request: &Request,
-    answer: &Answer,
-    transport: ClientTransport,
-) -> Vec<u8> {
-    reply::finish(request, answer, limit(published, request, transport), published.udp_payload)
-}
-
-/// How large an answer may be.
-pub(super) fn limit(published: &ActiveConfig, request: &Request, transport: ClientTransport) -> usize {
-    match transport {
-        ClientTransport::Udp => reply::udp_limit(request, published.udp_payload),
-        ClientTransport::Tcp => reply::TCP,
-    }
 }
