@@ -37,6 +37,31 @@ pub fn refresh_at(stored: Timestamp, ttl: u32) -> Timestamp {
     }
 }
 
+/// True when it should be refreshed now if it is popular.
+pub fn wants_refresh(stored: Timestamp, ttl: u32, now: Timestamp) -> bool {
+    ttl >= 10 && now >= refresh_at(stored, ttl)
+}
+
+/// What an entry stored at a moment with a TTL in seconds is worth; `may_be_stale` says whether it may be served beyond
+/// its life, and is asked only then.
+#[inline]
+pub fn freshness(
+    stored: Timestamp,
+    ttl: u32,
+    now: Timestamp,
+    lifetimes: &TtlPolicy,
+    may_be_stale: impl FnOnce() -> bool,
+) -> Freshness {
+    let (age, life) = (now.since(stored), u64::from(ttl) * 1000);
+    if age < life {
+        Freshness::Fresh(seconds_left(expires(stored, ttl), now))
+    } else if age < life + u64::from(lifetimes.max_stale) * 1000 && may_be_stale() {
+        Freshness::Stale
+    } else {
+        Freshness::Expired
+    }
+}
+
 /// The TTL of a record that expires then: rounded up, since it must not be seen as 0 while it still holds.
 pub fn seconds_left(expires: Timestamp, now: Timestamp) -> u32 {
     u32::try_from(expires.since(now).div_ceil(1000)).unwrap_or(u32::MAX)
@@ -212,19 +237,11 @@ impl CacheData {
 impl<'e> CacheDataOf<'e> {
     /// What the entry is worth now.
     pub fn freshness(&self, now: Timestamp, lifetimes: &TtlPolicy) -> Freshness {
-        let age = now.since(self.stored);
-        let life = u64::from(self.ttl) * 1000;
-        if age < life {
-            Freshness::Fresh(seconds_left(self.expires(), now))
-        } else if self.may_be_stale() && age < life + u64::from(lifetimes.max_stale) * 1000 {
-            Freshness::Stale
-        } else {
-            Freshness::Expired
-        }
+        freshness(self.stored, self.ttl, now, lifetimes, || self.may_be_stale())
     }
 
     /// True for what may be served beyond its life: no failure, and no denial that does not say how long it holds.
-    fn may_be_stale(&self) -> bool {
+    pub fn may_be_stale(&self) -> bool {
         match self.outcome {
             Outcome::Failure(_) => false,
             Outcome::NoData | Outcome::NxDomain => {
@@ -276,7 +293,7 @@ impl<'e> CacheDataOf<'e> {
 
     /// True when a popular entry should be refreshed.
     pub fn wants_refresh(&self, now: Timestamp) -> bool {
-        !self.is_failure() && self.ttl >= 10 && now >= self.refresh_at()
+        !self.is_failure() && wants_refresh(self.stored, self.ttl, now)
     }
 
     /// True for a failure.

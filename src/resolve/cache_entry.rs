@@ -3,7 +3,7 @@
 
 use crate::engine::cache::{
     CacheDataOf, CacheKey, FailureCause, Freshness, KeyRef, Outcome, QueryFlags, Timestamp, TtlPolicy,
-    expires, is_beside_alias, refresh_at,
+    expires, freshness, is_beside_alias, refresh_at, wants_refresh,
 };
 use crate::engine::catalog::GroupKey;
 use crate::engine::name::{self, NameKey, NameWire};
@@ -238,11 +238,6 @@ impl CacheEntry {
 
     /// The entry.
     pub fn entry(&self) -> CacheDataOf<'_> {
-        self.entry_as(|special| Outcome::Alias(Name::from_bytes(special).unwrap_or_default()))
-    }
-
-    /// The entry; `alias` makes the outcome of an alias of its target, which takes time.
-    fn entry_as(&self, alias: impl FnOnce(&[u8]) -> Outcome) -> CacheDataOf<'_> {
         let behind = self.data.get(usize::from(self.head.name_length)..).unwrap_or_default();
         let (special, records) = match self.head.bits & KIND {
             ALIAS => behind.split_at(name::wire_length(behind).unwrap_or(0)),
@@ -251,7 +246,7 @@ impl CacheEntry {
         };
         let outcome = match self.head.bits & KIND {
             RRSET => Outcome::Rrset,
-            ALIAS => alias(special),
+            ALIAS => Outcome::Alias(Name::from_bytes(special).unwrap_or_default()),
             NO_DATA => Outcome::NoData,
             NX_DOMAIN => Outcome::NxDomain,
             YX_DOMAIN => Outcome::YxDomain,
@@ -279,7 +274,12 @@ impl CacheEntry {
 
     /// What it is worth now.
     pub fn freshness(&self, now: Timestamp, lifetimes: &TtlPolicy) -> Freshness {
-        self.entry_as(|_| Outcome::Rrset).freshness(now, lifetimes) // an alias lasts as a set does
+        let may_be_stale = || match self.head.bits & KIND {
+            RRSET | ALIAS => true,
+            NO_DATA | NX_DOMAIN | YX_DOMAIN => self.entry().may_be_stale(),
+            _ => false, // a failure
+        };
+        freshness(self.head.stored, self.head.ttl, now, lifetimes, may_be_stale)
     }
 
     /// When it was stored.
@@ -343,7 +343,8 @@ impl CacheEntry {
         let popular = self.head.state.fetch_or(SERVED, Ordering::Relaxed) & SERVED != 0;
         lifetimes.prefetch
             && popular
-            && self.entry_as(|_| Outcome::Rrset).wants_refresh(now)
+            && !self.is_failure()
+            && wants_refresh(self.head.stored, self.head.ttl, now)
             && self.claim_refresh()
     }
 
