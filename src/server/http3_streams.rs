@@ -2,8 +2,8 @@
 //! however long it says it is. A stream that wants to send more than a little is read on when its account has room.
 
 use super::https::REQUEST;
-use super::tcp::MAX_MESSAGE_BYTES;
 use crate::base::octets::{OctetAccount, Reserved};
+use crate::engine::message::MAX_MESSAGE_BYTES;
 use h3::error::Code;
 use h3::quic::{self, ConnectionErrorIncoming, StreamErrorIncoming, StreamId, WriteBuf};
 use hyper::body::{Buf, Bytes};
@@ -81,17 +81,17 @@ impl CountedConnection {
     }
 }
 
-/// A stream that only the client writes to.
-pub(super) struct RecvStream {
-    inner: h3_quinn::RecvStream,
+/// A stream whose octets from the client are counted.
+pub(super) struct MeteredStream<S> {
+    inner: S,
     meter: Meter,
 }
 
+/// A stream that only the client writes to.
+type RecvStream = MeteredStream<h3_quinn::RecvStream>;
+
 /// A stream of a request.
-pub(super) struct BidiStream<B: Buf> {
-    inner: h3_quinn::BidiStream<B>,
-    meter: Meter,
-}
+pub(super) type BidiStream<B> = MeteredStream<h3_quinn::BidiStream<B>>;
 
 /// Opens streams.
 pub(super) struct OpenStreams {
@@ -157,23 +157,7 @@ macro_rules! opens_streams {
 opens_streams!(CountedConnection);
 opens_streams!(OpenStreams);
 
-impl quic::RecvStream for RecvStream {
-    type Buf = Bytes;
-
-    fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StreamErrorIncoming>> {
-        self.meter.read(&mut self.inner, context)
-    }
-
-    fn stop_sending(&mut self, error_code: u64) {
-        self.inner.stop_sending(error_code);
-    }
-
-    fn recv_id(&self) -> StreamId {
-        self.inner.recv_id()
-    }
-}
-
-impl<B: Buf> quic::RecvStream for BidiStream<B> {
+impl<S: quic::RecvStream<Buf = Bytes>> quic::RecvStream for MeteredStream<S> {
     type Buf = Bytes;
 
     fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StreamErrorIncoming>> {
