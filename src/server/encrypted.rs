@@ -3,11 +3,11 @@
 //! a whole.
 
 use super::certificate::{Certificate, CertificateError};
+use super::connection_service::{ConnectionService, TcpBounds, tally_of};
 #[cfg(feature = "http3")]
 use super::http3;
 use super::listen::{self, BindError};
-use super::tcp::{self, ConnectionService, TcpBounds};
-use super::{https, quic};
+use super::{https, quic, tcp};
 use crate::base::connections::Connections;
 use crate::base::octets::OctetKind;
 use crate::config::ServerConfig;
@@ -142,7 +142,7 @@ impl Encrypted {
             |protocol: Protocol| self.certificate.server_config(protocol.alpn()).map_err(io::Error::other);
         let service = |protocol: Protocol, address: SocketAddr| ConnectionService {
             live: live.clone(),
-            tally: tcp::tally_of(Ok(address), live),
+            tally: tally_of(Ok(address), live),
             kind: protocol.kind(),
             bounds: bounds.clone(),
             padding: true,

@@ -1,11 +1,12 @@
 //! DNS over HTTP/3: the requests and responses of [`https`], on the connections of [`quic`].
 
+use super::connection_service::{ConnectionService, Guest, MESSAGE_DEADLINE};
 use super::http3_streams::{self, BidiStream};
 use super::https::{self, HEADERS, WantedMessage};
 use super::quic;
-use super::tcp::{ConnectionService, Guest, MAX_MESSAGE_BYTES, MESSAGE_DEADLINE};
 use crate::base::connections::Connections;
 use crate::base::octets::WRITE_DEADLINE;
+use crate::engine::message::MAX_MESSAGE_BYTES;
 use h3::error::StreamError;
 use h3::server::{self, RequestResolver};
 use hyper::StatusCode;

@@ -1,11 +1,13 @@
 //! DNS over HTTPS (RFC 8484): the same questions and answers as over TCP, in other clothes. Here over HTTP/2; HTTP/3
 //! has the same requests and responses.
 
-use super::tcp::{
-    self, ConnectionService, Guest, HANDSHAKE_DEADLINE, MAX_MESSAGE_BYTES, MESSAGE_DEADLINE, TLS_BUFFER,
+use super::connection_service::{
+    self, ConnectionService, Guest, HANDSHAKE_DEADLINE, MESSAGE_DEADLINE, TLS_BUFFER,
 };
+use super::tcp;
 use crate::base::connections::{Connections, Writing};
 use crate::base::octets::{OF_CONNECTION, Reserved, WRITE_DEADLINE};
+use crate::engine::message::MAX_MESSAGE_BYTES;
 use crate::engine::{padding, wire};
 use data_encoding::BASE64URL_NOPAD;
 use futures_util::FutureExt;
@@ -206,7 +208,7 @@ pub(super) async fn respond(
         (WantedMessage::AnswerToBody, Ok(query)) => query,
     };
     let asking = guest.place.asking();
-    let Some((mut reply, held)) = tcp::answer(guest, &query).await else {
+    let Some((mut reply, held)) = connection_service::answer(guest, &query).await else {
         return status_only(StatusCode::BAD_REQUEST);
     };
     let fresh_for = lifetime(&reply);

@@ -5,6 +5,7 @@
 
 pub mod activation;
 pub mod certificate;
+mod connection_service;
 mod datagram;
 pub mod encrypted;
 #[cfg(feature = "http3")]

@@ -5,7 +5,7 @@
 //! tasks, up to a limit for each connection. While answers wait to be sent, nothing is read; what waits is counted in the
 //! connection's account ([`crate::base::octets`]).
 
-use super::tcp::{Guest, MESSAGE_DEADLINE, TLS_BUFFER};
+use super::connection_service::{Guest, MESSAGE_DEADLINE, TLS_BUFFER};
 use crate::base::octets::{OctetKind, Reserved, WRITE_DEADLINE};
 use crate::engine::message;
 use crate::engine::padding;

@@ -1,8 +1,10 @@
 //! DNS over QUIC (RFC 9250): a stream for each question; and the connections of QUIC, which HTTP/3 uses too. Early data
 //! (0-RTT), which could be replayed, is not taken.
 
+use super::connection_service::{
+    self, ConnectionService, Guest, HANDSHAKE_DEADLINE, MESSAGE_DEADLINE, TcpBounds,
+};
 use super::https::{REQUEST, counted};
-use super::tcp::{self, ConnectionService, Guest, HANDSHAKE_DEADLINE, MESSAGE_DEADLINE, TcpBounds};
 use crate::base::connections::Connections;
 use crate::base::octets::{OF_CONNECTION, WRITE_DEADLINE};
 use crate::engine::padding;
@@ -189,7 +191,7 @@ async fn answer(
         }
     };
     let asking = guest.place.asking();
-    let Some((mut reply, held)) = tcp::answer(guest, &query).await else {
+    let Some((mut reply, held)) = connection_service::answer(guest, &query).await else {
         return Ok(()); // the stream is reset by being dropped
     };
     if padding::is_asked_for(&query) {

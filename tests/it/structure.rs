@@ -56,7 +56,6 @@ const CIRCLES: &[(&str, &str)] = &[
     ("host/follow.rs", "host/resolv_conf.rs"),
     ("host/resolver/detected.rs", "host/resolver/network_manager.rs"),
     ("host/resolver/detected.rs", "host/resolver/others.rs"),
-    ("server/pipeline.rs", "server/tcp.rs"),
 ];
 
 /// A source file: its path below `src/`, and its code without comments and tests.

@@ -14,14 +14,13 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::state::{ConnectionState, IDLE, StreamQuery, closed, watched};
+use crate::engine::message::MAX_MESSAGE_BYTES;
 use crate::upstream::AttemptError;
 use crate::upstream::tls::HANDSHAKE_TIMEOUT;
 use crate::upstream::transport::OpenedStream;
 
 /// The media type of DNS messages.
 const MESSAGE: &str = "application/dns-message";
-/// The longest message.
-const MAX_MESSAGE_BYTES: usize = 65_535;
 
 /// Sends questions as they come until one side has had enough.
 pub(super) async fn talk(
