@@ -16,3 +16,7 @@ mod query_context;
 pub mod rrl;
 pub mod shared;
 pub mod snapshot;
+
+#[cfg(test)]
+#[path = "fixture_tests.rs"]
+pub(crate) mod fixture;

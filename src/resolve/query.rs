@@ -441,3 +441,7 @@ fn from_packet_cache(query: &QueryContext<'_>) -> Option<(Vec<u8>, StatKey)> {
         reply::finish_prepared(request, &prepared, (now, turn), query.limit(), published.udp_payload)?;
     Some((reply, StatKey::from_bits(prepared.mark())))
 }
+
+#[cfg(test)]
+#[path = "query_tests.rs"]
+mod tests;

@@ -222,3 +222,7 @@ impl OnReply<Incoming> for Responder {
         self.fall_back_to_task(waiter);
     }
 }
+
+#[cfg(test)]
+#[path = "pending_tests.rs"]
+mod tests;

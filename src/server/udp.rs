@@ -334,3 +334,7 @@ fn local_address(message: &RecvMsg<'_, '_, SockaddrStorage>) -> ReplySource {
     }
     ReplySource::Bound
 }
+
+#[cfg(test)]
+#[path = "udp_tests.rs"]
+mod tests;

@@ -39,7 +39,7 @@ pub mod udp_pool;
 mod wire;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::time::Duration;
 

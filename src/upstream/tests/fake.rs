@@ -21,23 +21,23 @@ use crate::upstream::network::{Arrivals, Connecting, Network, Simulated};
 use crate::upstream::{Group, GroupOptions, ServerAddress, Strategy, UpstreamQuery};
 
 /// One query as a fake server gets it.
-pub(in crate::upstream) struct Asked {
+pub(crate) struct Asked {
     /// The query.
-    pub(in crate::upstream) message: Message,
+    pub(crate) message: Message,
     /// It came over TCP.
-    pub(in crate::upstream) over_tcp: bool,
+    pub(crate) over_tcp: bool,
     /// Its place among the queries of the server, from 1.
-    pub(in crate::upstream) number: u32,
+    pub(crate) number: u32,
 }
 
 impl Asked {
     /// The name asked for.
-    pub(in crate::upstream) fn name(&self) -> &Name {
+    pub(crate) fn name(&self) -> &Name {
         self.message.queries[0].name()
     }
 
     /// The cookie option, if there is one.
-    pub(in crate::upstream) fn cookie(&self) -> Option<Vec<u8>> {
+    pub(crate) fn cookie(&self) -> Option<Vec<u8>> {
         match self.message.edns.as_ref()?.option(EdnsCode::Cookie)? {
             EdnsOption::Unknown(_, cookie) => Some(cookie.clone()),
             _ => None,
@@ -45,7 +45,7 @@ impl Asked {
     }
 
     /// A response to it, empty.
-    pub(in crate::upstream) fn response(&self) -> Message {
+    pub(crate) fn response(&self) -> Message {
         let mut message = self.message.clone();
         message.metadata.message_type = MessageType::Response;
         message.edns = None;
@@ -54,29 +54,29 @@ impl Asked {
 }
 
 /// What a fake server sends: datagrams in this order, or the first of them over TCP. Nothing: it is mute.
-pub(in crate::upstream) type Sends = Vec<Vec<u8>>;
+pub(crate) type Sends = Vec<Vec<u8>>;
 
 /// The answer 192.0.2.`last`.
-pub(in crate::upstream) fn answer_a(asked: &Asked, last: u8) -> Message {
+pub(crate) fn answer_a(asked: &Asked, last: u8) -> Message {
     let mut message = asked.response();
     message.answers.push(Record::from_rdata(asked.name().clone(), 60, RData::A(A::new(192, 0, 2, last))));
     message
 }
 
 /// Sends the answer 192.0.2.`last`.
-pub(in crate::upstream) fn reply_a(asked: &Asked, last: u8) -> Sends {
+pub(crate) fn reply_a(asked: &Asked, last: u8) -> Sends {
     vec![answer_a(asked, last).to_vec().unwrap()]
 }
 
 /// Sends an rcode and nothing else.
-pub(in crate::upstream) fn reply_rcode(asked: &Asked, rcode: ResponseCode) -> Sends {
+pub(crate) fn reply_rcode(asked: &Asked, rcode: ResponseCode) -> Sends {
     let mut message = asked.response();
     message.metadata.response_code = rcode;
     vec![message.to_vec().unwrap()]
 }
 
 /// `message` with this cookie in it.
-pub(in crate::upstream) fn with_cookie(mut message: Message, cookie: Vec<u8>) -> Message {
+pub(crate) fn with_cookie(mut message: Message, cookie: Vec<u8>) -> Message {
     let mut edns = Edns::new();
     edns.options_mut().insert(EdnsOption::Unknown(10, cookie));
     if message.metadata.response_code == ResponseCode::BADCOOKIE {
@@ -87,7 +87,7 @@ pub(in crate::upstream) fn with_cookie(mut message: Message, cookie: Vec<u8>) ->
 }
 
 /// A server that runs until it is dropped.
-pub(in crate::upstream) struct FakeServer {
+pub(crate) struct FakeServer {
     /// Where it listens.
     addr: SocketAddr,
     /// Queries over UDP so far.
@@ -100,7 +100,7 @@ pub(in crate::upstream) struct FakeServer {
 
 impl FakeServer {
     /// Serves `answer` over UDP and TCP on a free port.
-    pub(in crate::upstream) async fn start(answer: impl Fn(&Asked) -> Sends + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(answer: impl Fn(&Asked) -> Sends + Send + Sync + 'static) -> Self {
         loop {
             let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
             if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()).await {
@@ -110,14 +110,12 @@ impl FakeServer {
     }
 
     /// The same without TCP.
-    pub(in crate::upstream) async fn start_udp_only(
-        answer: impl Fn(&Asked) -> Sends + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) async fn start_udp_only(answer: impl Fn(&Asked) -> Sends + Send + Sync + 'static) -> Self {
         Self::serve(UdpSocket::bind("127.0.0.1:0").await.unwrap(), None, answer)
     }
 
     /// The same at a given address.
-    pub(in crate::upstream) async fn start_at(
+    pub(crate) async fn start_at(
         addr: SocketAddr,
         answer: impl Fn(&Asked) -> Sends + Send + Sync + 'static,
     ) -> Self {
@@ -165,12 +163,12 @@ impl FakeServer {
     }
 
     /// As the configuration would name it.
-    pub(in crate::upstream) fn address(&self) -> ServerAddress {
+    pub(crate) fn address(&self) -> ServerAddress {
         self.addr.into()
     }
 
     /// Queries so far, over UDP and over TCP.
-    pub(in crate::upstream) fn queries(&self) -> (u32, u32) {
+    pub(crate) fn queries(&self) -> (u32, u32) {
         (self.udp.load(Ordering::SeqCst), self.tcp.load(Ordering::SeqCst))
     }
 }
@@ -187,7 +185,7 @@ type Replies = UnboundedSender<io::Result<Vec<u8>>>;
 /// A network without sockets. Datagrams to its servers arrive at once, those to other addresses are refused, and so are
 /// connections over TCP.
 #[derive(Default)]
-pub(in crate::upstream) struct FakeNetwork {
+pub(crate) struct FakeNetwork {
     servers: Mutex<HashMap<SocketAddr, Handler>>,
     sockets: Mutex<HashMap<(u16, SocketAddr), Replies>>,
 }
@@ -200,23 +198,23 @@ impl fmt::Debug for FakeNetwork {
 
 impl FakeNetwork {
     /// The address of server `number`, whether it is there or not.
-    pub(in crate::upstream) fn address(number: u8) -> ServerAddress {
+    pub(crate) fn address(number: u8) -> ServerAddress {
         SocketAddr::from((Ipv4Addr::new(192, 0, 2, number), 53)).into()
     }
 
     /// Puts a server there.
-    pub(in crate::upstream) fn serve(&self, number: u8, answer: impl Fn(&Asked) -> Sends + Send + 'static) {
+    pub(crate) fn serve(&self, number: u8, answer: impl Fn(&Asked) -> Sends + Send + 'static) {
         let handler = Handler { answer: Box::new(answer), queries: 0 };
         self.servers.lock().unwrap().insert(Self::address(number).addr, handler);
     }
 
     /// Queries that a server got so far.
-    pub(in crate::upstream) fn queries(&self, number: u8) -> u32 {
+    pub(crate) fn queries(&self, number: u8) -> u32 {
         self.servers.lock().unwrap()[&Self::address(number).addr].queries
     }
 
     /// A group of the servers `1` to `count`.
-    pub(in crate::upstream) fn group(self: &Arc<Self>, count: u8, strategy: Strategy) -> Group {
+    pub(crate) fn group(self: &Arc<Self>, count: u8, strategy: Strategy) -> Group {
         let network = Network::Simulated(self.clone());
         let options =
             GroupOptions { strategy, network, deadline: Duration::from_secs(3), ..GroupOptions::default() };
@@ -253,23 +251,23 @@ impl Simulated for FakeNetwork {
 }
 
 /// An address where no server listens.
-pub(in crate::upstream) fn dead_address() -> ServerAddress {
+pub(crate) fn dead_address() -> ServerAddress {
     std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().into()
 }
 
 /// A group of these servers, with time enough for a busy test machine.
-pub(in crate::upstream) fn group(servers: &[&FakeServer], strategy: Strategy) -> Group {
+pub(crate) fn group(servers: &[&FakeServer], strategy: Strategy) -> Group {
     group_at(servers.iter().map(|server| server.address()).collect(), strategy)
 }
 
 /// A group of these addresses.
-pub(in crate::upstream) fn group_at(servers: Vec<ServerAddress>, strategy: Strategy) -> Group {
+pub(crate) fn group_at(servers: Vec<ServerAddress>, strategy: Strategy) -> Group {
     let options = GroupOptions { strategy, deadline: Duration::from_secs(3), ..GroupOptions::default() };
     Group::new("test".to_owned(), servers, options)
 }
 
 /// A question for the address of `name`.
-pub(in crate::upstream) fn outgoing(name: &str) -> UpstreamQuery {
+pub(crate) fn outgoing(name: &str) -> UpstreamQuery {
     let name = Name::from_ascii(name).unwrap();
     UpstreamQuery { name, rtype: RecordType::A, dnssec_ok: false, checking_disabled: false }
 }

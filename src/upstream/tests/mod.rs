@@ -2,7 +2,7 @@
 
 mod encrypted;
 mod failover;
-pub(in crate::upstream) mod fake;
+pub(crate) mod fake;
 mod hostile;
 mod spoofing;
 mod talk;
