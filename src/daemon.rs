@@ -6,6 +6,7 @@
 mod data_files;
 mod messages;
 mod reload;
+pub mod secondaries;
 
 use crate::admin::AdminView;
 use crate::admin::sd_notify::Supervisor;
@@ -39,7 +40,9 @@ use crate::server::tcp;
 use crate::server::tcp::TcpBounds;
 use crate::server::udp;
 use crate::upstream::ServerAddress;
+use crate::upstream::transfer::secondary::SecondaryUpdate;
 use data_files::WatchedFiles;
+use secondaries::Secondaries;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -111,6 +114,8 @@ pub struct Daemon {
     reloads: (mpsc::Sender<Reload>, mpsc::Receiver<Reload>),
     /// Zone files, hosts files and the configuration, watched.
     data_files: WatchedFiles,
+    /// Secondary zones.
+    secondaries: Secondaries,
 }
 
 #[derive(Debug)]
@@ -151,6 +156,9 @@ impl Daemon {
         let finished = config.cache.size / 3;
         let cache = AnswerCache::new(config.cache.size - finished, lifetimes(&config.cache));
         restore(&cache, settings.state_dir.as_deref(), &clock);
+        let mut config = config;
+        let copies = secondaries::restore(&mut config, settings.state_dir.as_deref(), clock.now());
+        let secondaries = Secondaries::new(settings.state_dir.clone());
         let limits = Limits::new(config.server.max_in_flight);
         let guard = Guard::new(config.server.cookies, config.server.max_rate_per_network)?;
         let stale_after = config.cache.stale_answer_after;
@@ -193,7 +201,9 @@ impl Daemon {
             looked: mpsc::channel(4),
             reloads,
             data_files: WatchedFiles::new(),
+            secondaries,
         };
+        daemon.secondaries.run(&daemon.config, &daemon.live, copies);
         daemon.serve(listeners, secured)?;
         daemon.readiness.begin();
         daemon.watch_files(daemon.config.file.clone().into_iter().collect());
@@ -231,6 +241,7 @@ impl Daemon {
                 _ = minutes.tick() => self.live.history.end_minute(&self.live.tallies, last_minute()),
                 Some(instance) = self.told.1.recv() => self.on_metadata(instance),
                 change = self.data_files.changed() => self.take_change(change),
+                update = self.secondaries.updated() => self.take_secondary(update),
                 () = resolv_conf.changed() => self.on_resolv_conf_change(),
                 Some(servers) = self.looked.1.recv() => self.take_system(servers),
                 _ = snapshots.tick() => self.save().await,
@@ -242,6 +253,7 @@ impl Daemon {
         tracing::info!(in_flight, "stopping");
         self.settings.supervisor.stopping(&format!("stopping; {in_flight} queries in flight"));
         self.save().await; // while queries are still served: the disk may be slow
+        self.secondaries.stop().await;
         self.readers.stop().await;
         if let Some(office) = &self.office {
             let _ = timeout(DRAIN, office.close()).await; // a disk that hangs must not keep the process
@@ -344,6 +356,13 @@ impl Daemon {
             tracing::info!(servers = shown.join(", "), "the system's upstream servers have changed");
             self.around.system = servers;
             self.publisher.reconfigure(&self.config, &self.around);
+        }
+    }
+
+    /// Serves what has changed of a secondary zone.
+    fn take_secondary(&mut self, update: SecondaryUpdate) {
+        if let Some((place, served)) = self.secondaries.take(&mut self.config, update) {
+            self.publisher.replace_zone(place, |zone| secondaries::serve(zone, served));
         }
     }
 

@@ -4,6 +4,7 @@
 use super::process::Process;
 pub use super::prometheus::{Metric, MetricKind};
 use super::prometheus::{MetricsPage, counter, gauge, histogram};
+use super::secondary;
 use super::{AdminView, ApiView};
 use crate::engine::name::show;
 use crate::engine::rcode;
@@ -56,6 +57,11 @@ pub const METRICS: &[Metric] = &[
     gauge("pvtzd_data_files", "", "Watched files: zone files and the files that they include, hosts files, the configuration."),
     gauge("pvtzd_data_files_faulty", "", "Zone files and hosts files with an error, whose former content is served."),
     counter("pvtzd_data_file_reads_total", "result", "Reads of changed zone files and hosts files: taken, or refused because of an error."),
+    gauge("pvtzd_secondary_up", "zone, vpcs", "1 while the copy of a secondary zone is served; the first 1000 of them."),
+    gauge("pvtzd_secondary_serial", "zone, vpcs", "Serial of the copy of a secondary zone."),
+    gauge("pvtzd_secondary_expires_seconds", "zone, vpcs", "Seconds until the copy expires unless a primary confirms it."),
+    counter("pvtzd_secondary_transfers_total", "zone, vpcs, result", "Refreshes by result: current, full, incremental, failed."),
+    counter("pvtzd_secondary_notifies_total", "result", "NOTIFY messages: taken or refused."),
     counter("pvtzd_api_requests_total", "action, code", "Requests to the PrivateZone API, by action and class of HTTP status."),
     counter("pvtzd_watch_dropped_total", "watcher", "Messages that the query log or dnstap lost because it was too slow."),
     gauge("pvtzd_auxiliary_up", "service, at", "1 while an auxiliary service works: metrics, api, control_socket, query_log, dnstap."),
@@ -92,6 +98,7 @@ pub fn render(subject: &AdminView) -> String {
     page.metric("pvtzd_data_file_reads_total");
     page.count(&[("result", "taken")], reads.saturating_sub(refused));
     page.count(&[("result", "refused")], refused);
+    secondary::render(&mut page, subject);
     page.metric("pvtzd_api_requests_total");
     if let Some(ApiView { calls, .. }) = &subject.api {
         for (action, class, count) in calls.read() {

@@ -21,6 +21,7 @@ mod prometheus;
 pub mod querylog;
 mod queue;
 pub mod sd_notify;
+pub mod secondary;
 pub mod selfcheck;
 pub mod server;
 pub mod socket;

@@ -2,6 +2,8 @@
 
 use super::AdminView;
 use super::metrics::{rcode_name, servers};
+use super::secondary;
+use super::secondary::SecondaryStatus;
 use crate::base::auxiliary::AuxiliaryService;
 use crate::base::data_files::FaultyFile;
 use crate::base::local_address::is_absent;
@@ -58,6 +60,9 @@ pub struct Status {
     /// Zone files, hosts files and, with `watch_config`, the configuration.
     #[serde(default)]
     pub data_files: DataFilesStatus,
+    /// Secondary zones.
+    #[serde(default)]
+    pub secondaries: Vec<SecondaryStatus>,
     /// Messages that watchers missed, by watcher.
     pub missed: BTreeMap<String, u64>,
     /// Services beside DNS that are configured.
@@ -200,7 +205,7 @@ pub struct ApiStatus {
 pub struct ZoneStatus {
     /// Its name.
     pub zone: String,
-    /// `configuration`, `catalogue` or `api`.
+    /// `configuration`, `secondary`, `catalogue` or `api`.
     pub source: String,
     /// The recursion proxy is on.
     pub recursion_proxy: bool,
@@ -272,6 +277,7 @@ pub fn read(subject: &AdminView) -> Status {
         current: subject.readiness.is_current(),
         auxiliary: auxiliary(subject),
         data_files: data_files(subject),
+        secondaries: secondary::read(subject),
         missed: live.watch.watchers().iter().map(|w| (w.name().to_string(), w.dropped())).collect(),
     }
 }
@@ -348,7 +354,12 @@ pub fn zones(subject: &AdminView) -> Vec<ZoneStatus> {
         ZoneStatus {
             answers: count(&name),
             zone: name,
-            source: if zone.origin == ZoneOrigin::File { "configuration" } else { "catalogue" }.into(),
+            source: match zone.origin {
+                ZoneOrigin::File => "configuration",
+                ZoneOrigin::Secondary => "secondary",
+                ZoneOrigin::Endpoints | ZoneOrigin::Api => "catalogue",
+            }
+            .into(),
             recursion_proxy: zone.mode == ZoneMode::RecursionProxy,
             vpcs: match scope {
                 Scope::Everyone => None,

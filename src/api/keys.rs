@@ -54,7 +54,7 @@ impl Keys {
     ) -> Result<(Self, Vec<String>), Vec<KeyFault>> {
         let (mut keys, mut warnings, mut faults) = (Vec::new(), Vec::new(), Vec::new());
         for source in sources {
-            match secret_of(&source.secret, credentials, &mut warnings) {
+            match read_secret(&source.secret, credentials, &mut warnings) {
                 Ok(secret) => keys.push(AccessKey::new(source.id.clone(), secret)),
                 Err(why) => faults.push(KeyFault { id: source.id.clone(), why }),
             }
@@ -101,9 +101,14 @@ pub enum SecretFault {
 
 impl fmt::Display for KeyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the secret of access key `{}` is not available: ", self.id)?;
-        match &self.why {
-            SecretFault::Io(path, error) => {
+        write!(f, "the secret of access key `{}` is not available: {}", self.id, self.why)
+    }
+}
+
+impl fmt::Display for SecretFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(path, error) => {
                 write!(f, "cannot read {}: {error}", path.display())?;
                 match error.kind() {
                     io::ErrorKind::PermissionDenied => write!(
@@ -116,10 +121,10 @@ impl fmt::Display for KeyFault {
                     _ => Ok(()),
                 }
             }
-            SecretFault::NotOneLine(path) => {
+            Self::NotOneLine(path) => {
                 write!(f, "{} must have the secret in it, on one line, and nothing else", path.display())
             }
-            SecretFault::NoCredentials(name) => write!(
+            Self::NoCredentials(name) => write!(
                 f,
                 "$CREDENTIALS_DIRECTORY is not set, so there is no credential `{name}`; under systemd, \
                  LoadCredential={name}:FILE in the unit provides it"
@@ -140,8 +145,11 @@ impl std::error::Error for KeyFault {
 /// Octets of the largest file of a secret that is read.
 const LARGEST: u64 = 64 << 10;
 
-/// The secret itself.
-fn secret_of(
+/// Reads a secret; `credentials` is `$CREDENTIALS_DIRECTORY`.
+///
+/// # Errors
+/// Why it is not available.
+pub fn read_secret(
     source: &SecretSource,
     credentials: Option<&Path>,
     warnings: &mut Vec<String>,

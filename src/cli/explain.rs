@@ -1,7 +1,10 @@
 //! `pvtzd explain NAME [TYPE]`: the whole path of a question, without a query.
 
+use super::run::service_state_dir;
 use super::{CommonArgs, ExplainArgs, exit, shown};
+use crate::base::clock::Clock;
 use crate::config::{Config, InstanceInfo};
+use crate::daemon::secondaries;
 use crate::engine::answer::{Hop, Source};
 use crate::engine::catalog::{Catalog, View};
 use crate::engine::chain::{DryRun, DryRunEnd, Fetch, dry_run};
@@ -12,9 +15,9 @@ use crate::engine::rcode::show_rcode;
 use crate::engine::record::{parse_type, show_type, show_value};
 use crate::engine::request::Question;
 use crate::engine::text::printable;
-use crate::engine::zone::{MissingType, Wildcards, Zone, ZoneMode, ZoneOrigin};
+use crate::engine::zone::{MissingType, Wildcards, Zone, ZoneAvailability, ZoneMode, ZoneOrigin};
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::RecordType;
+use hickory_proto::rr::{RData, RecordType};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -57,10 +60,12 @@ struct AskedGroup {
 
 /// Carries the command out.
 pub(super) fn run(common: &CommonArgs, args: &ExplainArgs) -> u8 {
-    let config = match common.load_or_tell() {
+    let mut config = match common.load_or_tell() {
         Ok(config) => config,
         Err(code) => return code,
     };
+    let state_dir = config.server.state_dir.clone().or_else(service_state_dir);
+    secondaries::restore(&mut config, state_dir.as_deref(), Clock::start().now());
     let question = match question(&args.name, &args.rtype) {
         Ok(question) => question,
         Err(error) => {
@@ -176,6 +181,11 @@ fn explain_hop(
                 .zone_of(apex)
                 .or_else(|| catalog.zones().iter().map(|(zone, _)| zone).find(|z| z.apex() == apex));
             let settings = zone.map(|zone| describe(zone)).unwrap_or_default();
+            let here = match zone.map(|zone| zone.availability) {
+                Some(ZoneAvailability::NotTransferred) => "there is no copy of it to answer from".to_string(),
+                Some(ZoneAvailability::Expired) => "its copy has expired".to_string(),
+                Some(ZoneAvailability::Ready) | None => here,
+            };
             ("zone", Some(apex.to_string()), format!("private zone {apex} ({settings}): {here}"))
         }
         Source::Hosts => {
@@ -221,6 +231,7 @@ fn explain_hop(
 fn describe(zone: &Zone) -> String {
     let mut words = vec![match zone.origin {
         ZoneOrigin::File => "configuration file",
+        ZoneOrigin::Secondary => "secondary zone",
         ZoneOrigin::Endpoints => "catalogue of API names",
         ZoneOrigin::Api => "PrivateZone API",
     }];
@@ -228,6 +239,16 @@ fn describe(zone: &Zone) -> String {
         ZoneMode::Override => "recursion proxy off",
         ZoneMode::RecursionProxy => "recursion proxy on",
     });
+    let serial = zone.soa().values().next().and_then(|data| match data {
+        RData::SOA(soa) => Some(format!("serial {}", soa.serial)),
+        _ => None,
+    });
+    let has_copy =
+        zone.origin == ZoneOrigin::Secondary && zone.availability != ZoneAvailability::NotTransferred;
+    let serial = serial.filter(|_| has_copy).unwrap_or_default();
+    if has_copy {
+        words.insert(1, &serial);
+    }
     if zone.mode == ZoneMode::RecursionProxy {
         words.push(match zone.on_missing_type {
             MissingType::NoData => "on_missing_type nodata",

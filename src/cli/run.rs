@@ -220,7 +220,7 @@ fn settings(
 }
 
 /// The directory that systemd made for us (`StateDirectory=`); the first, if there are several.
-fn service_state_dir() -> Option<PathBuf> {
+pub(super) fn service_state_dir() -> Option<PathBuf> {
     let value: OsString = std::env::var_os("STATE_DIRECTORY").filter(|value| !value.is_empty())?;
     let first = value.to_str().and_then(|text| text.split(':').next()).map(PathBuf::from);
     Some(first.unwrap_or_else(|| PathBuf::from(value)))

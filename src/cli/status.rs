@@ -2,6 +2,7 @@
 
 use super::socket::{SocketClient, read};
 use super::{CommonArgs, StatusArgs, exit, shown};
+use crate::admin::secondary::SecondaryStatus;
 use crate::admin::socket::SocketCommand;
 use crate::admin::status::{Status, quantile};
 use crate::base::print;
@@ -122,6 +123,21 @@ fn page(status: &Status, before: Option<&Status>) -> String {
             file.kind, file.file, file.fault
         ));
     }
+    for zone in &status.secondaries {
+        let bad = |what: &str| {
+            let fault = zone.fault.as_deref().unwrap_or("no primary was asked yet");
+            format!("{what} secondary zone {}: {fault}", zone.zone)
+        };
+        match (zone.state.as_str(), &zone.fault) {
+            ("ready", Some(_)) => line(bad("UNSURE    ")),
+            ("ready", None) => {}
+            ("expired", _) => line(bad("EXPIRED   ")),
+            _ => line(bad("MISSING   ")),
+        }
+        if let Some(fault) = &zone.save_fault {
+            line(format!("UNSAVED    secondary zone {}: its copy cannot be written: {fault}", zone.zone));
+        }
+    }
     for (watcher, missed) in status.missed.iter().filter(|(_, missed)| **missed > 0) {
         line(format!("missed     {missed} messages by {watcher}"));
     }
@@ -156,6 +172,11 @@ fn page(status: &Status, before: Option<&Status>) -> String {
         let head = ["UPSTREAM", "GROUP", "STATE", "RTT", "QUERIES", "FAILED", "WAITING"];
         let _ = write!(out, "\n{}", shown::table(&head, &rows));
     }
+    if !status.secondaries.is_empty() {
+        let rows: Vec<Vec<String>> = status.secondaries.iter().map(secondary).collect();
+        let head = ["SECONDARY", "STATE", "SERIAL", "RECORDS", "PRIMARY", "CONFIRMED", "EXPIRES", "NEXT"];
+        let _ = write!(out, "\n{}", shown::table(&head, &rows));
+    }
     if !status.busiest.is_empty() {
         let rows: Vec<Vec<String>> = status
             .busiest
@@ -166,6 +187,24 @@ fn page(status: &Status, before: Option<&Status>) -> String {
         let _ = write!(out, "\n{}", shown::table(&[&title, "VPC", "ANSWERS"], &rows));
     }
     out
+}
+
+/// The row of a secondary zone.
+fn secondary(zone: &SecondaryStatus) -> Vec<String> {
+    let within = |seconds: Option<u64>, form: fn(String) -> String| {
+        seconds.map_or("-".into(), |seconds| form(duration(seconds as f64)))
+    };
+    let vpcs = zone.vpcs.as_ref().map(|vpcs| format!(" ({})", vpcs.join(", "))).unwrap_or_default();
+    vec![
+        format!("{}{vpcs}", zone.zone),
+        zone.state.replace('_', " "),
+        zone.serial.map_or("-".into(), |serial| serial.to_string()),
+        zone.records.to_string(),
+        zone.primary.clone().unwrap_or("-".into()),
+        within(zone.confirmed_ago, |text| format!("{text} ago")),
+        within(zone.expires_in, |text| format!("in {text}")),
+        within(Some(zone.next_in), |text| format!("in {text}")),
+    ]
 }
 
 fn percent(part: u64, all: u64) -> String {

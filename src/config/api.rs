@@ -152,6 +152,12 @@ fn address(value: &Value) -> Option<SocketAddr> {
 /// `[[control.access_key]]`
 fn access_key(section: &mut Section, folder: &Path) -> Option<(Spanned<String>, SecretSource)> {
     let id = section.require("id", "\"LTAI…\"", word);
+    let secret = secret(section, "[[control.access_key]]", folder);
+    Some((id?, secret?))
+}
+
+/// Where the secret of a section is: exactly one of three keys says so.
+pub(super) fn secret(section: &mut Section, heading: &str, folder: &Path) -> Option<SecretSource> {
     let keys = ["secret", "secret_file", "secret_credential"];
     let written: Vec<&str> = keys.into_iter().filter(|key| section.has(key)).collect();
     let secret = section.take("secret", word);
@@ -180,7 +186,7 @@ fn access_key(section: &mut Section, folder: &Path) -> Option<(Spanned<String>, 
         [_] => {}
         [] => section.reader().error(
             &section.at,
-            "[[control.access_key]] needs a secret",
+            format!("{heading} needs a secret"),
             "add secret_file = \"FILE\", secret_credential = \"NAME\", or secret = \"…\"".to_string(),
         ),
         _ => section.reader().error(
@@ -189,11 +195,10 @@ fn access_key(section: &mut Section, folder: &Path) -> Option<(Spanned<String>, 
             "keep one of them".to_string(),
         ),
     }
-    let secret = secret
+    secret
         .map(|secret| SecretSource::Written(secret.into()))
         .or(file.map(|path| SecretSource::File(folder.join(path))))
-        .or(credential.map(SecretSource::Credential));
-    Some((id?, secret?))
+        .or(credential.map(SecretSource::Credential))
 }
 
 /// `[[control.host]]`

@@ -134,6 +134,7 @@ fn join(reader: &ConfigReader, spec: file::Spec) -> Config {
         vpcs: spec.vpcs.iter().map(|entry| entry.vpc.clone()).collect(),
         zones: spec.zones.iter().map(|entry| entry.spec.clone()).zip(scopes.zones).collect(),
         zone_files: zone_files.collect(),
+        secondaries: spec.secondaries.clone(),
         hosts: hosts.collect(),
         expects: spec.expects.clone(),
         file: None,

@@ -7,6 +7,7 @@ use super::api;
 use super::api::Api;
 use super::hosts_file::{self, HostsEntry};
 use super::reader::{ConfigReader, Origin, Span, Spanned};
+use super::secondary::{self, Secondary};
 use super::section::Section;
 use super::sections::{not_empty, path, read_each, read_one, values, vpc_ids};
 use super::server;
@@ -69,6 +70,10 @@ pub(super) struct Spec {
     pub vpcs: Vec<VpcEntry>,
     /// `[[zone]]`
     pub zones: Vec<ZoneDraftEntry>,
+    /// `[[secondary]]`; their zones are the last of the zones.
+    pub secondaries: Vec<Secondary>,
+    /// All their primaries with their places.
+    pub primaries: Vec<Spanned<SocketAddr>>,
     /// `[[hosts]]`
     pub hosts: Vec<HostsEntry>,
     /// `[[expect]]`
@@ -115,13 +120,17 @@ pub(super) fn read<'a>(
     let strategy = upstream.strategy;
     let forwards = read_each(reader, &mut top, "forward", |section| forward(section, strategy));
     let vpcs = read_each(reader, &mut top, "vpc", vpc);
-    let zones = match zones {
+    let mut zones = match zones {
         Some(zones) => {
             top.allow("zone");
             zones
         }
         None => read_each(reader, &mut top, "zone", zone_draft::zone),
     };
+    let keys = read_each(reader, &mut top, "tsig", secondary::tsig);
+    secondary::check_keys(reader, &keys);
+    let secondaries = read_each(reader, &mut top, "secondary", secondary::secondary);
+    let (secondaries, primaries) = secondary::join(reader, secondaries, &keys, &mut zones);
     let without_localhost = server.local_names.localhost;
     let hosts = read_each(reader, &mut top, "hosts", |section| hosts_file::hosts(section, without_localhost));
     hosts_file::check_octets(&hosts, reader);
@@ -146,6 +155,8 @@ pub(super) fn read<'a>(
         forwards,
         vpcs,
         zones,
+        secondaries,
+        primaries,
         hosts,
         expects,
     }

@@ -21,6 +21,7 @@ mod key_path;
 mod lints;
 mod pieces;
 mod reader;
+mod secondary;
 mod section;
 mod sections;
 mod server;
@@ -43,6 +44,7 @@ pub use again::{ConfigDifference, Seen};
 pub use api::{AccessKeySource, Api, ApiSecret, Host, SecretSource};
 pub use catalog::GroupSpec;
 pub use fault::{ConfigError, Fault, Severity};
+pub use secondary::{Secondary, TsigSource};
 pub use server::MAX_RATE_PER_NETWORK;
 
 use crate::base::file::WatchedFile;
@@ -159,6 +161,8 @@ pub struct Config {
     pub zones: Vec<(ZoneSpec, Scope)>,
     /// Those of them whose records are in a zone file.
     pub zone_files: Vec<ZoneFile>,
+    /// `[[secondary]]`; their zones are the last of the zones.
+    pub secondaries: Vec<Secondary>,
     /// `[[hosts]]`, the first one first.
     pub hosts: Vec<HostsFile>,
     /// `[[expect]]`

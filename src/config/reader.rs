@@ -336,8 +336,8 @@ pub(super) fn shortened(text: &str) -> String {
 /// How a section's header is written in the file.
 pub(super) fn heading(kind: &str) -> String {
     match kind {
-        "forward" | "vpc" | "zone" | "zone.record" | "hosts" | "expect" | "control.access_key"
-        | "control.host" => {
+        "forward" | "vpc" | "zone" | "zone.record" | "secondary" | "tsig" | "retain" | "hosts" | "expect"
+        | "control.access_key" | "control.host" => {
             format!("[[{kind}]]")
         }
         _ => format!("[{kind}]"),

@@ -117,10 +117,12 @@ fn the_examples_of_the_documented_file_work() {
     assert!(warnings.iter().all(|fault| fault.severity == Severity::Warning));
     assert_eq!(
         (config.vpcs.len(), config.zones.len(), config.forwards.len(), config.expects.len()),
-        (1, 3, 1, 1)
+        (1, 4, 1, 1)
     );
     assert_eq!(config.zones[2].0.record_count(), 9);
     assert_eq!(config.zones[0].0.record_count(), 4);
+    assert_eq!((config.secondaries.len(), config.secondaries[0].zone), (1, 3));
+    assert!(config.secondaries[0].key.is_some());
 }
 
 #[test]

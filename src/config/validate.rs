@@ -23,6 +23,7 @@ pub(super) struct Scopes {
 /// Notes everything that contradicts itself, records of one zone apart.
 pub(super) fn contradictions(reader: &ConfigReader, spec: &Spec) -> Scopes {
     listeners(reader, spec);
+    primaries(reader, spec);
     let scopes = Scopes {
         forwards: spec.forwards.iter().map(|entry| scope(reader, spec, entry.vpcs.as_deref())).collect(),
         zones: spec.zones.iter().map(|entry| scope(reader, spec, entry.vpcs.as_deref())).collect(),
@@ -76,6 +77,17 @@ fn listeners(reader: &ConfigReader, spec: &Spec) {
             let hint =
                 "a query would go round in a circle; name another server, or another port to listen on";
             reader.error(&server.at, message, hint.to_string());
+        }
+    }
+}
+
+/// Primaries of secondary zones that are this server.
+fn primaries(reader: &ConfigReader, spec: &Spec) {
+    for primary in &spec.primaries {
+        if let Some(own) = spec.listen.iter().find(|own| is_own(own.value, primary.value)) {
+            let (place, address) = (place_of(reader, own), primary.value);
+            let message = format!("{address} is this server itself: it listens on {} ({place})", own.value);
+            reader.error(&primary.at, message, "name the server that has the zone".to_string());
         }
     }
 }

@@ -76,12 +76,14 @@ impl Daemon {
         };
         self.warn_what_needs_a_restart(&config);
         self.config = config;
+        let copies = self.secondaries.fill(&mut self.config, self.live.clock.now());
         self.around.system = super::system_servers(&self.config, &self.settings, &self.listening);
         self.publisher.reconfigure(&self.config, &self.around);
         if let (Some(office), Some(control)) = (&self.office, &self.config.control) {
             office.reload(control);
         }
         self.live.top.configure(self.config.top.enabled, self.config.top.client, self.live.clock.now());
+        self.secondaries.run(&self.config, &self.live, copies);
         self.reload_certificate();
         self.ask_metadata();
         self.readiness.data_files.begin(0);
@@ -124,7 +126,7 @@ impl Daemon {
                     let (records, name) = (zone.record_count(), crate::engine::name::show(&zone.apex));
                     tracing::info!(zone = name, file = %path.display(), records, "the zone file has changed and is served");
                 }
-                self.publisher.replace_zone(place, packed);
+                self.publisher.replace_zone(place, |zone| zone.packed = Some(packed));
             }
             Change::Hosts(place, loaded) => {
                 let Some(file) = self.config.hosts.get_mut(place) else { return };

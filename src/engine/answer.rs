@@ -24,6 +24,8 @@ impl ExtendedError {
     pub const STALE_ANSWER: u16 = 3;
     /// Cached error.
     pub const CACHED_ERROR: u16 = 13;
+    /// Not ready: a zone has not come yet.
+    pub const NOT_READY: u16 = 14;
     /// Blocked: by a policy of this server's operator.
     pub const BLOCKED: u16 = 15;
     /// Prohibited: this client may not ask.
@@ -38,6 +40,8 @@ impl ExtendedError {
     pub const NO_REACHABLE_AUTHORITY: u16 = 22;
     /// Network error.
     pub const NETWORK_ERROR: u16 = 23;
+    /// Invalid data: a zone has expired.
+    pub const INVALID_DATA: u16 = 24;
 
     /// An error with its words.
     pub fn new(code: u16, text: impl Into<Cow<'static, str>>) -> Self {

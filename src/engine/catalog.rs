@@ -392,7 +392,7 @@ impl Catalog {
     fn is_configured(&self, place: usize, apex: &NameKey) -> bool {
         let view = &self.views[place];
         let zone = view.own.zone(apex).or_else(|| view.shared.zone(apex));
-        zone.is_some_and(|zone| zone.origin == ZoneOrigin::File)
+        zone.is_some_and(|zone| matches!(zone.origin, ZoneOrigin::File | ZoneOrigin::Secondary))
     }
 
     /// Changes what was made for a VPC, for its clients on every line.

@@ -16,7 +16,7 @@ use super::rebinding::is_inner;
 use super::record;
 use super::request::Question;
 use super::sections::{Sections, Wanted};
-use super::zone::{NEGATIVE_TTL, Rrset, SetOrder, soa_data, synthesised};
+use super::zone::{NEGATIVE_TTL, Rrset, SetOrder, Zone, ZoneAvailability, soa_data, synthesised};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::HINFO;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
@@ -272,6 +272,10 @@ impl<'v> Chain<'v> {
                     None => self.finish(ResponseCode::NoError), // a CNAME set always has a value
                 }
             }
+            Decision::Unavailable(zone) => {
+                self.note(Source::Zone(zone.apex().clone()));
+                self.fail(unavailable(zone));
+            }
             Decision::Denied(zone, whole_name) => {
                 self.note(Source::Zone(zone.apex().clone()));
                 self.deny(&zone.name.clone(), zone.soa(), zone.negative_ttl(), whole_name);
@@ -427,6 +431,17 @@ pub fn dry_run(view: &View, question: &Question) -> DryRun {
             end: DryRunEnd::Forwarded(fetch),
         },
     }
+}
+
+/// Why a zone does not answer.
+fn unavailable(zone: &Zone) -> ExtendedError {
+    let (code, text) = match zone.availability {
+        ZoneAvailability::Expired => {
+            (ExtendedError::INVALID_DATA, "has expired: no primary has confirmed it in time")
+        }
+        _ => (ExtendedError::NOT_READY, "has not been transferred from a primary yet"),
+    };
+    ExtendedError::new(code, format!("the secondary zone {} {text}", zone.apex()))
 }
 
 #[cfg(test)]

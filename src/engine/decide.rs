@@ -14,7 +14,7 @@ use super::catalog::{MatchedRule, View};
 use super::hosts::HostsLookup;
 use super::local::{LocalAnswer, LocalOutcome};
 use super::name::NameKey;
-use super::zone::{Lookup, MissingType, Rrset, Zone, ZoneMode};
+use super::zone::{Lookup, MissingType, Rrset, Zone, ZoneAvailability, ZoneMode};
 use hickory_proto::rr::RecordType;
 use std::sync::Arc;
 
@@ -27,6 +27,8 @@ pub enum Decision<'v> {
     Found(&'v Arc<Zone>, Rrset),
     /// A private zone has a CNAME.
     Alias(&'v Arc<Zone>, Rrset),
+    /// The zone is a secondary one without a copy that may be served; no upstream may answer for its names.
+    Unavailable(&'v Arc<Zone>),
     /// A private zone denies: the type, or (`true`) the name.
     Denied(&'v Arc<Zone>, bool),
     /// A special-use name.
@@ -56,6 +58,9 @@ pub fn decide<'v>(view: &'v View, name: &NameKey, rtype: RecordType) -> Decision
     let Some(zone) = view.zone_of(name) else {
         return outside(view, name, rtype, None, above);
     };
+    if zone.availability != ZoneAvailability::Ready {
+        return Decision::Unavailable(zone);
+    }
     let proxied = zone.mode == ZoneMode::RecursionProxy;
     match zone.lookup(name, rtype) {
         Lookup::Rrset(set) => Decision::Found(zone, set),

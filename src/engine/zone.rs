@@ -55,10 +55,24 @@ pub enum ZoneOrigin {
     /// A `[[zone]]` of the configuration file.
     #[default]
     File,
+    /// A `[[secondary]]` of the configuration file.
+    Secondary,
     /// The catalogue of Alibaba Cloud API names.
     Endpoints,
     /// Made through the PrivateZone API.
     Api,
+}
+
+/// Whether the records of a zone may be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ZoneAvailability {
+    /// They are.
+    #[default]
+    Ready,
+    /// A secondary zone that no primary has sent yet.
+    NotTransferred,
+    /// A secondary zone that no primary has confirmed for as long as its SOA record allows.
+    Expired,
 }
 
 /// How zones read what the product's documentation leaves open.
@@ -83,6 +97,8 @@ pub struct ZoneSpec {
     pub wildcards: Wildcards,
     /// Where it was written.
     pub origin: ZoneOrigin,
+    /// Whether its records may be served.
+    pub availability: ZoneAvailability,
     /// Its records, the disabled ones left out.
     pub records: Vec<ZoneRecord>,
     /// Records that were put together before, in the place of the others.
@@ -122,6 +138,7 @@ impl ZoneSpec {
             on_missing_type: MissingType::default(),
             wildcards: Wildcards::default(),
             origin: ZoneOrigin::default(),
+            availability: ZoneAvailability::default(),
             records: Vec::new(),
             packed: None,
         }
@@ -169,6 +186,8 @@ pub struct Zone {
     pub wildcards: Wildcards,
     /// Where it was written.
     pub origin: ZoneOrigin,
+    /// Whether its records may be served.
+    pub availability: ZoneAvailability,
     owners: Ordered<Owner>,
     /// How many records they have.
     records: usize,
@@ -212,6 +231,7 @@ impl Zone {
             on_missing_type: spec.on_missing_type,
             wildcards: spec.wildcards,
             origin: spec.origin,
+            availability: spec.availability,
             owners: packed.owners,
             records: packed.records,
             soa,

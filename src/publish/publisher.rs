@@ -7,7 +7,7 @@ use crate::account::{Account, Dirty};
 use crate::config::{Config, ConfigDifference};
 use crate::engine::catalog::Catalog;
 use crate::engine::hosts::Hosts;
-use crate::engine::zone::{PackedZone, Zone};
+use crate::engine::zone::{Zone, ZoneSpec};
 use crate::resolve::shared::{ActiveConfig, SharedState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -102,13 +102,14 @@ impl Publisher {
         }
     }
 
-    /// A zone file was read again: only its zone is built, and swapped in.
-    pub fn replace_zone(&self, place: usize, packed: PackedZone) {
+    /// A zone file was read again, or a secondary zone has changed: `edit` is what differs. Only this zone is built, and
+    /// swapped in.
+    pub fn replace_zone(&self, place: usize, edit: impl FnOnce(&mut ZoneSpec)) {
         let mut sources = self.lock();
         sources.serial = next_serial(sources.serial);
         let serial = sources.serial;
         let Some((spec, _)) = sources.config.zones.get_mut(place) else { return };
-        spec.packed = Some(packed);
+        edit(spec);
         let zone = Arc::new(Zone::build_leniently(spec.clone(), serial));
         self.amend(&mut sources, |catalog| catalog.replace_zone(place, zone));
     }

@@ -29,7 +29,9 @@ use crate::resolve::shared::{ActiveConfig, SharedState, count};
 use crate::stats::counters::ThreadCounters;
 pub use crate::stats::tap::{Client, ClientTransport};
 use crate::stats::zone_stats::{CacheResult, StatKey};
+use crate::upstream::transfer::notify::is_notify;
 use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RecordType;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,6 +122,14 @@ pub fn answer_now(
     }
     let question = match question {
         Ok(question) => question,
+        Err(_) if is_notify(packet) && live.secondaries.any() => {
+            accounting::record_query(tally, RecordType::SOA.into(), &caller);
+            let Some((reply, rcode)) = live.secondaries.notify(packet, client) else {
+                return Immediate::Drop;
+            };
+            tally.answered(u16::from(rcode) as u8, StatKey::default());
+            return Immediate::Reply(reply, StatKey::default());
+        }
         Err(rcode) => {
             let answer = Answer::code(about_cookie(&request, proven).unwrap_or(rcode), None);
             accounting::record_query(tally, request.question.as_ref().map_or(0, |q| q.rtype.into()), &caller);

@@ -20,6 +20,7 @@ use crate::stats::history::History;
 use crate::stats::tap::QueryTap;
 use crate::stats::top::TopLists;
 use crate::stats::zone_stats::ZoneStats;
+use crate::upstream::transfer::SecondaryZones;
 use crate::upstream::udp_pool::InFlightKeys;
 use crate::upstream::{Group, Inflight, LoopDetector};
 use arc_swap::ArcSwap;
@@ -129,6 +130,8 @@ pub struct SharedState {
     pub stale_after: Duration,
     /// Tells when an upstream leads back to us.
     pub loops: Arc<LoopDetector>,
+    /// Zones that other servers are primaries of.
+    pub secondaries: SecondaryZones,
     /// Numbers of what is not the rule.
     pub counters: EventCounters,
     /// Numbers of queries and answers.
@@ -167,6 +170,7 @@ impl SharedState {
             guard,
             stale_after,
             loops: Arc::default(),
+            secondaries: SecondaryZones::default(),
             counters: EventCounters::default(),
             tallies: Counters::default(),
             places: ZoneStats::default(),

@@ -14,6 +14,8 @@
 //! may bring its own network); `stream/` keeps
 //! TCP and TLS connections open, `tls.rs` says whose certificates count.
 //!
+//! Secondary zones come in over `transfer/`, which asks primaries and not groups.
+//!
 //! Beside the path of a query: [`Inflight`] merges identical questions, [`LoopDetector`] sets aside
 //! a server that leads back to us.
 //!
@@ -34,6 +36,7 @@ mod server;
 mod stream;
 mod tls;
 mod transaction;
+pub mod transfer;
 mod transport;
 pub mod udp_pool;
 mod wire;

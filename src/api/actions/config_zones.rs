@@ -15,7 +15,8 @@ pub const CREATOR: &str = "configuration-file";
 
 /// Zones of the file, without records.
 pub fn zones(catalog: &Catalog) -> impl Iterator<Item = (ZoneRow, &Zone)> {
-    let zones = catalog.zones().iter().filter(|(zone, _)| zone.origin == ZoneOrigin::File);
+    let is_of_file = |zone: &Zone| matches!(zone.origin, ZoneOrigin::File | ZoneOrigin::Secondary);
+    let zones = catalog.zones().iter().filter(move |(zone, _)| is_of_file(zone));
     zones.map(|(zone, scope)| (row(catalog, zone, scope), &**zone))
 }
 

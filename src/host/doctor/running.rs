@@ -27,6 +27,36 @@ pub(super) fn state(status: Option<&Status>) -> Vec<Check> {
             "mend the file: it is read again when it changes",
         ));
     }
+    for zone in &status.secondaries {
+        let fault = zone.fault.as_deref().unwrap_or("no primary was asked yet");
+        let advice = "see that the primaries are up, that they allow the transfer, and that both sides have the same TSIG \
+                      key and time";
+        match zone.state.as_str() {
+            "ready" => {
+                if let (Some(fault), Some(left)) = (&zone.fault, zone.expires_in) {
+                    let found =
+                        format!("secondary zone {}: {fault}; its copy expires in {left} s", zone.zone);
+                    checks.push(Check::warn(STEP, found, advice));
+                }
+            }
+            "expired" => {
+                let found = format!("secondary zone {} has expired and is not served: {fault}", zone.zone);
+                checks.push(Check::fail(STEP, found, advice));
+            }
+            _ => {
+                let found = format!("secondary zone {} has not been transferred: {fault}", zone.zone);
+                checks.push(Check::fail(STEP, found, advice));
+            }
+        }
+        if let Some(fault) = &zone.save_fault {
+            let found = format!("the copy of secondary zone {} cannot be written: {fault}", zone.zone);
+            checks.push(Check::warn(
+                STEP,
+                found,
+                "without it the zone is not served after a restart with primaries down",
+            ));
+        }
+    }
     for service in &status.auxiliary {
         if let Some(fault) = &service.fault {
             let found = format!("{} at {}: {fault}", service.service, service.at);
