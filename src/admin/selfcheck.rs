@@ -7,6 +7,7 @@
 //! restart would not bring them back.
 
 use crate::base::local_address::{is_absent, reached_at};
+use crate::engine::message::HEADER;
 use futures_util::future::join_all;
 use std::fmt;
 use std::io;
@@ -139,7 +140,7 @@ fn question(id: u16) -> Vec<u8> {
 
 /// True for a response with this id, whatever it says.
 fn is_answer(packet: &[u8], id: u16) -> bool {
-    packet.len() >= 12 && packet[..2] == id.to_be_bytes() && packet[2] & 0x80 != 0
+    packet.len() >= HEADER && packet[..2] == id.to_be_bytes() && packet[2] & 0x80 != 0
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::decide::{Decision, decide};
 use super::local::LocalOutcome;
 use super::message::HEADER;
 use super::name::NameKey;
+use super::rcode::show_rcode;
 use super::rebinding::is_inner;
 use super::record;
 use super::request::Question;
@@ -180,7 +181,8 @@ impl<'v> Chain<'v> {
             Outcome::Alias(_) if self.rtype == RecordType::CNAME => self.finish(ResponseCode::NoError),
             Outcome::Alias(target) => self.follow(target.clone()),
             Outcome::Failure(FailureCause::Rcode(rcode)) => {
-                let text = format!("the upstream answered {rcode} for {} a moment ago", self.key);
+                let (rcode, name) = (show_rcode(*rcode, false), &self.key);
+                let text = format!("the upstream answered {rcode} for {name} a moment ago");
                 self.fail(ExtendedError::new(ExtendedError::CACHED_ERROR, text));
             }
             Outcome::Failure(FailureCause::TooManyRecords) => {

@@ -239,16 +239,16 @@ impl<'m> MessageCursor<'m> {
     pub fn skip_name(&mut self) -> Option<()> {
         let start = self.at;
         loop {
-            match Label::at(self.message, self.at)? {
-                Label::Root => {
+            match WireLabel::at(self.message, self.at)? {
+                WireLabel::Root => {
                     self.at += 1;
                     return Some(());
                 }
-                Label::Pointer(_) => {
+                WireLabel::Pointer(_) => {
                     self.at += 2;
                     return Some(());
                 }
-                Label::Octets(length) => self.at += 1 + length,
+                WireLabel::Octets(length) => self.at += 1 + length,
             }
             if self.at - start >= MAX_NAME_BYTES {
                 return None; // the root label comes on top
@@ -261,13 +261,13 @@ impl<'m> MessageCursor<'m> {
         let (start, mut at) = (out.len(), self.at);
         let (mut end, mut followed) = (None, 0);
         loop {
-            match Label::at(self.message, at)? {
-                Label::Root => {
+            match WireLabel::at(self.message, at)? {
+                WireLabel::Root => {
                     out.push(0);
                     self.at = end.unwrap_or(at + 1);
                     return Some(());
                 }
-                Label::Octets(length) => {
+                WireLabel::Octets(length) => {
                     let next = at + 1 + length;
                     out.extend_from_slice(self.message.get(at..next)?);
                     if out.len() - start >= MAX_NAME_BYTES {
@@ -275,7 +275,7 @@ impl<'m> MessageCursor<'m> {
                     }
                     at = next;
                 }
-                Label::Pointer(target) => {
+                WireLabel::Pointer(target) => {
                     followed += 1;
                     if !(HEADER..at).contains(&target) || followed > MAX_POINTERS || !pointers.spend() {
                         return None;
@@ -363,7 +363,7 @@ impl PointerBudget {
 }
 
 /// A label, by its first octets (RFC 1035 sections 3.1 and 4.1.4).
-enum Label {
+enum WireLabel {
     /// The end of a name.
     Root,
     /// A label of this many octets.
@@ -372,7 +372,7 @@ enum Label {
     Pointer(usize),
 }
 
-impl Label {
+impl WireLabel {
     /// The label at an octet; nothing for the types 0x40 and 0x80.
     #[inline(always)]
     fn at(message: &[u8], at: usize) -> Option<Self> {
@@ -407,16 +407,16 @@ pub fn wire_length(bytes: &[u8]) -> Option<usize> {
 /// True when the name at `at`, its pointers followed, is `name` in wire form, octet for octet.
 pub fn is_name_at(message: &[u8], mut at: usize, mut name: &[u8]) -> bool {
     loop {
-        match Label::at(message, at) {
-            Some(Label::Root) => return name == [0],
-            Some(Label::Octets(length)) => {
+        match WireLabel::at(message, at) {
+            Some(WireLabel::Root) => return name == [0],
+            Some(WireLabel::Octets(length)) => {
                 let end = 1 + length;
                 if message.get(at..at + end).is_none_or(|label| name.get(..end) != Some(label)) {
                     return false;
                 }
                 (at, name) = (at + end, &name[end..]);
             }
-            Some(Label::Pointer(target)) if target < at => at = target,
+            Some(WireLabel::Pointer(target)) if target < at => at = target,
             _ => return false,
         }
     }
