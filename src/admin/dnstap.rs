@@ -61,7 +61,8 @@ impl Dnstap {
         bytes(&mut head, 1, identity.as_bytes());
         bytes(&mut head, 2, concat!("pvtzd ", env!("CARGO_PKG_VERSION")).as_bytes());
         let socket = socket.to_path_buf();
-        let queue = Queue::start("dnstap", octets, OctetKind::Dnstap, move |notes, missed| {
+        let account = octets.account(OctetKind::Dnstap, OctetKind::Dnstap.total());
+        let queue = Queue::start("dnstap", account, move |notes, missed| {
             write(&notes, &missed, &socket, &readiness);
         })?;
         Ok(Self { queue, head, client: ClientAddress::new(client) })
@@ -85,7 +86,7 @@ impl TapSink for Dnstap {
     fn reopen(&self) {}
 
     fn end(&self) {
-        self.queue.end();
+        self.queue.drain();
     }
 }
 
@@ -218,7 +219,7 @@ fn ends_within(notes: &Receiver<QueueItem<Vec<u8>>>, missed: &AtomicU64, pause: 
     let until = Instant::now() + pause;
     loop {
         match notes.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(QueueItem::End(done)) => {
+            Ok(QueueItem::Drain(done)) => {
                 let _ = done.send(());
                 return true;
             }
@@ -256,7 +257,7 @@ fn forward(notes: &Receiver<QueueItem<Vec<u8>>>, mut frames: Frames<Gathered>) -
         match note {
             QueueItem::Item(message, _room) => frames.send(&message)?,
             QueueItem::Renew => {}
-            QueueItem::End(done) => {
+            QueueItem::Drain(done) => {
                 let finished = frames.finish();
                 let _ = done.send(());
                 if let Err(error) = finished {

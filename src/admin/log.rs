@@ -1,14 +1,15 @@
 //! Logs on standard error. A message that repeats is held back, so that no fault of the world fills a disk. A thread of
 //! its own writes them, and whatever else a server has to say there: a reader that stands still keeps no other thread.
 
+use super::queue::{Queue, QueueItem};
+use crate::base::octets::OctetAccount;
 use crate::base::print;
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 use tracing::callsite::Identifier;
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -31,16 +32,10 @@ const LAB_SERVER: &str = "hickory_server";
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// Octets of messages that wait for the thread that writes. What does not fit is lost, and counted.
-const ROOM: usize = 1 << 20;
+const MAX_WAITING_BYTES: usize = 1 << 20;
 
-/// Octets that a message takes beside its own.
-const OVERHEAD: usize = 64;
-
-/// How long the end of the process waits for messages to be written.
-const TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The way to standard error, once logs are set up.
-static OUTBOX: OnceLock<Arc<Outbox>> = OnceLock::new();
+/// The queue to standard error, once logs are set up.
+static QUEUE: OnceLock<Queue<Vec<u8>>> = OnceLock::new();
 
 /// Sets logs up for the process. `level` comes from the command line, `RUST_LOG` goes before it: a level, or one for
 /// each target, such as `warn,pvtzd::upstream=debug`.
@@ -68,105 +63,67 @@ pub fn set_up(level: &str) -> Result<(), TryInitError> {
 
 /// Writes what waits, as far as standard error is read. For the end of the process.
 pub fn flush() {
-    if let Some(outbox) = OUTBOX.get() {
-        outbox.flush();
+    if let Some(queue) = QUEUE.get() {
+        queue.drain();
     }
 }
 
 /// Where messages go: to the thread that writes, or straight to standard error where no thread could be started.
 fn writer() -> BoxMakeWriter {
-    let outbox = match OUTBOX.get() {
-        Some(outbox) => Ok(outbox.clone()),
-        None => Outbox::start(io::stderr()),
-    };
-    match outbox {
-        Ok(outbox) => {
-            let outbox = OUTBOX.get_or_init(|| outbox);
-            print::divert_errors(|text| {
-                if let Some(outbox) = OUTBOX.get() {
-                    outbox.offer(text.to_string().as_bytes());
-                }
-            });
-            BoxMakeWriter::new(|| Slot(outbox))
-        }
-        Err(_) => BoxMakeWriter::new(io::stderr),
+    if QUEUE.get().is_none()
+        && let Ok(queue) = start(io::stderr())
+    {
+        let _ = QUEUE.set(queue); // the first one stays
     }
+    let Some(queue) = QUEUE.get() else { return BoxMakeWriter::new(io::stderr) };
+    print::divert_errors(|text| {
+        if let Some(queue) = QUEUE.get() {
+            offer(queue, text.to_string().as_bytes());
+        }
+    });
+    BoxMakeWriter::new(|| Slot(queue))
 }
 
-/// What the thread that writes is told.
-enum Note {
-    /// Write this.
-    Message(Vec<u8>),
-    /// Say when all before this was written.
-    Flush(Sender<()>),
+/// Starts the thread that writes messages to `sink`.
+///
+/// # Errors
+/// No thread could be started.
+fn start(sink: impl Write + Send + 'static) -> io::Result<Queue<Vec<u8>>> {
+    let account = OctetAccount::alone(MAX_WAITING_BYTES);
+    Queue::start("log", account, move |messages, missed| write_all(sink, &messages, &missed))
 }
 
-/// A bounded way to a thread that writes.
-struct Outbox {
-    sender: Sender<Note>,
-    /// Octets that wait.
-    waiting: Arc<AtomicUsize>,
-    /// Messages that found no room and were not told of yet.
-    lost: Arc<AtomicU64>,
-}
-
-impl Outbox {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    /// No thread could be started.
-    fn start(sink: impl Write + Send + 'static) -> io::Result<Arc<Self>> {
-        let (sender, notes) = channel();
-        let (waiting, lost) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
-        let outbox = Arc::new(Self { sender, waiting: waiting.clone(), lost: lost.clone() });
-        thread::Builder::new().name("log".into()).spawn(move || write_all(sink, &notes, &waiting, &lost))?;
-        Ok(outbox)
-    }
-
-    /// Hands a message over, if there is room; never waits.
-    fn offer(&self, message: &[u8]) {
-        let size = message.len() + OVERHEAD;
-        let has_room = self.waiting.fetch_add(size, Ordering::Relaxed) + size <= ROOM;
-        if !has_room || self.sender.send(Note::Message(message.to_vec())).is_err() {
-            self.waiting.fetch_sub(size, Ordering::Relaxed);
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Waits until all before this was written, but not for long.
-    fn flush(&self) {
-        let (done, is_done) = channel();
-        if self.sender.send(Note::Flush(done)).is_ok() {
-            let _ = is_done.recv_timeout(TIMEOUT); // its reader may stand still; then the rest is lost
-        }
-    }
+/// Hands a message over, if there is room; never waits.
+fn offer(queue: &Queue<Vec<u8>>, message: &[u8]) {
+    queue.offer(message.len(), || message.to_vec());
 }
 
 /// The thread. An error of writing has no place to be reported.
-fn write_all(mut sink: impl Write, notes: &Receiver<Note>, waiting: &AtomicUsize, lost: &AtomicU64) {
-    let tell_lost = |sink: &mut dyn Write| {
-        let count = lost.swap(0, Ordering::Relaxed);
+fn write_all(mut sink: impl Write, messages: &Receiver<QueueItem<Vec<u8>>>, missed: &AtomicU64) {
+    let tell_missed = |sink: &mut dyn Write| {
+        let count = missed.swap(0, Ordering::Relaxed);
         if count > 0 {
             let told = format!("  ({count} messages were lost: standard error was not read)\n");
             let _ = sink.write_all(told.as_bytes());
         }
     };
     loop {
-        let note = match notes.try_recv() {
-            Ok(note) => note,
+        let item = match messages.try_recv() {
+            Ok(item) => item,
             Err(_) => {
-                tell_lost(&mut sink);
-                let Ok(note) = notes.recv() else { return };
-                note
+                tell_missed(&mut sink);
+                let Ok(item) = messages.recv() else { return };
+                item
             }
         };
-        match note {
-            Note::Message(message) => {
+        match item {
+            QueueItem::Item(message, _room) => {
                 let _ = sink.write_all(&message);
-                waiting.fetch_sub(message.len() + OVERHEAD, Ordering::Relaxed);
             }
-            Note::Flush(done) => {
-                tell_lost(&mut sink);
+            QueueItem::Renew => {}
+            // Standard error stays: what is told at the very end is written, too.
+            QueueItem::Drain(done) => {
+                tell_missed(&mut sink);
                 let _ = sink.flush();
                 let _ = done.send(());
             }
@@ -175,11 +132,11 @@ fn write_all(mut sink: impl Write, notes: &Receiver<Note>, waiting: &AtomicUsize
 }
 
 /// Takes one message over: the formatter writes each in one piece.
-struct Slot(&'static Outbox);
+struct Slot(&'static Queue<Vec<u8>>);
 
 impl Write for Slot {
     fn write(&mut self, message: &[u8]) -> io::Result<usize> {
-        self.0.offer(message);
+        offer(self.0, message);
         Ok(message.len())
     }
 
@@ -263,7 +220,9 @@ where
 
 #[cfg(test)]
 mod tests {
+    use super::super::queue::OVERHEAD;
     use super::*;
+    use std::sync::mpsc::{Sender, channel};
     use tracing::Callsite;
 
     fn place() -> Identifier {
@@ -296,21 +255,21 @@ mod tests {
     #[test]
     fn a_reader_that_stands_still_holds_up_nothing_and_what_is_lost_is_told() {
         let ((go, stands), (told, written)) = (channel(), channel());
-        let outbox = Outbox::start(Standing(stands, told)).unwrap();
+        let queue = start(Standing(stands, told)).unwrap();
         let message = vec![b'x'; 1024 - OVERHEAD];
-        for _ in 0..ROOM / 1024 + 7 {
-            outbox.offer(&message);
+        for _ in 0..MAX_WAITING_BYTES / 1024 + 7 {
+            offer(&queue, &message);
         }
-        assert!(outbox.waiting.load(Ordering::Relaxed) <= ROOM);
+        assert!(queue.waiting() <= MAX_WAITING_BYTES);
         drop(go);
-        outbox.flush();
+        queue.drain();
         let written: Vec<String> = written.try_iter().collect();
         let (last, messages) = written.split_last().unwrap();
-        assert_eq!(messages.len(), ROOM / 1024);
+        assert_eq!(messages.len(), MAX_WAITING_BYTES / 1024);
         assert_eq!(last, "  (7 messages were lost: standard error was not read)\n");
-        assert_eq!((outbox.waiting.load(Ordering::Relaxed), outbox.lost.load(Ordering::Relaxed)), (0, 0));
-        outbox.offer(b"later\n");
-        outbox.flush();
+        assert_eq!((queue.waiting(), queue.dropped()), (0, 0));
+        offer(&queue, b"later\n");
+        queue.drain();
     }
 
     #[test]

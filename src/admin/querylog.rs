@@ -54,7 +54,8 @@ impl QueryLogWriter {
     pub fn start(log: &Log, octets: &Octets, readiness: Arc<Readiness>) -> io::Result<Self> {
         let (form, file, sample) = (log.queries, log.file.clone(), log.sample);
         let client = ClientAddress::new(log.client);
-        let queue = Queue::start("query-log", octets, OctetKind::QueryLog, move |notes, missed| {
+        let account = octets.account(OctetKind::QueryLog, OctetKind::QueryLog.total());
+        let queue = Queue::start("query-log", account, move |notes, missed| {
             LogWriter { form, client, file, out: None, opens: Some(Instant::now()), readiness, missed }
                 .run(&notes);
         })?;
@@ -92,7 +93,7 @@ impl TapSink for QueryLogWriter {
     }
 
     fn end(&self) {
-        self.queue.end();
+        self.queue.drain();
     }
 }
 
@@ -146,7 +147,7 @@ impl LogWriter {
                     self.flush();
                     self.open();
                 }
-                QueueItem::End(done) => {
+                QueueItem::Drain(done) => {
                     self.flush();
                     let _ = done.send(()); // who waits may have given up
                     return;

@@ -1,8 +1,8 @@
-//! A bounded way from the threads that serve to a thread that writes. A thread that serves never waits: an item for
-//! which there is no room is missed, and counted. The bound is in octets, and an item's memory is given back when it
+//! A bounded queue from the threads that serve to a thread that writes a log. A thread that serves never waits: an item
+//! for which there is no room is missed, and counted. The bound is in octets, and an item's memory is given back when it
 //! was written.
 
-use crate::base::octets::{OctetAccount, OctetKind, Octets, Reserved};
+use crate::base::octets::{OctetAccount, Reserved};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use std::time::Duration;
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Octets that an item takes beside its own.
-const OVERHEAD: usize = 512;
+pub(super) const OVERHEAD: usize = 512;
 
 /// What the writer is told.
 #[derive(Debug)]
@@ -23,8 +23,8 @@ pub(super) enum QueueItem<T> {
     Item(T, Reserved),
     /// Begin anew: open the file again.
     Renew,
-    /// Write out what there is and end; then say so.
-    End(Sender<()>),
+    /// Write out what there is, then say so. Nothing that comes later has to be written.
+    Drain(Sender<()>),
 }
 
 /// The way in.
@@ -42,15 +42,14 @@ impl<T: Send + 'static> Queue<T> {
     /// No thread could be started.
     pub(super) fn start(
         name: &str,
-        octets: &Octets,
-        kind: OctetKind,
+        account: OctetAccount,
         write: impl FnOnce(Receiver<QueueItem<T>>, Arc<AtomicU64>) + Send + 'static,
     ) -> io::Result<Self> {
         let (sender, receiver) = channel();
         let missed = Arc::new(AtomicU64::new(0));
         let count = missed.clone();
         thread::Builder::new().name(name.into()).spawn(move || write(receiver, count))?;
-        Ok(Self { sender, account: octets.account(kind, kind.total()), missed })
+        Ok(Self { sender, account, missed })
     }
 
     /// Hands over an item of this many octets, if there is room.
@@ -67,16 +66,22 @@ impl<T: Send + 'static> Queue<T> {
         self.missed.load(Ordering::Relaxed)
     }
 
+    /// Octets that wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.account.held()
+    }
+
     /// Has the writer begin anew, behind what waits already.
     pub(super) fn reopen(&self) {
         let _ = self.sender.send(QueueItem::Renew); // a writer that has ended has nothing to begin anew
     }
 
-    /// Has the writer end, and waits for it a moment.
-    pub(super) fn end(&self) {
-        let (done, ended) = channel();
-        if self.sender.send(QueueItem::End(done)).is_ok() {
-            let _ = ended.recv_timeout(TIMEOUT); // it may hang on who reads; then the rest is lost
+    /// Has the writer write out what waits, and waits for it a moment.
+    pub(super) fn drain(&self) {
+        let (done, drained) = channel();
+        if self.sender.send(QueueItem::Drain(done)).is_ok() {
+            let _ = drained.recv_timeout(TIMEOUT); // it may hang on who reads; then the rest is lost
         }
     }
 }
@@ -84,6 +89,7 @@ impl<T: Send + 'static> Queue<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::octets::{OctetKind, Octets};
     use std::sync::mpsc::sync_channel;
 
     #[test]
@@ -94,8 +100,7 @@ mod tests {
         let room = OctetKind::QueryLog.total();
         let queue = Queue::start(
             "test",
-            &octets,
-            OctetKind::QueryLog,
+            octets.account(OctetKind::QueryLog, room),
             move |notes: Receiver<QueueItem<usize>>, _| {
                 let _ = wait.recv(); // until all was offered
                 let mut items = 0;
@@ -103,7 +108,7 @@ mod tests {
                     match note {
                         QueueItem::Item(..) => items += 1,
                         QueueItem::Renew => told.send(items).unwrap(),
-                        QueueItem::End(done) => {
+                        QueueItem::Drain(done) => {
                             let _ = done.send(());
                             return;
                         }
@@ -120,7 +125,7 @@ mod tests {
         assert!(octets.waiting(OctetKind::QueryLog) <= room);
         go.send(()).unwrap();
         assert_eq!(renewed.recv().unwrap(), fit);
-        queue.end();
+        queue.drain();
         assert_eq!(octets.waiting(OctetKind::QueryLog), 0, "the room came back");
     }
 }

@@ -161,23 +161,29 @@ impl Octets {
     }
 
     fn of(total: impl Fn(OctetKind) -> usize, debt: impl Fn(OctetKind) -> usize) -> Self {
-        let make = |kind| {
-            let most = total(kind);
-            Arc::new(Total {
-                most,
-                most_debt: debt(kind),
-                room: Arc::new(Semaphore::new(most)),
-                debt: AtomicUsize::new(0),
-                accounts: Mutex::default(),
-                next: AtomicU64::new(0),
-            })
-        };
+        let make = |kind| Arc::new(Total::new(total(kind), debt(kind)));
         Self { totals: Arc::new(OctetKind::ALL.map(make)) }
     }
 
     /// An account for a connection, with a bound of its own.
     pub fn account(&self, kind: OctetKind, most: usize) -> OctetAccount {
-        let total = self.totals[kind as usize].clone();
+        OctetAccount::of(self.totals[kind as usize].clone(), most)
+    }
+
+    /// Octets of a kind that wait now.
+    pub fn waiting(&self, kind: OctetKind) -> usize {
+        let total = &self.totals[kind as usize];
+        total.most - total.room.available_permits() + total.debt.load(Ordering::Relaxed)
+    }
+}
+
+impl OctetAccount {
+    /// An account with a total of its own, of this many octets.
+    pub fn alone(most: usize) -> Self {
+        Self::of(Arc::new(Total::new(most, 0)), most)
+    }
+
+    fn of(total: Arc<Total>, most: usize) -> Self {
         let number = total.next.fetch_add(1, Ordering::Relaxed);
         let now = now();
         let room = Arc::new(Semaphore::new(most.min(total.most)));
@@ -191,17 +197,9 @@ impl Octets {
             closer: Closer::default(),
         });
         state.total.list().insert((now, number), state.clone());
-        OctetAccount { state }
+        Self { state }
     }
 
-    /// Octets of a kind that wait now.
-    pub fn waiting(&self, kind: OctetKind) -> usize {
-        let total = &self.totals[kind as usize];
-        total.most - total.room.available_permits() + total.debt.load(Ordering::Relaxed)
-    }
-}
-
-impl OctetAccount {
     /// Reserves octets if the account and its kind have room for them.
     pub fn try_reserve(&self, octets: usize) -> Option<Reserved> {
         let permits = u32::try_from(octets).ok()?;
@@ -347,6 +345,11 @@ impl OctetState {
 }
 
 impl Total {
+    fn new(most: usize, most_debt: usize) -> Self {
+        let (room, debt) = (Arc::new(Semaphore::new(most)), AtomicUsize::new(0));
+        Self { most, most_debt, room, debt, accounts: Mutex::default(), next: AtomicU64::new(0) }
+    }
+
     /// Ends stalled accounts, the longest stalled first, until this many octets will come back; how many will.
     fn make_room(&self, octets: usize, except: u64) -> usize {
         let mut accounts = self.list();
