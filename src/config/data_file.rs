@@ -82,9 +82,12 @@ impl<T> Loaded<T> {
     }
 }
 
+/// Characters of a line at fault that are kept.
+pub(super) const MAX_EXCERPT: usize = 400;
+
 /// A fault of a line.
 pub(super) fn fault(severity: Severity, file: PathBuf, line: usize, message: String, excerpt: &str) -> Fault {
-    let excerpt: String = excerpt.chars().take(400).collect();
+    let excerpt: String = excerpt.chars().take(MAX_EXCERPT).collect();
     let width = excerpt.chars().count();
     Fault { severity, file, line, column: 1, key: String::new(), message, hint: None, excerpt, width }
 }

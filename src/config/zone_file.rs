@@ -1,7 +1,7 @@
 //! `[[zone]] file`: the records of a zone out of a zone file and what it includes, with every fault by file and line.
 
-use super::data_file::{LoadError, Loaded, TOLD};
-use super::fault::{Fault, Severity};
+use super::data_file::{LoadError, Loaded, MAX_EXCERPT, TOLD, fault};
+use super::fault::Severity;
 use crate::base::file::WatchedFile;
 use crate::engine::master::{self, MasterEntry, MasterState, Sink};
 use crate::engine::name::NameKey;
@@ -10,10 +10,15 @@ use crate::engine::rrset::Rrset;
 use crate::engine::zone::{PackedZone, RecordFaultKind};
 use crate::engine::zone_build::ZoneBuilder;
 use hickory_proto::rr::{Name, RecordType};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Files that include each other, at most.
 const DEPTH: usize = 16;
+
+/// Octets of text that are kept until the zone is put together, for the lines of faults that show only then. Of a
+/// longer text such a fault has its line's number alone.
+const MAX_KEPT_BYTES: usize = 8 << 20;
 
 /// Octets of a zone file and all that it includes.
 const MAX_FILE_BYTES: u64 = 4 << 30;
@@ -30,6 +35,7 @@ pub fn load(path: &Path, apex: &Name) -> Loaded<PackedZone> {
         watched: Vec::new(),
         open: Vec::new(),
         octets: 0,
+        kept: 0,
         faults: Vec::new(),
         more: 0,
     };
@@ -58,7 +64,10 @@ struct Loading {
     /// Those that are being read, outermost first, by their places in `files`.
     open: Vec<usize>,
     octets: u64,
-    faults: Vec<(u16, u32, String)>,
+    /// Octets of text that are kept.
+    kept: usize,
+    /// For each fault its file and line, what is wrong, and once its file was read the line itself.
+    faults: Vec<(u16, u32, String, String)>,
     /// Faults that are counted only.
     more: usize,
 }
@@ -83,10 +92,12 @@ impl Loading {
         self.open.push(self.files.len());
         self.files.push((resolved, String::new()));
         master::read(&text, state, self);
-        if let Some(file) = self.open.pop()
-            && self.faults.iter().any(|fault| usize::from(fault.0) == file)
-        {
-            self.files[file].1 = text; // for the lines at fault
+        if let Some(file) = self.open.pop() {
+            quote(self.faults.iter_mut().filter(|fault| usize::from(fault.0) == file), &text);
+            if self.kept + text.len() <= MAX_KEPT_BYTES {
+                self.kept += text.len();
+                self.files[file].1 = text; // for faults that show only when the zone is put together
+            }
         }
         Ok(())
     }
@@ -139,34 +150,38 @@ impl Loading {
     }
 
     fn note(&mut self, file: u16, line: u32, message: String) {
-        if self.faults.len() < TOLD { self.faults.push((file, line, message)) } else { self.more += 1 }
+        if self.faults.len() < TOLD {
+            self.faults.push((file, line, message, String::new()))
+        } else {
+            self.more += 1
+        }
     }
 
     /// The faults in the order of files and lines.
     fn faulty(mut self) -> LoadError {
         self.faults.sort_by_key(|fault| (fault.0, fault.1));
         let mut told = Vec::new();
-        for (file, line, message) in std::mem::take(&mut self.faults) {
-            let (path, text) = &mut self.files[usize::from(file)];
-            if text.is_empty() {
-                // a fault that showed only when the zone was put together
-                *text = crate::base::file::read_text(path, MAX_FILE_BYTES).unwrap_or_default();
+        for (number, (path, text)) in self.files.iter().enumerate() {
+            let of_file = || |fault: &&mut (u16, u32, String, String)| usize::from(fault.0) == number;
+            quote(self.faults.iter_mut().filter(of_file()), text);
+            for (_, line, message, excerpt) in self.faults.iter_mut().filter(of_file()) {
+                let message = std::mem::take(message);
+                told.push(fault(Severity::Error, path.clone(), *line as usize, message, excerpt));
             }
-            let excerpt: String =
-                text.lines().nth(line as usize - 1).unwrap_or_default().chars().take(400).collect();
-            told.push(Fault {
-                severity: Severity::Error,
-                file: path.clone(),
-                line: line as usize,
-                column: 1,
-                key: String::new(),
-                message,
-                hint: None,
-                width: excerpt.chars().count(),
-                excerpt,
-            });
         }
         LoadError::Faults { told, more: self.more }
+    }
+}
+
+/// Gives faults of a file that have no line yet the lines of its text.
+fn quote<'f>(faults: impl Iterator<Item = &'f mut (u16, u32, String, String)>, text: &str) {
+    let faults = faults.filter(|fault| fault.3.is_empty());
+    let mut wanted: BTreeMap<usize, Vec<&mut String>> = BTreeMap::new();
+    faults.for_each(|(_, line, _, excerpt)| wanted.entry(*line as usize).or_default().push(excerpt));
+    let mut lines = text.lines().enumerate();
+    for (number, excerpts) in wanted {
+        let line = lines.find(|(at, _)| at + 1 == number).map_or("", |(_, line)| line);
+        excerpts.into_iter().for_each(|excerpt| *excerpt = line.chars().take(MAX_EXCERPT).collect());
     }
 }
 

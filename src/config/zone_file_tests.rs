@@ -144,3 +144,20 @@ fn a_zone_has_a_file_or_records() {
     let faults = config::parse(text, Path::new("test.toml")).unwrap_err();
     assert!(faults[0].message.contains("both a file and records"), "{faults:?}");
 }
+
+#[test]
+fn each_fault_has_its_line_of_what_was_read() {
+    let faults = |padding: usize| -> Vec<String> {
+        let text = format!(
+            "$TTL 300\nwww A 192.0.2.1\n; {}\nwww A nonsense\n$INCLUDE more\nwww A 192.0.2.1\n",
+            "x".repeat(padding)
+        );
+        let found = load(&[("zones/corp", &text), ("zones/more", "a A 192.0.2.300\na A\n")]).unwrap_err();
+        found.iter().map(|fault| format!("{}: {}", fault.line, fault.excerpt)).collect()
+    };
+    let told = ["4: www A nonsense", "6: www A 192.0.2.1", "1: a A 192.0.2.300", "2: a A"];
+    assert_eq!(faults(1), told);
+    // What shows only when the zone is put together has no line where the text is too long to be kept for it.
+    let of_long = ["4: www A nonsense", "6: ", "1: a A 192.0.2.300", "2: a A"];
+    assert_eq!(faults(8 << 20), of_long);
+}
