@@ -22,8 +22,8 @@ use crate::base::readiness::Readiness;
 use crate::config::{Cache, Config, InstanceInfo, Servers};
 use crate::engine::cache::TtlPolicy;
 use crate::host::metadata;
-use crate::host::resolv_conf;
-use crate::host::resolv_conf::Paths;
+use crate::host::system_servers;
+use crate::host::system_servers::Paths;
 use crate::publish::build::Environment;
 use crate::publish::publisher::Publisher;
 use crate::resolve::cache::AnswerCache;
@@ -414,7 +414,7 @@ fn system_servers(
     if config.upstream.servers != Servers::System {
         return Vec::new();
     }
-    let found = resolv_conf::discover(&Paths::with_state(settings.state_dir.as_deref()), listening);
+    let found = system_servers::discover(&Paths::with_state(settings.state_dir.as_deref()), listening);
     for note in &found.notes {
         tracing::warn!("{note}");
     }

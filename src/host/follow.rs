@@ -91,7 +91,7 @@ impl FollowedSource {
     pub fn servers(&self) -> Vec<ServerAddress> {
         match self {
             Self::ResolvConf(_) => {
-                let read = |path: PathBuf| file::read(&path, resolv_conf::LARGEST).ok();
+                let read = |path: PathBuf| file::read(&path, resolv_conf::MAX_BYTES).ok();
                 let texts = self.files().into_iter().filter_map(read);
                 texts.flat_map(|text| resolv_conf::parse(&String::from_utf8_lossy(&text)).servers).collect()
             }

@@ -5,4 +5,5 @@ pub mod follow;
 pub mod metadata;
 pub mod resolv_conf;
 pub mod resolver;
+pub mod system_servers;
 pub mod unit;

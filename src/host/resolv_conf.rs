@@ -1,90 +1,12 @@
-//! The servers the system itself uses: what resolv.conf names, without what would lead back to us.
+//! The form of resolv.conf: its nameservers.
 //!
 //! Parsing is strict where glibc is silent: a line that does not do what its author meant is reported (L58).
-//! The caller logs the notes, and asks again when [`Watch`] says that a file has changed.
 
-use std::collections::BTreeSet;
-use std::fs::Metadata;
-use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
-
-use tokio::time::MissedTickBehavior;
-
-use crate::base::file;
-use crate::host::follow::FollowedSource;
 use crate::upstream::ServerAddress;
-use crate::upstream::address::DNS_PORT;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Octets of the largest resolv.conf that is read. One that names three servers has a few hundred.
-pub(crate) const LARGEST: u64 = 64 << 10;
-
-/// How often a watched file is looked at.
-const WATCH_INTERVAL: Duration = Duration::from_secs(2);
-
-/// Where the system says which servers it uses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Paths {
-    /// What programs read.
-    pub resolv_conf: PathBuf,
-    /// The servers behind the stub of systemd-resolved.
-    pub behind_stub: PathBuf,
-    /// What `pvtzd resolver take` remembered: the servers before resolv.conf was made to lead to us. The first that
-    /// is there counts.
-    pub remembered: Vec<PathBuf>,
-}
-
-/// The file of remembered servers, in the folders where it may be.
-pub const REMEMBERED: &str = "resolver-upstream.conf";
-
-/// The folder where `pvtzd resolver` keeps what it remembers, unless it is told another one.
-pub const REMEMBERED_IN: &str = "/var/lib/pvtzd-resolver";
-
-impl Default for Paths {
-    fn default() -> Self {
-        Self {
-            resolv_conf: "/etc/resolv.conf".into(),
-            behind_stub: "/run/systemd/resolve/resolv.conf".into(),
-            remembered: vec![Path::new(REMEMBERED_IN).join(REMEMBERED)],
-        }
-    }
-}
-
-impl Paths {
-    /// The system's files, and a state directory that may be where the former servers were remembered.
-    pub fn with_state(directory: Option<&Path>) -> Self {
-        let mut paths = Self::default();
-        paths.remembered.splice(0..0, directory.map(|directory| directory.join(REMEMBERED)));
-        paths
-    }
-
-    /// A watch over all of the files.
-    pub fn watch(&self) -> Watch {
-        Watch::new(self.clone())
-    }
-
-    /// The files that are there whatever a take has named.
-    fn fixed(&self) -> impl Iterator<Item = &PathBuf> {
-        [&self.resolv_conf, &self.behind_stub].into_iter().chain(&self.remembered)
-    }
-
-    /// Where the servers of the present network are found, as the take has named it.
-    fn sources(&self) -> Vec<FollowedSource> {
-        let there = self.remembered.iter().find(|path| path.exists());
-        let text = there.and_then(|path| file::read(path, LARGEST).ok()).unwrap_or_default();
-        FollowedSource::named_in(&String::from_utf8_lossy(&text))
-    }
-}
-
-/// What was found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SystemServers {
-    /// The servers to ask, in order.
-    pub servers: Vec<ServerAddress>,
-    /// What was left out or looks wrong, each a sentence for the log.
-    pub notes: Vec<String>,
-}
+pub(crate) const MAX_BYTES: u64 = 64 << 10;
 
 /// What one resolv.conf says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,85 +17,6 @@ pub struct ResolvConf {
     pub servers: Vec<ServerAddress>,
     /// Lines that do not do what their author meant.
     pub warnings: Vec<String>,
-}
-
-/// Finds the system's servers. `own` are the addresses we listen on: they are left out.
-pub fn discover(paths: &Paths, own: &[SocketAddr]) -> SystemServers {
-    let local = local_addresses();
-    let mut found = SystemServers::default();
-    let named = read(&paths.resolv_conf, &mut found.notes).unwrap_or_default();
-    take(&named, &paths.resolv_conf, own, &local, &mut found);
-    // Only the stub, only ourselves, or nothing: systemd-resolved may know the real ones.
-    if found.servers.is_empty() && paths.behind_stub.exists() {
-        let behind = read(&paths.behind_stub, &mut found.notes).unwrap_or_default();
-        take(&behind, &paths.behind_stub, own, &local, &mut found);
-    }
-    // It leads to us alone because of a take, which is no fault. The machine may be in another network since.
-    if found.servers.is_empty() {
-        for source in paths.sources() {
-            let mut present = SystemServers::default();
-            take(&source.servers(), &paths.resolv_conf, own, &local, &mut present);
-            if !present.servers.is_empty() {
-                return SystemServers { servers: present.servers, notes: Vec::new() };
-            }
-        }
-    }
-    if found.servers.is_empty()
-        && let Some(path) = paths.remembered.iter().find(|path| path.exists())
-    {
-        let mut former = SystemServers::default();
-        let named = read(path, &mut former.notes).unwrap_or_default();
-        take(&named, path, own, &local, &mut former);
-        if !former.servers.is_empty() {
-            return former;
-        }
-        found.notes.extend(former.notes);
-    }
-    if found.servers.is_empty() {
-        found
-            .notes
-            .push(format!("{} names no upstream server that can be used", paths.resolv_conf.display()));
-    }
-    found
-}
-
-/// Reads one file; what is wrong with it goes to `notes`.
-fn read(path: &Path, notes: &mut Vec<String>) -> Option<Vec<ServerAddress>> {
-    match file::read(path, LARGEST) {
-        Ok(bytes) => {
-            let parsed = parse(&String::from_utf8_lossy(&bytes));
-            notes.extend(parsed.warnings.iter().map(|warning| format!("{}: {warning}", path.display())));
-            Some(parsed.servers)
-        }
-        Err(error) => {
-            notes.push(format!("cannot read {}: {error}", path.display()));
-            None
-        }
-    }
-}
-
-/// Takes over the servers that can be used; the others are noted.
-fn take(
-    named: &[ServerAddress],
-    path: &Path,
-    own: &[SocketAddr],
-    local: &BTreeSet<IpAddr>,
-    found: &mut SystemServers,
-) {
-    for server in named {
-        let ip = server.addr.ip();
-        let reason = if is_stub(ip) {
-            "it is the stub of systemd-resolved"
-        } else if is_own(ip, own, local) {
-            "this server itself listens there"
-        } else if found.servers.contains(server) {
-            "it is named twice"
-        } else {
-            found.servers.push(server.clone());
-            continue;
-        };
-        found.notes.push(format!("{}: {ip} is left out: {reason}", path.display()));
-    }
 }
 
 /// Parses resolv.conf. Only `nameserver` lines matter here.
@@ -200,9 +43,7 @@ pub fn parse(text: &str) -> ResolvConf {
         }
         let server = match address.parse::<IpAddr>() {
             Ok(IpAddr::V4(ip)) if ip.is_unspecified() => ServerAddress::from(IpAddr::from([127, 0, 0, 1])),
-            Ok(IpAddr::V6(ip)) if ip.is_unspecified() => {
-                ServerAddress::from(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST))
-            }
+            Ok(IpAddr::V6(ip)) if ip.is_unspecified() => ServerAddress::from(IpAddr::V6(Ipv6Addr::LOCALHOST)),
             Ok(ip) if ip.is_multicast() => {
                 warn(format!("{address} is left out: it is not one host"));
                 continue;
@@ -226,104 +67,34 @@ pub fn parse(text: &str) -> ResolvConf {
     conf
 }
 
-/// The addresses of systemd-resolved's stub listeners.
-fn is_stub(ip: IpAddr) -> bool {
-    ip == IpAddr::from([127, 0, 0, 53]) || ip == IpAddr::from([127, 0, 0, 54])
-}
-
-/// Whether a query to `ip` would come to us.
-fn is_own(ip: IpAddr, own: &[SocketAddr], local: &BTreeSet<IpAddr>) -> bool {
-    own.iter().filter(|listen| listen.port() == DNS_PORT).any(|listen| {
-        let covers = listen.is_ipv4() == ip.is_ipv4() || listen.is_ipv6();
-        listen.ip() == ip
-            || (listen.ip().is_unspecified() && covers && (ip.is_loopback() || local.contains(&ip)))
-    })
-}
-
-/// Every address of this machine.
-fn local_addresses() -> BTreeSet<IpAddr> {
-    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return BTreeSet::new() };
-    interfaces
-        .filter_map(|interface| {
-            let address = interface.address?;
-            let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
-            v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
-        })
-        .collect()
-}
-
-/// Looks at files every two seconds and tells when one has become another, was written, came or went.
-#[derive(Debug)]
-pub struct Watch {
-    /// The files.
-    paths: Paths,
-    /// What those with fixed paths were when last looked at.
-    fixed: Vec<Identity>,
-    /// Where a take says that servers are found. Read again when one of the fixed files has changed.
-    sources: Vec<FollowedSource>,
-    /// The files of the sources, and what they were.
-    followed: Vec<(PathBuf, Identity)>,
-    /// The pace.
-    ticks: tokio::time::Interval,
-}
-
-/// What makes a file the same file with the same contents, to all appearances.
-#[derive(Debug, PartialEq, Eq)]
-struct Identity {
-    /// Where it points, if it is a symbolic link.
-    target: Option<PathBuf>,
-    /// Device, inode, size and times of what is there.
-    file: Option<(u64, u64, u64, Option<SystemTime>)>,
-}
-
-impl Watch {
-    /// A watch that knows the files as they are now. Needs a tokio runtime.
-    pub fn new(paths: Paths) -> Self {
-        let mut ticks = tokio::time::interval(WATCH_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let fixed = paths.fixed().map(|path| identity(path)).collect();
-        let sources = paths.sources();
-        let followed = followed(&sources);
-        Self { paths, fixed, sources, followed, ticks }
-    }
-
-    /// Waits until one of the files is no longer what it was. May be dropped and called again.
-    pub async fn changed(&mut self) {
-        loop {
-            self.ticks.tick().await;
-            if self.has_changed() {
-                return;
-            }
-        }
-    }
-
-    /// Looks at the files once.
-    fn has_changed(&mut self) -> bool {
-        let fixed: Vec<Identity> = self.paths.fixed().map(|path| identity(path)).collect();
-        let fixed_changed = fixed != self.fixed;
-        if fixed_changed {
-            self.fixed = fixed;
-            self.sources = self.paths.sources();
-        }
-        let now = followed(&self.sources);
-        let changed = fixed_changed || now != self.followed;
-        self.followed = now;
-        changed
-    }
-}
-
-/// The files of these sources and their identities.
-fn followed(sources: &[FollowedSource]) -> Vec<(PathBuf, Identity)> {
-    let files = sources.iter().flat_map(FollowedSource::files);
-    files.map(|path| (path.clone(), identity(&path))).collect()
-}
-
-/// The identity of a file, by its metadata alone: a look every two seconds must cost nothing.
-fn identity(path: &Path) -> Identity {
-    let describe = |m: Metadata| (m.dev(), m.ino(), m.len(), m.modified().ok());
-    Identity { target: std::fs::read_link(path).ok(), file: std::fs::metadata(path).ok().map(describe) }
-}
-
 #[cfg(test)]
-#[path = "resolv_conf_tests.rs"]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resolv_conf_lines() {
+        let rows: [(&str, &[&str], &str); 14] = [
+            ("nameserver 192.0.2.1\nnameserver 2001:db8::1", &["192.0.2.1", "[2001:db8::1]:53"], ""),
+            ("  nameserver\t192.0.2.1   # the first", &["192.0.2.1"], ""),
+            ("# nameserver 192.0.2.1\n; nameserver 192.0.2.2", &[], ""),
+            ("search example.com\noptions edns0 ndots:5\ndomain x\nsortlist y", &[], ""),
+            ("nameserver 192.0.2.1 192.0.2.2", &["192.0.2.1"], "line 1: several words"),
+            ("nameserver 192.0.2.1,192.0.2.2", &[], "not an IP address"),
+            ("\nnameserver dns.example", &[], "line 2: dns.example is left out"),
+            ("nameserver 192.0.2.1:53", &[], "not an IP address"),
+            ("nameserver", &[], "without an address"),
+            ("nameserver fe80::1%eth0", &["[fe80::1%eth0]:53"], ""),
+            ("nameserver 192.0.2.1%eth0", &[], "link-local"),
+            ("NameServer 192.0.2.1", &[], "write `nameserver`"),
+            ("nameserver 0.0.0.0\nnameserver ::", &["127.0.0.1", "[::1]:53"], ""),
+            ("nameserver 224.0.0.251\r\nnameserver 192.0.2.9\r\n", &["192.0.2.9"], "not one host"),
+        ];
+        for (text, servers, warning) in rows {
+            let parsed = parse(text);
+            let shown: Vec<String> = parsed.servers.iter().map(ToString::to_string).collect();
+            assert_eq!(shown, servers, "{text:?}");
+            assert_eq!(parsed.warnings.is_empty(), warning.is_empty(), "{text:?}: {:?}", parsed.warnings);
+            assert!(parsed.warnings.join("\n").contains(warning), "{text:?}: {:?}", parsed.warnings);
+        }
+    }
+}

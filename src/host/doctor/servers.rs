@@ -5,8 +5,8 @@ use super::ask::{DoctorReply, ask, over_tcp, over_udp};
 use super::mapped::{TIMEOUT, question};
 use crate::config::{Config, Servers};
 use crate::engine::rcode::show_rcode;
-use crate::host::resolv_conf;
-use crate::host::resolv_conf::Paths;
+use crate::host::system_servers;
+use crate::host::system_servers::Paths;
 use futures_util::future::{join, join_all};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
@@ -69,7 +69,7 @@ pub(super) fn upstreams(config: &Config, listen: &[SocketAddr]) -> Vec<CheckedUp
         Servers::Listed(servers) => servers.iter().filter_map(|server| server.target().ok()).collect(),
         Servers::System => {
             let paths = Paths::with_state(config.server.state_dir.as_deref());
-            resolv_conf::discover(&paths, listen)
+            system_servers::discover(&paths, listen)
                 .servers
                 .iter()
                 .filter_map(|server| server.target().ok())

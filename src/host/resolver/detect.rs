@@ -8,8 +8,8 @@ use super::others;
 use super::resolvectl::{self, Links};
 use super::trouble::ResolverError;
 use super::{RESOLV_CONF, dhclient, dhcpcd, resolvconf, store};
-use crate::host::resolv_conf;
-use crate::host::resolv_conf::Paths;
+use crate::host::system_servers;
+use crate::host::system_servers::Paths;
 use std::fs;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
@@ -175,7 +175,7 @@ fn upstream(machine: &Machine, own: IpAddr) -> Vec<Nameserver> {
         behind_stub: machine.at("/run/systemd/resolve/resolv.conf"),
         remembered: Vec::new(),
     };
-    let found = resolv_conf::discover(&paths, &[SocketAddr::new(own, 53)]);
+    let found = system_servers::discover(&paths, &[SocketAddr::new(own, 53)]);
     found.servers.iter().map(Nameserver::from).collect()
 }
 

@@ -1,8 +1,8 @@
 //! Who asks pvtzd: the machine's resolver configuration, taken over and given back.
 //!
 //! ```text
-//!  look ─▶ Finding ─▶ plan ─▶ Plan ─▶ store (durable) ─▶ carry out ─▶ check, else back     take
-//!          finding.rs  pure: a file for each manager      machine.rs       verify.rs
+//!  detect ─▶ Detected ─▶ plan ─▶ Plan ─▶ store (durable) ─▶ carry out ─▶ check, else back     take
+//!            detected.rs pure: a file for each manager      machine.rs       verify.rs
 //! ```
 //!
 //! Whoever writes resolv.conf is told, in its own way, to leave it alone or to ask us; writing over its file would
@@ -21,6 +21,7 @@ mod detect;
 mod dhclient;
 mod dhcpcd;
 pub mod diff;
+mod manager;
 mod network_manager;
 mod others;
 mod plain;

@@ -8,7 +8,7 @@ use super::detected::Manager;
 use super::trouble::ResolverError;
 use super::{HostStep, Names};
 use crate::host::follow::FollowedSource;
-use crate::host::resolv_conf;
+use crate::host::system_servers;
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -18,13 +18,13 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The folder. Not the daemon's own: what root writes back must not lie where a service without rights can write.
-pub const DIRECTORY: &str = resolv_conf::REMEMBERED_IN;
+pub const DIRECTORY: &str = system_servers::REMEMBERED_IN;
 
 /// What give-back needs.
 const RECORD: &str = "resolver.json";
 
 /// The former servers, for the daemon.
-const UPSTREAM: &str = resolv_conf::REMEMBERED;
+const UPSTREAM: &str = system_servers::REMEMBERED;
 
 /// Octets of the largest record: what was in a few files, as numbers where it is no text.
 const LARGEST: u64 = 64 << 20;
