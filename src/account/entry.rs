@@ -1,8 +1,9 @@
 //! A zone with its records, and the engine's zones that they make: one for all clients, and one more for each
 //! custom line that has records of its own.
 
-use super::packed::{PackedRecord, Record};
-use super::records::{self, ZoneRecords};
+use super::packed::PackedRecord;
+use super::records::ZoneRecords;
+use super::row::Record;
 use super::row::{Weighted, ZoneRow};
 use super::value::{self, DEFAULT_LINE};
 use crate::engine::catalog::Catalog;
@@ -36,14 +37,14 @@ pub struct ZoneEntry {
 /// What changed in a zone, and is not in the engine's zones yet.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Touched {
-    /// Host records, as [`records::host`] has them.
+    /// Host records, as [`value::host`] has them.
     hosts: BTreeSet<String>,
 }
 
 impl Touched {
     /// Notes that a record was put in or taken out.
     pub(super) fn note(&mut self, record: &Record<'_>) {
-        let host = records::host(record.rr);
+        let host = value::host(record.rr);
         if !self.hosts.contains(&*host) {
             self.hosts.insert(host.into_owned());
         }
@@ -59,7 +60,7 @@ impl Touched {
             one.weighted.iter().filter(|set| !other.contains(&set_of(set))).cloned().collect()
         };
         for set in only_in(before, after).into_iter().chain(only_in(after, before)) {
-            self.hosts.insert(records::host(&set.rr).into_owned());
+            self.hosts.insert(value::host(&set.rr).into_owned());
         }
     }
 }
@@ -186,7 +187,7 @@ fn zones(
     let variant = |line: &str| {
         let mut variant = Zone::clone(&zone);
         let own = records.values().filter(|record| record.enabled && record.line == line);
-        let hosts: BTreeSet<String> = own.map(|record| records::host(record.rr).into_owned()).collect();
+        let hosts: BTreeSet<String> = own.map(|record| value::host(record.rr).into_owned()).collect();
         for host in hosts {
             let Ok(owner) = value::owner(&host, &maker.apex) else { continue };
             let own = on_line(&enabled(records, &host), line);

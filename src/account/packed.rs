@@ -1,9 +1,8 @@
 //! A record in few octets. An account may have a million of them: a row with a string for each field takes several hundred
 //! octets, the same in one run some sixty. [`Record`] is the view of one, with the fields of a row.
 
-use super::records::host;
-use super::row::RecordRow;
-use super::value::DEFAULT_LINE;
+use super::row::Record;
+use super::value::{DEFAULT_LINE, host};
 use crate::engine::record::TABLE;
 use std::borrow::Cow;
 use std::fmt;
@@ -30,88 +29,6 @@ const HEADER_BYTES: usize = 9;
 /// have seven bits in each octet, the lowest first; a text has its length before it.
 #[derive(Clone)]
 pub struct PackedRecord(Arc<[u8]>);
-
-/// A record as it is read: the fields of a [`RecordRow`], borrowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record<'r> {
-    /// A number of at most 15 digits.
-    pub id: u64,
-    /// Its zone's id.
-    pub zone: &'r str,
-    /// Host record: `@`, `www`, `*`.
-    pub rr: &'r str,
-    /// Type, upper case.
-    pub rtype: &'r str,
-    /// Value as it was given.
-    pub value: &'r str,
-    /// Seconds.
-    pub ttl: u32,
-    /// Preference, of an MX record; carried along for others.
-    pub priority: Option<u16>,
-    /// 1 to 100.
-    pub weight: u8,
-    /// `default` or a custom line's id.
-    pub line: &'r str,
-    /// Free text.
-    pub remark: &'r str,
-    /// It counts.
-    pub enabled: bool,
-    /// It came from a host-name task.
-    pub synced: bool,
-    /// When it was made.
-    pub created: u64,
-    /// When it was last changed.
-    pub updated: u64,
-}
-
-impl Record<'_> {
-    /// The same as a row of its own.
-    pub fn to_row(&self) -> RecordRow {
-        RecordRow {
-            id: self.id,
-            zone: self.zone.into(),
-            rr: self.rr.into(),
-            rtype: self.rtype.into(),
-            value: self.value.into(),
-            ttl: self.ttl,
-            priority: self.priority,
-            weight: self.weight,
-            line: self.line.into(),
-            remark: self.remark.into(),
-            enabled: self.enabled,
-            synced: self.synced,
-            created: self.created,
-            updated: self.updated,
-        }
-    }
-
-    /// Whether it counts for a custom line.
-    pub(super) fn is_on_a_line(&self) -> bool {
-        self.enabled && self.line != DEFAULT_LINE
-    }
-}
-
-impl RecordRow {
-    /// The row as it is read.
-    pub fn view(&self) -> Record<'_> {
-        Record {
-            id: self.id,
-            zone: &self.zone,
-            rr: &self.rr,
-            rtype: &self.rtype,
-            value: &self.value,
-            ttl: self.ttl,
-            priority: self.priority,
-            weight: self.weight,
-            line: &self.line,
-            remark: &self.remark,
-            enabled: self.enabled,
-            synced: self.synced,
-            created: self.created,
-            updated: self.updated,
-        }
-    }
-}
 
 impl fmt::Debug for PackedRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -260,6 +177,7 @@ impl<'r> Rest<'r> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::account::row::RecordRow;
     use proptest::prelude::*;
 
     proptest! {

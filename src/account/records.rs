@@ -1,10 +1,10 @@
 //! The records of a zone by id and by host record. A copy is cheap, and a change of a copy costs the same however many
 //! records there are.
 
-use super::packed::{PackedRecord, Record};
-use crate::engine::name;
+use super::packed::PackedRecord;
+use super::row::Record;
+use super::value::host;
 use crate::engine::ordered::Ordered;
-use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,19 +28,6 @@ struct ById(PackedRecord);
 /// A record, ordered by its host record and then its id.
 #[derive(Clone)]
 struct ByHost(PackedRecord);
-
-/// A host record in the form in which equal owners are equal text: lower case, A-labels.
-pub fn host(rr: &str) -> Cow<'_, str> {
-    let is_so_already = rr.bytes().all(|octet| octet.is_ascii() && !octet.is_ascii_uppercase());
-    match rr {
-        _ if is_so_already => Cow::Borrowed(rr),
-        _ if rr.is_ascii() => Cow::Owned(rr.to_ascii_lowercase()),
-        _ => match name::parse(rr) {
-            Ok(name) => Cow::Owned(name::show(&name).to_ascii_lowercase()),
-            Err(_) => Cow::Borrowed(rr), // parsed before it was stored
-        },
-    }
-}
 
 impl ZoneRecords {
     /// All records of a zone at once.

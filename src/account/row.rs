@@ -3,6 +3,7 @@
 //!
 //! Fields may be added with `#[serde(default)]`; any other change of a row needs a step in `store`'s migration.
 
+use super::value::DEFAULT_LINE;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -73,19 +74,25 @@ pub struct ZoneRow {
     pub sync: Option<HostSync>,
 }
 
-/// A record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecordRow {
+/// A record that owns its texts.
+pub type RecordRow = RecordFields<String>;
+
+/// A record as it is read, its texts borrowed.
+pub type Record<'r> = RecordFields<&'r str>;
+
+/// The fields of a record, with its texts as `T`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordFields<T> {
     /// A number of at most 15 digits.
     pub id: u64,
     /// Its zone's id.
-    pub zone: String,
+    pub zone: T,
     /// Host record: `@`, `www`, `*`.
-    pub rr: String,
+    pub rr: T,
     /// Type, upper case.
-    pub rtype: String,
+    pub rtype: T,
     /// Value as it was given.
-    pub value: String,
+    pub value: T,
     /// Seconds.
     pub ttl: u32,
     /// Preference, of an MX record; carried along for others.
@@ -93,9 +100,9 @@ pub struct RecordRow {
     /// 1 to 100.
     pub weight: u8,
     /// `default` or a custom line's id.
-    pub line: String,
+    pub line: T,
     /// Free text.
-    pub remark: String,
+    pub remark: T,
     /// It counts.
     pub enabled: bool,
     /// It came from a host-name task.
@@ -104,6 +111,44 @@ pub struct RecordRow {
     pub created: u64,
     /// When it was last changed.
     pub updated: u64,
+}
+
+impl<T: AsRef<str>> RecordFields<T> {
+    /// The record as it is read.
+    pub fn view(&self) -> Record<'_> {
+        self.with_texts(AsRef::as_ref)
+    }
+
+    /// The record with texts of its own.
+    pub fn to_row(&self) -> RecordRow {
+        self.with_texts(|text| text.as_ref().to_string())
+    }
+
+    fn with_texts<'r, U>(&'r self, text: impl Fn(&'r T) -> U) -> RecordFields<U> {
+        RecordFields {
+            id: self.id,
+            zone: text(&self.zone),
+            rr: text(&self.rr),
+            rtype: text(&self.rtype),
+            value: text(&self.value),
+            ttl: self.ttl,
+            priority: self.priority,
+            weight: self.weight,
+            line: text(&self.line),
+            remark: text(&self.remark),
+            enabled: self.enabled,
+            synced: self.synced,
+            created: self.created,
+            updated: self.updated,
+        }
+    }
+}
+
+impl Record<'_> {
+    /// Whether it counts for a custom line.
+    pub(super) fn is_on_a_line(&self) -> bool {
+        self.enabled && self.line != DEFAULT_LINE
+    }
 }
 
 /// A source address of an outbound endpoint.

@@ -4,6 +4,7 @@ use crate::engine::name;
 use crate::engine::record;
 use crate::engine::text::printable;
 use hickory_proto::rr::{Name, RData, RecordType};
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// The line of records that name none.
@@ -26,6 +27,19 @@ pub enum ValueFault {
     Type(String),
     /// The value.
     Value(String),
+}
+
+/// A host record in the form in which equal owners are equal text: lower case, A-labels.
+pub fn host(rr: &str) -> Cow<'_, str> {
+    let is_so_already = rr.bytes().all(|octet| octet.is_ascii() && !octet.is_ascii_uppercase());
+    match rr {
+        _ if is_so_already => Cow::Borrowed(rr),
+        _ if rr.is_ascii() => Cow::Owned(rr.to_ascii_lowercase()),
+        _ => match name::parse(rr) {
+            Ok(name) => Cow::Owned(name::show(&name).to_ascii_lowercase()),
+            Err(_) => Cow::Borrowed(rr), // parsed before it was stored
+        },
+    }
 }
 
 /// The full name of a host record in a zone.

@@ -2,8 +2,8 @@
 //! another without a migration, and a person with a broken file can still read what is in it.
 
 use super::StoreTable;
-use crate::account::packed::{PackedRecord, Record};
-use crate::account::row::{LogRow, ZoneRow};
+use crate::account::packed::PackedRecord;
+use crate::account::row::{LogRow, RecordFields, ZoneRow};
 use crate::account::{Account, Edit, Rows};
 use redb::TableHandle;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
@@ -68,7 +68,7 @@ pub(super) fn read(database: &Database) -> Result<(Account, u64), RowError> {
         |value: &[u8], buffer: &mut Vec<u8>| -> Result<Option<(u32, PackedRecord)>, serde_json::Error> {
             let stored: StoredRecord = serde_json::from_slice(value)?;
             // a record without its zone is left out
-            let place = places.get(&*stored.zone);
+            let place = places.get(stored.zone.as_ref());
             Ok(place.map(|place| (*place, PackedRecord::of(&stored.view(), buffer))))
         };
     let records = each(&reading, RECORDS, &mut sum, record)?;
@@ -181,49 +181,16 @@ fn from_json<T: DeserializeOwned>(value: &[u8], _: &mut Vec<u8>) -> Result<Optio
     serde_json::from_slice(value).map(Some)
 }
 
-/// A record as it is in the file, its texts borrowed where nothing in them is escaped.
-#[derive(Deserialize)]
-struct StoredRecord<'r> {
-    id: u64,
-    #[serde(borrow)]
-    zone: Cow<'r, str>,
-    #[serde(borrow)]
-    rr: Cow<'r, str>,
-    #[serde(borrow)]
-    rtype: Cow<'r, str>,
-    #[serde(borrow)]
-    value: Cow<'r, str>,
-    ttl: u32,
-    priority: Option<u16>,
-    weight: u8,
-    #[serde(borrow)]
-    line: Cow<'r, str>,
-    #[serde(borrow)]
-    remark: Cow<'r, str>,
-    enabled: bool,
-    synced: bool,
-    created: u64,
-    updated: u64,
-}
+/// A record as it is in the file.
+type StoredRecord<'r> = RecordFields<StoredText<'r>>;
 
-impl StoredRecord<'_> {
-    fn view(&self) -> Record<'_> {
-        Record {
-            id: self.id,
-            zone: &self.zone,
-            rr: &self.rr,
-            rtype: &self.rtype,
-            value: &self.value,
-            ttl: self.ttl,
-            priority: self.priority,
-            weight: self.weight,
-            line: &self.line,
-            remark: &self.remark,
-            enabled: self.enabled,
-            synced: self.synced,
-            created: self.created,
-            updated: self.updated,
-        }
+/// A text as it is in the file: borrowed where nothing in it is escaped.
+#[derive(Deserialize)]
+struct StoredText<'r>(#[serde(borrow)] Cow<'r, str>);
+
+impl AsRef<str> for StoredText<'_> {
+    fn as_ref(&self) -> &str {
+        &self.0
     }
 }
 

@@ -1,7 +1,7 @@
 //! What an action stands on: a snapshot, and the words to look things up in it; what a writing action comes to.
 
 use super::{ApiCaller, config_zones, format};
-use crate::account::packed::Record;
+use crate::account::row::Record;
 use crate::account::row::{LogRow, ZoneRow};
 use crate::account::{Account, Edit, MAX_LOG, ZoneEntry};
 use crate::api::ApiError;

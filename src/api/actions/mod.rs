@@ -10,6 +10,7 @@ mod config_zones;
 mod context;
 mod endpoint;
 mod format;
+pub mod import_plan;
 mod line;
 mod page;
 pub mod plan;

@@ -1,10 +1,12 @@
 //! Tests of the plan of an import, and that what is exported can be imported.
 
+use super::super::import_plan::MAX_TOLD;
 use super::super::transfer;
 use super::*;
 use crate::account::Account;
 use crate::api::actions::ApiCaller;
 use crate::api::actions::ObservedCounts;
+use crate::api::document::DocumentVpc;
 use crate::config::{self, InstanceInfo};
 use crate::engine::cache::Timestamp;
 use crate::engine::catalog::Catalog;

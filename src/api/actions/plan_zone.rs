@@ -1,11 +1,10 @@
 //! The part of an import that is about zones and their records.
 
-use super::plan::{ChangeKind, ImportPlan, ItemKind, Mode};
+use super::import_plan::{ChangeKind, ImportPlan, ItemKind, Mode};
 use super::{format, record, sync, tag, vpc, zone};
-use crate::account::packed;
-use crate::account::records::host;
-use crate::account::row::{HostSync, RecordRow, Weighted, ZoneRow};
-use crate::account::{Edit, ZoneEntry, value};
+use crate::account::row::{HostSync, Record, RecordRow, Weighted, ZoneRow};
+use crate::account::value::{self, host};
+use crate::account::{Edit, ZoneEntry};
 use crate::api::ApiError;
 use crate::api::document;
 use crate::api::document::{DocumentRecord, DocumentZone, Handle};
@@ -193,7 +192,7 @@ fn check_names<'p>(
 type ItemPath = (String, String);
 
 /// A record that is there, with its data.
-type Present<'p> = (Option<RData>, packed::Record<'p>);
+type Present<'p> = (Option<RData>, Record<'p>);
 
 /// The records of a zone, and then the zone itself.
 fn records(plan: &mut ImportPlan, planned: &Planned) {
@@ -273,11 +272,7 @@ fn records(plan: &mut ImportPlan, planned: &Planned) {
 
 /// The records that are there and that a document may change or meet: in a merge those of its host records, however many
 /// others there are.
-fn in_question<'p>(
-    mode: Mode,
-    zone: &DocumentZone,
-    former: Option<&'p ZoneEntry>,
-) -> Vec<packed::Record<'p>> {
+fn in_question<'p>(mode: Mode, zone: &DocumentZone, former: Option<&'p ZoneEntry>) -> Vec<Record<'p>> {
     let Some(entry) = former else { return Vec::new() };
     if mode == Mode::Replace {
         return entry.records.values().collect();
@@ -305,7 +300,7 @@ fn read(plan: &mut ImportPlan, place: &str, zone: &ZoneRow, given: &DocumentReco
 }
 
 /// A record that is there, as the document has it. In a merge it keeps what the document does not say.
-fn changed(mode: Mode, found: packed::Record<'_>, read: RecordRow, given: &DocumentRecord) -> RecordRow {
+fn changed(mode: Mode, found: Record<'_>, read: RecordRow, given: &DocumentRecord) -> RecordRow {
     let base = RecordRow { id: found.id, created: found.created, updated: found.updated, ..read };
     if mode == Mode::Replace {
         return base;
@@ -320,11 +315,11 @@ fn changed(mode: Mode, found: packed::Record<'_>, read: RecordRow, given: &Docum
     }
 }
 
-fn data(row: packed::Record<'_>) -> Option<RData> {
+fn data(row: Record<'_>) -> Option<RData> {
     value::data(row.rtype, row.value, row.priority).ok()
 }
 
-fn note(plan: &mut ImportPlan, change: ChangeKind, zone: &ZoneRow, row: packed::Record<'_>) {
+fn note(plan: &mut ImportPlan, change: ChangeKind, zone: &ZoneRow, row: Record<'_>) {
     let dot = if row.rr == "@" { ("", "") } else { (row.rr, ".") };
     let name = format_args!("{}{}{} {} {}", dot.0, dot.1, zone.name, row.rtype, row.value);
     plan.summary.note(change, ItemKind::Records, name);

@@ -3,7 +3,7 @@
 use super::context::{ActionContext, ActionResult, LogLine};
 use super::format;
 use super::page::object;
-use crate::account::packed::Record;
+use crate::account::row::Record;
 use crate::account::row::{RecordRow, Weighted, ZoneRow};
 use crate::account::value::{self, DEFAULT_LINE, ValueFault};
 use crate::account::{Edit, ZoneEntry};

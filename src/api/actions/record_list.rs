@@ -3,7 +3,7 @@
 use super::context::ActionContext;
 use super::page::{ResultPage, object};
 use super::{config_zones, format, record};
-use crate::account::packed::Record;
+use crate::account::row::Record;
 use crate::api::{ActionAnswer, ApiError, Params};
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@
 use super::context::{ActionContext, ActionResult};
 use super::page::object;
 use super::record;
-use crate::account::packed::Record;
+use crate::account::row::Record;
 use crate::account::row::{HostSync, RecordRow, ZoneRow};
 use crate::account::value::DEFAULT_LINE;
 use crate::account::{Edit, ZoneEntry};

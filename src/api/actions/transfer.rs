@@ -5,8 +5,9 @@
 //! them.
 
 use super::context::{ActionContext, ActionResult};
+use super::import_plan::{ChangeKind, ItemKind, Mode, PlanFault, Summary};
 use super::page::object;
-use super::plan::{ChangeKind, ItemKind, Mode, PlanFault, Summary, plan};
+use super::plan::plan;
 use super::{config_zones, line, zone};
 use crate::account::row::{Binding, RecordRow, ZoneRow};
 use crate::account::value::DEFAULT_LINE;
