@@ -3,7 +3,7 @@
 use super::entry::Touched;
 use super::network::NetworkRow;
 use super::row::{AuthorisationRow, EndpointRow, LineRow, LogRow, RecordRow, RuleRow, ZoneRow};
-use super::{Account, RecordZone, ZoneEntry};
+use super::{Account, Namesakes, NewestZone, RecordZone, ZoneEntry};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ impl Account {
         }
         let none = Touched::default();
         for id in &dirty.zones {
-            if let Some(entry) = self.zones.get_mut(id) {
+            if let Some(entry) = self.zones.get_mut(id.as_str()) {
                 Arc::make_mut(entry).refresh(touched.get(id).unwrap_or(&none));
             }
         }
@@ -80,25 +80,30 @@ impl Account {
         match edit {
             Edit::Zone(row) => {
                 dirty.zones.insert(row.id.clone());
-                match self.zones.get_mut(&row.id) {
+                match self.zones.get_mut(row.id.as_str()) {
                     Some(entry) => {
+                        let listed = NewestZone::of(entry);
                         let former = std::mem::replace(&mut Arc::make_mut(entry).row, row.clone());
                         touched.entry(former.id.clone()).or_default().note_row(&former, &entry.row);
+                        if former.created != row.created {
+                            let now = NewestZone::of(entry);
+                            self.newest.remove_by(|other| other.cmp(&listed));
+                            self.newest.insert(now);
+                        }
                     }
                     None => {
-                        self.index_name(row, true);
                         let number = self.next_number;
                         self.next_number += 1;
                         let entry = ZoneEntry::of_records(row.clone(), number, Vec::new(), self.reading);
-                        self.numbers.insert(number.into(), entry.id.clone());
-                        self.zones.insert(entry.row.id.clone(), Arc::new(entry));
+                        self.index(&entry);
+                        self.newest.insert(NewestZone::of(&entry));
+                        self.zones.insert(entry.id.clone(), Arc::new(entry));
                     }
                 }
             }
             Edit::DropZone(id) => {
-                if let Some(entry) = self.zones.remove(id) {
-                    self.numbers.remove(&u64::from(entry.number));
-                    self.index_name(&entry.row, false);
+                if let Some(entry) = self.zones.remove(id.as_str()) {
+                    self.forget(&entry);
                     for record in entry.records.values() {
                         self.forget_record(record.id);
                     }
@@ -107,7 +112,7 @@ impl Account {
                 }
             }
             Edit::Record(row) => {
-                if let Some(entry) = self.zones.get_mut(&row.zone) {
+                if let Some(entry) = self.zones.get_mut(row.zone.as_str()) {
                     self.last_record = self.last_record.max(row.id);
                     if !dirty.zones.contains(&row.zone) {
                         dirty.zones.insert(row.zone.clone());
@@ -185,18 +190,36 @@ impl Account {
         self.numbers.get(&found.zone()).cloned()
     }
 
-    /// Keeps the index of names.
-    pub(super) fn index_name(&mut self, row: &ZoneRow, present: bool) {
-        let name = row.name.to_ascii_lowercase();
-        let mut ids = self.by_name.get(&name).cloned().unwrap_or_default();
-        ids.retain(|id| *id != row.id);
-        if present {
-            ids.push(row.id.clone());
-        }
-        match ids.is_empty() {
-            true => self.by_name.remove(&name),
-            false => self.by_name.insert(name, ids),
+    /// Puts a zone into the indices by number and by name.
+    pub(super) fn index(&mut self, entry: &ZoneEntry) {
+        self.numbers.insert(entry.number.into(), entry.id.clone());
+        let apex = entry.zone().apex();
+        let numbers = match self.by_name.get(apex) {
+            None => Namesakes::One(entry.number),
+            Some(others) => {
+                Namesakes::Several(others.numbers().iter().copied().chain([entry.number]).collect())
+            }
         };
+        self.by_name.insert(apex.clone(), numbers);
+    }
+
+    /// Takes a zone out of all indices.
+    fn forget(&mut self, entry: &ZoneEntry) {
+        self.numbers.remove(&u64::from(entry.number));
+        let listed = NewestZone::of(entry);
+        self.newest.remove_by(|other| other.cmp(&listed));
+        let apex = entry.zone().apex();
+        let others: Arc<[u32]> = match self.by_name.get(apex) {
+            Some(numbers) => {
+                numbers.numbers().iter().copied().filter(|number| *number != entry.number).collect()
+            }
+            None => return,
+        };
+        match others[..] {
+            [] => _ = self.by_name.remove(apex),
+            [one] => _ = self.by_name.insert(apex.clone(), Namesakes::One(one)),
+            _ => _ = self.by_name.insert(apex.clone(), Namesakes::Several(others)),
+        }
     }
 }
 

@@ -223,25 +223,52 @@ impl<'r> Maker<'r> {
         zone.set_serial(self.row.serial);
     }
 
+    /// The weight that a record answers with, if its set answers by weight.
+    fn weight(&self, record: &Record<'_>) -> Option<u8> {
+        let is_weighted = !self.weighted.is_empty() && {
+            let set = (record.rr.to_ascii_lowercase(), record.rtype.to_ascii_lowercase(), record.line);
+            self.weighted.contains(&set)
+        };
+        is_weighted.then_some(record.weight)
+    }
+
     /// The engine's records. What contradicts itself is refused before it gets here.
     fn records<'m>(&'m self, records: impl Iterator<Item = Record<'m>>) -> impl Iterator<Item = ZoneRecord> {
         records.filter_map(|record| {
             let owner = value::owner(record.rr, &self.apex).ok()?;
             let data = value::data(record.rtype, record.value, record.priority).ok()?;
-            let is_weighted = !self.weighted.is_empty() && {
-                let set = (record.rr.to_ascii_lowercase(), record.rtype.to_ascii_lowercase(), record.line);
-                self.weighted.contains(&set)
-            };
-            Some(ZoneRecord { owner, ttl: record.ttl, data, weight: is_weighted.then_some(record.weight) })
+            Some(ZoneRecord { owner, ttl: record.ttl, data, weight: self.weight(&record) })
         })
+    }
+
+    /// Gives all of some records to a builder. There may be a million at a start.
+    fn add<'m>(
+        &'m self,
+        records: impl Iterator<Item = Record<'m>>,
+        apex: &NameKey,
+        builder: &mut ZoneBuilder,
+    ) {
+        let (mut owner, mut data) = (Vec::new(), Vec::new());
+        for record in records {
+            owner.clear();
+            data.clear();
+            if !value::push_plain_owner(record.rr, apex.wire(), &mut owner) {
+                let Ok(name) = value::owner(record.rr, &self.apex) else { continue };
+                owner.extend(NameKey::of(&name).wire());
+            }
+            let rtype = value::push_data(record.rtype, record.value, record.priority, &mut data);
+            let Some(rtype) = rtype else { continue };
+            builder.add_wire(&owner, rtype, record.ttl, &data, self.weight(&record));
+        }
     }
 
     /// The zone of some records. Should something contradictory have come another way, the later record is left out
     /// rather than the zone.
     fn build<'m>(&'m self, reading: ZoneSemantics, records: impl Iterator<Item = Record<'m>>) -> Zone {
         let ZoneSemantics { on_missing_type, wildcards } = reading;
-        let mut builder = ZoneBuilder::new(NameKey::of(&self.apex));
-        self.records(records).for_each(|record| builder.add(&record));
+        let apex = NameKey::of(&self.apex);
+        let mut builder = ZoneBuilder::new(apex.clone());
+        self.add(records, &apex, &mut builder);
         let (owners, _) = builder.finish();
         let spec = ZoneSpec {
             origin: ZoneOrigin::Api,

@@ -3,10 +3,11 @@
 use super::network::NetworkRow;
 use super::packed::PackedRecord;
 use super::row::{AuthorisationRow, EndpointRow, LineRow, LogRow, RuleRow, ZoneRow};
-use super::{Account, Edit, RecordZone, ZoneEntry};
+use super::{Account, Edit, NewestZone, RecordZone, ZoneEntry};
+use crate::base::parallel;
 use crate::engine::ordered::Ordered;
+use crate::engine::zone::ZoneSemantics;
 use std::sync::Arc;
-use std::thread;
 
 /// All rows of an account.
 #[derive(Clone, Debug, Default)]
@@ -30,9 +31,9 @@ pub struct Rows {
 }
 
 impl Account {
-    /// What the same rows come to as edits, sooner.
-    pub fn load(rows: Rows) -> Self {
-        let mut account = Self::default();
+    /// What the same rows come to as edits, sooner. Zones read what is not documented in a way.
+    pub fn load(rows: Rows, reading: ZoneSemantics) -> Self {
+        let mut account = Self { reading, ..Self::default() };
         let few = rows.rules.into_iter().map(Edit::Rule);
         let few = few.chain(rows.endpoints.into_iter().map(Edit::Endpoint));
         let few = few.chain(rows.lines.into_iter().map(Edit::Line));
@@ -40,27 +41,32 @@ impl Account {
         let few = few.chain(rows.networks.into_iter().map(Edit::Network));
         account.apply(&few.collect::<Vec<_>>());
 
+        let mut counts = vec![0; rows.zones.len()];
+        for (place, _) in &rows.records {
+            if let Some(count) = counts.get_mut(*place as usize) {
+                *count += 1;
+            }
+        }
+        account.next_number = rows.zones.len() as u32; // as many as places that the records name
+        let zones = rows.zones.into_iter().zip(0..).zip(counts);
         let mut zones: Vec<_> =
-            rows.zones.into_iter().zip(0..).map(|(row, number)| (row, number, Vec::new())).collect();
-        account.next_number = zones.len() as u32; // as many as places that the records name
+            zones.map(|((row, number), count)| (row, number, Vec::with_capacity(count))).collect();
         let mut index = Vec::with_capacity(rows.records.len());
         for (place, record) in rows.records {
             let Some(zone) = zones.get_mut(place as usize) else { continue };
             index.push(RecordZone::new(record.id(), place));
             zone.2.push(record);
         }
-        let reading = account.reading;
-        let made = parallel(zones, |zones| {
-            let entry =
-                |(row, number, records)| Arc::new(ZoneEntry::of_records(row, number, records, reading));
-            zones.into_iter().map(entry).collect::<Vec<_>>()
+        let made = parallel::map(zones, SHARE, |(row, number, records)| {
+            Arc::new(ZoneEntry::of_records(row, number, records, reading))
         });
-        for entry in made.iter().flatten() {
-            account.index_name(&entry.row, true);
+        for entry in &made {
+            account.index(entry);
         }
-        let numbers = made.iter().flatten().map(|entry| (u64::from(entry.number), entry.id.clone()));
-        account.numbers = numbers.collect();
-        account.zones = made.into_iter().flatten().map(|entry| (entry.row.id.clone(), entry)).collect();
+        let mut newest: Vec<_> = made.iter().map(|entry| NewestZone::of(entry)).collect();
+        newest.sort_unstable();
+        account.newest = Ordered::from_sorted(newest);
+        account.zones = made.into_iter().map(|entry| (entry.id.clone(), entry)).collect();
         index.sort_unstable();
         index.dedup();
         account.last_record = index.last().map_or(0, |last| last.record());
@@ -72,24 +78,5 @@ impl Account {
     }
 }
 
-/// Does some work on shares of a list, each on a thread of its own; the results are in the order of the list.
-fn parallel<T: Send, R: Send>(mut items: Vec<T>, work: impl Fn(Vec<T>) -> R + Sync) -> Vec<R> {
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(8);
-    let share = items.len().div_ceil(threads).max(LEAST);
-    let work = &work;
-    thread::scope(|scope| {
-        let mut running = Vec::new();
-        while items.len() > share {
-            let some = items.split_off(items.len() - share);
-            running.push(scope.spawn(move || work(some)));
-        }
-        let first = work(items);
-        let join = |thread: thread::ScopedJoinHandle<'_, R>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        std::iter::once(first).chain(running.into_iter().rev().map(join)).collect()
-    })
-}
-
-/// Zones that are worth a thread.
-const LEAST: usize = 500;
+/// Zones that are worth a turn of a thread.
+const SHARE: usize = 500;

@@ -28,7 +28,7 @@ use crate::engine::sharded::Sharded;
 use crate::engine::zone::ZoneSemantics;
 use crate::upstream::ServerAddress;
 use row::{AuthorisationRow, EndpointRow, LineRow, LogRow, RuleRow};
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -36,14 +36,16 @@ use std::sync::Arc;
 /// Everything that was made through the API. A copy is cheap.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
-    zones: Sharded<String, Arc<ZoneEntry>>,
+    zones: Sharded<Arc<str>, Arc<ZoneEntry>>,
     /// The zones of records, by their numbers.
     records: Ordered<RecordZone>,
     /// The number of a zone -> its id. Numbers are those of this run, and each is given once.
     numbers: Sharded<u64, Arc<str>>,
     next_number: u32,
-    /// Zone name in lower case -> the zones of that name.
-    by_name: Sharded<String, Vec<String>>,
+    /// Zone name -> the zones of that name.
+    by_name: Sharded<NameKey, Namesakes>,
+    /// All zones in the order of lists, the newest first.
+    newest: Ordered<NewestZone>,
     rules: BTreeMap<String, Arc<RuleRow>>,
     endpoints: BTreeMap<String, Arc<EndpointRow>>,
     lines: BTreeMap<String, Arc<LineRow>>,
@@ -54,6 +56,34 @@ pub struct Account {
     log_span: Option<(u64, u64)>,
     last_record: u64,
     reading: ZoneSemantics,
+}
+
+/// The numbers of the zones of one name.
+#[derive(Clone, Debug)]
+enum Namesakes {
+    /// One, as nearly always.
+    One(u32),
+    /// Several.
+    Several(Arc<[u32]>),
+}
+
+impl Namesakes {
+    fn numbers(&self) -> &[u32] {
+        match self {
+            Self::One(number) => std::slice::from_ref(number),
+            Self::Several(numbers) => numbers,
+        }
+    }
+}
+
+/// A zone among all, the newest first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct NewestZone(Reverse<u64>, Arc<str>);
+
+impl NewestZone {
+    fn of(entry: &ZoneEntry) -> Self {
+        Self(Reverse(entry.row.created), entry.id.clone())
+    }
 }
 
 /// The zone that a record is in: the two halves of the record's id, and the number of the zone. Ordered by the record.
@@ -107,9 +137,9 @@ impl Account {
             return;
         }
         self.reading = reading;
-        let ids: Vec<String> = self.zones.iter().map(|(id, _)| id.clone()).collect();
+        let ids: Vec<Arc<str>> = self.zones.iter().map(|(id, _)| id.clone()).collect();
         for id in ids {
-            if let Some(entry) = self.zones.get_mut(&id) {
+            if let Some(entry) = self.zones.get_mut(&*id) {
                 Arc::make_mut(entry).read_as(reading);
             }
         }
@@ -130,10 +160,16 @@ impl Account {
         self.zones.len()
     }
 
+    /// All zones without the first `count`, the newest first. Those cost nothing.
+    pub fn newest_zones(&self, count: usize) -> impl Iterator<Item = &Arc<ZoneEntry>> {
+        self.newest.skip(count).filter_map(|listed| self.zones.get(&*listed.1))
+    }
+
     /// The zones of one name, in any case.
     pub fn zones_named(&self, name: &str) -> impl Iterator<Item = &Arc<ZoneEntry>> {
-        let ids = self.by_name.get(&name.to_ascii_lowercase()).map_or(&[][..], Vec::as_slice);
-        ids.iter().filter_map(|id| self.zones.get(id))
+        let found = name::parse(name).ok().and_then(|name| self.by_name.get(&NameKey::of(&name)));
+        let numbers = found.map_or(&[][..], Namesakes::numbers).iter();
+        numbers.filter_map(|number| self.zones.get(&**self.numbers.get(&u64::from(*number))?))
     }
 
     /// The zone of a record.

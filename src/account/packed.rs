@@ -1,9 +1,10 @@
 //! A record in few octets. An account may have a million of them: a row with a string for each field takes several hundred
 //! octets, the same in one run some sixty. [`Record`] is the view of one, with the fields of a row.
+//!
+//! The store has records in this form too: what changes here needs a step in its migration.
 
 use super::row::Record;
 use super::value::{DEFAULT_LINE, host};
-use crate::engine::record::TABLE;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -19,14 +20,19 @@ const LINE: u8 = 8;
 /// Its host record is there in the form in which equal owners are equal text, too.
 const HOST: u8 = 16;
 
-/// The number of a type that is not in the table of types, and is there as text.
-const OTHER_TYPE: u8 = u8::MAX;
+/// Types that are there as their number (RFC 1035 section 3.2.2 and later).
+const TYPES: [(u8, &str); 7] =
+    [(1, "A"), (28, "AAAA"), (5, "CNAME"), (16, "TXT"), (15, "MX"), (12, "PTR"), (33, "SRV")];
+
+/// The number of any other type, which is there as text.
+const OTHER_TYPE: u8 = 0;
 
 /// Octets of the id and the flags, which come first.
 const HEADER_BYTES: usize = 9;
 
-/// A packed record: id (8), flags (1), host record, that in comparable form if it is another, then the rest. Numbers
-/// have seven bits in each octet, the lowest first; a text has its length before it.
+/// A packed record: id (8), flags (1), host record, that in comparable form if it is another, type, value, TTL, priority
+/// and weight, line, times and remark. Numbers have seven bits in each octet, the lowest first; a text has its length
+/// before it.
 #[derive(Clone)]
 pub struct PackedRecord(Arc<[u8]>);
 
@@ -39,39 +45,25 @@ impl fmt::Debug for PackedRecord {
 impl PackedRecord {
     /// Packs a record; its zone is not part of it. `buffer` is overwritten; it saves an allocation for each record.
     pub fn of(record: &Record<'_>, buffer: &mut Vec<u8>) -> Self {
-        let host = host(record.rr);
-        let flag = |flag: u8, is_set: bool| if is_set { flag } else { 0 };
         buffer.clear();
         buffer.extend(record.id.to_be_bytes());
-        buffer.push(
-            flag(ENABLED, record.enabled)
-                | flag(SYNCED, record.synced)
-                | flag(PRIORITY, record.priority.is_some())
-                | flag(LINE, record.line != DEFAULT_LINE)
-                | flag(HOST, matches!(host, Cow::Owned(_))),
-        );
-        push_text(buffer, record.rr);
-        if let Cow::Owned(host) = &host {
-            push_text(buffer, host);
-        }
-        let rtype = TABLE.iter().position(|row| row.name == record.rtype);
-        buffer.push(rtype.and_then(|place| u8::try_from(place).ok()).unwrap_or(OTHER_TYPE));
-        if rtype.is_none() {
-            push_text(buffer, record.rtype);
-        }
-        push_text(buffer, record.value);
-        push_number(buffer, record.ttl.into());
-        if let Some(priority) = record.priority {
-            push_number(buffer, priority.into());
-        }
-        buffer.push(record.weight);
-        if record.line != DEFAULT_LINE {
-            push_text(buffer, record.line);
-        }
-        push_number(buffer, record.created);
-        push_number(buffer, record.updated.wrapping_sub(record.created));
-        push_text(buffer, record.remark);
+        push_body(record, buffer);
         Self(buffer.as_slice().into())
+    }
+
+    /// A record out of its id and its body, as [`push_body`] wrote it; nothing where it makes no sense.
+    pub fn of_body(id: u64, body: &[u8], buffer: &mut Vec<u8>) -> Option<Self> {
+        let is_sound = |body: &[u8]| {
+            let mut rest = Rest(body);
+            let flags = rest.octet().filter(|flags| *flags < 2 * HOST)?;
+            fields(flags, &mut rest)?;
+            rest.0.is_empty().then_some(())
+        };
+        is_sound(body)?;
+        buffer.clear();
+        buffer.extend(id.to_be_bytes());
+        buffer.extend(body);
+        Some(Self(buffer.as_slice().into()))
     }
 
     /// Its id.
@@ -83,50 +75,99 @@ impl PackedRecord {
     pub fn host(&self) -> &str {
         let mut rest = Rest(self.0.get(HEADER_BYTES..).unwrap_or_default());
         let rr = rest.text();
-        if self.has(HOST) { rest.text() } else { rr }
+        if self.has(HOST) { rest.text() } else { rr }.unwrap_or_default()
     }
 
     /// Its fields; `zone` is the id of its zone.
     pub fn view<'r>(&'r self, zone: &'r str) -> Record<'r> {
+        let flags = self.0.get(HEADER_BYTES - 1).copied().unwrap_or_default();
         let mut rest = Rest(self.0.get(HEADER_BYTES..).unwrap_or_default());
-        let rr = rest.text();
-        if self.has(HOST) {
-            rest.text();
-        }
-        let rtype = match rest.octet() {
-            OTHER_TYPE => rest.text(),
-            place => TABLE.get(usize::from(place)).map_or("", |row| row.name),
-        };
-        let value = rest.text();
-        let ttl = rest.number() as u32; // packed from numbers of these sizes
-        let priority = if self.has(PRIORITY) { Some(rest.number() as u16) } else { None };
-        let weight = rest.octet();
-        let line = if self.has(LINE) { rest.text() } else { DEFAULT_LINE };
-        let created = rest.number();
-        let updated = created.wrapping_add(rest.number());
-        let (enabled, synced) = (self.has(ENABLED), self.has(SYNCED));
-        let (id, remark) = (self.id(), rest.text());
-        Record {
-            id,
-            zone,
-            rr,
-            rtype,
-            value,
-            ttl,
-            priority,
-            weight,
-            line,
-            remark,
-            enabled,
-            synced,
-            created,
-            updated,
-        }
+        let fields = fields(flags, &mut rest).unwrap_or_default(); // found sound when it was packed
+        Record { id: self.id(), zone, ..fields }
+    }
+
+    /// Whether it counts for a custom line.
+    pub(super) fn is_on_a_line(&self) -> bool {
+        self.has(ENABLED) && self.has(LINE)
     }
 
     fn has(&self, flag: u8) -> bool {
         self.0.get(HEADER_BYTES - 1).is_some_and(|flags| flags & flag != 0)
     }
+}
+
+/// Appends all of a record but its id and its zone.
+pub fn push_body(record: &Record<'_>, buffer: &mut Vec<u8>) {
+    let host = host(record.rr);
+    let flag = |flag: u8, is_set: bool| if is_set { flag } else { 0 };
+    buffer.push(
+        flag(ENABLED, record.enabled)
+            | flag(SYNCED, record.synced)
+            | flag(PRIORITY, record.priority.is_some())
+            | flag(LINE, record.line != DEFAULT_LINE)
+            | flag(HOST, matches!(host, Cow::Owned(_))),
+    );
+    push_text(buffer, record.rr);
+    if let Cow::Owned(host) = &host {
+        push_text(buffer, host);
+    }
+    match TYPES.iter().find(|(_, name)| *name == record.rtype) {
+        Some((number, _)) => buffer.push(*number),
+        None => {
+            buffer.push(OTHER_TYPE);
+            push_text(buffer, record.rtype);
+        }
+    }
+    push_text(buffer, record.value);
+    push_number(buffer, record.ttl.into());
+    if let Some(priority) = record.priority {
+        push_number(buffer, priority.into());
+    }
+    buffer.push(record.weight);
+    if record.line != DEFAULT_LINE {
+        push_text(buffer, record.line);
+    }
+    push_number(buffer, record.created);
+    push_number(buffer, record.updated.wrapping_sub(record.created));
+    push_text(buffer, record.remark);
+}
+
+/// What [`push_body`] wrote behind the flags; nothing where it makes no sense.
+fn fields<'r>(flags: u8, rest: &mut Rest<'r>) -> Option<Record<'r>> {
+    let has = |flag: u8| flags & flag != 0;
+    let rr = rest.text()?;
+    if has(HOST) {
+        rest.text()?;
+    }
+    let rtype = match rest.octet()? {
+        OTHER_TYPE => rest.text()?,
+        number => TYPES.iter().find(|(other, _)| *other == number)?.1,
+    };
+    let value = rest.text()?;
+    let ttl = u32::try_from(rest.number()?).ok()?;
+    let priority = if has(PRIORITY) { Some(u16::try_from(rest.number()?).ok()?) } else { None };
+    let weight = rest.octet()?;
+    let line = if has(LINE) { rest.text()? } else { DEFAULT_LINE };
+    let created = rest.number()?;
+    let updated = created.wrapping_add(rest.number()?);
+    let (enabled, synced, remark) = (has(ENABLED), has(SYNCED), rest.text()?);
+    let (id, zone) = (0, "");
+    Some(Record {
+        id,
+        zone,
+        rr,
+        rtype,
+        value,
+        ttl,
+        priority,
+        weight,
+        line,
+        remark,
+        enabled,
+        synced,
+        created,
+        updated,
+    })
 }
 
 /// Appends a number.
@@ -148,29 +189,29 @@ fn push_text(buffer: &mut Vec<u8>, text: &str) {
 struct Rest<'r>(&'r [u8]);
 
 impl<'r> Rest<'r> {
-    fn octet(&mut self) -> u8 {
-        let Some((&octet, rest)) = self.0.split_first() else { return 0 };
+    fn octet(&mut self) -> Option<u8> {
+        let (&octet, rest) = self.0.split_first()?;
         self.0 = rest;
-        octet
+        Some(octet)
     }
 
-    fn number(&mut self) -> u64 {
+    fn number(&mut self) -> Option<u64> {
         let (mut number, mut shift) = (0u64, 0);
         loop {
-            let octet = self.octet();
-            number |= u64::from(octet & 0x7f).wrapping_shl(shift);
-            if octet < 0x80 || shift > 56 {
-                return number;
+            let octet = self.octet()?;
+            number |= u64::from(octet & 0x7f).checked_shl(shift)?;
+            if octet < 0x80 {
+                return Some(number);
             }
             shift += 7;
         }
     }
 
-    fn text(&mut self) -> &'r str {
-        let length = usize::try_from(self.number()).unwrap_or(usize::MAX);
-        let Some((text, rest)) = self.0.split_at_checked(length) else { return "" };
+    fn text(&mut self) -> Option<&'r str> {
+        let length = usize::try_from(self.number()?).ok()?;
+        let (text, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
-        std::str::from_utf8(text).unwrap_or_default() // packed from text
+        std::str::from_utf8(text).ok()
     }
 }
 
@@ -196,6 +237,22 @@ mod tests {
             prop_assert_eq!(packed.view("z"), row.view());
             prop_assert_eq!(packed.view("z").to_row(), row.clone());
             prop_assert_eq!((packed.id(), packed.host()), (row.id, &*host(&row.rr)));
+            let mut body = Vec::new();
+            push_body(&row.view(), &mut body);
+            let read = PackedRecord::of_body(id, &body, &mut Vec::new()).unwrap();
+            prop_assert_eq!(read.view("z"), row.view());
+            for cut in 0..body.len() {
+                prop_assert!(PackedRecord::of_body(id, &body[..cut], &mut Vec::new()).is_none(), "{}", cut);
+            }
+            body.push(0);
+            prop_assert!(PackedRecord::of_body(id, &body, &mut Vec::new()).is_none());
+        }
+
+        #[test]
+        fn any_octets_are_a_record_or_none(octets in proptest::collection::vec(any::<u8>(), 0..80)) {
+            if let Some(packed) = PackedRecord::of_body(7, &octets, &mut Vec::new()) {
+                prop_assert_eq!(packed.view("z").id, 7);
+            }
         }
     }
 

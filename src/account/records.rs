@@ -16,7 +16,8 @@ pub struct ZoneRecords {
     /// The id of the zone.
     zone: Arc<str>,
     by_id: Ordered<ById>,
-    by_host: Ordered<ByHost>,
+    /// The same by host record; nothing while there are so few that all are looked at instead: there may be many zones.
+    by_host: Option<Ordered<ByHost>>,
     /// Custom line -> how many enabled records it has.
     lines: BTreeMap<String, usize>,
 }
@@ -29,20 +30,23 @@ struct ById(PackedRecord);
 #[derive(Clone)]
 struct ByHost(PackedRecord);
 
+/// Records of a zone that are looked at one by one for those of a host record.
+const FEW: usize = 64;
+
 impl ZoneRecords {
     /// All records of a zone at once.
     pub(super) fn of(zone: Arc<str>, mut records: Vec<PackedRecord>) -> Self {
-        // later rows take the place of earlier ones of the same id
-        records.reverse();
-        records.sort_by_key(PackedRecord::id);
-        records.dedup_by_key(|record| record.id());
-        let mut lines = BTreeMap::new();
-        for record in records.iter().map(|record| record.view(&zone)).filter(Record::is_on_a_line) {
-            *lines.entry(record.line.to_string()).or_insert(0) += 1;
+        if !records.is_sorted_by(|one, two| one.id() < two.id()) {
+            // later rows take the place of earlier ones of the same id
+            records.reverse();
+            records.sort_by_key(PackedRecord::id);
+            records.dedup_by_key(|record| record.id());
         }
-        let mut by_host: Vec<ByHost> = records.iter().cloned().map(ByHost).collect();
-        by_host.sort_unstable();
-        let by_host = Ordered::from_sorted(by_host);
+        let mut lines = BTreeMap::new();
+        for record in records.iter().filter(|record| record.is_on_a_line()) {
+            *lines.entry(record.view(&zone).line.to_string()).or_insert(0) += 1;
+        }
+        let by_host = (records.len() > FEW).then(|| by_host(records.iter().cloned()));
         Self { zone, by_id: Ordered::from_sorted(records.into_iter().map(ById)), by_host, lines }
     }
 
@@ -64,8 +68,15 @@ impl ZoneRecords {
     /// The records of a host record, whatever its case, in the order of their ids.
     pub fn of_host<'r>(&'r self, rr: &str) -> impl Iterator<Item = Record<'r>> + use<'r> {
         let host = host(rr).into_owned();
-        let from = self.by_host.starting_at_by(|other| other.key().cmp(&(host.as_str(), 0)));
-        from.take_while(move |other| other.key().0 == host).map(|found| found.0.view(&self.zone))
+        let from = match &self.by_host {
+            Some(index) => Some(index.starting_at_by(|other| other.key().cmp(&(host.as_str(), 0)))),
+            None => None,
+        };
+        let few = if from.is_none() { Some(self.by_id.iter()) } else { None };
+        let is_host = host.clone();
+        let indexed = from.into_iter().flatten().take_while(move |other| other.key().0 == host);
+        let few = few.into_iter().flatten().filter(move |other| other.0.host() == is_host);
+        indexed.map(|found| &found.0).chain(few.map(|found| &found.0)).map(|found| found.view(&self.zone))
     }
 
     /// How many there are.
@@ -90,8 +101,13 @@ impl ZoneRecords {
             *self.lines.entry(record.line.to_string()).or_insert(0) += 1;
         }
         let packed = PackedRecord::of(record, &mut Vec::with_capacity(128));
-        self.by_host.insert(ByHost(packed.clone()));
+        if let Some(index) = &mut self.by_host {
+            index.insert(ByHost(packed.clone()));
+        }
         self.by_id.insert(ById(packed));
+        if self.by_host.is_none() && self.by_id.len() > FEW {
+            self.by_host = Some(by_host(self.by_id.iter().map(|record| record.0.clone())));
+        }
         former
     }
 
@@ -99,7 +115,9 @@ impl ZoneRecords {
     pub(super) fn remove(&mut self, id: u64) -> Option<PackedRecord> {
         let ById(former) = self.by_id.remove_by(|other| other.0.id().cmp(&id))?;
         let sought = (former.host(), id);
-        self.by_host.remove_by(|other| other.key().cmp(&sought));
+        if let Some(index) = &mut self.by_host {
+            index.remove_by(|other| other.key().cmp(&sought));
+        }
         let record = former.view(&self.zone);
         if record.is_on_a_line()
             && let Some(count) = self.lines.get_mut(record.line)
@@ -111,6 +129,13 @@ impl ZoneRecords {
         }
         Some(former)
     }
+}
+
+/// Records by their host records.
+fn by_host(records: impl Iterator<Item = PackedRecord>) -> Ordered<ByHost> {
+    let mut records: Vec<ByHost> = records.map(ByHost).collect();
+    records.sort_unstable();
+    Ordered::from_sorted(records)
 }
 
 impl ByHost {

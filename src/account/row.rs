@@ -81,7 +81,7 @@ pub type RecordRow = RecordFields<String>;
 pub type Record<'r> = RecordFields<&'r str>;
 
 /// The fields of a record, with its texts as `T`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordFields<T> {
     /// A number of at most 15 digits.
     pub id: u64,

@@ -8,7 +8,7 @@ use super::{Account, Dirty, Edit, MAX_LOG, Rows};
 use crate::config::{self, InstanceInfo};
 use crate::engine::catalog::{Catalog, GroupKey};
 use crate::engine::name::{self, NameKey};
-use crate::engine::zone::{Lookup, Zone};
+use crate::engine::zone::{Lookup, Zone, ZoneSemantics};
 use hickory_proto::rr::RecordType;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -183,7 +183,7 @@ proptest! {
     #[test]
     fn rows_come_to_what_their_edits_came_to(edits in proptest::collection::vec(edit(), 0..60)) {
         let account = applied(&edits, usize::MAX);
-        let loaded = Account::load(Rows {
+        let rows = Rows {
             networks: Vec::new(),
             zones: account.zones().map(|entry| entry.row.clone()).collect(),
             records: (0..).zip(account.zones()).flat_map(|(place, entry)| {
@@ -194,7 +194,16 @@ proptest! {
             lines: account.lines().values().map(|row| LineRow::clone(row)).collect(),
             authorisations: account.authorisations().cloned().collect(),
             log: account.log().cloned().collect(),
-        });
+        };
+        let loaded = Account::load(rows, ZoneSemantics::default());
+        let newest = |account: &Account| -> Vec<String> {
+            account.newest_zones(0).map(|entry| entry.row.id.clone()).collect()
+        };
+        let mut sorted: Vec<_> =
+            account.zones().map(|entry| (std::cmp::Reverse(entry.row.created), entry.row.id.clone())).collect();
+        sorted.sort();
+        prop_assert_eq!(newest(&account), sorted.into_iter().map(|(_, id)| id).collect::<Vec<_>>());
+        prop_assert_eq!(newest(&account), newest(&loaded));
         prop_assert_eq!(shown(&account), shown(&loaded));
         for id in 0..24 {
             let zone = |account: &Account| account.zone_of_record(id).map(|entry| entry.row.id.clone());

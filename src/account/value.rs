@@ -105,6 +105,39 @@ pub fn data(rtype: &str, value: &str, priority: Option<u16>) -> Result<RData, Va
     record::parse_value(row.rtype, text).map_err(bad)
 }
 
+/// Appends the name of a host record in wire form, if that takes few steps, as for most; else nothing is appended. `zone`
+/// is the name of the zone in wire form.
+pub fn push_plain_owner(rr: &str, zone: &[u8], wire: &mut Vec<u8>) -> bool {
+    let start = wire.len();
+    let octet = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_');
+    let mut labels = rr.as_bytes().split(|&octet| octet == b'.').filter(|_| rr != "@");
+    let is_plain = labels.all(|label| {
+        wire.push(label.len() as u8); // at most 63
+        wire.extend(label);
+        (1..=63).contains(&label.len()) && label[0] != b'-' && label.iter().copied().all(octet)
+    });
+    wire.extend(zone);
+    if !is_plain || wire.len() - start > 255 {
+        wire.truncate(start);
+        return false;
+    }
+    true
+}
+
+/// Appends record data in wire form; nothing where there is something wrong with it.
+pub fn push_data(rtype: &str, value: &str, priority: Option<u16>, wire: &mut Vec<u8>) -> Option<RecordType> {
+    match (rtype, value.parse()) {
+        ("A", Ok(IpAddr::V4(address))) => wire.extend(address.octets()),
+        ("AAAA", Ok(IpAddr::V6(address))) => wire.extend(address.octets()),
+        _ => {
+            let data = data(rtype, value, priority).ok()?;
+            wire.extend(record::to_wire(&data));
+            return Some(data.record_type());
+        }
+    }
+    Some(if rtype == "A" { RecordType::A } else { RecordType::AAAA })
+}
+
 /// True for names as the product takes them in values. Zone files know more.
 fn is_host_name(text: &str) -> bool {
     let allowed = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '*');
@@ -126,6 +159,8 @@ pub fn show(data: &RData) -> (String, String, Option<u16>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::name::NameKey;
+    use proptest::prelude::*;
 
     #[test]
     fn host_records_are_relative() {
@@ -157,6 +192,28 @@ mod tests {
             &"a".repeat(64),
         ] {
             assert!(owner(bad, &zone).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_short_way_is_the_long_way(
+            rr in "@|[a-zA-Z0-9_.*-]{0,12}|[a-z]{60,66}(\\.[a-z]{0,63}){0,4}",
+            value in "10\\.0\\.[0-9]{1,3}\\.1|2001:db8::[0-9a-f]{0,5}|[a-z.]{0,9}",
+            rtype in "A|AAAA|CNAME|MX|TXT",
+        ) {
+            let zone = name::parse("Example.com").unwrap();
+            let mut wire = Vec::new();
+            if push_plain_owner(&rr, NameKey::of(&zone).wire(), &mut wire) {
+                prop_assert_eq!(NameKey::of_wire(&wire), NameKey::of(&owner(&rr, &zone).unwrap()));
+            } else {
+                prop_assert!(wire.is_empty());
+            }
+            let mut wire = Vec::new();
+            let found = push_data(&rtype, &value, Some(5), &mut wire);
+            let data = data(&rtype, &value, Some(5)).ok();
+            prop_assert_eq!(found, data.as_ref().map(RData::record_type));
+            prop_assert_eq!(wire, data.as_ref().map(record::to_wire).unwrap_or_default());
         }
     }
 

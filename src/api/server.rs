@@ -67,7 +67,7 @@ impl BoundApi {
         let listeners = control.listen.iter().map(bind).collect();
         let (mut account, keeping) = match state_dir {
             Some(directory) => {
-                let opened = Store::open(directory).map_err(PrepareError::Store)?;
+                let opened = Store::open(directory, control.reading).map_err(PrepareError::Store)?;
                 if let Some((aside, why)) = &opened.set_aside {
                     tell_of_damage(directory, aside, why);
                 }

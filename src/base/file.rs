@@ -15,16 +15,37 @@ const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
 /// # Errors
 /// The file cannot be read; it is something else than a regular file; it is larger.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let file = open(path)?;
-    let found = file.metadata()?;
-    if is_null(&found) {
+    read_open(open(path)?, most).1
+}
+
+/// As [`read`]; with the content comes the file as it was before it was read, whatever came of that.
+pub fn read_watched(path: &Path, most: u64) -> (WatchedFile, io::Result<Vec<u8>>) {
+    match open(path) {
+        Ok(file) => {
+            let (state, content) = read_open(file, most);
+            (WatchedFile { path: path.into(), state }, content)
+        }
+        Err(error) => (WatchedFile::now(path), Err(error)),
+    }
+}
+
+/// Reads a file that is open.
+fn read_open(file: File, most: u64) -> (Option<FileState>, io::Result<Vec<u8>>) {
+    match file.metadata() {
+        Ok(found) => (Some(FileState::of(&found)), read_found(file, &found, most)),
+        Err(error) => (None, Err(error)),
+    }
+}
+
+fn read_found(file: File, found: &Metadata, most: u64) -> io::Result<Vec<u8>> {
+    if is_null(found) {
         return Ok(Vec::new()); // how an empty file is named where there is none
     }
-    check_regular(&found)?;
+    check_regular(found)?;
     if found.len() > most {
         return Err(too_large(most)); // before gigabytes of it are read
     }
-    read_at_most(file, most)
+    read_at_most(file, found.len(), most)
 }
 
 /// As [`read`], for text.
@@ -53,8 +74,8 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 /// The size that a file says of itself may be wrong, as for those of /proc.
-fn read_at_most(file: File, most: u64) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
+fn read_at_most(file: File, expected: u64, most: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::with_capacity(usize::try_from(expected).unwrap_or_default() + 1);
     file.take(most + 1).read_to_end(&mut content)?;
     match content.len() as u64 <= most {
         true => Ok(content),
@@ -116,14 +137,20 @@ pub struct FileState {
     changed: (i64, i64),
 }
 
+impl FileState {
+    fn of(found: &Metadata) -> Self {
+        Self {
+            place: (found.dev(), found.ino()),
+            size: found.len(),
+            modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+        }
+    }
+}
+
 /// What is at a path, with links followed; nothing where nothing can be reached.
 pub fn state(path: &Path) -> Option<FileState> {
-    fs::metadata(path).ok().map(|found| FileState {
-        place: (found.dev(), found.ino()),
-        size: found.len(),
-        modified: (found.mtime(), found.mtime_nsec()),
-        changed: (found.ctime(), found.ctime_nsec()),
-    })
+    fs::metadata(path).ok().map(|found| FileState::of(&found))
 }
 
 /// True when there is an entry of this name, be it a link that leads nowhere.

@@ -14,6 +14,7 @@ pub mod data_files;
 pub mod file;
 pub mod local_address;
 pub mod octets;
+pub mod parallel;
 pub mod port_owner;
 pub mod readiness;
 pub mod timestamp;

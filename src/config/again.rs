@@ -180,9 +180,9 @@ fn replace(config: &mut Config, place: usize, entry: ZoneDraftEntry) -> Option<(
     }
     let known = config.zone_files.iter_mut().find(|file| file.zone == place);
     match (known, file) {
-        (Some(known), Some((path, files))) => {
-            known.path.clone_from(path);
-            known.files.clone_from(files);
+        (Some(known), Some(file)) => {
+            known.path.clone_from(&file.path.value);
+            known.files.clone_from(&file.files);
         }
         (None, None) => {}
         _ => return None,

@@ -101,8 +101,8 @@ fn conclude(reader: ConfigReader, spec: file::Spec) -> Decided {
 fn join(reader: &ConfigReader, spec: file::Spec) -> Config {
     let scopes = validate::contradictions(reader, &spec);
     let zone_files = spec.zones.iter().enumerate().filter_map(|(zone, entry)| {
-        let (path, files) = entry.file.clone()?;
-        Some(ZoneFile { zone, path, files })
+        let file = entry.file.as_ref()?;
+        Some(ZoneFile { zone, path: file.path.value.clone(), files: file.files.clone() })
     });
     let hosts = spec.hosts.iter().zip(scopes.hosts).map(|(entry, scope)| HostsFile {
         path: entry.path.clone(),

@@ -125,7 +125,11 @@ pub(super) fn read<'a>(
             top.allow("zone");
             zones
         }
-        None => read_each(reader, &mut top, "zone", zone_draft::zone),
+        None => {
+            let mut zones = read_each(reader, &mut top, "zone", zone_draft::zone);
+            zone_draft::load_files(reader, &mut zones);
+            zones
+        }
     };
     let keys = read_each(reader, &mut top, "tsig", secondary::tsig);
     secondary::check_keys(reader, &keys);

@@ -19,13 +19,16 @@ const MAX_CHAIN: usize = 32;
 
 /// Notes every doubt about a configuration without errors.
 pub(super) fn note(reader: &ConfigReader, spec: &Spec, config: &Config) {
-    let catalog = config.catalog_spec(&InstanceInfo::default(), 0);
-    let sights: Vec<Layered> = std::iter::once(None)
-        .chain(catalog.vpcs.iter().map(|vpc| Some(vpc.id.as_str())))
-        .map(|vpc| Layered::of(vpc, &catalog.zones))
-        .collect();
-    loops(reader, spec, &sights);
-    shadowed_rules(reader, spec, config, &sights);
+    // There may be many zones, of which nearly none is looked at here.
+    if !spec.forwards.is_empty() || spec.zones.iter().any(|entry| !entry.cnames.is_empty()) {
+        let catalog = config.catalog_spec(&InstanceInfo::default(), 0);
+        let sights: Vec<Layered> = std::iter::once(None)
+            .chain(catalog.vpcs.iter().map(|vpc| Some(vpc.id.as_str())))
+            .map(|vpc| Layered::of(vpc, &catalog.zones))
+            .collect();
+        loops(reader, spec, &sights);
+        shadowed_rules(reader, spec, config, &sights);
+    }
     foreign_regions(reader, spec, config);
     if let Regions::Listed(_) = config.endpoints.regions {
         for region in &spec.regions {

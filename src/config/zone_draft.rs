@@ -9,6 +9,7 @@ use super::value::Value;
 use super::zone_file;
 use super::zones;
 use crate::base::file::WatchedFile;
+use crate::base::parallel;
 use crate::engine::name::{self, NameKey};
 use crate::engine::record;
 use crate::engine::zone::{PackedZone, RecordFaultKind, ZoneMode, ZoneSemantics, ZoneSpec};
@@ -30,8 +31,16 @@ pub(super) struct ZoneDraftEntry {
     pub cnames: Vec<(NameKey, RecordPlace)>,
     /// The VPCs that see it; absent means everyone.
     pub vpcs: Option<Vec<Spanned<String>>>,
-    /// Its zone file, and all files that were read for it.
-    pub file: Option<(PathBuf, Vec<WatchedFile>)>,
+    /// Its zone file.
+    pub file: Option<DraftFile>,
+}
+
+/// The zone file of a zone.
+pub(super) struct DraftFile {
+    /// Where it is, and where that is written.
+    pub path: Spanned<PathBuf>,
+    /// All files that were read for it, once it was read.
+    pub files: Vec<WatchedFile>,
 }
 
 /// Where the value of a record is, in few octets: there may be a million.
@@ -173,17 +182,34 @@ impl ZoneDraft {
                 reader.error(&file.at, "the zone has both a file and records", hint.to_string());
                 None
             }
-            Some(file) => {
-                let loaded = zone_file::load(&file.value, &apex.value);
-                let (packed, files) = loaded.or_note(reader, &file.at);
-                read = Some((file.value, files));
-                packed
+            Some(path) => {
+                read = Some(DraftFile { path, files: Vec::new() }); // `load_files` reads it
+                None
             }
             None => Some(PackedZone::new(owners, None)),
         };
         let ZoneSemantics { on_missing_type, wildcards } = self.reading;
         let spec = ZoneSpec { on_missing_type, wildcards, packed, ..ZoneSpec::new(apex.value, self.mode) };
         Some(ZoneDraftEntry { spec, at: apex.at, cnames: self.cnames, vpcs: self.vpcs, file: read })
+    }
+}
+
+/// Zone files that are worth a turn of a thread.
+const SHARE: usize = 64;
+
+/// Reads the zone files of zones, on all cores: there may be many.
+pub(super) fn load_files(reader: &ConfigReader, zones: &mut [ZoneDraftEntry]) {
+    let files = zones.iter().enumerate().filter_map(|(zone, entry)| {
+        let file = entry.file.as_ref()?;
+        Some((zone, file.path.value.clone(), entry.spec.apex.clone()))
+    });
+    let loaded =
+        parallel::map(files.collect(), SHARE, |(zone, path, apex)| (zone, zone_file::load(&path, &apex)));
+    for (zone, loaded) in loaded {
+        let entry = &mut zones[zone];
+        if let Some(file) = &mut entry.file {
+            (entry.spec.packed, file.files) = loaded.or_note(reader, &file.path.at);
+        }
     }
 }
 
@@ -245,9 +271,10 @@ impl<'r> ZonesInPieces<'r> {
         self.done.extend(self.draft.take().and_then(|draft| draft.finish(self.reader)));
     }
 
-    /// All zones.
+    /// All zones, their zone files read.
     pub fn finish(mut self) -> Vec<ZoneDraftEntry> {
         self.end_zone();
+        load_files(self.reader, &mut self.done);
         self.done
     }
 }

@@ -11,6 +11,7 @@ use crate::engine::zone::{PackedZone, RecordFaultKind};
 use crate::engine::zone_build::ZoneBuilder;
 use hickory_proto::rr::{Name, RecordType};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Files that include each other, at most.
@@ -51,7 +52,7 @@ pub fn load(path: &Path, apex: &Name) -> Loaded<PackedZone> {
 /// A zone that is being read.
 struct Loading {
     apex: NameKey,
-    /// The folder of the zone file with links resolved; included files lie in it.
+    /// The folder of the zone file with links resolved, once it includes another; included files lie in it.
     folder: Option<PathBuf>,
     builder: ZoneBuilder,
     /// For each record given to the builder its file and line.
@@ -75,22 +76,31 @@ struct Loading {
 impl Loading {
     /// Reads a file.
     fn file(&mut self, path: &Path, state: MasterState) -> Result<(), String> {
-        let shown = crate::engine::text::printable(&path.display().to_string()).into_owned();
-        self.watched.push(WatchedFile::now(path));
-        let resolved = path.canonicalize().map_err(|error| format!("cannot read {shown}: {error}"))?;
-        let folder = resolved.parent().unwrap_or(Path::new("/"));
-        if !resolved.starts_with(self.folder.get_or_insert_with(|| folder.into())) {
-            return Err(format!("{shown} is not in the folder of the zone file"));
-        }
-        if self.open.iter().any(|&file| self.files[file].0 == resolved) {
-            return Err(format!("{shown} includes itself"));
-        }
+        let shown = || crate::engine::text::printable(&path.display().to_string()).into_owned();
+        let unreadable = |why: &dyn fmt::Display| format!("cannot read {}: {why}", shown());
+        let place = match &self.folder {
+            None => path.to_path_buf(), // with links resolved once it includes another
+            Some(folder) => {
+                let resolved = path.canonicalize();
+                if resolved.is_err() {
+                    self.watched.push(WatchedFile::now(path));
+                }
+                let resolved = resolved.map_err(|error| unreadable(&error))?;
+                if !resolved.starts_with(folder) {
+                    return Err(format!("{} is not in the folder of the zone file", shown()));
+                }
+                if self.open.iter().any(|&file| self.files[file].0 == resolved) {
+                    return Err(format!("{} includes itself", shown()));
+                }
+                resolved
+            }
+        };
         if self.open.len() == DEPTH || self.files.len() > usize::from(u16::MAX) {
-            return Err(format!("{shown} is included over more than {DEPTH} files"));
+            return Err(format!("{} is included over more than {DEPTH} files", shown()));
         }
-        let text = self.text(&resolved).map_err(|why| format!("cannot read {shown}: {why}"))?;
+        let text = self.text(path).map_err(|why| unreadable(&why))?;
         self.open.push(self.files.len());
-        self.files.push((resolved, String::new()));
+        self.files.push((place, String::new()));
         master::read(&text, state, self);
         if let Some(file) = self.open.pop() {
             quote(self.faults.iter_mut().filter(|fault| usize::from(fault.0) == file), &text);
@@ -104,8 +114,9 @@ impl Loading {
 
     /// What is in a file.
     fn text(&mut self, path: &Path) -> Result<String, String> {
-        let octets =
-            crate::base::file::read(path, MAX_FILE_BYTES - self.octets).map_err(|error| error.to_string())?;
+        let (watched, read) = crate::base::file::read_watched(path, MAX_FILE_BYTES - self.octets);
+        self.watched.push(watched);
+        let octets = read.map_err(|error| error.to_string())?;
         self.octets += octets.len() as u64;
         String::from_utf8(octets).map_err(|error| {
             let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
@@ -161,6 +172,12 @@ impl Loading {
     fn faulty(mut self) -> LoadError {
         self.faults.sort_by_key(|fault| (fault.0, fault.1));
         let mut told = Vec::new();
+        if self.folder.is_none()
+            && let Some((path, _)) = self.files.first_mut()
+            && let Ok(resolved) = path.canonicalize()
+        {
+            *path = resolved;
+        }
         for (number, (path, text)) in self.files.iter().enumerate() {
             let of_file = || |fault: &&mut (u16, u32, String, String)| usize::from(fault.0) == number;
             quote(self.faults.iter_mut().filter(of_file()), text);
@@ -215,6 +232,12 @@ impl Sink for Loading {
     }
 
     fn include(&mut self, path: &str, state: MasterState) -> Result<(), String> {
+        if self.folder.is_none()
+            && let Some((first, _)) = self.files.first_mut()
+        {
+            *first = first.canonicalize().map_err(|error| error.to_string())?;
+            self.folder = first.parent().map(Path::to_path_buf);
+        }
         let from = self.open.last().and_then(|&file| self.files[file].0.parent().map(Path::to_path_buf));
         self.file(&from.unwrap_or_default().join(path), state)
     }

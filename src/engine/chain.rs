@@ -280,7 +280,7 @@ impl<'v> Chain<'v> {
             }
             Decision::Denied(zone, whole_name) => {
                 self.note(Source::Zone(zone.apex().clone()));
-                self.deny(&zone.name.clone(), zone.soa(), zone.negative_ttl(), whole_name);
+                self.deny(&zone.name.clone(), &zone.soa(), zone.negative_ttl(), whole_name);
             }
             Decision::Local(local) => {
                 self.note(Source::Local(local.zone.clone()));

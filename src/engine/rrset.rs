@@ -48,25 +48,22 @@ impl Owner {
         buffer.extend((key.len() as u16).to_be_bytes()); // keys of names are shorter than 600 octets
         buffer.extend(key);
         for set in sets {
-            let start = buffer.len();
-            buffer.extend(u16::from(set.rtype).to_be_bytes());
-            buffer.extend(set.ttl.to_be_bytes());
-            buffer.extend((set.values.len() as u32).to_be_bytes());
-            buffer.extend([0; 4]);
-            let (weighted, indexed) = (!set.weights.is_empty(), set.values.len() > MANY);
-            buffer.push(if weighted { WEIGHTED } else { 0 } | if indexed { INDEXED } else { 0 });
-            buffer.extend(&set.weights);
-            if indexed {
-                push_sums(buffer, set.weights.iter().map(|&weight| u32::from(weight)), true);
-                push_sums(buffer, set.values.iter().map(|value| value.len() as u32 + 2), false);
-            }
-            for value in &set.values {
-                buffer.extend((value.len() as u16).to_be_bytes()); // RDLENGTH has 16 bits
-                buffer.extend(*value);
-            }
-            let octets = (buffer.len() - start - HEADER_BYTES) as u32;
-            buffer[start + 10..start + 14].copy_from_slice(&octets.to_be_bytes());
+            push_set(buffer, set.rtype, set.ttl, &set.values, &set.weights);
         }
+        Self(buffer.as_slice().into())
+    }
+
+    /// The same for a name with one value, as most have.
+    pub fn pack_one(
+        key: &[u8],
+        (rtype, ttl, weight): (RecordType, u32, Option<u8>),
+        value: &[u8],
+        buffer: &mut Vec<u8>,
+    ) -> Self {
+        buffer.clear();
+        buffer.extend((key.len() as u16).to_be_bytes()); // keys of names are shorter than 600 octets
+        buffer.extend(key);
+        push_set(buffer, rtype, ttl, &[value], weight.as_slice());
         Self(buffer.as_slice().into())
     }
 
@@ -80,7 +77,13 @@ impl Owner {
 
     /// How many values its RRsets have.
     pub fn len(&self) -> usize {
-        self.sets().map(|set| set.len()).sum()
+        let (mut at, mut len) = (self.sets_at(), 0);
+        while let Some(head) = self.0.get(at..).and_then(|rest| rest.first_chunk::<HEADER_BYTES>()) {
+            let number = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+            len += number(6) as usize;
+            at += HEADER_BYTES + number(10) as usize;
+        }
+        len
     }
 
     /// Never true: a name without RRsets is not packed.
@@ -155,12 +158,18 @@ impl Rrset {
     /// A set of values of one type, without a name.
     pub fn unnamed(ttl: u32, rtype: RecordType, values: &[RData]) -> Self {
         let wires: Vec<Vec<u8>> = values.iter().map(record::to_wire).collect();
-        let set =
-            Unpacked { rtype, ttl, values: wires.iter().map(Vec::as_slice).collect(), weights: Vec::new() };
+        Self::of_wire(ttl, rtype, wires.iter().map(Vec::as_slice).collect())
+    }
+
+    /// The same of values in uncompressed wire form.
+    pub fn of_wire(ttl: u32, rtype: RecordType, values: Vec<&[u8]>) -> Self {
+        let len = values.len();
+        let set = Unpacked { rtype, ttl, values, weights: Vec::new() };
         let owner = Owner::pack(&[], &[set], &mut Vec::new());
         let end = owner.0.len();
         let start = 2 + HEADER_BYTES;
-        Self { octets: owner.0, start, end, len: values.len(), flags: 0, rtype, ttl }
+        let flags = if len > MANY { INDEXED } else { 0 };
+        Self { octets: owner.0, start, end, len, flags, rtype, ttl }
     }
 
     /// The set whose head is at `at`.
@@ -296,6 +305,28 @@ impl Rrset {
             _ => SetOrder::Fixed,
         }
     }
+}
+
+/// Appends an RRset.
+fn push_set(buffer: &mut Vec<u8>, rtype: RecordType, ttl: u32, values: &[&[u8]], weights: &[u8]) {
+    let start = buffer.len();
+    buffer.extend(u16::from(rtype).to_be_bytes());
+    buffer.extend(ttl.to_be_bytes());
+    buffer.extend((values.len() as u32).to_be_bytes());
+    buffer.extend([0; 4]);
+    let (weighted, indexed) = (!weights.is_empty(), values.len() > MANY);
+    buffer.push(if weighted { WEIGHTED } else { 0 } | if indexed { INDEXED } else { 0 });
+    buffer.extend(weights);
+    if indexed {
+        push_sums(buffer, weights.iter().map(|&weight| u32::from(weight)), true);
+        push_sums(buffer, values.iter().map(|value| value.len() as u32 + 2), false);
+    }
+    for value in values {
+        buffer.extend((value.len() as u16).to_be_bytes()); // RDLENGTH has 16 bits
+        buffer.extend(*value);
+    }
+    let octets = (buffer.len() - start - HEADER_BYTES) as u32;
+    buffer[start + 10..start + 14].copy_from_slice(&octets.to_be_bytes());
 }
 
 /// Appends the sum of the numbers up to each, or `with` it.

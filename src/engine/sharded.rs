@@ -53,6 +53,12 @@ impl ShardKey for String {
     }
 }
 
+impl ShardKey for Arc<str> {
+    fn shard(&self) -> u8 {
+        self.as_bytes().shard()
+    }
+}
+
 impl ShardKey for u64 {
     fn shard(&self) -> u8 {
         self.to_le_bytes()[0]

@@ -17,6 +17,11 @@ use hickory_proto::rr::{Name, RData, RecordType};
 /// Seconds for which a denial out of a private zone may be cached by a client: the product's default TTL.
 pub const NEGATIVE_TTL: u32 = 60;
 
+/// Seconds of a SOA record that is made, by RFC 1035 section 3.3.13: refresh, retry, expire.
+const REFRESH: u32 = 3600;
+const RETRY: u32 = 1200;
+const EXPIRE: u32 = 604_800;
+
 /// What happens to a name that has the zone's suffix but is not configured in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum ZoneMode {
@@ -191,8 +196,16 @@ pub struct Zone {
     owners: Ordered<Owner>,
     /// How many records they have.
     records: usize,
-    soa: Rrset,
-    ns: Rrset,
+    soa: ApexSoa,
+}
+
+/// The SOA record of a zone. What is made is made when it is asked for: there may be many zones.
+#[derive(Clone, Debug)]
+enum ApexSoa {
+    /// Its own.
+    Own(Rrset),
+    /// Made, with this serial number.
+    Made(u32),
 }
 
 impl Zone {
@@ -223,7 +236,6 @@ impl Zone {
                 (PackedZone::new(owners, None), faults)
             }
         };
-        let soa = packed.soa.unwrap_or_else(|| synthesised(&RData::SOA(soa_data(serial))));
         let zone = Self {
             apex,
             name: spec.apex,
@@ -234,15 +246,14 @@ impl Zone {
             availability: spec.availability,
             owners: packed.owners,
             records: packed.records,
-            soa,
-            ns: synthesised(&RData::NS(NS(localhost()))),
+            soa: packed.soa.map_or(ApexSoa::Made(serial), ApexSoa::Own),
         };
         (zone, faults)
     }
 
     /// Gives the zone another serial number.
     pub fn set_serial(&mut self, serial: u32) {
-        self.soa = synthesised(&RData::SOA(soa_data(serial)));
+        self.soa = ApexSoa::Made(serial);
     }
 
     /// Replaces all records of one name. What cannot be in the zone is left out, as by [`Zone::build_leniently`]. Costs
@@ -295,19 +306,23 @@ impl Zone {
     }
 
     /// The SOA record that goes with denials: the zone's own, or synthesised.
-    pub fn soa(&self) -> &Rrset {
-        &self.soa
+    pub fn soa(&self) -> Rrset {
+        match &self.soa {
+            ApexSoa::Own(soa) => soa.clone(),
+            ApexSoa::Made(serial) => made_soa(*serial),
+        }
     }
 
     /// Seconds for which a denial may be cached: the lesser of the SOA's TTL and its minimum (RFC 2308 section 3).
     pub fn negative_ttl(&self) -> u32 {
-        let minimum = self.soa.wire_values().next().and_then(|value| value.last_chunk());
-        self.soa.ttl.min(minimum.map_or(NEGATIVE_TTL, |octets| u32::from_be_bytes(*octets)))
+        let ApexSoa::Own(soa) = &self.soa else { return NEGATIVE_TTL };
+        let minimum = soa.wire_values().next().and_then(|value| value.last_chunk());
+        soa.ttl.min(minimum.map_or(NEGATIVE_TTL, |octets| u32::from_be_bytes(*octets)))
     }
 
     /// The names and their records, for another zone of the same.
     pub fn packed(&self, with_soa: bool) -> PackedZone {
-        let soa = with_soa.then(|| self.soa.clone());
+        let soa = with_soa.then(|| self.soa());
         PackedZone { owners: self.owners.clone(), soa, records: self.records }
     }
 
@@ -337,8 +352,8 @@ impl Zone {
         };
         match (found, rtype) {
             (found @ Lookup::Rrset(_), _) => found,
-            (_, RecordType::SOA) if key.is_empty() => Lookup::Rrset(self.soa.clone()),
-            (_, RecordType::NS) if key.is_empty() => Lookup::Rrset(self.ns.clone()),
+            (_, RecordType::SOA) if key.is_empty() => Lookup::Rrset(self.soa()),
+            (_, RecordType::NS) if key.is_empty() => Lookup::Rrset(synthesised(&RData::NS(NS(localhost())))),
             (found, _) => found,
         }
     }
@@ -377,7 +392,20 @@ fn find(owner: &Owner, rtype: RecordType) -> Lookup {
 /// SOA data of a zone that has no name server in the world: what unbound and others use for local zones.
 pub(crate) fn soa_data(serial: u32) -> SOA {
     let rname = record_name(b"nobody", b"invalid");
-    SOA::new(localhost(), rname, serial, 3600, 1200, 604_800, NEGATIVE_TTL)
+    SOA::new(localhost(), rname, serial, REFRESH as i32, RETRY as i32, EXPIRE as i32, NEGATIVE_TTL)
+}
+
+/// [`soa_data`] as a set, in few steps: each first denial of a zone has it.
+fn made_soa(serial: u32) -> Rrset {
+    const NAMES: &[u8] = b"\x09localhost\x00\x06nobody\x07invalid\x00";
+    let mut data = [0; NAMES.len() + 20];
+    let (names, numbers) = data.split_at_mut(NAMES.len());
+    names.copy_from_slice(NAMES);
+    let values = [serial, REFRESH, RETRY, EXPIRE, NEGATIVE_TTL];
+    for (place, number) in numbers.as_chunks_mut::<4>().0.iter_mut().zip(values) {
+        *place = number.to_be_bytes();
+    }
+    Rrset::of_wire(NEGATIVE_TTL, RecordType::SOA, vec![&data])
 }
 
 /// A one-value set with the negative TTL.

@@ -203,6 +203,11 @@ impl ZoneBuilder {
         let owners = std::iter::from_fn(|| {
             loop {
                 let group = groups.next()?;
+                if let [record] = group {
+                    let (meta, data) =
+                        ((record.rtype, record.ttl, record.weight), &octets[record.data..record.end]);
+                    return Some(Owner::pack_one(key(record), meta, data, &mut buffer));
+                }
                 let sets = gather(group, &octets, &mut refuse);
                 if !sets.is_empty() {
                     return Some(Owner::pack(key(&group[0]), &sets, &mut buffer));

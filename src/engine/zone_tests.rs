@@ -329,3 +329,23 @@ fn a_zone_is_read_from_any_record_on_and_counts_them() {
         }
     }
 }
+
+#[test]
+fn the_made_soa_is_the_one_of_its_data() {
+    for serial in [0, 1, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
+        let (made, data) = (made_soa(serial), synthesised(&RData::SOA(soa_data(serial))));
+        assert_eq!((made.ttl, made.rtype), (data.ttl, data.rtype));
+        assert!(made.wire_values().eq(data.wire_values()), "{made}");
+    }
+}
+
+#[test]
+fn a_set_without_a_name_has_all_of_its_values() {
+    let values: Vec<RData> =
+        (0..20).map(|n| RData::A(std::net::Ipv4Addr::new(192, 0, 2, n).into())).collect();
+    for count in [1, 8, 9, 20] {
+        let set = Rrset::unnamed(60, RecordType::A, &values[..count]);
+        assert_eq!(set.values().collect::<Vec<_>>(), values[..count]);
+        assert_eq!(set.pick(3).count(), count);
+    }
+}

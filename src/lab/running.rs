@@ -18,6 +18,7 @@ use crate::config::ControlSocket;
 use crate::config::{Config, Host, Servers};
 use crate::daemon::{Daemon, DaemonSettings};
 use crate::engine::catalog::Vpc;
+use crate::engine::zone::ZoneSemantics;
 use crate::http::browser::ServerNames;
 use crate::server::listen;
 use crate::server::listen::BindError;
@@ -207,7 +208,7 @@ fn writer(daemon: &Daemon, hosts: Vec<Host>, store: Option<PathBuf>) -> Result<A
     let (account, keeping) = match store {
         None => (Account::default(), Persistence::InMemory),
         Some(directory) => {
-            let opened = Store::open(&directory).map_err(LabError::Store)?;
+            let opened = Store::open(&directory, ZoneSemantics::default()).map_err(LabError::Store)?;
             if let Some((aside, why)) = &opened.set_aside {
                 eprintln!("the zones that were kept are damaged ({why}): put aside as {}", aside.display());
             }

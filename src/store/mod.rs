@@ -5,9 +5,13 @@
 //! aside under another name and said so; one of a newer schema, or that another process holds, is left alone and
 //! the start fails.
 
+mod migrate;
+mod read;
 mod rows;
 
 use crate::account::{Account, Edit};
+use crate::engine::zone::ZoneSemantics;
+use read::RowError;
 use redb::{Database, DatabaseError, ReadableDatabase, StorageError, TableDefinition};
 use rows::{META, SCHEMA_KEY};
 use std::fmt;
@@ -25,8 +29,8 @@ pub const FILE: &str = "account.redb";
 /// The name of the thread that reads a file of unknown content, and may panic over it.
 pub const READER: &str = "store-reader";
 
-/// The schema that this version reads and writes. An older one is brought up to it by [`migrate`].
-const SCHEMA: u64 = 1;
+/// The schema that this version reads and writes. An older one is brought up to it by [`migrate_from`].
+const SCHEMA: u64 = 2;
 
 /// Octets of the file that are kept in memory: it is written often and read once.
 const CACHE: usize = 4 << 20;
@@ -126,21 +130,22 @@ impl std::error::Error for StoreError {
 }
 
 impl Store {
-    /// Opens the store of a state directory and reads it; makes it if there is none.
+    /// Opens the store of a state directory and reads it; makes it if there is none. Zones read what is not documented in
+    /// a way.
     ///
     /// # Errors
     /// [`StoreError`]; a damaged file is none.
-    pub fn open(directory: &Path) -> Result<Opened, StoreError> {
+    pub fn open(directory: &Path, reading: ZoneSemantics) -> Result<Opened, StoreError> {
         let path = directory.join(FILE);
         let at = |source| StoreError::Io { path: path.clone(), source };
         fs::create_dir_all(directory).map_err(at)?;
-        match attempt(&path) {
+        match attempt(&path, reading) {
             Ok((store, account)) => Ok(Opened { store, account, set_aside: None }),
             Err(OpenFailure::Refused(error)) => Err(error),
             Err(OpenFailure::Damaged(why)) => {
                 let aside = name_aside(&path);
                 fs::rename(&path, &aside).map_err(at)?;
-                match attempt(&path) {
+                match attempt(&path, reading) {
                     Ok((store, account)) => Ok(Opened { store, account, set_aside: Some((aside, why)) }),
                     Err(OpenFailure::Refused(error)) => Err(error),
                     Err(OpenFailure::Damaged(why)) => Err(at(io::Error::other(why))),
@@ -219,7 +224,7 @@ enum OpenFailure {
     Damaged(String),
 }
 
-fn attempt(path: &Path) -> Result<(Store, Account), OpenFailure> {
+fn attempt(path: &Path, reading: ZoneSemantics) -> Result<(Store, Account), OpenFailure> {
     let refuse = |source| OpenFailure::Refused(StoreError::Io { path: path.into(), source });
     // An empty file is what a crash may leave of a full one: it is not taken for a new store.
     if fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == 0) {
@@ -228,7 +233,7 @@ fn attempt(path: &Path) -> Result<(Store, Account), OpenFailure> {
     let path_of_file = path.to_path_buf();
     // The library checks what it reads, but a file of arbitrary bytes may still trip an assertion in it. On a thread
     // of its own this ends that thread, whose name tells that it is no defect of ours.
-    let reader = thread::Builder::new().name(READER.into()).spawn(move || read(&path_of_file));
+    let reader = thread::Builder::new().name(READER.into()).spawn(move || open_file(&path_of_file, reading));
     let read = reader.map_err(refuse)?.join();
     match read {
         Err(_) => Err(OpenFailure::Damaged("reading it ended in a panic of the storage library".into())),
@@ -252,17 +257,20 @@ enum StoreReader {
     Failed(redb::Error),
 }
 
-impl<E: Into<redb::Error>> From<E> for StoreReader {
+impl<E: Into<RowError>> From<E> for StoreReader {
     fn from(error: E) -> Self {
-        Self::Failed(error.into())
+        match error.into() {
+            RowError::Storage(error) => Self::Failed(error),
+            RowError::Row(why) => Self::Senseless(why),
+        }
     }
 }
 
-fn read(path: &Path) -> Result<(Store, Account), StoreReader> {
+fn open_file(path: &Path, reading: ZoneSemantics) -> Result<(Store, Account), StoreReader> {
     let database = Database::builder().set_cache_size(CACHE).create(path).map_err(flatten)?;
     let schema = {
-        let reading = database.begin_read()?;
-        match reading.open_table(META) {
+        let transaction = database.begin_read()?;
+        match transaction.open_table(META) {
             Ok(table) => table.get(SCHEMA_KEY)?.map(|value| value.value()),
             Err(redb::TableError::TableDoesNotExist(_)) => None,
             Err(error) => return Err(error.into()),
@@ -271,22 +279,22 @@ fn read(path: &Path) -> Result<(Store, Account), StoreReader> {
     match schema {
         None => rows::create(&database, SCHEMA)?,
         Some(schema) if schema > SCHEMA => return Err(StoreReader::Newer(schema)),
-        Some(schema) => migrate(&database, schema)?,
+        Some(schema) => migrate_from(&database, schema)?,
     }
-    let (account, sum) = rows::read(&database).map_err(|error| match error {
-        rows::RowError::Storage(error) => StoreReader::Failed(error),
-        rows::RowError::Row(why) => StoreReader::Senseless(why),
-    })?;
+    let (account, sum) = rows::read(&database, reading)?;
     let (revision, _) = rows::revision_and_sum(&database)?;
     let held = Mutex::new(HeldStore { database: Some(database), revision, sum });
     Ok((Store { path: path.into(), held }, account))
 }
 
-/// Brings an older schema up to [`SCHEMA`], one step at a time, each in a transaction of its own. Schema 1 is the
-/// first: there is no step yet, and a number below it was never written.
-fn migrate(_database: &Database, schema: u64) -> Result<(), StoreReader> {
+/// Brings an older schema up to [`SCHEMA`], one step at a time. A number below 1 was never written.
+fn migrate_from(database: &Database, schema: u64) -> Result<(), StoreReader> {
     match schema {
         SCHEMA => Ok(()),
+        1 => {
+            tracing::info!("records of the store are packed, once");
+            Ok(migrate::pack_records(database)?)
+        }
         other => Err(StoreReader::Senseless(format!("there never was a schema {other}"))),
     }
 }

@@ -1,18 +1,22 @@
 //! The tables: one for each kind of row, a row as JSON under its id. JSON names its fields, so that a row can get
-//! another without a migration, and a person with a broken file can still read what is in it.
+//! another without a migration, and a person with a broken file can still read what is in it. Records, of which there
+//! may be a million, are packed: the id of the zone, then [`packed::push_body`].
 
 use super::StoreTable;
-use crate::account::packed::PackedRecord;
-use crate::account::row::{LogRow, RecordFields, ZoneRow};
+use super::read::{RowError, RowShare, each_row, mark};
+use crate::account::packed::{self, PackedRecord};
+use crate::account::row::{LogRow, RecordRow, ZoneRow};
 use crate::account::{Account, Edit, Rows};
-use redb::TableHandle;
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use crate::engine::zone::ZoneSemantics;
+use data_encoding::HEXLOWER;
+use redb::{
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableHandle,
+    WriteTransaction,
+};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::thread;
 
 /// Numbers about the file itself.
 pub(super) const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("meta");
@@ -25,7 +29,7 @@ const REVISION_KEY: &str = "revision";
 const SUM_KEY: &str = "sum";
 
 const ZONES: StoreTable = TableDefinition::new("zones");
-const RECORDS: StoreTable = TableDefinition::new("records");
+pub(super) const RECORDS: RecordTable = TableDefinition::new("packed records");
 const RULES: StoreTable = TableDefinition::new("rules");
 const ENDPOINTS: StoreTable = TableDefinition::new("endpoints");
 const LINES: StoreTable = TableDefinition::new("lines");
@@ -33,60 +37,118 @@ const AUTHORISATIONS: StoreTable = TableDefinition::new("authorisations");
 const NETWORKS: StoreTable = TableDefinition::new("networks");
 const LOG: StoreTable = TableDefinition::new("log");
 
-/// Why rows cannot be read.
-pub(super) enum RowError {
-    /// The file.
-    Storage(redb::Error),
-    /// A row makes no sense.
-    Row(String),
-}
+/// Records by their ids.
+pub(super) type RecordTable = TableDefinition<'static, u64, &'static [u8]>;
 
-impl<E: Into<redb::Error>> From<E> for RowError {
-    fn from(error: E) -> Self {
-        Self::Storage(error.into())
-    }
-}
+/// The tables of rows that are JSON.
+pub(super) const JSON_TABLES: [StoreTable; 7] =
+    [ZONES, RULES, ENDPOINTS, LINES, AUTHORISATIONS, NETWORKS, LOG];
 
 /// Makes the tables of a new file.
 pub(super) fn create(database: &Database, schema: u64) -> Result<(), redb::Error> {
     let writing = database.begin_write()?;
-    for table in [ZONES, RECORDS, RULES, ENDPOINTS, LINES, AUTHORISATIONS, NETWORKS, LOG] {
+    for table in JSON_TABLES {
         writing.open_table(table)?;
     }
+    writing.open_table(RECORDS)?;
     writing.open_table(META)?.insert(SCHEMA_KEY, schema)?;
     writing.commit()?;
     Ok(())
 }
 
 /// Reads the whole account, and the sum of its rows.
-pub(super) fn read(database: &Database) -> Result<(Account, u64), RowError> {
-    let reading = database.begin_read()?;
+pub(super) fn read(database: &Database, reading: ZoneSemantics) -> Result<(Account, u64), RowError> {
+    let transaction = database.begin_read()?;
     let mut sum = 0;
-    let zones: Vec<ZoneRow> = each(&reading, ZONES, &mut sum, from_json)?;
+    let zones: Vec<ZoneRow> = json_rows(&transaction, ZONES, &mut sum)?;
     let places: HashMap<&str, u32> = zones.iter().map(|row| row.id.as_str()).zip(0..).collect();
-    let record =
-        |value: &[u8], buffer: &mut Vec<u8>| -> Result<Option<(u32, PackedRecord)>, serde_json::Error> {
-            let stored: StoredRecord = serde_json::from_slice(value)?;
-            // a record without its zone is left out
-            let place = places.get(stored.zone.as_ref());
-            Ok(place.map(|place| (*place, PackedRecord::of(&stored.view(), buffer))))
-        };
-    let records = each(&reading, RECORDS, &mut sum, record)?;
+    let record = |id: &[u8], row: &[u8], buffer: &mut Vec<u8>| {
+        let id = id.first_chunk().map_or(0, |octets| u64::from_be_bytes(*octets));
+        let mut zone = String::new();
+        let senseless = || format!("row `{id}`: it is no record");
+        let body = take_zone(row, &mut zone).ok_or_else(senseless)?;
+        let record = PackedRecord::of_body(id, body, buffer).ok_or_else(senseless)?;
+        // a record without its zone is left out
+        Ok(places.get(zone.as_str()).map(|place| (*place, record)))
+    };
+    let open = transaction.open_table(RECORDS)?;
+    let mut stored = open.iter()?;
+    let next = |share: &mut RowShare| {
+        let Some(row) = stored.next() else { return Ok(false) };
+        let (id, row) = row?;
+        share.push(&id.value().to_be_bytes(), row.value());
+        Ok(true)
+    };
+    let records = each_row(RECORDS.name(), next, &mut sum, record)?;
     let rows = Rows {
         records,
         zones,
-        rules: each(&reading, RULES, &mut sum, from_json)?,
-        endpoints: each(&reading, ENDPOINTS, &mut sum, from_json)?,
-        lines: each(&reading, LINES, &mut sum, from_json)?,
-        authorisations: each(&reading, AUTHORISATIONS, &mut sum, from_json)?,
-        networks: each(&reading, NETWORKS, &mut sum, from_json)?,
-        log: each::<LogRow>(&reading, LOG, &mut sum, from_json)?.into_iter().map(Arc::new).collect(),
+        rules: json_rows(&transaction, RULES, &mut sum)?,
+        endpoints: json_rows(&transaction, ENDPOINTS, &mut sum)?,
+        lines: json_rows(&transaction, LINES, &mut sum)?,
+        authorisations: json_rows(&transaction, AUTHORISATIONS, &mut sum)?,
+        networks: json_rows(&transaction, NETWORKS, &mut sum)?,
+        log: json_rows::<LogRow>(&transaction, LOG, &mut sum)?.into_iter().map(Arc::new).collect(),
     };
     let (_, written) = revision_and_sum(database)?;
     match written == sum {
-        true => Ok((Account::load(rows), sum)),
+        true => Ok((Account::load(rows, reading), sum)),
         false => Err(RowError::Row("its rows are not those that were written".into())),
     }
+}
+
+/// The rows of a table that are JSON.
+fn json_rows<R: DeserializeOwned + Send>(
+    reading: &ReadTransaction,
+    table: StoreTable,
+    sum: &mut u64,
+) -> Result<Vec<R>, RowError> {
+    let open = match reading.open_table(table) {
+        Ok(open) => open,
+        // A file that was made before there were such rows.
+        Err(redb::TableError::TableDoesNotExist(_)) if table.name() == NETWORKS.name() => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut stored = open.iter()?;
+    let next = |share: &mut RowShare| {
+        let Some(row) = stored.next() else { return Ok(false) };
+        let (key, row) = row?;
+        share.push(key.value().as_bytes(), row.value());
+        Ok(true)
+    };
+    each_row(table.name(), next, sum, |key, row, _| {
+        let senseless = |error| format!("row `{}`: {error}", String::from_utf8_lossy(key));
+        serde_json::from_slice(row).map(Some).map_err(senseless)
+    })
+}
+
+/// Appends the id of a zone: 32 hex digits are 16 octets behind a zero, any other has its length before it.
+fn push_zone(id: &str, row: &mut Vec<u8>) {
+    match HEXLOWER.decode(id.as_bytes()) {
+        Ok(octets) if octets.len() == 16 => {
+            row.push(0);
+            row.extend(octets);
+        }
+        _ => {
+            row.push(id.len().min(255) as u8);
+            row.extend(id.as_bytes().iter().take(255));
+        }
+    }
+}
+
+/// Reads the id of a zone; what follows it is returned.
+fn take_zone<'r>(row: &'r [u8], zone: &mut String) -> Option<&'r [u8]> {
+    let (&length, row) = row.split_first()?;
+    if length == 0 {
+        let (octets, row) = row.split_at_checked(16)?;
+        HEXLOWER.encode_append(octets, zone);
+        return Some(row);
+    }
+    let (text, row) = row.split_at_checked(length.into())?;
+    zone.push_str(std::str::from_utf8(text).ok()?);
+    Some(row)
 }
 
 /// The number of the last change, 0 before the first, and the sum of the rows after it.
@@ -105,35 +167,48 @@ pub(super) fn write(
     mut sum: u64,
 ) -> Result<u64, redb::Error> {
     let writing = database.begin_write()?;
-    let writer = RowWriter { writing: &writing, sum: &mut sum };
+    let writer = RowWriter { writing: &writing, sum: &mut sum, buffer: Vec::new() };
     writer.write(edits)?;
+    put_numbers(&writing, revision, sum)?;
+    writing.commit()?;
+    Ok(sum)
+}
+
+/// Puts the number of the last change and the sum of the rows after it into [`META`].
+pub(super) fn put_numbers(writing: &WriteTransaction, revision: u64, sum: u64) -> Result<(), redb::Error> {
     let mut meta = writing.open_table(META)?;
     meta.insert(REVISION_KEY, revision)?;
     meta.insert(SUM_KEY, sum)?;
-    drop(meta);
-    writing.commit()?;
-    Ok(sum)
+    Ok(())
+}
+
+/// A record as it is stored.
+pub(super) fn pack(record: &RecordRow, row: &mut Vec<u8>) {
+    row.clear();
+    push_zone(&record.zone, row);
+    packed::push_body(&record.view(), row);
 }
 
 /// A transaction under way.
 struct RowWriter<'w> {
     writing: &'w WriteTransaction,
     sum: &'w mut u64,
+    buffer: Vec<u8>,
 }
 
-impl RowWriter<'_> {
+/// The records of a transaction.
+type OpenRecords<'w> = redb::Table<'w, u64, &'static [u8]>;
+
+impl<'w> RowWriter<'w> {
     fn write(mut self, edits: &[Edit]) -> Result<(), redb::Error> {
+        let mut records = None; // opened once: there may be a million
         for edit in edits {
             match edit {
                 Edit::Zone(row) => self.put(ZONES, &row.id, row)?,
                 Edit::DropZone(id) => self.drop_row(ZONES, id)?,
-                Edit::Record(row) => self.put(RECORDS, &number(row.id), row)?,
-                Edit::DropRecord(id) => self.drop_row(RECORDS, &number(*id))?,
-                Edit::DropRecords(ids) => {
-                    for id in ids {
-                        self.drop_row(RECORDS, &number(*id))?;
-                    }
-                }
+                Edit::Record(row) => self.put_record(&mut records, row)?,
+                Edit::DropRecord(id) => self.drop_records(&mut records, &[*id])?,
+                Edit::DropRecords(ids) => self.drop_records(&mut records, ids)?,
                 Edit::Rule(row) => self.put(RULES, &row.id, row)?,
                 Edit::DropRule(id) => self.drop_row(RULES, id)?,
                 Edit::Endpoint(row) => self.put(ENDPOINTS, &row.id, row)?,
@@ -156,134 +231,65 @@ impl RowWriter<'_> {
     }
 
     fn put<T: Serialize>(&mut self, table: StoreTable, key: &str, row: &T) -> Result<(), redb::Error> {
-        let bytes = serde_json::to_vec(row).map_err(|error| redb::Error::Io(error.into()))?;
+        self.buffer.clear();
+        serde_json::to_writer(&mut self.buffer, row).map_err(|error| redb::Error::Io(error.into()))?;
         let mut open = self.writing.open_table(table)?;
-        if let Some(former) = open.insert(key, bytes.as_slice())? {
-            *self.sum = self.sum.wrapping_sub(mark(table, key, former.value()));
+        if let Some(former) = open.insert(key, self.buffer.as_slice())? {
+            *self.sum = self.sum.wrapping_sub(mark(table.name(), key.as_bytes(), former.value()));
         }
-        *self.sum = self.sum.wrapping_add(mark(table, key, &bytes));
+        *self.sum = self.sum.wrapping_add(mark(table.name(), key.as_bytes(), &self.buffer));
         Ok(())
     }
 
     fn drop_row(&mut self, table: StoreTable, key: &str) -> Result<(), redb::Error> {
         if let Some(former) = self.writing.open_table(table)?.remove(key)? {
-            *self.sum = self.sum.wrapping_sub(mark(table, key, former.value()));
+            *self.sum = self.sum.wrapping_sub(mark(table.name(), key.as_bytes(), former.value()));
+        }
+        Ok(())
+    }
+
+    fn put_record(
+        &mut self,
+        records: &mut Option<OpenRecords<'w>>,
+        row: &RecordRow,
+    ) -> Result<(), redb::Error> {
+        pack(row, &mut self.buffer);
+        if let Some(former) = opened(records, self.writing)?.insert(row.id, self.buffer.as_slice())? {
+            *self.sum = self.sum.wrapping_sub(record_mark(row.id, former.value()));
+        }
+        *self.sum = self.sum.wrapping_add(record_mark(row.id, &self.buffer));
+        Ok(())
+    }
+
+    fn drop_records(
+        &mut self,
+        records: &mut Option<OpenRecords<'w>>,
+        ids: &[u64],
+    ) -> Result<(), redb::Error> {
+        let open = opened(records, self.writing)?;
+        for id in ids {
+            if let Some(former) = open.remove(id)? {
+                *self.sum = self.sum.wrapping_sub(record_mark(*id, former.value()));
+            }
         }
         Ok(())
     }
 }
 
-/// Octets of rows that are made sense of together, on a thread of their own while the next are read.
-const SHARE: usize = 2 << 20;
-
-/// A row that is kept as it is.
-fn from_json<T: DeserializeOwned>(value: &[u8], _: &mut Vec<u8>) -> Result<Option<T>, serde_json::Error> {
-    serde_json::from_slice(value).map(Some)
+/// What stands for a record in the sum of all rows.
+pub(super) fn record_mark(id: u64, row: &[u8]) -> u64 {
+    mark(RECORDS.name(), &id.to_be_bytes(), row)
 }
 
-/// A record as it is in the file.
-type StoredRecord<'r> = RecordFields<StoredText<'r>>;
-
-/// A text as it is in the file: borrowed where nothing in it is escaped.
-#[derive(Deserialize)]
-struct StoredText<'r>(#[serde(borrow)] Cow<'r, str>);
-
-impl AsRef<str> for StoredText<'_> {
-    fn as_ref(&self) -> &str {
-        &self.0
+/// The table of records, opened if it is not open.
+fn opened<'r, 'w>(
+    records: &'r mut Option<OpenRecords<'w>>,
+    writing: &'w WriteTransaction,
+) -> Result<&'r mut OpenRecords<'w>, redb::Error> {
+    match records {
+        Some(open) => Ok(open),
+        None => Ok(records.insert(writing.open_table(RECORDS)?)),
     }
-}
-
-/// The rows of a table as `read` makes them, which has a buffer to use as it likes; their marks are added to `sum`.
-fn each<R: Send>(
-    reading: &ReadTransaction,
-    table: StoreTable,
-    sum: &mut u64,
-    read: impl Fn(&[u8], &mut Vec<u8>) -> Result<Option<R>, serde_json::Error> + Sync,
-) -> Result<Vec<R>, RowError> {
-    let parse = |share: RowShare| {
-        let (mut sum, mut buffer, mut rows) = (0u64, Vec::new(), Vec::with_capacity(share.ends.len()));
-        for (key, value) in share.rows() {
-            sum = sum.wrapping_add(mark(table, key, value));
-            rows.extend(read(value, &mut buffer).map_err(|error| format!("row `{key}`: {error}"))?);
-        }
-        Ok::<_, String>((rows, sum))
-    };
-    let parse = &parse;
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(8);
-    let mut rows = Vec::new();
-    let mut take = |thread: thread::ScopedJoinHandle<'_, Result<(Vec<R>, u64), String>>| {
-        let panicked = |_| Err("reading them ended in a panic".to_string());
-        let (some, marks) = thread.join().unwrap_or_else(panicked).map_err(RowError::Row)?;
-        rows.extend(some);
-        *sum = sum.wrapping_add(marks);
-        Ok::<_, RowError>(())
-    };
-    let open = match reading.open_table(table) {
-        Ok(open) => open,
-        // A file that was made before there were such rows.
-        Err(redb::TableError::TableDoesNotExist(_)) if table.name() == NETWORKS.name() => {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(error.into()),
-    };
-    thread::scope(|scope| {
-        let (mut running, mut share) = (VecDeque::new(), RowShare::default());
-        for row in open.iter()? {
-            let (key, value) = row?;
-            share.push(key.value(), value.value());
-            if share.values.len() >= SHARE {
-                let share = std::mem::take(&mut share);
-                running.push_back(scope.spawn(move || parse(share)));
-                // a file is read sooner than it is made sense of, and need not be in memory as a whole
-                if running.len() > threads
-                    && let Some(first) = running.pop_front()
-                {
-                    take(first)?;
-                }
-            }
-        }
-        running.push_back(scope.spawn(move || parse(share)));
-        running.into_iter().try_for_each(take)
-    })?;
-    Ok(rows)
-}
-
-/// Rows as they are in the file, on their way to where they are made sense of.
-#[derive(Default)]
-struct RowShare {
-    keys: String,
-    values: Vec<u8>,
-    /// Where each key and each value ends.
-    ends: Vec<(usize, usize)>,
-}
-
-impl RowShare {
-    fn push(&mut self, key: &str, value: &[u8]) {
-        self.keys.push_str(key);
-        self.values.extend_from_slice(value);
-        self.ends.push((self.keys.len(), self.values.len()));
-    }
-
-    fn rows(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let mut begin = (0, 0);
-        self.ends.iter().map(move |&(key, value)| {
-            let row = (&self.keys[begin.0..key], &self.values[begin.1..value]);
-            begin = (key, value);
-            row
-        })
-    }
-}
-
-/// What stands for a row in the sum of all: whatever bit of it flips, and wherever it gets lost, the sum is another.
-/// The library verifies the pages that it reads after a crash alone.
-fn mark(table: StoreTable, key: &str, value: &[u8]) -> u64 {
-    let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
-    for part in [table.name().as_bytes(), b"\0", key.as_bytes(), b"\0", value] {
-        hash.update(part);
-    }
-    let digest = hash.finish();
-    digest.as_ref().iter().take(8).fold(0, |number, octet| number << 8 | u64::from(*octet))
 }
 
 /// A number as a key, so that the order of keys is that of numbers.

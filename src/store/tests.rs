@@ -10,7 +10,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 fn opened(directory: &Path) -> Opened {
-    let opened = Store::open(directory).unwrap();
+    let opened = Store::open(directory, ZoneSemantics::default()).unwrap();
     assert!(opened.set_aside.is_none(), "{:?}", opened.set_aside);
     opened
 }
@@ -69,7 +69,7 @@ fn a_zone_goes_with_its_records() {
 fn a_store_is_open_once() {
     let folder = folder();
     let first = opened(folder.path());
-    assert!(matches!(Store::open(folder.path()), Err(StoreError::InUse(_))));
+    assert!(matches!(Store::open(folder.path(), ZoneSemantics::default()), Err(StoreError::InUse(_))));
     first.store.commit(&[Edit::Zone(zone(1, &[]))]).unwrap();
 }
 
@@ -84,9 +84,9 @@ fn a_newer_schema_is_left_alone() {
     writing.commit().unwrap();
     drop(database);
     let before = fs::read(&path).unwrap();
-    let error = Store::open(folder.path()).unwrap_err();
+    let error = Store::open(folder.path(), ZoneSemantics::default()).unwrap_err();
     assert!(matches!(error, StoreError::Newer { schema, .. } if schema == SCHEMA + 1), "{error}");
-    assert!(error.to_string().contains("this version knows up to 1"), "{error}");
+    assert!(error.to_string().contains("this version knows up to 2"), "{error}");
     drop(error);
     let database = Database::open(&path).unwrap();
     let table = database.begin_read().unwrap().open_table(META).unwrap();
@@ -105,7 +105,7 @@ fn rows_that_make_no_sense_are_damage() {
     writing.open_table(zones).unwrap().insert("x", b"{\"id\":".as_slice()).unwrap();
     writing.commit().unwrap();
     drop(database);
-    let opened = Store::open(folder.path()).unwrap();
+    let opened = Store::open(folder.path(), ZoneSemantics::default()).unwrap();
     let (aside, why) = opened.set_aside.unwrap();
     assert!(aside.exists() && why.contains("row `x`"), "{why}");
     assert_eq!(opened.account.zone_count(), 0);
@@ -117,7 +117,7 @@ fn files_set_aside_do_not_replace_each_other() {
     let mut aside = BTreeSet::new();
     for _ in 0..3 {
         fs::write(folder.path().join(FILE), b"garbage").unwrap();
-        aside.insert(Store::open(folder.path()).unwrap().set_aside.unwrap().0);
+        aside.insert(Store::open(folder.path(), ZoneSemantics::default()).unwrap().set_aside.unwrap().0);
     }
     assert_eq!(aside.len(), 3);
     assert!(aside.iter().all(|path| fs::read(path).unwrap() == b"garbage"));
@@ -137,7 +137,7 @@ fn every_flipped_octet_is_seen() {
         let mut damaged = whole.clone();
         damaged[place] ^= 0x10;
         fs::write(&path, damaged).unwrap();
-        let opened = match Store::open(folder.path()) {
+        let opened = match Store::open(folder.path(), ZoneSemantics::default()) {
             Ok(opened) => opened,
             Err(error) => panic!("octet {place}: {error}"),
         };
@@ -146,4 +146,55 @@ fn every_flipped_octet_is_seen() {
             None => assert_eq!(shown(&opened.account), shown(&account), "octet {place}"),
         }
     }
+}
+
+/// What is in a file of schema 1: rows of JSON with marks of SHA-256.
+fn write_schema_1(path: &Path, edits: &[Edit], sum_is_right: bool) {
+    let database = Database::create(path).unwrap();
+    rows::create(&database, 1).unwrap();
+    let writing = database.begin_write().unwrap();
+    writing.delete_table(rows::RECORDS).unwrap();
+    let mut sum = 0u64;
+    for edit in edits {
+        let (name, key, row) = match edit {
+            Edit::Zone(row) => ("zones", row.id.clone(), serde_json::to_vec(row).unwrap()),
+            Edit::Record(row) => ("records", format!("{:020}", row.id), serde_json::to_vec(row).unwrap()),
+            other => panic!("{other:?}"),
+        };
+        let table: StoreTable = TableDefinition::new(name);
+        writing.open_table(table).unwrap().insert(key.as_str(), row.as_slice()).unwrap();
+        let octets = [name.as_bytes(), b"\0", key.as_bytes(), b"\0", &row].concat();
+        let digest = ring::digest::digest(&ring::digest::SHA256, &octets);
+        sum = sum.wrapping_add(u64::from_be_bytes(*digest.as_ref().first_chunk().unwrap()));
+    }
+    let numbers = rows::put_numbers(&writing, 7, if sum_is_right { sum } else { sum + 1 });
+    numbers.unwrap();
+    writing.commit().unwrap();
+}
+
+#[test]
+fn a_file_of_schema_1_is_brought_up_once() {
+    let folder = folder();
+    let path = folder.path().join(FILE);
+    let edits = vec![
+        Edit::Zone(zone(1, &[0])),
+        Edit::Record(record(5, 1, 0, 7, "default", true)),
+        Edit::Record(record(6, 1, 1, 8, "line-0", false)),
+    ];
+    write_schema_1(&path, &edits, true);
+    let mut account = Account::default();
+    account.apply(&edits);
+    for _ in 0..2 {
+        assert_eq!(shown(&opened(folder.path()).account), shown(&account));
+    }
+    let store = opened(folder.path()).store;
+    store.commit(&[Edit::DropRecord(5)]).unwrap();
+    account.apply(&[Edit::DropRecord(5)]);
+    drop(store);
+    assert_eq!(shown(&opened(folder.path()).account), shown(&account));
+
+    fs::remove_file(&path).unwrap();
+    write_schema_1(&path, &edits, false);
+    let (_, why) = Store::open(folder.path(), ZoneSemantics::default()).unwrap().set_aside.unwrap();
+    assert!(why.contains("not those that were written"), "{why}");
 }

@@ -15,9 +15,22 @@ pub const CREATOR: &str = "configuration-file";
 
 /// Zones of the file, without records.
 pub fn zones(catalog: &Catalog) -> impl Iterator<Item = (ZoneRow, &Zone)> {
-    let is_of_file = |zone: &Zone| matches!(zone.origin, ZoneOrigin::File | ZoneOrigin::Secondary);
-    let zones = catalog.zones().iter().filter(move |(zone, _)| is_of_file(zone));
-    zones.map(|(zone, scope)| (row(catalog, zone, scope), &**zone))
+    zones_after(catalog, 0)
+}
+
+/// Zones of the file, but the first `count`.
+pub fn zones_after(catalog: &Catalog, count: usize) -> impl Iterator<Item = (ZoneRow, &Zone)> {
+    let zones = catalog.zones().iter().filter(|(zone, _)| is_of_file(zone));
+    zones.skip(count).map(|(zone, scope)| (row(catalog, zone, scope), &**zone))
+}
+
+/// How many zones the file has.
+pub fn count(catalog: &Catalog) -> usize {
+    catalog.zones().iter().filter(|(zone, _)| is_of_file(zone)).count()
+}
+
+fn is_of_file(zone: &Zone) -> bool {
+    matches!(zone.origin, ZoneOrigin::File | ZoneOrigin::Secondary)
 }
 
 /// The zone of an id.

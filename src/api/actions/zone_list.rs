@@ -8,15 +8,18 @@ use crate::account::row::ZoneRow;
 use crate::api::{ActionAnswer, ApiError, Params};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
-use std::cmp::Reverse;
 
-/// `DescribeZones`
+/// `DescribeZones`. With nothing to filter by, a page costs what is on it, however many zones there are.
 pub fn zones(context: &ActionContext, params: &Params) -> ActionAnswer {
     let page = ResultPage::of(params)?;
-    let matches = filter(params)?;
-    let found: Vec<_> = all(context).into_iter().filter(|shown| matches(&shown.row)).collect();
-    let total = found.len();
-    let shown: Vec<Value> = page.cut(found).map(|shown| Value::Object(summary(&shown))).collect();
+    let show = |shown: ListedZone| Value::Object(summary(&shown));
+    let (total, shown) = match filter(params)? {
+        Some(matches) => page.filtered(all(context, 0), |shown| matches(&shown.row), show),
+        None => {
+            let total = context.account.zone_count() + config_zones::count(context.catalog);
+            (total, all(context, page.skipped()).take(page.size()).map(show).collect())
+        }
+    };
     let mut answer = page.fields(total);
     answer.insert("Zones".into(), json!({ "Zone": shown }));
     Ok(answer)
@@ -44,8 +47,7 @@ pub fn info(context: &ActionContext, params: &Params) -> ActionAnswer {
 
 /// `DescribeZoneVpcTree`
 pub fn vpc_tree(context: &ActionContext, _: &Params) -> ActionAnswer {
-    let zones: Vec<Value> = all(context)
-        .into_iter()
+    let zones: Vec<Value> = all(context, 0)
         .map(|shown| {
             let vpcs: Vec<Value> =
                 shown.row.bindings.iter().map(|binding| vpc::shape(binding, None)).collect();
@@ -79,21 +81,17 @@ impl<'g> ListedZone<'g> {
     }
 }
 
-/// Zones of the API, the newest first, then those of the file. There may be many: nothing of the API's is copied.
-fn all<'g>(context: &'g ActionContext) -> Vec<ListedZone<'g>> {
-    let mut made: Vec<_> = context.account.zones().collect();
-    made.sort_unstable_by(|one, other| {
-        let key = |entry: &'g ZoneEntry| (Reverse(entry.row.created), &entry.row.id);
-        key(one).cmp(&key(other))
-    });
-    let made = made.into_iter().map(|entry| ListedZone::made(entry));
+/// Zones of the API, the newest first, then those of the file, without the first `count`. There may be many: nothing of the
+/// API's is copied.
+fn all<'g>(context: &'g ActionContext, count: usize) -> impl Iterator<Item = ListedZone<'g>> {
+    let made = context.account.newest_zones(count).map(|entry| ListedZone::made(entry));
     let fixed =
-        config_zones::zones(context.catalog).map(|(row, zone)| ListedZone::fixed(row, zone.record_count()));
-    made.chain(fixed).collect()
+        config_zones::zones_after(context.catalog, count.saturating_sub(context.account.zone_count()));
+    made.chain(fixed.map(|(row, zone)| ListedZone::fixed(row, zone.record_count())))
 }
 
-/// What a zone must be like to be listed.
-fn filter(params: &Params) -> Result<impl Fn(&ZoneRow) -> bool, ApiError> {
+/// What a zone must be like to be listed; nothing where all are listed.
+fn filter(params: &Params) -> Result<Option<impl Fn(&ZoneRow) -> bool>, ApiError> {
     let exact = match params.text("SearchMode").map(str::to_ascii_uppercase).as_deref() {
         None | Some("LIKE") => false,
         Some("EXACT") => true,
@@ -110,7 +108,11 @@ fn filter(params: &Params) -> Result<impl Fn(&ZoneRow) -> bool, ApiError> {
         .iter()
         .filter_map(|tag| Some((tag.text("Key")?.to_string(), tag.text("Value").map(String::from))))
         .collect();
-    Ok(move |row: &ZoneRow| {
+    let is_any = keyword.is_none() && vpc.is_none() && region.is_none() && group.is_none() && kind.is_none();
+    if is_any && zone_tags.is_empty() && tags.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(move |row: &ZoneRow| {
         let named = keyword.as_ref().is_none_or(|keyword| {
             let name = row.name.to_lowercase();
             if exact { name == *keyword } else { name.contains(keyword.as_str()) }
@@ -130,7 +132,7 @@ fn filter(params: &Params) -> Result<impl Fn(&ZoneRow) -> bool, ApiError> {
             && group.as_ref().is_none_or(|group| row.resource_group == *group)
             && kind.as_ref().is_none_or(|kind| row.zone_type == *kind)
             && (zone_tags.is_empty() || zone_tags.contains(&row.zone_tag))
-    })
+    }))
 }
 
 /// A zone in a list of zones.

@@ -6,6 +6,7 @@ use super::start::{KeyArgs, SECRET, configured};
 use crate::admin::log;
 use crate::base::file;
 use crate::config::{self, Config, EndpointTarget, Endpoints, Regions, endpoints};
+use crate::engine::zone::ZoneSemantics;
 use crate::lab::access_key;
 use crate::lab::ca::LabCa;
 use crate::lab::instance::{self, CallerIds, InstanceError, InstancePlan, Namespaces, RunAs};
@@ -234,7 +235,7 @@ fn made_vpc(state: &StateDir, args: &InstanceArgs) -> Result<Option<PathBuf>, u8
     if !is_made(&args.vpc) || !state.path().join(store::FILE).exists() {
         return Ok(None);
     }
-    let opened = Store::open(state.path()).map_err(|error| {
+    let opened = Store::open(state.path(), ZoneSemantics::default()).map_err(|error| {
         eprintln!("error: the VPC {} cannot be looked up: {error}", args.vpc);
         eprintln!("hint: end the lab that runs with this state directory first");
         exit::SYSTEM
