@@ -4,9 +4,28 @@
 //! Fields may be added with `#[serde(default)]`; any other change of a row needs a step in `store`'s migration.
 
 use super::value::DEFAULT_LINE;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+
+/// Words of the product that many rows have.
+const WORDS: [&str; 6] = ["FAST_ZONE", "NORMAL_ZONE", "AUTH_ZONE", "CLOUD_PRODUCT_ZONE", "STANDARD", "EDS"];
+
+/// A word of the product: one that many rows have takes no memory of its own.
+pub type Word = Cow<'static, str>;
+
+/// A word of this text.
+pub fn word(text: String) -> Word {
+    match WORDS.iter().find(|word| **word == text) {
+        Some(word) => Cow::Borrowed(word),
+        None => Cow::Owned(text),
+    }
+}
+
+fn read_word<'d, D: Deserializer<'d>>(source: D) -> Result<Word, D::Error> {
+    String::deserialize(source).map(word)
+}
 
 /// A VPC that a zone or a rule is bound to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +35,8 @@ pub struct Binding {
     /// Its region as the request named it; empty if it did not.
     pub region: String,
     /// `STANDARD` or `EDS`.
-    pub kind: String,
+    #[serde(deserialize_with = "read_word")]
+    pub kind: Word,
 }
 
 /// The switch that lets one record set answer by weight.
@@ -51,11 +71,13 @@ pub struct ZoneRow {
     /// Free text.
     pub remark: String,
     /// `NORMAL_ZONE` or `FAST_ZONE`.
-    pub dns_group: String,
+    #[serde(deserialize_with = "read_word")]
+    pub dns_group: Word,
     /// What kind of use the creator named.
     pub zone_tag: String,
     /// `AUTH_ZONE`.
-    pub zone_type: String,
+    #[serde(deserialize_with = "read_word")]
+    pub zone_type: Word,
     /// The resource group.
     pub resource_group: String,
     /// When it was made.

@@ -3,7 +3,7 @@
 use super::context::ActionContext;
 use super::vpc;
 use crate::account::Edit;
-use crate::account::row::Binding;
+use crate::account::row::{Binding, Record};
 use crate::account::value::DEFAULT_LINE;
 use crate::api::ApiError;
 use crate::api::document::{self, DocumentVpc};
@@ -97,12 +97,20 @@ impl Summary {
     }
 
     /// Counts a record of a zone.
-    pub(super) fn count_in_zone(&mut self, change: ChangeKind, zone: &str) {
+    fn count_in_zone(&mut self, change: ChangeKind, zone: &str) {
         let counts = match self.zones.get_mut(zone) {
             Some(counts) => counts,
             None => self.zones.entry(zone.into()).or_default(),
         };
         counts[change as usize] += 1;
+    }
+
+    /// Takes down a change of a record, and counts it in its zone.
+    pub(super) fn note_record(&mut self, change: ChangeKind, zone: &str, row: Record<'_>) {
+        let dot = if row.rr == "@" { ("", "") } else { (row.rr, ".") };
+        let name = format_args!("{}{}{zone} {} {}", dot.0, dot.1, row.rtype, row.value);
+        self.note(change, ItemKind::Records, name);
+        self.count_in_zone(change, zone);
     }
 
     /// How many of a kind were added, changed or removed.
@@ -157,8 +165,8 @@ impl<'p> ImportPlan<'p> {
     }
 
     /// Takes down what is wrong, if anything is.
-    pub(super) fn sound<T>(&mut self, place: &str, result: Result<T, ApiError>) -> Option<T> {
-        result.map_err(|error| self.faults.push(PlanFault { place: place.into(), error })).ok()
+    pub(super) fn sound<T>(&mut self, place: impl fmt::Display, result: Result<T, ApiError>) -> Option<T> {
+        result.map_err(|error| self.faults.push(PlanFault { place: place.to_string(), error })).ok()
     }
 
     /// The id of a line that a document names.

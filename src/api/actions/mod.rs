@@ -14,6 +14,7 @@ pub mod import_plan;
 mod line;
 mod page;
 pub mod plan;
+mod plan_hosts;
 mod plan_zone;
 mod record;
 mod record_list;

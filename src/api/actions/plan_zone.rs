@@ -1,23 +1,26 @@
 //! The part of an import that is about zones and their records.
 
 use super::import_plan::{ChangeKind, ImportPlan, ItemKind, Mode};
+use super::plan_hosts::HostRecords;
 use super::{format, record, sync, tag, vpc, zone};
-use crate::account::row::{HostSync, Record, RecordRow, Weighted, ZoneRow};
+use crate::account::row::{HostSync, Record, RecordRow, Weighted, Word, ZoneRow};
 use crate::account::value::{self, host};
 use crate::account::{Edit, ZoneEntry};
 use crate::api::ApiError;
 use crate::api::document;
 use crate::api::document::{DocumentRecord, DocumentZone, Handle};
-use hickory_proto::rr::RData;
+use crate::engine::name::{self, NameKey};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Plans all zones of a document.
 pub(super) fn zones(plan: &mut ImportPlan, given: &[DocumentZone]) {
-    let mut present: Vec<&Arc<ZoneEntry>> = plan.context.account.zones().collect();
-    present.sort_by_key(|entry| (entry.row.created, &entry.row.id));
+    let present = present(plan, given);
     let known: Vec<Handle> = present.iter().map(|entry| handle(&entry.row)).collect();
+    let names: HashSet<&str> = known.iter().map(|handle| handle.name.as_str()).collect();
     let handles: Vec<Handle> = given.iter().map(Handle::of_zone).collect();
     let pairs = document::pair(&handles, &known);
     let taken: HashSet<usize> = pairs.iter().flatten().copied().collect();
@@ -30,7 +33,7 @@ pub(super) fn zones(plan: &mut ImportPlan, given: &[DocumentZone]) {
             name => format!("zone {name}"),
         };
         let is_vague = former.is_none() && zone.bind_vpcs.is_empty() && plan.mode == Mode::Merge;
-        if is_vague && known.iter().any(|other| other.name == handle.name) {
+        if is_vague && names.contains(handle.name.as_str()) {
             let why = "The account has several zones of this name; BindVpcs must tell which one is meant.";
             plan.sound::<()>(&place, Err(ApiError::new("Zone.Ambiguous", why)));
         }
@@ -47,13 +50,26 @@ pub(super) fn zones(plan: &mut ImportPlan, given: &[DocumentZone]) {
         for (_, entry) in present.iter().enumerate().filter(|(at, _)| !taken.contains(at)) {
             plan.summary.note(ChangeKind::Removed, ItemKind::Zones, format_args!("{}", entry.row.name));
             for row in entry.records.values() {
-                note(plan, ChangeKind::Removed, &entry.row, row);
+                plan.summary.note_record(ChangeKind::Removed, &entry.row.name, row);
             }
             plan.edits.push(Edit::DropRecords(entry.records.values().map(|row| row.id).collect()));
             plan.edits.push(Edit::DropZone(entry.row.id.clone()));
         }
     }
     host_names(plan, &named, before);
+}
+
+/// The zones that are there and that a document may change, in the order in which they were made: in a merge those of its
+/// names, however many others there are.
+fn present<'p>(plan: &ImportPlan<'p>, given: &[DocumentZone]) -> Vec<&'p Arc<ZoneEntry>> {
+    let account = plan.context.account;
+    let mut present: Vec<&Arc<ZoneEntry>> = match plan.mode {
+        Mode::Replace => account.zones().collect(),
+        Mode::Merge => given.iter().flat_map(|zone| account.zones_named(&zone.zone_name)).collect(),
+    };
+    present.sort_by_key(|entry| (entry.row.created, &entry.row.id));
+    present.dedup_by_key(|entry| &entry.row.id);
+    present
 }
 
 /// A zone of the document, and what it is to be.
@@ -94,7 +110,7 @@ fn row(
     let former_bindings = former.map_or(&[][..], |entry| &entry.row.bindings);
     let row = ZoneRow {
         proxy: plan.sound(place, proxy).flatten().unwrap_or(base.proxy),
-        dns_group: plan.sound(place, group).flatten().map_or(base.dns_group, String::from),
+        dns_group: plan.sound(place, group).flatten().map_or(base.dns_group, Word::Borrowed),
         remark: plan.sound(place, remark).flatten().unwrap_or(base.remark),
         zone_tag: zone.zone_tag.clone().unwrap_or(base.zone_tag),
         resource_group: zone.resource_group_id.clone().unwrap_or(base.resource_group),
@@ -188,70 +204,64 @@ fn check_names<'p>(
     }
 }
 
-/// Host record in lower case and line: records that may be in each other's way.
-type ItemPath = (String, String);
+/// A record of a document, for messages.
+struct RecordAt<'p> {
+    zone: &'p str,
+    number: usize,
+    given: &'p DocumentRecord,
+}
 
-/// A record that is there, with its data.
-type Present<'p> = (Option<RData>, Record<'p>);
+impl fmt::Display for RecordAt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { zone, number, given: DocumentRecord { rr, rtype, value, .. } } = self;
+        write!(f, "{zone}, record {number} ({rr} {rtype} {value})")
+    }
+}
 
 /// The records of a zone, and then the zone itself.
 fn records(plan: &mut ImportPlan, planned: &Planned) {
     let Planned { place, zone, former, row } = planned;
-    let (mut edits, mut drops) = (Vec::new(), Vec::new());
-    let mut present: HashMap<ItemPath, Vec<Present>> = HashMap::new();
-    for record in in_question(plan.mode, zone, *former) {
-        let key = (record.rr.to_ascii_lowercase(), record.line.to_string());
-        present.entry(key).or_default().push((data(record), record));
-    }
-    let mut after: HashMap<ItemPath, Vec<RecordRow>> = HashMap::new();
-    let mut checks = Vec::new();
-    for (at, given) in zone.records.iter().enumerate() {
-        let place = format!("{place}, record {} ({} {} {})", at + 1, given.rr, given.rtype, given.value);
-        let Some(read) = read(plan, &place, row, given) else { continue };
-        let key = (read.rr.to_ascii_lowercase(), read.line.clone());
-        let wanted = data(read.view());
-        let same = |(data, other): &Present| !other.synced && other.rtype == read.rtype && *data == wanted;
-        let found = present.get_mut(&key).and_then(|all| Some(all.swap_remove(all.iter().position(same)?).1));
-        let record = match found {
-            None => {
-                let record = RecordRow { id: plan.new_record(), ..read };
-                note(plan, ChangeKind::Added, row, record.view());
-                edits.push(Edit::Record(record.clone()));
-                record
-            }
+    let (mut edits, mut drops, mut checks) = (Vec::new(), Vec::new(), HashMap::new());
+    let (mut hosts, places) = by_host(&zone.records, *former);
+    let reader = RecordReader::new(row);
+    for ((at, given), place_of_host) in zone.records.iter().enumerate().zip(places) {
+        let place = RecordAt { zone: place, number: at + 1, given };
+        let Some(read) = reader.read(plan, &place, given) else { continue };
+        let host: &mut HostRecords = &mut hosts[place_of_host];
+        let found = host.meet(&read);
+        let (record, change) = match found {
+            None => (RecordRow { id: plan.new_record(), ..read }, Some(ChangeKind::Added)),
             Some(found) => {
                 let record = changed(plan.mode, found, read, given);
                 if record.view() == found {
-                    record
+                    (record, None)
                 } else {
-                    let record = RecordRow { updated: plan.context.now(), ..record };
-                    note(plan, ChangeKind::Changed, row, record.view());
-                    edits.push(Edit::Record(record.clone()));
-                    record
+                    (RecordRow { updated: plan.context.now(), ..record }, Some(ChangeKind::Changed))
                 }
             }
         };
-        checks.push((place, key.clone(), record.id));
-        after.entry(key).or_default().push(record);
-    }
-    let mut left: Vec<_> = present
-        .into_iter()
-        .flat_map(|(key, all)| all.into_iter().map(move |(_, row)| (key.clone(), row)))
-        .collect();
-    left.sort_by_key(|(_, record)| record.id);
-    for (key, record) in left {
-        if plan.mode == Mode::Replace && !record.synced {
-            note(plan, ChangeKind::Removed, row, record);
-            drops.push(Edit::DropRecord(record.id));
-        } else {
-            after.entry(key).or_default().push(record.to_row());
+        if let Some(change) = change {
+            plan.summary.note_record(change, &row.name, record.view());
+        }
+        if !host.is_alone() {
+            checks.insert(record.id, at);
+            host.after.push(record.clone());
+        }
+        if change.is_some() {
+            edits.push(Edit::Record(record));
         }
     }
-    for (place, key, id) in checks {
-        let all = after.get(&key).map_or(&[][..], Vec::as_slice);
-        if let Some(record) = all.iter().find(|record| record.id == id) {
-            plan.sound(&place, record::check_conflicts(all.iter().map(RecordRow::view), record.view()));
-        }
+    if plan.mode == Mode::Replace {
+        drops = left(plan, planned, &mut hosts);
+    }
+    let crowded = hosts.iter_mut().filter(|host| !host.after.is_empty());
+    let conflicts = crowded.flat_map(HostRecords::conflicts);
+    let mut conflicts: Vec<_> =
+        conflicts.filter_map(|(id, error)| Some((*checks.get(&id)?, error))).collect();
+    conflicts.sort_by_key(|(at, _)| *at);
+    for (at, error) in conflicts {
+        let place = RecordAt { zone: place, number: at + 1, given: &zone.records[at] };
+        plan.sound::<()>(&place, Err(error));
     }
     let is_same = former.is_some_and(|entry| entry.row == *row);
     match former {
@@ -270,33 +280,99 @@ fn records(plan: &mut ImportPlan, planned: &Planned) {
     plan.edits.extend(edits);
 }
 
-/// The records that are there and that a document may change or meet: in a merge those of its host records, however many
-/// others there are.
-fn in_question<'p>(mode: Mode, zone: &DocumentZone, former: Option<&'p ZoneEntry>) -> Vec<Record<'p>> {
-    let Some(entry) = former else { return Vec::new() };
-    if mode == Mode::Replace {
-        return entry.records.values().collect();
-    }
-    let hosts: BTreeSet<Cow<'_, str>> = zone.records.iter().map(|record| host(&record.rr)).collect();
-    hosts.iter().flat_map(|host| entry.records.of_host(host)).collect()
+/// The host records of a document with what is there of them, however many others there are; and for each record the place
+/// of its host record among them.
+fn by_host<'p>(
+    given: &[DocumentRecord],
+    former: Option<&'p ZoneEntry>,
+) -> (Vec<HostRecords<'p>>, Vec<usize>) {
+    let mut hosts: Vec<HostRecords> = Vec::new();
+    let mut places: HashMap<Cow<'_, str>, usize> = HashMap::with_capacity(given.len());
+    let of_each = given.iter().map(|record| {
+        let place = *places.entry(host(&record.rr)).or_insert_with_key(|host| {
+            hosts.push(HostRecords::new(former.into_iter().flat_map(|entry| entry.records.of_host(host))));
+            hosts.len() - 1
+        });
+        hosts[place].given += 1;
+        place
+    });
+    let of_each = of_each.collect();
+    (hosts, of_each)
 }
 
-/// A record as the document has it, of no id yet.
-fn read(plan: &mut ImportPlan, place: &str, zone: &ZoneRow, given: &DocumentRecord) -> Option<RecordRow> {
-    let row = record::read(record::blank(plan.context, 0, zone), &given.params());
-    let line = plan.line(given.line.as_deref()).ok_or_else(record::unknown_line);
-    let remark = given.remark.as_deref().map(format::remark).transpose();
-    let enabled = given.status.as_deref().map(record::is_enabled).transpose();
-    let (line, remark) = (plan.sound(place, line), plan.sound(place, remark));
-    let enabled = plan.sound(place, enabled);
-    let row = plan.sound(place, row)?;
-    plan.sound(place, record::check(zone, &row))?;
-    Some(RecordRow {
-        line: line?,
-        remark: remark?.unwrap_or_default(),
-        enabled: enabled?.unwrap_or(true),
-        ..row
-    })
+/// The records that go where a document replaces what is there: all that it has not met, but for those of hosts. Those of
+/// its own host records are no longer present.
+fn left<'p>(plan: &mut ImportPlan, planned: &Planned<'p>, hosts: &mut [HostRecords<'p>]) -> Vec<Edit> {
+    let Some(entry) = planned.former else { return Vec::new() };
+    let named: HashSet<Cow<'_, str>> = planned.zone.records.iter().map(|record| host(&record.rr)).collect();
+    let others = entry.records.values().filter(|record| !named.contains(&host(record.rr)));
+    let mut left: Vec<_> = others.filter(|record| !record.synced).collect();
+    for host in hosts {
+        left.extend(host.take_unmet());
+    }
+    left.sort_by_key(|record| record.id);
+    let drop = |record: Record<'_>| {
+        plan.summary.note_record(ChangeKind::Removed, &planned.row.name, record);
+        Edit::DropRecord(record.id)
+    };
+    left.into_iter().map(drop).collect()
+}
+
+/// Reads records of a zone as documents have them.
+struct RecordReader<'p> {
+    zone: &'p ZoneRow,
+    /// The zone's name in wire form, where it is sound.
+    apex: Option<NameKey>,
+}
+
+impl<'p> RecordReader<'p> {
+    fn new(zone: &'p ZoneRow) -> Self {
+        Self { zone, apex: name::parse(&zone.name).ok().map(|name| NameKey::of(&name)) }
+    }
+
+    /// A record as the document has it, of no id yet.
+    fn read(&self, plan: &mut ImportPlan, place: &RecordAt, given: &DocumentRecord) -> Option<RecordRow> {
+        if let Some(row) = self.read_plain(plan, given) {
+            return Some(row);
+        }
+        let row = record::read(record::blank(plan.context, 0, self.zone), &given.params());
+        let line = plan.line(given.line.as_deref()).ok_or_else(record::unknown_line);
+        let remark = given.remark.as_deref().map(format::remark).transpose();
+        let enabled = given.status.as_deref().map(record::is_enabled).transpose();
+        let (line, remark) = (plan.sound(place, line), plan.sound(place, remark));
+        let enabled = plan.sound(place, enabled);
+        let row = plan.sound(place, row)?;
+        plan.sound(place, record::check(self.zone, &row))?;
+        Some(RecordRow {
+            line: line?,
+            remark: remark?.unwrap_or_default(),
+            enabled: enabled?.unwrap_or(true),
+            ..row
+        })
+    }
+
+    /// The same in few steps for a sound address, as most of a million are; nothing where more is to be said.
+    fn read_plain(&self, plan: &ImportPlan, given: &DocumentRecord) -> Option<RecordRow> {
+        let DocumentRecord { rr, rtype, value, ttl, priority, weight, line, remark, status } = given;
+        let rest = [line, remark, status];
+        if !matches!(rtype.as_str(), "A" | "AAAA") || rest.iter().any(|text| text.is_some()) {
+            return None;
+        }
+        if priority.is_some() || weight.is_some() || !ttl.is_none_or(|ttl| record::TTLS.contains(&ttl)) {
+            return None;
+        }
+        let mut wire = Vec::with_capacity(256);
+        if rr.is_empty() || !value::push_plain_owner(rr, self.apex.as_ref()?.wire(), &mut wire) {
+            return None;
+        }
+        match (rtype.as_str(), value.parse().ok()?) {
+            ("A", IpAddr::V4(_)) | ("AAAA", IpAddr::V6(_)) => {}
+            _ => return None,
+        }
+        let blank = record::blank(plan.context, 0, self.zone);
+        let ttl = ttl.map_or(blank.ttl, |ttl| ttl as u32); // within TTLS
+        Some(RecordRow { rr: rr.clone(), rtype: rtype.clone(), value: value.clone(), ttl, ..blank })
+    }
 }
 
 /// A record that is there, as the document has it. In a merge it keeps what the document does not say.
@@ -313,17 +389,6 @@ fn changed(mode: Mode, found: Record<'_>, read: RecordRow, given: &DocumentRecor
         enabled: if given.status.is_some() { base.enabled } else { found.enabled },
         ..base
     }
-}
-
-fn data(row: Record<'_>) -> Option<RData> {
-    value::data(row.rtype, row.value, row.priority).ok()
-}
-
-fn note(plan: &mut ImportPlan, change: ChangeKind, zone: &ZoneRow, row: Record<'_>) {
-    let dot = if row.rr == "@" { ("", "") } else { (row.rr, ".") };
-    let name = format_args!("{}{}{} {} {}", dot.0, dot.1, zone.name, row.rtype, row.value);
-    plan.summary.note(change, ItemKind::Records, name);
-    plan.summary.count_in_zone(change, &zone.name);
 }
 
 /// The records of tasks for host names, where a document sets such a task. They are made by what the zones will be.

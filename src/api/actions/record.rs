@@ -14,6 +14,9 @@ use serde_json::json;
 /// Seconds that a record lives in caches if it does not say.
 const DEFAULT_TTL: u32 = 60;
 
+/// The TTLs that a record can have.
+pub(super) const TTLS: std::ops::RangeInclusive<i64> = 5..=86_400;
+
 /// Record ids are numbers of at most 15 digits.
 const IDS: std::ops::RangeInclusive<u64> = 1..=999_999_999_999_999;
 
@@ -262,7 +265,7 @@ pub(super) fn id(params: &Params) -> Result<u64, ApiError> {
 }
 
 fn ttl(params: &Params) -> Result<Option<u32>, ApiError> {
-    let ttl = params.integer("Ttl", 5..=86_400);
+    let ttl = params.integer("Ttl", *TTLS.start() as u64..=*TTLS.end() as u64);
     let ttl = ttl.map_err(|error| ApiError::new("Record.Invalid.TTL", error.message))?;
     Ok(ttl.map(|ttl| ttl as u32))
 }

@@ -152,7 +152,7 @@ fn zone_of(context: &ActionContext, row: &ZoneRow, records: &[RecordRow]) -> Doc
     DocumentZone {
         zone_name: row.name.clone(),
         proxy_pattern: Some(zone::pattern(row.proxy).into()),
-        dns_group: Some(row.dns_group.clone()),
+        dns_group: Some(row.dns_group.to_string()),
         remark: filled(&row.remark),
         zone_tag: filled(&row.zone_tag),
         resource_group_id: filled(&row.resource_group),
