@@ -69,14 +69,14 @@ impl Account {
         let none = Touched::default();
         for id in &dirty.zones {
             if let Some(entry) = self.zones.get_mut(id.as_str()) {
-                Arc::make_mut(entry).refresh(touched.get(id).unwrap_or(&none));
+                Arc::make_mut(entry).refresh(touched.get(id.as_str()).unwrap_or(&none));
             }
         }
         dirty
     }
 
     /// Carries out one edit. `touched` has the zones whose records changed.
-    fn carry_out(&mut self, edit: &Edit, dirty: &mut Dirty, touched: &mut HashMap<String, Touched>) {
+    fn carry_out(&mut self, edit: &Edit, dirty: &mut Dirty, touched: &mut HashMap<Arc<str>, Touched>) {
         match edit {
             Edit::Zone(row) => {
                 dirty.zones.insert(row.id.clone());
@@ -84,7 +84,7 @@ impl Account {
                     Some(entry) => {
                         let listed = NewestZone::of(entry);
                         let former = std::mem::replace(&mut Arc::make_mut(entry).row, row.clone());
-                        touched.entry(former.id.clone()).or_default().note_row(&former, &entry.row);
+                        touched.entry(entry.id.clone()).or_default().note_row(&former, &entry.row);
                         if former.created != row.created {
                             let now = NewestZone::of(entry);
                             self.newest.remove_by(|other| other.cmp(&listed));
@@ -107,7 +107,7 @@ impl Account {
                     for record in entry.records.values() {
                         self.forget_record(record.id);
                     }
-                    touched.remove(id);
+                    touched.remove(id.as_str());
                     dirty.zones.insert(id.clone());
                 }
             }
@@ -117,7 +117,7 @@ impl Account {
                     if !dirty.zones.contains(&row.zone) {
                         dirty.zones.insert(row.zone.clone());
                     }
-                    let touched = noted(touched, &row.zone);
+                    let touched = touched.entry(entry.id.clone()).or_default();
                     touched.note(&row.view());
                     self.records.insert(RecordZone::new(row.id, entry.number));
                     if let Some(former) = Arc::make_mut(entry).records.insert(&row.view()) {
@@ -172,11 +172,11 @@ impl Account {
     }
 
     /// Takes a record out.
-    fn drop_record(&mut self, id: u64, dirty: &mut Dirty, touched: &mut HashMap<String, Touched>) {
+    fn drop_record(&mut self, id: u64, dirty: &mut Dirty, touched: &mut HashMap<Arc<str>, Touched>) {
         let Some(zone) = self.forget_record(id) else { return };
         if let Some(entry) = self.zones.get_mut(&*zone) {
             if let Some(former) = Arc::make_mut(entry).records.remove(id) {
-                noted(touched, &zone).note(&former.view(""));
+                touched.entry(zone.clone()).or_default().note(&former.view(""));
             }
             if !dirty.zones.contains(&*zone) {
                 dirty.zones.insert(zone.to_string());
@@ -221,9 +221,4 @@ impl Account {
             _ => _ = self.by_name.insert(apex.clone(), Namesakes::Several(others)),
         }
     }
-}
-
-/// What was touched in a zone.
-fn noted<'t>(touched: &'t mut HashMap<String, Touched>, zone: &str) -> &'t mut Touched {
-    touched.entry(zone.to_string()).or_default()
 }

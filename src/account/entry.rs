@@ -99,19 +99,22 @@ impl ZoneEntry {
         let Self { row, records, zone, variants, .. } = self;
         let former: HashMap<String, Arc<Zone>> = std::mem::take(variants).into_iter().collect();
         let maker = Maker::new(row);
+        let owner = |host: &String| value::owner(host, &maker.apex).ok();
         let changed: Vec<(NameKey, Vec<Record<'_>>)> = touched
             .hosts
             .iter()
-            .filter_map(|host| {
-                Some((NameKey::of(&value::owner(host, &maker.apex).ok()?), enabled(records, host)))
-            })
+            .filter_map(|host| Some((NameKey::of(&owner(host)?), enabled(records, host))))
             .collect();
+        let names: Vec<NameKey> = changed.iter().map(|(name, _)| name.clone()).collect();
+        let apex = NameKey::of(&maker.apex);
         let change = |zone: &mut Arc<Zone>, line: &str| {
             let zone = Arc::make_mut(zone);
             maker.settle(zone);
-            for (owner, rows) in &changed {
-                zone.set_owner(owner, &maker.records(on_line(rows, line).into_iter()).collect::<Vec<_>>());
+            let mut builder = ZoneBuilder::new(apex.clone());
+            for (_, rows) in &changed {
+                maker.add(on_line(rows, line).into_iter(), &apex, &mut builder);
             }
+            zone.set_owners(&names, builder);
         };
         change(zone, DEFAULT_LINE);
         let variant = |line: &str| {

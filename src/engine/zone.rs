@@ -264,17 +264,27 @@ impl Zone {
             .iter()
             .filter(|record| NameKey::of(&record.owner) == *owner)
             .for_each(|record| builder.add(record));
-        let former = match builder.finish().0.iter().next() {
-            Some(packed) => {
-                self.records += packed.len();
-                self.owners.insert(packed.clone())
+        self.set_owners(std::slice::from_ref(owner), builder);
+    }
+
+    /// Replaces all records of some names by those of a builder, which has none of other names.
+    pub fn set_owners(&mut self, names: &[NameKey], records: ZoneBuilder) {
+        let packed = records.finish().0;
+        let mut former = 0;
+        if packed.len() < names.len() {
+            for name in names {
+                let key = OwnerKey::of(name, &self.apex);
+                let is_it = |owner: &Owner| owner.key().cmp(key.octets());
+                if packed.get_by(is_it).is_none() {
+                    former += self.owners.remove_by(is_it).map_or(0, |former| former.len());
+                }
             }
-            None => {
-                let key = OwnerKey::of(owner, &self.apex);
-                self.owners.remove_by(|owner| owner.key().cmp(key.octets()))
-            }
-        };
-        self.records -= former.map_or(0, |former| former.len());
+        }
+        for owner in packed.iter() {
+            self.records += owner.len();
+            former += self.owners.insert(owner.clone()).map_or(0, |former| former.len());
+        }
+        self.records -= former;
     }
 
     /// How many records were configured.

@@ -24,6 +24,9 @@ const QUEUE: usize = 1024;
 /// Decisions in one transaction: enough to share a flush, few enough that no caller waits long.
 const BATCH: usize = 128;
 
+/// Edits of one decision that are made and stored at the same time.
+const MANY: usize = 1000;
+
 /// Whether changes survive.
 #[derive(Debug)]
 pub enum Persistence {
@@ -219,14 +222,18 @@ impl WriterThread {
             return answer(replies, refused, &Ok(()));
         }
         let mut account = Account::clone(&self.account.load());
-        let (mut edits, mut dirty) = (Vec::new(), Dirty::default());
+        let (mut edits, mut dirty, mut applied) = (Vec::new(), Dirty::default(), 0);
+        let mut apply = |account: &mut Account, edits: &[Edit]| {
+            let touched = account.apply(edits);
+            dirty.zones.extend(touched.zones);
+            dirty.whole |= touched.whole;
+        };
         let decided = caught("making a change", || {
             let decided = jobs.into_iter().map(|(caller, decide)| {
+                apply(&mut account, &edits[applied..]); // those of the decision before
+                applied = edits.len();
                 let decision = caught("a decision", || self.decide(&account, &caller, decide));
                 let decision = decision.unwrap_or_else(|| Err(ApiError::internal()))?;
-                let touched = account.apply(&decision.edits);
-                dirty.zones.extend(touched.zones);
-                dirty.whole |= touched.whole;
                 edits.extend(decision.edits);
                 Ok(decision.answer)
             });
@@ -236,8 +243,25 @@ impl WriterThread {
             let refused = refuse(ApiError::internal());
             return answer(replies, refused, &Ok(()));
         };
-        let kept = caught("storing a change", || self.keep(&edits)).unwrap_or_else(|| {
-            self.failed = true; // what the file holds now is not known
+        let keeping = &self.keeping;
+        let keep = || caught("storing a change", || keep(keeping, &edits));
+        let mut make = || caught("making a change", || apply(&mut account, &edits[applied..]));
+        let (made, kept) = match edits.len() - applied {
+            // a long one is made and stored at the same time
+            MANY.. => thread::scope(|scope| {
+                let keeping = scope.spawn(keep);
+                (make(), keeping.join().ok().flatten())
+            }),
+            _ => match make() {
+                Some(()) => (Some(()), keep()),
+                None => {
+                    let refused = refuse(ApiError::internal());
+                    return answer(replies, refused, &Ok(()));
+                }
+            },
+        };
+        let kept = made.and(kept).unwrap_or_else(|| {
+            self.failed = true; // what the file holds now, or what counts, is not known
             Err(unavailable(FAILED))
         });
         if kept.is_ok() && !edits.is_empty() {
@@ -267,18 +291,18 @@ impl WriterThread {
         };
         decide(&context)
     }
+}
 
-    /// Makes edits durable.
-    fn keep(&self, edits: &[Edit]) -> Result<(), ApiError> {
-        let Persistence::Durable(store) = &self.keeping else { return Ok(()) };
-        if edits.is_empty() {
-            return Ok(());
-        }
-        store.commit(edits).map_err(|error| {
-            tracing::error!(%error, "a change through the API was refused");
-            unavailable("The change could not be stored and was not made; the log of pvtzd tells why.")
-        })
+/// Makes edits durable.
+fn keep(keeping: &Persistence, edits: &[Edit]) -> Result<(), ApiError> {
+    let Persistence::Durable(store) = keeping else { return Ok(()) };
+    if edits.is_empty() {
+        return Ok(());
     }
+    store.commit(edits).map_err(|error| {
+        tracing::error!(%error, "a change through the API was refused");
+        unavailable("The change could not be stored and was not made; the log of pvtzd tells why.")
+    })
 }
 
 fn unavailable(why: &'static str) -> ApiError {
