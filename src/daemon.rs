@@ -286,7 +286,8 @@ impl Daemon {
                 self.readers.threads.extend(Some(thread).filter(|_| listener.handed_over));
             }
             let Some(tcp) = listener.tcp else {
-                tracing::warn!(address = %listener.address, "no TCP socket: long answers are not available there");
+                tracing::warn!(address = %listener.address, "no TCP socket for this address: long answers \
+                                                             are not available");
                 continue;
             };
             let tcp = tokio::net::TcpListener::from_std(tcp)?;
@@ -316,7 +317,7 @@ impl Daemon {
         let Some(certificate) = &self.certificate else { return };
         match certificate.reload_if_changed() {
             Ok(false) => {}
-            Ok(true) => tracing::info!("another certificate is in force"),
+            Ok(true) => tracing::info!("loaded the new certificate"),
             Err(error) => tracing::error!(%error, "the former certificate stays in force"),
         }
     }
@@ -387,7 +388,7 @@ impl Daemon {
             tokio::task::spawn_blocking(move || snapshot::write(&live.cache, &directory, live.clock.now()));
         match written.await {
             Ok(Ok(entries)) => tracing::debug!(entries, "the cache was saved"),
-            Ok(Err(error)) => tracing::warn!(%error, "the cache cannot be saved"),
+            Ok(Err(error)) => tracing::warn!(%error, "cannot save the cache"),
             Err(error) => tracing::warn!(%error, "saving the cache failed"),
         }
     }
@@ -440,13 +441,13 @@ pub fn lifetimes(cache: &Cache) -> TtlPolicy {
 fn restore(cache: &AnswerCache, directory: Option<&std::path::Path>, clock: &Clock) {
     let Some(directory) = directory else { return };
     if let Err(error) = fs::create_dir_all(directory) {
-        tracing::warn!(directory = %directory.display(), %error, "the state directory cannot be made");
+        tracing::warn!(directory = %directory.display(), %error, "cannot create the state directory");
         return;
     }
     match snapshot::read(cache, directory, clock.now()) {
         Ok(entries) => tracing::debug!(entries, "the cache was restored"),
         Err(error) => {
-            tracing::warn!(%error, "the saved cache is not used");
+            tracing::warn!(%error, "the saved cache is ignored");
             let _ = fs::remove_file(directory.join(snapshot::FILE)); // overwritten at the next save anyway
         }
     }

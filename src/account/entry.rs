@@ -139,7 +139,7 @@ impl ZoneEntry {
                 tracing::warn!(
                     zone,
                     vpc,
-                    "an API zone does not count in this VPC: it is not configured, or the configuration file has a zone of the same name there"
+                    "an API zone is not in force in this VPC: it is not configured, or the configuration file has a zone of the same name there"
                 );
                 continue;
             }

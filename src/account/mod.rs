@@ -234,7 +234,7 @@ impl Account {
             let placed = rule.bindings.iter().filter(|binding| {
                 let placed = catalog.place_rule(&binding.vpc, &suffix, key);
                 if !placed {
-                    tracing::debug!(rule = rule.id, vpc = binding.vpc, "the rule does not count there");
+                    tracing::debug!(rule = rule.id, vpc = binding.vpc, "the rule is not in force there");
                 }
                 placed
             });

@@ -58,13 +58,13 @@ pub fn owner(rr: &str, zone: &Name) -> Result<Name, ValueFault> {
     }
     let allowed = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '*' | '.');
     if let Some(bad) = rr.chars().find(|c| !allowed(*c)) {
-        return Err(ValueFault::Rr(format!("{bad:?} cannot be in it")));
+        return Err(ValueFault::Rr(format!("it must not contain {bad:?}")));
     }
     if rr.split('.').any(|label| label.starts_with('-')) {
         return Err(ValueFault::Rr("a label does not begin with -".into()));
     }
     if rr.split('.').enumerate().any(|(at, label)| label.contains('*') && (at > 0 || label != "*")) {
-        return Err(ValueFault::Rr("* can only be the whole first label".into()));
+        return Err(ValueFault::Rr("* must be the whole first label".into()));
     }
     if name::is_plain(rr)
         && let Some(owner) = name::of_labels(rr.split('.').map(str::as_bytes).chain(zone.iter()))
@@ -88,7 +88,7 @@ pub fn data(rtype: &str, value: &str, priority: Option<u16>) -> Result<RData, Va
         return Err(bad("a text has at most 512 characters".into()));
     }
     if row.rtype == RecordType::CNAME && value.trim().parse::<IpAddr>().is_ok() {
-        return Err(bad("a CNAME leads to a name, not to an address".into()));
+        return Err(bad("the value of a CNAME is a name, not an address".into()));
     }
     let name = match row.rtype {
         RecordType::CNAME | RecordType::PTR | RecordType::MX => Some(value.trim()),

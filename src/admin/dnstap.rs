@@ -187,14 +187,14 @@ fn write(notes: &Receiver<QueueItem<Vec<u8>>>, missed: &AtomicU64, socket: &Path
         match connect(socket) {
             Ok(frames) => {
                 readiness.auxiliary.works(NAME, &at);
-                tracing::info!(socket = %at, "dnstap: the receiver is there");
+                tracing::info!(socket = %at, "dnstap: connected to the receiver");
                 pause = PAUSE;
                 match forward(notes, frames) {
                     Ok(()) => return,
                     Err(error) => readiness.auxiliary.failed(
                         NAME,
                         &at,
-                        format_args!("dnstap: the receiver has gone: {error}"),
+                        format_args!("dnstap: lost the connection to the receiver: {error}"),
                     ),
                 }
             }
@@ -202,7 +202,7 @@ fn write(notes: &Receiver<QueueItem<Vec<u8>>>, missed: &AtomicU64, socket: &Path
                 readiness.auxiliary.failed(
                     NAME,
                     &at,
-                    format_args!("dnstap: no receiver, messages are missed: {error}"),
+                    format_args!("dnstap: no receiver, messages are lost: {error}"),
                 );
             }
         }
@@ -261,7 +261,7 @@ fn forward(notes: &Receiver<QueueItem<Vec<u8>>>, mut frames: Frames<Gathered>) -
                 let finished = frames.finish();
                 let _ = done.send(());
                 if let Err(error) = finished {
-                    tracing::debug!(%error, "dnstap: the receiver did not take the end");
+                    tracing::debug!(%error, "dnstap: the receiver did not confirm the end of the stream");
                 }
                 return Ok(());
             }

@@ -35,7 +35,7 @@ impl<S: Read + Write> Frames<S> {
             return Err(odd("it did not accept"));
         }
         if !offers(&fields, content) {
-            return Err(odd("it takes another type of content"));
+            return Err(odd("it expects another content type"));
         }
         stream.write_all(&control(START, Some(content)))?;
         Ok(Self { stream })
@@ -95,7 +95,7 @@ fn read_control(stream: &mut impl Read) -> io::Result<(u32, Vec<u8>)> {
     }
     let length = word()?;
     if !(4..=MAX_CONTROL).contains(&length) {
-        return Err(odd("it sent a control frame of an impossible length"));
+        return Err(odd("it sent a control frame of an invalid length"));
     }
     let kind = word()?;
     let mut fields = vec![0; length as usize - 4];

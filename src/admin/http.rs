@@ -61,7 +61,7 @@ impl AdminExchange {
         }
         let path = request.uri().path();
         if !["/metrics", "/health", "/ready"].contains(&path) {
-            return text(StatusCode::NOT_FOUND, "not here: there are /metrics, /health and /ready\n");
+            return text(StatusCode::NOT_FOUND, "not found: the paths are /metrics, /health and /ready\n");
         }
         if ![Method::GET, Method::HEAD].contains(request.method()) {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");

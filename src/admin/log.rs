@@ -212,7 +212,7 @@ where
     ) -> fmt::Result {
         let held = self.hold_back.take_held(event.metadata().callsite());
         if held > 0 {
-            writeln!(writer, "  ({held} more like the next were held back)")?;
+            writeln!(writer, "  ({held} similar messages were suppressed)")?;
         }
         self.inner.format_event(ctx, writer, event)
     }

@@ -165,7 +165,7 @@ impl LogWriter {
             }
             Err(error) => {
                 self.opens = Some(Instant::now() + RETRY);
-                let hint = "set file in [log] to a place that can be written";
+                let hint = "set file in [log] to a writable path";
                 self.failed(format_args!("the query log cannot be opened: {error}; {hint}"));
             }
         }

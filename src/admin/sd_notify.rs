@@ -80,7 +80,7 @@ impl Supervisor {
             let _ = write!(message, "{end_of_line}{state}");
         }
         if let Err(error) = line.socket.send_to_addr(message.as_bytes(), &line.address) {
-            tracing::debug!(%error, "the supervisor cannot be told");
+            tracing::debug!(%error, "cannot notify the service manager");
         }
     }
 }

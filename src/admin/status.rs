@@ -30,7 +30,7 @@ pub struct Status {
     pub version: String,
     /// Process id.
     pub pid: u32,
-    /// Seconds since the start.
+    /// Seconds since start.
     pub uptime: f64,
     /// Listeners are bound and the catalog is loaded.
     pub ready: bool,
@@ -39,7 +39,7 @@ pub struct Status {
     /// Those of them that no interface has yet.
     #[serde(default)]
     pub absent: Vec<String>,
-    /// Queries and answers since the start.
+    /// Queries and answers since start.
     pub queries: Queries,
     /// The cache.
     pub cache: CacheStatus,
@@ -211,7 +211,7 @@ pub struct ZoneStatus {
     pub recursion_proxy: bool,
     /// Who sees it: VPC ids; nothing for every client.
     pub vpcs: Option<Vec<String>>,
-    /// Answers since the start, of all VPCs.
+    /// Answers since start, of all VPCs.
     pub answers: u64,
 }
 

@@ -40,7 +40,7 @@ pub struct TopAnswer {
     pub clients: Ranking,
     /// By response code.
     pub codes: Ranking,
-    /// By upstream server: questions since the start.
+    /// By upstream server: questions since start.
     pub upstreams: Ranking,
 }
 

@@ -19,7 +19,7 @@ pub async fn watch(supervisor: Supervisor, check: Arc<SelfCheck>) {
                 let silent: Vec<String> = silent.iter().map(ToString::to_string).collect();
                 tracing::error!(
                     silent = silent.join("; "),
-                    "our own sockets do not answer: the watchdog is not fed"
+                    "the server's own sockets do not answer: not notifying the watchdog"
                 );
             }
         }

@@ -54,7 +54,7 @@ impl Auxiliary {
         let health = services.entry((name, at.clone())).or_default();
         health.failures += 1;
         if health.fault.as_ref() != Some(&fault) {
-            tracing::error!(service = name, at, "{fault}; it is tried again, and DNS is served meanwhile");
+            tracing::error!(service = name, at, "{fault}; pvtzd retries, and DNS is not affected");
             health.fault = Some(fault);
         }
     }

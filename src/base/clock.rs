@@ -31,7 +31,7 @@ pub struct Clock {
     started: Instant,
     /// The distance of CLOCK_BOOTTIME from the monotonic clock at the start.
     distance: Duration,
-    /// Milliseconds asleep since the start.
+    /// Milliseconds asleep since start.
     asleep: Arc<AtomicU64>,
 }
 
@@ -68,7 +68,7 @@ impl Clock {
     pub async fn watch(self) {
         let timer = Timer::start();
         if let Err(error) = &timer {
-            tracing::debug!(%error, "no timer that a wake-up ends; the clocks are compared each second");
+            tracing::debug!(%error, "no timer that detects a resume; comparing the clocks each second");
         }
         loop {
             match &timer {
@@ -79,7 +79,11 @@ impl Clock {
             let slept = self.slept(distance.saturating_sub(self.distance));
             if slept >= LONG_SLEEP {
                 woke();
-                tracing::info!(seconds = slept.as_secs(), "the machine was asleep; cached answers have aged");
+                tracing::info!(
+                    seconds = slept.as_secs(),
+                    "the machine was suspended; cached answers have \
+                                                           aged"
+                );
             }
         }
     }
@@ -90,7 +94,7 @@ fn woke() {
     *WOKE.lock().unwrap_or_else(PoisonError::into_inner) = Some(instant());
 }
 
-/// When the machine woke up last, if it has slept since the start.
+/// When the machine woke up last, if it has slept since start.
 pub fn last_wake() -> Option<Instant> {
     *WOKE.lock().unwrap_or_else(PoisonError::into_inner)
 }

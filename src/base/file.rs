@@ -179,7 +179,7 @@ pub fn obstacle(path: &Path) -> Option<String> {
             Ok(found) => found,
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 return folder
-                    .map(|folder| format!("this user may not enter {}{}", folder.display(), mode(folder)));
+                    .map(|folder| format!("this user cannot enter {}{}", folder.display(), mode(folder)));
             }
             Err(_) => return None,
         };
@@ -188,7 +188,7 @@ pub fn obstacle(path: &Path) -> Option<String> {
             let target = folder.unwrap_or(Path::new("/")).join(fs::read_link(place).ok()?);
             let why = match error.kind() {
                 ErrorKind::NotFound => "which does not exist".into(),
-                ErrorKind::PermissionDenied => "which this user may not reach".into(),
+                ErrorKind::PermissionDenied => "which this user cannot access".into(),
                 _ => format!("which cannot be followed: {error}"),
             };
             let hidden = if is_in_a_home(&target) { ", or the unit's ProtectHome= hides it" } else { "" };
@@ -196,7 +196,7 @@ pub fn obstacle(path: &Path) -> Option<String> {
         }
     }
     let unreadable = open(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
-    unreadable.then(|| format!("this user may not read it{}", mode(path)))
+    unreadable.then(|| format!("this user cannot read it{}", mode(path)))
 }
 
 /// True for a place that `ProtectHome=` hides from a service.

@@ -27,7 +27,7 @@ impl PortOwner {
     /// The programs for people.
     pub fn held_by(&self) -> String {
         match self.holders.is_empty() {
-            true => "a program that cannot be seen (run as root to see it)".into(),
+            true => "an unknown program (run as root to see it)".into(),
             false => {
                 let shown = self.holders.iter().map(|(name, pid)| format!("{name} (pid {pid})"));
                 shown.collect::<Vec<_>>().join(", ")

@@ -15,19 +15,19 @@ use std::path::PathBuf;
 /// Options of `doctor`.
 #[derive(Args, Debug)]
 pub(super) struct DoctorArgs {
-    /// Where pvtzd listens, if not where the configuration says; may be repeated
+    /// Addresses that pvtzd listens on, if not the configured ones; may be repeated
     #[arg(short, long, value_name = "ADDRESS:PORT")]
     listen: Vec<SocketAddr>,
     /// The instance metadata service: an address, or "off" [default: 100.100.100.200:80]
     #[arg(long, value_name = "ADDRESS:PORT|off")]
     metadata: Option<MetadataChoice>,
-    /// Where `resolver take` remembered what was there
+    /// Directory in which `resolver take` saved the former state
     #[arg(long, value_name = "DIR", default_value = store::DIRECTORY)]
     state_dir: PathBuf,
-    /// The resolvers of the VPC
+    /// Resolvers of the VPC
     #[arg(long, value_name = "ADDRESS:PORT", hide = true)]
     vpc_resolver: Vec<SocketAddr>,
-    /// The port of the API
+    /// Port of the API
     #[arg(long, value_name = "PORT", default_value_t = 443, hide = true)]
     api_port: u16,
 }
@@ -68,7 +68,7 @@ pub(super) fn run(common: &CommonArgs, args: &DoctorArgs) -> u8 {
     } else {
         let of = |outcome| checks.iter().filter(|check| check.outcome == outcome).count();
         println!(
-            "\n{} passed, {} to think about, {failed} failed, {} not looked at",
+            "\n{} passed, {} warnings, {failed} failed, {} skipped",
             of(CheckOutcome::Pass),
             of(CheckOutcome::Warn),
             of(CheckOutcome::Skip)

@@ -174,7 +174,7 @@ fn explain_hop(
             format!("{} {}, TTL {}", show_type(record.record_type()), show_value(&record.data), record.ttl)
         })
         .collect();
-    let here = if own.is_empty() { "nothing of this type here".to_string() } else { own.join("; ") };
+    let here = if own.is_empty() { "no records of this type".to_string() } else { own.join("; ") };
     let (source, matched, why) = match &hop.source {
         Source::Zone(apex) => {
             let zone = view
@@ -198,9 +198,9 @@ fn explain_hop(
             ("hosts", file, why)
         }
         Source::Local(zone) => {
-            ("local", Some(zone.to_string()), format!("special-use name, answered here as {zone}: {here}"))
+            ("local", Some(zone.to_string()), format!("special-use name, answered locally as {zone}: {here}"))
         }
-        Source::Minimal => ("minimal", None, "ANY is answered with a hint (RFC 8482)".to_string()),
+        Source::Minimal => ("minimal", None, "ANY is answered with HINFO (RFC 8482)".to_string()),
         Source::Forwarded { rule, group, through } => {
             let by = match rule {
                 Some(rule) => format!("forwarding rule {rule}"),
@@ -208,14 +208,17 @@ fn explain_hop(
             };
             let first = match through {
                 Some(zone) => {
-                    format!("private zone {zone} has no such record and hands it on (recursion proxy on); ")
+                    format!(
+                        "private zone {zone} has no such record and forwards the name (recursion proxy \
+                             on); "
+                    )
                 }
                 None => "no private zone; ".to_string(),
             };
             let matched = rule.as_ref().map(ToString::to_string);
             ("forward", matched, format!("{first}{by}: {}", shown::servers(config, *group)))
         }
-        Source::Loop => ("loop", None, "was in the chain before: the chain ends here".to_string()),
+        Source::Loop => ("loop", None, "already in the chain: the chain ends here".to_string()),
     };
     ExplainedHop {
         name: show(&hop.name),
@@ -275,7 +278,7 @@ fn print(explanation: &Explanation) {
     }
     match &explanation.asks {
         Some(asks) => println!(
-            "result: would ask {} for {} {}; the code is the upstream's",
+            "result: would query {} for {} {}; the upstream sets the response code",
             asks.servers, asks.name, asks.rtype
         ),
         None => println!("result: {}", explanation.result),

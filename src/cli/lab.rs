@@ -26,7 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 pub(super) struct LabArgs {
     #[command(subcommand)]
     command: Option<LabCommand>,
-    /// Walk through the documented recipe in a lab of its own, then end; exit code 1 if a step fails
+    /// Perform the documented recipe in a separate lab; exit code 1 if a step fails
     #[arg(long)]
     walkthrough: bool,
     #[command(flatten)]
@@ -37,7 +37,7 @@ pub(super) struct LabArgs {
 enum LabCommand {
     /// Run a command as on an ECS instance without a public network; its exit status is the command's
     Exec(instance::ExecArgs),
-    /// The same with a shell
+    /// Run a shell as on an ECS instance without a public network
     Shell(instance::ShellArgs),
     /// Start a lab in the background, wait until it is ready, and print one line of JSON: addresses, key, CA, VPCs
     Up(Box<StartArgs>),
@@ -71,7 +71,7 @@ pub(super) fn run(common: &CommonArgs, args: &LabArgs) -> u8 {
 /// The lab by itself.
 fn alone(common: &CommonArgs, args: &LabArgs) -> u8 {
     if log::set_up(&args.start.log).is_err() {
-        eprintln!("error: logs were set up twice");
+        eprintln!("error: logging was initialised twice");
         return exit::SYSTEM;
     }
     let prepared = runtime().and_then(|runtime| Ok((runtime, args.start.plan(common, args.walkthrough)?)));
@@ -123,9 +123,7 @@ async fn walk(common: &CommonArgs, lab: &Lab) -> u8 {
         println!(
             "Current SDKs and the `aliyun` command ask ecs-cn-hangzhou.aliyuncs.com in this region: on the real"
         );
-        println!(
-            "service that name needs a zone of its own. `pvtzd lab exec` and a plain `pvtzd` have both."
-        );
+        println!("service that name needs a separate zone. `pvtzd lab exec` and `pvtzd` have both.");
     } else {
         println!("Step {} failed.", steps.len());
     }
@@ -152,7 +150,7 @@ async fn serve(common: &CommonArgs, lab: &Lab, inside: Ipv4Addr) -> u8 {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
-        eprintln!("error: signals cannot be heard");
+        eprintln!("error: cannot receive signals");
         return exit::SYSTEM;
     };
     let places = shown_places(lab, inside);
@@ -211,7 +209,7 @@ fn vpcs(lab: &Lab) -> Vec<serde_json::Value> {
 fn greet(lab: &Lab, places: &LabAddresses) {
     let LabAddresses { dns, api, http, https, .. } = places;
     let (ca, key) = (lab.authority.path.display(), &lab.key);
-    println!("pvtzd {} lab, until Ctrl-C. Nothing here leaves this machine.\n", env!("CARGO_PKG_VERSION"));
+    println!("pvtzd {} lab, until Ctrl-C. Nothing leaves this machine.\n", env!("CARGO_PKG_VERSION"));
     println!("  DNS              {dns} (UDP and TCP)");
     println!("  PrivateZone API  http://{api}");
     println!("  stub ECS API     http://{http}  https://{https}");

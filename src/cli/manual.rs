@@ -98,18 +98,18 @@ const SECTIONS: [(&str, &[(&str, &str)]); 5] = [
     (
         "SIGNALS",
         &[
-            ("HUP", "Reads the configuration again; with a fault in it the former one stays in force."),
-            ("TERM, INT", "Ends the server after the queries in flight."),
+            ("HUP", "Reload the configuration. If it has an error, the former one stays in force."),
+            ("TERM, INT", "Stop the server after the queries in flight."),
         ],
     ),
     (
         "SEE ALSO",
         &[
             ("resolv.conf(5), systemd-resolved.service(8), dig(1)", ""),
-            ("/usr/share/doc/pvtzd/install.md", "From installing to removing."),
+            ("/usr/share/doc/pvtzd/install.md", "Installation and removal."),
             ("/usr/share/doc/pvtzd/fallback.md", "An instance whose VPC has no PrivateZone."),
             ("/usr/share/doc/pvtzd/configuration.md", "Every key of the configuration."),
-            ("/usr/share/doc/pvtzd/troubleshooting.md", "When it does not work."),
+            ("/usr/share/doc/pvtzd/troubleshooting.md", "Solving problems."),
         ],
     ),
 ];
@@ -148,7 +148,7 @@ pub(super) fn man() -> u8 {
             exit::OK
         }
         Err(error) => {
-            eprintln!("error: cannot make the manual page: {error}");
+            eprintln!("error: cannot generate the manual page: {error}");
             exit::SYSTEM
         }
     }

@@ -1,6 +1,6 @@
-//! The command line: arguments to a command to an exit code. One file a verb.
+//! The command line: arguments, commands, exit codes. Each command has its own file.
 //!
-//! Standard output is data, standard error is talk. With `--json`, standard output is JSON and nothing else.
+//! Data go to standard output, diagnostics to standard error. With `--json`, standard output contains only JSON.
 
 mod api;
 mod check;
@@ -29,34 +29,34 @@ use std::process::ExitCode;
 
 /// Exit codes, the same for every command.
 pub mod exit {
-    /// All is well.
+    /// Success.
     pub const OK: u8 = 0;
-    /// The command worked and found something: a failed expectation, an answer that is an error.
+    /// The command found a problem: a failed expectation, an answer that is an error.
     pub const FINDINGS: u8 = 1;
-    /// The command line is wrong.
+    /// The command line is invalid.
     pub const USAGE: u8 = 2;
     /// An address cannot be listened on.
     pub const BIND: u8 = 3;
     /// The server cannot be reached.
     pub const UNREACHABLE: u8 = 4;
-    /// Something on this machine failed that is none of the above (`EX_OSERR`).
+    /// Another operating system error (`EX_OSERR`).
     pub const SYSTEM: u8 = 71;
-    /// The configuration is wrong (`EX_CONFIG`; systemd shows it as CONFIG).
+    /// The configuration is invalid (`EX_CONFIG`; systemd shows it as CONFIG).
     pub const CONFIG: u8 = 78;
 }
 
-/// What the command's help ends with.
+/// The last paragraph of the help.
 const AFTER_HELP: &str = "\
-Exit codes: 0 success, 1 something was found or the answer is an error, 2 wrong usage, 3 cannot listen,
-4 the server cannot be reached, 71 operating system error, 78 the configuration is wrong.";
+Exit codes: 0 success, 1 a problem was found or the answer is an error, 2 invalid usage, 3 cannot listen,
+4 the server is unreachable, 71 operating system error, 78 invalid configuration.";
 
-/// A local DNS sidecar that does what Alibaba Cloud PrivateZone does.
+/// A local DNS sidecar with the functions of Alibaba Cloud PrivateZone.
 #[derive(Debug, Parser)]
 #[command(name = "pvtzd", version, about, after_help = AFTER_HELP, args_conflicts_with_subcommands = false)]
 pub struct Cli {
     #[command(flatten)]
     common: CommonArgs,
-    /// Without a command: run.
+    /// The command; `run` if omitted.
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
@@ -66,34 +66,34 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Args, Debug)]
 struct CommonArgs {
-    /// The configuration [default: /etc/pvtzd/pvtzd.toml if it exists, else built-in defaults]
+    /// Configuration file [default: /etc/pvtzd/pvtzd.toml if it exists, else built-in defaults]
     #[arg(short, long, global = true, value_name = "FILE", env = "PVTZD_CONFIG")]
     config: Option<PathBuf>,
-    /// JSON on standard output
+    /// Print JSON on standard output
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve (the default)
+    /// Run the server (the default)
     Run(RunArgs),
-    /// Check the configuration: all faults at once, and its expectations
+    /// Report all errors of the configuration, and verify its expected answers
     Check,
     /// Print the JSON Schema of the configuration
     Schema,
-    /// Show how a name would be answered, without a query
+    /// Show how a name is answered, without a query
     Explain(ExplainArgs),
-    /// Query a server, the local one unless another is named
+    /// Query the local server, or another one
     Query(QueryArgs),
-    /// Ask pvtzd and another server the same questions, and show in what they differ
+    /// Send pvtzd and another server the same queries and show the differences
     Compare(Box<compare::CompareArgs>),
-    /// Check step by step what works and what does not, and say what to do
+    /// Check each step from the configuration to the API, and say how to fix failures
     Doctor(doctor::DoctorArgs),
-    /// Point this machine's programs at pvtzd, and back
+    /// Make this machine's programs use pvtzd, and restore the former settings
     #[command(subcommand)]
     Resolver(resolver::ResolverCommand),
-    /// PrivateZone, its API and an API behind it on this machine alone, without a network
+    /// Run PrivateZone, its API and stubs of other APIs on this machine, without a network
     Lab(Box<lab::LabArgs>),
     /// Zones of a running pvtzd: list, show, add, rm, bind, unbind, proxy
     Zone(api::ZoneArgs),
@@ -101,15 +101,15 @@ enum Command {
     Record(api::RecordArgs),
     /// Forwarding rules of a running pvtzd: list, add, rm, bind
     Rule(api::RuleArgs),
-    /// Write the zones and rules of the API to a file
+    /// Export the zones and rules of the API to a file
     Export(api::ExportArgs),
-    /// Apply a file to the API, as one change
+    /// Import files into the API, as one atomic change
     Import(api::ImportArgs),
-    /// Compare a file with a running pvtzd, or two files; ends with 1 if they differ
+    /// Compare a file with a running pvtzd, or two files; exit code 1 if they differ
     Diff(api::DiffArgs),
     /// Show the state of the running server
     Status(StatusArgs),
-    /// Show what the running server is asked most: names, zones, clients, types, codes, upstreams
+    /// Show the most frequent names, zones, clients, types, codes and upstreams of the running server
     Top(top::TopArgs),
     /// List the private zones of the running server
     Zones(SocketArgs),
@@ -117,25 +117,25 @@ enum Command {
     Flush(FlushArgs),
     /// Reload the configuration of the running server
     Reload(SocketArgs),
-    /// Write the completions of a shell to standard output
+    /// Print the completions for a shell
     Completions(manual::CompletionsArgs),
-    /// Write the manual page to standard output, as roff
+    /// Print the manual page as roff
     Man,
 }
 
 /// Options of `run`.
 #[derive(Args, Clone, Debug, Default)]
 struct RunArgs {
-    /// Listen here instead of where the configuration says; may be repeated
+    /// Listen on this address instead of the configured ones; may be repeated
     #[arg(short, long, value_name = "ADDRESS:PORT")]
     listen: Vec<SocketAddr>,
-    /// Keep state over restarts in this directory [default: $STATE_DIRECTORY, else none]
+    /// Directory for persistent state [default: $STATE_DIRECTORY, else none]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// The instance metadata service: an address, or "off" [default: 100.100.100.200:80]
     #[arg(long, value_name = "ADDRESS:PORT|off")]
     metadata: Option<MetadataChoice>,
-    /// What is logged: error, warn, info, debug, trace; RUST_LOG goes before it
+    /// Log level: error, warn, info, debug, trace; RUST_LOG overrides it
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log: String,
 }
@@ -149,18 +149,18 @@ struct ExplainArgs {
     /// The type
     #[arg(default_value = "A")]
     rtype: String,
-    /// Who asks
+    /// The client's address
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     client: IpAddr,
-    /// The region to assume, as the metadata service would tell it
+    /// Assume this region instead of that of the metadata service
     #[arg(long)]
     region: Option<String>,
 }
 
-/// Where the running server is.
+/// Location of the running server.
 #[derive(Args, Debug)]
 struct SocketArgs {
-    /// Its control socket [default: as configured, else pvtzd.sock in $RUNTIME_DIRECTORY or /run/pvtzd]
+    /// The control socket [default: as configured, else pvtzd.sock in $RUNTIME_DIRECTORY or /run/pvtzd]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
 }
@@ -171,10 +171,10 @@ struct StatusArgs {
     /// The control socket [default: as configured, else pvtzd.sock in $RUNTIME_DIRECTORY or /run/pvtzd]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// Again and again, with rates
+    /// Repeat the output, with rates
     #[arg(short, long)]
     watch: bool,
-    /// Seconds between two looks
+    /// Seconds between two outputs
     #[arg(long, value_name = "SECONDS", default_value = "1", requires = "watch")]
     every: f64,
 }
@@ -183,16 +183,16 @@ struct StatusArgs {
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("what").required(true).args(["name", "zone", "all"])))]
 struct FlushArgs {
-    /// This name, all types
+    /// Remove this name, all types
     #[arg(allow_hyphen_values = true)]
     name: Option<String>,
-    /// The names below too
+    /// Also remove the names below it
     #[arg(long, requires = "name")]
     subtree: bool,
-    /// All names at or below this one
+    /// Remove all names at or below this one
     #[arg(long, value_name = "ZONE")]
     zone: Option<String>,
-    /// Everything
+    /// Remove everything
     #[arg(long)]
     all: bool,
     /// The control socket [default: as configured, else pvtzd.sock in $RUNTIME_DIRECTORY or /run/pvtzd]
@@ -212,18 +212,18 @@ struct QueryArgs {
     /// The server [default: the first listen address of the configuration]
     #[arg(short, long, value_name = "ADDRESS[:PORT]")]
     server: Option<crate::upstream::ServerAddress>,
-    /// Over TCP from the start
+    /// Use TCP
     #[arg(long)]
     tcp: bool,
-    /// Do not ask for recursion
+    /// Clear the RD flag
     #[arg(long)]
     no_recursion: bool,
-    /// Ask for DNSSEC records
+    /// Set the DO flag, to get DNSSEC records
     #[arg(long)]
     dnssec: bool,
 }
 
-/// What starts the server: the part of [`Cli`] that it needs.
+/// The part of [`Cli`] that the server needs.
 #[derive(Debug, Parser)]
 #[command(name = "pvtzd")]
 struct Serving {
@@ -234,8 +234,8 @@ struct Serving {
 }
 
 impl Serving {
-    /// Reads the arguments of a server. None if they are anything else, be it another command, a call for help or a
-    /// mistake: the whole command line has the words for that.
+    /// Parses the arguments of a server. Returns None for another command, a request for help or an error: the complete
+    /// parser handles these.
     fn read(args: impl Iterator<Item = OsString>) -> Option<Self> {
         let mut args: Vec<_> = args.collect();
         if args.get(1).is_some_and(|command| command == "run") {
@@ -245,19 +245,19 @@ impl Serving {
     }
 }
 
-/// Parses the command line and carries it out.
+/// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
-    // Apart, since memory and code that it takes to know the other commands would stay with the server for its life.
+    // The server has a separate parser: memory and code for the other commands would stay allocated for its lifetime.
     let code = match Serving::read(std::env::args_os()) {
         Some(server) => run::run(&server.common, &server.run),
         None => carry_out(Cli::parse()),
     };
     crate::admin::log::flush();
-    crate::base::print::flush(); // a failure is reported there; the code tells of the work
+    crate::base::print::flush(); // it reports a failure itself; the exit code is that of the command
     ExitCode::from(code)
 }
 
-/// Carries out any command; the exit code. Not a part of [`main`], whose stack the server lives on.
+/// Runs any command and returns the exit code. Separate from [`main`], whose stack frame lives as long as the server.
 #[inline(never)]
 fn carry_out(cli: Cli) -> u8 {
     match cli.command {
@@ -287,13 +287,13 @@ fn carry_out(cli: Cli) -> u8 {
     }
 }
 
-/// The exit code, whichever way it came.
+/// The exit code, from either result.
 fn code(result: Result<u8, u8>) -> u8 {
     result.unwrap_or_else(|code| code)
 }
 
 impl CommonArgs {
-    /// The configuration file: the one named, else the system's if it is there.
+    /// The configuration file: `--config`, else the system's if it exists.
     fn path(&self) -> Result<Option<PathBuf>, ConfigError> {
         match &self.config {
             Some(path) => Ok(Some(path.clone())),
@@ -311,7 +311,7 @@ impl CommonArgs {
         path.map_or_else(|| Ok((Config::default(), Vec::new())), config::load)
     }
 
-    /// The configuration for a command that goes by it and does not check it; faults go to standard error.
+    /// The configuration for a command other than `check`; errors go to standard error.
     fn load_or_tell(&self) -> Result<Config, u8> {
         self.load().map(|(config, _)| config).map_err(|error| {
             tell_config_error(&error);
@@ -320,7 +320,7 @@ impl CommonArgs {
     }
 }
 
-/// Tells on standard error why there is no configuration.
+/// Prints to standard error why the configuration could not be loaded.
 fn tell_config_error(error: &ConfigError) {
     match error {
         ConfigError::Io { .. } => eprintln!("error: {error}"),

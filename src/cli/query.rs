@@ -57,7 +57,7 @@ pub(super) fn run(common: &CommonArgs, args: &QueryArgs) -> u8 {
         },
     };
     if !server.is_plain() {
-        eprintln!("error: `query` speaks plain DNS: {server} is encrypted");
+        eprintln!("error: `query` supports plain DNS only: {server} is encrypted");
         eprintln!("hint: name the server by its address, `--server {}:53`", server.addr.ip());
         return 2;
     }
@@ -74,7 +74,7 @@ pub(super) fn run(common: &CommonArgs, args: &QueryArgs) -> u8 {
         }
         Err(error) => {
             eprintln!("error: no answer from {server}: {error}");
-            eprintln!("hint: is pvtzd running there? `--server ADDRESS:PORT` names another place");
+            eprintln!("hint: is pvtzd running there? `--server ADDRESS:PORT` selects another address");
             exit::UNREACHABLE
         }
     }
@@ -147,7 +147,7 @@ fn over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<TextSections> {
     stream.read_exact(&mut length)?;
     let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
     stream.read_exact(&mut answer)?;
-    read_message(&answer).ok_or_else(|| io::Error::other("what came is no DNS message"))
+    read_message(&answer).ok_or_else(|| io::Error::other("the reply is not a DNS message"))
 }
 
 fn show(

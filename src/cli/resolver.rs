@@ -25,12 +25,12 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// What to do about the machine's resolver.
 #[derive(Debug, Subcommand)]
 pub(super) enum ResolverCommand {
-    /// Tell who manages resolv.conf, where it leads, and what became of a take
+    /// Show the manager of resolv.conf, the servers that programs query, and the state of a take
     Status(ResolverPlace),
-    /// Lead this machine's programs to pvtzd, and remember what was there
+    /// Make this machine's programs use pvtzd, and save the former settings
     #[command(visible_alias = "enable")]
     Take(TakeArgs),
-    /// Restore what was there before the take
+    /// Restore the settings before the take
     #[command(visible_alias = "restore")]
     GiveBack(GiveBackArgs),
 }
@@ -38,13 +38,13 @@ pub(super) enum ResolverCommand {
 /// Where things are.
 #[derive(Args, Debug)]
 pub(super) struct ResolverPlace {
-    /// Where pvtzd answers on port 53 [default: by the configuration]
+    /// Address on which pvtzd answers on port 53 [default: from the configuration]
     #[arg(long, value_name = "IP")]
     address: Option<IpAddr>,
-    /// Where it is remembered what was there
+    /// Directory for the saved former state
     #[arg(long, value_name = "DIR", default_value = store::DIRECTORY)]
     state_dir: PathBuf,
-    /// The machine's files are below this folder; no program is run
+    /// Use the files below this directory as the machine's; run no program
     #[arg(long, value_name = "DIR", hide = true)]
     root: Option<PathBuf>,
 }
@@ -52,13 +52,13 @@ pub(super) struct ResolverPlace {
 /// Options of `resolver enable`.
 #[derive(Args, Debug)]
 pub(super) struct TakeArgs {
-    /// Only the mapped names come to pvtzd, the others go where they went (needs systemd-resolved)
+    /// Direct only the mapped names to pvtzd (needs systemd-resolved)
     #[arg(long)]
     only_mapped: bool,
-    /// Show the change, and do nothing
+    /// Show the changes without applying them
     #[arg(long)]
     dry_run: bool,
-    /// Do not try whether pvtzd answers, before and after
+    /// Skip the checks before and after the change
     #[arg(long)]
     force: bool,
     /// The instance metadata service: an address, or "off" [default: 100.100.100.200:80]
@@ -71,10 +71,10 @@ pub(super) struct TakeArgs {
 /// Options of `resolver give-back`.
 #[derive(Args, Debug)]
 pub(super) struct GiveBackArgs {
-    /// Show the change, and do nothing
+    /// Show the changes without applying them
     #[arg(long)]
     dry_run: bool,
-    /// Restore also files that were changed since
+    /// Also restore files that were changed since
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -140,9 +140,10 @@ fn take_over(common: &CommonArgs, args: &TakeArgs) -> Result<u8, u8> {
     let (machine, store) = args.place.open();
     let Some(address) = args.place.address(&config) else {
         let listen = config.server.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        eprintln!("error: programs ask port 53 only, and pvtzd is configured to listen on {listen}");
+        eprintln!("error: programs query port 53 only, but pvtzd is configured to listen on {listen}");
         eprintln!(
-            "hint: set `listen = [\"127.0.0.1:53\"]` in [server] and restart it, or name its address by --address"
+            "hint: set `listen = [\"127.0.0.1:53\"]` in [server] and restart it, or set its address with \
+             --address"
         );
         return Err(exit::FINDINGS);
     };
@@ -184,7 +185,7 @@ fn take_over(common: &CommonArgs, args: &TakeArgs) -> Result<u8, u8> {
                 public::keeps_search_domains(server, &former.servers, &former.domains, &wish.zones).await;
             known.map_err(|problem| {
                 format!(
-                    "does not know a search domain of this machine, which its present servers know: {problem}"
+                    "does not resolve a search domain that this machine's current servers resolve: {problem}"
                 )
             })
         }),
@@ -194,8 +195,8 @@ fn take_over(common: &CommonArgs, args: &TakeArgs) -> Result<u8, u8> {
             former.servers.iter().map(|server| server.ip().to_string()).collect::<Vec<_>>().join(", ");
         eprintln!("error: pvtzd at {address} {problem}");
         eprintln!(
-            "hint: list {servers}, which this machine asks now, in [upstream] servers (`pvtzd doctor` tells which \
-             step fails); --force takes over all the same; nothing was changed"
+            "hint: list {servers}, this machine's current servers, in [upstream] servers (`pvtzd doctor` \
+             shows the failing step); --force skips this check; nothing was changed"
         );
         return Err(exit::FINDINGS);
     }
@@ -206,7 +207,7 @@ fn take_over(common: &CommonArgs, args: &TakeArgs) -> Result<u8, u8> {
         }
         let leads = crate::host::resolver::where_it_leads(finding, address);
         if !matches!(leads, Routing::Us | Routing::Mapped) {
-            return Err(format!("{}, not to pvtzd at {address} alone", words(leads)));
+            return Err(format!("{}, not only to pvtzd at {address}", words(leads)));
         }
         if let Some((name, addresses)) = &expected {
             verify::agrees(name, addresses, TIMEOUT)?;
@@ -215,11 +216,11 @@ fn take_over(common: &CommonArgs, args: &TakeArgs) -> Result<u8, u8> {
     })
     .map_err(tell)?;
     match taken {
-        Enabled::Already(_) => eprintln!("nothing to do: this machine's programs are led to pvtzd already"),
+        Enabled::Already(_) => eprintln!("nothing to do: this machine's programs already use pvtzd"),
         Enabled::Now(plan) => {
             print_plan(common, &plan, false);
             eprintln!(
-                "this machine's programs now ask pvtzd at {address}; `pvtzd resolver give-back` undoes it"
+                "this machine's programs now use pvtzd at {address}; `pvtzd resolver give-back` reverts this"
             );
         }
     }
@@ -257,7 +258,7 @@ fn hand_back(common: &CommonArgs, args: &GiveBackArgs) -> Result<u8, u8> {
     let left = !args.force && returned.places.iter().any(|place| place.state == PlaceState::Modified);
     if left {
         eprintln!(
-            "hint: compare, then `pvtzd resolver give-back --force` puts back what was there before the take"
+            "hint: compare the files; `pvtzd resolver give-back --force` restores their content before the take"
         );
     }
     Ok(if left || !returned.notes.is_empty() { exit::FINDINGS } else { exit::OK })
@@ -268,7 +269,7 @@ fn nothing_taken(common: &CommonArgs) -> u8 {
     if common.json {
         shown::json(&serde_json::json!({ "places": [], "notes": [], "hints": [] }));
     }
-    eprintln!("nothing to give back: nothing was taken");
+    eprintln!("nothing to restore: no take is in force");
     exit::OK
 }
 
@@ -279,13 +280,13 @@ async fn answered(server: SocketAddr, names: &[String]) -> Result<Option<(String
         Ok(found) => Ok(found),
         Err(mapped::Unanswered::Unreachable(error)) => {
             eprintln!("error: pvtzd does not answer on {server}: {error}");
-            eprintln!("hint: start it first (`pvtzd doctor` tells what is missing); nothing was changed");
+            eprintln!("hint: start it first (`pvtzd doctor` shows the failing step); nothing was changed");
             Err(exit::UNREACHABLE)
         }
         Err(mapped::Unanswered::Failed(problem)) => {
-            eprintln!("error: pvtzd on {server} answers, but not well: {problem}");
+            eprintln!("error: pvtzd on {server} answers incorrectly: {problem}");
             eprintln!(
-                "hint: `pvtzd doctor` tells which step fails; --force takes over all the same; nothing was changed"
+                "hint: `pvtzd doctor` shows the failing step; --force skips this check; nothing was changed"
             );
             Err(exit::FINDINGS)
         }
@@ -332,7 +333,7 @@ fn print_plan(common: &CommonArgs, plan: &HostPlan, taken: bool) {
     } else {
         for step in &plan.steps {
             match step {
-                HostStep::MakeDirectory { path } => println!("make the folder {path}"),
+                HostStep::MakeDirectory { path } => println!("create the directory {path}"),
                 HostStep::Edit(edit) => print!("{}", diff::of(edit)),
                 HostStep::Command { words, .. } => println!("run {}", words.join(" ")),
             }
@@ -342,7 +343,7 @@ fn print_plan(common: &CommonArgs, plan: &HostPlan, taken: bool) {
         eprintln!("note: {note}");
     }
     if taken {
-        eprintln!("note: it was taken already; this is what would change beyond that");
+        eprintln!("note: a take is already in force; these are the additional changes");
     }
 }
 
@@ -379,11 +380,11 @@ fn print_resolver_status(standing: &ResolverStatus) {
 /// Where questions go, in words.
 pub(super) fn words(leads: Routing) -> &'static str {
     match leads {
-        Routing::Us => "questions go to pvtzd alone",
-        Routing::Mapped => "questions for mapped names go to pvtzd, the others elsewhere",
-        Routing::Both => "questions go to pvtzd and to others beside it",
-        Routing::Elsewhere => "questions go elsewhere",
-        Routing::Nowhere => "resolv.conf names no server",
+        Routing::Us => "queries go only to pvtzd",
+        Routing::Mapped => "queries for mapped names go to pvtzd, others elsewhere",
+        Routing::Both => "queries go to pvtzd and to other servers",
+        Routing::Elsewhere => "queries go to other servers",
+        Routing::Nowhere => "resolv.conf lists no server",
     }
 }
 
@@ -391,8 +392,8 @@ pub(super) fn words(leads: Routing) -> &'static str {
 fn state_words(state: PlaceState) -> &'static str {
     match state {
         PlaceState::Ours => "as pvtzd wrote it",
-        PlaceState::Partial => "half written: a crash",
-        PlaceState::Embedded => "changed since, with our lines in it",
+        PlaceState::Partial => "partially written (crash)",
+        PlaceState::Embedded => "changed since, pvtzd's lines remain",
         PlaceState::Former => "as it was before the take",
         PlaceState::Modified => "changed since",
     }
@@ -402,10 +403,10 @@ fn state_words(state: PlaceState) -> &'static str {
 fn fate(place: &EditedPlace, force: bool) -> String {
     let what = match place.state {
         PlaceState::Ours | PlaceState::Partial => "restored",
-        PlaceState::Embedded => "our lines are removed, later changes stay",
-        PlaceState::Former => "was as before already",
-        PlaceState::Modified if force => "restored, over a later change",
-        PlaceState::Modified => "left alone: it was changed since",
+        PlaceState::Embedded => "pvtzd's lines removed, later changes kept",
+        PlaceState::Former => "unchanged",
+        PlaceState::Modified if force => "restored, later change overwritten",
+        PlaceState::Modified => "not restored: changed since the take",
     };
     format!("{}: {what}", place.path)
 }

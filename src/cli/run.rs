@@ -22,12 +22,12 @@ const DESCRIPTORS: u64 = 65_536;
 /// Carries the command out.
 pub(super) fn run(common: &CommonArgs, args: &RunArgs) -> u8 {
     if log::set_up(&args.log).is_err() {
-        eprintln!("error: logs were set up twice");
+        eprintln!("error: logging was initialised twice");
         return exit::SYSTEM;
     }
     // A panic in a task is caught by its runtime; it must not pass unseen.
     std::panic::set_hook(Box::new(|panic| match std::thread::current().name() {
-        Some(crate::store::READER) => tracing::debug!(%panic, "the store's file makes no sense"),
+        Some(crate::store::READER) => tracing::debug!(%panic, "the store's file is invalid"),
         _ => tracing::error!(%panic, "a defect of pvtzd: please report it"),
     }));
     let loaded = common.path().and_then(|path| {
@@ -58,13 +58,13 @@ pub(super) fn run(common: &CommonArgs, args: &RunArgs) -> u8 {
         }
     };
     let supervisor = Supervisor::from_environment().unwrap_or_else(|error| {
-        tracing::warn!(%error, "the supervisor cannot be told how we are: is $NOTIFY_SOCKET right?");
+        tracing::warn!(%error, "cannot notify the service manager: is $NOTIFY_SOCKET valid?");
         Supervisor::default()
     });
     // One for each processor that serves, one for each that does the rest, and some for files.
     if let Err(error) = try_threads(2 * threads + 2) {
         eprintln!("error: cannot start threads: {error}");
-        eprintln!("hint: a limit of threads is reached: TasksMax= of the unit, or `ulimit -u`");
+        eprintln!("hint: the thread limit is reached: TasksMax= of the unit, or `ulimit -u`");
         return exit::SYSTEM;
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("async").build()
@@ -150,7 +150,7 @@ fn bind(addresses: &[SocketAddr], threads: usize) -> Result<Vec<Listener>, u8> {
             Ok(listener) => listeners.push(listener),
             // Where IPv6 is switched off, `[::1]` beside `127.0.0.1` must not keep the service down.
             Err(error) if error.is_for_want_of_ipv6() && addresses.len() > 1 => {
-                tracing::warn!(%address, "IPv6 is switched off on this machine: not listening there");
+                tracing::warn!(%address, "IPv6 is disabled on this machine: not listening on this address");
             }
             Err(error) => {
                 eprintln!("error: {error}");
@@ -159,7 +159,7 @@ fn bind(addresses: &[SocketAddr], threads: usize) -> Result<Vec<Listener>, u8> {
         }
     }
     if listeners.is_empty() {
-        eprintln!("error: no listen address is available: IPv6 is switched off on this machine");
+        eprintln!("error: no listen address is available: IPv6 is disabled on this machine");
         return Err(exit::BIND);
     }
     Ok(listeners)
@@ -169,13 +169,14 @@ fn bind(addresses: &[SocketAddr], threads: usize) -> Result<Vec<Listener>, u8> {
 fn tell_whose_sockets(handed_over: &[Listener], asked_for: &[SocketAddr]) {
     let missed: Vec<String> = missed(handed_over, asked_for).map(ToString::to_string).collect();
     if missed.is_empty() || asked_for == Config::default().server.listen {
-        tracing::info!("listening on the sockets that the supervisor handed over");
+        tracing::info!("listening on the sockets of the service manager");
         return;
     }
     tracing::warn!(
         not_served = missed.join(", "),
-        "listening on the sockets that the supervisor handed over, not where the configuration says: addresses are \
-         changed by `systemctl edit pvtzd.socket`, or count again after `systemctl mask --now pvtzd.socket`"
+        "listening on the sockets of the service manager, not on the configured addresses: change them \
+         with `systemctl edit pvtzd.socket`, or use the configured ones after `systemctl mask --now \
+         pvtzd.socket`"
     );
 }
 
@@ -200,7 +201,7 @@ fn allow_descriptors() {
         if soft < wanted { setrlimit(Resource::RLIMIT_NOFILE, wanted, hard) } else { Ok(()) }
     });
     if let Err(error) = raised {
-        tracing::warn!(%error, "the limit of open files cannot be raised");
+        tracing::warn!(%error, "cannot raise the limit of open files");
     }
 }
 

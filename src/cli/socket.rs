@@ -46,8 +46,8 @@ impl SocketClient {
                         eprintln!("hint: run this as root, or as the user that pvtzd runs as");
                     }
                     _ => eprintln!(
-                        "hint: is it running (`pvtzd run`, `systemctl start pvtzd`)? `--socket PATH` names \
-                         another place; `socket` in [ops] sets it"
+                        "hint: is it running (`pvtzd run`, `systemctl start pvtzd`)? `--socket PATH` \
+                         selects another socket; `socket` in [ops] sets it"
                     ),
                 }
                 Err(exit::UNREACHABLE)
@@ -76,7 +76,7 @@ impl SocketClient {
             Err(error) => {
                 eprintln!("error: the running pvtzd does not answer: {error}");
                 eprintln!(
-                    "hint: only root and the user that pvtzd runs as may ask it; is this another version?"
+                    "hint: only root and the user that pvtzd runs as can use it; is it another version?"
                 );
                 Err(exit::UNREACHABLE)
             }
@@ -111,8 +111,8 @@ fn place(common: &CommonArgs) -> Result<PathBuf, u8> {
         ControlSocket::Usual => Ok(socket::usual()),
         ControlSocket::At(path) => Ok(path),
         ControlSocket::Off => {
-            eprintln!("error: the control socket is switched off in the configuration");
-            eprintln!("hint: leave `socket = \"off\"` out of [ops] and restart pvtzd");
+            eprintln!("error: the control socket is disabled in the configuration");
+            eprintln!("hint: remove `socket = \"off\"` from [ops] and restart pvtzd");
             Err(exit::UNREACHABLE)
         }
     }
@@ -121,7 +121,7 @@ fn place(common: &CommonArgs) -> Result<PathBuf, u8> {
 /// What an answer says, as a type.
 pub(super) fn read<T: DeserializeOwned>(value: Value) -> Result<T, u8> {
     serde_json::from_value(value).map_err(|error| {
-        eprintln!("error: the running pvtzd answers in another way than this one understands: {error}");
+        eprintln!("error: cannot parse the reply of the running pvtzd: {error}");
         eprintln!("hint: restart it after an upgrade");
         exit::UNREACHABLE
     })
@@ -165,7 +165,7 @@ pub(super) fn flush(common: &CommonArgs, args: &FlushArgs) -> Result<u8, u8> {
         shown::json(&value);
     } else {
         let Flushed { entries, finished } = read(value)?;
-        println!("{entries} entries forgotten, and {finished} finished answers");
+        println!("{entries} cache entries and {finished} packets removed");
     }
     Ok(exit::OK)
 }

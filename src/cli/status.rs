@@ -40,7 +40,7 @@ pub(super) fn run(common: &CommonArgs, args: &StatusArgs) -> Result<u8, u8> {
     }
 }
 
-/// The page; rates are since `before`, else since the start.
+/// The page; rates are since `before`, else since start.
 fn page(status: &Status, before: Option<&Status>) -> String {
     let mut out = String::new();
     // formatting into a string does not fail
@@ -59,22 +59,25 @@ fn page(status: &Status, before: Option<&Status>) -> String {
         status.listen.join(", ")
     ));
     if !status.absent.is_empty() {
-        line(format!("ABSENT     no interface has {} yet: served once one has it", status.absent.join(", ")));
+        line(format!(
+            "ABSENT     no interface has {} yet: served once an interface has it",
+            status.absent.join(", ")
+        ));
     }
     let answered = since(queries.answered, |s| s.queries.answered);
     let fast = since(queries.fast, |s| s.queries.fast);
     line(format!(
-        "queries    {} in all, {:.1}/s{}, {}% by the fast lane, {} waiting, {} dropped",
+        "queries    {} in all, {:.1}/s{}, {}% from the packet cache, {} waiting, {} dropped",
         queries.asked,
         since(queries.asked, |s| s.queries.asked) as f64 / seconds,
-        if before.is_some() { "" } else { " since the start" },
+        if before.is_some() { "" } else { " since start" },
         percent(fast, answered),
         queries.waiting,
         queries.dropped,
     ));
     if queries.rate_limited > 0 {
         let now = since(queries.rate_limited, |s| s.queries.rate_limited) as f64 / seconds;
-        line(format!("rate limit {} queries held back over UDP, {now:.1}/s", queries.rate_limited));
+        line(format!("rate limit {} UDP queries limited, {now:.1}/s", queries.rate_limited));
     }
     let rcodes: Vec<String> = queries.rcodes.iter().map(|(name, count)| format!("{name} {count}")).collect();
     line(format!("answers    {}", if rcodes.is_empty() { "none yet".into() } else { rcodes.join(", ") }));
@@ -90,7 +93,7 @@ fn page(status: &Status, before: Option<&Status>) -> String {
     let cache = &status.cache;
     let (hits, misses) = (since(cache.hits, |s| s.cache.hits), since(cache.misses, |s| s.cache.misses));
     line(format!(
-        "cache      {}% hits, {} entries, {} finished answers, {:.1} MiB, {} stale, {} evicted",
+        "cache      {}% hits, {} entries, {} packets, {:.1} MiB, {} stale, {} evicted",
         percent(hits, hits + misses),
         cache.entries,
         cache.finished,
@@ -107,19 +110,23 @@ fn page(status: &Status, before: Option<&Status>) -> String {
             api.refused
         ));
     }
-    let reload =
-        if status.current { "" } else { "; THE LAST ONE FAILED: the file and what is in force differ" };
+    let reload = if status.current {
+        ""
+    } else {
+        "; THE LAST ONE FAILED: the file differs from the configuration in \
+                             force"
+    };
     line(format!("reloads    {}, {} failed{reload}", status.reloads, status.reloads_failed));
     let files = &status.data_files;
     if files.watched > 0 {
         line(format!(
-            "files      {} watched, read again {} times, {} with a fault",
+            "files      {} watched, {} reloads, {} failed",
             files.watched, files.reads, files.failures
         ));
     }
     for file in &files.faulty {
         line(format!(
-            "FAULTY     {} file {}: its former content is served: {}",
+            "FAULTY     {} file {}: the former content is served: {}",
             file.kind, file.file, file.fault
         ));
     }
@@ -139,7 +146,7 @@ fn page(status: &Status, before: Option<&Status>) -> String {
         }
     }
     for (watcher, missed) in status.missed.iter().filter(|(_, missed)| **missed > 0) {
-        line(format!("missed     {missed} messages by {watcher}"));
+        line(format!("lost       {missed} messages of {watcher}"));
     }
     for service in &status.auxiliary {
         if let Some(fault) = &service.fault {
@@ -150,7 +157,10 @@ fn page(status: &Status, before: Option<&Status>) -> String {
         }
     }
     if queries.panics > 0 {
-        line(format!("DEFECTS    {} packets failed by a defect of pvtzd: please report it", queries.panics));
+        line(format!(
+            "DEFECTS    {} packets failed because of a defect in pvtzd: please report it",
+            queries.panics
+        ));
     }
     if !status.upstreams.is_empty() {
         let rows: Vec<Vec<String>> = status

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Options of `top`.
 #[derive(Args, Debug)]
 pub(super) struct TopArgs {
-    /// The lists to show
+    /// Lists to show
     #[arg(value_enum, value_name = "LIST")]
     lists: Vec<By>,
     /// Rows of each list
@@ -24,10 +24,10 @@ pub(super) struct TopArgs {
     /// Seconds between two pages
     #[arg(long, value_name = "SECONDS", default_value = "2")]
     every: f64,
-    /// One page, of what was counted so far; of one interval if nothing counted
+    /// Print one page with the counts so far; those of one interval if counting was off
     #[arg(long)]
     once: bool,
-    /// Begin anew
+    /// Reset the counts
     #[arg(long)]
     clear: bool,
     /// The control socket [default: as configured, else pvtzd.sock in $RUNTIME_DIRECTORY or /run/pvtzd]
@@ -38,7 +38,7 @@ pub(super) struct TopArgs {
 /// A list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum By {
-    /// Names that are asked for
+    /// Query names
     Names,
     /// Private zones and forwarding rules
     Zones,
@@ -122,7 +122,7 @@ fn page(top: &TopAnswer, before: Option<&TopAnswer>, lists: &[By]) -> String {
                 let rate = row.count.saturating_sub(then.map_or(0, |row| row.count)) as f64 / seconds;
                 let rate = match (former, then) {
                     (Some(_), None) => "-".to_string(), // new in the list: how long it counted is not known
-                    _ if *by == By::Upstreams && before.is_none() => "-".to_string(), // counted since the start
+                    _ if *by == By::Upstreams && before.is_none() => "-".to_string(), // counted since start
                     _ => format!("{rate:.1}"),
                 };
                 let share = (*by != By::Upstreams && top.answers > 0).then(|| {

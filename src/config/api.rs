@@ -107,11 +107,11 @@ pub(super) fn control(section: &mut Section) -> (Api, Vec<Spanned<SocketAddr>>) 
     for (place, key) in keys.iter().enumerate() {
         if let Some(first) = keys[..place].iter().find(|first| first.0.value == key.0.value) {
             let message = format!(
-                "access key `{}` is there already (line {})",
+                "access key `{}` is defined already (line {})",
                 key.0.value,
                 section.reader().line_of(&first.0.at)
             );
-            section.reader().error(&key.0.at, message, "leave one out".to_string());
+            section.reader().error(&key.0.at, message, "remove one".to_string());
         }
     }
     let hosts = sections::read_each(section.reader(), section, "host", host);
@@ -165,8 +165,8 @@ pub(super) fn secret(section: &mut Section, heading: &str, folder: &Path) -> Opt
         // At the section: the line of the secret itself is not to be shown.
         section.reader().warning(
             &section.at,
-            "`secret` stands in a file that others than its owner may read",
-            "write it to a file of mode 0600 and name that by secret_file, or by secret_credential under systemd; or \
+            "`secret` is in a file that other users can read",
+            "write it to a file of mode 0600 and set secret_file, or secret_credential under systemd; or \
              chmod 600 this file"
                 .to_string(),
         );
@@ -223,7 +223,7 @@ fn host(section: &mut Section) -> Option<Host> {
 fn word(value: &Value) -> Option<String> {
     let text = sections::not_empty(value)?;
     match text.contains(char::is_whitespace) {
-        true => value.wrong("there are blanks in it", "leave them out".to_string()),
+        true => value.wrong("it contains blanks", "leave them out".to_string()),
         false => Some(text),
     }
 }

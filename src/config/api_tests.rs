@@ -64,7 +64,7 @@ fn secrets_are_in_one_of_three_places() {
         &entry("secret_credential = \"/etc/x\""),
         &["3:21 control.access_key[0].secret_credential: `/etc/x` is a path, not the name of a credential"],
     );
-    check(&entry("secret = \"two words\""), &["3:10 control.access_key[0].secret: there are blanks in it"]);
+    check(&entry("secret = \"two words\""), &["3:10 control.access_key[0].secret: it contains blanks"]);
     let shown = faults_of(&entry("secret = \"hush hush\"")).join("\n");
     assert!(!shown.contains("hush"), "{shown}");
 }
@@ -79,7 +79,7 @@ fn an_api_without_keys_is_a_fault() {
     );
     check(
         &format!("{KEY}{KEY}"),
-        &["5:6 control.access_key[1].id: access key `LTAI` is there already (line 2) | leave one out"],
+        &["5:6 control.access_key[1].id: access key `LTAI` is defined already (line 2) | remove one"],
     );
     check(
         "[[control.access_key]]\nsecret = \"x\"",
@@ -97,7 +97,7 @@ fn addresses_that_others_reach_are_doubted() {
     );
     check(
         &format!("[control]\nlisten = \"127.0.0.1:5335\"\n{KEY}"),
-        &["2:10 control.listen: 127.0.0.1:5335 is listened to already (by default)"],
+        &["2:10 control.listen: 127.0.0.1:5335 is in use by another listener (by default)"],
     );
     check(
         &format!("[control]\nlisten = 5380\n{KEY}"),

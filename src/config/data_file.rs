@@ -51,8 +51,8 @@ impl fmt::Display for LoadError {
                 }
                 match told.len().saturating_sub(1) + more {
                     0 => Ok(()),
-                    1 => f.write_str(", and 1 more fault"),
-                    others => write!(f, ", and {others} more faults"),
+                    1 => f.write_str(", and 1 more error"),
+                    others => write!(f, ", and {others} more errors"),
                 }
             }
         }
@@ -73,7 +73,7 @@ impl<T> Loaded<T> {
             Err(LoadError::Faults { told, more }) => {
                 told.into_iter().for_each(foreign);
                 if more > 0 {
-                    reader.error(at, format!("the file has {more} more faults"), None);
+                    reader.error(at, format!("the file has {more} more errors"), None);
                 }
                 None
             }

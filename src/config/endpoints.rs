@@ -184,9 +184,8 @@ pub(super) fn gaps(endpoints: &Endpoints, region: &str) -> Vec<(String, String)>
     let without = chosen(endpoints).filter(|product| product.target(endpoints.target, region).is_none());
     let tell = |product: &ProductEntry| {
         let name = &product.name;
-        let message = format!(
-            "no popunify-vpc name is documented for {name} in {region}, its API name there is not mapped"
-        );
+        let message =
+            format!("no popunify-vpc name is documented for {name} in {region}; its API name is not mapped");
         let hint = match product.vpc {
             Some(_) => "set target = \"product-vpc\" in [endpoints]".to_string(),
             None => format!("{name} is documented for {}", product.popunify.join(", ")),

@@ -61,7 +61,7 @@ pub(super) fn check_octets(entries: &[HostsEntry], reader: &super::reader::Confi
         octets += entry.octets;
         if octets > LARGEST_IN_ALL {
             let message =
-                format!("the hosts files up to here have {octets} octets; at most {LARGEST_IN_ALL}");
+                format!("the hosts files up to this one have {octets} octets; the limit is {LARGEST_IN_ALL}");
             return reader.error(&entry.at, message, "leave some out".to_string());
         }
     }

@@ -67,7 +67,7 @@ impl<'c> Layered<'c> {
         }
     }
 
-    /// The names of a circle of CNAMEs that leads from `start` back to it, in the order they are followed.
+    /// The names of a CNAME loop that leads from `start` back to it, in the order they are followed.
     fn circle(&self, start: &NameKey) -> Option<Vec<NameKey>> {
         let mut seen = HashSet::new();
         let mut paths = vec![vec![start.clone()]];
@@ -124,8 +124,8 @@ fn loops(reader: &ConfigReader, spec: &Spec, sights: &[Layered]) {
             if told.insert(circle.iter().cloned().collect()) {
                 let mut names: Vec<String> = circle.iter().map(ToString::to_string).collect();
                 names.push(owner.to_string());
-                let message = format!("CNAMEs lead in a circle: {}", names.join(" -> "));
-                let hint = "let one of them lead out, to a name that has an address";
+                let message = format!("CNAME loop: {}", names.join(" -> "));
+                let hint = "change one of them to a name that has an address";
                 reader.warning(&place.at(path), message, hint.to_string());
             }
         }
@@ -154,7 +154,8 @@ fn shadowed_rules(reader: &ConfigReader, spec: &Spec, config: &Config, sights: &
         if shadows.all(|shadow| shadow.is_some()) {
             let (zone, rule) = (name::show(&zone), name::show(&rule.zone));
             let message = format!(
-                "no query reaches the rule for `{rule}`: zone `{zone}` answers NXDOMAIN for what it does not have"
+                "no query reaches the rule for `{rule}`: zone `{zone}` answers NXDOMAIN for names without \
+                 a record"
             );
             let hint = format!("set recursion_proxy = true in zone `{zone}`, or remove the rule");
             reader.warning(&entry.zone.at, message, hint);

@@ -52,7 +52,8 @@ hint: did you mean `listen`? the keys here are `listen`, `allow`, `listen_tls`, 
 fn a_record_beside_a_cname_names_both_lines() {
     let text = "[[zone]]\nname = \"z.example\"\n\n[[zone.record]]\nname = \"www\"\ntype = \"CNAME\"\nvalue = \"a.example\"\n\n\
                 [[zone.record]]\nname = \"WWW\"\ntype = \"A\"\nvalue = \"192.0.2.1\"\n";
-    let expected = r#"error: A beside CNAME of `www.z.example` on line 7: a CNAME stands alone at its name
+    let expected = r#"error: A beside CNAME of `www.z.example` on line 7: a CNAME excludes other records \
+                      at its name
    --> pvtzd.toml:12:9
     |
  12 | value = "192.0.2.1"
@@ -155,27 +156,29 @@ fn impossible_values_say_what_is_allowed() {
     );
     check(
         "[server]\nlocal_names = [\"localhst\"]",
-        &["2:16 server.local_names[0]: `localhst` is not known here | did you mean \"localhost\"?"],
+        &["2:16 server.local_names[0]: `localhst` is not a known value | did you mean \"localhost\"?"],
     );
     check("[server]\nlisten = []", &["2:10 server.listen: nothing to listen on"]);
     check(
         "[endpoints]\nregions = [\"cn-hangzou\", \"mars\"]",
         &[
-            "2:12 endpoints.regions[0]: `cn-hangzou` is not known here | did you mean \"cn-hangzhou\"?",
-            "2:26 endpoints.regions[1]: `mars` is not known here | allowed are `ap-northeast-1`",
+            "2:12 endpoints.regions[0]: `cn-hangzou` is not a known value | did you mean \"cn-hangzhou\"?",
+            "2:26 endpoints.regions[1]: `mars` is not a known value | allowed are `ap-northeast-1`",
         ],
     );
     check(
         "[endpoints]\nproducts = [\"esc\"]",
-        &["2:13 endpoints.products[0]: `esc` is not known here | did you mean \"ecs\"?"],
+        &["2:13 endpoints.products[0]: `esc` is not a known value | did you mean \"ecs\"?"],
     );
     check(
         "[endpoints]\ntarget = \"popunify\"",
-        &["2:10 endpoints.target: `popunify` is not known here | allowed are `popunify-vpc`, `product-vpc`"],
+        &[
+            "2:10 endpoints.target: `popunify` is not a known value | allowed are `popunify-vpc`, `product-vpc`",
+        ],
     );
     check(
         "[upstream]\nstrategy = \"fail-over\"",
-        &["2:12 upstream.strategy: `fail-over` is not known here | did you mean \"failover\"?"],
+        &["2:12 upstream.strategy: `fail-over` is not a known value | did you mean \"failover\"?"],
     );
     check(
         "[upstream]\nservers = [\"udp://192.0.2.1\", \"0.0.0.0\"]",
@@ -186,13 +189,12 @@ fn impossible_values_say_what_is_allowed() {
     );
     check(
         "[upstream]\nservers = [\"tls://dns.example\"]",
-        &[
-            "2:12 upstream.servers[0]: the address of tls://dns.example cannot be looked up: there is no bootstrap server | add bootstrap",
-        ],
+        &["2:12 upstream.servers[0]: the address of tls://dns.example cannot be resolved: there is no \
+             bootstrap server | add bootstrap"],
     );
     check(
         "[upstream]\nbootstrap = [\"tls://192.0.2.1\"]",
-        &["2:14 upstream.bootstrap[0]: a bootstrap server is asked over plain DNS, not as tls://192.0.2.1"],
+        &["2:14 upstream.bootstrap[0]: a bootstrap server uses plain DNS, not tls://192.0.2.1"],
     );
     check(
         "[server]\nlisten_tls = [\"127.0.0.1\"]",
@@ -225,14 +227,14 @@ fn contradictions_between_sections_name_both_places() {
     check(
         "[[zone]]\nname = \"z.example\"\n[[zone]]\nname = \"Z.example.\"",
         &[
-            "4:8 zone[1].name: zone `Z.example` is there already (line 2); every client sees both | join the records",
+            "4:8 zone[1].name: zone `Z.example` is defined already (line 2); every client sees both | join the records",
         ],
     );
     check(
         &format!(
             "{vpcs}[[zone]]\nname = \"z.example\"\nvpcs = [\"a\", \"vpc-b\"]\n[[zone]]\nname = \"z.example\"\nvpcs = [\"a\"]"
         ),
-        &["11:8 zone[1].name: zone `z.example` is there already (line 8); VPC `a` sees both"],
+        &["11:8 zone[1].name: zone `z.example` is defined already (line 8); VPC `a` sees both"],
     );
     check(
         &format!("{vpcs}[[zone]]\nname = \"z.example\"\nvpcs = [\"vpc-c\"]"),
@@ -244,18 +246,18 @@ fn contradictions_between_sections_name_both_places() {
     );
     check(
         "[[zone]]\nname = \"z.example\"\nvpcs = []",
-        &["3:8 zone[0].vpcs: an empty list of VPCs: no client would see it | leave `vpcs` out for everyone"],
+        &["3:8 zone[0].vpcs: an empty list of VPCs: no client would see it | omit `vpcs` for all clients"],
     );
     check(
         &format!("{vpcs}[[vpc]]\nid = \"a\"\nclients = [\"10.0.0.0/8\"]"),
         &[
-            "8:6 vpc[2].id: VPC `a` is there already (line 2)",
+            "8:6 vpc[2].id: VPC `a` is defined already (line 2)",
             "9:12 vpc[2].clients[0]: 10.0.0.0/8 belongs to VPC `a` already (line 2)",
         ],
     );
     check(
         &format!("{vpcs}[[forward]]\nzone = \"f.example\"\nservers = [\"10.0.0.1\"]\nvpcs = [\"a\", \"a\"]"),
-        &["10:14 forward[0].vpcs[1]: VPC `a` is named twice"],
+        &["10:14 forward[0].vpcs[1]: VPC `a` is listed twice"],
     );
     check(
         "[[forward]]\nzone = \"f.example\"\nservers = [\"10.0.0.1\"]\n[[forward]]\nzone = \"f.example\"\nservers = [\"10.0.0.2\"]",
@@ -287,7 +289,7 @@ fn this_server_is_no_upstream_of_its_own() {
     );
     check(
         "[server]\nlisten = [\"127.0.0.1\", \"127.0.0.1:53\"]",
-        &["2:24 server.listen[1]: 127.0.0.1:53 is listened to already (line 2)"],
+        &["2:24 server.listen[1]: 127.0.0.1:53 is in use by another listener (line 2)"],
     );
 }
 
@@ -298,15 +300,15 @@ fn doubtful_files_are_taken_with_a_warning() {
     };
     check(
         &record("name = \"@\"\ntype = \"A\"\nvalue = \"192.0.2.1\"\nttl = 61"),
-        &["warning 7:7 zone[0].record[0].ttl: PrivateZone does not take a TTL of 61 | it takes 5, 30, 60"],
+        &["warning 7:7 zone[0].record[0].ttl: PrivateZone does not accept a TTL of 61 | it takes 5, 30, 60"],
     );
     check(
         &record("name = \"@\"\ntype = \"CAA\"\nvalue = '0 issue \"ca.example\"'"),
-        &["warning 5:8 zone[0].record[0].type: PrivateZone has no records of type CAA"],
+        &["warning 5:8 zone[0].record[0].type: PrivateZone does not support records of type CAA"],
     );
     check(
         &record("name = \"@\"\ntype = \"CNAME\"\nvalue = \"www\""),
-        &["warning 6:9 zone[0].record[0].value: names in values are absolute: this leads to `www.`"],
+        &["warning 6:9 zone[0].record[0].value: names in values are absolute: this points to `www.`"],
     );
     let circle = format!(
         "[[zone]]\nname = \"a.example\"\n{}[[zone]]\nname = \"b.example\"\n{}",
@@ -315,9 +317,7 @@ fn doubtful_files_are_taken_with_a_warning() {
     );
     check(
         &circle,
-        &[
-            "warning 6:9 zone[0].record[0].value: CNAMEs lead in a circle: x.a.example -> y.b.example -> x.a.example",
-        ],
+        &["warning 6:9 zone[0].record[0].value: CNAME loop: x.a.example -> y.b.example -> x.a.example"],
     );
     check(
         &format!(
@@ -343,9 +343,8 @@ fn doubtful_files_are_taken_with_a_warning() {
     );
     check(
         "[endpoints]\nregions = [\"us-west-1\"]",
-        &[
-            "warning 2:12 endpoints.regions[0]: no popunify-vpc name is documented for ecs in us-west-1, its API name there is not mapped | set target = \"product-vpc\"",
-        ],
+        &["warning 2:12 endpoints.regions[0]: no popunify-vpc name is documented for ecs in us-west-1; \
+             its API name is not mapped | set target = \"product-vpc\""],
     );
     check("[endpoints]\nregions = [\"us-west-1\"]\ntarget = \"product-vpc\"", &[]);
 }
@@ -373,15 +372,15 @@ fn faults_of_syntax_have_their_place_and_hide_only_what_follows() {
         "[server]\nudp_payload = 1\nlisten = [\n[cache]\nsze = 1",
         &[
             "2:15 server.udp_payload: 1 is out of range",
-            "4:2 : this is not TOML: string values must be quoted, expected literal string | is the list before this line closed",
-            "5:1 : this is not TOML: missing comma",
+            "4:2 : invalid TOML: string values must be quoted, expected literal string | is the list before this line closed",
+            "5:1 : invalid TOML: missing comma",
         ],
     );
-    check("[cache]\nsize = 1MiB", &["2:8 : this is not TOML: "]);
+    check("[cache]\nsize = 1MiB", &["2:8 : invalid TOML: "]);
     check(
         "[[zone]]\nname = z.example",
         &[
-            "2:8 : this is not TOML: string values must be quoted, expected literal string | put text between quotes",
+            "2:8 : invalid TOML: string values must be quoted, expected literal string | put text between quotes",
         ],
     );
     check(
@@ -409,7 +408,7 @@ fn all_faults_of_a_file_are_told_in_its_order() {
             "7:11 upstream.servers: `servers` must be \"system\" or a list of servers, found the string \"sytem\"",
             "10:8 zone[0].name: `z..example` has an empty label",
             "15:9 zone[0].record[0].value: `192.0.2` is not an IPv4 address",
-            "warning 16:7 zone[0].record[0].ttl: PrivateZone does not take a TTL of 61",
+            "warning 16:7 zone[0].record[0].ttl: PrivateZone does not accept a TTL of 61",
             "20:9 zone[1].vpcs[0]: no VPC `nowhere` is configured",
             "22:2 zne: unknown section `zne` | did you mean `zone`?",
         ],

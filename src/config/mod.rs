@@ -115,7 +115,7 @@ pub fn load_again(path: &Path, former: &Config) -> Result<(Config, Vec<Fault>), 
             let reader = ConfigReader::new(&text, path);
             let at = Span { span: text.len()..text.len(), ..Span::default() };
             let hint = "save the file as UTF-8".to_string();
-            reader.error(&at, "here is a byte that is not UTF-8", hint);
+            reader.error(&at, "invalid UTF-8", hint);
             Err(ConfigError::Faults(reader.finish()))
         }
     }
@@ -192,7 +192,7 @@ pub struct ServerConfig {
     pub key: Option<PathBuf>,
     /// Who may ask; others are refused.
     pub allow: Vec<IpNet>,
-    /// Where state is kept over restarts; without it nothing is written.
+    /// Where state is saved on disk; without it nothing is written.
     pub state_dir: Option<PathBuf>,
     /// Special-use names that are answered here.
     pub local_names: LocalNames,

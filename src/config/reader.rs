@@ -137,12 +137,12 @@ impl<'s> ConfigReader<'s> {
             if error.message() == "duplicate key" {
                 // The parser is not thrown off by it, so what follows is worth reporting on.
                 let key = self.text.get(at.span.clone()).unwrap_or_default();
-                let hint = "a key, and a section in single brackets, is written once; join the two";
+                let hint = "a key, or a section in single brackets, may occur only once; join the two";
                 self.error(&at, format!("`{}` is there already", shortened(key)), hint.to_string());
             } else if told.insert(line) {
                 // What follows on the line follows from the first fault.
                 let hint = syntax_hint(error.message(), self.text_of(line));
-                self.error(&at, format!("this is not TOML: {}", error.message()), hint);
+                self.error(&at, format!("invalid TOML: {}", error.message()), hint);
             }
         }
         let first = told.first().map_or(usize::MAX, |&line| self.start_of(line));

@@ -110,7 +110,7 @@ pub(super) fn secondary(section: &mut Section) -> Option<SecondaryEntry> {
 fn primary(value: &Value) -> Option<SocketAddr> {
     let address = value.address(53)?;
     if address.port() == 0 || address.ip().is_unspecified() || address.ip().is_multicast() {
-        let hint = "name one host and a port from 1";
+        let hint = "use a unicast address and a port from 1";
         return value.wrong(format!("`{address}` is not a usable server address"), hint.to_string());
     }
     Some(address)
@@ -124,8 +124,8 @@ pub(super) fn check_keys(reader: &ConfigReader, keys: &[TsigEntry]) {
             let line = reader.line_of(&first.at);
             reader.error(
                 &key.at,
-                format!("key `{name}` is there already (line {line})"),
-                "leave one out".to_string(),
+                format!("key `{name}` is defined already (line {line})"),
+                "remove one".to_string(),
             );
         }
     }
@@ -213,11 +213,14 @@ mod tests {
                 format!("{}[[zone]]\nname = \"b.example\"", zone("primaries = [\"192.0.2.1\"]")),
                 "zone `b.example`",
             ),
-            (format!("{KEY}{KEY}"), "key `k.test` is there already (line 2)"),
-            (KEY.replace("c2VjcmV0", "no base64"), "there are blanks in it"),
+            (format!("{KEY}{KEY}"), "key `k.test` is defined already (line 2)"),
+            (KEY.replace("c2VjcmV0", "no base64"), "it contains blanks"),
             (KEY.replace("c2VjcmV0", "%%%%"), "the secret is not base64"),
             ("[[tsig]]\nname = \"k\"\n".into(), "[[tsig]] needs a secret"),
-            (KEY.replace("secret =", "algorithm = \"hmac-md5\"\nsecret ="), "`hmac-md5` is not known here"),
+            (
+                KEY.replace("secret =", "algorithm = \"hmac-md5\"\nsecret ="),
+                "`hmac-md5` is not a known value",
+            ),
         ] {
             let told = faults(&text);
             assert!(told.iter().any(|message| message.starts_with(expected)), "{expected}: {told:#?}");

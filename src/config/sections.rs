@@ -69,7 +69,7 @@ pub(super) fn read_each_from<'a, T>(
 
 /// `vpcs` of a zone or a rule.
 pub(super) fn vpc_ids(value: &Value) -> Option<Vec<Spanned<String>>> {
-    value.some("an empty list of VPCs: no client would see it", "leave `vpcs` out for everyone", |item| {
+    value.some("an empty list of VPCs: no client would see it", "omit `vpcs` for all clients", |item| {
         Some(item.text()?.to_string())
     })
 }
@@ -92,8 +92,7 @@ pub(super) fn server_names(section: &mut Section) -> Vec<String> {
                 true => Some(text),
                 false => item.wrong(
                     format!("`{text}` is not a host name"),
-                    "write the name alone, such as \"metrics.corp.example\": no scheme, port or *"
-                        .to_string(),
+                    "write only the name, such as \"metrics.corp.example\": no scheme, port or *".to_string(),
                 ),
             }
         })

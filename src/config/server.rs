@@ -23,7 +23,7 @@ pub(super) fn server(section: &mut Section) -> (ServerConfig, [Vec<Spanned<Socke
             default.listen.iter().map(|&value| Spanned { value, at: Span::default() }).collect()
         });
     let allow = section.take("allow", |value| {
-        value.some("no client may ask", "leave `allow` out for the clients of this machine", Value::network)
+        value.some("no client may query", "leave `allow` out for the clients of this machine", Value::network)
     });
     let listen_tls =
         section.take("listen_tls", |value| value.list(|item| item.address(853))).unwrap_or_default();

@@ -65,7 +65,7 @@ fn listeners(reader: &ConfigReader, spec: &Spec) {
         let addr = server.value.addr;
         if server.value.is_named() && spec.upstream.bootstrap.is_empty() {
             let message =
-                format!("the address of {} cannot be looked up: there is no bootstrap server", server.value);
+                format!("the address of {} cannot be resolved: there is no bootstrap server", server.value);
             let hint = "add bootstrap = [\"192.0.2.1\"] to [upstream], or write the server's address with its name \
                         behind a #: tls://192.0.2.1#dns.example";
             reader.error(&server.at, message, hint.to_string());
@@ -74,8 +74,7 @@ fn listeners(reader: &ConfigReader, spec: &Spec) {
         if let Some(own) = own.find(|own| is_own(own.value, addr)) {
             let place = place_of(reader, own);
             let message = format!("{addr} is this server itself: it listens on {} ({place})", own.value);
-            let hint =
-                "a query would go round in a circle; name another server, or another port to listen on";
+            let hint = "this would be a forwarding loop; use another server, or listen on another port";
             reader.error(&server.at, message, hint.to_string());
         }
     }
@@ -98,8 +97,9 @@ fn twice(reader: &ConfigReader, all: &[&Spanned<SocketAddr>]) {
         // Port 0 is a new port each time.
         let first = all[..place].iter().find(|first| first.value == item.value);
         if let Some(first) = first.filter(|_| item.value.port() != 0) {
-            let message = format!("{} is listened to already ({})", item.value, place_of(reader, first));
-            reader.error(&item.at, message, "leave one out".to_string());
+            let message =
+                format!("{} is in use by another listener ({})", item.value, place_of(reader, first));
+            reader.error(&item.at, message, "remove one".to_string());
         }
     }
 }
@@ -113,7 +113,7 @@ fn place_of(reader: &ConfigReader, listener: &Spanned<SocketAddr>) -> String {
 }
 
 /// True when a query to `server` would reach the listener `own`. A wildcard listener has the loopback addresses;
-/// which others it has is not known here.
+/// which others it has is not a known value.
 fn is_own(own: SocketAddr, server: SocketAddr) -> bool {
     let (own_ip, ip) = (own.ip().to_canonical(), server.ip().to_canonical());
     own.port() == server.port()
@@ -128,7 +128,7 @@ fn scope(reader: &ConfigReader, spec: &Spec, vpcs: Option<&[Spanned<String>]>) -
     for vpc in vpcs {
         let id = vpc.value.as_str();
         if known.iter().any(|other| other == id) {
-            reader.error(&vpc.at, format!("VPC `{id}` is named twice"), "leave one out".to_string());
+            reader.error(&vpc.at, format!("VPC `{id}` is listed twice"), "remove one".to_string());
         } else if ids.contains(&id) {
             known.push(id.into());
         } else {
@@ -136,7 +136,7 @@ fn scope(reader: &ConfigReader, spec: &Spec, vpcs: Option<&[Spanned<String>]>) -
                 Some(near) => format!("did you mean `{near}`?"),
                 None if ids.is_empty() => format!(
                     "there is no [[vpc]]; define one: [[vpc]], id = \"{id}\", clients = [\"10.0.0.0/8\"]; \
-                     or leave `vpcs` out for everyone"
+                     or omit `vpcs` for all clients"
                 ),
                 None => format!("configured are {}", listed(&ids)),
             };
@@ -158,7 +158,7 @@ fn catalog_fault(reader: &ConfigReader, spec: &Spec, fault: &CatalogFault) {
             let (first, second) = (&spec.zones[*first], &spec.zones[*second]);
             let name = name::show(&second.spec.apex);
             let message =
-                format!("zone `{name}` is there already (line {}); {}", line(&first.at), seen_by(vpc));
+                format!("zone `{name}` is defined already (line {}); {}", line(&first.at), seen_by(vpc));
             let hint = "join the records in one zone, or give the zones different `vpcs`".to_string();
             reader.error(&second.at, message, hint);
         }
@@ -171,7 +171,7 @@ fn catalog_fault(reader: &ConfigReader, spec: &Spec, fault: &CatalogFault) {
         }
         CatalogFault::VpcTwice { first, second } => {
             let (first, second) = (&spec.vpcs[*first], &spec.vpcs[*second]);
-            let message = format!("VPC `{}` is there already (line {})", second.vpc.id, line(&first.at));
+            let message = format!("VPC `{}` is defined already (line {})", second.vpc.id, line(&first.at));
             reader.error(&second.at, message, "list all its clients in one [[vpc]]".to_string());
         }
         CatalogFault::ClientsTwice { first, second, clients } => {

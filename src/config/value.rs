@@ -172,7 +172,7 @@ impl<'a> Value<'a> {
             Some(near) => format!("did you mean \"{near}\"? allowed are {}", listed(names)),
             None => format!("allowed are {}", listed(names)),
         };
-        self.wrong(format!("`{}` is not known here", shortened(text)), hint)
+        self.wrong(format!("`{}` is not a known value", shortened(text)), hint)
     }
 
     /// The items of a list.
@@ -230,7 +230,7 @@ impl<'a> Value<'a> {
             return self.not_an_address(text, "10.0.0.0/8");
         };
         if found != found.trunc() {
-            let message = format!("{found} has bits set beyond its prefix; taken as {}", found.trunc());
+            let message = format!("{found} has bits set beyond its prefix; used as {}", found.trunc());
             self.reader.warning(&self.at, message, format!("write \"{}\"", found.trunc()));
         }
         Some(found.trunc())
@@ -267,7 +267,7 @@ impl<'a> Value<'a> {
         if addr.port() == 0 || addr.ip().is_unspecified() || addr.ip().is_multicast() {
             return self.wrong(
                 format!("`{addr}` is not a usable server address"),
-                "name one host and a port from 1".to_string(),
+                "use a unicast address and a port from 1".to_string(),
             );
         }
         Some(server)
@@ -278,7 +278,7 @@ impl<'a> Value<'a> {
         let server = self.server()?;
         if !server.is_plain() {
             return self.wrong(
-                format!("a bootstrap server is asked over plain DNS, not as {server}"),
+                format!("a bootstrap server uses plain DNS, not {server}"),
                 "write its address, like \"192.0.2.1\"".to_string(),
             );
         }

@@ -289,7 +289,7 @@ fn told(
     match record.fault.kind {
         RecordFaultKind::CnameBesideOther(other) => {
             let message = format!(
-                "{} beside {} of `{owner}` on line {}: a CNAME stands alone at its name",
+                "{} beside {} of `{owner}` on line {}: a CNAME excludes other records at its name",
                 record::show_type(record.rtype),
                 kind_of(other).map(record::show_type).unwrap_or_default(),
                 line(other),
@@ -301,7 +301,7 @@ fn told(
             let value = value.map(|value| record::show_value(&value)).unwrap_or_default();
             (
                 format!("`{owner}` has this value already ({value}), see line {}", line(other)),
-                "leave one out".into(),
+                "remove one".into(),
             )
         }
         RecordFaultKind::WeightBesideNone(other) => {

@@ -87,7 +87,7 @@ impl Loading {
                 }
                 let resolved = resolved.map_err(|error| unreadable(&error))?;
                 if !resolved.starts_with(folder) {
-                    return Err(format!("{} is not in the folder of the zone file", shown()));
+                    return Err(format!("{} is not in the directory of the zone file", shown()));
                 }
                 if self.open.iter().any(|&file| self.files[file].0 == resolved) {
                     return Err(format!("{} includes itself", shown()));
@@ -140,7 +140,7 @@ impl Loading {
             let other = |record: usize| self.places.get(record).map_or(0, |place| place.1);
             let message = match fault.kind {
                 RecordFaultKind::CnameBesideOther(record) => format!(
-                    "a CNAME stands alone at its name, but there is another record on line {}",
+                    "a CNAME excludes other records at its name, but there is one on line {}",
                     other(record)
                 ),
                 RecordFaultKind::Duplicate(record) => {
@@ -148,7 +148,7 @@ impl Loading {
                 }
                 RecordFaultKind::OutOfZone => {
                     let apex = crate::engine::text::show_wire(self.apex.wire());
-                    format!("the name is not in zone `{apex}`; a name that is absolute ends in a dot")
+                    format!("the name is not in zone `{apex}`; absolute names end in a dot")
                 }
                 kind => kind.to_string(),
             };
@@ -208,11 +208,7 @@ impl Sink for Loading {
         if entry.rtype == RecordType::SOA {
             let owner = NameKey::of_wire(entry.owner);
             if owner != self.apex {
-                self.note(
-                    place.0,
-                    place.1,
-                    "a SOA record stands at the apex of its zone, nowhere else".into(),
-                );
+                self.note(place.0, place.1, "an SOA record must be at the apex of its zone".into());
             } else if self.soa.is_some() {
                 self.note(place.0, place.1, "a second SOA record".into());
             } else {

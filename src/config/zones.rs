@@ -41,7 +41,7 @@ pub(super) fn zone_mode(section: &mut Section) -> ZoneMode {
     let words = [("ZONE", ZoneMode::Override), ("RECORD", ZoneMode::RecursionProxy)];
     let pattern = section.take("proxy_pattern", |value| match both {
         true => value.wrong(
-            "`recursion_proxy` and `proxy_pattern` say the same thing twice",
+            "`recursion_proxy` and `proxy_pattern` are the same setting",
             "keep one: recursion_proxy = true is proxy_pattern = \"RECORD\"".to_string(),
         ),
         false => value.one_of(&words),
@@ -80,7 +80,7 @@ pub(super) fn record(section: &mut Section, apex: &Name, zone: &str) -> Option<W
     let priority = section.take("priority", |value| match rtype {
         Some(rtype) if rtype != RecordType::MX => value.wrong(
             format!("records of type {} have no `priority`", record::show_type(rtype)),
-            "it is for MX; an SRV value begins with its own: \"10 5 5060 sip.example\"".to_string(),
+            "it is for MX; an SRV value starts with its priority: \"10 5 5060 sip.example\"".to_string(),
         ),
         _ => value.integer(0..=65_535),
     });
@@ -105,7 +105,7 @@ fn record_name(section: &mut Section, apex: &Name, zone: &str) -> Option<Name> {
         return Some(section.require("name", "\"@\"", |value| relative_name(value, apex, zone))?.value);
     }
     section.take("name", |value| {
-        value.wrong::<()>("`name` and `rr` say the same thing twice", "keep one of them".to_string())
+        value.wrong::<()>("`name` and `rr` are the same setting", "keep one of them".to_string())
     });
     section.take("rr", |value| relative_name(value, apex, zone))
 }
@@ -130,7 +130,7 @@ fn relative_name(value: &Value, apex: &Name, zone: &str) -> Option<Name> {
         return value.wrong(format!("`{text}` is an absolute name"), hint);
     }
     if text.split('.').any(|label| label == "@") {
-        let hint = "\"@\" stands alone, for the zone itself; '\\@' is a label of this character";
+        let hint = "\"@\" alone is the apex; '\\@' is a label of this character";
         return value.wrong(format!("`{text}` contains @"), hint.to_string());
     }
     let owner = name::parse_below(text, apex).or_else(|why| value.wrong(why, None).ok_or(())).ok()?;
@@ -156,18 +156,16 @@ pub(super) fn record_type(value: &Value) -> Option<RecordType> {
     let text = value.text()?;
     let names: Vec<&str> = record::TABLE.iter().map(|row| row.name).collect();
     match record::parse_type(text) {
-        Some(RecordType::SOA) if value.at.path.has("record") => value.wrong(
-            "SOA records are made by the server",
-            "leave it out: every zone has its SOA and NS".to_string(),
-        ),
+        Some(RecordType::SOA) if value.at.path.has("record") => value
+            .wrong("the server generates SOA records", "remove it: every zone has SOA and NS".to_string()),
         Some(rtype) if !record::is_meta(rtype) => {
             let known = record::row_of(rtype).is_some_and(|row| row.private_zone);
             if !known && value.at.path.has("record") {
                 let rows = record::TABLE.iter().filter(|row| row.private_zone);
                 let takes: Vec<&str> = rows.map(|row| row.name).collect();
                 value.warn(
-                    format!("PrivateZone has no records of type {}", record::show_type(rtype)),
-                    format!("it is served here; the product takes {}", listed(&takes)),
+                    format!("PrivateZone does not support records of type {}", record::show_type(rtype)),
+                    format!("pvtzd serves it; PrivateZone supports {}", listed(&takes)),
                 );
             }
             Some(rtype)
@@ -187,7 +185,7 @@ fn record_ttl(value: &Value) -> Option<u32> {
     if !PRODUCT_TTLS.contains(&ttl) {
         let takes: Vec<String> = PRODUCT_TTLS.iter().map(u32::to_string).collect();
         value.warn(
-            format!("PrivateZone does not take a TTL of {ttl}"),
+            format!("PrivateZone does not accept a TTL of {ttl}"),
             format!("it takes {}", takes.join(", ")),
         );
     }
@@ -213,14 +211,14 @@ fn record_value(value: &Value, rtype: Option<RecordType>, priority: Option<u64>)
     if let RData::CNAME(target) = &data {
         if let Ok(ip) = text.parse::<IpAddr>() {
             let rtype = if ip.is_ipv4() { "A" } else { "AAAA" };
-            let hint = format!("a CNAME leads to a name; for an address write type = \"{rtype}\"");
+            let hint = format!("the value of a CNAME is a name; for an address write type = \"{rtype}\"");
             return value.wrong(format!("`{ip}` is an address"), hint);
         }
         if target.0.num_labels() == 1 && !text.ends_with('.') {
             shown = name::show(&target.0);
             value.warn(
-                format!("names in values are absolute: this leads to `{shown}.`, a top-level name"),
-                format!("write the whole name, or \"{shown}.\" if that is meant"),
+                format!("names in values are absolute: this points to `{shown}.`, a top-level name"),
+                format!("write the whole name, or \"{shown}.\" if this is intended"),
             );
         }
     }

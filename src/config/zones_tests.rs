@@ -25,7 +25,7 @@ fn records_are_checked_by_their_type() {
         (
             "CNAME",
             "\"192.0.2.1\"",
-            "`192.0.2.1` is an address | a CNAME leads to a name; for an address write type = \"A\"",
+            "`192.0.2.1` is an address | the value of a CNAME is a name; for an address write type = \"A\"",
         ),
         ("MX", "\"mail.example\"", "`mail.example` has 1 of 2 fields"),
     ] {
@@ -41,7 +41,7 @@ fn records_are_checked_by_their_type() {
         &value("CNMAE", "\"192.0.2.1\""),
         &["5:8 zone[0].record[0].type: `CNMAE` is not a type of record | did you mean \"CNAME\"?"],
     );
-    check(&value("SOA", "\"x\""), &["5:8 zone[0].record[0].type: SOA records are made by the server"]);
+    check(&value("SOA", "\"x\""), &["5:8 zone[0].record[0].type: the server generates SOA records"]);
     check(&value("ANY", "\"x\""), &["5:8 zone[0].record[0].type: `ANY` is not a type of record"]);
     check(&value("A", "[]"), &["6:9 zone[0].record[0].value: no values"]);
     check(
@@ -94,7 +94,7 @@ fn record_names_are_relative() {
     check(&name("a..b"), &["4:8 zone[0].record[0].name: "]);
     check(
         &record("name = \"@\"\nrr = \"@\"\ntype = \"A\"\nvalue = \"192.0.2.1\""),
-        &["4:8 zone[0].record[0].name: `name` and `rr` say the same thing twice"],
+        &["4:8 zone[0].record[0].name: `name` and `rr` are the same setting"],
     );
     check(
         "[[zone]]\nname = \"z.example\"\nrecursion_proxy = true\nproxy_pattern = \"RECORD\"",

@@ -201,7 +201,7 @@ impl WatchedFiles {
                 let changes = self.changes.0.clone();
                 let thread = thread::Builder::new().name("data-files".into());
                 if let Err(error) = thread.spawn(move || watch(&incoming, &changes)) {
-                    tracing::error!(%error, "cannot start a thread to watch zone files and hosts files");
+                    tracing::error!(%error, "cannot start the thread that watches zone files and hosts files");
                     return;
                 }
                 self.plans.insert(plans)

@@ -32,7 +32,7 @@ impl Daemon {
                 tracing::info!(listen = ?office.addresses, zones, durable, "the PrivateZone API is ready");
                 if !durable {
                     tracing::warn!(
-                        "what is made through the API is kept in memory alone: there is no state directory"
+                        "changes through the API are kept in memory only: there is no state directory"
                     );
                 }
             }
@@ -48,11 +48,7 @@ impl Daemon {
         eprintln!("  forwards  {forwards}");
         if let Some(office) = &self.office {
             let addresses: Vec<String> = office.addresses.iter().map(|at| format!("http://{at}")).collect();
-            let kept = if office.durable {
-                "kept over restarts"
-            } else {
-                "kept in memory until it stops: no state directory"
-            };
+            let kept = if office.durable { "saved on disk" } else { "in memory only: no state directory" };
             eprintln!(
                 "  PrivateZone API at {}, key {}; {} zones, {kept}",
                 addresses.join(", "),
@@ -85,7 +81,8 @@ impl Daemon {
         };
         let file = directory.join(store::FILE);
         if file.exists() {
-            tracing::warn!(file = %file.display(), "there is no [control]: the zones made through the API are not served");
+            tracing::warn!(file = %file.display(), "there is no [control]: zones made through the API are \
+                                                    not served");
         }
     }
 
@@ -100,8 +97,8 @@ impl Daemon {
             count => format!("; {count} forwarding rules"),
         };
         match servers.is_empty() {
-            true => format!("nothing: no upstream server{rules}"),
-            false => format!("the rest to {}{rules}", servers.join(", ")),
+            true => format!("nothing: no upstream servers{rules}"),
+            false => format!("other names to {}{rules}", servers.join(", ")),
         }
     }
 
@@ -137,7 +134,7 @@ impl Daemon {
             ),
         ];
         for (key, _) in changed.iter().filter(|(_, changed)| *changed) {
-            tracing::warn!(key, "this change counts from the next start");
+            tracing::warn!(key, "this change takes effect at the next start");
         }
     }
 }

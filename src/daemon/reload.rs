@@ -20,7 +20,7 @@ impl Daemon {
         self.readiness.reloaded(reloaded.is_ok());
         let status = match &reloaded {
             Ok(_) => self.status(),
-            Err(_) => format!("the new configuration has faults and is not used; {}", self.status()),
+            Err(_) => format!("the new configuration has errors and is not used; {}", self.status()),
         };
         self.settings.supervisor.ready(&status);
         reloaded
@@ -49,7 +49,7 @@ impl Daemon {
                 config
             }
             Err(error @ ConfigError::Io { .. }) => {
-                tracing::error!(%error, "the configuration cannot be read; the former one stays in force");
+                tracing::error!(%error, "cannot read the configuration; the former one stays in force");
                 self.watch_files(file.into_iter().collect());
                 return Err(format!("the former configuration stays in force: {error}"));
             }
@@ -59,7 +59,7 @@ impl Daemon {
                 }
                 tracing::error!(
                     faults = faults.len(),
-                    "the configuration is wrong; the former one stays in force"
+                    "the configuration has errors; the former one stays in force"
                 );
                 // The fault may be in a zone file: once that is mended, the configuration is worth another try.
                 let mut paths: Vec<PathBuf> = faults.iter().map(|fault| fault.file.clone()).collect();
@@ -69,7 +69,7 @@ impl Daemon {
                 self.watch_files(file.into_iter().chain(others).collect());
                 let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
                 return Err(format!(
-                    "the configuration is wrong, the former one stays in force\n{}",
+                    "the configuration has errors, the former one stays in force\n{}",
                     told.join("\n")
                 ));
             }
@@ -106,7 +106,7 @@ impl Daemon {
     pub(super) fn take_change(&mut self, change: Change) {
         match change {
             Change::Config => {
-                tracing::info!("the configuration has changed: reading it again");
+                tracing::info!("the configuration file has changed: reloading");
                 let _ = self.reload(); // told in the log
             }
             Change::Zone(place, loaded) => {
@@ -124,7 +124,8 @@ impl Daemon {
                 if let Some((zone, _)) = self.config.zones.get_mut(place) {
                     zone.packed = Some(packed.clone());
                     let (records, name) = (zone.record_count(), crate::engine::name::show(&zone.apex));
-                    tracing::info!(zone = name, file = %path.display(), records, "the zone file has changed and is served");
+                    tracing::info!(zone = name, file = %path.display(), records, "reloaded the changed \
+                                                                                  zone file");
                 }
                 self.publisher.replace_zone(place, |zone| zone.packed = Some(packed));
             }
@@ -137,7 +138,7 @@ impl Daemon {
                     return;
                 };
                 let names = hosts.len();
-                tracing::info!(file = %path.display(), names, "the hosts file has changed and is served");
+                tracing::info!(file = %path.display(), names, "reloaded the changed hosts file");
                 if let Some(file) = self.config.hosts.get_mut(place) {
                     file.hosts = hosts.clone();
                 }
@@ -155,7 +156,7 @@ impl Daemon {
             // As it is between the two steps of a careless write. An empty file that is meant can have a comment.
             Ok(_) if loaded.octets == 0 && before > 0 => {
                 let why = format!(
-                    "{} is empty; if that is meant, write a comment into it, or reload",
+                    "{} is empty; to empty it on purpose, write a comment into it, or reload",
                     path.display()
                 );
                 Err(LoadError::Unreadable(why))

@@ -143,7 +143,7 @@ impl<'v> Chain<'v> {
                 _ => ExtendedError::STALE_ANSWER,
             };
             self.stale =
-                Some(ExtendedError::new(code, "no upstream answered in time; this is an earlier answer"));
+                Some(ExtendedError::new(code, "no upstream answered in time; this is a stale answer"));
             self.holdings = None;
         }
         self.authentic &= entry.authentic && !stale;
@@ -170,7 +170,7 @@ impl<'v> Chain<'v> {
         self.hold(before, Some(entry.expires()), Some(entry.refresh_at()));
         match &entry.outcome {
             Outcome::Rrset if barred => {
-                let text = "the upstream leads this name to an inner address; see rebind_protection";
+                let text = "the upstream resolves this name to an internal address; see rebind_protection";
                 self.end =
                     Some((ResponseCode::NoError, Some(ExtendedError::new(ExtendedError::BLOCKED, text))));
             }
@@ -215,7 +215,7 @@ impl<'v> Chain<'v> {
     /// 4.3.2), and where they said nothing it is refused.
     pub fn refuse_recursion(&mut self) {
         if self.sections.answers.is_empty() {
-            let text = "recursion was not asked for, and the answer is neither private nor cached";
+            let text = "the query has no RD flag, and the answer is neither private nor cached";
             let error = ExtendedError::new(ExtendedError::NOT_AUTHORITATIVE, text);
             self.end = Some((ResponseCode::Refused, Some(error)));
         } else {

@@ -166,13 +166,13 @@ impl HostsReader {
         let Some(address) = read_address(address)? else {
             let shown = text::printable(address);
             let why =
-                format!("{shown} is left out: a DNS answer cannot name the interface of a scoped address");
+                format!("{shown} is ignored: a DNS answer cannot contain the interface of a scoped address");
             self.left_out.add(number, why);
             return Ok(());
         };
         let mut names = names.peekable();
         if names.peek().is_none() {
-            self.left_out.add(number, format!("{address} is left out: no name follows it"));
+            self.left_out.add(number, format!("{address} is ignored: no name follows it"));
         }
         for (at, name) in names.enumerate() {
             let name = read_name(name)?;
@@ -210,7 +210,9 @@ fn read_address(word: &str) -> Result<Option<IpAddr>, String> {
         (Ok(address), None) => Ok(Some(address.to_canonical())),
         _ => {
             let shown: String = text::printable(word).chars().take(80).collect();
-            Err(format!("`{shown}` is not an IP address; a line begins with one, and its names follow"))
+            Err(format!(
+                "`{shown}` is not an IP address; a line starts with an address, followed by its names"
+            ))
         }
     }
 }

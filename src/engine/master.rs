@@ -117,7 +117,7 @@ fn next_entry(text: &str) -> Result<(Cow<'_, str>, &str, usize), String> {
             }
             _ if is_quoted => flat.push(char),
             '(' | ')' if (char == '(') == is_open => {
-                return Err(format!("a `{char}` without its counterpart; \\{char} is the character"));
+                return Err(format!("an unmatched `{char}`; \\{char} is the character"));
             }
             '(' | ')' => {
                 is_open = !is_open;
@@ -142,7 +142,7 @@ fn next_entry(text: &str) -> Result<(Cow<'_, str>, &str, usize), String> {
 fn bounded(octets: usize) -> Result<(), String> {
     match octets {
         0..=MAX_ENTRY_BYTES => Ok(()),
-        _ => Err(format!("an entry of more than {MAX_ENTRY_BYTES} octets; no record is so long")),
+        _ => Err(format!("an entry of more than {MAX_ENTRY_BYTES} octets, the maximum")),
     }
 }
 

@@ -28,10 +28,10 @@ pub fn precheck(question: &Question, screening: Precheck) -> Option<Answer> {
         return Some(refused(ExtendedError::NOT_SUPPORTED, "only class IN is served"));
     }
     if matches!(question.rtype, RecordType::AXFR | RecordType::IXFR) {
-        return Some(refused(ExtendedError::NOT_SUPPORTED, "zones are not transferred"));
+        return Some(refused(ExtendedError::NOT_SUPPORTED, "zone transfers are not supported"));
     }
     if record::is_meta(question.rtype) && question.rtype != RecordType::ANY {
-        return Some(refused(ExtendedError::NOT_SUPPORTED, "no record can be of this type"));
+        return Some(refused(ExtendedError::NOT_SUPPORTED, "this type is not valid for a query"));
     }
     None
 }

@@ -47,11 +47,11 @@ impl fmt::Display for RecordFaultKind {
         match self {
             Self::OutOfZone => f.write_str("the name is not in the zone"),
             Self::CnameBesideOther(_) => {
-                f.write_str("a CNAME stands alone at its name, but there is another record")
+                f.write_str("a CNAME excludes other records at its name, but there is another record")
             }
             Self::Duplicate(_) => f.write_str("the same record is there already"),
-            Self::Ttl => f.write_str("the TTL is beyond 2147483647 seconds"),
-            Self::SoaNotAllowed => f.write_str("the SOA record is made by the server"),
+            Self::Ttl => f.write_str("the TTL exceeds 2147483647 seconds"),
+            Self::SoaNotAllowed => f.write_str("the server generates the SOA record"),
             Self::WeightBesideNone(_) => f.write_str("another value of the same name and type has no weight"),
         }
     }

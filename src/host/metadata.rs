@@ -80,7 +80,7 @@ impl fmt::Display for Absent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Silent(error) => error.fmt(f),
-            Self::Foreign(what) => write!(f, "what answers is not the metadata service: {what}"),
+            Self::Foreign(what) => write!(f, "the server that answers is not the metadata service: {what}"),
         }
     }
 }
@@ -89,7 +89,7 @@ impl From<io::Error> for Absent {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             // of HTTP: too long, or no HTTP at all
-            io::ErrorKind::Other => Self::Foreign(format!("its answer cannot be taken: {error}")),
+            io::ErrorKind::Other => Self::Foreign(format!("cannot parse its answer: {error}")),
             _ => Self::Silent(error),
         }
     }
@@ -115,8 +115,8 @@ pub async fn instance(address: SocketAddr) -> Result<InstanceInfo, Absent> {
     let vpc_id = item("/latest/meta-data/vpc-id").await?.1.filter(|vpc| is_vpc(vpc));
     if region.is_none() && vpc_id.is_none() {
         let what = match status {
-            StatusCode::OK => "it tells something else for region and VPC".to_string(),
-            status => format!("it answers {status} for the region and tells no VPC"),
+            StatusCode::OK => "its region and VPC are invalid".to_string(),
+            status => format!("it answers {status} for the region and has no VPC"),
         };
         return Err(Absent::Foreign(what));
     }
@@ -144,14 +144,15 @@ where
                 tracing::debug!(%address, %error, "no metadata service");
                 silences += 1;
                 if silences >= TRIES {
-                    tracing::info!(%address, "no metadata service: not an ECS instance, or it is switched off");
+                    tracing::info!(%address, "no metadata service: not an ECS instance, or the service is \
+                                              disabled");
                     return None;
                 }
             }
             Err(Absent::Foreign(what)) => {
                 silences = 0;
                 if told != what {
-                    tracing::warn!(%address, found = what, "not the metadata service; it is asked again later");
+                    tracing::warn!(%address, found = what, "not the metadata service; retrying later");
                     told = what;
                 }
             }

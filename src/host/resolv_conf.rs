@@ -29,7 +29,7 @@ pub fn parse(text: &str) -> ResolvConf {
         match words.next() {
             Some("nameserver") => {}
             Some(keyword) if keyword.eq_ignore_ascii_case("nameserver") => {
-                warn(format!("`{keyword}` is read as nothing; write `nameserver`"));
+                warn(format!("`{keyword}` is ignored; write `nameserver`"));
                 continue;
             }
             _ => continue,
@@ -39,24 +39,26 @@ pub fn parse(text: &str) -> ResolvConf {
             continue;
         };
         if words.next().is_some() {
-            warn(format!("several words after `nameserver`; only {address} counts, write one line for each"));
+            warn(format!(
+                "several words after `nameserver`; only {address} is used, write one line for each"
+            ));
         }
         let server = match address.parse::<IpAddr>() {
             Ok(IpAddr::V4(ip)) if ip.is_unspecified() => ServerAddress::from(IpAddr::from([127, 0, 0, 1])),
             Ok(IpAddr::V6(ip)) if ip.is_unspecified() => ServerAddress::from(IpAddr::V6(Ipv6Addr::LOCALHOST)),
             Ok(ip) if ip.is_multicast() => {
-                warn(format!("{address} is left out: it is not one host"));
+                warn(format!("{address} is ignored: it is not a unicast address"));
                 continue;
             }
             Ok(ip) => ServerAddress::from(ip),
             Err(_) => match address.parse::<ServerAddress>() {
                 Ok(scoped) if scoped.scope.is_some() && !address.contains(['[', '/']) => scoped,
                 Err(error) if address.contains('%') => {
-                    warn(format!("{address} is left out: {}", error.problem()));
+                    warn(format!("{address} is ignored: {}", error.problem()));
                     continue;
                 }
                 _ => {
-                    warn(format!("{address} is left out: it is not an IP address"));
+                    warn(format!("{address} is ignored: it is not an IP address"));
                     continue;
                 }
             },

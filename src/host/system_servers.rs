@@ -116,9 +116,7 @@ pub fn discover(paths: &Paths, own: &[SocketAddr]) -> SystemServers {
         found.notes.extend(former.notes);
     }
     if found.servers.is_empty() {
-        found
-            .notes
-            .push(format!("{} names no upstream server that can be used", paths.resolv_conf.display()));
+        found.notes.push(format!("{} has no usable upstream server", paths.resolv_conf.display()));
     }
     found
 }
@@ -153,12 +151,12 @@ fn take(
         } else if is_own(ip, own, local) {
             "this server itself listens there"
         } else if found.servers.contains(server) {
-            "it is named twice"
+            "it is listed twice"
         } else {
             found.servers.push(server.clone());
             continue;
         };
-        found.notes.push(format!("{}: {ip} is left out: {reason}", path.display()));
+        found.notes.push(format!("{}: {ip} is ignored: {reason}", path.display()));
     }
 }
 

@@ -30,7 +30,7 @@ fn found(resolv_conf: &str, behind_stub: &str, own: &[&str]) -> (Vec<String>, St
 fn the_servers_behind_the_stub_are_used() {
     let (servers, notes) = found("nameserver 127.0.0.53", "nameserver 192.0.2.1", &[]);
     assert_eq!(servers, ["192.0.2.1"]);
-    assert!(notes.contains("127.0.0.53 is left out: it is the stub"), "{notes}");
+    assert!(notes.contains("127.0.0.53 is ignored: it is the stub"), "{notes}");
     let (servers, _) = found("nameserver 127.0.0.54\nnameserver 192.0.2.7", "nameserver 192.0.2.1", &[]);
     assert_eq!(servers, ["192.0.2.7"]);
 }

@@ -100,7 +100,11 @@ impl Unit {
         );
         for key in config.control.iter().flat_map(|control| &control.keys) {
             if let SecretSource::File(path) = &key.secret {
-                files.push((path, ", or leave it to root and use `secret_credential` with LoadCredential="));
+                files.push((
+                    path,
+                    ", or keep it readable for root only and use `secret_credential` with \
+                                   LoadCredential=",
+                ));
             }
         }
         for (path, instead) in files {

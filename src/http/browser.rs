@@ -53,7 +53,7 @@ impl ServerNames {
 /// # Errors
 /// It may not: why, in one sentence.
 pub fn check(headers: &HeaderMap, target: &Uri, served: &ServerNames) -> Result<(), &'static str> {
-    const HOST_REFUSED: &str = "The Host of this request is not served here: use an IP address or localhost, or add \
+    const HOST_REFUSED: &str = "The Host of this request is not accepted: use an IP address or localhost, or add \
                                 the name to server_names in the configuration.";
     const PAGE_REFUSED: &str = "A browser sent this request for a page of another site.";
     let mut hosts = headers.get_all(HOST).iter();

@@ -95,7 +95,7 @@ fn make(now: SystemTime) -> io::Result<String> {
     let end = now + LIFE;
     let certificate = authority_params(now, end).self_signed(&key).map_err(io::Error::other)?;
     let seconds = end.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let warning = "This is the CA of a pvtzd lab. It can speak for the lab's names only.";
+    let warning = "This is the CA of a pvtzd lab. It is limited to the lab's names.";
     Ok(format!("{warning}\n{END_MARK}{seconds}\n{}{}", certificate.pem(), key.serialize_pem()))
 }
 
@@ -105,9 +105,9 @@ fn read(
     now: SystemTime,
 ) -> Result<(String, CertificateDer<'static>, PrivateKeyDer<'static>), String> {
     let end = text.lines().find_map(|line| line.strip_prefix(END_MARK)?.parse().ok());
-    let end = UNIX_EPOCH + Duration::from_secs(end.ok_or("it does not say when it ends")?);
+    let end = UNIX_EPOCH + Duration::from_secs(end.ok_or("it has no expiry date")?);
     if end < now + RESERVE {
-        return Err("it has ended or soon will".into());
+        return Err("it has expired or expires soon".into());
     }
     let at = text.find("-----BEGIN PRIVATE KEY-----").ok_or("it has no key")?;
     let (certificate, key) = text.split_at(at);

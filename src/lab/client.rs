@@ -59,7 +59,7 @@ pub async fn resolve(server: SocketAddr, client: IpAddr, text: &str) -> io::Resu
     let mut buffer = vec![0; 65_535];
     let length = timeout(TIMEOUT, socket.recv(&mut buffer)).await??;
     let answer =
-        read_message(&buffer[..length]).ok_or_else(|| io::Error::other("what came is no DNS message"))?;
+        read_message(&buffer[..length]).ok_or_else(|| io::Error::other("the reply is not a DNS message"))?;
     if answer.id != query.id {
         return Err(io::Error::other("the answer is to another question"));
     }

@@ -210,7 +210,7 @@ fn writer(daemon: &Daemon, hosts: Vec<Host>, store: Option<PathBuf>) -> Result<A
         Some(directory) => {
             let opened = Store::open(&directory, ZoneSemantics::default()).map_err(LabError::Store)?;
             if let Some((aside, why)) = &opened.set_aside {
-                eprintln!("the zones that were kept are damaged ({why}): put aside as {}", aside.display());
+                eprintln!("the saved zones are damaged ({why}): renamed to {}", aside.display());
             }
             (opened.account, Persistence::Durable(opened.store))
         }

@@ -27,7 +27,7 @@ impl std::fmt::Display for StateError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "the lab's state cannot be kept: {}: {}\nhint: name another directory by --state-dir",
+            "cannot save the lab's state: {}: {}\nhint: set another directory with --state-dir",
             self.path.display(),
             self.cause
         )
@@ -92,7 +92,7 @@ impl StateDir {
         }
         let found = fs::symlink_metadata(path)?;
         if !found.is_dir() || found.uid() != who? || found.mode() & 0o077 != 0 {
-            return Err(io::Error::other("it belongs to another user, or is open to others"));
+            return Err(io::Error::other("it belongs to another user, or other users can access it"));
         }
         Self::at(path)
     }
@@ -121,7 +121,7 @@ impl StateDir {
                 Ok(bytes) => match read(&String::from_utf8_lossy(&bytes)) {
                     Ok(kept) => return Ok(kept),
                     Err(why) => {
-                        eprintln!("{what} in {} is of no use ({why}); a new one is made", path.display());
+                        eprintln!("{what} in {} is unusable ({why}); generating a new one", path.display());
                         remove(&path)?;
                     }
                 },

@@ -70,7 +70,8 @@ struct Walk<'l, T> {
 impl<T: FnMut(&WalkStep)> Walk<'_, T> {
     /// The steps; nothing when one has failed.
     async fn all(&mut self) -> Option<()> {
-        self.looks_up("Before: the API name leads out of the VPC", CLIENT, ZONE, Sees::Public).await?;
+        self.looks_up("Before: the API name resolves to a public address", CLIENT, ZONE, Sees::Public)
+            .await?;
 
         let title = "Add the zone, with the recursion proxy for names below it";
         let add = [("ZoneName", ZONE), ("ProxyPattern", "RECORD")];
@@ -78,7 +79,7 @@ impl<T: FnMut(&WalkStep)> Walk<'_, T> {
         let zone = answer.get("ZoneId").and_then(Value::as_str).unwrap_or_default().to_string();
 
         let record = [("ZoneId", &*zone), ("Rr", "@"), ("Type", "CNAME"), ("Value", GATEWAY), ("Ttl", "60")];
-        let title = "Add the record: the zone's own name leads to the gateway inside the VPC";
+        let title = "Add the record: the zone's apex becomes a CNAME to the gateway inside the VPC";
         self.calls(title, "AddZoneRecord", &record, &["RecordId"], Sees::Public).await?;
 
         let bind = [("ZoneId", &*zone), ("Vpcs.1.VpcId", VPC), ("Vpcs.1.RegionId", REGION)];
@@ -91,10 +92,10 @@ impl<T: FnMut(&WalkStep)> Walk<'_, T> {
         let other = IpAddr::V4(OTHER_CLIENT);
         self.looks_up("Another VPC still sees the public answer", other, ZONE, Sees::Public).await?;
         let below = format!("{BELOW}.{ZONE}");
-        let title = "A name below that the zone does not have goes through to the public answer";
+        let title = "A name below without a record in the zone gets the public answer";
         self.looks_up(title, CLIENT, &below, Sees::Public).await?;
 
-        let title = "Unbind: the public answer is back at once, the TTL of 60 s notwithstanding";
+        let title = "Unbind: the public answer is returned at once, regardless of the TTL of 60 s";
         self.calls(title, "BindZoneVpc", &[("ZoneId", &zone)], &[], Sees::Public).await?;
         self.calls("Delete the zone", "DeleteZone", &[("ZoneId", &zone)], &[], Sees::Public).await?;
         Some(())

@@ -50,7 +50,7 @@ pub fn build(
     let configured = config.groups();
     let is_configured = |key: GroupKey| configured.iter().any(|group| group.key == key);
     let default_key = match previous.filter(|_| default.is_empty()) {
-        // Between two networks resolv.conf names no server: until it does, the last answers are still true.
+        // Between two networks resolv.conf lists no server: until it does, the last answers are still true.
         Some(previous) if config.upstream.servers == Servers::System => previous.catalog.default_group(),
         _ => ServerAddress::group_key(&[b"default"], &default),
     };
@@ -92,7 +92,7 @@ fn trust(config: &Config) -> Option<Arc<Trust>> {
     has_encrypted(config).then(|| {
         let trust = Trust::load(config.upstream.tls_ca.as_deref());
         if let Some(problem) = trust.problem() {
-            tracing::error!(problem, "encrypted upstream servers cannot be asked");
+            tracing::error!(problem, "cannot query encrypted upstream servers");
         }
         Arc::new(trust)
     })

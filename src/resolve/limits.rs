@@ -57,9 +57,9 @@ pub enum Full {
 impl fmt::Display for Full {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::All => "too many questions are waiting for an upstream",
-            Self::Client => "too many questions of this client are waiting for an upstream",
-            Self::Group => "too many questions are waiting for this group of upstream servers",
+            Self::All => "too many queries are waiting for an upstream",
+            Self::Client => "too many queries of this client are waiting for an upstream",
+            Self::Group => "too many queries are waiting for this group of upstream servers",
         })
     }
 }

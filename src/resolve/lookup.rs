@@ -323,7 +323,7 @@ async fn exchange(
 pub fn unusable(why: Unusable) -> ExtendedError {
     match why {
         Unusable::Referral => {
-            let text = "the upstream server does not resolve for us: it answered with a referral";
+            let text = "the upstream server does not offer recursion: it answered with a referral";
             ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, text)
         }
         Unusable::Unrelated => {

@@ -137,7 +137,7 @@ async fn without_recursion_nothing_is_asked_of_upstreams() {
     let live = server(CONFIG, &network);
     let mut without = query("www.test", RecordType::A);
     without.metadata.recursion_desired = false;
-    let refused = "REFUSED ede 20: recursion was not asked for, and the answer is neither private nor cached";
+    let refused = "REFUSED ede 20: the query has no RD flag, and the answer is neither private nor cached";
     assert_eq!(lines(&immediate(&live, &without)), [refused]);
     assert_eq!(network.queries(1), 0);
     let _ = resolve(&live, waiting(&live, &query("www.test", RecordType::A))).await;

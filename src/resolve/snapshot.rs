@@ -111,7 +111,7 @@ pub fn decode(
     unix_now: u64,
 ) -> Result<Vec<(CacheKey, CacheData)>, SnapshotError> {
     let odd = SnapshotError::Odd;
-    let (content, sum) = bytes.split_last_chunk::<8>().ok_or(odd("it is cut short"))?;
+    let (content, sum) = bytes.split_last_chunk::<8>().ok_or(odd("it is truncated"))?;
     if checksum(content) != u64::from_be_bytes(*sum) {
         return Err(odd("its checksum does not match"));
     }
@@ -120,16 +120,16 @@ pub fn decode(
         return Err(odd("it was written by another version"));
     }
     let (Some(written), Some(length)) = (reader.u64(), reader.u64()) else {
-        return Err(odd("it is cut short"));
+        return Err(odd("it is truncated"));
     };
     if length != reader.0.len() as u64 {
-        return Err(odd("it is cut short"));
+        return Err(odd("it is truncated"));
     }
     // A wall clock that went back while we were off would make answers younger than they are.
-    let off = unix_now.checked_sub(written).ok_or(odd("it was written in the future"))?;
+    let off = unix_now.checked_sub(written).ok_or(odd("its timestamp is in the future"))?;
     let mut entries = Vec::new();
     while !reader.0.is_empty() {
-        let entry = entry(&mut reader, now, off).ok_or(odd("an entry in it makes no sense"))?;
+        let entry = entry(&mut reader, now, off).ok_or(odd("an entry in it is invalid"))?;
         entries.push(entry);
     }
     Ok(entries)

@@ -83,15 +83,15 @@ impl fmt::Display for ActivationError {
         match self {
             Self::Kind { number } => write!(
                 f,
-                "the supervisor's socket number {number} is neither UDP nor TCP\n\
-                 hint: a socket unit has `ListenDatagram=` and `ListenStream=` with ADDRESS:PORT, and no other"
+                "socket number {number} of the service manager is neither UDP nor TCP\n\
+                 hint: use only `ListenDatagram=` and `ListenStream=` with ADDRESS:PORT in the socket unit"
             ),
             Self::OnlyTcp(address) => write!(
                 f,
-                "the supervisor handed over a TCP socket for {address}, and none for UDP\n\
+                "the service manager passed a TCP socket for {address}, but no UDP socket\n\
                  hint: a DNS server needs both: add `ListenDatagram={address}` to the socket unit"
             ),
-            Self::System(error) => write!(f, "the supervisor's sockets cannot be used: {error}"),
+            Self::System(error) => write!(f, "cannot use the sockets of the service manager: {error}"),
         }
     }
 }

@@ -130,7 +130,7 @@ impl CertificateFiles {
         let chain = chain.map_err(|error| fault(certificate, "certificate", &error))?;
         if chain.is_empty() {
             let text =
-                format!("there is no certificate in {} (PEM, the server's own first)", certificate.display());
+                format!("no certificate in {} (PEM, the server's certificate first)", certificate.display());
             return Err(CertificateError(text));
         }
         let octets = file::read(key, LARGEST).map_err(|error| fault(key, "key", &error))?;
@@ -142,7 +142,7 @@ impl CertificateFiles {
                 certificate.display()
             )),
             error => CertificateError(format!(
-                "the certificate in {} and the key in {} cannot be used: {error}",
+                "cannot use the certificate in {} and the key in {}: {error}",
                 certificate.display(),
                 key.display()
             )),

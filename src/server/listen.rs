@@ -60,18 +60,18 @@ impl fmt::Display for BindError {
         let (port, setting) = (self.address.port(), self.setting);
         match (self.cause.kind(), &self.holder) {
             (io::ErrorKind::AddrInUse, Some(holder)) => {
-                write!(f, "\nhint: {holder} has port {port}; stop it, or set another address: {setting}")
+                write!(f, "\nhint: {holder} uses port {port}; stop it, or set another address: {setting}")
             }
             (io::ErrorKind::AddrInUse, None) => write!(
                 f,
-                "\nhint: another process has port {port} (`ss -lunp` as root names it); stop it, or set another \
-                 address: {setting}"
+                "\nhint: another process uses port {port} (`ss -lunp` as root shows it); stop it, or set \
+                 another address: {setting}"
             ),
             (io::ErrorKind::PermissionDenied, _) => write!(
                 f,
-                "\nhint: ports below 1024 need the right to bind them: run as a service with \
-                 AmbientCapabilities=CAP_NET_BIND_SERVICE, or `setcap cap_net_bind_service=+ep` the program, or \
-                 listen on a higher port"
+                "\nhint: ports below 1024 require a privilege: run pvtzd as a service with \
+                 AmbientCapabilities=CAP_NET_BIND_SERVICE, or `setcap cap_net_bind_service=+ep` the \
+                 program, or listen on a higher port"
             ),
             (io::ErrorKind::AddrNotAvailable, _) => {
                 write!(f, "\nhint: no interface of this machine has the address {}", self.address.ip())
@@ -209,7 +209,8 @@ fn bind_address(socket: &Socket, address: SocketAddr) -> io::Result<()> {
 /// Says that an address was bound freely, which a slip in the configuration would do as well.
 fn tell_if_absent(address: SocketAddr) {
     if local_address::is_absent(address.ip()) {
-        tracing::warn!(%address, "no interface of this machine has this address yet: it is bound freely, and served once one has it");
+        tracing::warn!(%address, "no interface of this machine has this address yet: it is served once an \
+                                  interface has it");
     }
 }
 

@@ -140,7 +140,7 @@ async fn without_a_place_the_client_is_told_so() {
     let mut world = World::new(|asked| reply_a(asked, 1), "", 1).await;
     world.send_out(&["www.test", "late.test"]);
     let late = world.reply();
-    assert_eq!(late, ["SERVFAIL ede 0: late.test: too many questions are waiting for an upstream"]);
+    assert_eq!(late, ["SERVFAIL ede 0: late.test: too many queries are waiting for an upstream"]);
     assert_eq!(world.reply()[1], "www.test 60 A 192.0.2.1");
     assert_eq!(world.live.counters.overload.load(std::sync::atomic::Ordering::Relaxed), 1);
 }
@@ -207,7 +207,7 @@ async fn a_referral_is_an_answer_only_where_no_other_server_could_be_asked() {
         assert_eq!(waiters.is_empty(), taken);
     }
     let [(sent, _, _)] = &world.pending.desk.outbox[..] else { panic!("one answer waits to be sent") };
-    let text = "the upstream server does not resolve for us: it answered with a referral";
+    let text = "the upstream server does not offer recursion: it answered with a referral";
     assert_eq!(lines(sent), [format!("SERVFAIL ede 22: www.test: {text}")]);
     assert_ne!(world.live.published().catalog.default_group(), GroupKey(0));
 }

@@ -205,7 +205,7 @@ async fn answer(
     while !rest.is_empty() {
         let written = timeout(WRITE_DEADLINE, send.write_chunks(rest)).await;
         let Ok(written) = written else {
-            connection.close(EXCESSIVE_LOAD, b"no answers are taken");
+            connection.close(EXCESSIVE_LOAD, b"the client does not read its answers");
             return Err(io::ErrorKind::TimedOut.into());
         };
         rest = &mut rest[written.map_err(io::Error::other)?.chunks..];
@@ -216,7 +216,7 @@ async fn answer(
     // What was not acknowledged is still in memory.
     match timeout(WRITE_DEADLINE, send.stopped()).await {
         Ok(_) => guest.place.took(),
-        Err(_) => connection.close(EXCESSIVE_LOAD, b"no answers are taken"),
+        Err(_) => connection.close(EXCESSIVE_LOAD, b"the client does not read its answers"),
     }
     Ok(())
 }
@@ -233,7 +233,10 @@ enum Unread {
 impl From<ReadExactError> for Unread {
     fn from(error: ReadExactError) -> Self {
         match error {
-            ReadExactError::FinishedEarly(_) => Self::Wrong("one message in a stream, behind its length"),
+            ReadExactError::FinishedEarly(_) => Self::Wrong(
+                "a stream must contain one message with a \
+                                                             length prefix",
+            ),
             ReadExactError::ReadError(_) => Self::Lost,
         }
     }
@@ -252,7 +255,7 @@ async fn read(receive: &mut RecvStream, guest: &Guest) -> Result<Vec<u8>, Unread
     receive.read_exact(&mut query).await?;
     match receive.read(&mut [0]).await {
         Ok(None) => {}
-        Ok(Some(_)) => return Err(Unread::Wrong("one message in a stream, behind its length")),
+        Ok(Some(_)) => return Err(Unread::Wrong("a stream must contain one message with a length prefix")),
         Err(_) => return Err(Unread::Lost),
     }
     if !query.starts_with(&[0, 0]) {

@@ -25,7 +25,7 @@ pub(super) fn pack_records(database: &Database) -> Result<(), RowError> {
     }
     let packed = move_records(&writing, &mut before)?;
     if before != written {
-        return Err(RowError::Row("its rows are not those that were written".into()));
+        return Err(RowError::Row("its rows do not match their checksum".into()));
     }
     writing.delete_table(JSON_RECORDS)?;
     rows::put_numbers(&writing, revision, after.wrapping_add(packed))?;

@@ -105,14 +105,14 @@ impl fmt::Display for StoreError {
             }
             Self::Newer { path, schema } => write!(
                 f,
-                "{} has schema {schema}, this version knows up to {SCHEMA}; start the newer version, or move the file away",
+                "{} has schema {schema}, this version supports up to {SCHEMA}; start the newer version, or move the file away",
                 path.display()
             ),
             Self::Io { path, source } => write!(f, "{} cannot be opened: {source}", path.display()),
             Self::Write(error) => write!(f, "the store cannot be written: {error}"),
             Self::Astray(path) => write!(
                 f,
-                "{} holds a change that was reported as failed; restart pvtzd, so that it counts",
+                "{} contains a change that was reported as failed; restart pvtzd to apply it",
                 path.display()
             ),
         }
@@ -236,7 +236,7 @@ fn attempt(path: &Path, reading: ZoneSemantics) -> Result<(Store, Account), Open
     let reader = thread::Builder::new().name(READER.into()).spawn(move || open_file(&path_of_file, reading));
     let read = reader.map_err(refuse)?.join();
     match read {
-        Err(_) => Err(OpenFailure::Damaged("reading it ended in a panic of the storage library".into())),
+        Err(_) => Err(OpenFailure::Damaged("the storage library panicked while reading it".into())),
         Ok(Ok(whole)) => Ok(whole),
         Ok(Err(StoreReader::Newer(schema))) => {
             Err(OpenFailure::Refused(StoreError::Newer { path: path.into(), schema }))

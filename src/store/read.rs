@@ -42,7 +42,7 @@ pub(super) fn each_row<R: Send>(
     let threads = thread::available_parallelism().map_or(1, usize::from).min(8);
     let mut rows = Vec::new();
     let mut take = |thread: thread::ScopedJoinHandle<'_, Result<(Vec<R>, u64), String>>| {
-        let panicked = |_| Err("reading them ended in a panic".to_string());
+        let panicked = |_| Err("the storage library panicked while reading them".to_string());
         let (some, marks) = thread.join().unwrap_or_else(panicked).map_err(RowError::Row)?;
         rows.extend(some);
         *sum = sum.wrapping_add(marks);

@@ -93,7 +93,7 @@ pub(super) fn read(database: &Database, reading: ZoneSemantics) -> Result<(Accou
     let (_, written) = revision_and_sum(database)?;
     match written == sum {
         true => Ok((Account::load(rows, reading), sum)),
-        false => Err(RowError::Row("its rows are not those that were written".into())),
+        false => Err(RowError::Row("its rows do not match their checksum".into())),
     }
 }
 

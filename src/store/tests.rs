@@ -86,7 +86,7 @@ fn a_newer_schema_is_left_alone() {
     let before = fs::read(&path).unwrap();
     let error = Store::open(folder.path(), ZoneSemantics::default()).unwrap_err();
     assert!(matches!(error, StoreError::Newer { schema, .. } if schema == SCHEMA + 1), "{error}");
-    assert!(error.to_string().contains("this version knows up to 2"), "{error}");
+    assert!(error.to_string().contains("this version supports up to 2"), "{error}");
     drop(error);
     let database = Database::open(&path).unwrap();
     let table = database.begin_read().unwrap().open_table(META).unwrap();

@@ -196,10 +196,10 @@ fn encrypted(scheme: &str, rest: &str) -> Result<ServerAddress, &'static str> {
         (None, Some(host)) => host,
         (None, None) => ServerName::from(addr.ip()), // certificates for addresses are rare, but they exist
         (Some(_), Some(_)) => {
-            return Err("a name behind a # goes with an address: tls://192.0.2.1#dns.example");
+            return Err("a name after a # requires an address: tls://192.0.2.1#dns.example");
         }
         (Some(name), None) => ServerName::try_from(name.to_owned())
-            .map_err(|_| "behind the # goes the name in the server's certificate, like dns.example")?,
+            .map_err(|_| "after the # goes the name in the server's certificate, like dns.example")?,
     };
     let transport = match scheme {
         "tls" => Transport::Tls(name),
@@ -207,7 +207,7 @@ fn encrypted(scheme: &str, rest: &str) -> Result<ServerAddress, &'static str> {
         _ => {
             let path = path.strip_suffix("{?dns}").unwrap_or(path); // the form of RFC 8484 section 3
             if !path.bytes().all(|octet| octet.is_ascii_graphic()) {
-                return Err("the path may hold printable ASCII only");
+                return Err("the path must be printable ASCII");
             }
             Transport::Https(name, if path.is_empty() { HTTPS_PATH } else { path }.to_owned())
         }
@@ -259,10 +259,10 @@ fn parse(text: &str, port: u16) -> Result<(SocketAddr, Option<String>), &'static
     let addr = plain(&format!("{before}{rest}"), port)?;
     match addr.ip() {
         IpAddr::V6(ip) if ip.is_unicast_link_local() => {}
-        _ => return Err("only a link-local address, from fe80::/10, has an interface behind a %"),
+        _ => return Err("only a link-local address, from fe80::/10, has an interface after a %"),
     }
     if !(1..=MAX_INTERFACE).contains(&scope.len()) || !scope.bytes().all(is_of_interface) {
-        return Err("behind the % goes the name of a network interface, like fe80::1%eth0");
+        return Err("after the % goes the name of a network interface, like fe80::1%eth0");
     }
     Ok((addr, Some(scope.to_owned())))
 }

@@ -118,13 +118,13 @@ impl fmt::Display for FailureKind {
             Self::NoServers => f.write_str("no upstream server is configured"),
             Self::Timeout => f.write_str("no upstream server answered in time"),
             Self::Network => f.write_str("no upstream server can be reached"),
-            Self::Tls => f.write_str("no upstream server could be trusted"),
+            Self::Tls => f.write_str("no upstream server passed verification"),
             Self::Rcode(rcode) => write!(f, "the upstream servers answer {}", show_rcode(*rcode, false)),
             Self::Referral => {
-                f.write_str("the upstream servers do not resolve for us: they answer with referrals")
+                f.write_str("the upstream servers do not offer recursion: they answer with referrals")
             }
-            Self::Overloaded => f.write_str("too many queries are under way"),
-            Self::Looping => f.write_str("every upstream server leads back to this one"),
+            Self::Overloaded => f.write_str("too many queries are in flight"),
+            Self::Looping => f.write_str("every upstream server is in a forwarding loop with this one"),
         }
     }
 }
@@ -136,12 +136,12 @@ impl fmt::Display for AttemptError {
             Self::Network(error) => f.write_str(error),
             Self::Http(status) => write!(f, "HTTP status {status}"),
             Self::Tls(error) => write!(f, "TLS: {error}"),
-            Self::Local(error) => write!(f, "could not be asked: {error}"),
+            Self::Local(error) => write!(f, "could not be queried: {error}"),
             Self::Rcode(rcode) => f.write_str(&show_rcode(*rcode, false)),
             Self::Referral => f.write_str("a referral"),
             Self::Garbled => f.write_str("unreadable reply"),
-            Self::AtLimit => f.write_str("not asked, too many queries under way"),
-            Self::Looping => f.write_str("not asked, it leads back to this server"),
+            Self::AtLimit => f.write_str("not queried, too many queries in flight"),
+            Self::Looping => f.write_str("not queried, forwarding loop"),
         }
     }
 }

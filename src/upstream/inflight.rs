@@ -44,7 +44,7 @@ pub enum NotJoined {
 impl fmt::Display for NotJoined {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::TooMany => "too many wait for the same answer",
+            Self::TooMany => "too many queries wait for the same answer",
             Self::Lost => "the computation was lost",
         })
     }

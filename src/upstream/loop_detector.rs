@@ -65,8 +65,7 @@ impl LoopDetector {
         if probe.server.set_looping(true) {
             tracing::error!(
                 server = %probe.server.address(),
-                "this upstream server leads back to us: what is sent there comes in here again. It is set aside \
-                 until it no longer does"
+                "forwarding loop: this upstream server forwards to pvtzd. It is not used until the loop ends"
             );
         }
         true
@@ -110,7 +109,8 @@ impl LoopDetector {
         }
         let returned = self.sent().get(&number).is_some_and(|probe| probe.returned);
         if matches!(answered, Ok(Ok(_))) && !returned && server.set_looping(false) {
-            tracing::info!(server = %server.address(), "this upstream server no longer leads back to us");
+            tracing::info!(server = %server.address(), "this upstream server is no longer in a forwarding \
+                                                        loop");
         }
     }
 

@@ -72,7 +72,7 @@ impl Trust {
         let connector = TlsConnector::from(self.config(protocol)?);
         match timeout(HANDSHAKE_TIMEOUT, connector.connect(name.clone(), stream)).await {
             Ok(connected) => connected.map_err(|error| explain(&error, name)),
-            Err(_) => Err(AttemptError::Tls("the handshake took too long".to_owned())),
+            Err(_) => Err(AttemptError::Tls("the handshake timed out".to_owned())),
         }
     }
 }
@@ -127,7 +127,7 @@ fn config(roots: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, String
     // Of a system's hundred roots one may be odd; what matters is that there are some.
     let (taken, _) = store.add_parsable_certificates(roots.iter().cloned());
     if taken == 0 {
-        return Err("none of the CA certificates can be used".to_owned());
+        return Err("none of the CA certificates is usable".to_owned());
     }
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(rustls::DEFAULT_VERSIONS)
@@ -162,7 +162,7 @@ pub(super) fn explain(error: &io::Error, name: &ServerName<'static>) -> AttemptE
             other => format!("certificate of {name} not accepted: {other}"),
         },
         rustls::Error::AlertReceived(alert) => format!("the server refused: {alert:?}"),
-        rustls::Error::InvalidMessage(_) => "what the server speaks is not TLS".to_owned(),
+        rustls::Error::InvalidMessage(_) => "the server does not speak TLS".to_owned(),
         other => other.to_string(),
     })
 }
@@ -180,6 +180,6 @@ mod tests {
         std::fs::write(&path, "").unwrap();
         assert!(problem(&path).starts_with("no CA certificate in"));
         std::fs::write(&path, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
-        assert_eq!(problem(&path), "none of the CA certificates can be used");
+        assert_eq!(problem(&path), "none of the CA certificates is usable");
     }
 }

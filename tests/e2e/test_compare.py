@@ -109,7 +109,7 @@ def test_apply_makes_the_zones_and_removes_them(start, authority):
     done = compare(*apply, "vpc-a@cn-hangzhou", endpoint=listen)
     assert 'on_missing_type = "nodata"' in done.stdout, done.stdout + done.stderr
     assert 'wildcards = "always"' in done.stdout
-    assert "as no setting" not in done.stdout
+    assert "no setting matches" not in done.stdout
     listed = subprocess.run(
         [binary(), "zone", "list", "--endpoint", listen, "--json"],
         capture_output=True,

@@ -182,4 +182,4 @@ def test_a_document_that_is_imported_is_regular_or_standard_input(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     done = subprocess.run([binary(), "diff", pipe, pipe], capture_output=True, text=True, timeout=20, check=False)
-    assert "it is a pipe, not a regular file" in done.stderr and "write `-` in place of the file" in done.stderr
+    assert "it is a pipe, not a regular file" in done.stderr and "write `-` instead of the file" in done.stderr

@@ -65,7 +65,7 @@ def test_a_configuration_that_cannot_be_read_changes_nothing(start):
     server.config_file.unlink()
     before = len(server.lines)
     server.send(signal.SIGHUP)
-    server.logged(r"cannot be read; the former one stays", after=before)
+    server.logged(r"cannot read the configuration; the former one stays", after=before)
     assert server.ask("www.p.example").values == ["10.0.0.1"]
 
 

@@ -66,7 +66,7 @@ def test_from_nothing_to_working_and_back(instance, manager):
     assert instance.picture() == before
     assert instance.getent(NAME) == ["203.0.113.2"]
     assert instance.namespace.run("ls", "-A", "/var/lib").stdout.split() == ["pvtzd"], "only the cache is left"
-    assert "nothing was taken" in instance.pvtzd("resolver", "give-back", code=0).stderr
+    assert "no take is in force" in instance.pvtzd("resolver", "give-back", code=0).stderr
 
 
 def test_a_container_s_file_is_the_same_file_afterwards(instance):
@@ -237,7 +237,7 @@ def test_a_manager_that_writes_again_is_noticed_and_its_file_is_left(instance):
     done = instance.pvtzd("resolver", "status", code=1)
     assert "NOT in force" in done.stdout and "written again by dhclient" in done.stderr
     given = instance.pvtzd("resolver", "give-back", code=1)
-    assert "left alone: it was changed since" in given.stderr and "--force" in given.stderr
+    assert "not restored: changed since the take" in given.stderr and "--force" in given.stderr
     assert "100.100.2.138" in resolv_conf(instance)
     assert not (instance.etc / "dhcp/dhclient-enter-hooks.d/pvtzd").exists(), "what is ours is gone all the same"
     instance.pvtzd("resolver", "give-back", "--force", code=0)
@@ -360,7 +360,7 @@ def test_a_take_keeps_the_search_domains_known(instance):
     server = instance.start(metadata="off")
     before = instance.picture()
     refused = instance.pvtzd("resolver", "take", "--metadata", "off", code=1)
-    assert "does not know a search domain" in refused.stderr and "corp.internal gets NXDOMAIN" in refused.stderr
+    assert "does not resolve a search domain" in refused.stderr and "corp.internal gets NXDOMAIN" in refused.stderr
     assert f"list {RESOLVERS[0]}" in refused.stderr and instance.picture() == before
     server.stop()
     instance.config(f'{SYSTEM}[upstream]\nservers = ["{RESOLVERS[0]}"]\n')

@@ -126,7 +126,7 @@ def test_a_full_disk_costs_the_saved_cache_only(start, fake, disk):
     until(lambda: saved(disk) and (disk.folder / "cache.snapshot").stat().st_size > 30_000, "the cache was saved")
     disk.fill(but=16_384)  # room for a part of it
     before, kept = len(server.lines), (disk.folder / "cache.snapshot").read_bytes()
-    server.logged(r"WARN the cache cannot be saved error=No space left", after=before)
+    server.logged(r"WARN cannot save the cache error=No space left", after=before)
     for_a_while(3, lambda: well(server))
     assert server.ask("new.test").values == ["192.0.2.1"]
     assert len(server.lines) - before < 12, server.log
@@ -150,7 +150,7 @@ def test_a_disk_that_becomes_read_only_costs_the_saved_cache_only(start, fake, d
 
     until(read_only, "the disk is read-only")
     before = len(server.lines)
-    server.logged(r"WARN the cache cannot be saved error=Read-only file system", after=before)
+    server.logged(r"WARN cannot save the cache error=Read-only file system", after=before)
     for_a_while(3, lambda: well(server))
     assert server.ask("new.test").values == ["192.0.2.1"]
     assert len(server.lines) - before < 12, server.log

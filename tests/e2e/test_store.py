@@ -57,7 +57,7 @@ def test_everything_is_there_after_a_restart(start, state):
 
 def test_without_a_state_directory_it_is_said(start):
     server = start(api.control())
-    server.logged("kept in memory alone: there is no state directory")
+    server.logged("kept in memory only: there is no state directory")
     assert "durable=false" in server.log
     api.Api(server).zone("gone.example")
 

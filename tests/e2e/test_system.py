@@ -101,8 +101,8 @@ def test_the_system_s_servers_are_the_upstream_without_ourselves_and_the_stub(ma
     server = machine.pvtzd(SYSTEM)
     for words in (
         r"127\.0\.0\.1 is left out: this server itself listens there",
-        r"127\.0\.0\.53 is left out: it is the stub",
-        rf"{RESOLVERS[0]} is left out: it is named twice",
+        r"127\.0\.0\.53 is ignored: it is the stub",
+        rf"{RESOLVERS[0]} is left out: it is listed twice",
     ):
         assert re.search(words, server.log), server.log
     assert f"the rest to {RESOLVERS[0]}" in server.log
@@ -339,7 +339,7 @@ def test_what_is_no_metadata_service_is_asked_again_until_it_is_one(machine):
         service = ThreadingHTTPServer((METADATA, 80), Handler)
     threading.Thread(target=service.serve_forever, daemon=True).start()
     server = machine.pvtzd(f'[upstream]\nservers = ["{RESOLVERS[0]}"]\n', metadata=f"{METADATA}:80")
-    server.logged(r"not the metadata service; it is asked again later .*found=.*403")
+    server.logged(r"not the metadata service; retrying later .*found=.*403")
     server.logged(r'the metadata service answered region="cn-hangzhou" vpc="vpc-bp1stub"')
     service.shutdown()
     service.server_close()

@@ -66,7 +66,7 @@ fn a_zone_file_is_served_anew_however_it_changes() {
     becomes(&server, "in.a.example", "A", "10.1.0.2");
     assert_eq!(server.ask("b.example", "A").values(), ["10.2.0.1"]);
     assert_eq!(server.said("reloaded"), 0, "the configuration was not read again");
-    assert_eq!(server.said("the zone file has changed and is served"), 3);
+    assert_eq!(server.said("reloaded the changed zone file"), 3);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn the_configuration_is_read_again_when_it_changes_if_that_is_wanted() {
     write(&text(false, "10.0.0.21"));
     server.signal("HUP");
     becomes(&server, "a.example", "A", "10.0.0.21");
-    assert_eq!(server.said("the configuration has changed"), 4, "ten writes at once count once");
+    assert_eq!(server.said("the configuration file has changed"), 4, "ten writes at once count once");
 }
 
 #[test]

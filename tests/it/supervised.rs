@@ -147,7 +147,7 @@ fn a_supervisor_hears_of_every_turn() {
     supervisor.configure("[nonsense]\n");
     signal(&service, "HUP");
     supervisor.hear("RELOADING=1");
-    assert!(supervisor.hear("READY=1").contains("has faults and is not used"));
+    assert!(supervisor.hear("READY=1").contains("has errors and is not used"));
     supervisor.stop(service);
 }
 

@@ -22,9 +22,9 @@ pub(in crate::cli) struct DiffArgs {
     api: ApiArgs,
     /// A document, TOML or JSON
     a: PathBuf,
-    /// Another [default: what the running pvtzd has]
+    /// Another document [default: the running pvtzd]
     b: Option<PathBuf>,
-    /// Tell every difference, not only how many there are in each zone
+    /// Print every difference, not only their number in each zone
     #[arg(short, long)]
     verbose: bool,
 }

@@ -28,7 +28,7 @@ pub(super) enum InputSource {
     Zone,
     /// A hosts file, as /etc/hosts
     Hosts,
-    /// What DescribeZones, DescribeZoneInfo and DescribeZoneRecords of the product print, as JSON
+    /// JSON output of DescribeZones, DescribeZoneInfo and DescribeZoneRecords of the real API
     Describe,
 }
 
@@ -64,7 +64,7 @@ pub(super) fn read_any(
             Some(made) => made.map_err(|why| CommandFailure::finding(format!("{}: {why}", path.display()))),
             None => {
                 let why = format!(
-                    "{} is no answer of DescribeZones, DescribeZoneInfo or DescribeZoneRecords",
+                    "{} is not a response of DescribeZones, DescribeZoneInfo or DescribeZoneRecords",
                     path.display()
                 );
                 Err(CommandFailure::finding(why))
@@ -112,7 +112,7 @@ fn text(path: &Path) -> Result<String, CommandFailure> {
         true => (standard_input(), None),
         false => {
             let is_pipe = std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo());
-            let hint = "write `-` in place of the file and lead the pipe to standard input";
+            let hint = "write `-` instead of the file and redirect the pipe to standard input";
             (file::read_text(path, LARGEST), is_pipe.then(|| hint.to_string()))
         }
     };
@@ -126,8 +126,7 @@ fn text(path: &Path) -> Result<String, CommandFailure> {
 fn document(path: &Path, text: &str) -> Result<Document, CommandFailure> {
     let path = path.display();
     parse(text).map_err(|why| {
-        let failure =
-            CommandFailure::finding(format!("{path} is not a document of zones: {}", why.trim_end()));
+        let failure = CommandFailure::finding(format!("{path} is not a zone document: {}", why.trim_end()));
         failure.hint(hint(text))
     })
 }
@@ -138,7 +137,7 @@ fn standard_input() -> io::Result<String> {
     io::stdin().take(LARGEST + 1).read_to_string(&mut text)?;
     match text.len() as u64 <= LARGEST {
         true => Ok(text),
-        false => Err(io::Error::other(format!("it is larger than {LARGEST} octets"))),
+        false => Err(io::Error::other(format!("it has more than {LARGEST} octets"))),
     }
 }
 
@@ -153,8 +152,8 @@ pub(super) fn parse(text: &str) -> Result<Document, String> {
 fn hint(text: &str) -> &'static str {
     let is_ours = text.lines().any(|line| ["[[zone]]", "[control]", "[server]"].contains(&line.trim()));
     if is_ours {
-        "this looks like a configuration file of pvtzd: its zones are served by `pvtzd run --config` and need no \
-         import; `pvtzd export --all` of a pvtzd that runs with it writes them as a document"
+        "this is a configuration file of pvtzd: `pvtzd run --config` serves its zones without an import; \
+         `pvtzd export --all` of a pvtzd that runs with it writes them as a document"
     } else {
         "a document has [[Zones]] with ZoneName and [[Zones.Records]] with Rr, Type and Value, as `pvtzd export` \
          writes them"

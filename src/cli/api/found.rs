@@ -38,8 +38,7 @@ pub(super) fn zone(api: &ApiCommands, word: &str) -> Result<FoundItem, CommandFa
         let zone = Value::Object(zone);
         return Ok(FoundItem { id: text(&zone, "ZoneId"), name: text(&zone, "ZoneName") });
     }
-    Err(CommandFailure::finding(format!("there is no zone {word}"))
-        .hint("`pvtzd zone list` shows those that there are"))
+    Err(CommandFailure::finding(format!("there is no zone {word}")).hint("`pvtzd zone list` lists the zones"))
 }
 
 /// The VPCs of all zones, by the id of the zone.

@@ -42,7 +42,7 @@ const PAGE: usize = 100;
 /// Options of every command that calls the API.
 #[derive(Args, Debug)]
 pub(super) struct ApiArgs {
-    /// The API [default: the first listen address of `[control]` in the configuration]
+    /// Address of the API [default: the first listen address of `[control]` in the configuration]
     #[arg(long, global = true, value_name = "ADDRESS:PORT", env = "PVTZD_ENDPOINT")]
     endpoint: Option<ApiEndpoint>,
 }
@@ -213,7 +213,7 @@ impl ApiCommands {
                     let failure =
                         CommandFailure { code: exit::CONFIG, message: faults.join("\n"), hint: None };
                     failure
-                        .hint("ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET go before it")
+                        .hint("ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET override it")
                 })?;
                 match loaded.0.first() {
                     Some(key) => key.clone(),
@@ -256,7 +256,7 @@ impl ApiCommands {
             CallError::Unreachable(address, _) | CallError::NotTheApi(address, _) => {
                 let hint = format!(
                     "is pvtzd running there, with [control] in its configuration and listen = \"{address}\"? \
-                     --endpoint ADDRESS:PORT or PVTZD_ENDPOINT names another place"
+                     --endpoint ADDRESS:PORT or PVTZD_ENDPOINT selects another address"
                 );
                 CommandFailure { code: exit::UNREACHABLE, message: error.to_string(), hint: Some(hint) }
             }
@@ -309,9 +309,9 @@ fn no_control(common: &CommonArgs) -> CommandFailure {
     let file = common.path().ok().flatten();
     let file = file.map_or("the built-in configuration".into(), |path| path.display().to_string());
     let message =
-        format!("{file} has no [control], so that it tells neither where the API is nor a key to it");
-    let hint = "add [control] with [[control.access_key]] and restart pvtzd; or name the configuration by \
-                --config, or give --endpoint ADDRESS:PORT with ALIBABA_CLOUD_ACCESS_KEY_ID and \
+        format!("{file} has no [control], and therefore neither an address of the API nor an access key");
+    let hint = "add [control] with [[control.access_key]] and restart pvtzd; or set --config, or \
+                --endpoint ADDRESS:PORT with ALIBABA_CLOUD_ACCESS_KEY_ID and \
                 ALIBABA_CLOUD_ACCESS_KEY_SECRET";
     CommandFailure { code: exit::UNREACHABLE, message, hint: None }.hint(hint)
 }

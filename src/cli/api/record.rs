@@ -21,7 +21,7 @@ enum RecordCommand {
     List {
         /// The zone's name or id
         zone: String,
-        /// Only those of this host record
+        /// Only records of this host record
         rr: Option<String>,
     },
     /// Add a record
@@ -42,18 +42,18 @@ enum RecordCommand {
     Set {
         #[command(flatten)]
         which: Which,
-        /// Another value
+        /// The new value
         #[arg(long)]
         value: Option<String>,
-        /// Another host record
+        /// The new host record
         #[arg(long)]
         rr: Option<String>,
         #[command(flatten)]
         fields: Fields,
     },
-    /// Let a record count again
+    /// Enable a record
     Enable(Which),
-    /// Let a record not count, and keep it
+    /// Disable a record
     Disable(Which),
     /// Delete a record
     Rm(Which),
@@ -62,13 +62,13 @@ enum RecordCommand {
 /// What a record has beside host record, type and value.
 #[derive(Args, Debug)]
 struct Fields {
-    /// Seconds that it lives in caches, 5 to 86400 [default for a new record: 60]
+    /// TTL in seconds, 5 to 86400 [default for a new record: 60]
     #[arg(long)]
     ttl: Option<u32>,
     /// Preference of an MX record, 1 to 99
     #[arg(long)]
     priority: Option<u16>,
-    /// 1 to 100
+    /// Weight, 1 to 100
     #[arg(long)]
     weight: Option<u8>,
     /// A custom line, by name or id
@@ -260,14 +260,13 @@ fn find(api: &ApiCommands, which: &Which) -> Result<Value, CommandFailure> {
         let lines =
             found.iter().map(|record| format!("  {}  {}", text(record, "RecordId"), in_words(record)));
         let lines = lines.collect::<Vec<_>>().join("\n");
-        let message = format!("{} records of {} are meant:\n{lines}", found.len(), zone.name);
+        let message = format!("{} records of {} match:\n{lines}", found.len(), zone.name);
         return Err(CommandFailure::finding(message).hint("name it by its id, or add its VALUE"));
     }
     found.pop().ok_or_else(|| {
         let value = value.map(|value| format!(" {value}")).unwrap_or_default();
         let message = format!("{} has no record {rr} {}{value}", zone.name, rtype.to_uppercase());
-        CommandFailure::finding(message)
-            .hint(format!("`pvtzd record list {}` shows those that there are", zone.name))
+        CommandFailure::finding(message).hint(format!("`pvtzd record list {}` lists its records", zone.name))
     })
 }
 

@@ -19,14 +19,14 @@ pub(in crate::cli) struct RuleArgs {
 enum RuleCommand {
     /// List forwarding rules
     List,
-    /// Make a rule: names at or below a name are asked of these servers
+    /// Make a rule: queries for names at or below a name go to these servers
     Add {
         /// The name; . for all names
         zone: String,
         /// The servers, at most 6
         #[arg(required = true, value_name = "ADDRESS[:PORT]")]
         servers: Vec<ServerAddress>,
-        /// A name for people [default: that of the zone]
+        /// Display name [default: the zone name]
         #[arg(long)]
         name: Option<String>,
         /// Bind it to this VPC; may be repeated
@@ -35,17 +35,17 @@ enum RuleCommand {
     },
     /// Delete a rule
     Rm {
-        /// Its id, its name, or the zone name it is for
+        /// The rule's id, name, or zone name
         rule: String,
     },
-    /// Bind a rule to VPCs, beside those it is bound to
+    /// Bind a rule to VPCs, in addition to the current ones
     Bind {
-        /// Its id, its name, or the zone name it is for
+        /// The rule's id, name, or zone name
         rule: String,
-        /// The VPCs; with --only, none unbinds it
+        /// The VPCs; with --only and no VPC, the rule is unbound
         #[arg(value_name = "VPC[@REGION]", required_unless_present = "only")]
         vpcs: Vec<String>,
-        /// To these alone
+        /// Replace the current VPCs
         #[arg(long)]
         only: bool,
     },
@@ -144,15 +144,14 @@ fn find(api: &ApiCommands, word: &str) -> Result<Value, CommandFailure> {
         [rule] => Ok(rule.clone()),
         [] => {
             let failure = CommandFailure::finding(format!("there is no rule {word}"));
-            Err(failure.hint("`pvtzd rule list` shows those that there are"))
+            Err(failure.hint("`pvtzd rule list` lists the rules"))
         }
         _ => {
             let ids = found.iter().map(|rule| {
                 format!("  {}  {} ({})", text(rule, "Id"), text(rule, "Name"), found::vpcs(&rule["BindVpcs"]))
             });
             let ids = ids.collect::<Vec<_>>().join("\n");
-            let failure =
-                CommandFailure::finding(format!("{} rules are meant by {word}:\n{ids}", found.len()));
+            let failure = CommandFailure::finding(format!("{} rules match {word}:\n{ids}", found.len()));
             Err(failure.hint("name the rule by its id"))
         }
     }

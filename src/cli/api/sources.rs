@@ -58,8 +58,8 @@ pub(super) fn of_zone_file(
     let apex = match zone.cloned().or_else(|| apex_of(path, text)) {
         Some(apex) => apex,
         None => {
-            let message = format!("{} does not tell which zone it is of", path.display());
-            return Err(CommandFailure::usage(message).hint("name it: --zone corp.example"));
+            let message = format!("{} does not contain its zone name", path.display());
+            return Err(CommandFailure::usage(message).hint("set it: --zone corp.example"));
         }
     };
     let packed = zone_file::load(path, &apex).content.map_err(|error| faulty(&error))?;
@@ -132,10 +132,8 @@ pub(super) fn of_hosts_file(path: &Path, zone: Option<&Name>) -> Result<Imported
     if outside > 0 {
         let what = counted(outside, "address set");
         making.notes.push(match &zone {
-            Some(zone) => format!("{what} of names outside {zone} left out"),
-            None => format!(
-                "{what} of names without a dot left out: --zone names the zone that they are to be in"
-            ),
+            Some(zone) => format!("omitted {what} of names outside {zone}"),
+            None => format!("omitted {what} of names without a dot: --zone sets their zone"),
         });
     }
     let pattern = zone.is_none().then(|| "RECORD".to_string());
@@ -205,11 +203,11 @@ impl DocumentBuilder {
         for (rtype, count) in &self.left_out {
             let what = counted(*count, "record");
             self.notes
-                .push(format!("{what} of type {rtype} left out: PrivateZone has no records of this type"));
+                .push(format!("omitted {what} of type {rtype}: PrivateZone does not support this type"));
         }
         if self.ttls > 0 {
             let what = counted(self.ttls, "TTL");
-            self.notes.push(format!("{what} brought into what PrivateZone takes, 5 to 86400"));
+            self.notes.push(format!("limited {what} to PrivateZone's range, 5 to 86400"));
         }
         ImportedDocument { document: Document { zones, ..Document::default() }, notes: self.notes }
     }
@@ -278,7 +276,7 @@ impl Answers {
         let text = |field: &str| from[field].as_str().filter(|text| !text.is_empty()).map(String::from);
         let (Some(id), Some(name)) = (text("ZoneId"), text("ZoneName")) else { return };
         if from["ZoneType"].as_str().is_some_and(|kind| kind != "AUTH_ZONE") {
-            self.notes.push(format!("zone {name} left out: it is of type {}", from["ZoneType"]));
+            self.notes.push(format!("omitted zone {name}: its type is {}", from["ZoneType"]));
             return;
         }
         if let Some(count) = from["RecordCount"].as_u64() {
@@ -370,9 +368,7 @@ impl Answers {
             zones.push(DocumentZone { records, ..zone });
         }
         if let Some(id) = self.records.keys().min() {
-            return Err(format!(
-                "records of zone {id}, whose name is not here: add what DescribeZoneInfo prints of it"
-            ));
+            return Err(format!("records of zone {id} without its name: add the output of DescribeZoneInfo"));
         }
         Ok(ImportedDocument { document: Document { zones, ..Document::default() }, notes: self.notes })
     }

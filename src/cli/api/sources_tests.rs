@@ -39,7 +39,7 @@ fn a_zone_file_becomes_a_zone() {
                 "corp.example: @ MX mail.corp.example 10 60",
                 "corp.example: www A 192.0.2.1 60",
                 "corp.example: www A 192.0.2.2 60",
-                "note 1 record of type NS left out: PrivateZone has no records of this type",
+                "note omitted 1 record of type NS: PrivateZone does not support this type",
             ],
             "{name}"
         );
@@ -47,7 +47,7 @@ fn a_zone_file_becomes_a_zone() {
     let (_folder, path) = file("zone", "www 1w A 192.0.2.1\n");
     assert!(of_zone_file(&path, "www 1w A 192.0.2.1\n", None).is_err(), "no zone is named");
     let made = of_zone_file(&path, "", Some(&name::parse("a.example").unwrap())).unwrap();
-    assert_eq!(lines(&made)[1], "note 1 TTL brought into what PrivateZone takes, 5 to 86400");
+    assert_eq!(lines(&made)[1], "note limited 1 TTL to PrivateZone's range, 5 to 86400");
     let (_folder, path) = file("a.zone", "www A x\n@ MX\n");
     let failure = of_zone_file(&path, "", None).err().unwrap();
     assert!(
@@ -67,7 +67,7 @@ fn a_hosts_file_becomes_zones() {
         [
             "corp.example: db AAAA 2001:db8::1 60",
             "corp.example: www A 192.0.2.1 60",
-            "note 1 address set of names without a dot left out: --zone names the zone that they are to be in",
+            "note omitted 1 address set of names without a dot: --zone sets their zone",
         ]
     );
     assert_eq!(made.document.zones[0].proxy_pattern.as_deref(), Some("RECORD"), "other names go on");
@@ -108,7 +108,7 @@ fn answers_of_the_product_are_put_together() {
     }
     let why = |text: &str| of_answers(text).unwrap().err().unwrap();
     assert!(why(&format!("{info}{first}")).contains("2 of 3 records of a.example: pages"));
-    assert!(why(&first).contains("whose name is not here"));
+    assert!(why(&first).contains("without its name"));
     assert!(why(&zones.replace("\"TotalItems\":1", "\"TotalItems\":2")).contains("1 of 2 zones"));
     assert!(of_answers("{\"Zones\":[{\"ZoneName\":\"a\"}]}").is_none(), "a document is none");
     assert!(of_answers("[[Zones]]\n").is_none());

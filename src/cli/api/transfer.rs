@@ -19,15 +19,15 @@ use std::path::PathBuf;
 pub(in crate::cli) struct ExportArgs {
     #[command(flatten)]
     api: ApiArgs,
-    /// Where to [default: standard output]
+    /// The file [default: standard output]
     file: Option<PathBuf>,
-    /// Only this zone, and no rules; may be repeated
+    /// Only this zone, without rules; may be repeated
     #[arg(long, value_name = "NAME")]
     zone: Vec<String>,
-    /// The zones of the configuration file as well, which an import does not change
+    /// Include the zones of the configuration file, which an import does not change
     #[arg(long)]
     all: bool,
-    /// How it is written [default: by the ending of FILE, else toml]
+    /// The format [default: by the extension of FILE, else toml]
     #[arg(long)]
     format: Option<FileFormat>,
 }
@@ -41,25 +41,25 @@ pub(in crate::cli) struct ImportArgs {
     /// DescribeZoneRecords print; - for standard input
     #[arg(required = true)]
     file: Vec<PathBuf>,
-    /// What the files are [default: by their names and what they begin with]
+    /// Format of the files [default: by their names and first characters]
     #[arg(long, value_enum)]
     format: Option<InputSource>,
-    /// The zone that a zone file or hosts file is of
+    /// Zone of a zone file or hosts file
     #[arg(long, value_name = "NAME")]
     zone: Option<String>,
-    /// Leave out the bindings to VPCs
+    /// Omit the bindings to VPCs
     #[arg(long)]
     without_vpcs: bool,
-    /// Tell every change, not only how many there are in each zone
+    /// Print every change, not only their number in each zone
     #[arg(short, long)]
     verbose: bool,
-    /// What the document does not name goes
+    /// Remove everything that is not in the document
     #[arg(long, conflicts_with = "merge")]
     replace: bool,
-    /// What the document does not name stays (the default)
+    /// Keep everything that is not in the document (the default)
     #[arg(long)]
     merge: bool,
-    /// Tell what would change, and change nothing
+    /// Print the changes without applying them
     #[arg(long)]
     dry_run: bool,
 }
@@ -100,7 +100,7 @@ pub(super) fn fetch(api: &ApiCommands, zones: &[String], all: bool) -> Result<Do
     let mut answer = api.call("PvtzdExport", &borrowed(&params))?;
     let document = answer.remove("Document").unwrap_or_default();
     serde_json::from_value(document).map_err(|error| {
-        CommandFailure::finding(format!("the export is not of this version of pvtzd: {error}"))
+        CommandFailure::finding(format!("the export is from another version of pvtzd: {error}"))
     })
 }
 
@@ -165,7 +165,7 @@ pub(super) fn import(common: &CommonArgs, args: &ImportArgs) -> Result<u8, Comma
     let length = document.len();
     if length > MAX_BODY {
         let message = format!(
-            "the document is too long: {} MiB as JSON, and the API takes {}",
+            "the document is too long: {} MiB as JSON; the limit of the API is {}",
             length >> 20,
             MAX_BODY >> 20
         );

@@ -19,19 +19,19 @@ pub(in crate::cli) struct ZoneArgs {
 enum ZoneCommand {
     /// List zones
     List {
-        /// Only those with this in their name
+        /// Only zones whose name contains this
         keyword: Option<String>,
     },
     /// Show a zone with its records
     Show {
-        /// Its name or its id
+        /// The zone's name or id
         zone: String,
     },
     /// Make a zone
     Add {
-        /// Its name
+        /// The zone's name
         name: String,
-        /// What the zone does not have is asked of others (ProxyPattern RECORD)
+        /// Forward names without a record in the zone (ProxyPattern RECORD)
         #[arg(long)]
         proxy: bool,
         /// Bind it to this VPC; may be repeated
@@ -40,40 +40,40 @@ enum ZoneCommand {
         /// Free text, at most 50 characters
         #[arg(long)]
         remark: Option<String>,
-        /// Make it even though there is a zone of that name: for another VPC
+        /// Make it although a zone of that name exists, for another VPC
         #[arg(long)]
         another: bool,
     },
     /// Delete a zone with its records
     Rm {
-        /// Its name or its id
+        /// The zone's name or id
         zone: String,
-        /// Unbind it from its VPCs first; a zone that is bound is not deleted
+        /// Unbind the zone first; a bound zone is not deleted otherwise
         #[arg(long)]
         unbind: bool,
     },
-    /// Bind a zone to VPCs, beside those it is bound to
+    /// Bind a zone to VPCs, in addition to the current ones
     Bind {
-        /// Its name or its id
+        /// The zone's name or id
         zone: String,
         /// The VPCs
         #[arg(required = true, value_name = "VPC[@REGION]")]
         vpcs: Vec<String>,
-        /// To these alone
+        /// Replace the current VPCs
         #[arg(long)]
         only: bool,
     },
     /// Unbind a zone from VPCs, or from all
     Unbind {
-        /// Its name or its id
+        /// The zone's name or id
         zone: String,
-        /// The VPCs; all if none is named
+        /// The VPCs; all if omitted
         #[arg(value_name = "VPC")]
         vpcs: Vec<String>,
     },
     /// Switch the recursion proxy of a zone
     Proxy {
-        /// Its name or its id
+        /// The zone's name or id
         zone: String,
         /// On: what the zone does not have is asked of others
         state: Switch,
@@ -183,10 +183,11 @@ fn add(
     let plain = name.strip_suffix('.').unwrap_or(name).to_lowercase();
     let same = [("Keyword", plain.as_str()), ("SearchMode", "EXACT")];
     if !another && let Some(zone) = api.pages("DescribeZones", &same, &["Zones", "Zone"])?.first() {
-        let message = format!("there is a zone {plain} already, id {}", text(zone, "ZoneId"));
-        return Err(
-            CommandFailure::finding(message).hint("--another makes one more of that name, for another VPC")
-        );
+        let message = format!("zone {plain} exists already, id {}", text(zone, "ZoneId"));
+        return Err(CommandFailure::finding(message).hint(
+            "--another creates one more zone of that name, for \
+                                                   another VPC",
+        ));
     }
     let pattern = if proxy { "RECORD" } else { "ZONE" };
     let answer = api.call("AddZone", &[("ZoneName", name), ("ProxyPattern", pattern)])?;
@@ -216,7 +217,7 @@ fn remove(api: &ApiCommands, zone: &str, unbind: bool) -> Result<u8, CommandFail
     }
     let answer = api.call("DeleteZone", &[("ZoneId", &zone.id)]).map_err(|failure| {
         let bound = failure.message.starts_with("Zone.VpcExists");
-        if bound { failure.hint("--unbind unbinds it from its VPCs first") } else { failure }
+        if bound { failure.hint("use --unbind to unbind it from its VPCs first") } else { failure }
     })?;
     Ok(api.done(answer, &format!("zone {} deleted", zone.name)))
 }

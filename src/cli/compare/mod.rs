@@ -41,25 +41,25 @@ pub(super) struct CompareArgs {
     /// The server to compare with, such as a resolver of the VPC: 100.100.2.136
     #[arg(long, value_name = "ADDRESS[:PORT]", required_unless_present = "scratch")]
     with: Option<ServerAddress>,
-    /// This pvtzd [default: the first listen address of the configuration]
+    /// The local pvtzd [default: the first listen address of the configuration]
     #[arg(long, value_name = "ADDRESS[:PORT]")]
     server: Option<ServerAddress>,
-    /// Names to ask for, as NAME or NAME/TYPE; A and AAAA where no type is named
+    /// Names to query, as NAME or NAME/TYPE; A and AAAA without a type
     #[arg(value_name = "NAME[/TYPE]", allow_hyphen_values = true)]
     names: Vec<String>,
-    /// Ask for every record of a document, as `pvtzd export` writes it, and for names beside them
+    /// Query every record of a document, as `pvtzd export` writes it, and names beside them
     #[arg(long, value_name = "FILE")]
     document: Option<PathBuf>,
-    /// Ask for the API names of a region
+    /// Query the API names of a region
     #[arg(long, value_name = "REGION")]
     recipe: Option<String>,
-    /// Ask about zones below this name, made to tell readings apart; without --with their records are printed
+    /// Query test zones below this name, which show the settings of the other server; without --with, print their records
     #[arg(long, value_name = "ZONE", conflicts_with_all = ["names", "document", "recipe", "server"])]
     scratch: Option<String>,
-    /// Make the scratch zones through the API first, and remove them afterwards
+    /// Create the test zones through the API first, and delete them afterwards
     #[arg(long, requires_all = ["scratch", "with", "vpc"])]
     apply: bool,
-    /// Bind the scratch zones to this VPC, whose resolver --with is; may be repeated
+    /// Bind the test zones to this VPC, whose resolver is the server of --with; may be repeated
     #[arg(long, value_name = "VPC[@REGION]", requires = "apply")]
     vpc: Vec<String>,
     #[command(flatten)]
@@ -149,8 +149,8 @@ fn await_published(server: SocketAddr, question: &Question, is_new: bool) {
     let is_there = || matches!(ask(server, question), Ok(answer) if !answer.chain.is_empty());
     while is_new && !is_there() {
         if begun.elapsed() > PUBLISHED {
-            eprintln!("warning: {server} does not serve the scratch zones after {} s", PUBLISHED.as_secs());
-            eprintln!("hint: is {server} a resolver of the VPC that --vpc names?");
+            eprintln!("warning: {server} does not serve the test zones after {} s", PUBLISHED.as_secs());
+            eprintln!("hint: is {server} a resolver of the VPC of --vpc?");
             break;
         }
         std::thread::sleep(Duration::from_millis(250));
@@ -171,7 +171,8 @@ fn print_records(common: &CommonArgs, scratch: &str) {
     });
     shown::print_table(&["ZONE", "RR", "TYPE", "VALUE", "TTL"], &rows.collect::<Vec<_>>());
     eprintln!(
-        "hint: make these, or have --apply make them; then `pvtzd compare --scratch {scratch} --with ADDRESS`"
+        "hint: create these, or let --apply create them; then run `pvtzd compare --scratch {scratch} \
+         --with ADDRESS`"
     );
 }
 
@@ -196,7 +197,7 @@ fn questions(args: &CompareArgs) -> Result<Vec<Question>, u8> {
     }
     if names.is_empty() {
         let hint = "write NAME or NAME/TYPE, --document FILE, --recipe REGION or --scratch ZONE";
-        return Err(wrong("no names to ask for", hint));
+        return Err(wrong("no names to query", hint));
     }
     let mut questions: Vec<Question> = Vec::new();
     let mut known = std::collections::HashSet::new();
@@ -209,7 +210,7 @@ fn questions(args: &CompareArgs) -> Result<Vec<Question>, u8> {
     match questions.len() {
         ..=MAX_QUESTIONS => Ok(questions),
         many => {
-            Err(wrong(&format!("{many} questions are more than {MAX_QUESTIONS}"), "compare zone by zone"))
+            Err(wrong(&format!("{many} queries exceed the limit of {MAX_QUESTIONS}"), "compare zone by zone"))
         }
     }
 }
@@ -235,7 +236,7 @@ fn plain(server: &ServerAddress) -> Result<SocketAddr, u8> {
         return Ok(server.target().unwrap_or(server.addr));
     }
     let hint = format!("name the server by its address, such as {}:53", server.addr.ip());
-    Err(wrong(&format!("`compare` speaks plain DNS: {server} is encrypted"), &hint))
+    Err(wrong(&format!("`compare` supports plain DNS only: {server} is encrypted"), &hint))
 }
 
 fn ask(server: SocketAddr, question: &Question) -> Result<ComparedAnswer, String> {

@@ -154,7 +154,7 @@ impl Judged {
         let verdict = match self.verdict {
             "same" => "as pvtzd".to_string(),
             "switch" => self.settings.join(", "),
-            "other" => "as no setting".to_string(),
+            "other" => "no setting matches".to_string(),
             _ => "unknown".to_string(),
         };
         let about = self.about.to_string();
@@ -206,15 +206,15 @@ impl CompareReport {
         shown::print_table(&["NAME", "TYPE", "DIFFERS", "PVTZD", &self.with.to_uppercase()], &differ);
         let beside: Vec<_> = self.questions.iter().flat_map(Compared::beside).collect();
         if !beside.is_empty() {
-            println!("{}Beside the data:", if differ.is_empty() { "" } else { "\n" });
+            println!("{}Other differences:", if differ.is_empty() { "" } else { "\n" });
             shown::print_table(&["NAME", "TYPE", "DIFFERS", "PVTZD", &self.with.to_uppercase()], &beside);
         }
         let (all, differ) = (self.questions.len(), differ.len());
-        eprintln!("{all} questions to {server} and {}: {differ} answered differently", self.with);
+        eprintln!("{all} queries to {server} and {}: {differ} different answers", self.with);
     }
 
     fn print_points(&self) {
-        println!("pvtzd {}, scratch zones below {}", self.pvtzd, self.scratch.as_deref().unwrap_or_default());
+        println!("pvtzd {}, test zones below {}", self.pvtzd, self.scratch.as_deref().unwrap_or_default());
         println!();
         let rows: Vec<_> = self.points.iter().map(Judged::row).collect();
         shown::print_table(&["NAME", "TYPE", "POINT", "PVTZD", "SEEN", "MATCHES"], &rows);
@@ -224,7 +224,7 @@ impl CompareReport {
         settings.dedup();
         println!();
         match settings.as_slice() {
-            [] => println!("settings that match {}: none can be told", self.with),
+            [] => println!("settings that match {}: unknown", self.with),
             some => println!("settings that match {}: {}", self.with, some.join(", ")),
         }
     }

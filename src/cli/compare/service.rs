@@ -31,10 +31,8 @@ impl ScratchRows {
         for (zone, proxy) in scratch::zones(scratch) {
             let same = [("Keyword", zone.as_str()), ("SearchMode", "EXACT")];
             if let Some(found) = made.api.pages("DescribeZones", &same, &["Zones", "Zone"])?.first() {
-                let message = format!("there is a zone {zone} already, id {}", text(found, "ZoneId"));
-                return Err(
-                    CommandFailure::finding(message).hint("name another scratch zone: --scratch NAME")
-                );
+                let message = format!("zone {zone} exists already, id {}", text(found, "ZoneId"));
+                return Err(CommandFailure::finding(message).hint("use another test zone: --scratch NAME"));
             }
             let pattern = if proxy { "RECORD" } else { "ZONE" };
             let answer = made.api.call("AddZone", &[("ZoneName", &zone), ("ProxyPattern", pattern)])?;
@@ -71,7 +69,7 @@ impl Drop for ScratchRows {
                 .call("BindZoneVpc", &unbind)
                 .and_then(|_| self.api.call("DeleteZone", &[("ZoneId", id)]));
             if let Err(failure) = removed {
-                eprintln!("warning: the scratch zone {id} is still there: {}", failure.message());
+                eprintln!("warning: the test zone {id} was not deleted: {}", failure.message());
                 eprintln!("hint: `pvtzd zone rm {id} --unbind` removes it");
             }
         }

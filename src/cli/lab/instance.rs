@@ -31,7 +31,7 @@ const MAX_USER_DATA: u64 = 32 << 10;
 /// What the instance is.
 #[derive(Args, Debug)]
 struct InstanceArgs {
-    /// Its region
+    /// Region of the VPC
     #[arg(long, value_name = "REGION", default_value = "cn-hangzhou")]
     region: String,
     /// The id of its VPC
@@ -66,7 +66,7 @@ struct InstanceArgs {
     /// Keep CA and access key here [default: ~/.local/state/pvtzd/lab]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// What is logged: error, warn, info, debug, trace; RUST_LOG goes before it
+    /// Log level: error, warn, info, debug, trace; RUST_LOG overrides it
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     log: String,
 }
@@ -185,7 +185,7 @@ fn words(
 /// The half in the namespaces.
 pub(super) fn inside(common: &CommonArgs, args: &InsideArgs) -> u8 {
     if log::set_up(&args.instance.log).is_err() {
-        eprintln!("error: logs were set up twice");
+        eprintln!("error: logging was initialised twice");
         return exit::SYSTEM;
     }
     let prepared = runtime().and_then(|runtime| Ok((runtime, plan(common, args)?)));
@@ -236,8 +236,8 @@ fn made_vpc(state: &StateDir, args: &InstanceArgs) -> Result<Option<PathBuf>, u8
         return Ok(None);
     }
     let opened = Store::open(state.path(), ZoneSemantics::default()).map_err(|error| {
-        eprintln!("error: the VPC {} cannot be looked up: {error}", args.vpc);
-        eprintln!("hint: end the lab that runs with this state directory first");
+        eprintln!("error: cannot look up the VPC {}: {error}", args.vpc);
+        eprintln!("hint: stop the lab that runs with this state directory first");
         exit::SYSTEM
     })?;
     match opened.account.vpc(&args.vpc) {
@@ -272,7 +272,7 @@ fn user_data(args: &InstanceArgs) -> Result<Option<Vec<u8>>, u8> {
 fn role(text: &str) -> Result<String, String> {
     match sts::is_role_name(text) {
         true => Ok(text.into()),
-        false => Err("a role's name is 1 to 64 letters, digits, `.`, `-` and `_`; `none` for no role".into()),
+        false => Err("a role name has 1 to 64 letters, digits, `.`, `-` and `_`; `none` for no role".into()),
     }
 }
 

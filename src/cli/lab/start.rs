@@ -19,17 +19,17 @@ use std::time::SystemTime;
 pub(super) struct StartArgs {
     #[command(flatten)]
     places: PlaceArgs,
-    /// Clients elsewhere that may ask too, as an address or a network such as 172.18.0.0/16; may be repeated
+    /// Allow these other clients, an address or a network such as 172.18.0.0/16; may be repeated
     #[arg(long, value_name = "NETWORK", value_delimiter = ',', value_parser = network, env = "PVTZD_LAB_CLIENTS")]
     clients: Vec<IpNet>,
     /// The IPv4 address at which these clients see this machine: what API names in a VPC lead to [default: the one
     /// that packets to them leave by]
     #[arg(long, value_name = "ADDRESS", value_parser = advertised, env = "PVTZD_LAB_ADVERTISE")]
     advertise: Option<Ipv4Addr>,
-    /// The id of the VPC of clients on this machine and of those of --clients
+    /// Id of the VPC of clients on this machine and of those of --clients
     #[arg(long, value_name = "ID", default_value = "vpc-lab")]
     vpc: String,
-    /// Its region
+    /// Region of the VPC
     #[arg(long, value_name = "REGION", default_value = "cn-hangzhou")]
     region: String,
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub(super) struct StartArgs {
     /// nothing is kept]
     #[arg(long, value_name = "DIR")]
     pub(super) state_dir: Option<PathBuf>,
-    /// What is logged: error, warn, info, debug, trace; RUST_LOG goes before it
+    /// Log level: error, warn, info, debug, trace; RUST_LOG overrides it
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     pub(super) log: String,
 }
@@ -67,10 +67,10 @@ pub(super) const SECRET: &str = "PVTZD_LAB_SECRET";
 /// The access key of the lab.
 #[derive(Args, Debug)]
 pub(super) struct KeyArgs {
-    /// The id of the access key [default: one made at the first start]
+    /// Id of the access key [default: generated at the first start]
     #[arg(long, value_name = "ID", env = "PVTZD_LAB_KEY_ID")]
     pub(super) access_key_id: Option<String>,
-    /// Its secret [default: one made at the first start]
+    /// Secret of the access key [default: generated at the first start]
     #[arg(long, value_name = "SECRET", env = SECRET, hide_env_values = true)]
     pub(super) access_key_secret: Option<String>,
 }
@@ -80,7 +80,7 @@ impl StartArgs {
     pub(super) fn plan(&self, common: &CommonArgs, walkthrough: bool) -> Result<LabPlan, u8> {
         let mut config = match &common.config {
             Some(_) if walkthrough => {
-                eprintln!("error: --walkthrough starts from nothing: leave --config out");
+                eprintln!("error: --walkthrough uses its own configuration: omit --config");
                 return Err(exit::USAGE);
             }
             Some(path) => configured(path)?,

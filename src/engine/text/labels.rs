@@ -175,7 +175,7 @@ fn labels(text: &str) -> Result<Vec<Vec<u8>>, String> {
             _ if char.is_whitespace() || is_hazard(char) => {
                 let code = char as u32;
                 return Err(format!(
-                    "contains U+{code:04X}, which cannot be seen; where a label has its octets, write each as \\DDD"
+                    "contains U+{code:04X}, which is invisible; where a label has its octets, write each as \\DDD"
                 ));
             }
             _ => {

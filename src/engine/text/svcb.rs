@@ -57,7 +57,7 @@ pub(super) fn read(words: &[Token<'_>], is_alias: bool) -> Result<Vec<u8>, Strin
             false => octets, // keyN: what goes over the wire
         };
         if params.insert(key, value).is_some() {
-            return Err(format!("{} is there twice", show_key(key)));
+            return Err(format!("{} occurs twice", show_key(key)));
         }
     }
     check(&params)?;
@@ -160,7 +160,7 @@ fn check(params: &BTreeMap<u16, Vec<u8>>) -> Result<(), String> {
         match pair[0].cmp(&pair[1]) {
             std::cmp::Ordering::Less => {}
             std::cmp::Ordering::Equal => {
-                return Err(format!("mandatory: {} is in it twice", show_key(pair[0])));
+                return Err(format!("mandatory: {} occurs twice", show_key(pair[0])));
             }
             std::cmp::Ordering::Greater => return Err("mandatory: the keys are not in order".into()),
         }

@@ -31,15 +31,12 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, String> {
             b' ' | b'\t' => at += 1,
             b'\r' | b'\n' if is_open => at += 1,
             b'\r' | b'\n' => {
-                return Err("a value goes on behind a line break only between parentheses".into());
+                return Err("a value may continue on the next line only in parentheses".into());
             }
             b'(' if !is_open => (is_open, at) = (true, at + 1),
             b')' if is_open => (is_open, at) = (false, at + 1),
             b'(' | b')' => {
-                return Err(format!(
-                    "a `{}` without its counterpart; \\{0} is the character",
-                    char::from(byte)
-                ));
+                return Err(format!("an unmatched `{}`; \\{0} is the character", char::from(byte)));
             }
             b';' => at += bytes[at..].iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len() - at),
             b'"' => {

@@ -129,7 +129,8 @@ pub(super) async fn over_tcp(
         stream.write_all(&framed).await?;
         let mut answer = vec![0; usize::from(stream.read_u16().await?)];
         stream.read_exact(&mut answer).await?;
-        let message = read_message(&answer).ok_or_else(|| io::Error::other("what came is no DNS message"))?;
+        let message =
+            read_message(&answer).ok_or_else(|| io::Error::other("the reply is not a DNS message"))?;
         Ok(DoctorReply { message, elapsed: begun.elapsed() })
     };
     timeout(patience, exchange).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?

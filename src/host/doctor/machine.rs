@@ -26,11 +26,11 @@ pub(super) fn configuration(config: &Config, warnings: usize) -> Vec<Check> {
 pub(super) fn catalogue(config: &Config, instance: &InstanceInfo) -> Vec<Check> {
     const STEP: &str = "catalogue";
     if config.endpoints.products.is_empty() {
-        return vec![Check::skip(STEP, "no products are chosen: no API name is mapped")];
+        return vec![Check::skip(STEP, "no products are selected: no API name is mapped")];
     }
     let notes = config.endpoint_notes(instance);
     if !notes.is_empty() {
-        let advice = "or name what you need in a [[zone]] of your own";
+        let advice = "or add a [[zone]] for the name";
         return notes.into_iter().map(|note| Check::fail(STEP, note, advice)).collect();
     }
     let products = config.endpoints.products.join(", ");
@@ -45,7 +45,7 @@ pub(super) fn catalogue(config: &Config, instance: &InstanceInfo) -> Vec<Check> 
         (Regions::Listed(listed), Some(region)) if !listed.contains(region) => Check::warn(
             STEP,
             format!("{products} in {}, but this instance is in {region}", listed.join(", ")),
-            "addresses inside a VPC are reached within one region only: write `regions = \"auto\"`",
+            "addresses inside a VPC are reachable within one region only: write `regions = \"auto\"`",
         ),
         (Regions::Listed(listed), _) => Check::pass(STEP, format!("{products} in {}", listed.join(", "))),
     }]
@@ -86,7 +86,7 @@ fn held(address: SocketAddr, listeners: &[PortOwner]) -> Check {
             Check::pass(STEP, format!("{address}: {}", holder.unwrap_or_default()))
         }
         [_, _] if address.is_ipv6() && !has_ipv6() => {
-            Check::skip(STEP, format!("{address}: IPv6 is switched off on this machine"))
+            Check::skip(STEP, format!("{address}: IPv6 is disabled on this machine"))
         }
         [_, _] => Check::fail(
             STEP,
@@ -96,7 +96,7 @@ fn held(address: SocketAddr, listeners: &[PortOwner]) -> Check {
         _ => Check::fail(
             STEP,
             format!("nothing listens on {address} over {}", missing.join(", ")),
-            "see the log of pvtzd: it should have both",
+            "see the log of pvtzd: it should listen on both",
         ),
     }
 }
@@ -114,7 +114,13 @@ pub(super) fn resolver(listen: &[SocketAddr], store: &RecordStore, zones: &[Stri
         let where_at = listen.first().map(ToString::to_string).unwrap_or_default();
         return vec![Check {
             advice: Some("to serve all programs: `listen = [\"127.0.0.1:53\"]` in [server]".into()),
-            ..Check::skip(STEP, format!("pvtzd is on {where_at}: only who names that address asks it"))
+            ..Check::skip(
+                STEP,
+                format!(
+                    "pvtzd listens on {where_at}: only clients that use this address \
+                                         reach it"
+                ),
+            )
         }];
     };
     let address = if own.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { own.ip() };
@@ -126,25 +132,25 @@ pub(super) fn resolver(listen: &[SocketAddr], store: &RecordStore, zones: &[Stri
     let mut checks = Vec::new();
     let taken = standing.taken.as_ref();
     checks.push(match standing.leads {
-        Routing::Us => Check::pass(STEP, format!("{who}: all questions go to pvtzd at {address}")),
+        Routing::Us => Check::pass(STEP, format!("{who}: all queries go to pvtzd at {address}")),
         Routing::Mapped => {
-            Check::pass(STEP, format!("{who}: questions for mapped names go to pvtzd at {address}"))
+            Check::pass(STEP, format!("{who}: queries for mapped names go to pvtzd at {address}"))
         }
         Routing::Both => Check::fail(
             STEP,
-            format!("{who}: questions go to pvtzd and to others beside it, so that some go past it"),
-            "`pvtzd resolver take` leads to pvtzd alone",
+            format!("{who}: queries go to pvtzd and to other servers, so that some bypass it"),
+            "`pvtzd resolver take` makes pvtzd the only server",
         ),
         Routing::Nowhere if address == IpAddr::V4(Ipv4Addr::LOCALHOST) => Check::warn(
             STEP,
-            "no nameserver is named: programs ask 127.0.0.1 by default",
-            "`pvtzd resolver take` says so in writing",
+            "no nameserver is configured: programs query 127.0.0.1 by default",
+            "`pvtzd resolver take` configures it explicitly",
         ),
         Routing::Elsewhere | Routing::Nowhere => {
             let servers: Vec<String> = standing.nameservers.iter().map(ToString::to_string).collect();
             Check::fail(
                 STEP,
-                format!("{who}: questions go to {}, not to pvtzd", servers_or_none(&servers)),
+                format!("{who}: queries go to {}, not to pvtzd", servers_or_none(&servers)),
                 "once pvtzd answers: `pvtzd resolver take` (`--dry-run` shows what it would change)",
             )
         }

@@ -69,12 +69,12 @@ pub(super) async fn instance_or_why(
             let vpc = instance.vpc_id.as_deref().unwrap_or("unknown").to_string();
             let check = match &instance.region {
                 Some(region) => Check::pass(STEP, format!("region {region}, VPC {vpc}")),
-                None => Check::warn(STEP, format!("{service} answers, but tells no region"), unknown),
+                None => Check::warn(STEP, format!("{service} answers, but without a region"), unknown),
             };
             (instance, vec![check])
         }
         Err(Absent::Foreign(what)) => {
-            let why = format!("what answers at {service} is not the metadata service: {what}");
+            let why = format!("the server at {service} is not the metadata service: {what}");
             let check = match config.wants_metadata() {
                 true => Check::warn(STEP, why, unknown),
                 false => Check::skip(STEP, why),
@@ -82,8 +82,9 @@ pub(super) async fn instance_or_why(
             (InstanceInfo::default(), vec![check])
         }
         Err(Absent::Silent(error)) => {
-            let why =
-                format!("no answer from {service} ({error}): not an ECS instance, or it is switched off");
+            let why = format!(
+                "no answer from {service} ({error}): not an ECS instance, or the service is disabled"
+            );
             let check = match config.wants_metadata() {
                 true => Check { advice: Some(unknown.into()), ..Check::skip(STEP, why) },
                 false => Check::skip(STEP, why),

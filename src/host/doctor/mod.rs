@@ -145,7 +145,7 @@ pub async fn examine(config: Config, warnings: usize, settings: DoctorSettings, 
 
 /// The only step where there is no configuration.
 pub fn without_configuration(found: String) -> Check {
-    Check::fail("configuration", found, "`pvtzd check` tells all faults with their places; then try again")
+    Check::fail("configuration", found, "`pvtzd check` reports all errors with their places; then try again")
 }
 
 /// Starts a step beside the others. A defect in one is a step without a result, not the end of all.
@@ -158,7 +158,7 @@ async fn blocking(step: &'static str, work: impl FnOnce() -> Vec<Check> + Send +
     match tokio::time::timeout(STEP, tokio::task::spawn_blocking(work)).await {
         Ok(result) => result.unwrap_or_default(),
         Err(_) => {
-            let advice = "a program that was asked does not answer: see `systemctl status systemd-resolved`";
+            let advice = "a command did not finish: see `systemctl status systemd-resolved`";
             vec![Check::fail(step, format!("no result within {} s", STEP.as_secs()), advice)]
         }
     }

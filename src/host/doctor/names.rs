@@ -37,7 +37,7 @@ pub(super) async fn chains(
     }
     let Some(server) = server else {
         let names: Vec<&str> = names.iter().take(3).map(|asked| asked.name.as_str()).collect();
-        let why = format!("pvtzd does not answer: {} and the like were not asked", names.join(", "));
+        let why = format!("pvtzd does not answer: {} and other names were not queried", names.join(", "));
         return (vec![Check::skip(STEP, why)], Vec::new());
     };
     let left_out = names.len().saturating_sub(MAX_NAMES);
@@ -61,7 +61,7 @@ pub(super) async fn chains(
         }
     }
     if left_out > 0 {
-        checks.push(Check::skip(STEP, format!("{left_out} more names were not asked")));
+        checks.push(Check::skip(STEP, format!("{left_out} more names were not queried")));
     }
     (checks, targets)
 }
@@ -85,8 +85,8 @@ fn chain(asked: &MappedName, told: &DoctorReply) -> Check {
             let advice = match code {
                 ResponseCode::ServFail => "the upstreams do not resolve the target: see the steps above",
                 ResponseCode::NXDomain | ResponseCode::NoError => {
-                    "the target has no address here: try `target = \"product-vpc\"` in [endpoints], or name another \
-                     in a [[zone]]"
+                    "the target has no address: try `target = \"product-vpc\"` in [endpoints], or set \
+                     another target in a [[zone]]"
                 }
                 _ => "see `pvtzd explain` for this name",
             };
@@ -95,7 +95,7 @@ fn chain(asked: &MappedName, told: &DoctorReply) -> Check {
         Some(address) if asked.api && !is_inside(*address) => Check::warn(
             STEP,
             format!("{path}: a public address"),
-            "without a public network it is not reached: is the upstream the resolver of the VPC?",
+            "without a public network it is unreachable: is the upstream the resolver of the VPC?",
         ),
         Some(_) => Check::pass(STEP, path),
     }
@@ -126,21 +126,21 @@ pub(super) async fn without_us(resolvers: Vec<SocketAddr>, names: Vec<MappedName
     let known: Vec<&str> =
         told.iter().filter(|(_, told)| inside(told)).map(|(name, _)| name.as_str()).collect();
     vec![match known.len() {
-        0 => Check::pass(STEP, "the VPC's resolvers lead none of these names into the VPC: pvtzd is needed"),
+        0 => Check::pass(STEP, "the VPC's resolvers map none of these names into the VPC: pvtzd is needed"),
         count if count == told.len() => Check::warn(
             STEP,
-            format!("the VPC's resolvers lead {} into the VPC themselves", known.join(", ")),
+            format!("the VPC's resolvers already map {} into the VPC", known.join(", ")),
             format!(
-                "PrivateZone is at work here; `pvtzd compare --with {} {}` tells whether it answers as pvtzd does: if \
-                 so, give back",
+                "PrivateZone is in use; `pvtzd compare --with {} {}` shows whether its answers are those \
+                 of pvtzd: if so, run `pvtzd resolver give-back`",
                 resolvers[0].ip(),
                 known.join(" ")
             ),
         ),
         _ => Check::warn(
             STEP,
-            format!("the VPC's resolvers lead some names into the VPC themselves: {}", known.join(", ")),
-            "PrivateZone is at work for these; pvtzd is needed for the others only",
+            format!("the VPC's resolvers already map some names into the VPC: {}", known.join(", ")),
+            "PrivateZone is in use for these; pvtzd is needed only for the others",
         ),
     }]
 }

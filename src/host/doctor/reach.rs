@@ -21,7 +21,7 @@ const MAX_NAMES: usize = 8;
 pub(super) async fn targets(targets: Vec<ReachTarget>, port: u16) -> Vec<Check> {
     const STEP: &str = "api";
     if targets.is_empty() {
-        return vec![Check::skip(STEP, "no API name leads to an address")];
+        return vec![Check::skip(STEP, "no API name resolves to an address")];
     }
     let left_out = targets.len().saturating_sub(MAX_NAMES);
     let mut checks: Vec<Check> = join_all(targets.into_iter().take(MAX_NAMES).map(|one| target(one, port)))
@@ -30,7 +30,7 @@ pub(super) async fn targets(targets: Vec<ReachTarget>, port: u16) -> Vec<Check> 
         .flatten()
         .collect();
     if left_out > 0 {
-        checks.push(Check::skip(STEP, format!("{left_out} more names were not tried")));
+        checks.push(Check::skip(STEP, format!("{left_out} more names were not checked")));
     }
     checks
 }
@@ -47,7 +47,8 @@ async fn target(target: ReachTarget, port: u16) -> Vec<Check> {
             return vec![Check::fail(
                 "api",
                 format!("{name}: TCP to {address}: {error}"),
-                "is this instance in the region of that name, and does its security group let port 443 out?",
+                "is this instance in the region of that name, and does its security group allow outbound \
+                 port 443?",
             )];
         }
     };
@@ -69,20 +70,21 @@ fn certificate(name: &str, looked: io::Result<CertificateVerdict>) -> Check {
         Ok(CertificateVerdict { name: Err(presented), .. }) => Check::fail(
             STEP,
             format!("{name}: the certificate is for {presented}"),
-            "clients refuse it: use another `target` in [endpoints], or the product's own VPC endpoint in the client",
+            "clients reject it: use another `target` in [endpoints], or the product's own VPC endpoint in the client",
         ),
         Ok(CertificateVerdict { trust: Some(Err(why)), .. }) => Check::fail(
             STEP,
-            format!("{name}: the certificate covers the name, but this system does not trust it: {why}"),
-            "install the ca-certificates of the distribution; if they are there, another server answers here",
+            format!("{name}: the certificate covers the name, but its chain is invalid: {why}"),
+            "install the ca-certificates of the distribution; if they are installed, another server uses \
+             this address",
         ),
         Ok(CertificateVerdict { trust: None, .. }) => Check::warn(
             STEP,
             format!("{name}: the certificate covers the name; its chain was not verified"),
-            "this system has no trusted roots in the usual places: install ca-certificates",
+            "this system has no root certificates in the usual directories: install ca-certificates",
         ),
         Ok(CertificateVerdict { trust: Some(Ok(())), .. }) => {
-            Check::pass(STEP, format!("{name}: the certificate covers the name and is trusted"))
+            Check::pass(STEP, format!("{name}: the certificate covers the name and is valid"))
         }
     }
 }

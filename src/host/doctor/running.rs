@@ -9,22 +9,22 @@ pub(super) fn state(status: Option<&Status>) -> Vec<Check> {
     let Some(status) = status else {
         return vec![Check::skip(
             STEP,
-            "no control socket to ask: pvtzd is not running, or the socket is another user's",
+            "no access to the control socket: pvtzd is not running, or the socket belongs to another user",
         )];
     };
     let mut checks = Vec::new();
     if !status.current {
         checks.push(Check::fail(
             STEP,
-            "the last reload failed: the configuration and what is in force differ",
-            "`pvtzd check` tells all faults; mend them and `pvtzd reload`",
+            "the last reload failed: the file differs from the configuration in force",
+            "`pvtzd check` reports all errors; correct them and run `pvtzd reload`",
         ));
     }
     for file in &status.data_files.faulty {
         checks.push(Check::fail(
             STEP,
-            format!("{} file {}: its former content is served: {}", file.kind, file.file, file.fault),
-            "mend the file: it is read again when it changes",
+            format!("{} file {}: the former content is served: {}", file.kind, file.file, file.fault),
+            "correct the file: pvtzd reloads it when it changes",
         ));
     }
     for zone in &status.secondaries {
@@ -60,7 +60,7 @@ pub(super) fn state(status: Option<&Status>) -> Vec<Check> {
     for service in &status.auxiliary {
         if let Some(fault) = &service.fault {
             let found = format!("{} at {}: {fault}", service.service, service.at);
-            let advice = "it is tried again every 5 s, and DNS is served meanwhile";
+            let advice = "pvtzd retries every 5 s, and DNS is not affected";
             checks.push(Check::warn(STEP, found, advice));
         }
     }
@@ -68,7 +68,8 @@ pub(super) fn state(status: Option<&Status>) -> Vec<Check> {
         checks.push(Check::warn(
             STEP,
             format!("no interface has the address of {address} yet"),
-            "it is served as soon as one has it; if it is a slip, change `[server] listen` and restart",
+            "it is served as soon as an interface has it; if the address is wrong, change `[server] \
+             listen` and restart",
         ));
     }
     if checks.is_empty() {

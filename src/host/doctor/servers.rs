@@ -32,7 +32,7 @@ pub(super) struct CheckedUpstream {
 /// Whether pvtzd answers, and the step.
 pub(super) async fn alive(server: Option<SocketAddr>) -> (bool, Vec<Check>) {
     const STEP: &str = "pvtzd";
-    let Some(server) = server else { return (false, vec![Check::skip(STEP, "it listens nowhere")]) };
+    let Some(server) = server else { return (false, vec![Check::skip(STEP, "it has no listen address")]) };
     // Answered without anybody else, in every configuration but those that switch it off.
     let Ok(local) = question("localhost", RecordType::A) else { return (false, Vec::new()) };
     let (udp, tcp) = join(over_udp(server, &local, TIMEOUT), over_tcp(server, &local, TIMEOUT)).await;
@@ -57,7 +57,7 @@ pub(super) async fn alive(server: Option<SocketAddr>) -> (bool, Vec<Check>) {
         (Err(error), _) => Check::fail(
             STEP,
             format!("no answer from {server}: {error}"),
-            "start pvtzd: `systemctl start pvtzd`; its log says why it ended",
+            "start pvtzd: `systemctl start pvtzd`; its log has the reason why it stopped",
         ),
     };
     (udp.is_ok() && !refused(&udp), vec![check])
@@ -100,7 +100,7 @@ pub(super) async fn reachable(upstreams: Vec<CheckedUpstream>) -> Vec<Check> {
     let checks = join_all(upstreams.into_iter().take(MAX_SERVERS).map(upstream));
     let mut checks: Vec<Check> = checks.await;
     if left_out > 0 {
-        checks.push(Check::skip(STEP, format!("{left_out} more were not asked")));
+        checks.push(Check::skip(STEP, format!("{left_out} more were not queried")));
     }
     checks
 }
@@ -122,11 +122,11 @@ async fn upstream(upstream: CheckedUpstream) -> Check {
             let code = udp.rcode();
             let rtt = millis(udp.elapsed);
             if !matches!(code, ResponseCode::NoError | ResponseCode::NXDomain) {
-                let advice =
-                    "it is asked for all names that no zone or rule has: see why it does not answer this one";
+                let advice = "it gets queries for all names without a zone or rule: find out why it does not answer \
+                     this one";
                 return Check::warn(
                     STEP,
-                    format!("{shown} says {} to {name} SOA", show_rcode(code, true)),
+                    format!("{shown} answers {} to {name} SOA", show_rcode(code, true)),
                     advice,
                 );
             }
@@ -135,19 +135,19 @@ async fn upstream(upstream: CheckedUpstream) -> Check {
                 Err(error) => Check::warn(
                     STEP,
                     format!("{shown}: UDP {rtt}, but not over TCP: {error}"),
-                    "long answers need TCP: let port 53/TCP through the security group",
+                    "long answers need TCP: allow port 53/TCP in the security group",
                 ),
             }
         }
         (Err(error), Ok(_)) => Check::warn(
             STEP,
             format!("{shown} answers over TCP only: {error} over UDP"),
-            "let port 53/UDP through the security group",
+            "allow port 53/UDP in the security group",
         ),
         (Err(error), Err(_)) => Check::fail(
             STEP,
             format!("{shown} does not answer: {error}"),
-            "is this the right server, is there a route to it, does the security group let port 53 out?",
+            "is this the right server, is there a route to it, does the security group allow outbound port 53?",
         ),
     }
 }
@@ -164,7 +164,7 @@ pub(super) async fn looping(
     }
     let (Some(server), Some(zone)) = (server, zones.first()) else {
         let why =
-            if zones.is_empty() { "there is no zone to tell pvtzd by" } else { "pvtzd does not answer" };
+            if zones.is_empty() { "there is no zone that identifies pvtzd" } else { "pvtzd does not answer" };
         return vec![Check::skip(STEP, why)];
     };
     let Ok(asked) = question(zone, RecordType::SOA) else { return Vec::new() };
@@ -177,16 +177,13 @@ pub(super) async fn looping(
         (told.ok().and_then(|told| soa(&told)).as_ref() == Some(&ours)).then(|| {
             Check::fail(
                 STEP,
-                format!(
-                    "{} leads back to pvtzd: a question that goes there comes in here again",
-                    one.address
-                ),
-                "name a server in [upstream] or [[forward]] that does not ask this machine",
+                format!("{} forwards to pvtzd: a forwarding loop", one.address),
+                "set a server in [upstream] or [[forward]] that does not forward to this machine",
             )
         })
     };
     let found: Vec<Check> = upstreams.iter().zip(told).filter_map(back).collect();
-    if found.is_empty() { vec![Check::pass(STEP, "no upstream leads back to pvtzd")] } else { found }
+    if found.is_empty() { vec![Check::pass(STEP, "no upstream forwards to pvtzd")] } else { found }
 }
 
 /// The SOA record of an answer.

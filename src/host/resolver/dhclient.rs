@@ -84,11 +84,11 @@ fn supersede(draft: &mut Draft<'_>, wish: &ResolverTarget) {
     let option = if wish.address.is_ipv6() { "dhcp6.name-servers" } else { "domain-name-servers" };
     draft.append(conf, &format!("supersede {option} {};\n", wish.address));
     draft.note(
-        "the dhclient that runs has read its configuration already and may write /etc/resolv.conf once more at \
-         its next lease; `pvtzd resolver status` shows it, restarting the network settles it",
+        "the running dhclient uses its old configuration and may write /etc/resolv.conf once more at its \
+         next lease; `pvtzd resolver status` shows this, restarting the network fixes it",
     );
     draft.note(
-        "dhclient's script reads no hooks: the servers of another network are not followed; list them in [upstream] \
-         servers if this machine moves",
+        "dhclient's script runs no hooks: pvtzd cannot follow the servers of another network; list them in \
+         [upstream] servers if this machine moves",
     );
 }

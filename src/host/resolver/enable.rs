@@ -196,10 +196,11 @@ fn is_elsewhere(machine: &Machine, record: &EnableRecord, returned: &Restored) -
     let present = present.into_iter().find(|servers| !servers.is_empty())?;
     let is_known = present.iter().any(|server| record.upstream.contains(server));
     (!is_known).then(|| {
-        let list = |servers: &[Nameserver]| servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let list =
+            |servers: &[Nameserver]| servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         format!(
-            "{RESOLV_CONF} names the servers of the network at the time of the take ({}) until {} renews its lease; those \
-             of the present network are {}",
+            "{RESOLV_CONF} lists the servers of the network at the time of the take ({}) until {} renews \
+             its lease; those of the current network are {}",
             list(&record.upstream),
             record.manager.title(),
             list(&present)
@@ -299,7 +300,7 @@ fn tell(machine: &Machine, words: &[String]) -> Result<(), String> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match machine.run(&words) {
         Ok(ran) if ran.success => Ok(()),
-        Ok(ran) => Err(ran.stderr.lines().next().unwrap_or("it did not say why").to_string()),
+        Ok(ran) => Err(ran.stderr.lines().next().unwrap_or("it printed no reason").to_string()),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -139,11 +139,11 @@ pub fn plan(finding: &Detected, wish: &ResolverTarget) -> Result<HostPlan, Refus
         && (manager != Manager::Resolved || zones.is_empty())
     {
         return Err(match zones.is_empty() {
-            true => Refusal::new("no zone is mapped: there is nothing to lead to pvtzd", "see `pvtzd check`"),
+            true => Refusal::new("no zone is mapped: there are no names for pvtzd", "see `pvtzd check`"),
             false => Refusal::new(
-                format!("{} can lead all names to one resolver, not some of them", manager.title()),
-                "leave out --only-mapped: pvtzd passes on what it does not answer itself; or install \
-                 systemd-resolved, which can",
+                format!("{} can direct all names to one resolver, not some of them", manager.title()),
+                "omit --only-mapped: pvtzd forwards all other names; or install systemd-resolved, which \
+                 supports it",
             ),
         });
     }
@@ -179,7 +179,7 @@ pub fn plan(finding: &Detected, wish: &ResolverTarget) -> Result<HostPlan, Refus
         {
             return Err(Refusal::new(
                 format!("{path} is immutable (chattr +i)"),
-                format!("if that may change: `chattr -i {path}`, then try again"),
+                format!("to change it, run `chattr -i {path}`, then try again"),
             ));
         }
     }
@@ -189,8 +189,9 @@ pub fn plan(finding: &Detected, wish: &ResolverTarget) -> Result<HostPlan, Refus
 /// What a loopback address in resolv.conf does to containers.
 fn in_containers(program: &str, address: IpAddr) -> String {
     format!(
-        "{program} is here, and {address} in /etc/resolv.conf does not reach this machine from a container: Docker \
-         gives containers public servers (8.8.8.8) instead, and CoreDNS under kubelet asks itself in a loop. Let pvtzd \
+        "{program} is present, and {address} in /etc/resolv.conf does not reach this machine from a \
+         container: Docker gives containers public servers (8.8.8.8) instead, and CoreDNS under kubelet \
+         forwards to itself. Let pvtzd \
          listen on an address that containers reach too, add their network to `allow`, and `pvtzd resolver take \
          --address ADDRESS`; or give it to Docker (`dns` in daemon.json) and to kubelet (`resolvConf`)"
     )

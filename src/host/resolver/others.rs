@@ -140,8 +140,8 @@ pub(super) fn refusal(manager: Manager, address: IpAddr) -> Refusal {
              `NETCONFIG_DNS_POLICY=\"STATIC\"` and `NETCONFIG_DNS_STATIC_SERVERS=\"{address}\"`, and run \
              `netconfig update -f`"
         ),
-        _ => "`pvtzd resolver take` takes over again".to_string(),
+        _ => "repeat `pvtzd resolver take`".to_string(),
     };
     let who = manager.title();
-    Refusal::new(format!("{who} writes {RESOLV_CONF} here and would undo a change of it"), hint)
+    Refusal::new(format!("{who} writes {RESOLV_CONF} here and would undo a change"), hint)
 }

@@ -9,12 +9,10 @@ pub(super) fn plan(draft: &mut Draft<'_>, wish: &ResolverTarget) {
         let target = draft.finding.resolv_conf_target.clone();
         let hint =
             match target.starts_with(RESOLVED_RUN) && !draft.finding.running.contains(&Program::Resolved) {
-                true => "; systemd-resolved, which would make it, does not run",
+                true => "; systemd-resolved, which creates it, does not run",
                 false => "",
             };
-        draft.note(format!(
-            "/etc/resolv.conf is a link to {target}, which is not there{hint}; a file takes its place"
-        ));
+        draft.note(format!("/etc/resolv.conf is a dangling link to {target}{hint}; a file replaces it"));
     }
     draft.own_resolv_conf(wish);
 }

@@ -179,7 +179,7 @@ fn programs_that_go_past_the_stub_are_led_to_it() {
         "/etc/systemd/resolved.conf.d/a.conf".into(),
         Content::file("[Resolve]\nDNSStubListener=no\n"),
     );
-    assert!(plan(&finding, &wish()).unwrap_err().why.contains("stub is switched off"));
+    assert!(plan(&finding, &wish()).unwrap_err().why.contains("stub is disabled"));
 }
 
 #[test]

@@ -28,8 +28,8 @@ pub(super) fn plan_debian(draft: &mut Draft<'_>, wish: &ResolverTarget) -> Resul
     if !address.is_loopback() {
         return Err(Refusal::new(
             format!(
-                "{why}, and lists the servers of the interfaces as well unless the first one is a loopback address; \
-                 {address} is none"
+                "{why}, and also lists the servers of the interfaces unless the first one is a loopback \
+                 address; {address} is not"
             ),
             "let pvtzd listen on 127.0.0.1:53 as well, then `pvtzd resolver take --address 127.0.0.1`",
         ));
@@ -37,7 +37,7 @@ pub(super) fn plan_debian(draft: &mut Draft<'_>, wish: &ResolverTarget) -> Resul
     let settings = draft.finding.text(SETTINGS);
     if let Some(line) = settings.lines().find(|line| lists_others(line)) {
         return Err(Refusal::new(
-            format!("{why}, and is told to list other servers beside a local one: `{}`", line.trim()),
+            format!("{why}, and is configured to list other servers beside a local one: `{}`", line.trim()),
             format!("remove that line from {SETTINGS}, then `pvtzd resolver take` again"),
         ));
     }

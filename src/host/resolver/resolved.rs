@@ -16,8 +16,8 @@ const WITH_DELEGATES: u32 = 258;
 
 /// What `--only-mapped` comes to without a delegate: a global server has a part in every name that no routing domain
 /// matches.
-pub(super) const ASKED_TOO: &str = "mapped names come to pvtzd alone, the others go to the other servers and, while it \
-                                    runs, to pvtzd as well: only systemd 258 and later can keep them away from it";
+pub(super) const ASKED_TOO: &str = "mapped names go only to pvtzd, all others to the other servers and, \
+                                    while it runs, also to pvtzd: only systemd 258 and later can avoid this";
 
 /// The stub's resolv.conf, as the link of the usual installation has it.
 const STUB_LINK: &str = "../run/systemd/resolve/stub-resolv.conf";
@@ -29,8 +29,8 @@ pub(super) fn plan(draft: &mut Draft<'_>, wish: &ResolverTarget) -> Result<(), R
         && !draft.finding.nss_resolve()
     {
         return Err(Refusal::new(
-            "systemd-resolved runs, but its stub is switched off (DNSStubListener=no): programs go past it",
-            "switch the stub on, or stop systemd-resolved and put a plain /etc/resolv.conf in place of its link; \
+            "systemd-resolved runs, but its stub is disabled (DNSStubListener=no): programs bypass it",
+            "enable the stub, or stop systemd-resolved and replace its link with a plain /etc/resolv.conf; \
              then try again",
         ));
     }
@@ -67,7 +67,8 @@ pub(super) fn plan(draft: &mut Draft<'_>, wish: &ResolverTarget) -> Result<(), R
         draft.edit(RESOLV_CONF, Content::link(STUB_LINK));
         if !was.starts_with(RESOLVED_RUN) {
             draft.note(
-                "/etc/resolv.conf becomes a link to systemd-resolved's stub, so that programs ask it alone",
+                "/etc/resolv.conf becomes a link to systemd-resolved's stub, so that programs query only \
+                 the stub",
             );
         }
     }
@@ -80,8 +81,8 @@ pub(super) fn plan(draft: &mut Draft<'_>, wish: &ResolverTarget) -> Result<(), R
     draft.notes.extend(claimed(links, &wish.zones, only));
     for link in links.claiming_all() {
         draft.notes.push(format!(
-            "interface {link} claims all names for its own servers (`~.`): they are asked beside pvtzd, and the \
-             first answer counts; take `~.` from it"
+            "interface {link} claims all names for its own servers (`~.`): they are queried too, and the \
+             first answer counts; remove `~.` from it"
         ));
     }
     if only && !delegates && links.links.values().all(|(servers, _)| servers.is_empty()) {
@@ -97,8 +98,8 @@ pub(super) fn obstacles(finding: &Detected) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(value) = is("DNSOverTLS", &YES) {
         found.push(format!(
-            "resolved.conf has DNSOverTLS={value}: systemd-resolved asks pvtzd over TLS, on port 853, and not otherwise; \
-             set `DNSOverTLS=no` or `opportunistic`"
+            "resolved.conf has DNSOverTLS={value}: systemd-resolved queries pvtzd only over TLS, on port \
+             853; set `DNSOverTLS=no` or `opportunistic`"
         ));
     }
     if let Some(value) = is("DNSSEC", &[&YES[..], &["allow-downgrade"]].concat()) {
@@ -124,8 +125,8 @@ pub(super) fn claimed(links: &Links, zones: &[String], only: bool) -> Vec<String
             });
             if let Some(zone) = ours {
                 found.push(format!(
-                    "interface {link} has the domain {domain}: systemd-resolved asks its servers for names of the \
-                     zone {zone}; take the domain from it (`resolvectl domain {link}`)"
+                    "interface {link} has the domain {domain}: systemd-resolved queries its servers for \
+                     names of the zone {zone}; remove the domain from it (`resolvectl domain {link}`)"
                 ));
             }
         }

@@ -66,7 +66,7 @@ pub fn status(
     let mut notes = Vec::new();
     let record = match store.read() {
         Err(ResolverError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
-            notes.push("only root can see what was taken: run this as root".to_string());
+            notes.push("only root can read the saved state: run this as root".to_string());
             None
         }
         read => read?,
@@ -77,18 +77,13 @@ pub fn status(
     let taken = record.map(|record| taken(machine, record, leads)).transpose()?;
     let text = finding.resolv_conf.as_deref().unwrap_or_default();
     if finding.dangles() {
-        notes.push(format!(
-            "/etc/resolv.conf is a link to {}, which is not there",
-            finding.resolv_conf_target
-        ));
+        notes.push(format!("/etc/resolv.conf is a dangling link to {}", finding.resolv_conf_target));
     } else if finding.resolv_conf.is_none() {
-        notes.push("there is no /etc/resolv.conf: programs ask 127.0.0.1".to_string());
+        notes.push("there is no /etc/resolv.conf: programs query 127.0.0.1".to_string());
     }
     if let Some(links) = &finding.links {
         notes.extend(links.claiming_all().iter().map(|link| {
-            format!(
-                "interface {link} claims all names for its own servers (`~.`): they are asked beside pvtzd"
-            )
+            format!("interface {link} claims all names for its own servers (`~.`): they are queried too")
         }));
     }
     let mut conflicts = Vec::new();
@@ -104,8 +99,8 @@ pub fn status(
     }
     if leads == Routing::Both {
         notes.push(format!(
-            "other servers are asked beside pvtzd ({address}): some queries go past it; lead to it alone by \
-             `pvtzd resolver take`"
+            "other servers are configured beside pvtzd ({address}): some queries bypass it; make it the \
+             only one with `pvtzd resolver take`"
         ));
     }
     if let Some(taken) = taken.as_ref().filter(|taken| !taken.in_force) {
@@ -151,15 +146,14 @@ fn what_became(finding: &Detected, taken: &EnabledStatus) -> String {
     if let (true, Some(author)) = (again, author) {
         let hint = match finding.manager() {
             Manager::Plain | Manager::CloudInit | Manager::Dhclient | Manager::NetworkManager => {
-                "`pvtzd resolver take` takes over again".to_string()
+                "repeat `pvtzd resolver take`".to_string()
             }
             manager => others::refusal(manager, taken.address).hint,
         };
-        format!("/etc/resolv.conf was written again by {} after the take: {hint}", author.title())
+        format!("{} rewrote /etc/resolv.conf after the take: {hint}", author.title())
     } else if taken.complete && foreign.is_empty() && torn.is_empty() && !former.is_empty() {
         format!(
-            "{} is again as it was before the take: it was put back since; `pvtzd resolver take` takes over \
-             again, `pvtzd resolver give-back` undoes the rest",
+            "{} is again as it was before the take: it was put back since; repeat `pvtzd resolver take`, `pvtzd resolver give-back` undoes the rest",
             former.join(" and ")
         )
     } else if !foreign.is_empty() {
@@ -170,7 +164,7 @@ fn what_became(finding: &Detected, taken: &EnabledStatus) -> String {
         let is_gone = |path: &&str| finding.content(path) == Content::Absent;
         let done = if foreign.iter().all(is_gone) { "removed" } else { "changed" };
         format!(
-            "{who} has {done} {} since; `pvtzd resolver take` takes over again, `pvtzd resolver give-back` leaves \
+            "{who} has {done} {} since; repeat `pvtzd resolver take`, `pvtzd resolver give-back` leaves \
              it as it is now, with --force puts back what was there before",
             foreign.join(" and ")
         )

@@ -134,7 +134,7 @@ impl RecordStore {
         let mut bytes = Vec::new();
         file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(ResolverError::io("read", show(&path)))?;
         if bytes.len() as u64 > LARGEST {
-            return Err(odd(format!("it is larger than {LARGEST} octets")));
+            return Err(odd(format!("it has more than {LARGEST} octets")));
         }
         let record: EnableRecord = serde_json::from_slice(&bytes).map_err(|error| odd(error.to_string()))?;
         match record.version {

@@ -86,9 +86,7 @@ impl ResolverError {
                 "nothing was changed. If the file was damaged, restore /etc/resolv.conf by hand (the servers of a \
                  VPC are 100.100.2.136 and 100.100.2.138) and remove {path}"
             ),
-            Self::Check(_) => {
-                "`pvtzd doctor` tells which step fails; --force takes over without a check".into()
-            }
+            Self::Check(_) => "`pvtzd doctor` shows the failing step; --force skips the check".into(),
             Self::Busy => "wait until it has ended".into(),
         }
     }
@@ -101,8 +99,8 @@ impl fmt::Display for ResolverError {
             Self::Command { words, problem } => write!(f, "`{words}` failed: {problem}"),
             Self::Refused(refusal) => f.write_str(&refusal.why),
             Self::Record { path, problem } => write!(f, "{path} is not what pvtzd wrote: {problem}"),
-            Self::Check(problem) => write!(f, "the check failed, all is as it was: {problem}"),
-            Self::Busy => f.write_str("another `pvtzd resolver` is at work"),
+            Self::Check(problem) => write!(f, "the check failed, all changes were reverted: {problem}"),
+            Self::Busy => f.write_str("another `pvtzd resolver` is running"),
         }
     }
 }

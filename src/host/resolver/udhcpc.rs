@@ -41,11 +41,12 @@ pub(super) fn plan(draft: &mut Draft<'_>, wish: &ResolverTarget) -> Result<(), R
         _ => {
             return Err(Refusal::new(
                 format!(
-                    "udhcpc writes {RESOLV_CONF} at each lease, by its script {script}, which has no setting for it"
+                    "udhcpc writes {RESOLV_CONF} at each lease, by its script {script}, which has no setting \
+                     matches for it"
                 ),
                 format!(
-                    "let the script write to {SERVERS} instead of {RESOLV_CONF}, list the servers that this machine asks \
-                     now in [upstream] servers, then `pvtzd resolver take` again; udhcpc runs another script with `-s`"
+                    "let the script write to {SERVERS} instead of {RESOLV_CONF}, list this machine's \
+                     current servers in [upstream] servers, then `pvtzd resolver take` again; udhcpc runs another script with `-s`"
                 ),
             ));
         }

@@ -43,7 +43,9 @@ pub fn agrees(name: &str, expected: &BTreeSet<IpAddr>, patience: Duration) -> Re
         }
         last = match system_addresses(name, left) {
             Ok(found) if !found.is_empty() && found.is_subset(expected) => return Ok(()),
-            Ok(found) => format!("programs get {} for {name}, pvtzd says {}", list(&found), list(expected)),
+            Ok(found) => {
+                format!("programs get {} for {name}, pvtzd answers {}", list(&found), list(expected))
+            }
             Err(error) => format!("programs get no address for {name}: {error}"),
         };
     }

@@ -96,7 +96,7 @@ fn refuse_the_callers_namespaces(caller: &CallerIds) -> Result<(), InstanceError
         Namespaces::own().map_err(|error| InstanceError::System("/proc/self/ns is not there", error))?;
     match own.net == caller.namespaces.net || own.mnt == caller.namespaces.mnt {
         true => Err(InstanceError::NotAllowed(
-            "these are not namespaces of our own\nhint: run `pvtzd lab exec`, which makes them".into(),
+            "these are not separate namespaces\nhint: run `pvtzd lab exec`, which creates them".into(),
         )),
         false => Ok(()),
     }

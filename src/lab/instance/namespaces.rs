@@ -73,14 +73,14 @@ impl Kernel {
 /// What to say, and what to do about it.
 fn advice(said: &str, kernel: &Kernel) -> String {
     let hint = if kernel.most_users == Some(0) {
-        "user namespaces are switched off: `sudo sysctl -w user.max_user_namespaces=15000` allows them, or run \
+        "user namespaces are disabled: `sudo sysctl -w user.max_user_namespaces=15000` allows them, or run \
          this as root"
             .to_string()
     } else if kernel.most_networks == Some(0) {
-        "network namespaces are switched off: `sudo sysctl -w user.max_net_namespaces=15000` allows them"
+        "network namespaces are disabled: `sudo sysctl -w user.max_net_namespaces=15000` allows them"
             .to_string()
     } else if kernel.unprivileged == Some(0) {
-        "user namespaces are kept to root: `sudo sysctl -w kernel.unprivileged_userns_clone=1` allows them to all, \
+        "user namespaces are restricted to root: `sudo sysctl -w kernel.unprivileged_userns_clone=1` allows them to all, \
          or run this as root"
             .to_string()
     } else if kernel.in_container {
@@ -89,14 +89,13 @@ fn advice(said: &str, kernel: &Kernel) -> String {
          `privileged: true`; `pvtzd lab` itself needs none"
             .to_string()
     } else if kernel.apparmor == Some(1) {
-        "AppArmor keeps user namespaces to programs with a profile: `sudo sysctl -w \
+        "AppArmor restricts user namespaces to programs with a profile: `sudo sysctl -w \
          kernel.apparmor_restrict_unprivileged_userns=0` allows them to all, or run this as root"
             .to_string()
     } else {
-        "run this as root, or ask who runs this machine to allow user, network and mount namespaces"
-            .to_string()
+        "run this as root, or ask the administrator to allow user, network and mount namespaces".to_string()
     };
-    format!("this machine does not let us have namespaces of our own: {said}\nhint: {hint}")
+    format!("this machine does not allow namespaces: {said}\nhint: {hint}")
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ pub fn start(
     };
     let program = match std::env::current_exe() {
         Ok(program) => program,
-        Err(error) => return InstanceError::System("cannot find my own program", error),
+        Err(error) => return InstanceError::System("cannot find the path of this program", error),
     };
     let namespaces = match Namespaces::own() {
         Ok(namespaces) => namespaces,

@@ -67,7 +67,7 @@ impl Unreached {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
         for (why, message) in [
-            (Why::Public, "this instance has no public network, packets to these API names vanished:"),
+            (Why::Public, "this instance has no public network; packets to these API names were dropped:"),
             (Why::Unknown, "these API names do not exist in the lab:"),
         ] {
             let names = || counts.iter().filter(|((other, _), _)| *other == why);
@@ -88,7 +88,7 @@ impl Unreached {
                          the instance a public network by `pvtzd lab exec --public`\n";
             }
         }
-        (!text.is_empty()).then(|| text + "hint: `--quiet` leaves this out\n")
+        (!text.is_empty()).then(|| text + "hint: `--quiet` suppresses this list\n")
     }
 }
 

@@ -79,7 +79,7 @@ impl Named {
         let Some(bootstrap) = &self.bootstrap else {
             return Err(unknown("no `[upstream] bootstrap` is configured"));
         };
-        let name = name::parse(&self.name).map_err(|_| unknown("it is no domain name"))?;
+        let name = name::parse(&self.name).map_err(|_| unknown("it is not a domain name"))?;
         for rtype in [RecordType::A, RecordType::AAAA] {
             let query =
                 UpstreamQuery { name: name.clone(), rtype, dnssec_ok: false, checking_disabled: false };
@@ -94,7 +94,7 @@ impl Named {
                 return Ok(ip);
             }
         }
-        Err(unknown("the bootstrap servers know none"))
+        Err(unknown("the bootstrap servers have none"))
     }
 
     fn note(&self, found: Option<(IpAddr, Instant)>) {

@@ -38,7 +38,7 @@ pub(super) async fn talk(
         name => name.to_str().into_owned(),
     };
     let Ok(uri) = format!("https://{host}{path}").parse::<Uri>() else {
-        return AttemptError::Local(format!("`{path}` is no path"));
+        return AttemptError::Local(format!("`{path}` is not a valid path"));
     };
     let builder = http2::Builder::new(TokioExecutor::new());
     let (sender, connection) = match timeout(HANDSHAKE_TIMEOUT, builder.handshake(TokioIo::new(stream))).await

@@ -287,7 +287,7 @@ async fn what_is_not_tls_is_told() {
     let stub = Stub::start(authority.acceptor("dns.example"), Habit::NoTls).await;
     let failure =
         group(&authority, vec![stub.address()]).exchange(&outgoing("a.example.")).await.unwrap_err();
-    assert!(failure.to_string().contains("TLS: what the server speaks is not TLS"), "{failure}");
+    assert!(failure.to_string().contains("TLS: the server does not speak TLS"), "{failure}");
 }
 
 #[tokio::test]
