@@ -52,11 +52,11 @@ fn faults_are_told_by_file_and_line() {
         assert!(told.iter().any(|line| line.starts_with(expected)), "{told:?}");
     };
     check(section, "192.0.2.1 a\nx y\n", "hosts:2 `x` is not an IP address");
-    check(section, "fe80::1%lo0 a\n", "hosts:1 fe80::1%lo0 is left out");
+    check(section, "fe80::1%lo0 a\n", "hosts:1 fe80::1%lo0 is ignored");
     check("[[hosts]]\nfile = \"none\"\n", "", "pvtzd.toml:2 cannot read ");
     check("[[hosts]]\nttl = 5\n", "", "pvtzd.toml:1 [[hosts]] needs a `file`");
     check("[[hosts]]\nfile = \"hosts\"\nvpcs = [\"w\"]\n", "", "pvtzd.toml:3 no VPC `w`");
     check("[[hosts]]\nfile = \".\"\n", "", "pvtzd.toml:2 cannot read ");
     let many = "x\n".repeat(30);
-    check(section, &many, "pvtzd.toml:2 the file has 10 more faults");
+    check(section, &many, "pvtzd.toml:2 the file has 10 more errors");
 }

@@ -86,7 +86,7 @@ fn a_fault_is_told_by_file_and_line_and_nothing_of_the_file_is_used() {
             2,
             "not in zone `corp.example`",
         ),
-        (vec![("zones/corp", "a A 192.0.2.1\na CNAME b\n")], "corp", 2, "another record on line 1"),
+        (vec![("zones/corp", "a A 192.0.2.1\na CNAME b\n")], "corp", 2, "there is one on line 1"),
         (vec![("zones/corp", "a A 192.0.2.1\nA 60 A 192.0.2.1\n")], "corp", 2, "on line 1 already"),
         (vec![("zones/corp", "a SOA a b 1 2 3 4 5\n")], "corp", 1, "at the apex"),
         (vec![("zones/corp", "@ SOA a b 1 2 3 4 5\n@ SOA a b 1 2 3 4 5\n")], "corp", 2, "a second SOA"),
@@ -97,7 +97,7 @@ fn a_fault_is_told_by_file_and_line_and_nothing_of_the_file_is_used() {
             vec![("zones/corp", "$INCLUDE ../out\n"), ("out", "a A 192.0.2.1\n")],
             "corp",
             1,
-            "not in the folder",
+            "not in the directory",
         ),
         (vec![("zones/corp", "$INCLUDE more\n"), ("zones/more", "a\n\nb A x\n")], "more", 3, "not an IPv4"),
         (vec![("zones/corp", "a TXT \"open\n")], "corp", 1, "closing quote"),
@@ -115,7 +115,7 @@ fn of_many_faults_some_are_told_and_the_rest_counted() {
     let text = "a A nonsense\n".repeat(100_000);
     let faults = load(&[("zones/corp", &text)]).unwrap_err();
     assert_eq!(faults.len(), 21);
-    assert!(faults.iter().any(|fault| fault.message.contains("99980 more faults")));
+    assert!(faults.iter().any(|fault| fault.message.contains("99980 more errors")));
 }
 
 #[test]

@@ -98,6 +98,6 @@ fn record_names_are_relative() {
     );
     check(
         "[[zone]]\nname = \"z.example\"\nrecursion_proxy = true\nproxy_pattern = \"RECORD\"",
-        &["4:17 zone[0].proxy_pattern: `recursion_proxy` and `proxy_pattern` say"],
+        &["4:17 zone[0].proxy_pattern: `recursion_proxy` and `proxy_pattern` are the same"],
     );
 }

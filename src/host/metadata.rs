@@ -266,11 +266,11 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        assert!(told(|_| (200, "<html>log in</html>")).await.contains("something else"));
+        assert!(told(|_| (200, "<html>log in</html>")).await.contains("region and VPC are invalid"));
         assert!(told(|_| (403, "denied")).await.contains("403"));
         assert!(told(|_| (302, "")).await.contains("302"));
-        assert!(told(|_| (200, "ok")).await.contains("something else"));
-        assert!(told(|_| (200, "not-found")).await.contains("something else"));
+        assert!(told(|_| (200, "ok")).await.contains("region and VPC are invalid"));
+        assert!(told(|_| (200, "not-found")).await.contains("region and VPC are invalid"));
         let long: &'static str = "x".repeat(2 * MAX_VALUE_BYTES).leak();
         let address = service_of(long).await;
         assert!(matches!(instance(address).await, Err(Absent::Foreign(_))), "a page that is too long");

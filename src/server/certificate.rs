@@ -194,7 +194,7 @@ mod tests {
         let error = || Certificate::load(&cert, &key).unwrap_err().to_string();
         assert!(error().contains("cannot read the certificate from"));
         std::fs::write(&cert, "").unwrap();
-        assert!(error().starts_with("there is no certificate in"));
+        assert!(error().starts_with("no certificate in"));
         write(folder.path());
         std::fs::write(&key, "").unwrap();
         assert!(error().contains("cannot read the key from"), "{}", error());

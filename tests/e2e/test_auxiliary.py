@@ -92,7 +92,7 @@ def test_a_dnstap_receiver_that_stands_still_is_bounded(start, tmp_path):
     content = b"protobuf:dnstap.Dnstap"
     accept = b"\0\0\0\1" + b"\0\0\0\1" + len(content).to_bytes(4, "big") + content
     stream.sendall(b"\0\0\0\0" + len(accept).to_bytes(4, "big") + accept)
-    server.logged("the receiver is there")
+    server.logged("connected to the receiver")
     flood(server, 1500)
     assert resident(server) < PROMISE
     assert server.ask("www.p.example").values

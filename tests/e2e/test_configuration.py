@@ -23,8 +23,8 @@ AS_NOBODY = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"
 
 # What is done to /etc, which is empty but for /etc/pvtzd/pvtzd.toml, and words of the message.
 OUT_OF_REACH = {
-    "a folder for root alone": ("chmod 700 /etc/pvtzd", ["Permission denied", "may not enter /etc/pvtzd (mode 0700"]),
-    "a file for root alone": ("chmod 600 /etc/pvtzd/pvtzd.toml", ["Permission denied", "may not read it (mode 0600"]),
+    "a folder for root alone": ("chmod 700 /etc/pvtzd", ["Permission denied", "cannot enter /etc/pvtzd (mode 0700"]),
+    "a file for root alone": ("chmod 600 /etc/pvtzd/pvtzd.toml", ["Permission denied", "cannot read it (mode 0600"]),
     "a link to nowhere": ("ln -sf nowhere /etc/pvtzd/pvtzd.toml", ["is a link to /etc/pvtzd/nowhere, which does not exist"]),
     "a link into a hidden home": (
         "mount -t tmpfs -o mode=700 tmpfs /home; ln -sf /home/me/pvtzd.toml /etc/pvtzd/pvtzd.toml",

@@ -338,7 +338,7 @@ def test_the_half_in_the_namespaces_refuses_to_run_outside(tmp_path):
     for outside in (own, ["net:[1]", own[1]], [own[0], "mnt:[1]"]):
         words = [binary(), "lab", "inside", "--outside", *outside, "--", "true"]
         done = subprocess.run(words, capture_output=True, text=True, env=environment(tmp_path), check=False)
-        assert done.returncode == 71 and "not namespaces of our own" in done.stderr
+        assert done.returncode == 71 and "not separate namespaces" in done.stderr
 
 
 @instances

@@ -112,7 +112,7 @@ def test_dnstap_is_read_by_a_real_receiver(start, fake, tmp_path):
         upstream = fake(address())
         tap = f'[log]\ndnstap = "{socket}"\nidentity = "sidecar-1"\n'
         server = start(OPS + tap + ZONE, upstream=[upstream])
-        server.logged("the receiver is there")
+        server.logged("connected to the receiver")
         for _ in range(2):
             assert server.ask("www.p.example").values == ["10.0.0.1"]
             assert server.ask("www.test", tcp=True).rcode == "NOERROR"

@@ -111,9 +111,9 @@ def test_every_warning_is_told_as_at_start(start):
     )
     text = f'[[zone]]\nname = "p.example"\n{records}'
     server = start(text)
-    assert server.log.count("does not take a TTL") == 9
+    assert server.log.count("does not accept a TTL") == 9
     server.reload(text + NOTHING_ASKED)
-    assert server.log.count("does not take a TTL") == 18
+    assert server.log.count("does not accept a TTL") == 18
 
 
 def test_what_needs_a_restart_is_said(start):

@@ -43,7 +43,7 @@ def asked_next(instance, server, name):
     assert [resolver.count(name) for resolver in instance.resolvers][1] > 0
     server.stop()
     server = instance.start(metadata="off")
-    assert f"the rest to {NEXT}" in server.log, server.log
+    assert f"other names to {NEXT}" in server.log, server.log
     return server
 
 
@@ -109,7 +109,7 @@ def test_the_real_dhcpcd(instance, network):
         server, _ = take(instance, "dhcpcd")
         in_the_next_network(instance, network, client, server)
         given = instance.pvtzd("resolver", "give-back", code=0)
-        assert f"until dhcpcd renews its lease; those of the present network are {NEXT}" in given.stderr
+        assert f"until dhcpcd renews its lease; those of the current network are {NEXT}" in given.stderr
         assert instance.namespace.run("test", "-e", "/run/pvtzd-dhcpcd", check=False).returncode != 0
         client.again()
         leads_to(instance, client, NEXT)
@@ -175,7 +175,7 @@ def test_the_proxy_of_network_manager(instance):
     instance.namespace.run("sh", "-c", script)
     instance.config(SYSTEM)
     server = instance.start(metadata="off")
-    assert "the rest to 127.0.1.1" in server.log
+    assert "other names to 127.0.1.1" in server.log
     instance.pvtzd("resolver", "take", "--metadata", "off", code=0)
     proxy.stop()
     server.logged(f"upstream servers have changed.*{FIRST}")
@@ -300,7 +300,7 @@ def test_a_server_of_a_link_local_address(instance, network):
         instance.config(SYSTEM + upstream)
         instance.namespace.run("rm", "-rf", "/var/lib/pvtzd")
         server = instance.start(metadata="off")
-        assert f"the rest to [{address}%eth0]:53" in server.log, server.log
+        assert f"other names to [{address}%eth0]:53" in server.log, server.log
         asked = router.count("www.test")
         assert instance.ask("www.test").values == ["192.0.2.80"], server.log
         assert router.count("www.test") > asked

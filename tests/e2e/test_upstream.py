@@ -413,7 +413,7 @@ def test_do_and_cd_are_carried_along(start, fake):
 def test_a_server_that_leads_back_to_us_is_set_aside_and_we_live(start, fake):
     port = free_port("127.0.0.21")
     server = start(ZONE, upstream=[f"127.0.0.21:{port}", fake()], listen=(f"127.0.0.21:{port}",))
-    server.logged(r"leads back to us")
+    server.logged(r"forwarding loop: this upstream server")
     assert server.ask("www.test").values == ["192.0.2.1"]
     assert server.ask("www.p.example").values == ["10.0.0.1"]
 
@@ -421,7 +421,7 @@ def test_a_server_that_leads_back_to_us_is_set_aside_and_we_live(start, fake):
 def test_alone_with_ourselves_as_upstream(start):
     port = free_port("127.0.0.22")
     server = start(ZONE, upstream=[f"127.0.0.22:{port}"], listen=(f"127.0.0.22:{port}",))
-    server.logged(r"leads back to us")
+    server.logged(r"forwarding loop: this upstream server")
     answer = server.ask("www.test")
     assert answer.rcode == "SERVFAIL" and answer.ede and answer.elapsed < 4.5
     assert server.ask("www.p.example").values == ["10.0.0.1"]
@@ -431,7 +431,7 @@ def test_two_of_us_that_point_at_each_other(start):
     one, two = free_port("127.0.0.23"), free_port("127.0.0.24")
     first = start(ZONE, upstream=[f"127.0.0.24:{two}"], listen=(f"127.0.0.23:{one}",))
     second = start(ZONE, upstream=[f"127.0.0.23:{one}"], listen=(f"127.0.0.24:{two}",))
-    second.logged(r"leads back to us", patience=20)
+    second.logged(r"forwarding loop: this upstream server", patience=20)
     for server in (first, second):
         answer = server.ask("www.test")
         assert answer.rcode == "SERVFAIL" and answer.elapsed < 4.5

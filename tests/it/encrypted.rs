@@ -294,6 +294,6 @@ fn a_loop_over_tls_is_found() {
         authority.path("ca.pem").display()
     ));
     target.set(tls_address(&server)).unwrap();
-    eventually("the loop to be found", || server.last_line("this upstream server leads back to us"));
+    eventually("the loop to be found", || server.last_line("forwarding loop: this upstream server"));
     assert_eq!(server.ask("www.example", "A").rcode(), ResponseCode::ServFail);
 }

@@ -74,7 +74,7 @@ fn a_hosts_file_becomes_zones() {
     let made = of_hosts_file(&path, Some(&name::parse("app.example").unwrap())).unwrap();
     assert_eq!(
         lines(&made),
-        ["app.example: www A 192.0.2.1 60", "note 2 address sets of names outside app.example left out"]
+        ["app.example: www A 192.0.2.1 60", "note omitted 2 address sets of names outside app.example"]
     );
 }
 

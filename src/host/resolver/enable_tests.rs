@@ -355,7 +355,7 @@ fn a_failed_check_and_a_failed_reload_undo_everything() {
     let before = world.picture();
     let failed =
         enable(&world.machine(), &world.store(), &wish(), 1, |_| Err("no answer".into())).unwrap_err();
-    assert!(failed.to_string().contains("all is as it was: no answer"), "{failed}");
+    assert!(failed.to_string().contains("all changes were reverted: no answer"), "{failed}");
     assert_eq!(world.picture(), before);
     let (_, world) = worlds().into_iter().find(|(name, _)| *name == "resolved").unwrap();
     let before = world.picture();

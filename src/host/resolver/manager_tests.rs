@@ -279,7 +279,7 @@ fn what_resolvconf_would_list_beside_pvtzd_is_refused() {
     let refused =
         world.enable(&ResolverTarget { address: "10.0.0.5".parse().unwrap(), ..wish() }).unwrap_err();
     assert!(
-        refused.to_string().contains("10.0.0.5 is none") && refused.hint().contains("--address 127.0.0.1")
+        refused.to_string().contains("10.0.0.5 is not") && refused.hint().contains("--address 127.0.0.1")
     );
     for (line, is_refused) in [
         ("TRUNCATE_NAMESERVER_LIST_AFTER_LOOPBACK_ADDRESS=\"no\"", true),
@@ -352,7 +352,7 @@ fn a_give_back_in_another_network_is_told_and_leaves_nothing() {
         let returned = world.restore(false).unwrap();
         assert_eq!(returned.hints.len(), usize::from(is_told), "{:?}", returned.hints);
         assert!(returned.hints.iter().all(|hint| {
-            hint.contains("until dhcpcd renews its lease; those of the present network are 192.0.2.9")
+            hint.contains("until dhcpcd renews its lease; those of the current network are 192.0.2.9")
         }));
         assert!(!world.at("/run/pvtzd-dhcpcd").exists(), "{before:?}");
     }

@@ -42,6 +42,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wish: &ResolverTarget) -> Result<(), R
             return Err(Refusal::new(
                 format!(
                     "udhcpc writes {RESOLV_CONF} at each lease, by its script {script}, which has no setting \
+                     matches \
                      matches for it"
                 ),
                 format!(
