@@ -82,14 +82,14 @@ mod tests {
             ("search example.com\noptions edns0 ndots:5\ndomain x\nsortlist y", &[], ""),
             ("nameserver 192.0.2.1 192.0.2.2", &["192.0.2.1"], "line 1: several words"),
             ("nameserver 192.0.2.1,192.0.2.2", &[], "not an IP address"),
-            ("\nnameserver dns.example", &[], "line 2: dns.example is left out"),
+            ("\nnameserver dns.example", &[], "line 2: dns.example is ignored"),
             ("nameserver 192.0.2.1:53", &[], "not an IP address"),
             ("nameserver", &[], "without an address"),
             ("nameserver fe80::1%eth0", &["[fe80::1%eth0]:53"], ""),
             ("nameserver 192.0.2.1%eth0", &[], "link-local"),
             ("NameServer 192.0.2.1", &[], "write `nameserver`"),
             ("nameserver 0.0.0.0\nnameserver ::", &["127.0.0.1", "[::1]:53"], ""),
-            ("nameserver 224.0.0.251\r\nnameserver 192.0.2.9\r\n", &["192.0.2.9"], "not one host"),
+            ("nameserver 224.0.0.251\r\nnameserver 192.0.2.9\r\n", &["192.0.2.9"], "not a unicast address"),
         ];
         for (text, servers, warning) in rows {
             let parsed = parse(text);

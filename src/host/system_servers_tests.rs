@@ -40,7 +40,7 @@ fn our_own_addresses_and_repetitions_are_left_out() {
     let conf = "nameserver 127.0.0.1\nnameserver 192.0.2.1\nnameserver 192.0.2.1";
     let (servers, notes) = found(conf, "", &["127.0.0.1:53"]);
     assert_eq!(servers, ["192.0.2.1"]);
-    assert!(notes.contains("itself listens") && notes.contains("named twice"), "{notes}");
+    assert!(notes.contains("itself listens") && notes.contains("listed twice"), "{notes}");
     for wildcard in ["0.0.0.0:53", "[::]:53"] {
         assert_eq!(found(conf, "", &[wildcard]).0, ["192.0.2.1"], "{wildcard}");
     }
@@ -50,7 +50,7 @@ fn our_own_addresses_and_repetitions_are_left_out() {
 #[test]
 fn nothing_usable_is_said_and_no_error() {
     let (servers, notes) = found("", "", &[]);
-    assert!(servers.is_empty() && notes.contains("names no upstream server"), "{notes}");
+    assert!(servers.is_empty() && notes.contains("has no usable upstream server"), "{notes}");
     let missing = Paths {
         resolv_conf: "/nonexistent/a".into(),
         behind_stub: "/nonexistent/b".into(),

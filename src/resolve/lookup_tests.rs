@@ -34,7 +34,7 @@ async fn a_query_keeps_its_permit_on_the_long_way() {
     let group = live.published().catalog.default_group();
     early.permit = live.limits.begin(early.client(), live.published().waiting(group)).ok();
     let late = resolve(&live, address_of(&live, "late.example")).await;
-    assert!(reason(&late).contains("too many questions are waiting"), "{:?}", reason(&late));
+    assert!(reason(&late).contains("too many queries are waiting"), "{:?}", reason(&late));
     let early = resolve(&live, early).await;
     assert!(reason(&early).contains("no upstream is configured"), "{:?}", reason(&early));
     assert_eq!((live.limits.in_flight(), live.counters.overload.load(Ordering::Relaxed)), (0, 1));

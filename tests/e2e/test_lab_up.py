@@ -196,7 +196,7 @@ def test_a_directory_of_others_is_not_taken(pvtzd):
     pvtzd.folder.chmod(0o777)
     for command in ("up", "down"):
         done = pvtzd("lab", command)
-        assert done.returncode == 71 and "open to others" in done.stderr
+        assert done.returncode == 71 and "other users can access it" in done.stderr
     pvtzd.folder.rmdir()
 
 
