@@ -388,10 +388,10 @@ mod tests {
     #[test]
     fn a_bad_address_says_what_to_write() {
         let rows = [
-            ("tls://dns.example#other.example", "goes with an address"),
+            ("tls://dns.example#other.example", "requires an address"),
             ("tls://192.0.2.1/dns-query#dns.example", "only https:// has a path"),
-            ("tls://192.0.2.1#", "behind the #"),
-            ("tls://192.0.2.1#dns example", "behind the #"),
+            ("tls://192.0.2.1#", "after the #"),
+            ("tls://192.0.2.1#dns example", "after the #"),
             ("tls://192.0.2.1:0#dns.example", "port 0"),
             ("tls://dns.example:0", "IP address"),
             ("udp://192.0.2.1", "the schemes are"),
