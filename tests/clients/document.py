@@ -53,6 +53,7 @@ NOT_ON_PATH = (
     ("aliyun CLI", "ecs DescribeRegions, vpc CreateVpc", "ecs DescribeRegions、vpc CreateVpc"),
     ("ecctl", "ecs region list", "ecs region list"),
     ("Terraform, provider alicloud", "apply, plan, destroy", "apply、plan、destroy"),
+    ("Terraform, provider alicloud: acceptance tests", "its tests for PrivateZone", "其 PrivateZone 测试"),
 )
 
 

@@ -86,10 +86,12 @@ def test_external_dns(go, instance, tmp_path, row):
     row("external-dns: provider, plan, TXT registry", "0.22.0", "create, change, a round without changes, delete; credentials of the role; private and public zones",
         "创建、修改、无变化的一轮、删除；使用实例角色的凭证；内网与公网 Zone")
     *rounds, records = external_dns(go, instance, tmp_path)
+    public = [list(map(int, rest)) for name, *rest in rounds if name == "public"]
     numbers = {name: list(map(int, rest)) for name, *rest in rounds}
     assert numbers["create"] == [5, 0, 0]
     assert sum(numbers["change"]) > 0 and numbers["change"][0] == 0
-    assert numbers["quiet"] == [0, 0, 0] and numbers["public"] == [0, 0, 0]
+    assert numbers["quiet"] == [0, 0, 0]
+    assert public == [[0, 0, 0], [5, 0, 0], [4, 0, 0], [4, 0, 0]], "there is no domain to make them in"
     assert numbers["delete"][2] == 4 and records == ["0"]
 
 
@@ -169,14 +171,47 @@ print(ec2.get_instance_userdata("2016-01-01", root).decode().splitlines()[0])
     assert told.split() == ["i-pvtzdlab000000000000", "#cloud-config"]
 
 
-def test_aliyun(instance, row):
+CLI = """
+import json, subprocess, sys
+tool = sys.argv[1]
+def cli(product, action, *words, code=0, **params):
+    given = [word for name, value in params.items() for word in ("--" + name.replace("__", "."), str(value))]
+    done = subprocess.run([tool, product, action, "--region", "cn-hangzhou", *given, *words], capture_output=True, text=True)
+    assert (done.returncode == 0) == (code == 0), done.stdout + done.stderr
+    return json.loads(done.stdout) if code == 0 else code in done.stdout + done.stderr
+def names(source):
+    return subprocess.run(["dig", "+short", "@127.0.0.1", "-b", source, "www.corp.example"], capture_output=True, text=True).stdout.split()
+assert len(cli("ecs", "DescribeRegions")["Regions"]["Region"]) > 20
+vpc = cli("vpc", "CreateVpc", RegionId="cn-hangzhou", CidrBlock="10.1.0.0/16")
+zone = cli("pvtz", "AddZone", ZoneName="corp.example")["ZoneId"]
+record = cli("pvtz", "AddZoneRecord", ZoneId=zone, Rr="www", Type="A", Value="10.1.2.3")["RecordId"]
+bind = {"Vpcs__1__RegionId": "cn-hangzhou", "Vpcs__1__VpcId": vpc["VpcId"]}
+cli("pvtz", "BindZoneVpc", ZoneId=zone, **bind)
+print(names(vpc["PvtzdClients"].replace(".0.0/16", ".0.1")), names("127.0.0.1"))
+assert cli("vpc", "DeleteVpc", VpcId=vpc["VpcId"], code="DependencyViolation.PrivateZone")
+assert cli("pvtz", "DeleteZone", ZoneId=zone, code="Zone.VpcExists")
+cli("pvtz", "BindZoneVpc", ZoneId=zone)
+cli("vpc", "DeleteVpc", VpcId=vpc["VpcId"])
+cli("pvtz", "DeleteZoneRecord", RecordId=record)
+cli("pvtz", "DeleteZone", ZoneId=zone)
+print(cli("pvtz", "DescribeZones")["TotalItems"])
+role = cli("sts", "AssumeRole", RoleArn="acs:ram::1000000000000000:role/job", RoleSessionName="cli")["Credentials"]
+key = ["--mode", "StsToken", "--access-key-id", role["AccessKeyId"], "--access-key-secret", role["AccessKeySecret"], "--sts-token", role["SecurityToken"]]
+print(cli("sts", "GetCallerIdentity", *key)["Arn"])
+print(cli("sts", "GetCallerIdentity", "--mode", "EcsRamRole", "--ram-role-name", "pvtzd-lab")["Arn"].rsplit("/", 1)[0])
+"""
+
+
+def test_aliyun(instance, tmp_path, row):
     tool = program("aliyun")
-    row("aliyun CLI", run([tool, "version"], ROOT).strip(), "ecs DescribeRegions, vpc CreateVpc without --endpoint, in `lab exec --public`",
-        "在 `lab exec --public` 中不带 --endpoint 调用 ecs DescribeRegions、vpc CreateVpc")
-    more = {"ALIBABA_CLOUD_IGNORE_PROFILE": "TRUE"}
-    assert "cn-hangzhou" in instance(tool, "ecs", "DescribeRegions", "--region", "cn-hangzhou", words=["--public"], more=more)
-    made = instance(tool, "vpc", "CreateVpc", "--RegionId", "cn-hangzhou", "--region", "cn-hangzhou", words=["--public"], more=more)
-    assert json.loads(made)["VpcId"].startswith("vpc-")
+    row("aliyun CLI", run([tool, "version"], ROOT).strip(),
+        "from CreateVpc and AddZone to a name that answers in that VPC alone, and back; AssumeRole, EcsRamRole; without --endpoint, in `lab exec --public`",
+        "在 `lab exec --public` 中不带 --endpoint：从 CreateVpc、AddZone 到只在该 VPC 中应答的域名，再全部删除；AssumeRole、EcsRamRole")
+    job = tmp_path / "job.py"
+    job.write_text(CLI)
+    told = instance(sys.executable, job, tool, words=["--public"], more={"ALIBABA_CLOUD_IGNORE_PROFILE": "TRUE"})
+    assumed = "acs:ram::1000000000000000:assumed-role"
+    assert told.splitlines() == ["['10.1.2.3'] []", "0", f"{assumed}/job/cli", f"{assumed}/pvtzd-lab"]
 
 
 def test_ecctl(instance, row):
@@ -185,13 +220,23 @@ def test_ecctl(instance, row):
     assert "cn-hangzhou" in instance(tool, "ecs", "region", "list", words=["--public"])
 
 
+def versions(tool):
+    """Terraform's version, and the provider's, which a program that was built from its source does not know."""
+    own = json.loads(run([tool, "version", "-json"], ROOT))["terraform_version"]
+    return ", ".join(filter(None, [own, os.environ.get("TERRAFORM_ALICLOUD_VERSION")]))
+
+
 def test_terraform(instance, tmp_path, row):
     tool = program("terraform")
     plugins = os.environ.get("TERRAFORM_ALICLOUD") or shutil.which(PROVIDER) or missing("terraform")
-    row("Terraform, provider alicloud", "", "VPC, zone, record, attachment: apply, a plan without changes, destroy",
+    row("Terraform, provider alicloud", versions(tool), "VPC, zone, record, attachment: apply, a plan without changes, destroy",
         "VPC、Zone、记录、绑定：apply、无变化的 plan、destroy")
     (tmp_path / "main.tf").write_text("""
-terraform { required_providers { alicloud = { source = "aliyun/alicloud" } } }
+terraform {
+  required_providers {
+    alicloud = { source = "aliyun/alicloud" }
+  }
+}
 resource "alicloud_vpc" "a" { cidr_block = "10.0.0.0/8" }
 resource "alicloud_pvtz_zone" "a" { zone_name = "terraform.example" }
 resource "alicloud_pvtz_zone_record" "a" {
@@ -208,3 +253,15 @@ resource "alicloud_pvtz_zone_attachment" "a" {
     (tmp_path / "rc").write_text(f'provider_installation {{ dev_overrides {{ "aliyun/alicloud" = "{Path(plugins).parent}" }} }}')
     line = f"cd {tmp_path} && {tool} apply -auto-approve && {tool} plan -detailed-exitcode && {tool} destroy -auto-approve"
     assert "Destroy complete" in instance("sh", "-c", line, words=["--public"], more={"TF_CLI_CONFIG_FILE": str(tmp_path / "rc")})
+
+
+def test_the_providers_own_acceptance_tests(instance, row):
+    """The test program of its package, which has to be named: it takes minutes."""
+    tests = shutil.which(f"{PROVIDER}.test") or missing("terraform")
+    more = {"TF_ACC": "1", "ENTERPRISE_ACCOUNT_ENABLED": "true"}
+    told = instance(tests, "-test.v", "-test.run", "TestAcc.*Pvtz", words=["--public", "--quiet"], patience=900, more=more)
+    passed, skipped = told.count("--- PASS: TestAcc"), told.count("--- SKIP: TestAcc")
+    row("Terraform, provider alicloud: acceptance tests", os.environ.get("TERRAFORM_ALICLOUD_VERSION", ""),
+        f"its tests for PrivateZone in `lab exec --public`: {passed} passed, {skipped} skipped",
+        f"在 `lab exec --public` 中运行其 PrivateZone 测试：通过 {passed} 个，跳过 {skipped} 个")
+    assert passed >= 19 and skipped == 0

@@ -149,3 +149,54 @@ dig +short i-pvtzdlab000000000000.{REGION}.ecs.internal
     if "this machine does not allow namespaces" in done.stderr:
         pytest.skip("no namespaces here")
     assert done.stdout.split() == ["172.16.0.10", f"ip-172-16-0-10.{REGION}.ecs.internal.", "172.16.0.10"], done.stderr
+
+
+def within(tmp_path, kept, vpc, *command):
+    """Runs a command by `lab exec --vpc`, with the state of a lab that has ended."""
+    words = [binary(), "lab", "exec", "--quiet", "--state-dir", kept, "--vpc", vpc, "--", *command]
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False, timeout=60,
+                          env=environment(tmp_path / "state"))
+    if "namespaces of our own" in done.stderr:
+        pytest.skip("no namespaces here")
+    return done
+
+
+def test_the_cli_alone_takes_an_empty_account_to_a_name_on_an_instance_of_one_vpc_and_back(lab, tmp_path):
+    kept = tmp_path / "kept"
+    one = lab("--state-dir", kept)
+    client = Client(one.said)
+    assert client.of("2018-01-01", "DescribeZones")["TotalItems"] == 0, "the account is empty"
+    vpc, other = [client.of(VPC, "CreateVpc", RegionId=REGION, CidrBlock="10.1.0.0/16")["VpcId"] for _ in range(2)]
+    shown = {each["VpcId"]: each for each in client.of(VPC, "DescribeVpcs", RegionId=REGION)["Vpcs"]["Vpc"]}
+    there = shown[other]["PvtzdClients"].replace(".0.0/16", ".0.1")
+    zone = client.of("2018-01-01", "AddZone", ZoneName="corp.example")["ZoneId"]
+    record = client.of("2018-01-01", "AddZoneRecord", ZoneId=zone, Rr="www", Type="A", Value="10.1.2.3")["RecordId"]
+    client.of("2018-01-01", "BindZoneVpc", ZoneId=zone, Vpcs=[{"VpcId": vpc, "RegionId": REGION}])
+    assert one.stop() == 0
+
+    assert within(tmp_path, kept, vpc, "getent", "hosts", NAME).stdout.split() == ["10.1.2.3", NAME]
+    for stranger in (other, "vpc-lab"):
+        done = within(tmp_path, kept, stranger, "getent", "hosts", NAME)
+        assert (done.returncode, done.stdout) == (2, ""), stranger
+    # on one instance: its private names, which another VPC's client does not see, nor the zone
+    private = f"ip-172-16-0-10.{REGION}.ecs.internal"
+    script = '''for name in "$@"; do for from in 127.0.0.1 %s; do
+        echo "$name $(dig +short @127.0.0.1 -b $from $name) $(dig +short @127.0.0.1 -b $from -x 172.16.0.10)"
+    done; done''' % there
+    done = within(tmp_path, kept, vpc, "sh", "-c", script, "sh", NAME, private)
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        [NAME, "10.1.2.3", f"{private}."], [NAME], [private, "172.16.0.10", f"{private}."], [private]
+    ], done.stderr  # fmt: skip
+
+    two = lab("--state-dir", kept)
+    client = Client(two.said)
+    assert client.refused(VPC, "DeleteVpc", VpcId=vpc) == (400, "DependencyViolation.PrivateZone")
+    assert client.refused("2018-01-01", "DeleteZone", ZoneId=zone) == (400, "Zone.VpcExists")
+    client.of("2018-01-01", "BindZoneVpc", ZoneId=zone)
+    client.of("2018-01-01", "DeleteZoneRecord", RecordId=record)
+    client.of("2018-01-01", "DeleteZone", ZoneId=zone)
+    for each in (vpc, other):
+        client.of(VPC, "DeleteVpc", VpcId=each)
+    assert two.stop() == 0
+    done = within(tmp_path, kept, vpc, "getent", "hosts", NAME)
+    assert (done.returncode, done.stdout) == (2, ""), "what is gone is gone"
