@@ -74,6 +74,22 @@ def test_a_second_one_is_refused_and_told_where_the_first_is(pvtzd):
     assert is_running(said["pid"]), "the first one is left alone"
 
 
+@pytest.mark.parametrize("where", ["/dev/full", "closed pipe"])
+def test_a_lab_that_nobody_learns_of_is_ended(pvtzd, where):
+    words = [str(binary()), "lab", "up", *PORTS]
+    if where == "/dev/full":
+        with open(where, "w") as full:
+            done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=pvtzd.variables, timeout=60)
+    else:
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True, check=False, env=pvtzd.variables, timeout=60)
+        os.close(writing)
+    assert done.returncode != 0 and "the lab is ended" in done.stderr
+    assert pvtzd.left() == []
+    assert "no lab is up" in pvtzd("lab", "down").stderr
+
+
 def test_of_many_at_once_one_comes_up(pvtzd):
     done = []
     threads = [threading.Thread(target=lambda: done.append(pvtzd("lab", "up", *PORTS))) for _ in range(8)]

@@ -7,6 +7,7 @@
 use super::super::{CommonArgs, exit};
 use super::start::StartArgs;
 use crate::base::file;
+use crate::base::print::Output;
 use crate::lab::state::StateDir;
 use crate::lab::up_record::{RunningRecord, UpRecord, UpState};
 use nix::sys::signal::{Signal, kill};
@@ -51,7 +52,7 @@ type Failed = (u8, String);
 
 /// `lab up`
 pub(super) fn up(common: &CommonArgs, args: &StartArgs) -> u8 {
-    told(start(common, args).map(|line| println!("{line}")))
+    told(start(common, args))
 }
 
 /// `lab down`
@@ -124,8 +125,8 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Starts the lab; the line that it says when it is ready.
-fn start(common: &CommonArgs, args: &StartArgs) -> Result<String, Failed> {
+/// Starts the lab, and prints the line that it says when it is ready.
+fn start(common: &CommonArgs, args: &StartArgs) -> Result<(), Failed> {
     let folder = LabFolder::new(args.state_dir.as_deref());
     let path = folder.file(RECORD);
     let record = loop {
@@ -165,7 +166,7 @@ fn launch(
     args: &StartArgs,
     folder: &LabFolder,
     record: &mut UpRecord,
-) -> Result<String, Failed> {
+) -> Result<(), Failed> {
     let log = new_log(&folder.file(LOG)).map_err(|error| failed(folder.file(LOG).display(), error))?;
     let program = std::env::current_exe().map_err(|error| failed("cannot find this program", error))?;
     let mut command = Command::new(program);
@@ -185,7 +186,12 @@ fn launch(
     let ready = written.map_err(|error| failed(folder.file(RECORD).display(), error)).and_then(|_| {
         let said = ready(&mut child).ok_or_else(|| why(&mut child, folder))?;
         let written = record.write(child.id(), said);
-        written.map_err(|error| failed(folder.file(RECORD).display(), error))
+        println!("{}", written.map_err(|error| failed(folder.file(RECORD).display(), error))?);
+        match Output::now() {
+            Output::Open => Ok(()),
+            // A lab that its caller does not know of is not left behind.
+            _ => Err(failed("the lab is ended", "standard output cannot be written")),
+        }
     });
     if ready.is_err() {
         abandon(&mut child);
@@ -220,9 +226,7 @@ fn why(child: &mut Child, folder: &LabFolder) -> Failed {
     let status = wait(child, Duration::from_secs(1));
     let code = status.and_then(|status| u8::try_from(status.code()?).ok()).filter(|code| *code != exit::OK);
     let code = code.unwrap_or(exit::SYSTEM);
-    let path = folder.file(LOG);
-    let messages = file::read(&path, MAX_MESSAGES).unwrap_or_default();
-    let messages = String::from_utf8_lossy(&messages).trim_end().to_string();
+    let (path, messages) = (folder.file(LOG), messages(folder));
     if !messages.is_empty() {
         return (code, messages);
     }
@@ -235,6 +239,12 @@ fn why(child: &mut Child, folder: &LabFolder) -> Failed {
             (exit::SYSTEM, format!("error: the lab was not ready within {seconds} s"))
         }
     }
+}
+
+/// What the lab wrote to its log; nothing where that is too long to be of use.
+fn messages(folder: &LabFolder) -> String {
+    let octets = file::read(&folder.file(LOG), MAX_MESSAGES).unwrap_or_default();
+    String::from_utf8_lossy(&octets).trim_end().to_string()
 }
 
 /// Waits for the end of a process, at most so long.
@@ -273,7 +283,11 @@ fn end(folder: &LabFolder) -> Result<(), Failed> {
                 return Ok(());
             }
             UpState::Free(record) => {
-                eprintln!("the lab had ended already; what it left is removed");
+                eprintln!("the lab had ended already; its files are removed");
+                let messages = messages(folder);
+                if !messages.is_empty() {
+                    eprintln!("its messages were:\n{messages}");
+                }
                 break record;
             }
             UpState::Running(running) => {
