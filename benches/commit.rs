@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 type Table = TableDefinition<'static, &'static str, &'static [u8]>;
 
-const RECORDS: Table = TableDefinition::new("records");
+const RECORDS: TableDefinition<'static, u64, &'static [u8]> = TableDefinition::new("records");
 const ZONES: Table = TableDefinition::new("zones");
 const LOG: Table = TableDefinition::new("log");
 const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("meta");
@@ -30,7 +30,7 @@ fn rate(path: &Path) -> Result<f64, redb::Error> {
     let row = [b'x'; 330];
     let commit = |number: u64| -> Result<(), redb::Error> {
         let writing = database.begin_write()?;
-        writing.open_table(RECORDS)?.insert(format!("{number:020}").as_str(), &row[..])?;
+        writing.open_table(RECORDS)?.insert(number, &row[..60])?;
         writing.open_table(LOG)?.insert(format!("{number:020}").as_str(), &row[..])?;
         writing.open_table(ZONES)?.insert("0123456789abcdef0123456789abcdef", &row[..])?;
         let mut meta = writing.open_table(META)?;

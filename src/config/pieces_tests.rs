@@ -137,3 +137,18 @@ proptest! {
         let _ = in_pieces(&text, true); // survives
     }
 }
+
+#[test]
+fn three_quotes_in_a_row_are_found_wherever_they_are() {
+    for quote in ["\"", "'"] {
+        for before in 0..7 {
+            for behind in 0..4 {
+                let text =
+                    |count| format!("{}{}{}", "x".repeat(before), quote.repeat(count), "y".repeat(behind));
+                assert!(has_triple_quote(text(3).as_bytes()), "{before} {behind}");
+                assert!(!has_triple_quote(text(2).as_bytes()), "{before} {behind}");
+            }
+        }
+    }
+    assert!(!has_triple_quote(b"a = \"'\"\nb = \"\"\nc = ''\""));
+}

@@ -3,7 +3,7 @@
 use super::fault::{Fault, Severity};
 use super::key_path::KeyPath;
 use super::suggest;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -38,8 +38,8 @@ pub(super) struct ConfigReader<'s> {
     file: PathBuf,
     /// What is in it.
     text: &'s str,
-    /// Line breaks before each multiple of [`LINE_STEP`] bytes.
-    breaks: Vec<u32>,
+    /// Line breaks before each multiple of [`LINE_STEP`] bytes, counted once a line is told.
+    breaks: OnceCell<Vec<u32>>,
     /// Where the parts of a text lie that was put together out of the file: its byte there, and in the file.
     parts: Vec<(usize, usize)>,
     /// What lies behind the first fault of syntax was only guessed at and is not reported on.
@@ -80,16 +80,10 @@ pub(super) enum Origin {
 impl<'s> ConfigReader<'s> {
     /// A reader of a file's text.
     pub fn new(text: &'s str, file: &Path) -> Self {
-        let mut before = 0;
-        let breaks = text.as_bytes().chunks(LINE_STEP).map(|bytes| {
-            let here = before;
-            before += line_breaks(bytes) as u32; // a file has fewer than 2^32 bytes
-            here
-        });
         Self {
             file: file.into(),
             text,
-            breaks: breaks.collect(),
+            breaks: OnceCell::new(),
             parts: Vec::new(),
             limit: Cell::new(usize::MAX),
             open_to_others: false,
@@ -198,19 +192,32 @@ impl<'s> ConfigReader<'s> {
         self.known.borrow_mut().insert(kind, keys);
     }
 
+    fn breaks(&self) -> &[u32] {
+        self.breaks.get_or_init(|| {
+            let mut before = 0;
+            let breaks = self.text.as_bytes().chunks(LINE_STEP).map(|bytes| {
+                let here = before;
+                before += line_breaks(bytes) as u32; // a file has fewer than 2^32 bytes
+                here
+            });
+            breaks.collect()
+        })
+    }
+
     /// The line of a place, from 1.
     pub fn line_of(&self, at: &Span) -> usize {
         let place = at.span.start.min(self.text.len());
-        let step = (place / LINE_STEP).min(self.breaks.len().saturating_sub(1));
-        let before = self.breaks.get(step).map_or(0, |&breaks| breaks as usize);
+        let step = (place / LINE_STEP).min(self.breaks().len().saturating_sub(1));
+        let before = self.breaks().get(step).map_or(0, |&breaks| breaks as usize);
         let since = self.text.as_bytes().get(step * LINE_STEP..place).unwrap_or_default();
         1 + before + line_breaks(since)
     }
 
     /// The byte that a line, counted from 1, begins with.
     fn start_of(&self, line: usize) -> usize {
-        let step = self.breaks.partition_point(|&breaks| (breaks as usize) < line - 1).saturating_sub(1);
-        let mut left = (line - 1).saturating_sub(self.breaks.get(step).map_or(0, |&breaks| breaks as usize));
+        let step = self.breaks().partition_point(|&breaks| (breaks as usize) < line - 1).saturating_sub(1);
+        let mut left =
+            (line - 1).saturating_sub(self.breaks().get(step).map_or(0, |&breaks| breaks as usize));
         let begin = step * LINE_STEP;
         let mut bytes = self.text.as_bytes().get(begin..).unwrap_or_default().iter();
         let mut at = begin;

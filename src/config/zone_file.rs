@@ -98,7 +98,7 @@ impl Loading {
         if self.open.len() == DEPTH || self.files.len() > usize::from(u16::MAX) {
             return Err(format!("{} is included over more than {DEPTH} files", shown()));
         }
-        let text = self.text(path).map_err(|why| unreadable(&why))?;
+        let text = self.text(path, &place).map_err(|why| unreadable(&why))?;
         self.open.push(self.files.len());
         self.files.push((place, String::new()));
         master::read(&text, state, self);
@@ -112,10 +112,10 @@ impl Loading {
         Ok(())
     }
 
-    /// What is in a file.
-    fn text(&mut self, path: &Path) -> Result<String, String> {
-        let (watched, read) = crate::base::file::read_watched(path, MAX_FILE_BYTES - self.octets);
-        self.watched.push(watched);
+    /// What is in a file at a place, which is that of a path with links resolved.
+    fn text(&mut self, path: &Path, place: &Path) -> Result<String, String> {
+        let (watched, read) = crate::base::file::read_watched(place, MAX_FILE_BYTES - self.octets);
+        self.watched.push(WatchedFile { path: path.into(), ..watched });
         let octets = read.map_err(|error| error.to_string())?;
         self.octets += octets.len() as u64;
         String::from_utf8(octets).map_err(|error| {
