@@ -41,25 +41,16 @@ impl Account {
         let few = few.chain(rows.networks.into_iter().map(Edit::Network));
         account.apply(&few.collect::<Vec<_>>());
 
-        let mut counts = vec![0; rows.zones.len()];
-        for (place, _) in &rows.records {
-            if let Some(count) = counts.get_mut(*place as usize) {
-                *count += 1;
-            }
-        }
+        let order = ByZone::of(&rows.records, rows.zones.len());
         account.next_number = rows.zones.len() as u32; // as many as places that the records name
-        let zones = rows.zones.into_iter().zip(0..).zip(counts);
-        let mut zones: Vec<_> =
-            zones.map(|((row, number), count)| (row, number, Vec::with_capacity(count))).collect();
-        let mut index = Vec::with_capacity(rows.records.len());
-        for (place, record) in rows.records {
-            let Some(zone) = zones.get_mut(place as usize) else { continue };
-            index.push(RecordZone::new(record.id(), place));
-            zone.2.push(record);
-        }
-        let made = parallel::map(zones, SHARE, |(row, number, records)| {
+        let zones: Vec<(ZoneRow, u32)> = rows.zones.into_iter().zip(0..).collect();
+        let made = parallel::map(zones, SHARE, |(row, number)| {
+            let records = order.of_zone(number).iter();
+            let records = records.map(|place| rows.records[*place as usize].1.clone()).collect();
             Arc::new(ZoneEntry::of_records(row, number, records, reading))
         });
+        let records = rows.records.iter().filter(|(place, _)| (*place as usize) < made.len());
+        let mut index: Vec<_> = records.map(|(place, record)| RecordZone::new(record.id(), *place)).collect();
         for entry in &made {
             account.index(entry);
         }
@@ -75,6 +66,41 @@ impl Account {
         account.log_span = numbers().min().zip(numbers().max());
         account.log = rows.log.into_iter().map(|row| (row.id, row)).collect();
         account
+    }
+}
+
+/// The places of records in the order of their zones.
+struct ByZone {
+    places: Vec<u32>,
+    /// Where those of each zone end.
+    ends: Vec<u32>,
+}
+
+impl ByZone {
+    fn of(records: &[(u32, PackedRecord)], zones: usize) -> Self {
+        let mut ends = vec![0u32; zones];
+        for (zone, _) in records {
+            if let Some(count) = ends.get_mut(*zone as usize) {
+                *count += 1;
+            }
+        }
+        let mut begin = 0;
+        for count in &mut ends {
+            begin += std::mem::replace(count, begin); // where those of the zone begin, until they are put there
+        }
+        let mut places = vec![0; begin as usize];
+        for (place, (zone, _)) in (0..).zip(records) {
+            if let Some(end) = ends.get_mut(*zone as usize) {
+                places[*end as usize] = place;
+                *end += 1;
+            }
+        }
+        Self { places, ends }
+    }
+
+    fn of_zone(&self, zone: u32) -> &[u32] {
+        let end = |zone: u32| self.ends.get(zone as usize).map_or(0, |end| *end as usize);
+        &self.places[zone.checked_sub(1).map_or(0, end)..end(zone)]
     }
 }
 
