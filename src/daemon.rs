@@ -30,6 +30,7 @@ use crate::resolve::cache::AnswerCache;
 use crate::resolve::guard::Guard;
 use crate::resolve::limits::Limits;
 use crate::resolve::packet_cache::PacketCache;
+use crate::resolve::retain_refresh;
 use crate::resolve::shared::SharedState;
 use crate::resolve::snapshot;
 use crate::server::activation::HandedOver;
@@ -155,6 +156,7 @@ impl Daemon {
         // What is asked again and again is kept twice: as what upstreams said, and finished for the fast lane.
         let finished = config.cache.size / 3;
         let cache = AnswerCache::new(config.cache.size - finished, lifetimes(&config.cache));
+        cache.retained.configure(config.retain.clone());
         restore(&cache, settings.state_dir.as_deref(), &clock);
         let mut config = config;
         let copies = secondaries::restore(&mut config, settings.state_dir.as_deref(), clock.now());
@@ -210,6 +212,7 @@ impl Daemon {
         daemon.log_startup();
         daemon.warn_of_unserved_zones();
         daemon.settings.supervisor.ready(&daemon.status());
+        tokio::spawn(retain_refresh::run(daemon.live.clone()));
         tokio::spawn(watchdog::watch(daemon.settings.supervisor.clone(), subject.selfcheck.clone()));
         Ok(daemon)
     }

@@ -57,6 +57,11 @@ pub const METRICS: &[Metric] = &[
     gauge("pvtzd_data_files", "", "Watched files: zone files and the files that they include, hosts files, the configuration."),
     gauge("pvtzd_data_files_faulty", "", "Zone files and hosts files with an error, whose former content is served."),
     counter("pvtzd_data_file_reads_total", "result", "Reads of changed zone files and hosts files: taken, or refused because of an error."),
+    gauge("pvtzd_retained_names", "", "Names whose last good answer is retained."),
+    gauge("pvtzd_retained_bytes", "", "Memory of retained answers."),
+    counter("pvtzd_retained_refreshes_total", "", "Retained answers refreshed before they expired."),
+    counter("pvtzd_retained_denials_total", "result", "Negative answers for retained names: held back, or confirmed."),
+    counter("pvtzd_retained_served_total", "", "Retained answers used instead of a failure."),
     gauge("pvtzd_secondary_up", "zone, vpcs", "1 while the copy of a secondary zone is served; the first 1000 of them."),
     gauge("pvtzd_secondary_serial", "zone, vpcs", "Serial of the copy of a secondary zone."),
     gauge("pvtzd_secondary_expires_seconds", "zone, vpcs", "Seconds until the copy expires unless a primary confirms it."),
@@ -98,6 +103,13 @@ pub fn render(subject: &AdminView) -> String {
     page.metric("pvtzd_data_file_reads_total");
     page.count(&[("result", "taken")], reads.saturating_sub(refused));
     page.count(&[("result", "refused")], refused);
+    let retained = subject.live.cache.retained.state(0);
+    page.metric("pvtzd_retained_names").count(&[], retained.names as u64);
+    page.metric("pvtzd_retained_bytes").count(&[], retained.bytes as u64);
+    page.metric("pvtzd_retained_refreshes_total").count(&[], retained.refreshed);
+    page.metric("pvtzd_retained_denials_total");
+    page.count(&[("result", "held")], retained.held).count(&[("result", "confirmed")], retained.confirmed);
+    page.metric("pvtzd_retained_served_total").count(&[], retained.served);
     secondary::render(&mut page, subject);
     page.metric("pvtzd_api_requests_total");
     if let Some(ApiView { calls, .. }) = &subject.api {

@@ -10,6 +10,7 @@ use crate::base::local_address::is_absent;
 use crate::engine::catalog::Scope;
 use crate::engine::name::show;
 use crate::engine::zone::{ZoneMode, ZoneOrigin};
+use crate::resolve::retained::RetainedState;
 use crate::stats::counters::BUCKETS;
 use crate::stats::zone_stats::CacheResult;
 use crate::upstream::ServerHealth;
@@ -19,6 +20,9 @@ use std::sync::atomic::Ordering;
 
 /// Faulty files that are listed.
 const FAULTY: usize = 100;
+
+/// Retained names with a denial that are listed.
+const DENIED: usize = 20;
 
 /// Zones that the overview lists.
 const BUSIEST: usize = 10;
@@ -60,6 +64,9 @@ pub struct Status {
     /// Zone files, hosts files and, with `watch_config`, the configuration.
     #[serde(default)]
     pub data_files: DataFilesStatus,
+    /// Retained names, where `[[retain]]` names some.
+    #[serde(default)]
+    pub retained: Option<RetainedStatus>,
     /// Secondary zones.
     #[serde(default)]
     pub secondaries: Vec<SecondaryStatus>,
@@ -92,6 +99,25 @@ pub struct FaultyFileStatus {
     pub file: String,
     /// What is wrong, with file and line.
     pub fault: String,
+}
+
+/// Retained names.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RetainedStatus {
+    /// How many there are.
+    pub names: usize,
+    /// Octets that they take.
+    pub bytes: usize,
+    /// Those with a denial that is not confirmed, the first 20 of them.
+    pub denied: Vec<String>,
+    /// Answers that were refreshed.
+    pub refreshed: u64,
+    /// Denials that were not believed.
+    pub held: u64,
+    /// Denials that were confirmed.
+    pub confirmed: u64,
+    /// Times that the last good answer stood in for one that failed.
+    pub served: u64,
 }
 
 /// A service beside DNS.
@@ -277,6 +303,7 @@ pub fn read(subject: &AdminView) -> Status {
         current: subject.readiness.is_current(),
         auxiliary: auxiliary(subject),
         data_files: data_files(subject),
+        retained: retained(subject),
         secondaries: secondary::read(subject),
         missed: live.watch.watchers().iter().map(|w| (w.name().to_string(), w.dropped())).collect(),
     }
@@ -289,6 +316,15 @@ fn data_files(subject: &AdminView) -> DataFilesStatus {
     let faulty =
         faulty.map(|FaultyFile { kind, file, fault }| FaultyFileStatus { kind: kind.into(), file, fault });
     DataFilesStatus { watched, reads, failures, faulty: faulty.collect() }
+}
+
+fn retained(subject: &AdminView) -> Option<RetainedStatus> {
+    let retained = &subject.live.cache.retained;
+    retained.is_active().then(|| {
+        let RetainedState { names, bytes, denied, refreshed, held, confirmed, served } =
+            retained.state(DENIED);
+        RetainedStatus { names, bytes, denied, refreshed, held, confirmed, served }
+    })
 }
 
 fn auxiliary(subject: &AdminView) -> Vec<AuxiliaryStatus> {

@@ -17,7 +17,7 @@ use crate::engine::request::Question;
 use crate::engine::text::printable;
 use crate::engine::zone::{MissingType, Wildcards, Zone, ZoneAvailability, ZoneMode, ZoneOrigin};
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{RData, RecordType};
+use hickory_proto::rr::{Name, RData, RecordType};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -216,7 +216,8 @@ fn explain_hop(
                 None => "no private zone; ".to_string(),
             };
             let matched = rule.as_ref().map(ToString::to_string);
-            ("forward", matched, format!("{first}{by}: {}", shown::servers(config, *group)))
+            let kept = retained(config, &hop.name, rtype).unwrap_or_default();
+            ("forward", matched, format!("{first}{by}: {}{kept}", shown::servers(config, *group)))
         }
         Source::Loop => ("loop", None, "already in the chain: the chain ends here".to_string()),
     };
@@ -228,6 +229,18 @@ fn explain_hop(
         matched,
         why,
     }
+}
+
+/// How the last good answer of a name is retained, if it is.
+fn retained(config: &Config, name: &Name, rtype: &str) -> Option<String> {
+    let place = config.retain.find(NameKey::of(name).wire(), parse_type(rtype)?)?;
+    let rule = config.retain.rules.get(place)?;
+    let (confirm, stale) = (rule.confirm_ms / 1000, rule.stale_ms / 1000);
+    let by = if rule.is_subtree { "suffix" } else { "name" };
+    Some(format!(
+        "; retained by {by} {}: a denial is believed after {confirm} s, the last good answer is served for {stale} s",
+        rule.name
+    ))
 }
 
 /// A zone's settings in a few words; `on_missing_type` is named because the product's texts leave it open.

@@ -130,6 +130,20 @@ fn page(status: &Status, before: Option<&Status>) -> String {
             file.kind, file.file, file.fault
         ));
     }
+    if let Some(retained) = &status.retained {
+        line(format!(
+            "retained   {} names, {:.1} MiB, {} refreshed, {} denials held back, {} confirmed, {} served in place of a failure",
+            retained.names,
+            retained.bytes as f64 / f64::from(1 << 20),
+            retained.refreshed,
+            retained.held,
+            retained.confirmed,
+            retained.served,
+        ));
+        if !retained.denied.is_empty() {
+            line(format!("DENIED     not believed yet: {}", retained.denied.join(", ")));
+        }
+    }
     for zone in &status.secondaries {
         let bad = |what: &str| {
             let fault = zone.fault.as_deref().unwrap_or("no primary was asked yet");

@@ -135,6 +135,7 @@ fn join(reader: &ConfigReader, spec: file::Spec) -> Config {
         zones: spec.zones.iter().map(|entry| entry.spec.clone()).zip(scopes.zones).collect(),
         zone_files: zone_files.collect(),
         secondaries: spec.secondaries.clone(),
+        retain: spec.retain.clone(),
         hosts: hosts.collect(),
         expects: spec.expects.clone(),
         file: None,

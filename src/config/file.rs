@@ -7,6 +7,7 @@ use super::api;
 use super::api::Api;
 use super::hosts_file::{self, HostsEntry};
 use super::reader::{ConfigReader, Origin, Span, Spanned};
+use super::retain;
 use super::secondary::{self, Secondary};
 use super::section::Section;
 use super::sections::{not_empty, path, read_each, read_one, values, vpc_ids};
@@ -22,6 +23,7 @@ use super::{
 use crate::engine::catalog::Vpc;
 use crate::engine::name::NameKey;
 use crate::engine::rebinding::Rebinding;
+use crate::engine::retain::RetainRules;
 use crate::engine::{name, record};
 use crate::upstream::{ServerAddress, Strategy};
 use hickory_proto::rr::rdata::CNAME;
@@ -72,6 +74,8 @@ pub(super) struct Spec {
     pub zones: Vec<ZoneDraftEntry>,
     /// `[[secondary]]`; their zones are the last of the zones.
     pub secondaries: Vec<Secondary>,
+    /// `[[retain]]`
+    pub retain: RetainRules,
     /// All their primaries with their places.
     pub primaries: Vec<Spanned<SocketAddr>>,
     /// `[[hosts]]`
@@ -131,6 +135,8 @@ pub(super) fn read<'a>(
             zones
         }
     };
+    let retain = read_each(reader, &mut top, "retain", retain::retain);
+    let retain = retain::join(reader, retain);
     let keys = read_each(reader, &mut top, "tsig", secondary::tsig);
     secondary::check_keys(reader, &keys);
     let secondaries = read_each(reader, &mut top, "secondary", secondary::secondary);
@@ -160,6 +166,7 @@ pub(super) fn read<'a>(
         vpcs,
         zones,
         secondaries,
+        retain,
         primaries,
         hosts,
         expects,

@@ -21,6 +21,7 @@ mod key_path;
 mod lints;
 mod pieces;
 mod reader;
+mod retain;
 mod secondary;
 mod section;
 mod sections;
@@ -51,6 +52,7 @@ use crate::base::file::WatchedFile;
 use crate::engine::catalog::{Scope, Vpc};
 use crate::engine::local::LocalNames;
 use crate::engine::rebinding::Rebinding;
+use crate::engine::retain::RetainRules;
 use crate::engine::zone::ZoneSpec;
 use crate::upstream::{ServerAddress, Strategy};
 use data_file::{HostsFile, ZoneFile};
@@ -163,6 +165,8 @@ pub struct Config {
     pub zone_files: Vec<ZoneFile>,
     /// `[[secondary]]`; their zones are the last of the zones.
     pub secondaries: Vec<Secondary>,
+    /// `[[retain]]`
+    pub retain: RetainRules,
     /// `[[hosts]]`, the first one first.
     pub hosts: Vec<HostsFile>,
     /// `[[expect]]`

@@ -83,6 +83,7 @@ impl Daemon {
             office.reload(control);
         }
         self.live.top.configure(self.config.top.enabled, self.config.top.client, self.live.clock.now());
+        self.live.cache.retained.configure(self.config.retain.clone());
         self.secondaries.run(&self.config, &self.live, copies);
         self.reload_certificate();
         self.ask_metadata();

@@ -34,6 +34,7 @@ pub mod records;
 pub mod reply;
 pub mod request;
 pub mod response;
+pub mod retain;
 pub mod rrset;
 mod sections;
 pub mod sharded;

@@ -5,7 +5,10 @@
 //! is decided in `engine::cache`; here is only who holds it.
 
 use super::cache_entry::{Apart, CacheEntry};
-use crate::engine::cache::{CacheDataOf, CacheKey, Freshness, KeyRef, QueryFlags, Timestamp, TtlPolicy};
+use super::retained::{RetainReview, RetainedAnswers};
+use crate::engine::cache::{
+    CacheDataOf, CacheKey, Freshness, KeyRef, Outcome, QueryFlags, Timestamp, TtlPolicy,
+};
 use crate::engine::cached_packet::PacketKey;
 use crate::engine::catalog::GroupKey;
 use crate::engine::name;
@@ -121,6 +124,8 @@ pub struct AnswerCache {
     shared: Mutex<HashMap<Box<[u8]>, Weak<Apart>, DefaultHashBuilder>>,
     /// How long things are kept.
     pub lifetimes: TtlPolicy,
+    /// The last good answers of retained names.
+    pub retained: RetainedAnswers,
 }
 
 impl AnswerCache {
@@ -129,7 +134,16 @@ impl AnswerCache {
         let (slots, evictions) = bounded(bytes, EntryBytes);
         let (seed, insertions) = (DefaultHashBuilder::default(), AtomicU64::new(0));
         let hints = Box::new([const { AtomicU8::new(0) }; HINTS]);
-        Self { slots, seed, evictions, insertions, hints, shared: Mutex::default(), lifetimes }
+        Self {
+            slots,
+            seed,
+            evictions,
+            insertions,
+            hints,
+            shared: Mutex::default(),
+            lifetimes,
+            retained: RetainedAnswers::default(),
+        }
     }
 
     /// The hash of a name, which all places of its entries are made of.
@@ -215,8 +229,43 @@ impl AnswerCache {
     ///
     /// Returns the slot, kept or not: what is not worth keeping is still good for the query that brought it.
     pub fn insert(&self, key: CacheKey, entry: CacheDataOf<'_>, now: Timestamp) -> Arc<CacheEntry> {
+        let question = self.retained.is_active().then(|| (key.clone(), entry.outcome.clone()));
         let slot = self.put(key, entry, now);
         self.insertions.fetch_add(1, Ordering::Release); // now that it can be found
+        if let Some((question, outcome)) = question {
+            self.retained.remember(&question, &slot, &outcome);
+        }
+        slot
+    }
+
+    /// Keeps what a group said of a question; of a retained name the last good answer in the place of a denial that is
+    /// not confirmed.
+    pub fn insert_reviewed(
+        &self,
+        key: CacheKey,
+        mut entry: CacheDataOf<'_>,
+        now: Timestamp,
+    ) -> Arc<CacheEntry> {
+        if !self.retained.is_active() {
+            return self.insert(key, entry, now);
+        }
+        match self.retained.review(&key, &entry, now, self.lifetimes.stale_ttl) {
+            RetainReview::Believe => self.insert(key, entry, now),
+            RetainReview::Hold(good, ttl) => self.insert_again(key, &good, ttl, now),
+            RetainReview::NoData(ttl) => {
+                entry.outcome = Outcome::NoData;
+                entry.ttl = entry.ttl.min(ttl);
+                self.insert(key, entry, now)
+            }
+        }
+    }
+
+    /// Keeps an earlier answer once more, for `ttl` seconds.
+    fn insert_again(&self, key: CacheKey, good: &CacheEntry, ttl: u32, now: Timestamp) -> Arc<CacheEntry> {
+        let mut entry = good.entry();
+        (entry.stored, entry.ttl, entry.authentic) = (now, ttl, false);
+        let slot = self.put(key, entry, now);
+        self.insertions.fetch_add(1, Ordering::Release);
         slot
     }
 
@@ -333,6 +382,7 @@ impl AnswerCache {
 
     /// Forgets what `of` takes; how many there were.
     pub fn forget(&self, of: impl Fn(&CacheKey) -> bool) -> usize {
+        self.retained.forget(&of);
         let before = self.slots.len();
         self.slots.retain(|_, slot| !of(&slot.key()));
         before.saturating_sub(self.slots.len())

@@ -348,6 +348,11 @@ impl CacheEntry {
             && self.claim_refresh()
     }
 
+    /// True where it answered a query out of the cache.
+    pub fn was_served(&self) -> bool {
+        self.head.state.load(Ordering::Relaxed) & SERVED != 0
+    }
+
     /// True for the first who asks.
     pub fn claim_refresh(&self) -> bool {
         self.head.state.fetch_or(REFRESHING, Ordering::Relaxed) & REFRESHING == 0

@@ -109,7 +109,18 @@ pub fn cache_get(
     now: Timestamp,
     last_success: impl FnOnce() -> Option<Timestamp>,
 ) -> CacheAnswer {
+    let last_good = || cache.retained.last_good(fetch.cache_key(), now);
+    let is_retained = cache.retained.is_active();
     match cache.get(fetch.cache_key(), now) {
+        Some((slot, Freshness::Fresh(_)))
+            if is_retained
+                && !slot.has_data()
+                && (slot.is_failure() || slot.name() != fetch.cache_key().wire())
+                && let Some(good) = last_good() =>
+        {
+            // a failure of a moment ago, or the denial of a name above
+            if slot.is_failure() { CacheAnswer::UseStale(good) } else { CacheAnswer::Ask(Some(good)) }
+        }
         Some((slot, Freshness::Fresh(ttl))) => CacheAnswer::Use(slot, ttl),
         Some((slot, Freshness::Stale)) => {
             let waits = slot.failed().is_some_and(|failed| {
@@ -118,6 +129,7 @@ pub fn cache_get(
             });
             if waits { CacheAnswer::UseStale(slot) } else { CacheAnswer::Ask(Some(slot)) }
         }
+        Some((_, Freshness::Expired)) | None if is_retained => CacheAnswer::Ask(last_good()),
         Some((_, Freshness::Expired)) | None => CacheAnswer::Ask(None),
     }
 }
@@ -213,6 +225,17 @@ fn start_refresh(
             slot.release_refresh();
         }
     });
+}
+
+/// Asks a group for an answer that is about to expire; true where it answered.
+pub(super) async fn refresh(
+    live: &Arc<SharedState>,
+    published: &Arc<ActiveConfig>,
+    client: IpAddr,
+    fetch: &Fetch,
+) -> bool {
+    let joined = join(live, published, client, fetch, FetchReason::Refresh).await;
+    matches!(joined, Ok(FetchResult::Answered(_)))
 }
 
 /// Why a group is asked.
@@ -363,7 +386,7 @@ pub fn cache_put(
         })?;
     let kept = entries.into_iter().map(|(name, entry)| {
         let key = CacheKey::new(fetch.group, &name, fetch.question.rtype, fetch.flags);
-        (name, cache.insert(key, entry, now))
+        (name, cache.insert_reviewed(key, entry, now))
     });
     Ok(kept.collect())
 }

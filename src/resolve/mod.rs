@@ -13,6 +13,8 @@ pub mod lookup;
 pub mod packet_cache;
 pub mod query;
 mod query_context;
+pub mod retain_refresh;
+pub mod retained;
 pub mod rrl;
 pub mod shared;
 pub mod snapshot;

@@ -55,6 +55,7 @@ pub fn play(scenario: &Scenario) -> Vec<String> {
         turn: 0,
         now: Timestamp(START),
     };
+    world.cache.retained.configure(config.retain.clone());
     let mut failures: Vec<String> = scenario.steps.iter().filter_map(|step| world.play(step)).collect();
     failures
         .extend(world.unscripted.iter().map(|line| format!("{}: not in the script: {line}", scenario.name)));

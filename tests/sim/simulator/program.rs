@@ -21,10 +21,12 @@ use std::sync::Arc;
 /// Starts with a configuration, in a network.
 pub fn start(config: &Config, network: &Network) -> Arc<SharedState> {
     let finished = config.cache.size / 3;
+    let cache = AnswerCache::new(config.cache.size - finished, lifetimes(&config.cache));
+    cache.retained.configure(config.retain.clone());
     SharedState::new(
         published(config, network, None, 1),
         Clock::start(),
-        AnswerCache::new(config.cache.size - finished, lifetimes(&config.cache)),
+        cache,
         PacketCache::new(finished),
         Limits::new(config.server.max_in_flight),
         // Cookies for clients are made with the wall clock's help.
