@@ -131,6 +131,18 @@ fn pointers_lead_backwards_into_the_sections_and_are_counted() {
 }
 
 #[test]
+fn nothing_is_taken_beyond_the_end_whatever_the_count() {
+    let bytes = message([0; 4], b"ab");
+    for count in [3, 4, usize::MAX - HEADER, usize::MAX] {
+        let mut cursor = MessageCursor::new(&bytes, HEADER);
+        assert_eq!((cursor.take(count), cursor.position()), (None, HEADER), "{count}");
+    }
+    let mut cursor = MessageCursor::new(&bytes, HEADER);
+    assert_eq!((cursor.take(2), cursor.take(0), cursor.is_done()), (Some(&b"ab"[..]), Some(&b""[..]), true));
+    assert_eq!(MessageCursor::new(&bytes, 99).take(0), None);
+}
+
+#[test]
 fn options_end_before_one_that_is_cut() {
     for (data, whole, is_done) in [
         (&b""[..], 0, true),
