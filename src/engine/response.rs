@@ -110,10 +110,8 @@ pub fn parse_plain(
         pack_own(&mut packed, rtype, data);
     }
     // a message that was cut on its way is not to be believed in part
-    for _ in 0..u32::from(counts.authorities) + u32::from(counts.additionals) {
-        cursor.record()?;
-    }
-    if count == 0 || !cursor.is_done() {
+    let others = u32::from(counts.authorities) + u32::from(counts.additionals);
+    if count == 0 || !ends_with_records(cursor, others) {
         return None;
     }
     let ttl = ttl.clamp(lifetimes.min_ttl.min(lifetimes.max_ttl), lifetimes.max_ttl);
@@ -129,6 +127,12 @@ pub fn parse_plain(
     };
     let entry = CacheData::restore(Outcome::Rrset, now, ttl, reply[3] & 0x20 != 0, (packed, &[][..]));
     (apart || !entry.repeats_itself()).then_some(entry)
+}
+
+/// True when this many records follow, and nothing behind them. It takes the cursor by value: that of its caller stays in
+/// registers.
+fn ends_with_records(mut cursor: MessageCursor<'_>, count: u32) -> bool {
+    (0..count).all(|_| cursor.record().is_some()) && cursor.is_done()
 }
 
 /// True for a message that points elsewhere instead of answering: its server does not resolve for us.
