@@ -1,9 +1,9 @@
-//! The fast lane: a known question answered by copying its finished answer and patching what differs.
+//! The fast path: a known question answered by copying its finished answer and patching what differs.
 //!
-//! [`PlainQuery::at`] reads a plain query in place; whatever it does not know at a glance goes the long way, through
+//! [`PlainQuery::at`] reads a plain query in place; whatever it does not know at a glance takes the slow path, through
 //! `request` and `chain`. [`CachedPacket::of`] keeps an answer that `reply::finish` made, and [`CachedPacket::write`]
 //! patches it for another client: id, the question in that client's case, TTLs counted down, the order of a
-//! rotating set. A client cannot tell the lanes apart but by speed; a property test compares their octets.
+//! rotating set. A client cannot tell the paths apart but by speed; a property test compares their octets.
 
 use super::answer::{Answer, SectionTtl};
 use super::cache::{Timestamp, seconds_left};
@@ -231,24 +231,24 @@ impl CachedPacket {
     }
 
     /// True when it serves a query whose answer may have this many octets.
-    pub fn serves(&self, glance: &PlainQuery<'_>, limit: usize) -> bool {
-        !self.is_cut() || limit <= glance.head.len() + usize::from(self.reach()) + self.opt().len()
+    pub fn serves(&self, plain: &PlainQuery<'_>, limit: usize) -> bool {
+        !self.is_cut() || limit <= plain.head.len() + usize::from(self.reach()) + self.opt().len()
     }
 
     /// Appends the answer for one client to `out`, at most `limit` octets; [`Self::serves`] says whether it can.
-    pub fn write(&self, glance: &PlainQuery<'_>, limit: usize, now: Timestamp, turn: u64, out: &mut Vec<u8>) {
+    pub fn write(&self, plain: &PlainQuery<'_>, limit: usize, now: Timestamp, turn: u64, out: &mut Vec<u8>) {
         let start = out.len();
         let tail = &self.0[self.tail_at()..];
-        out.extend_from_slice(glance.head);
+        out.extend_from_slice(plain.head);
         out[start + 2..start + HEADER].copy_from_slice(&self.0[12..22]);
-        if !self.rotates() && glance.head.len() + tail.len() <= limit {
+        if !self.rotates() && plain.head.len() + tail.len() <= limit {
             let behind = out.len();
             out.extend_from_slice(tail);
             self.count_down(&mut out[behind..], now);
             return;
         }
         let opt = self.opt();
-        let room = limit.saturating_sub(glance.head.len() + opt.len()).min(self.room());
+        let room = limit.saturating_sub(plain.head.len() + opt.len()).min(self.room());
         if let Some(sent) = self.append(room, now, turn, out) {
             out[start + 2] |= if sent.cut { TC } else { 0 };
             out[start + 6..start + 8].copy_from_slice(&sent.answers.to_be_bytes());

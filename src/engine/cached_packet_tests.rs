@@ -1,4 +1,4 @@
-//! Tests of the fast lane: above all that it answers, octet for octet, what the long way answers.
+//! Tests of the fast path: above all that it answers, octet for octet, what the slow path answers.
 
 use super::*;
 use crate::engine::cache::{CacheData, Outcome, QueryFlags};
@@ -109,7 +109,7 @@ fn proofs(count: u8) -> Vec<Record> {
     std::iter::once(soa).chain((0..count).flat_map(nsec)).collect()
 }
 
-/// The long way, without its I/O, with all records.
+/// The slow path, without its I/O, with all records.
 fn long_way(catalog: &Catalog, request: &Request, question: &Question, now: Timestamp, turn: u64) -> Answer {
     within(catalog, request, question, (now, turn), usize::MAX)
 }
@@ -258,8 +258,8 @@ fn mixed_case(name: &str, mask: u64) -> String {
 
 proptest! {
     /// One client's query prepares an answer, another client's is answered with it, at another time and turn, in
-    /// another case, with another id, payload size and transport, by the fast lane and, out of the same finished
-    /// answer, by the long way: the octets are those of the long way without it.
+    /// another case, with another id, payload size and transport, by the fast path and, out of the same finished
+    /// answer, by the slow path: the octets are those of the slow path without it.
     #[test]
     fn both_lanes_give_the_same_octets(
         name in prop::sample::select(vec![

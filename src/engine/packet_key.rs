@@ -55,7 +55,7 @@ impl PacketKey {
         QueryFlags { dnssec_ok: has(DNSSEC_OK), checking_disabled: has(CHECKING_DISABLED) }
     }
 
-    /// The key of a query that came the long way; nothing for a class other than IN.
+    /// The key of a query that took the slow path; nothing for a class other than IN.
     pub fn of(request: &Request, question: &Question, view: u32) -> Option<Self> {
         if question.class != DNSClass::IN {
             return None;

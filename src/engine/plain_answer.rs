@@ -47,7 +47,7 @@ pub struct Addresses<'e> {
 /// Appends the answer to `out`; `turn` rotates several addresses. False when it does not fit `limit` octets: then `out` is
 /// as it was. `own_payload` is the UDP size that our OPT record announces.
 pub fn write(
-    glance: &PlainQuery<'_>,
+    plain: &PlainQuery<'_>,
     entry: &CacheDataOf<'_>,
     (now, turn): (Timestamp, impl FnOnce() -> u64),
     (limit, own_payload): (usize, u16),
@@ -57,22 +57,22 @@ pub fn write(
     let (expires, authentic) = (entry.expires(), entry.authentic);
     if entry.outcome == Outcome::Rrset {
         let addresses = Addresses { records, expires, authentic };
-        return write_addresses(glance, &addresses, (now, turn), (limit, own_payload), out);
+        return write_addresses(plain, &addresses, (now, turn), (limit, own_payload), out);
     }
     let start = out.len();
-    if glance.head().len() + authority.len() + OPT_ROOM + PACKED_HEAD + 2 > limit {
+    if plain.head().len() + authority.len() + OPT_ROOM + PACKED_HEAD + 2 > limit {
         return false;
     }
     let rcode = if entry.outcome == Outcome::NxDomain { 3 } else { 0 };
-    begin(glance, authentic, rcode, (0, 1), out);
+    begin(plain, authentic, rcode, (0, 1), out);
     write_soa(entry, seconds_left(expires, now).to_be_bytes(), start, out);
-    end(glance, own_payload, out);
+    end(plain, own_payload, out);
     true
 }
 
 /// [`write()`] for addresses. Most answers are one address: this is the path of every hit, and takes few steps.
 pub fn write_addresses(
-    glance: &PlainQuery<'_>,
+    plain: &PlainQuery<'_>,
     addresses: &Addresses<'_>,
     (now, turn): (Timestamp, impl FnOnce() -> u64),
     (limit, own_payload): (usize, u16),
@@ -84,10 +84,10 @@ pub fn write_addresses(
     let stride = PACKED_HEAD + length;
     let count = if records.len() == stride { 1 } else { records.len() / stride };
     let mut record = [0; OWN_HEAD + ADDRESS];
-    if length > ADDRESS || glance.head().len() + count * (OWN_HEAD + length) + OPT_ROOM > limit {
+    if length > ADDRESS || plain.head().len() + count * (OWN_HEAD + length) + OPT_ROOM > limit {
         return false;
     }
-    begin(glance, addresses.authentic, 0, (count as u16, 0), out); // more do not fit
+    begin(plain, addresses.authentic, 0, (count as u16, 0), out); // more do not fit
     let [pointer, question] = QUESTION_POINTER.to_be_bytes();
     let [a, b, c, d] = seconds_left(addresses.expires, now).to_be_bytes();
     record[..OWN_HEAD]
@@ -104,17 +104,17 @@ pub fn write_addresses(
             put(&packed[PACKED_HEAD..]);
         }
     }
-    end(glance, own_payload, out);
+    end(plain, own_payload, out);
     true
 }
 
 /// Appends header and question; the counts are of the answer and the authority section.
-fn begin(glance: &PlainQuery<'_>, authentic: bool, rcode: u8, counts: (u16, u8), out: &mut Vec<u8>) {
+fn begin(plain: &PlainQuery<'_>, authentic: bool, rcode: u8, counts: (u16, u8), out: &mut Vec<u8>) {
     let start = out.len();
-    out.extend_from_slice(glance.head());
+    out.extend_from_slice(plain.head());
     let Some([_, _, flags, more, _, _, high, low, _, authority, ..]) = out.get_mut(start..) else { return };
     // AD only to those who say that they understand it (RFC 6840 section 5.8)
-    let authentic = authentic && (*more & 0x20 != 0 || glance.dnssec_ok);
+    let authentic = authentic && (*more & 0x20 != 0 || plain.dnssec_ok);
     *flags = 0x81; // QR, RD
     *more = 0x80 | *more & 0x10 | u8::from(authentic) << 5 | rcode; // RA, CD
     [*high, *low] = counts.0.to_be_bytes();
@@ -122,10 +122,10 @@ fn begin(glance: &PlainQuery<'_>, authentic: bool, rcode: u8, counts: (u16, u8),
 }
 
 /// Appends our OPT record to an answer for a client that sent one.
-fn end(glance: &PlainQuery<'_>, own_payload: u16, out: &mut Vec<u8>) {
-    if glance.udp_payload.is_some() {
+fn end(plain: &PlainQuery<'_>, own_payload: u16, out: &mut Vec<u8>) {
+    if plain.udp_payload.is_some() {
         let [high, low] = own_payload.to_be_bytes();
-        out.extend_from_slice(&[0, 0, 41, high, low, 0, 0, u8::from(glance.dnssec_ok) << 7, 0, 0, 0]);
+        out.extend_from_slice(&[0, 0, 41, high, low, 0, 0, u8::from(plain.dnssec_ok) << 7, 0, 0, 0]);
     }
 }
 
@@ -213,13 +213,13 @@ mod tests {
                         }
                     };
                     let mut key = PacketKey::default();
-                    let glance = PlainQuery::at(&packet, 0, &mut key).unwrap();
-                    let limit = payload_limit(glance.udp_payload, 1232);
+                    let plain = PlainQuery::at(&packet, 0, &mut key).unwrap();
+                    let limit = payload_limit(plain.udp_payload, 1232);
                     for before in [&b""[..], b"octets of the batch before"] {
                         let mut out = before.to_vec();
-                        assert!(write(&glance, &entry, (later, || turn), (limit, 1232), &mut out));
+                        assert!(write(&plain, &entry, (later, || turn), (limit, 1232), &mut out));
                         assert_eq!(&out[before.len()..], finish(&request, &answer, limit, 1232), "{entry:?}");
-                        assert!(!write(&glance, &entry, (later, || turn), (60, 1232), &mut out.clone()));
+                        assert!(!write(&plain, &entry, (later, || turn), (60, 1232), &mut out.clone()));
                     }
                 }
             }

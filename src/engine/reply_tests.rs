@@ -164,7 +164,7 @@ proptest! {
     }
 }
 
-/// The long way to the message for one entry of an upstream: decided, unpacked, written record by record.
+/// The slow path to the message for one entry of an upstream: decided, unpacked, written record by record.
 fn by_the_chain(request: &Request, entry: &CacheData, turn: u64, limit: usize) -> Vec<u8> {
     let catalog = Catalog::build(CatalogSpec::default()).unwrap();
     let view = catalog.view([192, 0, 2, 1].into());

@@ -174,7 +174,7 @@ impl Kind {
         }
     }
 
-    /// The long way, out of the cache, and the answer that came of it.
+    /// The slow path, out of the cache, and the answer that came of it.
     fn compose(&self, limit: usize, turn: u64) -> (Vec<u8>, Answer) {
         let (request, question) = self.accept();
         let flags = QueryFlags { dnssec_ok: self.dnssec_ok, checking_disabled: false };

@@ -1,4 +1,4 @@
-//! Where packets are taken: the fast lane looks the answer up and writes it; what it does not know goes through
+//! Where packets are taken: the fast path looks the answer up and writes it; what it does not know goes through
 //! [`query::answer_now`]. What comes of it is counted here, and shown to who watches.
 
 use super::bound;
@@ -29,7 +29,7 @@ pub struct FastPath<'l> {
     key: PacketKey,
     /// The last client and its view, since packets of one client come together; no view if it may not ask.
     last: Option<(IpAddr, Option<u32>, QueryOrigin)>,
-    /// The finished answers were searched for the last packet, which the long way need not do again.
+    /// The finished answers were searched for the last packet, which the slow path need not do again.
     looked: bool,
     /// A tap is open.
     watched: bool,
@@ -53,7 +53,7 @@ pub enum Served {
 }
 
 impl<'l> FastPath<'l> {
-    /// The lane as it is now. What it answers is counted in `tally`.
+    /// The fast path as it is now. What it answers is counted in `tally`.
     pub fn new(live: &'l Arc<SharedState>, tally: &'l ThreadCounters, transport: ClientTransport) -> Self {
         let begun = instant();
         let now = live.clock.at(begun);
@@ -127,20 +127,20 @@ impl<'l> FastPath<'l> {
     /// Appends the answer to `out` if it is at hand: what it is counted for.
     fn answer(&mut self, packet: &[u8], client: IpAddr, out: &mut Vec<u8>) -> Option<StatKey> {
         let (view, arrival) = self.view(client)?;
-        let glance = PlainQuery::at(packet, view, &mut self.key)?;
+        let plain = PlainQuery::at(packet, view, &mut self.key)?;
         self.looked = true;
         let own_payload = self.published.udp_payload;
         let limit = match self.transport {
             ClientTransport::Tcp => reply::TCP,
-            ClientTransport::Udp => reply::payload_limit(glance.udp_payload, own_payload),
+            ClientTransport::Udp => reply::payload_limit(plain.udp_payload, own_payload),
         };
         let group = self.published.catalog.default_group();
         let publication = (self.published.generation, view);
         if let Some(slot) = self.live.cache.answer_to(&self.key, group, publication, self.now) {
             let (at, room) = ((self.now, || self.live.turn()), (limit, own_payload));
             let written = match slot.addresses() {
-                Some(addresses) => plain_answer::write_addresses(&glance, &addresses, at, room, out),
-                None => plain_answer::write(&glance, &slot.entry(), at, room, out),
+                Some(addresses) => plain_answer::write_addresses(&plain, &addresses, at, room, out),
+                None => plain_answer::write(&plain, &slot.entry(), at, room, out),
             };
             if written {
                 let mark = bound::mark(&slot);
@@ -150,11 +150,11 @@ impl<'l> FastPath<'l> {
             }
         }
         let prepared = self.live.answers.get(&self.key)?;
-        if !prepared.is_valid(self.published.generation, self.now) || !prepared.serves(&glance, limit) {
+        if !prepared.is_valid(self.published.generation, self.now) || !prepared.serves(&plain, limit) {
             return None;
         }
         let turn = if prepared.rotates() { self.live.turn() } else { 0 };
-        prepared.write(&glance, limit, self.now, turn, out);
+        prepared.write(&plain, limit, self.now, turn, out);
         let mark = StatKey::from_bits(prepared.mark());
         self.tally.asked(self.key.rtype(), arrival);
         self.tally.answered(prepared.rcode(), mark);

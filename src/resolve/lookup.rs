@@ -259,7 +259,7 @@ async fn join(
         .join(fetch.cache_key().clone(), || {
             let (live, published, fetch) = (live.clone(), published.clone(), fetch.clone());
             async move {
-                // What a relay asks comes into the cache.
+                // What a pool asks comes into the cache.
                 live.asked.ended(fetch.cache_key()).await;
                 if reason == FetchReason::Missing {
                     wait_for_pair(&live, &published, &fetch).await;

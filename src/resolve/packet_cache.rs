@@ -1,4 +1,4 @@
-//! Finished answers for the fast lane: shared by threads, bounded by bytes.
+//! Finished answers for the fast path: shared by threads, bounded by bytes.
 //!
 //! An answer that an upstream had to be asked for comes here when it is asked for again, so that a flood of names
 //! to forward leaves it alone; answers out of zones come at once, and a flood of those passes through the

@@ -437,7 +437,7 @@ fn recognise_probe(live: &SharedState, question: &Question) -> Option<Answer> {
     })
 }
 
-/// The answer for a query that the fast lane does not take, out of the finished ones: with EDNS options, without RD.
+/// The answer for a query that the fast path does not take, out of the finished ones: with EDNS options, without RD.
 /// (Without RD nothing is asked of upstreams; what is finished was asked for before.)
 fn from_packet_cache(query: &QueryContext<'_>) -> Option<(Vec<u8>, StatKey)> {
     let QueryContext { live, published, request, question, turn, .. } = *query;

@@ -114,11 +114,11 @@ pub struct SharedState {
     pub clock: Clock,
     /// What upstream groups said.
     pub cache: AnswerCache,
-    /// Finished answers for the fast lane.
+    /// Finished answers for the fast path.
     pub answers: PacketCache,
     /// Questions that an upstream is being asked.
     pub inflight: Arc<Inflight<CacheKey, FetchResult>>,
-    /// Questions that a relay asks.
+    /// Questions that a pool asks.
     pub asked: Arc<InFlightKeys>,
     /// How much may be going on at once.
     pub limits: Limits,

@@ -147,24 +147,24 @@ mod tests {
     use super::*;
 
     /// How many are asked for one by one until a full batch is tried.
-    fn singles(crowd: &mut ReceiveBatch) -> usize {
-        let singles = std::iter::from_fn(|| (crowd.expected() == 1).then(|| crowd.came(1)));
+    fn singles(batch: &mut ReceiveBatch) -> usize {
+        let singles = std::iter::from_fn(|| (batch.expected() == 1).then(|| batch.came(1)));
         singles.count()
     }
 
     #[test]
     fn one_datagram_is_asked_for_while_they_come_one_by_one() {
-        let mut crowd = ReceiveBatch::default();
-        crowd.came(30);
-        assert_eq!(crowd.expected(), BATCH);
+        let mut batch = ReceiveBatch::default();
+        batch.came(30);
+        assert_eq!(batch.expected(), BATCH);
         for expected in [1, 3, 7, 15, 31, 31] {
-            crowd.came(1);
-            assert_eq!(singles(&mut crowd), expected);
-            assert_eq!(crowd.expected(), BATCH, "more may have come than one at a time shows");
+            batch.came(1);
+            assert_eq!(singles(&mut batch), expected);
+            assert_eq!(batch.expected(), BATCH, "more may have come than one at a time shows");
         }
-        crowd.came(2);
-        assert_eq!(singles(&mut crowd), 0, "they have");
-        crowd.came(1);
-        assert_eq!(singles(&mut crowd), 1);
+        batch.came(2);
+        assert_eq!(singles(&mut batch), 0, "they have");
+        batch.came(1);
+        assert_eq!(singles(&mut batch), 1);
     }
 }

@@ -1,7 +1,7 @@
-//! Questions that the relay asks for clients over UDP: sent out in batches, answered in batches.
+//! Questions that the pool asks for clients over UDP: sent out in batches, answered in batches.
 //!
-//! The relay fills the cache and the query is answered as if it had just come; so there is one way to an answer,
-//! whoever fetched what it needs. Whatever does not go smoothly goes the long way, through
+//! The pool fills the cache and the query is answered as if it had just come; so there is one way to an answer,
+//! whoever fetched what it needs. Whatever does not go smoothly takes the slow path, through
 //! [`query::resolve`].
 
 use super::datagram::{self, BATCH, ReplySource};
@@ -31,56 +31,56 @@ pub(super) struct Incoming {
     pub(super) local: ReplySource,
 }
 
-/// The clients of one socket that wait, and the relay that asks for them. They belong to the socket's thread.
+/// The clients of one socket that wait, and the pool that asks for them. They belong to the socket's thread.
 #[derive(Debug)]
 pub(super) struct PendingQueries {
-    relay: UdpPool<Incoming>,
-    desk: Responder,
+    pool: UdpPool<Incoming>,
+    responder: Responder,
     /// Room for batches, each for one server; kept because it is dear to come by.
     batches: Vec<Vec<PoolQuery<Incoming>>>,
 }
 
 impl PendingQueries {
-    /// No errands yet for the clients of a socket.
+    /// No queries yet for the clients of a socket.
     pub(super) fn new(live: Arc<SharedState>, tally: Arc<ThreadCounters>, socket: Arc<UdpSocket>) -> Self {
         let asked = live.asked.clone();
-        let desk = Responder { live, tally, socket, outbox: Vec::new() };
-        Self { relay: UdpPool::new(asked), desk, batches: Vec::new() }
+        let responder = Responder { live, tally, socket, outbox: Vec::new() };
+        Self { pool: UdpPool::new(asked), responder, batches: Vec::new() }
     }
 
     /// True while questions are open: then [`Self::turn`] waits, and no other code may.
     pub(super) fn are_open(&self) -> bool {
-        self.relay.is_open()
+        self.pool.is_open()
     }
 
     /// Waits for replies and for clients, not for long, and answers those whose replies came. True when there are
     /// clients to receive.
     pub(super) fn turn(&mut self) -> bool {
-        let has_clients = self.relay.turn(&self.desk.socket.clone(), &mut self.desk);
-        self.desk.flush();
+        let has_clients = self.pool.turn(&self.responder.socket.clone(), &mut self.responder);
+        self.responder.flush();
         has_clients
     }
 
-    /// True while clients wait for the relay.
+    /// True while clients wait for the pool.
     pub(super) fn have_clients(&self) -> bool {
-        self.relay.has_waiters()
+        self.pool.has_waiters()
     }
 
     /// Waits for replies alone, not for long, and answers those whose replies came.
     pub(super) fn turn_for_replies(&mut self) {
-        self.relay.turn_for_replies(&mut self.desk);
-        self.desk.flush();
+        self.pool.turn_for_replies(&mut self.responder);
+        self.responder.flush();
     }
 
-    /// Sends out for those who wait: by the relay where a question can go the usual way, else the long way.
-    pub(super) fn send_out(&mut self, visitors: &mut Vec<Incoming>) {
+    /// Sends out for those who wait: by the pool where a question can go the usual way, else by the slow path.
+    pub(super) fn send_out(&mut self, incoming: &mut Vec<Incoming>) {
         self.batches.iter_mut().for_each(Vec::clear); // a panic may have left something
-        let desk = &self.desk;
-        let published = desk.live.published();
+        let responder = &self.responder;
+        let published = responder.live.published();
         let mut servers: Vec<&Arc<Server>> = Vec::new();
         let mut last = None; // most queries of a batch are for one group
-        for mut visitor in visitors.drain(..) {
-            let missing = &mut visitor.waiting.missing;
+        for mut client in incoming.drain(..) {
+            let missing = &mut client.waiting.missing;
             let group = match last {
                 Some((key, group)) if key == missing.fetch.group => group,
                 _ => published.groups.get(&missing.fetch.group),
@@ -89,20 +89,20 @@ impl PendingQueries {
             // With an old answer at hand there is a shorter deadline to keep.
             let server = group.filter(|_| !missing.has_stale).and_then(|group| group.all_up());
             let Some(server) = server else {
-                desk.fall_back_to_task(visitor);
+                responder.fall_back_to_task(client);
                 continue;
             };
-            // A question that goes the long way after all takes its permit with it.
+            // A question that takes the slow path after all takes its permit with it.
             let key = missing.fetch.take_key();
             let waiting = published.waiting(missing.fetch.group);
-            let permit = desk.live.limits.begin(visitor.waiting.client(), waiting).ok();
+            let permit = responder.live.limits.begin(client.waiting.client(), waiting).ok();
             if permit.is_none() {
-                desk.fall_back_to_task(visitor); // which knows what to say
+                responder.fall_back_to_task(client); // which knows what to say
                 continue;
             }
-            count(&desk.live.counters.forwarded);
-            visitor.waiting.permit = permit;
-            let errand = PoolQuery { key, waiter: visitor };
+            count(&responder.live.counters.forwarded);
+            client.waiting.permit = permit;
+            let pool_query = PoolQuery { key, waiter: client };
             let place = servers.iter().position(|other| Arc::ptr_eq(other, server)).unwrap_or_else(|| {
                 servers.push(server);
                 servers.len() - 1
@@ -110,30 +110,31 @@ impl PendingQueries {
             if self.batches.len() == place {
                 self.batches.push(Vec::with_capacity(BATCH));
             }
-            self.batches[place].push(errand);
+            self.batches[place].push(pool_query);
         }
         let now = Instant::now();
         // A question that an exchange asks is joined there, and what has come in the meantime is found there.
-        let moment = desk.live.clock.at(now);
+        let moment = responder.live.clock.at(now);
         for (server, batch) in servers.into_iter().zip(&mut self.batches) {
-            let known = |key: &CacheKey, visitor: &Incoming| {
-                desk.live.inflight.contains(key)
-                    || (desk.live.cache.insertions() != visitor.waiting.insertions
-                        && lookup::is_known(&desk.live, key, moment).is_some())
+            let known = |key: &CacheKey, client: &Incoming| {
+                responder.live.inflight.contains(key)
+                    || (responder.live.cache.insertions() != client.waiting.insertions
+                        && lookup::is_known(&responder.live, key, moment).is_some())
                     || lookup::pair_of(key).is_some_and(|pair| {
                         // NXDOMAIN for one type answers both
                         server.is_near()
-                            && (desk.live.asked.contains(&pair) || desk.live.inflight.contains(&pair))
+                            && (responder.live.asked.contains(&pair)
+                                || responder.live.inflight.contains(&pair))
                     })
             };
-            for refused in self.relay.ask(server, batch, &known, now) {
-                desk.fall_back_to_task(refused);
+            for refused in self.pool.ask(server, batch, &known, now) {
+                responder.fall_back_to_task(refused);
             }
         }
     }
 }
 
-/// Takes what the relay brings.
+/// Takes what the pool brings.
 #[derive(Debug)]
 struct Responder {
     live: Arc<SharedState>,
@@ -146,10 +147,10 @@ struct Responder {
 
 impl Responder {
     /// Answers a query by a task of its own.
-    fn fall_back_to_task(&self, visitor: Incoming) {
+    fn fall_back_to_task(&self, client: Incoming) {
         let (live, socket) = (self.live.clone(), self.socket.clone());
         tokio::spawn(async move {
-            let Incoming { waiting, peer, local } = visitor;
+            let Incoming { waiting, peer, local } = client;
             let reply = query::resolve(&live, *waiting).await;
             datagram::send(&socket, &reply, peer, local);
         });
@@ -157,10 +158,10 @@ impl Responder {
 
     /// Answers those who waited.
     fn settle(&mut self, waiters: &mut Vec<Incoming>, brought: &Delivered<'_>, now: Instant) {
-        for visitor in waiters.drain(..) {
-            match query::complete(&self.live, &self.tally, &visitor.waiting, brought, now.into()) {
-                Some(reply) => self.outbox.push((reply, visitor.peer, visitor.local)),
-                None => self.fall_back_to_task(visitor),
+        for client in waiters.drain(..) {
+            match query::complete(&self.live, &self.tally, &client.waiting, brought, now.into()) {
+                Some(reply) => self.outbox.push((reply, client.peer, client.local)),
+                None => self.fall_back_to_task(client),
             }
         }
     }

@@ -77,7 +77,7 @@ impl World {
 
     /// What the responder makes of a reply that the pool has not read, or has.
     fn take(&mut self, key: &CacheKey, reply: PoolReply<'_>, waiters: &mut Vec<Incoming>) -> bool {
-        self.pending.desk.take(key, reply, waiters, Instant::now())
+        self.pending.responder.take(key, reply, waiters, Instant::now())
     }
 }
 
@@ -186,7 +186,7 @@ async fn a_reply_is_taken_without_being_read_where_nothing_is_lost() {
     assert!(world.live.cache.is_empty() && waiters.len() == 1);
     assert!(world.take(&key, PoolReply::Unread(&reply, end), &mut waiters));
     assert!(waiters.is_empty());
-    let [(sent, _, _)] = &world.pending.desk.outbox[..] else { panic!("one answer waits to be sent") };
+    let [(sent, _, _)] = &world.pending.responder.outbox[..] else { panic!("one answer waits to be sent") };
     assert_eq!(lines(sent), ["NOERROR", "www.test 60 A 192.0.2.9"]);
     // the last who waited has gone: there is nothing to do
     assert!(world.take(&key, PoolReply::Unread(&reply, end), &mut waiters));
@@ -206,7 +206,7 @@ async fn a_referral_is_an_answer_only_where_no_other_server_could_be_asked() {
         assert_eq!(world.take(&key, referral, &mut waiters), taken, "{name}");
         assert_eq!(waiters.is_empty(), taken);
     }
-    let [(sent, _, _)] = &world.pending.desk.outbox[..] else { panic!("one answer waits to be sent") };
+    let [(sent, _, _)] = &world.pending.responder.outbox[..] else { panic!("one answer waits to be sent") };
     let text = "the upstream server does not offer recursion: it answered with a referral";
     assert_eq!(lines(sent), [format!("SERVFAIL ede 22: www.test: {text}")]);
     assert_ne!(world.live.published().catalog.default_group(), GroupKey(0));

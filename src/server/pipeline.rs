@@ -160,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         if message::framed(&self.inbox).is_none() {
             return false;
         }
-        let mut lane =
+        let mut fast_path =
             FastPath::new(&self.guest.service.live, &self.guest.service.tally, ClientTransport::Tcp);
         while self.in_flight < most
             && self.outbox.len() - self.written < WRITE_BUFFER
@@ -168,8 +168,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         {
             at += 2 + packet.len();
             let padded = self.guest.service.padding && padding::is_asked_for(packet);
-            let served =
-                frame(&mut self.outbox, padded, |replies| lane.serve(packet, self.guest.peer, None, replies));
+            let served = frame(&mut self.outbox, padded, |replies| {
+                fast_path.serve(packet, self.guest.peer, None, replies)
+            });
             let Served::Waits(waiting) = served else { continue };
             self.in_flight += 1;
             let (replies, _) = self.replies.get_or_insert_with(mpsc::unbounded_channel);

@@ -72,14 +72,14 @@ pub fn serve(
     let thread = thread::Builder::new().name("udp".into()).stack_size(STACK);
     thread.spawn(move || {
         let _within = runtime.enter();
-        let mut errands =
+        let mut pending =
             PendingQueries::new(server.live.clone(), server.tally.clone(), server.socket.clone());
         match (wildcard, address) {
-            (true, _) => server.one_by_one(&mut errands),
-            (false, SocketAddr::V4(_)) => server.in_batches::<SockaddrIn>(&mut errands),
-            (false, SocketAddr::V6(_)) => server.in_batches::<SockaddrIn6>(&mut errands),
+            (true, _) => server.one_by_one(&mut pending),
+            (false, SocketAddr::V4(_)) => server.in_batches::<SockaddrIn>(&mut pending),
+            (false, SocketAddr::V6(_)) => server.in_batches::<SockaddrIn6>(&mut pending),
         }
-        server.drain(&mut errands);
+        server.drain(&mut pending);
     })
 }
 
@@ -98,32 +98,32 @@ impl UdpServer {
     }
 
     /// Receives and answers up to [`BATCH`] datagrams with a system call each way.
-    fn in_batches<A: Peer>(&self, errands: &mut PendingQueries) {
+    fn in_batches<A: Peer>(&self, pending: &mut PendingQueries) {
         let mut received = MultiHeaders::<A>::preallocate(BATCH, None);
         let mut sent = MultiHeaders::<A>::preallocate(BATCH, None);
         // In one piece, of which only what is used becomes resident.
         let mut buffer = vec![0; BATCH * STRIDE];
         let mut replies: [Vec<u8>; BATCH] = std::array::from_fn(|_| Vec::with_capacity(PLAIN_UDP));
         let mut peers: Vec<Option<A>> = Vec::with_capacity(BATCH);
-        let mut visitors = Vec::new();
-        let mut crowd = ReceiveBatch::default();
+        let mut incoming = Vec::new();
+        let mut batch = ReceiveBatch::default();
         while self.goes_on() {
-            let Some(flags) = self.clients(errands, MsgFlags::MSG_WAITFORONE) else { continue };
+            let Some(flags) = self.clients(pending, MsgFlags::MSG_WAITFORONE) else { continue };
             peers.clear();
             // No query is pending upstream, so a blocking receive is fine.
-            if crowd.is_one() && !errands.are_open() {
-                self.one(&mut buffer[..MAX_QUERY], &mut replies[0], &mut visitors);
-                crowd.came(1);
-                self.send_out(errands, &mut visitors);
+            if batch.is_one() && !pending.are_open() {
+                self.one(&mut buffer[..MAX_QUERY], &mut replies[0], &mut incoming);
+                batch.came(1);
+                self.send_out(pending, &mut incoming);
                 continue;
             }
             let mut places = buffer.chunks_exact_mut(STRIDE).map(|place| &mut place[..MAX_QUERY]);
             let mut slices: [_; BATCH] =
                 std::array::from_fn(|_| [IoSliceMut::new(places.next().unwrap_or_default())]);
-            let (fd, slices) = (self.socket.as_raw_fd(), &mut slices[..crowd.expected()]);
+            let (fd, slices) = (self.socket.as_raw_fd(), &mut slices[..batch.expected()]);
             match recvmmsg(fd, &mut received, slices, flags, None) {
                 Ok(messages) => {
-                    let mut lane = FastPath::new(&self.live, &self.tally, ClientTransport::Udp);
+                    let mut fast_path = FastPath::new(&self.live, &self.tally, ClientTransport::Udp);
                     let mut taken = 0;
                     for message in messages {
                         taken += 1;
@@ -131,38 +131,38 @@ impl UdpServer {
                         let packet = message.iovs().next().unwrap_or(&[]);
                         let reply = &mut replies[peers.len()];
                         if self.answer(
-                            &mut lane,
+                            &mut fast_path,
                             packet,
                             address.to_std(),
                             ReplySource::Bound,
                             reply,
-                            &mut visitors,
+                            &mut incoming,
                         ) {
                             peers.push(Some(address));
                         }
                     }
-                    crowd.came(taken);
+                    batch.came(taken);
                 }
                 Err(error) => self.log_receive_error(&error.into()),
             }
-            self.send_out(errands, &mut visitors);
+            self.send_out(pending, &mut incoming);
             let slices = replies.each_ref().map(|reply| [IoSlice::new(reply)]);
             send_batch(&self.socket, &mut sent, &slices[..peers.len()], &peers, MsgFlags::empty());
         }
     }
 
     /// Receives and answers one datagram by the plainest system calls, which are the cheapest.
-    fn one(&self, buffer: &mut [u8], reply: &mut Vec<u8>, visitors: &mut Vec<Incoming>) {
+    fn one(&self, buffer: &mut [u8], reply: &mut Vec<u8>, incoming: &mut Vec<Incoming>) {
         match self.socket.recv_from(buffer) {
             Ok((length, peer)) => {
-                // the lane ends with the statement: sending is not timed, as it is not for a batch
+                // the fast path ends with the statement: sending is not timed, as it is not for a batch
                 let answered = self.answer(
                     &mut FastPath::new(&self.live, &self.tally, ClientTransport::Udp),
                     &buffer[..length],
                     peer,
                     ReplySource::Bound,
                     reply,
-                    visitors,
+                    incoming,
                 );
                 if answered {
                     let _ = self.socket.send_to(reply, peer); // a datagram may be lost
@@ -173,18 +173,18 @@ impl UdpServer {
     }
 
     /// Receives and answers datagrams one by one, each answer from the address that was asked.
-    fn one_by_one(&self, errands: &mut PendingQueries) {
+    fn one_by_one(&self, pending: &mut PendingQueries) {
         let mut buffer = [0u8; MAX_QUERY];
         let mut reply = Vec::new();
-        let mut visitors = Vec::new();
-        let mut crowd = ReceiveBatch::default();
+        let mut incoming = Vec::new();
+        let mut batch = ReceiveBatch::default();
         let mut space = nix::cmsg_space!(libc::in_pktinfo, libc::in6_pktinfo);
         while self.goes_on() {
-            let Some(mut flags) = self.clients(errands, MsgFlags::empty()) else { continue };
+            let Some(mut flags) = self.clients(pending, MsgFlags::empty()) else { continue };
             // Made once a query has come: the configuration of when the wait began may have been replaced.
-            let mut lane = None;
+            let mut fast_path = None;
             let mut taken = 0;
-            for _ in 0..crowd.expected() {
+            for _ in 0..batch.expected() {
                 let fd = self.socket.as_raw_fd();
                 let mut slices = [IoSliceMut::new(&mut buffer)];
                 match recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut space), flags) {
@@ -193,10 +193,10 @@ impl UdpServer {
                         let local = local_address(&message);
                         let Some(peer) = message.address.as_ref().and_then(to_std) else { continue };
                         let packet = message.iovs().next().unwrap_or(&[]);
-                        let lane = lane.get_or_insert_with(|| {
+                        let fast_path = fast_path.get_or_insert_with(|| {
                             FastPath::new(&self.live, &self.tally, ClientTransport::Udp)
                         });
-                        if self.answer(lane, packet, peer, local, &mut reply, &mut visitors) {
+                        if self.answer(fast_path, packet, peer, local, &mut reply, &mut incoming) {
                             send(&self.socket, &reply, peer, local);
                         }
                     }
@@ -205,61 +205,61 @@ impl UdpServer {
                 }
                 flags = MsgFlags::MSG_DONTWAIT; // what came with it
             }
-            crowd.came(taken);
-            self.send_out(errands, &mut visitors);
+            batch.came(taken);
+            self.send_out(pending, &mut incoming);
         }
     }
 
     /// Waits for clients: in a blocking receive while nothing else is awaited. How to receive them, if
     /// there are any.
-    fn clients(&self, errands: &mut PendingQueries, idle: MsgFlags) -> Option<MsgFlags> {
-        if !errands.are_open() {
+    fn clients(&self, pending: &mut PendingQueries, idle: MsgFlags) -> Option<MsgFlags> {
+        if !pending.are_open() {
             return Some(idle);
         }
-        self.turn(errands).then_some(MsgFlags::MSG_DONTWAIT)
+        self.turn(pending).then_some(MsgFlags::MSG_DONTWAIT)
     }
 
     /// Answers the clients that wait for replies. The clients' socket is not looked at: what lies in it is for another
     /// process, and would wake this one again and again. Ends when no client waits: a question without a reply leaves
-    /// the relay in less than a second.
-    fn drain(&self, errands: &mut PendingQueries) {
-        while errands.have_clients() {
-            if catch_unwind(AssertUnwindSafe(|| errands.turn_for_replies())).is_err() {
+    /// the pool in less than a second.
+    fn drain(&self, pending: &mut PendingQueries) {
+        while pending.have_clients() {
+            if catch_unwind(AssertUnwindSafe(|| pending.turn_for_replies())).is_err() {
                 count(&self.live.counters.panics);
             }
         }
     }
 
     /// Waits for replies and clients; true if there are clients.
-    fn turn(&self, errands: &mut PendingQueries) -> bool {
-        let turned = catch_unwind(AssertUnwindSafe(|| errands.turn()));
+    fn turn(&self, pending: &mut PendingQueries) -> bool {
+        let turned = catch_unwind(AssertUnwindSafe(|| pending.turn()));
         if turned.is_err() {
             count(&self.live.counters.panics);
         }
         turned.unwrap_or(false)
     }
 
-    /// Puts the answer to a packet into `reply`, if it is there at once; whoever has to wait joins `visitors`.
+    /// Puts the answer to a packet into `reply`, if it is there at once; whoever has to wait joins `incoming`.
     /// A panic costs the packet, not the thread.
     fn answer(
         &self,
-        lane: &mut FastPath<'_>,
+        fast_path: &mut FastPath<'_>,
         packet: &[u8],
         peer: SocketAddr,
         local: ReplySource,
         reply: &mut Vec<u8>,
-        visitors: &mut Vec<Incoming>,
+        incoming: &mut Vec<Incoming>,
     ) -> bool {
         if peer.port() == 0 {
             return false; // no client can receive there
         }
         reply.clear();
-        let outcome = catch_unwind(AssertUnwindSafe(|| lane.serve(packet, peer, local.ip(), reply)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| fast_path.serve(packet, peer, local.ip(), reply)));
         match outcome {
             Ok(Served::Answered) => true,
             Ok(Served::Dropped) => false,
             Ok(Served::Waits(waiting)) => {
-                visitors.push(Incoming { waiting, peer, local });
+                incoming.push(Incoming { waiting, peer, local });
                 false
             }
             Err(_) => {
@@ -270,12 +270,12 @@ impl UdpServer {
     }
 
     /// Sends out for those who have to wait. A panic costs these, not the thread.
-    fn send_out(&self, errands: &mut PendingQueries, visitors: &mut Vec<Incoming>) {
-        if visitors.is_empty() {
+    fn send_out(&self, pending: &mut PendingQueries, incoming: &mut Vec<Incoming>) {
+        if incoming.is_empty() {
             return;
         }
-        if catch_unwind(AssertUnwindSafe(|| errands.send_out(visitors))).is_err() {
-            visitors.clear();
+        if catch_unwind(AssertUnwindSafe(|| pending.send_out(incoming))).is_err() {
+            incoming.clear();
             count(&self.live.counters.panics);
         }
     }

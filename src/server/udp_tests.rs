@@ -18,17 +18,17 @@ value = "10.0.0.1"
 
 /// What becomes of a packet: true with a reply, and who has to wait.
 fn answer(server: &UdpServer, packet: &[u8], peer: &str) -> (bool, Vec<u8>, usize) {
-    let mut lane = FastPath::new(&server.live, &server.tally, ClientTransport::Udp);
-    let (mut reply, mut visitors) = (b"of the packet before".to_vec(), Vec::new());
+    let mut fast_path = FastPath::new(&server.live, &server.tally, ClientTransport::Udp);
+    let (mut reply, mut incoming) = (b"of the packet before".to_vec(), Vec::new());
     let answered = server.answer(
-        &mut lane,
+        &mut fast_path,
         packet,
         peer.parse().unwrap(),
         ReplySource::Bound,
         &mut reply,
-        &mut visitors,
+        &mut incoming,
     );
-    (answered, reply, visitors.len())
+    (answered, reply, incoming.len())
 }
 
 #[tokio::test]

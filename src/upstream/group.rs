@@ -98,7 +98,7 @@ impl Group {
         &self.servers
     }
 
-    /// The server that the relay may ask: the first, while all are well and there is nothing to find out. The relay
+    /// The server that the pool may ask: the first, while all are well and there is nothing to find out. The pool
     /// speaks plain DNS only, by the kernel's sockets.
     /// Otherwise an exchange decides, which also probes those that are not.
     pub fn all_up(&self) -> Option<&Arc<Server>> {

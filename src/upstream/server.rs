@@ -1,4 +1,4 @@
-//! One upstream server as it is known right now: health, manner, load, counters.
+//! One upstream server as it is known right now: health, options, load, counters.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,8 +33,8 @@ pub struct Server {
     streams: Streams,
     /// The network it is in.
     network: Network,
-    /// Questions that relays have open: as many as there are permits, at most.
-    relayed: AtomicUsize,
+    /// Questions that pools have open: as many as there are permits, at most.
+    pooled: AtomicUsize,
     /// Set aside because it leads back to us.
     looping: AtomicBool,
     /// A probe is under way.
@@ -149,7 +149,7 @@ impl Server {
             state: Mutex::new(ServerState { health: Health::default(), memory }),
             permits: Semaphore::new(max_in_flight),
             max_in_flight,
-            relayed: AtomicUsize::new(0),
+            pooled: AtomicUsize::new(0),
             looping: AtomicBool::new(false),
             probing: AtomicBool::new(false),
             counters: ServerCounters::default(),
@@ -217,18 +217,18 @@ impl Server {
         permit
     }
 
-    /// One more question of a relay, if the limit allows; [`Self::release_relayed`] takes it back.
-    pub(super) fn admit_relayed(&self) -> bool {
-        let admitted = self.relayed.fetch_add(1, Ordering::Relaxed) < self.max_in_flight;
+    /// One more question of a pool, if the limit allows; [`Self::release_pooled`] takes it back.
+    pub(super) fn admit_pooled(&self) -> bool {
+        let admitted = self.pooled.fetch_add(1, Ordering::Relaxed) < self.max_in_flight;
         if !admitted {
-            self.release_relayed(1);
+            self.release_pooled(1);
         }
         admitted
     }
 
-    /// Releases questions of a relay that are no longer open.
-    pub(super) fn release_relayed(&self, questions: usize) {
-        self.relayed.fetch_sub(questions, Ordering::Relaxed);
+    /// Releases questions of a pool that are no longer open.
+    pub(super) fn release_pooled(&self, questions: usize) {
+        self.pooled.fetch_sub(questions, Ordering::Relaxed);
     }
 
     /// A reply came over UDP now, after `sample`; `usable` says whether its code was NOERROR or NXDOMAIN. `lesson` is
@@ -274,8 +274,8 @@ impl Server {
 
     /// How to ask it now.
     pub(super) fn query_options(&self) -> QueryOptions {
-        let manner = self.state().memory.query_options(now());
-        if self.address.is_plain() { manner } else { manner.encrypted() }
+        let options = self.state().memory.query_options(now());
+        if self.address.is_plain() { options } else { options.encrypted() }
     }
 
     /// The network that it is in.
@@ -288,7 +288,7 @@ impl Server {
         &self.streams
     }
 
-    /// Notes something learned of its manner.
+    /// Notes something learned of its options.
     pub(super) fn learn(&self, lesson: impl FnOnce(&mut Capabilities)) {
         lesson(&mut self.state().memory);
     }

@@ -54,25 +54,25 @@ enum NoResponse {
 
 /// Asks `server`, as often as its replies call for.
 pub(super) async fn ask(server: &Server, query: &UpstreamQuery) -> Result<Response, AttemptError> {
-    let mut manner = server.query_options();
+    let mut options = server.query_options();
     let mut over_tcp = !server.address().is_plain();
     let mut retried_cookie = false;
     let mut dropped_edns = false;
     let mut dropped_case = false;
     let mut bare = None;
     for _ in 0..MAX_ROUNDS {
-        let chance = Entropy { id: draw()?, case: draw()? };
-        let sent = SentQuery::new(query, &manner, &chance);
+        let entropy = Entropy { id: draw()?, case: draw()? };
+        let sent = SentQuery::new(query, &options, &entropy);
         let heard = if over_tcp {
             stream_round(server, &sent).await.map_err(NoResponse::Ended)
         } else {
-            datagram_round(server, query, &sent, &manner).await
+            datagram_round(server, query, &sent, &options).await
         };
         let heard = match heard {
             Ok(heard) => heard,
             Err(NoResponse::Ended(outcome)) => return Err(outcome),
             Err(NoResponse::CaseFolded) => {
-                manner.mix_case = false;
+                options.mix_case = false;
                 dropped_case = true;
                 continue;
             }
@@ -80,8 +80,8 @@ pub(super) async fn ask(server: &Server, query: &UpstreamQuery) -> Result<Respon
             Err(NoResponse::Bare(rcode)) if bare == Some(rcode) => return Err(AttemptError::Rcode(rcode)),
             Err(NoResponse::Bare(rcode)) => {
                 bare = Some(rcode);
-                if manner.edns && matches!(rcode, ResponseCode::FormErr | ResponseCode::NotImp) {
-                    manner.edns = false;
+                if options.edns && matches!(rcode, ResponseCode::FormErr | ResponseCode::NotImp) {
+                    options.edns = false;
                     dropped_edns = true;
                 }
                 continue;
@@ -92,10 +92,10 @@ pub(super) async fn ask(server: &Server, query: &UpstreamQuery) -> Result<Respon
             ResponseCode::BADCOOKIE if !heard.over_tcp => {
                 over_tcp = retried_cookie;
                 retried_cookie = true;
-                manner.server_cookie = server.query_options().server_cookie; // the reply has brought a new one
+                options.server_cookie = server.query_options().server_cookie; // the reply has brought a new one
             }
-            rcode if manner.edns && rejects_edns(rcode, &heard.message) => {
-                manner.edns = false;
+            rcode if options.edns && rejects_edns(rcode, &heard.message) => {
+                options.edns = false;
                 dropped_edns = true;
             }
             rcode => {
@@ -134,7 +134,7 @@ async fn datagram_round(
     server: &Server,
     query: &UpstreamQuery,
     sent: &SentQuery,
-    manner: &QueryOptions,
+    options: &QueryOptions,
 ) -> Result<Response, NoResponse> {
     let network = |error: io::Error| NoResponse::Ended(classify(&error));
     let target = server.address().target().map_err(network)?;
@@ -160,12 +160,12 @@ async fn datagram_round(
                     Err(error) => return Err(network(error)),
                 };
                 match sent.judge(datagram, Carrier::Datagram) {
-                    ReplyVerdict::Answer(_, ReplyCookie::Absent) if manner.expects_cookie() => {}
+                    ReplyVerdict::Answer(_, ReplyCookie::Absent) if options.expects_cookie() => {}
                     ReplyVerdict::Answer(message, cookie) => {
                         server.measured(now().saturating_duration_since(sent_at));
                         server.learn(|memory| {
                             if let ReplyCookie::Server(cookie) = cookie { memory.learned_cookie(cookie, now()); }
-                            memory.confirm(manner.mix_case, message.edns.is_some());
+                            memory.confirm(options.mix_case, message.edns.is_some());
                         });
                         return Ok(Response { message: *message, over_tcp: false, folded: false });
                     }

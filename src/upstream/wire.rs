@@ -108,9 +108,9 @@ fn mix_case(name: &mut [u8], case: [u8; 8]) {
 
 impl SentQuery {
     /// Writes the query: RD and AD set (AD so that the server reports it, RFC 6840 section 5.7).
-    pub(super) fn new(query: &UpstreamQuery, manner: &QueryOptions, chance: &Entropy) -> Self {
+    pub(super) fn new(query: &UpstreamQuery, options: &QueryOptions, entropy: &Entropy) -> Self {
         let flags = QueryFlags { dnssec_ok: query.dnssec_ok, checking_disabled: query.checking_disabled };
-        Self::of_wire(NameKey::of(&query.name).wire(), query.rtype, flags, manner, chance)
+        Self::of_wire(NameKey::of(&query.name).wire(), query.rtype, flags, options, entropy)
     }
 
     /// Writes the query for a name in lower-case wire form.
@@ -118,23 +118,23 @@ impl SentQuery {
         name: &[u8],
         rtype: RecordType,
         query: QueryFlags,
-        manner: &QueryOptions,
-        chance: &Entropy,
+        options: &QueryOptions,
+        entropy: &Entropy,
     ) -> Self {
         let mut bytes = Vec::with_capacity(HEADER + name.len() + 32);
         let flags = 0x20 | if query.checking_disabled { 0x10 } else { 0 }; // AD, CD
-        let [id_high, id_low] = chance.id;
-        let additionals = u8::from(manner.edns);
+        let [id_high, id_low] = entropy.id;
+        let additionals = u8::from(options.edns);
         bytes.extend_from_slice(&[id_high, id_low, RD, flags, 0, 1, 0, 0, 0, 0, 0, additionals]);
         bytes.extend_from_slice(name);
-        if manner.mix_case {
-            mix_case(&mut bytes[HEADER..], chance.case);
+        if options.mix_case {
+            mix_case(&mut bytes[HEADER..], entropy.case);
         }
         let [type_high, type_low] = u16::from(rtype).to_be_bytes();
         bytes.extend_from_slice(&[type_high, type_low, 0, 1]); // class IN
         let question_end = bytes.len();
-        let client_cookie = manner.client_cookie.filter(|_| manner.edns);
-        if manner.edns {
+        let client_cookie = options.client_cookie.filter(|_| options.edns);
+        if options.edns {
             let [opt_high, opt_low] = TYPE_OPT.to_be_bytes();
             let [payload_high, payload_low] = PAYLOAD_SIZE.to_be_bytes();
             let dnssec_ok = if query.dnssec_ok { 0x80 } else { 0 };
@@ -152,26 +152,26 @@ impl SentQuery {
                 0,
                 0,
             ]);
-            let options = bytes.len() - 2;
+            let options_at = bytes.len() - 2;
             if let Some(client) = client_cookie {
-                let server = manner.server_cookie.as_deref().unwrap_or_default();
+                let server = options.server_cookie.as_deref().unwrap_or_default();
                 let len = (client.len() + server.len()) as u16; // at most 40
                 bytes.extend_from_slice(&OPTION_COOKIE.to_be_bytes());
                 bytes.extend_from_slice(&len.to_be_bytes());
                 bytes.extend_from_slice(&client);
                 bytes.extend_from_slice(server);
             }
-            if manner.padded {
+            if options.padded {
                 let unpadded = bytes.len() + 4;
                 let padding = unpadded.next_multiple_of(PADDING_BLOCK) - unpadded;
                 bytes.extend(OPTION_PADDING.to_be_bytes());
                 bytes.extend((padding as u16).to_be_bytes()); // below 128
                 bytes.resize(unpadded + padding, 0);
             }
-            let len = (bytes.len() - options - 2) as u16; // below 256
-            bytes[options..options + 2].copy_from_slice(&len.to_be_bytes());
+            let len = (bytes.len() - options_at - 2) as u16; // below 256
+            bytes[options_at..options_at + 2].copy_from_slice(&len.to_be_bytes());
         }
-        let (mixed_case, expects_cookie) = (manner.mix_case, manner.expects_cookie());
+        let (mixed_case, expects_cookie) = (options.mix_case, options.expects_cookie());
         Self { bytes, question_end, client_cookie, mixed_case, expects_cookie }
     }
 

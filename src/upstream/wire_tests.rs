@@ -12,7 +12,7 @@ fn outgoing() -> UpstreamQuery {
     UpstreamQuery { name, rtype: RecordType::A, dnssec_ok: true, checking_disabled: true }
 }
 
-fn manner() -> QueryOptions {
+fn options() -> QueryOptions {
     QueryOptions {
         edns: true,
         mix_case: true,
@@ -23,7 +23,7 @@ fn manner() -> QueryOptions {
 }
 
 fn sent() -> SentQuery {
-    SentQuery::new(&outgoing(), &manner(), &CHANCE)
+    SentQuery::new(&outgoing(), &options(), &CHANCE)
 }
 
 /// A good answer to `sent`, before a test spoils it.
@@ -67,7 +67,7 @@ fn a_query_reads_back_as_it_was_meant() {
 #[test]
 fn case_follows_the_dice_and_only_when_wanted() {
     let name = |mix_case| {
-        let sent = SentQuery::new(&outgoing(), &QueryOptions { mix_case, ..manner() }, &CHANCE);
+        let sent = SentQuery::new(&outgoing(), &QueryOptions { mix_case, ..options() }, &CHANCE);
         Message::from_vec(&sent.bytes).unwrap().queries[0].name().to_ascii()
     };
     assert_eq!(name(true), "WwW.ExAmPlE.CoM.");
@@ -76,7 +76,7 @@ fn case_follows_the_dice_and_only_when_wanted() {
 
 #[test]
 fn without_edns_there_is_no_opt() {
-    let sent = SentQuery::new(&outgoing(), &QueryOptions { edns: false, ..manner() }, &CHANCE);
+    let sent = SentQuery::new(&outgoing(), &QueryOptions { edns: false, ..options() }, &CHANCE);
     assert!(Message::from_vec(&sent.bytes).unwrap().edns.is_none());
     assert_eq!(sent.bytes.len(), sent.question_end);
 }
@@ -86,7 +86,7 @@ fn the_longest_name_and_the_root_are_asked() {
     let long = format!("{}.", vec!["a".repeat(63); 3].join(".") + "." + &"b".repeat(61));
     for name in [".", long.as_str()] {
         let query = UpstreamQuery { name: Name::from_ascii(name).unwrap(), ..outgoing() };
-        let sent = SentQuery::new(&query, &manner(), &CHANCE);
+        let sent = SentQuery::new(&query, &options(), &CHANCE);
         assert_eq!(Message::from_vec(&sent.bytes).unwrap().queries[0].name(), &query.name);
     }
 }
@@ -101,7 +101,7 @@ fn an_answer_is_taken() {
 
 #[test]
 fn the_random_case_does_not_show_in_names_that_point_into_the_question() {
-    let sent = SentQuery::new(&outgoing(), &manner(), &CHANCE);
+    let sent = SentQuery::new(&outgoing(), &options(), &CHANCE);
     let mut reply = sent.bytes[..sent.question_end].to_vec();
     reply[2] = 0x80;
     reply[7] = 1; // one answer
@@ -147,7 +147,7 @@ fn folded_case_is_noticed_over_udp_and_harmless_over_tcp() {
 
 #[test]
 fn type_https_is_not_folded_into_another_type() {
-    let sent = SentQuery::new(&UpstreamQuery { rtype: RecordType::HTTPS, ..outgoing() }, &manner(), &CHANCE);
+    let sent = SentQuery::new(&UpstreamQuery { rtype: RecordType::HTTPS, ..outgoing() }, &options(), &CHANCE);
     let mut reply = answer(&sent).to_vec().unwrap();
     assert_eq!(reply[sent.question_end - 3], 65);
     reply[sent.question_end - 3] = 65 | 0x20;
@@ -199,10 +199,10 @@ fn case_is_compared_where_it_was_mixed_only() {
         sent.judge(reply, Carrier::Datagram)
     };
     assert!(matches!(shouted(&sent()), ReplyVerdict::CaseFolded));
-    let plain = SentQuery::new(&outgoing(), &QueryOptions { mix_case: false, ..manner() }, &CHANCE);
+    let plain = SentQuery::new(&outgoing(), &QueryOptions { mix_case: false, ..options() }, &CHANCE);
     assert!(matches!(shouted(&plain), ReplyVerdict::Answer(..)));
     // who folds case gets the cookie right all the same
-    let baked = QueryOptions { server_cookie: Some(vec![9; 8]), ..manner() };
+    let baked = QueryOptions { server_cookie: Some(vec![9; 8]), ..options() };
     assert!(matches!(shouted(&SentQuery::new(&outgoing(), &baked, &CHANCE)), ReplyVerdict::Mismatch));
 }
 

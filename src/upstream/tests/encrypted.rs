@@ -202,7 +202,7 @@ async fn questions_share_a_kept_connection_and_are_padded() {
     }
     assert_eq!(stub.connections(), 1);
     assert_eq!(stub.odd.load(Ordering::SeqCst), 0);
-    assert!(group.all_up().is_none(), "the relay speaks plain DNS");
+    assert!(group.all_up().is_none(), "the pool speaks plain DNS");
     assert!(group.servers().next().unwrap().snapshot().srtt.is_some());
 }
 

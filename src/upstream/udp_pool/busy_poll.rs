@@ -1,7 +1,7 @@
 //! Whether to look out for a reply for a moment, before going to sleep until it comes.
 //!
 //! To fall asleep and to be woken takes a thread 10 to 20 µs on a virtual machine: longer than a server on the same host
-//! takes to answer out of its memory. So the relay first looks out for that long. From a server that is further away
+//! takes to answer out of its memory. So the pool first looks out for that long. From a server that is further away
 //! nothing comes so soon: each look in vain makes the looks half as frequent, until they cost next to nothing.
 
 use nix::poll::{PollFd, PollTimeout, poll};
@@ -66,39 +66,39 @@ mod tests {
     use std::os::unix::net::UnixDatagram;
 
     /// How many waits go by until the next look.
-    fn pause(lookout: &mut BusyPoll) -> usize {
-        std::iter::from_fn(|| (!lookout.is_due()).then_some(())).count()
+    fn pause(busy_poll: &mut BusyPoll) -> usize {
+        std::iter::from_fn(|| (!busy_poll.is_due()).then_some(())).count()
     }
 
     #[test]
     fn a_server_that_is_looked_for_in_vain_is_looked_for_ever_more_rarely() {
-        let mut lookout = BusyPoll::default();
-        assert_eq!(pause(&mut lookout), 0);
+        let mut busy_poll = BusyPoll::default();
+        assert_eq!(pause(&mut busy_poll), 0);
         for expected in [1, 3, 7, 15, 31, 63, 127, 255, 255] {
-            lookout.saw(false);
-            assert_eq!(pause(&mut lookout), expected);
+            busy_poll.saw(false);
+            assert_eq!(pause(&mut busy_poll), expected);
         }
-        lookout.saw(true);
-        assert_eq!(pause(&mut lookout), 0, "it is near after all");
+        busy_poll.saw(true);
+        assert_eq!(pause(&mut busy_poll), 0, "it is near after all");
     }
 
     #[test]
     fn what_is_there_is_found_at_once_and_says_nothing_of_the_server() {
         let (clients, client) = UnixDatagram::pair().unwrap();
         let (replies, server) = UnixDatagram::pair().unwrap();
-        let look = |lookout: &mut BusyPoll| {
+        let look = |busy_poll: &mut BusyPoll| {
             let waits = [&clients, &replies].map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN));
-            (lookout.look(&mut { waits }), lookout.pause)
+            (busy_poll.look(&mut { waits }), busy_poll.pause)
         };
-        let mut lookout = BusyPoll::default();
-        assert_eq!(look(&mut lookout), (false, 1), "there is nothing");
+        let mut busy_poll = BusyPoll::default();
+        assert_eq!(look(&mut busy_poll), (false, 1), "there is nothing");
         server.send(b"reply").unwrap();
-        assert_eq!(look(&mut lookout), (false, 1), "it is not looked");
-        assert_eq!(look(&mut lookout), (true, 1), "a reply");
+        assert_eq!(look(&mut busy_poll), (false, 1), "it is not looked");
+        assert_eq!(look(&mut busy_poll), (true, 1), "a reply");
         replies.recv(&mut [0; 8]).unwrap();
         client.send(b"query").unwrap();
-        assert_eq!(look(&mut lookout), (true, 1), "a client");
+        assert_eq!(look(&mut busy_poll), (true, 1), "a client");
         clients.recv(&mut [0; 8]).unwrap();
-        assert_eq!(look(&mut lookout), (false, 3), "nothing again");
+        assert_eq!(look(&mut busy_poll), (false, 3), "nothing again");
     }
 }

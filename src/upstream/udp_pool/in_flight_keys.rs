@@ -1,4 +1,4 @@
-//! Which questions relays ask right now, all relays together: so that one is out for each name, whoever asks, and so
+//! Which questions pools ask right now, all pools together: so that one is out for each name, whoever asks, and so
 //! that the octets that they take have one bound, however many servers there are.
 
 use crate::base::octets::OctetKind;
@@ -14,10 +14,10 @@ use tokio::sync::Notify;
 const PARTS: usize = 16;
 
 /// A part: questions by the hash of their key, and whom to tell of their end, if there is anybody. Two keys of one
-/// hash are taken for one; then one of them goes the long way for nothing.
+/// hash are taken for one; then one of them takes the slow path for nothing.
 type Part = HashMap<u64, Option<Arc<Notify>>, DefaultHashBuilder>;
 
-/// The list of the questions that relays ask.
+/// The list of the questions that pools ask.
 #[derive(Debug)]
 pub struct InFlightKeys {
     hasher: DefaultHashBuilder,
@@ -61,7 +61,7 @@ impl InFlightKeys {
         self.held.fetch_sub(octets, Ordering::Relaxed);
     }
 
-    /// Waits until no relay asks this question any more; what it brought is in the cache then.
+    /// Waits until no pool asks this question any more; what it brought is in the cache then.
     pub async fn ended(&self, key: &CacheKey) {
         let hash = self.hash(key);
         let ended = {
@@ -73,7 +73,7 @@ impl InFlightKeys {
         ended.await;
     }
 
-    /// True while a relay asks this question.
+    /// True while a pool asks this question.
     pub fn contains(&self, key: &CacheKey) -> bool {
         let hash = self.hash(key);
         self.part(hash).contains_key(&hash)

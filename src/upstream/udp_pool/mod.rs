@@ -1,11 +1,11 @@
-//! The relay: the cheap way to ask, for questions that go as questions usually go.
+//! The pool: the cheap way to ask, for questions that go as questions usually go.
 //!
-//! A thread that serves clients has a relay of its own. It asks a healthy server over a small pool of connected
+//! A thread that serves clients has a pool of its own. It asks a healthy server over a small pool of connected
 //! sockets, many questions with one system call, and while questions are open it waits for replies and for its
 //! clients alike; so a question crosses no thread and needs no task, timer, lock or socket of its own.
 //! Whatever goes otherwise than usual (silence for longer than the hedge delay, a cut answer, a failing code, a
-//! missing cookie, anything that looks forged) is given up here and goes the long way, through
-//! [`Group::exchange`](super::Group::exchange), from the start. So the relay needs to know one case only.
+//! missing cookie, anything that looks forged) is given up here and takes the slow path, through
+//! [`Group::exchange`](super::Group::exchange), from the start. So the pool needs to know one case only.
 //!
 //! A few questions now and then get a fresh socket, closed with their replies. Under load they share a small pool.
 //! For a blind forger a pooled socket is as good as a fresh one: a question has one random port out of 64,000
@@ -59,47 +59,50 @@ pub trait OnReply<T> {
     /// It came at `now`.
     fn take(&mut self, key: &CacheKey, reply: PoolReply<'_>, waiters: &mut Vec<T>, now: Instant) -> bool;
 
-    /// The question has to go the long way for this waiter.
+    /// The question has to take the slow path for this waiter.
     fn give_up(&mut self, waiter: T);
 }
 
 /// Asks servers for those who do not want to wait. See the head of this file.
 pub struct UdpPool<T> {
-    /// What all relays ask.
+    /// What all pools ask.
     asked: Arc<InFlightKeys>,
-    roads: Vec<ServerPool<T>>,
+    server_pools: Vec<ServerPool<T>>,
     inbox: ReceiveBuffer,
     /// When what is open was last looked at.
     looked: Instant,
 }
 
 impl<T> UdpPool<T> {
-    /// A relay that asks nothing that another one asks.
+    /// A pool that asks nothing that another one asks.
     pub fn new(asked: Arc<InFlightKeys>) -> Self {
-        Self { asked, roads: Vec::new(), inbox: ReceiveBuffer::new(), looked: Instant::now() }
+        Self { asked, server_pools: Vec::new(), inbox: ReceiveBuffer::new(), looked: Instant::now() }
     }
 
     /// True while questions are open: [`Self::turn`] must be called.
     pub fn is_open(&self) -> bool {
-        self.roads.iter().any(ServerPool::is_open)
+        self.server_pools.iter().any(ServerPool::is_open)
     }
 
-    /// Asks a server many questions, all of `errands`. What cannot be asked this way comes back, to go the long way.
+    /// Asks a server many questions, all of `queries`. What cannot be asked this way comes back, to take the slow path.
     ///
-    /// `known` is looked at once a question is this relay's to ask: another thread may ask it, or have brought the
+    /// `known` is looked at once a question is this pool's to ask: another thread may ask it, or have brought the
     /// answer, since the caller looked for it. Such a question comes back too.
     pub fn ask(
         &mut self,
         server: &Arc<Server>,
-        errands: &mut Vec<PoolQuery<T>>,
+        queries: &mut Vec<PoolQuery<T>>,
         known: &impl Fn(&CacheKey, &T) -> bool,
         now: Instant,
     ) -> Vec<T> {
-        let place = self.roads.iter().position(|road| road.leads_to(server)).unwrap_or_else(|| {
-            self.roads.push(ServerPool::new(server, self.asked.clone()));
-            self.roads.len() - 1
-        });
-        self.roads[place].send(server, errands, known, now)
+        let place =
+            self.server_pools.iter().position(|server_pool| server_pool.leads_to(server)).unwrap_or_else(
+                || {
+                    self.server_pools.push(ServerPool::new(server, self.asked.clone()));
+                    self.server_pools.len() - 1
+                },
+            );
+        self.server_pools[place].send(server, queries, known, now)
     }
 
     /// Waits until there is something to do, not for long, and takes the replies that are there. True when `own`, a
@@ -107,73 +110,74 @@ impl<T> UdpPool<T> {
     ///
     /// The kernel is told anew each time which sockets have open questions. They are few, most often one; to keep a
     /// list of them with it (epoll) costs more system calls than it saves.
-    pub fn turn(&mut self, own: &impl AsFd, clerk: &mut impl OnReply<T>) -> bool {
-        self.step(Some(own.as_fd()), clerk)
+    pub fn turn(&mut self, own: &impl AsFd, handler: &mut impl OnReply<T>) -> bool {
+        self.step(Some(own.as_fd()), handler)
     }
 
     /// As [`Self::turn`], for replies alone: a caller that receives nothing more must not be woken by what it could
     /// receive.
-    pub fn turn_for_replies(&mut self, clerk: &mut impl OnReply<T>) {
-        self.step(None, clerk);
+    pub fn turn_for_replies(&mut self, handler: &mut impl OnReply<T>) {
+        self.step(None, handler);
     }
 
     /// True while clients wait for open questions. Without, [`Self::is_open`] may be true for some seconds: late
     /// replies are expected.
     pub fn has_waiters(&self) -> bool {
-        self.roads.iter().any(ServerPool::has_waiters)
+        self.server_pools.iter().any(ServerPool::has_waiters)
     }
 
-    fn step(&mut self, own: Option<BorrowedFd<'_>>, clerk: &mut impl OnReply<T>) -> bool {
+    fn step(&mut self, own: Option<BorrowedFd<'_>>, handler: &mut impl OnReply<T>) -> bool {
         let (own, sockets) = self.wait(own);
         let now = Instant::now();
-        for (road, socket) in sockets {
-            self.roads[road].listen(socket, &mut self.inbox, now, clerk);
+        for (server_pool, socket) in sockets {
+            self.server_pools[server_pool].listen(socket, &mut self.inbox, now, handler);
         }
         if now >= self.looked + TICK {
-            self.look_after(now, clerk);
+            self.look_after(now, handler);
         }
         own
     }
 
-    /// Waits; whether `own` can be read, and which sockets: the place of their road, and their number there.
+    /// Waits; whether `own` can be read, and which sockets: the place of their pool, and their number there.
     fn wait(&mut self, own: Option<BorrowedFd<'_>>) -> (bool, Vec<(usize, u32)>) {
         let mut waits = Vec::with_capacity(4);
         waits.extend(own.map(|own| PollFd::new(own, PollFlags::POLLIN)));
         let mut sockets = Vec::new();
-        for (place, road) in self.roads.iter().enumerate() {
-            for (number, socket) in road.awaited() {
+        for (place, server_pool) in self.server_pools.iter().enumerate() {
+            for (number, socket) in server_pool.awaited() {
                 waits.push(PollFd::new(socket, PollFlags::POLLIN));
                 sockets.push((place, number));
             }
         }
-        let lone = if let ([(road, _)], Some(_)) = (&sockets[..], own) { Some(*road) } else { None };
-        let mut lookout = lone.map(|road| self.roads[road].lookout);
+        let lone =
+            if let ([(server_pool, _)], Some(_)) = (&sockets[..], own) { Some(*server_pool) } else { None };
+        let mut busy_poll = lone.map(|server_pool| self.server_pools[server_pool].busy_poll);
         let tick = PollTimeout::try_from(TICK).unwrap_or(PollTimeout::ZERO);
-        let woken = lookout.as_mut().is_some_and(|lookout| lookout.look(&mut waits))
+        let woken = busy_poll.as_mut().is_some_and(|busy_poll| busy_poll.look(&mut waits))
             || poll(&mut waits, tick).is_ok_and(|ready| ready > 0); // EINTR
         let mut ready = waits.iter().map(|one| woken && one.any().unwrap_or(true));
         let own = own.is_some() && ready.next() == Some(true);
         sockets.retain(|_| ready.next() == Some(true));
-        if let (Some(road), Some(lookout)) = (lone, lookout) {
-            self.roads[road].lookout = lookout;
+        if let (Some(server_pool), Some(busy_poll)) = (lone, busy_poll) {
+            self.server_pools[server_pool].busy_poll = busy_poll;
         }
         (own, sockets)
     }
 
     /// Gives up what took too long, and closes sockets that have served.
-    fn look_after(&mut self, now: Instant, clerk: &mut impl OnReply<T>) {
+    fn look_after(&mut self, now: Instant, handler: &mut impl OnReply<T>) {
         self.looked = now;
-        for road in &mut self.roads {
-            road.look_after(now).into_iter().for_each(|waiter| clerk.give_up(waiter));
+        for server_pool in &mut self.server_pools {
+            server_pool.look_after(now).into_iter().for_each(|waiter| handler.give_up(waiter));
         }
-        // a server that no group has any more leaves with its road and its sockets
-        self.roads.retain(|road| !road.is_orphaned());
+        // a server that no group has any more leaves with its pool and its sockets
+        self.server_pools.retain(|server_pool| !server_pool.is_orphaned());
     }
 }
 
 impl<T> std::fmt::Debug for UdpPool<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Relay").finish_non_exhaustive()
+        f.debug_struct("UdpPool").finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The road to one server: its sockets, and the questions that are open on them.
+//! The pool of one server: its sockets, and the questions that are open on them.
 
 use super::busy_poll::BusyPoll;
 use super::socket::{OpenQuery, ReceiveBuffer, ReceivedReply, Socket};
@@ -36,7 +36,7 @@ pub(super) const SOCKET_LIFETIME: Duration = Duration::from_secs(3);
 /// How long a socket is listened to after its service: no client waits longer.
 pub(super) const LINGER: Duration = Duration::from_secs(4);
 
-/// The road to one server.
+/// The pool of one server.
 pub(super) struct ServerPool<T> {
     /// The server, while a group has it.
     server: Weak<Server>,
@@ -56,13 +56,13 @@ pub(super) struct ServerPool<T> {
     ephemeral: usize,
     /// Where each question is open, by the hash of its key.
     places: HashMap<u64, (u32, u16), DefaultHashBuilder>,
-    /// What all relays ask: every question that is open.
+    /// What all pools ask: every question that is open.
     asked: Arc<InFlightKeys>,
     headers: MultiHeaders<()>,
     /// Room for the ids of a batch.
     ids: Vec<u16>,
     /// Whether replies come so soon that it is worth looking out for them.
-    pub(super) lookout: BusyPoll,
+    pub(super) busy_poll: BusyPoll,
 }
 
 impl<T> ServerPool<T> {
@@ -80,7 +80,7 @@ impl<T> ServerPool<T> {
             asked,
             headers: MultiHeaders::preallocate(BATCH, None),
             ids: Vec::new(),
-            lookout: BusyPoll::default(),
+            busy_poll: BusyPoll::default(),
         }
     }
 
@@ -120,22 +120,22 @@ impl<T> ServerPool<T> {
     pub(super) fn send(
         &mut self,
         server: &Server,
-        errands: &mut Vec<PoolQuery<T>>,
+        queries: &mut Vec<PoolQuery<T>>,
         known: &impl Fn(&CacheKey, &T) -> bool,
         now: Instant,
     ) -> Vec<T> {
-        let manner = server.query_options();
+        let options = server.query_options();
         let mut refused = Vec::new();
         let mut ids = std::mem::take(&mut self.ids);
         ids.clear();
-        let number = self.socket(server, errands.len(), now);
-        for PoolQuery { key, waiter } in errands.drain(..) {
+        let number = self.socket(server, queries.len(), now);
+        for PoolQuery { key, waiter } in queries.drain(..) {
             let hash = self.asked.hash(&key);
             if let Some((socket, id)) = self.places.get(&hash) {
                 let open = self.sockets.get_mut(socket).and_then(|socket| socket.open.get_mut(id));
                 match open {
                     Some(open) if open.key == key && !open.waiters.is_empty() => open.waiters.push(waiter),
-                    // on its long way already, or another question of the same hash
+                    // on its slow path already, or another question of the same hash
                     _ => refused.push(waiter),
                 }
                 continue;
@@ -145,12 +145,12 @@ impl<T> ServerPool<T> {
                 continue;
             };
             if !self.asked.begin(hash) {
-                refused.push(waiter); // the long way waits for what another relay brings
+                refused.push(waiter); // the slow path waits for what another pool brings
                 continue;
             }
             if known(&key, &waiter) {
                 self.asked.end(hash);
-                refused.push(waiter); // another relay has just brought it
+                refused.push(waiter); // another pool has just brought it
                 continue;
             }
             if !self.asked.has_room() {
@@ -158,13 +158,13 @@ impl<T> ServerPool<T> {
                 refused.push(waiter);
                 continue;
             }
-            if !server.admit_relayed() {
+            if !server.admit_pooled() {
                 server.counters().at_limit.bump();
                 self.asked.end(hash);
                 refused.push(waiter);
                 continue;
             }
-            match socket.open(key, hash, waiter, &manner, now) {
+            match socket.open(key, hash, waiter, &options, now) {
                 Ok((id, octets)) => {
                     self.asked.hold(octets);
                     self.places.insert(hash, (number, id));
@@ -172,7 +172,7 @@ impl<T> ServerPool<T> {
                     server.counters().queries.bump();
                 }
                 Err(waiter) => {
-                    server.release_relayed(1);
+                    server.release_pooled(1);
                     self.asked.end(hash);
                     refused.push(waiter);
                 }
@@ -226,7 +226,7 @@ impl<T> ServerPool<T> {
         number: u32,
         inbox: &mut ReceiveBuffer,
         now: Instant,
-        clerk: &mut impl OnReply<T>,
+        handler: &mut impl OnReply<T>,
     ) {
         let Some(socket) = self.sockets.get_mut(&number) else { return };
         let server = self.server.upgrade();
@@ -251,7 +251,7 @@ impl<T> ServerPool<T> {
             self.places.remove(&open.hash);
             self.asked.release(open.octets());
             if let Some(server) = &server {
-                server.release_relayed(1);
+                server.release_pooled(1);
                 let waited = now.saturating_duration_since(open.at);
                 if is_reply {
                     let usable = matches!(reply[3] & 0x0f, 0 | 3 | 6); // YXDOMAIN is about the name
@@ -263,14 +263,14 @@ impl<T> ServerPool<T> {
                 }
             }
             let (hash, waited_for) = (open.hash, !open.waiters.is_empty());
-            hand_over(open, reply, usable, now, clerk);
+            hand_over(open, reply, usable, now, handler);
             if waited_for {
                 self.asked.end(hash); // only now: what came is in the cache
             }
         });
         let suspicious = socket.is_suspicious() || inbox.failed();
         if suspicious || (socket.ephemeral && socket.open.is_empty()) {
-            self.close(number).into_iter().for_each(|waiter| clerk.give_up(waiter));
+            self.close(number).into_iter().for_each(|waiter| handler.give_up(waiter));
         }
         if let Some(server) = server.filter(|_| suspicious) {
             tracing::debug!(server = %server.address(), "a socket was given up");
@@ -330,7 +330,7 @@ impl<T> ServerPool<T> {
     /// Questions are no longer open.
     fn release(&self, questions: usize) {
         if let Some(server) = self.server.upgrade().filter(|_| questions > 0) {
-            server.release_relayed(questions);
+            server.release_pooled(questions);
         }
     }
 }
@@ -347,32 +347,32 @@ impl<T> Drop for ServerPool<T> {
     }
 }
 
-/// Hands a reply over; who is not served by it goes the long way. A panic costs this answer only.
+/// Hands a reply over; who is not served by it takes the slow path. A panic costs this answer only.
 fn hand_over<T>(
     mut open: OpenQuery<T>,
     reply: &[u8],
     usable: bool,
     now: Instant,
-    clerk: &mut impl OnReply<T>,
+    handler: &mut impl OnReply<T>,
 ) {
     let taken =
-        usable && catch_unwind(AssertUnwindSafe(|| answer(&mut open, reply, now, clerk))).unwrap_or(false);
+        usable && catch_unwind(AssertUnwindSafe(|| answer(&mut open, reply, now, handler))).unwrap_or(false);
     if !taken {
-        open.waiters.drain(..).for_each(|waiter| clerk.give_up(waiter));
+        open.waiters.drain(..).for_each(|waiter| handler.give_up(waiter));
     }
 }
 
-/// Hands an answer over; false if it has to go the long way after all.
-fn answer<T>(open: &mut OpenQuery<T>, reply: &[u8], now: Instant, clerk: &mut impl OnReply<T>) -> bool {
+/// Hands an answer over; false if it has to take the slow path after all.
+fn answer<T>(open: &mut OpenQuery<T>, reply: &[u8], now: Instant, handler: &mut impl OnReply<T>) -> bool {
     let plain = reply[3] & 0x0f == 0;
     let unread = PoolReply::Unread(reply, open.sent.question_end());
-    if plain && clerk.take(&open.key, unread, &mut open.waiters, now) {
+    if plain && handler.take(&open.key, unread, &mut open.waiters, now) {
         return true;
     }
     match open.sent.judge(reply.to_vec(), Carrier::Datagram) {
         ReplyVerdict::Answer(message, _) => {
             let usable = response::is_verdict(&message);
-            usable && clerk.take(&open.key, PoolReply::Read(message), &mut open.waiters, now)
+            usable && handler.take(&open.key, PoolReply::Read(message), &mut open.waiters, now)
         }
         _ => false,
     }

@@ -1,4 +1,4 @@
-//! A socket of the relay: the questions that are open on it, and what a datagram is to them.
+//! A socket of the pool: the questions that are open on it, and what a datagram is to them.
 
 use super::BATCH;
 use crate::engine::cache::CacheKey;
@@ -48,7 +48,7 @@ pub(super) struct OpenQuery<T> {
     pub(super) hash: u64,
     /// The query.
     pub(super) sent: SentQuery,
-    /// Who waits. Empty when all were sent the long way.
+    /// Who waits. Empty when all have taken the slow path.
     pub(super) waiters: Vec<T>,
     /// When it was asked.
     pub(super) at: Instant,
@@ -59,10 +59,10 @@ pub(super) struct OpenQuery<T> {
 pub(super) enum ReceivedReply<T> {
     /// The reply to this question, which is no longer open.
     Answer(OpenQuery<T>),
-    /// The reply to a question, but not one to believe at once: those who wait go the long way.
+    /// The reply to a question, but not one to believe at once: those who wait take the slow path.
     NeedsFallback(OpenQuery<T>),
     /// Right but for the case of its letters, or an error without a question: never accepted, and no sign of a
-    /// guess alone. Those who wait go the long way.
+    /// guess alone. Those who wait take the slow path.
     Doubtful(OpenQuery<T>),
     /// A reply to a query that is no longer open.
     Late(OpenQuery<T>),
@@ -103,7 +103,7 @@ impl<T> Socket<T> {
         key: CacheKey,
         hash: u64,
         waiter: T,
-        manner: &QueryOptions,
+        options: &QueryOptions,
         now: Instant,
     ) -> Result<(u16, usize), T> {
         let mut id = None;
@@ -115,8 +115,8 @@ impl<T> Socket<T> {
             }
         }
         let (Some(id), Ok(case)) = (id, random::bytes()) else { return Err(waiter) };
-        let sent = SentQuery::of_wire(key.wire(), key.rtype(), key.flags(), manner, &Entropy { id, case });
-        let expects_cookie = manner.expects_cookie();
+        let sent = SentQuery::of_wire(key.wire(), key.rtype(), key.flags(), options, &Entropy { id, case });
+        let expects_cookie = options.expects_cookie();
         let open = OpenQuery { key, hash, sent, waiters: vec![waiter], at: now, expects_cookie };
         let (id, octets) = (u16::from_be_bytes(id), open.octets());
         self.open.insert(id, open);

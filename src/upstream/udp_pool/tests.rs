@@ -1,4 +1,4 @@
-//! The relay against servers on loopback that say what a test lets them say, and a clerk that takes notes.
+//! The pool against servers on loopback that say what a test lets them say, and a handler that takes notes.
 //!
 //! Nothing here waits for long: questions are asked at a moment of the test's choice, far ahead where they
 //! are not to be overdue, in the past where they are.
@@ -39,7 +39,7 @@ enum Told {
     Plain(u32, u8),
     /// An answer that had to be read; the last octet of its address, 0 without one.
     Read(u32, u8),
-    /// The question goes the long way.
+    /// The question takes the slow path.
     LongWay(u32),
 }
 
@@ -81,9 +81,9 @@ impl OnReply<u32> for Notes {
     }
 }
 
-/// A relay, and what its clerk noted.
+/// A pool, and what its handler noted.
 struct World {
-    relay: RefCell<UdpPool<u32>>,
+    pool: RefCell<UdpPool<u32>>,
     notes: RefCell<Notes>,
     /// Stands for the socket of the clients.
     own: (PipeReader, PipeWriter),
@@ -96,11 +96,11 @@ impl World {
         Self::beside(Arc::default())
     }
 
-    /// One whose relay knows what others ask.
+    /// One whose pool knows what others ask.
     fn beside(asked: Arc<List>) -> Self {
         let own = std::io::pipe().unwrap();
-        let relay = RefCell::new(UdpPool::new(asked));
-        Self { relay, notes: RefCell::default(), own, now: Instant::now() + AHEAD }
+        let pool = RefCell::new(UdpPool::new(asked));
+        Self { pool, notes: RefCell::default(), own, now: Instant::now() + AHEAD }
     }
 
     /// Asks for the addresses of names; the waiters that are refused.
@@ -109,13 +109,13 @@ impl World {
     }
 
     fn ask_at(&self, upstream: &Upstream, questions: &[(&str, u32)], now: Instant) -> Vec<u32> {
-        let mut errands = questions.iter().map(|&(name, waiter)| errand(name, waiter)).collect();
-        self.relay.borrow_mut().ask(&upstream.server, &mut errands, &|_, _| false, now)
+        let mut queries = questions.iter().map(|&(name, waiter)| pool_query(name, waiter)).collect();
+        self.pool.borrow_mut().ask(&upstream.server, &mut queries, &|_, _| false, now)
     }
 
     /// One turn; true when the clients' socket can be read.
     fn turn(&self) -> bool {
-        self.relay.borrow_mut().turn(&self.own.0, &mut *self.notes.borrow_mut())
+        self.pool.borrow_mut().turn(&self.own.0, &mut *self.notes.borrow_mut())
     }
 
     /// The next note.
@@ -126,7 +126,7 @@ impl World {
             if let Some(told) = self.notes.borrow_mut().0.pop_front() {
                 return told;
             }
-            assert!(since.elapsed() < DEADLINE, "the clerk is told something");
+            assert!(since.elapsed() < DEADLINE, "the handler is told something");
             self.turn();
         }
     }
@@ -143,18 +143,18 @@ impl World {
     #[track_caller]
     fn settle(&self) {
         self.turn();
-        self.relay.borrow_mut().look_after(Instant::now(), &mut *self.notes.borrow_mut());
+        self.pool.borrow_mut().look_after(Instant::now(), &mut *self.notes.borrow_mut());
         assert_eq!(self.notes.borrow_mut().0.pop_front(), None, "no other query is told anything");
     }
 
     /// Sockets that are listened to.
     fn sockets(&self) -> usize {
-        self.relay.borrow().roads.iter().map(ServerPool::sockets).sum()
+        self.pool.borrow().server_pools.iter().map(ServerPool::sockets).sum()
     }
 }
 
 /// A question for the address of `name`.
-fn errand(name: &str, waiter: u32) -> PoolQuery<u32> {
+fn pool_query(name: &str, waiter: u32) -> PoolQuery<u32> {
     let (name, flags) = (NameKey::of(&parse(name).unwrap()), QueryFlags::default());
     let key = CacheKey::new(GroupKey(0), &name, RecordType::A, flags);
     PoolQuery { key, waiter }

@@ -78,10 +78,10 @@ fn identical_questions_in_flight_are_asked_once_and_every_waiter_is_told() {
 fn other_flags_are_another_question() {
     let (world, upstream) = (World::new(), Upstream::new());
     let flags = QueryFlags { dnssec_ok: true, checking_disabled: true };
-    let plain = errand("www.example", 1);
+    let plain = pool_query("www.example", 1);
     let key = CacheKey::new(GroupKey(0), &plain.key.name(), RecordType::A, flags);
     let flagged = PoolQuery { key, waiter: 2 };
-    world.relay.borrow_mut().ask(&upstream.server, &mut vec![plain, flagged], &|_, _| false, world.now);
+    world.pool.borrow_mut().ask(&upstream.server, &mut vec![plain, flagged], &|_, _| false, world.now);
     let (first, second) = (upstream.hear().asked.message, upstream.hear().asked.message);
     assert!(!first.checking_disabled && second.checking_disabled);
     assert!(second.edns.is_some_and(|edns| edns.flags().dnssec_ok));
@@ -90,16 +90,16 @@ fn other_flags_are_another_question() {
 #[test]
 fn waiting_ends_when_the_caller_has_something_to_read() {
     let (world, upstream) = (World::new(), Upstream::new());
-    assert!(!world.relay.borrow().is_open());
+    assert!(!world.pool.borrow().is_open());
     world.ask(&upstream, &[("www.example", 1)]);
-    assert!(world.relay.borrow().is_open());
+    assert!(world.pool.borrow().is_open());
     assert!(!world.turn());
     (&world.own.1).write_all(b"!").unwrap();
     assert!(world.turn());
     upstream.answer(&upstream.hear(), 7);
     assert!(world.turn(), "it was not read");
     world.expect([Told::Plain(1, 7)]);
-    assert!(!world.relay.borrow().is_open());
+    assert!(!world.pool.borrow().is_open());
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn what_another_relay_asks_is_waited_for_and_not_asked() {
     let heard = upstream.hear();
     upstream.hears_nothing();
 
-    let key = errand("www.example", 0).key;
+    let key = pool_query("www.example", 0).key;
     let ended = asked.ended(&key);
     tokio::pin!(ended);
     assert!(futures_util::poll!(&mut ended).is_pending());
@@ -119,9 +119,9 @@ async fn what_another_relay_asks_is_waited_for_and_not_asked() {
     one.expect([Told::Plain(1, 7)]);
     ended.await;
 
-    // silence ends it too, and so does the end of a relay
+    // silence ends it too, and so does the end of a pool
     one.ask_at(&upstream, &[("www.example", 3)], Instant::now() - AGO);
-    one.relay.borrow_mut().look_after(Instant::now(), &mut *one.notes.borrow_mut());
+    one.pool.borrow_mut().look_after(Instant::now(), &mut *one.notes.borrow_mut());
     asked.ended(&key).await;
     assert!(other.ask(&upstream, &[("www.example", 4)]).is_empty());
     drop(other);
@@ -132,10 +132,10 @@ async fn what_another_relay_asks_is_waited_for_and_not_asked() {
 async fn what_came_since_the_caller_looked_is_not_asked_again() {
     let (asked, upstream) = (Arc::<List>::default(), Upstream::new());
     let world = World::beside(asked.clone());
-    let mut errands = vec![errand("www.example", 1), errand("new.example", 2)];
-    let came = errands[0].key.clone();
+    let mut queries = vec![pool_query("www.example", 1), pool_query("new.example", 2)];
+    let came = queries[0].key.clone();
     let refused =
-        world.relay.borrow_mut().ask(&upstream.server, &mut errands, &|key, _| *key == came, world.now);
+        world.pool.borrow_mut().ask(&upstream.server, &mut queries, &|key, _| *key == came, world.now);
     assert_eq!(refused, [1]);
     asked.ended(&came).await; // no query waits for it
     upstream.answer(&upstream.hear(), 7);
@@ -159,7 +159,7 @@ fn silence_gives_the_waiters_up_and_a_late_reply_is_no_stranger() {
     world.expect([Told::LongWay(1), Told::LongWay(2)]);
     assert_eq!(upstream.counts().timeouts, 1);
 
-    // while its reply may still come, a question is on its long way, and not asked here as well
+    // while its reply may still come, a question is on its slow path, and not asked here as well
     assert_eq!(world.ask(&upstream, &[("www.example", 3)]), [3]);
     let heard = upstream.hear();
     upstream.hears_nothing();

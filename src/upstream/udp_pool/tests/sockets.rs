@@ -1,4 +1,4 @@
-//! The life of sockets and roads.
+//! The life of sockets and pools.
 
 use super::super::server_pool::{EPHEMERAL_MAX, LINGER, POOL, SLICE, SOCKET_LIFETIME};
 use super::*;
@@ -48,14 +48,14 @@ fn who_waits_for_replies_alone_is_not_woken_by_clients_and_not_kept_by_a_mute_se
     assert!(refused.is_empty());
     upstream.hear();
     let mut turns = 0;
-    while world.relay.borrow().has_waiters() {
-        world.relay.borrow_mut().turn_for_replies(&mut *world.notes.borrow_mut());
+    while world.pool.borrow().has_waiters() {
+        world.pool.borrow_mut().turn_for_replies(&mut *world.notes.borrow_mut());
         turns += 1;
     }
     assert!(turns < 1000, "{turns} turns: one in 10 ms, until the hedge delay is over");
     let told = world.notes.borrow_mut().0.drain(..).count();
-    assert_eq!(told, 2, "both go the long way");
-    assert!(world.relay.borrow().is_open(), "late replies are expected");
+    assert_eq!(told, 2, "both take the slow path");
+    assert!(world.pool.borrow().is_open(), "late replies are expected");
 }
 
 #[test]
@@ -118,10 +118,10 @@ fn a_socket_is_closed_after_its_rest() {
 fn a_server_that_is_dead_gives_its_waiters_up_at_once() {
     let world = World::new();
     let server = Arc::new(Server::new(dead_address(), 1000));
-    let errands = ["a.example", "b.example", "c.example"].into_iter().zip(1..);
-    let mut errands = errands.map(|(name, waiter)| errand(name, waiter)).collect();
+    let queries = ["a.example", "b.example", "c.example"].into_iter().zip(1..);
+    let mut queries = queries.map(|(name, waiter)| pool_query(name, waiter)).collect();
     // ahead of time: nothing here is overdue
-    assert!(world.relay.borrow_mut().ask(&server, &mut errands, &|_, _| false, world.now).is_empty());
+    assert!(world.pool.borrow_mut().ask(&server, &mut queries, &|_, _| false, world.now).is_empty());
     let mut told: Vec<u32> = Vec::new();
     for _ in 0..3 {
         match world.told() {
@@ -140,9 +140,9 @@ fn the_news_of_a_closed_port_is_not_lost_when_a_sender_gets_it() {
     let world = World::new();
     let server = Arc::new(Server::new(dead_address(), 1000));
     for waiter in 0..=POOL as u32 {
-        let errand = errand(&format!("n{waiter}.example"), waiter);
+        let pool_query = pool_query(&format!("n{waiter}.example"), waiter);
         assert!(
-            world.relay.borrow_mut().ask(&server, &mut vec![errand], &|_, _| false, world.now).is_empty()
+            world.pool.borrow_mut().ask(&server, &mut vec![pool_query], &|_, _| false, world.now).is_empty()
         );
     }
     let mut told: Vec<String> = (0..=POOL).map(|_| format!("{:?}", world.told())).collect();
@@ -166,7 +166,7 @@ fn the_road_of_a_server_that_no_group_has_any_more_is_forgotten_with_its_sockets
         world.expect([Told::Plain(waiter, 7)]);
     }
     world.settle();
-    assert!(world.relay.borrow().roads.is_empty());
+    assert!(world.pool.borrow().server_pools.is_empty());
     assert_eq!(world.sockets(), 0, "a socket that is left open is never closed");
 }
 
@@ -191,10 +191,10 @@ fn the_octets_of_open_questions_are_bounded_over_all_servers_and_come_back() {
     assert!(ask(&other, &two, 102), "an answer makes room");
     // overdue, they still take their octets, until no late reply is expected
     let later = world.now + LINGER;
-    let mut relay = world.relay.borrow_mut();
-    relay.look_after(later, &mut *world.notes.borrow_mut());
-    relay.look_after(later + LINGER, &mut *world.notes.borrow_mut());
-    drop(relay);
+    let mut pool = world.pool.borrow_mut();
+    pool.look_after(later, &mut *world.notes.borrow_mut());
+    pool.look_after(later + LINGER, &mut *world.notes.borrow_mut());
+    drop(pool);
     drop(other);
     assert_eq!(list.held(), 0);
 }

@@ -1,4 +1,4 @@
-//! What is not believed: forgeries, and replies that call for more than the relay does.
+//! What is not believed: forgeries, and replies that call for more than the pool does.
 
 use super::*;
 use crate::upstream::tests::fake::{reply_rcode, with_cookie};
@@ -127,7 +127,7 @@ fn a_reply_from_another_address_is_never_seen() {
     world.expect([Told::Plain(1, 7)]);
 }
 
-/// One question, this reply: its waiter goes the long way, the question is no longer open, and the reply is not
+/// One question, this reply: its waiter takes the slow path, the question is no longer open, and the reply is not
 /// held against the server's port.
 #[track_caller]
 fn goes_the_long_way(row: &str, upstream: &Upstream, reply: impl Fn(&Asked) -> Vec<u8>) {
@@ -163,7 +163,7 @@ fn an_unusual_reply_goes_the_long_way() {
     });
     goes_the_long_way("what cannot be read", &Upstream::new(), |asked| {
         let mut odd = Asked { message: asked.message.clone(), over_tcp: false, number: 1 };
-        odd.message.metadata.response_code = ResponseCode::NXDomain; // a clerk takes NOERROR as it is
+        odd.message.metadata.response_code = ResponseCode::NXDomain; // a handler takes NOERROR as it is
         let mut bytes = answer_a(&odd, 66).to_vec().unwrap();
         bytes.truncate(bytes.len() - 2);
         bytes
