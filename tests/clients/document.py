@@ -11,8 +11,8 @@ EN = """# Clients
 English | [中文](zh/clients.md)
 
 Clients of Alibaba Cloud that run against the lab unchanged: `tests/run --only clients`. This page is written by that
-run and not by hand (`WRITE_CLIENTS=1 tests/run --only clients`). `not run`: the program
-is not on PATH where the page was written.
+run and not by hand (`WRITE_CLIENTS=1 tests/run --only clients`). `not run`: the program was not on PATH.
+`tests/clients/provider/build` builds the provider and its acceptance tests from the provider's source.
 
 | client | version | what was done | result |
 | --- | --- | --- | --- |
@@ -28,6 +28,7 @@ ZH = """# 客户端
 
 以下阿里云客户端不加修改即可对实验环境运行：`tests/run --only clients`。本页由该测试生成，不要手工修改
 （`WRITE_CLIENTS=1 tests/run --only clients`）。“未运行”表示生成本页时 PATH 中没有该程序。
+`tests/clients/provider/build` 从源代码构建 Terraform provider 及其验收测试。
 
 | 客户端 | 版本 | 内容 | 结果 |
 | --- | --- | --- | --- |
