@@ -1,12 +1,12 @@
-//! A client of the API, for pvtzd's own command line: one signed request, one answer.
+//! A client of the API, for pvtzd's own command line and the lab: one signed request, one answer.
 //!
-//! It speaks plain HTTP to an address, signs by ACS3 and sends the parameters in a form body, or beside a JSON document
+//! It speaks HTTP to an address, plain or over TLS, signs by ACS3 and sends the parameters in a form body, or beside a JSON document
 //! in the query. It does not try again: whether that is harmless depends on the action.
 
 use super::keys::AccessKey;
 use super::signer::{self, SignaturePlace, SigningOrder};
 use super::{ApiError, Params};
-use crate::http::client::fetch;
+use crate::http::client::{exchange, fetch};
 use http_body_util::Full;
 use hyper::Request;
 use hyper::body::Bytes;
@@ -14,8 +14,13 @@ use serde_json::{Map, Value};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 /// Octets of the longest answer: an export of everything.
 const MAX_RESPONSE_BYTES: usize = 256 << 20;
@@ -29,8 +34,10 @@ pub struct ApiClient {
     pub host: String,
     /// What requests are signed with.
     pub key: AccessKey,
+    /// What TLS trusts. None: plain HTTP.
+    pub tls: Option<Arc<ClientConfig>>,
     /// How long a call may take.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 /// Why a call has no answer.
@@ -69,7 +76,7 @@ impl ApiClient {
         params: &Params,
         document: Option<String>,
     ) -> Result<Map<String, Value>, CallError> {
-        let response = timeout(self.patience, self.send(version, action, params, document))
+        let response = timeout(self.timeout, self.send(version, action, params, document))
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|error| CallError::Unreachable(self.address, error))?;
@@ -110,7 +117,15 @@ impl ApiClient {
             request = request.header(name, value.as_slice());
         }
         let request = request.body(Full::new(Bytes::from(signed.body))).map_err(io::Error::other)?;
-        let response = fetch(self.address, request, MAX_RESPONSE_BYTES).await?;
+        let response = match &self.tls {
+            None => fetch(self.address, request, MAX_RESPONSE_BYTES).await?,
+            Some(trusted) => {
+                let name = ServerName::try_from(self.host.clone()).map_err(io::Error::other)?;
+                let stream = TcpStream::connect(self.address).await?;
+                let stream = TlsConnector::from(trusted.clone()).connect(name, stream).await?;
+                exchange(stream, request, MAX_RESPONSE_BYTES).await?
+            }
+        };
         Ok((response.status().as_u16(), response.into_body()))
     }
 }

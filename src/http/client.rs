@@ -1,6 +1,7 @@
 //! One HTTP request over a connection of its own: how the metadata service and our own API are asked.
 //!
-//! Plain HTTP/1 to an address; no redirects, no proxies, nothing kept. How long to wait is the caller's decision.
+//! HTTP/1, plain to an address or over a stream that the caller has; no redirects, no proxies, nothing kept. How long to
+//! wait is the caller's decision.
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
@@ -8,6 +9,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use std::io;
 use std::net::SocketAddr;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 /// The response, with at most `longest` octets of body.
@@ -19,7 +21,18 @@ pub async fn fetch(
     request: Request<Full<Bytes>>,
     longest: usize,
 ) -> io::Result<Response<Bytes>> {
-    let stream = TcpStream::connect(address).await?;
+    exchange(TcpStream::connect(address).await?, request, longest).await
+}
+
+/// The same over a stream that is connected, such as one of TLS.
+///
+/// # Errors
+/// As for [`fetch`].
+pub async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: Request<Full<Bytes>>,
+    longest: usize,
+) -> io::Result<Response<Bytes>> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     // The connection makes progress only while it is polled; it ends with this future.

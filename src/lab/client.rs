@@ -2,36 +2,26 @@
 //! back, as an SDK would.
 
 use super::ca::LabCa;
-use crate::api::signer;
-use crate::api::signer::{SignaturePlace, SigningOrder};
-use crate::api::{AccessKey, Params};
+use crate::api::client::{ApiClient, CallError};
+use crate::api::{AccessKey, ApiError, Params};
 use crate::engine::name;
 use crate::engine::text::{TextRecord, read_message};
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::RecordType;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::Request;
-use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UdpSocket};
+use std::time::Duration;
+use tokio::net::UdpSocket;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Nothing in a lab takes as long.
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Octets of the longest answer of an API.
-const MAX_RESPONSE_BYTES: usize = 4 << 20;
 
 /// What came back for a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,33 +78,15 @@ pub async fn call(
     key: &AccessKey,
     (version, action): (&str, &str),
 ) -> io::Result<Value> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(io::Error::other)?;
-    let nonce = data_encoding::HEXLOWER.encode(&random);
-    let order =
-        SigningOrder { action, version, params: &Params::default(), now: SystemTime::now(), nonce: &nonce };
-    let signed = signer::acs3(&order, SignaturePlace::PostQuery, key, host);
-    let mut request = Request::builder().method(signed.method.as_str()).uri("/");
-    for (name, value) in &signed.headers {
-        request = request.header(name, value.as_slice());
-    }
-    let request = request.body(Full::new(Bytes::from(signed.body))).map_err(io::Error::other)?;
-    let exchange = async {
-        let stream = TcpStream::connect(address).await?;
-        match tls {
-            None => converse(stream, request).await,
-            Some(authority) => {
-                let connector = TlsConnector::from(Arc::new(trusting(authority)?));
-                let name = ServerName::try_from(host.to_string()).map_err(io::Error::other)?;
-                converse(connector.connect(name, stream).await?, request).await
-            }
+    let tls = tls.map(trusting).transpose()?.map(Arc::new);
+    let client = ApiClient { address, host: host.into(), key: key.clone(), tls, timeout: TIMEOUT };
+    client.call(version, action, &Params::default()).await.map(Value::Object).map_err(|error| match error {
+        CallError::Unreachable(_, error) => error,
+        CallError::Refused(ApiError { code, message, .. }, _) => {
+            io::Error::other(format!("{code}: {message}"))
         }
-    };
-    let body: Value = serde_json::from_slice(&timeout(TIMEOUT, exchange).await??)?;
-    match (body["Code"].as_str(), body["Message"].as_str()) {
-        (Some(code), message) => Err(io::Error::other(format!("{code}: {}", message.unwrap_or_default()))),
-        (None, _) => Ok(body),
-    }
+        error @ CallError::NotTheApi(..) => io::Error::other(error),
+    })
 }
 
 /// A TLS client that trusts the lab's CA alone.
@@ -126,19 +98,4 @@ fn trusting(authority: &LabCa) -> io::Result<ClientConfig> {
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
-}
-
-/// One request and the body of its response.
-async fn converse(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    request: Request<Full<Bytes>>,
-) -> io::Result<Bytes> {
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    let connection = tokio::spawn(connection);
-    let response = sender.send_request(request).await.map_err(io::Error::other)?;
-    let body =
-        Limited::new(response.into_body(), MAX_RESPONSE_BYTES).collect().await.map_err(io::Error::other)?;
-    connection.abort();
-    Ok(body.to_bytes())
 }

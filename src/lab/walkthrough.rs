@@ -52,8 +52,13 @@ pub struct WalkStep {
 /// Performs the steps until one fails; `tell` hears of each. True if all are as they should be.
 pub async fn perform(lab: &Lab, tell: impl FnMut(&WalkStep)) -> bool {
     let host = lab.places.api.to_string();
-    let client =
-        ApiClient { address: lab.places.api, host, key: lab.key.clone(), patience: Duration::from_secs(5) };
+    let client = ApiClient {
+        address: lab.places.api,
+        host,
+        key: lab.key.clone(),
+        tls: None,
+        timeout: Duration::from_secs(5),
+    };
     let mut walk = Walk { lab, client, tell, is_well: true };
     walk.all().await;
     walk.is_well

@@ -78,7 +78,7 @@ impl Server {
     ) -> Result<serde_json::Map<String, serde_json::Value>, CallError> {
         let key = AccessKey::new("LTAI-lab", secret);
         let host = self.address.to_string();
-        let client = ApiClient { address: self.address, host, key, patience: crate::DEADLINE };
+        let client = ApiClient { address: self.address, host, key, tls: None, timeout: crate::DEADLINE };
         self.runtime.block_on(client.call("2018-01-01", action, params))
     }
 
@@ -140,7 +140,7 @@ fn our_own_client_says_who_does_not_answer() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let key = AccessKey::new("LTAI-lab", "lab-secret");
-    let client = ApiClient { address, host: address.to_string(), key, patience: crate::DEADLINE };
+    let client = ApiClient { address, host: address.to_string(), key, tls: None, timeout: crate::DEADLINE };
     let runtime = Runtime::new().unwrap();
     let other = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();

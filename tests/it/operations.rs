@@ -370,7 +370,8 @@ fn statistics_are_the_numbers_of_the_server() {
         address: ([127, 0, 0, 1], port).into(),
         host: format!("127.0.0.1:{port}"),
         key: AccessKey::new("key", "secret"),
-        patience: Duration::from_secs(10),
+        tls: None,
+        timeout: Duration::from_secs(10),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let call = |action: &str, params: &[(&str, String)]| -> Value {

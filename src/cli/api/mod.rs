@@ -227,7 +227,11 @@ impl ApiCommands {
                 CommandFailure { code: exit::SYSTEM, message: format!("cannot start: {error}"), hint: None }
             })?;
         let ApiEndpoint { host, address } = endpoint;
-        Ok(Self { client: ApiClient { address, host, key, patience: TIMEOUT }, runtime, json: common.json })
+        Ok(Self {
+            client: ApiClient { address, host, key, tls: None, timeout: TIMEOUT },
+            runtime,
+            json: common.json,
+        })
     }
 
     /// Calls an action.
