@@ -3,10 +3,10 @@
 
 use super::queue::{Queue, QueueItem};
 use crate::base::octets::OctetAccount;
-use crate::base::print;
+use crate::base::{print, terminal};
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -50,11 +50,11 @@ pub fn set_up(level: &str) -> Result<(), TryInitError> {
         if level.contains(LAB_SERVER) { given } else { given.with_target(LAB_SERVER, Level::ERROR) }
     });
     let hold_back = Arc::new(HoldBack::default());
-    let terminal = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let is_styled = terminal::is_styled(&io::stderr());
     let format = Tell { hold_back: hold_back.clone(), inner: Format::default().with_target(false) };
     let layer = subscriber_fmt::layer()
         .with_writer(writer())
-        .with_ansi(terminal)
+        .with_ansi(is_styled)
         .event_format(format)
         .log_internal_errors(false); // it would report a failed write where the write failed, and panic
     let registry = tracing_subscriber::registry().with(filter);

@@ -17,4 +17,5 @@ pub mod octets;
 pub mod parallel;
 pub mod port_owner;
 pub mod readiness;
+pub mod terminal;
 pub mod timestamp;

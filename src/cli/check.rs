@@ -1,6 +1,7 @@
 //! `pvtzd check`: all faults of the configuration at once, and what it expects of itself.
 
-use super::{CommonArgs, exit, is_colour_wanted, shown, tell_config_error};
+use super::{CommonArgs, exit, shown, tell_config_error};
+use crate::base::terminal;
 use crate::config::{self, Config, ConfigError, Expect, Expected, Fault, InstanceInfo, Severity};
 use crate::engine::chain::{DryRun, DryRunEnd, dry_run};
 use crate::engine::name::show;
@@ -132,7 +133,7 @@ fn describe_found(outline: &DryRun) -> String {
 
 fn print(file: Option<&str>, config: Option<&Config>, faults: &[Fault], expectations: &[ExpectationResult]) {
     for fault in faults {
-        eprintln!("{}\n", fault.render(is_colour_wanted()));
+        eprintln!("{}\n", fault.render(terminal::is_styled(&std::io::stderr())));
     }
     for outcome in expectations.iter().filter(|outcome| !outcome.met) {
         let ExpectationResult { line, query, rtype, client, expected, found, .. } = outcome;

@@ -1,6 +1,7 @@
 //! `pvtzd doctor`: what works and what does not, step by step, and what to do.
 
-use super::{CommonArgs, exit, is_colour_wanted, shown, socket, tell_config_error};
+use super::{CommonArgs, exit, shown, socket, tell_config_error};
+use crate::base::terminal::{self, Style};
 use crate::config::{Config, ConfigError};
 use crate::engine::text::printable;
 use crate::host::doctor::{self, Check, CheckOutcome, DoctorSettings};
@@ -8,7 +9,7 @@ use crate::host::metadata::MetadataChoice;
 use crate::host::resolver::store;
 use clap::Args;
 use serde::Serialize;
-use std::io::IsTerminal;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -110,15 +111,13 @@ fn unusable(common: &CommonArgs, error: &ConfigError) -> u8 {
 
 /// One line for what was found, one for what to do.
 fn print(check: &Check) {
-    let (word, colour) = match check.outcome {
-        CheckOutcome::Pass => ("pass", "32"),
-        CheckOutcome::Warn => ("warn", "33"),
-        CheckOutcome::Fail => ("FAIL", "31"),
-        CheckOutcome::Skip => ("skip", "2"),
+    let (word, style) = match check.outcome {
+        CheckOutcome::Pass => ("pass", Style::Green),
+        CheckOutcome::Warn => ("warn", Style::Yellow),
+        CheckOutcome::Fail => ("FAIL", Style::Red),
+        CheckOutcome::Skip => ("skip", Style::Faint),
     };
-    // Colours follow where this goes: is_colour_wanted is about standard error.
-    let coloured = std::io::stdout().is_terminal() && is_colour_wanted();
-    let word = if coloured { format!("\u{1b}[{colour}m{word}\u{1b}[0m") } else { word.to_string() };
+    let word = style.paint(terminal::is_styled(&io::stdout()), word);
     println!("{word}  {:<13} {}", check.step, printable(&check.found));
     if let Some(advice) = &check.advice {
         println!("      {:<13} -> {}", "", printable(advice));

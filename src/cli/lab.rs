@@ -7,6 +7,7 @@ mod start;
 use super::{CommonArgs, exit, shown};
 use crate::admin::log;
 use crate::base::print::Output;
+use crate::base::terminal::{self, Style};
 use crate::engine::catalog::Vpc;
 use crate::lab::running::{Lab, LabAddresses, LabError, OTHER_CLIENT};
 use crate::lab::walkthrough::{self, WalkStep};
@@ -14,7 +15,7 @@ use clap::{Args, Subcommand};
 use ipnet::IpNet;
 use serde_json::json;
 use start::StartArgs;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use tokio::runtime::Runtime;
@@ -108,11 +109,11 @@ fn runtime() -> Result<Runtime, u8> {
 /// Walks through the recipe.
 async fn walk(common: &CommonArgs, lab: &Lab) -> u8 {
     let mut steps = Vec::new();
-    let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let is_styled = terminal::is_styled(&io::stdout());
     let ok = walkthrough::perform(lab, |step| {
         steps.push(step.clone());
         if !common.json {
-            println!("{}", paint(steps.len(), step, colour));
+            println!("{}", paint(steps.len(), step, is_styled));
         }
     })
     .await;
@@ -131,18 +132,18 @@ async fn walk(common: &CommonArgs, lab: &Lab) -> u8 {
 }
 
 /// A step for people.
-fn paint(number: usize, step: &WalkStep, colour: bool) -> String {
-    let paint = |code: &str, text: &str| match colour {
-        true => format!("\x1b[{code}m{text}\x1b[0m"),
-        false => text.to_string(),
-    };
-    let mut text =
-        format!("{}\n  {}\n", paint("1", &format!("{number}. {}", step.title)), paint("36", &step.request));
+fn paint(number: usize, step: &WalkStep, is_styled: bool) -> String {
+    let paint = |style: Style, text: &str| style.paint(is_styled, text);
+    let mut text = format!(
+        "{}\n  {}\n",
+        paint(Style::Bold, &format!("{number}. {}", step.title)),
+        paint(Style::Cyan, &step.request)
+    );
     for line in &step.effect {
         text += &format!("    {line}\n");
     }
-    let (mark, code) = if step.ok { ("ok", "32") } else { ("FAILED", "31") };
-    text + &format!("  {}: {}\n", paint(code, mark), step.result)
+    let (mark, style) = if step.ok { ("ok", Style::Green) } else { ("FAILED", Style::Red) };
+    text + &format!("  {}: {}\n", paint(style, mark), step.result)
 }
 
 /// Says where everything is, and stays until it is told to stop.

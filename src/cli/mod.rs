@@ -16,13 +16,15 @@ mod schema;
 mod shown;
 mod socket;
 mod status;
+mod table;
 mod top;
 
+use crate::base::terminal;
 use crate::config::{self, Config, ConfigError, Fault};
 use crate::host::metadata::MetadataChoice;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -326,15 +328,10 @@ fn tell_config_error(error: &ConfigError) {
         ConfigError::Io { .. } => eprintln!("error: {error}"),
         ConfigError::Faults(faults) => {
             for fault in faults {
-                eprintln!("{}", fault.render(is_colour_wanted()));
+                eprintln!("{}", fault.render(terminal::is_styled(&io::stderr())));
             }
         }
     }
-}
-
-/// True when standard error is a terminal and NO_COLOR is not set.
-fn is_colour_wanted() -> bool {
-    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! `pvtzd run`: from the configuration to a running server, and what happens to it until it stops.
 
-use super::{CommonArgs, RunArgs, exit, is_colour_wanted, tell_config_error};
+use super::{CommonArgs, RunArgs, exit, tell_config_error};
 use crate::admin::sd_notify::Supervisor;
 use crate::admin::{log, server};
 use crate::api::server::{BoundApi, PrepareError};
+use crate::base::terminal;
 use crate::config::{self, Config, ConfigError};
 use crate::daemon::{Daemon, DaemonSettings};
 use crate::host::metadata::MetadataChoice;
@@ -46,7 +47,7 @@ pub(super) fn run(common: &CommonArgs, args: &RunArgs) -> u8 {
         }
     };
     for warning in &warnings {
-        eprintln!("{}", warning.render(is_colour_wanted()));
+        eprintln!("{}", warning.render(terminal::is_styled(&std::io::stderr())));
     }
     // Before there are threads: taking sockets over changes the environment.
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

@@ -5,7 +5,6 @@ use crate::engine::catalog::GroupKey;
 use crate::engine::name::unicode;
 use crate::engine::text::{TextRecord, is_hazard, printable};
 use serde::Serialize;
-use std::io::IsTerminal;
 
 /// A record for `--json`.
 #[derive(Serialize)]
@@ -87,49 +86,9 @@ pub(super) fn lines(text: &str) -> String {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
-/// Prints a table, its head bold on a terminal; of no rows, nothing.
-pub(super) fn print_table(head: &[&str], rows: &[Vec<String>]) {
-    if rows.is_empty() {
-        return;
-    }
-    let text = table(head, rows);
-    let is_bold = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    match text.split_once('\n') {
-        Some((head, rest)) if is_bold => print!("\x1b[1m{head}\x1b[0m\n{rest}"),
-        _ => print!("{text}"),
-    }
-}
-
-/// Rows under a head, in columns as wide as they must be. Numbers in a column do not need to line up to be read.
-pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
-    let head = head.iter().map(ToString::to_string).collect();
-    let rows: Vec<Vec<String>> = std::iter::once(&head)
-        .chain(rows)
-        .map(|row| row.iter().map(|cell| printable(cell).into_owned()).collect())
-        .collect();
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    let mut out = String::new();
-    for row in &rows {
-        let padded = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));
-        out += padded.collect::<Vec<_>>().join("  ").trim_end();
-        out.push('\n');
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn columns_are_aligned_and_nothing_acts_on_the_terminal() {
-        let rows = [vec!["a".into(), "1".into()], vec!["bbb".into(), "\x1b[2J\u{202e}\n".into()]];
-        let expected = "N    VALUE\na    1\nbbb  \\027[2J\\226\\128\\174\\010\n";
-        assert_eq!(table(&["N", "VALUE"], &rows), expected);
-    }
 
     #[test]
     fn json_says_the_same_without_acting_on_the_terminal() {

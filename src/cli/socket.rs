@@ -1,6 +1,6 @@
 //! Talking to the running server over its control socket; `pvtzd zones`, `flush` and `reload`.
 
-use super::{CommonArgs, FlushArgs, exit, shown};
+use super::{CommonArgs, FlushArgs, exit, shown, table};
 use crate::admin::flush::{Flush, Flushed};
 use crate::admin::socket;
 use crate::admin::socket::{SocketCommand, SocketReply};
@@ -149,7 +149,7 @@ pub(super) fn zones(common: &CommonArgs, named: Option<&Path>) -> Result<u8, u8>
             vec![shown, proxy.into(), zone.source.clone(), zone.answers.to_string(), seen_by]
         })
         .collect();
-    print!("{}", shown::table(&["ZONE", "PROXY", "FROM", "ANSWERS", "SEEN BY"], &rows));
+    print!("{}", table::text(&["ZONE", "PROXY", "FROM", "ANSWERS", "SEEN BY"], &rows));
     Ok(exit::OK)
 }
 

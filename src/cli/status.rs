@@ -1,12 +1,14 @@
 //! `pvtzd status`: the state of the running server, once or live.
 
 use super::socket::{SocketClient, read};
-use super::{CommonArgs, StatusArgs, exit, shown};
+use super::{CommonArgs, StatusArgs, exit, shown, table};
 use crate::admin::secondary::SecondaryStatus;
 use crate::admin::socket::SocketCommand;
 use crate::admin::status::{Status, quantile};
 use crate::base::print;
 use crate::base::print::Output;
+use crate::base::terminal::CLEAR;
+use crate::engine::text::printable;
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::thread;
@@ -27,7 +29,7 @@ pub(super) fn run(common: &CommonArgs, args: &StatusArgs) -> Result<u8, u8> {
             let status: Status = read(value)?;
             let page = page(&status, before.as_ref());
             let clear = args.watch && std::io::stdout().is_terminal();
-            print!("{}{page}", if clear { "\x1b[H\x1b[2J" } else { "" });
+            print!("{}{page}", if clear { CLEAR } else { "" });
             before = Some(status);
         }
         if !args.watch {
@@ -45,7 +47,7 @@ fn page(status: &Status, before: Option<&Status>) -> String {
     let mut out = String::new();
     // formatting into a string does not fail
     let mut line = |text: String| {
-        let _ = writeln!(out, "{text}");
+        let _ = writeln!(out, "{}", printable(&text));
     };
     let since = |now: u64, read: fn(&Status) -> u64| now.saturating_sub(before.map_or(0, read));
     let seconds = (status.uptime - before.map_or(0.0, |before| before.uptime)).max(0.001);
@@ -194,12 +196,12 @@ fn page(status: &Status, before: Option<&Status>) -> String {
             })
             .collect();
         let head = ["UPSTREAM", "GROUP", "STATE", "RTT", "QUERIES", "FAILED", "WAITING"];
-        let _ = write!(out, "\n{}", shown::table(&head, &rows));
+        let _ = write!(out, "\n{}", table::text(&head, &rows));
     }
     if !status.secondaries.is_empty() {
         let rows: Vec<Vec<String>> = status.secondaries.iter().map(secondary).collect();
         let head = ["SECONDARY", "STATE", "SERIAL", "RECORDS", "PRIMARY", "CONFIRMED", "EXPIRES", "NEXT"];
-        let _ = write!(out, "\n{}", shown::table(&head, &rows));
+        let _ = write!(out, "\n{}", table::text(&head, &rows));
     }
     if !status.busiest.is_empty() {
         let rows: Vec<Vec<String>> = status
@@ -208,7 +210,7 @@ fn page(status: &Status, before: Option<&Status>) -> String {
             .map(|busy| vec![busy.zone.clone(), busy.vpc.clone(), busy.answers.to_string()])
             .collect();
         let title = format!("ZONE ({} in all)", status.zones);
-        let _ = write!(out, "\n{}", shown::table(&[&title, "VPC", "ANSWERS"], &rows));
+        let _ = write!(out, "\n{}", table::text(&[&title, "VPC", "ANSWERS"], &rows));
     }
     out
 }

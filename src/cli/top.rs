@@ -1,10 +1,11 @@
 //! `pvtzd top`: what the running server is asked most, live or once.
 
 use super::socket::{SocketClient, read};
-use super::{CommonArgs, exit, shown};
+use super::{CommonArgs, exit, shown, table};
 use crate::admin::socket::SocketCommand;
 use crate::admin::top::{Ranking, TopAnswer, TopQuery};
 use crate::base::print::{self, Output};
+use crate::base::terminal::CLEAR;
 use clap::{Args, ValueEnum};
 use std::fmt::Write as _;
 use std::io::IsTerminal;
@@ -89,7 +90,7 @@ pub(super) fn run(common: &CommonArgs, args: &TopArgs) -> Result<u8, u8> {
             return Ok(exit::OK);
         }
         if is_live {
-            print!("\x1b[H\x1b[2J{}", page(&top, before.as_ref(), &args.lists));
+            print!("{CLEAR}{}", page(&top, before.as_ref(), &args.lists));
             before = Some(top);
         }
         if print::flush() != Output::Open {
@@ -131,7 +132,7 @@ fn page(top: &TopAnswer, before: Option<&TopAnswer>, lists: &[By]) -> String {
                 vec![row.key.clone(), row.count.to_string(), rate, share.unwrap_or_else(|| "-".into())]
             })
             .collect();
-        let _ = write!(out, "\n{}", shown::table(&[title, "ANSWERS", "A SECOND", "SHARE"], &rows));
+        let _ = write!(out, "\n{}", table::text(&[title, "ANSWERS", "A SECOND", "SHARE"], &rows));
         if ranking.error > 0 {
             let _ = writeln!(out, "each at most {} too high", ranking.error);
         }

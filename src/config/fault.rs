@@ -1,6 +1,7 @@
 //! What is wrong with a configuration file, told so that a person can mend it: where, what was found, and what
 //! to write instead. All faults of a file are told at once; nothing here decides whether the program goes on.
 
+use crate::base::terminal::Style;
 use crate::engine::text::{is_hazard, printable};
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -49,31 +50,28 @@ pub struct Fault {
 impl Fault {
     /// The fault for people, over several lines, without a line break at the end.
     pub fn render(&self, color: bool) -> String {
-        let paint = |code: &str, text: &str| match color {
-            true => format!("\x1b[{code}m{text}\x1b[0m"),
-            false => text.to_string(),
-        };
-        let (word, code) = match self.severity {
-            Severity::Error => ("error", "1;31"),
-            Severity::Warning => ("warning", "1;33"),
+        let paint = |style: Style, text: &str| style.paint(color, text);
+        let (word, style) = match self.severity {
+            Severity::Error => ("error", Style::BoldRed),
+            Severity::Warning => ("warning", Style::BoldYellow),
         };
         let number = self.line.to_string();
         let gutter = " ".repeat(number.len());
-        let bar = paint("1;34", "|");
+        let bar = paint(Style::BoldBlue, "|");
         let (shown, before, width) = self.window();
         let mut text = format!(
             "{}: {}\n{gutter} {} {}:{}:{}\n{gutter}  {bar}\n{} {bar} {shown}\n{gutter}  {bar} {before}{}",
-            paint(code, word),
-            paint("1", &printable(&self.message)),
-            paint("1;34", "-->"),
+            paint(style, word),
+            paint(Style::Bold, &printable(&self.message)),
+            paint(Style::BoldBlue, "-->"),
             printable(&self.file.display().to_string()),
             self.line,
             self.column,
-            paint("1;34", &format!(" {number}")),
-            paint(code, &"^".repeat(width)),
+            paint(Style::BoldBlue, &format!(" {number}")),
+            paint(style, &"^".repeat(width)),
         );
         if let Some(hint) = &self.hint {
-            text.push_str(&format!("\n{}: {}", paint("1;36", "hint"), printable(hint)));
+            text.push_str(&format!("\n{}: {}", paint(Style::BoldCyan, "hint"), printable(hint)));
         }
         text
     }

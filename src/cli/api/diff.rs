@@ -7,12 +7,13 @@ use super::progress::Progress;
 use super::{ApiArgs, ApiCommands, CommandFailure, exit, file, shown, transfer};
 use crate::account::value;
 use crate::api::document::{Document, DocumentRecord, DocumentRule, DocumentVpc, DocumentZone, Handle};
+use crate::base::terminal::{self, Style};
 use crate::cli::CommonArgs;
 use crate::engine::text::printable;
 use clap::Args;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::io::IsTerminal;
+use std::io;
 use std::path::PathBuf;
 
 /// Options of `diff`.
@@ -66,25 +67,22 @@ pub(super) fn run(common: &CommonArgs, args: &DiffArgs) -> Result<u8, CommandFai
 fn print(first: &str, second: &str, found: &[ApiDifference], verbose: bool) {
     let lines: usize = found.iter().map(|difference| difference.removed.len() + difference.added.len()).sum();
     let is_short = !verbose && lines as u64 >= transfer::MANY;
-    let is_coloured = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let line = |colour: &str, line: String| {
-        let line = printable(&line);
-        if is_coloured { println!("\x1b[{colour}m{line}\x1b[0m") } else { println!("{line}") }
-    };
-    line("1", format!("--- {first}"));
-    line("1", format!("+++ {second}"));
+    let is_styled = terminal::is_styled(&io::stdout());
+    let line = |style: Style, line: String| println!("{}", style.paint(is_styled, &printable(&line)));
+    line(Style::Bold, format!("--- {first}"));
+    line(Style::Bold, format!("+++ {second}"));
     for ApiDifference { section, removed, added } in found {
         if is_short {
-            line("36", format!("@@ {section}: {} removed, {} added", removed.len(), added.len()));
+            line(Style::Cyan, format!("@@ {section}: {} removed, {} added", removed.len(), added.len()));
             continue;
         }
-        line("36", format!("@@ {section}"));
+        line(Style::Cyan, format!("@@ {section}"));
         let removed = removed.iter().map(|text| (text, '-'));
         let mut all: Vec<(&String, char)> = removed.chain(added.iter().map(|text| (text, '+'))).collect();
         // What is about the same thing stands together, as it was before as it is.
         all.sort_by_key(|(text, sign)| (text.split(' ').next(), *sign == '+', text.as_str()));
         for (text, sign) in all {
-            line(if sign == '-' { "31" } else { "32" }, format!("{sign} {text}"));
+            line(if sign == '-' { Style::Red } else { Style::Green }, format!("{sign} {text}"));
         }
     }
 }

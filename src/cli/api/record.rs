@@ -1,5 +1,6 @@
 //! `pvtzd record …`: the records of the zones of a running pvtzd.
 
+use super::super::table;
 use super::{ApiArgs, ApiCommands, CommandFailure, found, text};
 use crate::cli::{CommonArgs, exit, shown};
 use crate::engine::text::printable;
@@ -137,7 +138,7 @@ pub(super) fn print(records: &[Value]) {
     };
     let rows: Vec<_> = records.iter().map(row).collect();
     let heads = ["RR", "TYPE", "VALUE", "TTL", "PRIO", "WEIGHT", "LINE", "ID", "STATUS", "REMARK"];
-    shown::print_table(&heads, &rows);
+    table::print(&heads, &rows);
 }
 
 impl Fields {

@@ -1,5 +1,6 @@
 //! `pvtzd rule …`: the forwarding rules of a running pvtzd.
 
+use super::super::table;
 use super::{ApiArgs, ApiCommands, CommandFailure, borrowed, found, text, vpc_params};
 use crate::cli::{CommonArgs, exit, shown};
 use crate::upstream::ServerAddress;
@@ -115,7 +116,7 @@ fn print(rules: &[Value]) {
         vec![text(rule, "ZoneName"), targets.join(", "), vpcs, text(rule, "Name"), text(rule, "Id")]
     };
     let rows: Vec<_> = rules.iter().map(row).collect();
-    shown::print_table(&["ZONE", "SERVERS", "VPCS", "NAME", "ID"], &rows);
+    table::print(&["ZONE", "SERVERS", "VPCS", "NAME", "ID"], &rows);
     if rows.is_empty() {
         eprintln!("no rules");
     }

@@ -1,5 +1,6 @@
 //! `pvtzd zone …`: the zones of a running pvtzd.
 
+use super::super::table;
 use super::{ApiArgs, ApiCommands, CommandFailure, borrowed, found, record, text, vpc_params};
 use crate::cli::{CommonArgs, exit, shown};
 use crate::engine::text::printable;
@@ -132,7 +133,7 @@ fn list(api: &ApiCommands, keyword: Option<&str>) -> Result<u8, CommandFailure> 
         vec![text(zone, "ZoneName"), proxy(zone).into(), text(zone, "RecordCount"), vpcs, id, note]
     };
     let rows: Vec<_> = zones.iter().map(row).collect();
-    shown::print_table(&["ZONE", "PROXY", "RECORDS", "VPCS", "ID", "REMARK"], &rows);
+    table::print(&["ZONE", "PROXY", "RECORDS", "VPCS", "ID", "REMARK"], &rows);
     if rows.is_empty() {
         eprintln!("no zones");
     }
@@ -157,14 +158,14 @@ fn show(api: &ApiCommands, zone: &str) -> Result<u8, CommandFailure> {
         some => some,
     };
     println!("{}, id {}", printable(&found.name), printable(&found.id));
-    println!("  recursion proxy  {}", proxy(&zone));
-    println!("  VPCs             {}", printable(&vpcs));
+    let mut fields = vec![("recursion proxy", proxy(&zone).to_string()), ("VPCs", vpcs)];
     for (field, label) in [("Remark", "remark"), ("CreateTime", "made"), ("UpdateTime", "changed")] {
         let value = text(&zone, field);
         if !value.is_empty() && !value.starts_with("1970") {
-            println!("  {label:16} {}", printable(&value));
+            fields.push((label, value));
         }
     }
+    table::print_fields(&fields);
     if !records.is_empty() {
         println!();
     }

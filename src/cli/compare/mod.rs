@@ -10,7 +10,7 @@ mod service;
 
 use super::api::{ApiArgs, document_names};
 use super::explain::question;
-use super::{CommonArgs, exit, query, shown};
+use super::{CommonArgs, exit, query, shown, table};
 use crate::base::local_address::reached_at;
 use crate::config::endpoints;
 use crate::engine::request::Question;
@@ -169,7 +169,7 @@ fn print_records(common: &CommonArgs, scratch: &str) {
     let rows = records.into_iter().map(|record| {
         vec![record.zone, record.rr.into(), record.rtype.into(), record.value, record.ttl.to_string()]
     });
-    shown::print_table(&["ZONE", "RR", "TYPE", "VALUE", "TTL"], &rows.collect::<Vec<_>>());
+    table::print(&["ZONE", "RR", "TYPE", "VALUE", "TTL"], &rows.collect::<Vec<_>>());
     eprintln!(
         "hint: create these, or let --apply create them; then run `pvtzd compare --scratch {scratch} \
          --with ADDRESS`"

@@ -1,5 +1,6 @@
 //! The report of `compare`: a table for people, the same as JSON, and the exit code.
 
+use super::super::table;
 use super::answer::{AnswerDifference, ComparedAnswer};
 use super::scratch::{Point, ScratchVerdict};
 use crate::cli::{exit, shown};
@@ -203,11 +204,11 @@ impl CompareReport {
         let server = self.server.as_deref().unwrap_or_default();
         let differ: Vec<_> =
             self.questions.iter().filter(|row| row.is_of_data()).map(Compared::row).collect();
-        shown::print_table(&["NAME", "TYPE", "DIFFERS", "PVTZD", &self.with.to_uppercase()], &differ);
+        table::print(&["NAME", "TYPE", "DIFFERS", "PVTZD", &self.with.to_uppercase()], &differ);
         let beside: Vec<_> = self.questions.iter().flat_map(Compared::beside).collect();
         if !beside.is_empty() {
             println!("{}Other differences:", if differ.is_empty() { "" } else { "\n" });
-            shown::print_table(&["NAME", "TYPE", "DIFFERS", "PVTZD", &self.with.to_uppercase()], &beside);
+            table::print(&["NAME", "TYPE", "DIFFERS", "PVTZD", &self.with.to_uppercase()], &beside);
         }
         let (all, differ) = (self.questions.len(), differ.len());
         eprintln!("{all} queries to {server} and {}: {differ} different answers", self.with);
@@ -217,7 +218,7 @@ impl CompareReport {
         println!("pvtzd {}, test zones below {}", self.pvtzd, self.scratch.as_deref().unwrap_or_default());
         println!();
         let rows: Vec<_> = self.points.iter().map(Judged::row).collect();
-        shown::print_table(&["NAME", "TYPE", "POINT", "PVTZD", "SEEN", "MATCHES"], &rows);
+        table::print(&["NAME", "TYPE", "POINT", "PVTZD", "SEEN", "MATCHES"], &rows);
         let mut settings: Vec<&str> =
             self.points.iter().flat_map(|point| &point.settings).map(String::as_str).collect();
         settings.sort_unstable();

@@ -1,6 +1,7 @@
 //! What a lab is to be: its options, and the plan that they make.
 
-use super::super::{CommonArgs, exit, is_colour_wanted, tell_config_error};
+use super::super::{CommonArgs, exit, tell_config_error};
+use crate::base::terminal;
 use crate::config::{self, Config};
 use crate::lab::access_key;
 use crate::lab::ca::LabCa;
@@ -191,7 +192,7 @@ pub(super) fn configured(path: &std::path::Path) -> Result<Config, u8> {
     match config::load(path) {
         Ok((config, warnings)) => {
             for warning in warnings {
-                eprintln!("{}", warning.render(is_colour_wanted()));
+                eprintln!("{}", warning.render(terminal::is_styled(&std::io::stderr())));
             }
             Ok(config)
         }
