@@ -23,6 +23,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import api_server
@@ -65,7 +66,7 @@ def zone(work, wanted):
     count = wanted.records
     write(work, "corp.zone", SOA, *(f"host-{n:07d} A {address(n)}\n" for n in range(count)))
     write(work, "toml/pvtzd.toml", HEAD, '[[zone]]\nname = "corp.example"\n',
-          *(f'[[zone.record]]\nname = "host-{n:07d}"\ntype = "A"\nttl = 60\nvalue = "{address(n)}"\n' for n in range(count)))
+          *(f'[[zone.record]]\nname = "host-{n:07d}"\ntype = "A"\nvalue = "{address(n)}"\n' for n in range(count)))
     zones = [("corp.example", "corp.zone")]
     port = free_port()
     commands = {"pvtzd, zone file": pvtzd(work, port, zones), "nsd": nsd(work, port, zones), "unbound": unbound(work, port, zones),
@@ -177,7 +178,7 @@ def reload(work, wanted):
             quiet.append(percentile(work, port))
             configure(100 + turn)
             busy.append(percentile(work, port, lambda: server.send_signal(signal.SIGHUP)))
-        rows += [["99th percentile at 20,000 queries/s, µs", shown(quiet, 0)], ["the same with four reloads a second", shown(busy, 0)]]
+        rows += [["99th percentile at 20,000 queries/s, µs", shown(quiet, 0)], ["the same with a reload in its 3 s", shown(busy, 0)]]
     stop(server)
     return {"title": [f"one changed zone of {count:,}", ""], "rows": rows}
 
@@ -294,13 +295,12 @@ def reply(port, name):
 
 def percentile(work, port, meanwhile=None):
     """The 99th percentile of latencies at 20,000 queries a second, in microseconds."""
+    if meanwhile:
+        threading.Timer(1.5, meanwhile).start()
     with open(f"{work}/latencies", "w") as out:
         load = subprocess.Popen(["dnsperf", "-s", "127.0.0.1", "-p", str(port), "-d", f"{work}/queries", "-Q", "20000", "-l", "3", "-v"],
                                 stdout=out, stderr=subprocess.DEVNULL)
-        while load.poll() is None:
-            if meanwhile:
-                meanwhile()
-            time.sleep(0.25)
+        load.wait()
     with open(f"{work}/latencies") as out:
         latencies = sorted(float(found[1]) for found in (re.match(r"> \w+ \S+ \S+ ([\d.]+)", line) for line in out) if found)
     return latencies[int(len(latencies) * 0.99)] * 1e6 if latencies else float("nan")

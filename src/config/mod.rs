@@ -69,7 +69,7 @@ use std::time::Duration;
 pub const SYSTEM: &str = "/etc/pvtzd/pvtzd.toml";
 
 /// Octets of the largest file that is read.
-const LARGEST: u64 = 64 << 20;
+const LARGEST: u64 = 256 << 20;
 
 /// What some editors write in front of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
