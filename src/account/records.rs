@@ -68,10 +68,8 @@ impl ZoneRecords {
     /// The records of a host record, whatever its case, in the order of their ids.
     pub fn of_host<'r>(&'r self, rr: &str) -> impl Iterator<Item = Record<'r>> + use<'r> {
         let host = host(rr).into_owned();
-        let from = match &self.by_host {
-            Some(index) => Some(index.starting_at_by(|other| other.key().cmp(&(host.as_str(), 0)))),
-            None => None,
-        };
+        let index = self.by_host.as_ref();
+        let from = index.map(|index| index.starting_at_by(|other| other.key().cmp(&(host.as_str(), 0))));
         let few = if from.is_none() { Some(self.by_id.iter()) } else { None };
         let is_host = host.clone();
         let indexed = from.into_iter().flatten().take_while(move |other| other.key().0 == host);
