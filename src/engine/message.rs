@@ -43,17 +43,21 @@ pub struct SectionCounts {
 
 impl SectionCounts {
     /// The counts of a message; nothing where it has no whole header.
-    #[inline]
+    #[inline(always)]
     pub fn of(message: &[u8]) -> Option<Self> {
         message.first_chunk().map(Self::of_header)
     }
 
     /// The counts in a header.
-    #[inline]
+    #[inline(always)]
     pub fn of_header(header: &[u8; HEADER]) -> Self {
-        let [questions, answers, authorities, additionals] =
-            [4, 6, 8, 10].map(|at| u16::from_be_bytes([header[at], header[at + 1]]));
-        Self { questions, answers, authorities, additionals }
+        let &[_, _, _, _, a, b, c, d, e, f, g, h] = header;
+        Self {
+            questions: u16::from_be_bytes([a, b]),
+            answers: u16::from_be_bytes([c, d]),
+            authorities: u16::from_be_bytes([e, f]),
+            additionals: u16::from_be_bytes([g, h]),
+        }
     }
 
     /// The records of all sections.
