@@ -58,7 +58,7 @@ use tokio::time::{Instant, sleep, timeout};
 /// How long queries in flight may go on after the signal to stop: no client waits longer.
 const DRAIN: Duration = Duration::from_millis(4200);
 
-/// The same when our sockets go to who comes after us, who cannot start before we end: others wait meanwhile.
+/// The same if the sockets belong to the service manager: the next process starts only after this one ends.
 const SHORT_DRAIN: Duration = Duration::from_millis(500);
 
 /// How often the files of the certificate are looked at.
@@ -153,7 +153,7 @@ impl Daemon {
         let account = api.as_ref().map(|api| api.account().clone()).unwrap_or_default();
         let clock = Clock::start();
         tokio::spawn(clock.clone().watch());
-        // What is asked again and again is kept twice: as what upstreams said, and finished for the fast lane.
+        // Repeated queries are stored twice: in the answer cache and in the packet cache.
         let finished = config.cache.size / 3;
         let cache = AnswerCache::new(config.cache.size - finished, lifetimes(&config.cache));
         cache.retained.configure(config.retain.clone());

@@ -162,8 +162,8 @@ fn enabled<'r>(records: &'r ZoneRecords, host: &str) -> Vec<Record<'r>> {
     records.of_host(host).filter(|record| record.enabled).collect()
 }
 
-/// The records of one host record as a line sees them: what the line has takes the place of the default's set of that
-/// type; and a CNAME stands alone. All are enabled.
+/// The records of one host record as a line sees them: a set of the line replaces the default's set of that type; and a
+/// CNAME stands alone. All are enabled.
 fn on_line<'r>(records: &[Record<'r>], line: &str) -> Vec<Record<'r>> {
     let of = |line: &str| records.iter().copied().filter(|record| record.line == line).collect::<Vec<_>>();
     let (default, own) = (of(DEFAULT_LINE), of(line));

@@ -37,7 +37,7 @@ impl ZoneRecords {
     /// All records of a zone at once.
     pub(super) fn of(zone: Arc<str>, mut records: Vec<PackedRecord>) -> Self {
         if !records.is_sorted_by(|one, two| one.id() < two.id()) {
-            // later rows take the place of earlier ones of the same id
+            // later rows replace earlier ones of the same id
             records.reverse();
             records.sort_by_key(PackedRecord::id);
             records.dedup_by_key(|record| record.id());

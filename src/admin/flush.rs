@@ -26,8 +26,8 @@ pub enum Flush {
 pub struct Flushed {
     /// What upstreams had said.
     pub entries: usize,
-    /// Finished answers. They are all forgotten each time, since the name may be in the middle of any of them; what
-    /// they were made of is still there, so they come back at once.
+    /// Packets of the packet cache. All are removed each time, because any of them may contain the name; what they were
+    /// made of is still there, so they come back at once.
     pub finished: usize,
 }
 

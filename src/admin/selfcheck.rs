@@ -58,7 +58,8 @@ impl SelfCheck {
         Self { listening, timeout, last: Mutex::default() }
     }
 
-    /// Asks all addresses, and returns those that do not answer. Who asks while a check runs gets what that one finds.
+    /// Queries all addresses, and returns those that do not answer. A caller during a check gets the result of that
+    /// check.
     pub async fn silent(&self) -> Silent {
         let mut check = {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);

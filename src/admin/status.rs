@@ -140,7 +140,7 @@ pub struct Queries {
     pub asked: u64,
     /// Answers.
     pub answered: u64,
-    /// Answers of the fast lane.
+    /// Answers from the packet cache.
     pub fast: u64,
     /// Packets without an answer.
     pub dropped: u64,
@@ -167,7 +167,7 @@ pub struct Queries {
 pub struct CacheStatus {
     /// What upstreams said.
     pub entries: usize,
-    /// Finished answers.
+    /// Packets in the packet cache.
     pub finished: usize,
     /// Octets of both.
     pub bytes: u64,

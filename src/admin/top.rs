@@ -13,7 +13,7 @@ const MAX_ROWS: usize = 100;
 /// For how long a reading has the lists count, in milliseconds.
 const LEASE_MS: u64 = 60_000;
 
-/// What is asked for.
+/// Query names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopQuery {
     /// Rows of each list.

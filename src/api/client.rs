@@ -25,7 +25,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 /// Octets of the longest answer: an export of everything.
 const MAX_RESPONSE_BYTES: usize = 256 << 20;
 
-/// Where the API is, and who asks.
+/// The address of the API and the access key.
 #[derive(Clone, Debug)]
 pub struct ApiClient {
     /// Where it listens.

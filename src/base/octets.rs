@@ -47,7 +47,7 @@ pub enum OctetKind {
     QueryLog,
     /// The dnstap log.
     Dnstap,
-    /// Questions and replies of the relay to upstreams.
+    /// Queries and replies of the UDP pools.
     Relay,
 }
 

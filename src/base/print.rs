@@ -1,5 +1,5 @@
 //! Standard output and standard error. A write that fails is no panic: the reader of a pipe may end first, a disk may
-//! be full. `print!`, `println!` and `eprintln!` of this crate take the place of the standard library's, which panic.
+//! be full. `print!`, `println!` and `eprintln!` of this crate replace the standard library's, which panic.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};

@@ -25,7 +25,7 @@ struct CheckReport<'a> {
     service: Vec<String>,
 }
 
-/// What came of an `[[expect]]` row.
+/// The result of an `[[expect]]` entry.
 #[derive(Serialize)]
 struct ExpectationResult {
     line: usize,

@@ -160,7 +160,7 @@ pub(super) fn parse(text: &str, file: &Path, open_to_others: bool, former: &Conf
     Some(config)
 }
 
-/// Puts a zone in the place of the former one; nothing where it may differ in more than its content.
+/// Replaces a zone; None if more than its content may differ.
 fn replace(config: &mut Config, place: usize, entry: ZoneDraftEntry) -> Option<()> {
     let ZoneDraftEntry { spec, cnames, vpcs, file, .. } = &entry;
     let (former, scope) = config.zones.get(place)?;

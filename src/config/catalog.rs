@@ -103,9 +103,9 @@ impl Config {
 
     /// The zones of the built-in catalogue, where no zone of the file has the same name.
     ///
-    /// A zone of the file that everyone sees takes the place of the built-in one altogether. One that is bound to
-    /// VPCs takes it for their clients; the built-in one is then bound to all other VPCs. Clients outside every
-    /// VPC lose it in that case: a zone for "everyone but these" is nothing the catalog knows.
+    /// A zone of the file that all clients see replaces the built-in one. One that is bound to VPCs takes it for their
+    /// clients; the built-in one is then bound to all other VPCs. Clients outside every VPC lose it in that case: a
+    /// zone for "everyone but these" is nothing the catalog knows.
     fn endpoint_zones(&self, instance: &InstanceInfo, vpcs: &[Vpc]) -> Vec<(ZoneSpec, Scope)> {
         let mut taken: HashMap<NameKey, Vec<&Scope>> = HashMap::new();
         for (zone, scope) in &self.zones {

@@ -1,4 +1,4 @@
-//! Files beside the configuration that zones and hosts names come from: what came of reading one, and its place among the
+//! Data files of the configuration, zone files and hosts files: the result of reading one, and its place among the
 //! faults of the configuration. The running server reads them again, one at a time, when they change.
 
 use super::fault::{Fault, Severity};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// Faults of one file that are told; the rest are counted.
 pub(super) const TOLD: usize = 20;
 
-/// What came of reading a file, and those that it includes.
+/// The result of reading a file and its includes.
 #[derive(Debug)]
 pub struct Loaded<T> {
     /// What is in it, or what is wrong.

@@ -407,7 +407,7 @@ pub struct Expect {
     pub query: Name,
     /// The type asked for.
     pub rtype: RecordType,
-    /// Who asks.
+    /// The client.
     pub client: IpAddr,
     /// What is to come back.
     pub answer: Expected,

@@ -128,7 +128,7 @@ impl ZoneDraft {
         self.sections = self.sections.max(first + found.len());
     }
 
-    /// `[[zone.record]]`: one record for each value. A disabled one is checked all the same.
+    /// `[[zone.record]]`: one record for each value. A disabled one is also checked.
     fn record(&mut self, section: &mut Section) {
         let place = self.sections - 1;
         let root;

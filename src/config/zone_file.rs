@@ -125,7 +125,7 @@ impl Loading {
         })
     }
 
-    /// Where the record at hand is.
+    /// Position of the current record.
     fn place(&self, line: usize) -> (u16, u32) {
         let file = self.open.last().copied().unwrap_or(0);
         (u16::try_from(file).unwrap_or(u16::MAX), u32::try_from(line).unwrap_or(u32::MAX))

@@ -63,7 +63,7 @@ pub(super) struct WrittenRecord {
     pub is_list: bool,
 }
 
-/// `[[zone.record]]`. Nothing for a disabled one, which is checked all the same. `zone` is the apex as text.
+/// `[[zone.record]]`. None for a disabled one, which is also checked. `zone` is the apex as text.
 pub(super) fn record(section: &mut Section, apex: &Name, zone: &str) -> Option<WrittenRecord> {
     let owner = record_name(section, apex, zone);
     let rtype = section.require("type", "\"A\"", record_type);

@@ -28,7 +28,7 @@ const AT_A_TIME: usize = 1000;
 /// How long a file must have been left alone before it is read: several writes then count once.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// How often a file is given that time. One that is written all the time is then read all the same.
+/// How often a file is given that time. One that is written continuously is then read anyway.
 const SETTLE_TRIES: usize = 25;
 
 /// How often a file is read anew that changed while it was read.
@@ -187,7 +187,7 @@ impl WatchedFiles {
         Self { plans: None, round: 0, changes: tokio::sync::mpsc::channel(1) }
     }
 
-    /// Watches these files from here on, in the place of the former.
+    /// Watches these files instead of the former ones.
     pub(super) fn watch(&mut self, plan: WatchPlan) {
         self.round += 1;
         let plan = WatchPlan { round: self.round, ..plan };

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 impl Daemon {
-    /// Reads the configuration again and tells the supervisor what came of it; in words, too.
+    /// Reloads the configuration and reports the result to the service manager, with a status text.
     pub(super) fn reload(&mut self) -> Result<String, String> {
         self.settings.supervisor.reloading();
         if let Some(station) = &self.station {

@@ -66,7 +66,7 @@ pub enum Source {
         rule: Option<NameKey>,
         /// The group.
         group: GroupKey,
-        /// The private zone that handed the name on (its recursion proxy), if one did.
+        /// The private zone that forwarded the name (its recursion proxy), if any.
         through: Option<NameKey>,
     },
     /// The name was in the chain before.

@@ -178,7 +178,7 @@ pub struct CacheDataOf<'e> {
     pub outcome: Outcome,
     /// When it was said.
     pub stored: Timestamp,
-    /// Seconds for which it holds.
+    /// Its TTL in seconds.
     pub ttl: u32,
     /// An upstream vouches for it (AD).
     pub authentic: bool,
@@ -240,7 +240,7 @@ impl<'e> CacheDataOf<'e> {
         freshness(self.stored, self.ttl, now, lifetimes, || self.may_be_stale())
     }
 
-    /// True for what may be served beyond its life: no failure, and no denial that does not say how long it holds.
+    /// True for entries that may be served stale: not for failures, and not for negative answers without an SOA.
     pub fn may_be_stale(&self) -> bool {
         match self.outcome {
             Outcome::Failure(_) => false,
@@ -392,7 +392,7 @@ const SAME_OWNER: u8 = 0xff;
 pub(super) fn pack_own(packed: &mut Vec<u8>, rtype: RecordType, data: &[u8]) {
     packed.push(SAME_OWNER);
     packed.extend(u16::from(rtype).to_be_bytes());
-    packed.extend((data.len() as u16).to_be_bytes()); // it came out of a record, with 16 bits for its length
+    packed.extend((data.len() as u16).to_be_bytes()); // the length field of a record has 16 bits
     packed.extend_from_slice(data);
 }
 

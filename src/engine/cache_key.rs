@@ -4,7 +4,7 @@ use super::catalog::GroupKey;
 use super::name::{self, NameKey};
 use hickory_proto::rr::RecordType;
 
-/// What is asked of a group, and what the answer is kept under: group, type, flags and name.
+/// The cache key of an answer: group, type, flags and name.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
 pub struct CacheKey(Box<[u8]>);
 

@@ -66,7 +66,7 @@ struct Rotation {
     at: u16,
     /// Octets of each record.
     length: u16,
-    /// How many they are.
+    /// Number of records.
     count: u16,
 }
 
@@ -83,7 +83,7 @@ impl Rotation {
     }
 }
 
-/// A finished answer, less what differs from client to client.
+/// A complete answer without the parts that differ between clients.
 ///
 /// All of it lies in one piece of memory, in the order in which it is read, because there are many and each is
 /// cold when its turn comes:
@@ -344,7 +344,7 @@ impl CachedPacket {
         self.0[13] & 0x0f
     }
 
-    /// Octets of memory that it takes.
+    /// Its memory in octets.
     pub fn size(&self) -> usize {
         self.0.len()
     }

@@ -1,9 +1,8 @@
-//! Following a name: a decision for each hop, from the top, until there is an answer.
+//! Composes an answer: one decision for each hop, from the top, until the answer is complete.
 //!
-//! The chain does no I/O. [`Chain::step`] either ends with an [`Answer`] or asks for what an upstream group says
-//! of a name ([`Fetch`]); the caller looks into the cache or asks the group, tells the chain with
-//! [`Chain::supply`] or [`Chain::fail`], and steps again. The same chain thus serves the server, `explain`,
-//! `check` and the tests.
+//! The chain does no I/O. [`Chain::step`] returns the [`Answer`], or a [`Fetch`] from an upstream group; the caller
+//! gets the result from the cache or the group, passes it to [`Chain::supply`] or [`Chain::fail`], and steps again.
+//! Server, `explain`, `check` and the tests use the same chain.
 
 use super::answer::{Answer, ExtendedError, Hop, SectionTtl, Source};
 use super::cache::{CacheDataOf, CacheKey, CachedRecord, FailureCause, Outcome, QueryFlags, Timestamp};
@@ -22,53 +21,53 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::HINFO;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
-/// The most names that one chain may have. Longer chains are errors or attacks.
+/// Maximum number of names in a chain. Longer chains are errors or attacks.
 pub const MAX_HOPS: usize = 16;
 
-/// Seconds for which an RFC 8482 hint may be kept.
+/// TTL of an RFC 8482 HINFO, in seconds.
 const MINIMAL_TTL: u32 = 3600;
 
-/// What is wanted of an upstream group, over the cache.
+/// A fetch from an upstream group, through the cache.
 #[derive(Clone, Debug)]
 pub struct Fetch {
-    /// The group to ask.
+    /// The group.
     pub group: GroupKey,
     /// The question for it.
     pub question: Question,
-    /// DO and CD of the client, carried along.
+    /// DO and CD of the client.
     pub flags: QueryFlags,
-    /// What the answer is cached under.
+    /// The cache key of the answer.
     key: CacheKey,
 }
 
 impl Fetch {
-    /// A question for a group.
+    /// A query for a group.
     pub fn new(group: GroupKey, question: Question, flags: QueryFlags) -> Self {
         let key = CacheKey::new(group, &question.key, question.rtype, flags);
         Self { group, question, flags, key }
     }
 
-    /// What the answer is cached under.
+    /// The cache key of the answer.
     pub fn cache_key(&self) -> &CacheKey {
         &self.key
     }
 
-    /// Gives the key away: the fetch is carried out, and only group and question are looked at from now on.
+    /// Takes the key out: after the lookup only group and question are used.
     pub fn take_key(&mut self) -> CacheKey {
         std::mem::take(&mut self.key)
     }
 }
 
-/// What comes next.
+/// The next step.
 #[derive(Clone, Debug)]
 pub enum Step {
     /// The answer.
     Done(Answer),
-    /// Tell the chain what this group says.
+    /// A result of this group is needed.
     Fetch(Fetch),
 }
 
-/// A question on its way to its answer.
+/// The state of an answer in progress.
 #[derive(Debug)]
 pub struct Chain<'v> {
     view: &'v View,
@@ -79,11 +78,11 @@ pub struct Chain<'v> {
     key: NameKey,
     sections: Sections,
     hops: Vec<Hop>,
-    /// The names before this one.
+    /// The previous names.
     earlier: Vec<NameKey>,
-    /// The name asked for exists, whatever the upstream says.
+    /// The query name exists locally.
     exists: bool,
-    /// A private zone led here, so that inner addresses are what is meant.
+    /// A private zone led here, so that internal addresses are intended.
     private: bool,
     authentic: bool,
     stale: Option<ExtendedError>,
@@ -93,7 +92,7 @@ pub struct Chain<'v> {
 }
 
 impl<'v> Chain<'v> {
-    /// Begins at a question. `turn` rotates RRsets and draws weighted values; see [`Rrset::pick`].
+    /// Starts with a question. `turn` rotates RRsets and selects weighted values; see [`Rrset::pick`].
     pub fn start(view: &'v View, question: &Question, flags: QueryFlags, turn: u64) -> Self {
         Self {
             view,
@@ -115,14 +114,15 @@ impl<'v> Chain<'v> {
         }
     }
 
-    /// Brings no more records than a message of `limit` octets can hold; the answer says whether some were left out.
+    /// Limits the records to those that fit into a message of `limit` octets; the answer records whether some were
+    /// omitted.
     pub fn within(mut self, limit: usize) -> Self {
         let type_and_class = 4;
         self.sections.set_room(limit.saturating_sub(HEADER + self.key.wire().len() + type_and_class));
         self
     }
 
-    /// Goes on until the answer is there or an upstream group must be heard.
+    /// Continues until the answer is complete or an upstream group must be queried.
     pub fn step(&mut self) -> Step {
         loop {
             if let Some((rcode, error)) = self.end.take() {
@@ -134,8 +134,8 @@ impl<'v> Chain<'v> {
         }
     }
 
-    /// What the group of the last [`Fetch`] says. `ttl` is what the records have left; `stale` marks an answer
-    /// beyond its life (RFC 8767).
+    /// Supplies the result of the last [`Fetch`]. `ttl` is the remaining TTL; `stale` marks an expired answer (RFC
+    /// 8767).
     pub fn supply(&mut self, entry: &CacheDataOf<'_>, ttl: u32, stale: bool) {
         if stale {
             let code = match entry.outcome {
@@ -158,7 +158,7 @@ impl<'v> Chain<'v> {
             turn: (addresses && entry.outcome == Outcome::Rrset).then_some(self.turn),
         };
         let inner = |record: &CachedRecord<'_>| is_inner(record.rtype, record.data);
-        // signatures go with the set that they sign
+        // signatures stay with their set
         let cleaned = self.bars_inner_addresses() && entry.packed_answers().any(|record| inner(&record));
         let keep = |record: &CachedRecord<'_>| !cleaned || (record.rtype == wanted.rtype && !inner(record));
         let barred = cleaned && !entry.packed_answers().any(|record| keep(&record));
@@ -197,22 +197,20 @@ impl<'v> Chain<'v> {
         }
     }
 
-    /// What answered for each name so far.
+    /// The source for each name so far.
     pub fn hops(&self) -> &[Hop] {
         &self.hops
     }
 
-    /// The group of the last [`Fetch`] could not tell: the whole answer is a failure, never half a chain that
-    /// looks like success.
+    /// The last [`Fetch`] failed: the whole answer is a failure, never a partial chain with NOERROR.
     pub fn fail(&mut self, error: ExtendedError) {
         self.sections.clear();
         self.stale = None;
         self.end = Some((ResponseCode::ServFail, Some(error)));
     }
 
-    /// The last [`Fetch`] may not be carried out, since the client does not want recursion and nothing is
-    /// cached: what the private zones said is the answer, as an authoritative server's is (RFC 1034 section
-    /// 4.3.2), and where they said nothing it is refused.
+    /// The last [`Fetch`] is not allowed, because the query has no RD flag and nothing is cached: the answer consists
+    /// of the private data, as from an authoritative server (RFC 1034 section 4.3.2), or is REFUSED without such data.
     pub fn refuse_recursion(&mut self) {
         if self.sections.answers.is_empty() {
             let text = "the query has no RD flag, and the answer is neither private nor cached";
@@ -223,7 +221,7 @@ impl<'v> Chain<'v> {
         }
     }
 
-    /// Decides one name; a fetch if a group must be heard.
+    /// Resolves one hop; returns a fetch if a group must be queried.
     fn hop(&mut self) -> Option<Fetch> {
         if self.earlier.contains(&self.key) {
             self.note(Source::Loop);
@@ -253,7 +251,7 @@ impl<'v> Chain<'v> {
                         self.add(&set);
                         self.finish(ResponseCode::NoError);
                     }
-                    // The denial is of this name alone, so the name itself is the zone that it is in.
+                    // The denial applies only to this name, so the name itself is the zone of the SOA.
                     None => {
                         let soa = synthesised(&RData::SOA(soa_data(1)));
                         self.deny(&self.name.clone(), &soa, NEGATIVE_TTL, false);
@@ -317,14 +315,14 @@ impl<'v> Chain<'v> {
         None
     }
 
-    /// True when inner addresses are taken out of what the upstreams just said.
+    /// True if internal addresses are removed from the upstream's answer.
     fn bars_inner_addresses(&self) -> bool {
         let by_default =
             matches!(self.hops.last(), Some(Hop { source: Source::Forwarded { rule: None, .. }, .. }));
         !self.private && by_default && self.view.rebinding.bars(&self.key)
     }
 
-    /// Notes how long the records that came since `before` hold.
+    /// Records the TTL of the records added since `before`.
     fn hold(&mut self, before: (usize, usize), expires: Option<Timestamp>, due: Option<Timestamp>) {
         let after = self.sections.lengths();
         let (answers, authority) = (after.0 - before.0, after.1 - before.1);
@@ -353,7 +351,7 @@ impl<'v> Chain<'v> {
         target
     }
 
-    /// Ends with a denial and the SOA that goes with it.
+    /// Ends with a negative answer and its SOA.
     fn deny(&mut self, apex: &Name, soa: &Rrset, ttl: u32, whole_name: bool) {
         self.authentic = false;
         let before = self.sections.lengths();
@@ -362,7 +360,7 @@ impl<'v> Chain<'v> {
         self.finish(if whole_name { ResponseCode::NXDomain } else { ResponseCode::NoError });
     }
 
-    /// Goes on with a CNAME's target, from the top.
+    /// Continues with a CNAME's target, from the top.
     fn follow(&mut self, target: Name) {
         let next = NameKey::of(&target);
         self.earlier.push(std::mem::replace(&mut self.key, next));
@@ -398,27 +396,27 @@ impl<'v> Chain<'v> {
     }
 }
 
-/// The path of a question without a query: what private zones and special names say, and where it ends.
+/// A dry run of a question without an upstream query: the answers of private zones and special-use names, and the end.
 #[derive(Clone, Debug)]
 pub struct DryRun {
-    /// The names of the chain and what answers for each.
+    /// The names of the chain and the source for each.
     pub hops: Vec<Hop>,
-    /// The records of the hops that are answered here.
+    /// The records of locally answered hops.
     pub records: Vec<Record>,
-    /// Where it ends.
+    /// How it ends.
     pub end: DryRunEnd,
 }
 
-/// Where an [`DryRun`] ends.
+/// How a [`DryRun`] ends.
 #[derive(Clone, Debug)]
 pub enum DryRunEnd {
-    /// Here, with this code.
+    /// Locally, with this code.
     Answered(ResponseCode),
-    /// At an upstream group, which has the last word.
+    /// At an upstream group.
     Forwarded(Fetch),
 }
 
-/// Outlines a question: for `explain` and for expectations in the configuration.
+/// Performs a dry run: for `explain` and for expectations in the configuration.
 pub fn dry_run(view: &View, question: &Question) -> DryRun {
     let mut chain = Chain::start(view, question, QueryFlags::default(), 0);
     match chain.step() {
@@ -435,7 +433,7 @@ pub fn dry_run(view: &View, question: &Question) -> DryRun {
     }
 }
 
-/// Why a zone does not answer.
+/// The reason why a zone does not answer.
 fn unavailable(zone: &Zone) -> ExtendedError {
     let (code, text) = match zone.availability {
         ZoneAvailability::Expired => {

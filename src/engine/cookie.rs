@@ -1,20 +1,20 @@
-//! DNS cookies towards clients (RFC 7873, in the form of RFC 9018): a client that sends back what it was given has
-//! shown that it can receive at its address.
+//! DNS cookies for clients (RFC 7873, in the format of RFC 9018): a client that returns its server cookie has proved
+//! that it receives at its address.
 //!
-//! A cookie of ours proves itself: it carries when it was made and a keyed hash over that, the client's own cookie
-//! and the client's address. Nothing is kept for each client.
+//! A server cookie is self-contained: it has a timestamp and a keyed hash over timestamp, client cookie and client
+//! address. There is no state for each client.
 
 use siphasher::sip::SipHasher24;
 use std::hash::Hasher;
 use std::net::IpAddr;
 
-/// Octets of a client's cookie.
+/// Octets of a client cookie.
 pub const CLIENT: usize = 8;
-/// Octets of a cookie of ours.
+/// Octets of a server cookie.
 pub const SERVER: usize = 16;
-/// Version of the form of RFC 9018.
+/// Version of the format of RFC 9018.
 const VERSION: u8 = 1;
-/// A cookie older than this many seconds proves nothing (RFC 9018 section 4.3).
+/// A cookie older than this many seconds is invalid (RFC 9018 section 4.3).
 const MAX_AGE: u32 = 3600;
 /// A cookie may be from this many seconds ahead: clocks of servers that share a secret differ.
 const MAX_AHEAD: u32 = 300;
@@ -24,14 +24,14 @@ const RENEW_AFTER: u32 = 1800;
 /// The COOKIE option of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientCookie {
-    /// The client's part.
+    /// The client cookie.
     pub client: [u8; CLIENT],
-    /// What it says we gave it, if it has the length of ours.
+    /// The server cookie, if it has the correct length.
     pub server: Option<[u8; SERVER]>,
 }
 
 impl ClientCookie {
-    /// The data of a COOKIE option (RFC 7873 section 4); nothing for a length that none has.
+    /// The data of a COOKIE option (RFC 7873 section 4); None for an invalid length.
     pub fn read(data: &[u8]) -> Option<Self> {
         let (client, server) = data.split_first_chunk::<CLIENT>()?;
         match server.len() {
@@ -42,12 +42,12 @@ impl ClientCookie {
     }
 }
 
-/// What a cookie is worth.
+/// The result of a cookie check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checked {
-    /// The client has shown that it receives at its address.
+    /// The cookie proves the client's address.
     pub proven: bool,
-    /// What goes back: the same, or a new one.
+    /// The cookie of the answer: the same, or a new one.
     pub reply: [u8; SERVER],
 }
 
@@ -67,7 +67,7 @@ impl Secret {
         Self(octets)
     }
 
-    /// Looks at a cookie that came from `address` at `now`, in seconds since 1970 modulo 2^32.
+    /// Checks a cookie from `address` at `now`, in seconds since 1970 modulo 2^32.
     pub fn check(&self, cookie: &ClientCookie, address: IpAddr, now: u32) -> Checked {
         let fresh = || self.make(&cookie.client, address, now);
         let Some(server) = cookie.server else { return Checked { proven: false, reply: fresh() } };
@@ -80,7 +80,7 @@ impl Secret {
         Checked { proven, reply: if keep { server } else { fresh() } }
     }
 
-    /// Version, three reserved octets, the time, and SipHash-2-4 over all that both sides know.
+    /// Version, three reserved octets, the timestamp, and the SipHash-2-4.
     fn make(&self, client: &[u8; CLIENT], address: IpAddr, time: u32) -> [u8; SERVER] {
         let mut cookie = [0; SERVER];
         cookie[0] = VERSION;
@@ -97,7 +97,7 @@ impl Secret {
     }
 }
 
-/// Compares without telling by time how much is right.
+/// Compares in constant time.
 fn same(a: &[u8; SERVER], b: &[u8; SERVER]) -> bool {
     a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
 }

@@ -1,14 +1,12 @@
-//! The policy: who answers for a name. The order is PrivateZone's, and it is the whole content of this file.
+//! The policy: selects the source of the answer for a name, in PrivateZone's order.
 //!
-//! 1. A hosts file that has the very name. Names below it and above it go on as if it were not there, but that those
-//!    above exist.
-//! 2. The private zone with the longest suffix, among those this client sees. What it has, it answers. What it
-//!    has not configured, it denies, or hands on when its recursion proxy is on. A parent private zone gets no
-//!    second chance.
+//! 1. A hosts file with exactly this name. It does not affect names below and above, except that those above exist.
+//! 2. The private zone with the longest suffix, among those visible to the client. It answers names with records. It
+//! denies other names, or forwards them if its recursion proxy is on. A parent private zone is not consulted.
 //! 3. The forwarding rule with the longest suffix, or a special-use name (RFC 6761, 6303), the longer of the two.
 //! 4. The default upstreams.
 //!
-//! A CNAME met at any stage sends its target through the whole order again: that is `chain`'s part.
+//! The target of a CNAME from any stage goes through the whole order again, in `chain`.
 
 use super::catalog::{MatchedRule, View};
 use super::hosts::HostsLookup;
@@ -18,35 +16,35 @@ use super::zone::{Lookup, MissingType, Rrset, Zone, ZoneAvailability, ZoneMode};
 use hickory_proto::rr::RecordType;
 use std::sync::Arc;
 
-/// Who answers for a name, or what the answer is.
+/// The source of the answer for a name, or the answer.
 #[derive(Clone, Debug)]
 pub enum Decision<'v> {
-    /// A hosts file has the name: what is asked for, or nothing of this type.
+    /// A hosts file has the name, with or without this type.
     Hosts(Option<Rrset>),
-    /// A private zone has what is asked for.
+    /// A private zone has the records.
     Found(&'v Arc<Zone>, Rrset),
     /// A private zone has a CNAME.
     Alias(&'v Arc<Zone>, Rrset),
-    /// The zone is a secondary one without a copy that may be served; no upstream may answer for its names.
+    /// The zone is a secondary one without a copy that may be served; upstreams must not answer for its names.
     Unavailable(&'v Arc<Zone>),
     /// A private zone denies: the type, or (`true`) the name.
     Denied(&'v Arc<Zone>, bool),
     /// A special-use name.
     Local(LocalAnswer),
-    /// RFC 8482: ANY is answered with a hint, and never forwarded.
+    /// RFC 8482: ANY is answered with HINFO, and never forwarded.
     MinimalAny(Option<&'v Arc<Zone>>),
-    /// Asked of an upstream group.
+    /// Forwarded to an upstream group.
     Forward {
-        /// The rule that chose the group.
+        /// The rule that selected the group.
         rule: MatchedRule,
-        /// The private zone that handed the name on.
+        /// The private zone that forwarded the name.
         through: Option<&'v Arc<Zone>>,
-        /// The name exists whatever the upstream says, so that its NXDOMAIN becomes NODATA.
+        /// The name exists locally, so that NXDOMAIN of the upstream becomes NODATA.
         exists: bool,
     },
 }
 
-/// Decides who answers for `name`.
+/// Selects the source for `name`.
 pub fn decide<'v>(view: &'v View, name: &NameKey, rtype: RecordType) -> Decision<'v> {
     let above = match view.hosts_of(name, rtype) {
         HostsLookup::Rrset(set) => return Decision::Hosts(Some(set)),
@@ -79,7 +77,7 @@ pub fn decide<'v>(view: &'v View, name: &NameKey, rtype: RecordType) -> Decision
     }
 }
 
-/// Everything after the private zones.
+/// All stages after the private zones.
 fn outside<'v>(
     view: &'v View,
     name: &NameKey,
@@ -89,7 +87,7 @@ fn outside<'v>(
 ) -> Decision<'v> {
     let rule = view.rule_of(name);
     if let Some(mut local) = view.local_names().answer(name, rtype) {
-        // by length of the suffix; a rule for the very name of a special zone was written on purpose
+        // by length of the suffix; a rule for exactly the name of a special zone has precedence
         let ruled = rule.suffix.as_ref().is_some_and(|suffix| suffix.wire().len() >= local.zone.wire().len());
         if !ruled {
             if exists && matches!(local.outcome, LocalOutcome::NxDomain) {

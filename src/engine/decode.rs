@@ -1,8 +1,8 @@
 //! Decoding an upstream's message: owners, and the names in the data of the types that may be compressed. All other
-//! data is opaque (RFC 3597 section 3): it is copied, whatever its type, so that a value that the message library does
-//! not know, or that is not what its type wants, passes through as it came.
+//! data are opaque (RFC 3597 section 3): they are copied for every type, so that values that are unknown to the message
+//! library or invalid for their type pass through unchanged.
 //!
-//! Records of the additional section are skipped, but for OPT: nothing in them is believed.
+//! Records of the additional section are skipped, except OPT.
 
 use super::message::{
     HEADER, MessageCursor, PointerBudget, SectionCounts, TYPE_OPT, WireRecord, wire_length,
@@ -28,19 +28,19 @@ enum DecodedField {
     Name,
     /// A character-string.
     Text,
-    /// All that is left.
+    /// The remaining octets.
     Rest,
 }
 
-/// What is done with the data of a type.
+/// The treatment of the data of a type.
 enum Treatment {
-    /// Its names are expanded; a record whose data does not have this form is no record (RFC 1035).
+    /// Names are expanded; a record with other data is invalid (RFC 1035).
     Strict(&'static [DecodedField]),
-    /// Its names are expanded where the data has this form, else it is opaque (RFC 3597 section 4).
+    /// Names are expanded if the data have this form, else they are opaque (RFC 3597 section 4).
     Lenient(&'static [DecodedField]),
     /// It has this length.
     Address(usize),
-    /// It is copied.
+    /// Opaque data.
     Opaque,
 }
 
@@ -67,7 +67,7 @@ fn treatment(rtype: RecordType) -> Treatment {
     }
 }
 
-/// True for a type whose data is copied as it is, so that it can be taken out of a message in place.
+/// True for a type with opaque data, which can be read in place.
 pub(super) fn is_opaque(rtype: RecordType) -> bool {
     matches!(treatment(rtype), Treatment::Opaque)
 }
@@ -89,8 +89,8 @@ pub(super) fn is_sound(rtype: RecordType, data: &[u8]) -> bool {
     }
 }
 
-/// Decodes a message. Nothing for one that does not hold together, or whose answer section has records but none that
-/// can be used. Of the additional section only OPT is read.
+/// Decodes a message. None for a malformed message, or if the answer section has records but no usable ones. Of the
+/// additional section only OPT is read.
 pub fn message(bytes: &[u8]) -> Option<Message> {
     let counts = SectionCounts::of(bytes)?;
     let mut cursor = MessageCursor::new(bytes, HEADER);
@@ -103,7 +103,7 @@ pub fn message(bytes: &[u8]) -> Option<Message> {
     }
     let authority_section = compressed.section(&mut cursor, counts.authorities)?;
     if compressed.pointers.is_spent() {
-        return None; // some data may have been taken for opaque because of it
+        return None; // some data may have been treated as opaque because of it
     }
     let mut opt = None;
     for _ in 0..counts.additionals {
@@ -123,10 +123,10 @@ pub fn message(bytes: &[u8]) -> Option<Message> {
     Some(message)
 }
 
-/// The data of a record, uncompressed, as an entry of the cache keeps it.
+/// The uncompressed data of a record, as in a cache entry.
 pub(super) fn data(rtype: RecordType, wire: &[u8]) -> Option<RData> {
     match (rtype, wire) {
-        // addresses are most of what there is, and need no decoder
+        // addresses are most frequent and need no decoder
         (RecordType::A, &[a, b, c, d]) => return Some(RData::A(A::new(a, b, c, d))),
         (RecordType::AAAA, octets) if octets.len() == 16 => {
             return Some(RData::AAAA(AAAA(<[u8; 16]>::try_from(octets).ok()?.into())));
@@ -153,7 +153,7 @@ fn opaque(rtype: RecordType, wire: &[u8]) -> RData {
 }
 
 impl Compressed<'_> {
-    /// The records of a section, without those whose data cannot be used; nothing when they do not hold together.
+    /// The records of a section without unusable ones; None if the section is malformed.
     fn section(&mut self, cursor: &mut MessageCursor<'_>, count: u16) -> Option<Vec<Record>> {
         let mut records = Vec::with_capacity(usize::from(count.min(64)));
         for _ in 0..count {
@@ -183,7 +183,7 @@ impl Compressed<'_> {
         Some(records)
     }
 
-    /// The data of a record, its names expanded; nothing when it does not have these fields.
+    /// The data of a record with expanded names; None if it does not have these fields.
     fn expand_fields(&mut self, record: &WireRecord<'_>, fields: &[DecodedField]) -> Option<Vec<u8>> {
         let mut cursor = MessageCursor::new(self.bytes.get(..record.end())?, record.data_at());
         let mut expanded = Vec::with_capacity(record.data.len());

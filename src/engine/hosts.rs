@@ -72,7 +72,7 @@ impl Remarks {
     }
 }
 
-/// What came of reading a hosts file.
+/// The result of reading a hosts file.
 #[derive(Clone, Debug)]
 pub struct HostsRead {
     /// The names; not all of them if there are faults.

@@ -1,8 +1,8 @@
 //! Zone files (RFC 1035 section 5): entries out of text, in the order of the file.
 //!
 //! `$ORIGIN`, `$TTL` (RFC 2308 section 4) and `$INCLUDE` are followed. Names in the data of records are relative to the
-//! origin unless they end in a dot. What becomes of the entries, and where included files come from, is up to the
-//! [`Sink`]. Entries without anything to resolve, which is nearly all of a long file, are read in place.
+//! origin unless they end in a dot. The use of the entries and the source of included files are up to the [`Sink`].
+//! Entries without anything to resolve, which is nearly all of a long file, are read in place.
 
 use super::record::{self, is_meta};
 use super::text;

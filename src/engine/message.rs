@@ -105,7 +105,7 @@ impl<'m> WireRecord<'m> {
         self.behind_owner + 10
     }
 
-    /// Where it ends.
+    /// How it ends.
     #[inline]
     pub fn end(&self) -> usize {
         self.data_at() + self.data.len()
@@ -409,7 +409,7 @@ pub fn wire_length(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// True when the name at `at`, its pointers followed, is `name` in wire form, octet for octet.
+/// True if the name at `at`, after following pointers, equals `name` in wire format.
 pub fn is_name_at(message: &[u8], mut at: usize, mut name: &[u8]) -> bool {
     loop {
         match WireLabel::at(message, at) {
@@ -427,7 +427,7 @@ pub fn is_name_at(message: &[u8], mut at: usize, mut name: &[u8]) -> bool {
     }
 }
 
-/// The whole message at the front of a stream, where each stands behind its length (RFC 1035 section 4.2.2).
+/// The complete length-prefixed message at the start of a stream (RFC 1035 section 4.2.2).
 #[inline]
 pub fn framed(stream: &[u8]) -> Option<&[u8]> {
     let (length, rest) = stream.split_first_chunk()?;

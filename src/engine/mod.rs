@@ -4,9 +4,9 @@
 //!
 //! In reading order: `message` is the cursor that reads a message in place; `request` and `precheck` admit a question;
 //! `decide` says who answers for a name, by the `catalog` of `zone`s and rules and by `local` names; `chain` follows
-//! CNAMEs hop by hop into an `answer`; `decode` takes an upstream's message apart, `response` says what is believed of it
-//! and `cache` how long; `reply` writes the answer, by the encoder in `wire`; `cached_packet` keeps finished answers.
-//! `name` and `record` are the words, and `text` is how people write them.
+//! CNAMEs hop by hop into an `answer`; `decode` takes an upstream's message apart, `response` says what is believed of
+//! it and `cache` how long; `reply` writes the answer, by the encoder in `wire`; `cached_packet` keeps complete
+//! answers. `name` and `record` are the words, and `text` is how people write them.
 
 pub mod answer;
 pub mod cache;

@@ -1,7 +1,7 @@
-//! Names as look-up keys: lower-case wire form, so that a suffix of a name is a suffix of its bytes.
+//! Names as lookup keys, in lower-case wire format, so that a suffix of a name is a suffix of its octets.
 //!
-//! `hickory_proto::rr::Name` carries names in messages, with their case; [`NameKey`] is what maps are keyed
-//! by. Comparison is by label and ignores ASCII case (RFC 4343).
+//! `hickory_proto::rr::Name` carries names in messages, with their case; [`NameKey`] is the key of maps. Comparison is
+//! by label and ignores ASCII case (RFC 4343).
 
 pub use super::message::wire_length;
 pub use super::text::{is_absolute, is_plain, parse, parse_below, show, unicode};
@@ -14,13 +14,13 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
-/// A domain name in lower-case, uncompressed wire form (RFC 1035 section 3.1), the root label included. Shared: a
-/// query hands its name from place to place.
+/// A domain name in lower-case, uncompressed wire form (RFC 1035 section 3.1), the root label included. Shared, because
+/// several parts of a query use its name.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NameKey(Arc<[u8]>);
 
 impl NameKey {
-    /// The key of a name as it came in a message or a file.
+    /// The key of a name from a message or a file.
     pub fn of(name: &Name) -> Self {
         Self::of_wire(wire_of(&mut [0; MAX_NAME_BYTES], name.iter()).unwrap_or(&[0])) // no `Name` has no wire form
     }
@@ -42,12 +42,12 @@ impl NameKey {
         &self.0
     }
 
-    /// The name itself, its parent, and so on down to the root (a single zero octet).
+    /// The name itself, its parent, and so on up to the root (a single zero octet).
     pub fn suffixes(&self) -> Suffixes<'_> {
         Suffixes(&self.0)
     }
 
-    /// True when `self` is `zone` or lies below it.
+    /// True if `self` is `zone` or below it.
     pub fn is_within(&self, zone: &NameKey) -> bool {
         self.0.len() >= zone.0.len() && self.suffixes().any(|suffix| suffix == &*zone.0)
     }
@@ -60,7 +60,7 @@ impl NameKey {
         Self(wire.into())
     }
 
-    /// The name for messages and people. Lower case, absolute.
+    /// The absolute name in lower case, for messages and output.
     pub fn to_name(&self) -> Name {
         Name::from_bytes(&self.0).unwrap_or_else(|_| Name::root())
     }
@@ -93,8 +93,8 @@ pub fn letters(word: u64, first: u8, last: u8) -> u64 {
     from_first & !beyond_last & !word & !LOW_BITS
 }
 
-/// Lowers the letters of a name in wire form. Length octets are below 64 and thereby no letters. Eight octets at a time:
-/// this is done for every query.
+/// Converts a name in wire format to lower case. Length octets are below 64 and therefore not letters. Processes eight
+/// octets at a time, because it runs for every query.
 pub fn lower(wire: &mut [u8]) {
     let lowered = |word: [u8; 8]| {
         let word = u64::from_le_bytes(word);
@@ -103,7 +103,7 @@ pub fn lower(wire: &mut [u8]) {
     match wire.len().checked_sub(8) {
         Some(last) => {
             wire.as_chunks_mut::<8>().0.iter_mut().for_each(|word| *word = lowered(*word));
-            // once more for some of them: it changes nothing
+            // overlaps some octets, which has no effect
             wire[last..].first_chunk_mut::<8>().into_iter().for_each(|word| *word = lowered(*word));
         }
         None => wire.make_ascii_lowercase(),
@@ -130,7 +130,7 @@ pub fn suffixes(wire: &[u8]) -> Suffixes<'_> {
     Suffixes(wire)
 }
 
-/// A name in wire form, in its own case, for a moment.
+/// A temporary name in wire format, in its original case.
 pub struct NameWire {
     octets: [u8; MAX_NAME_BYTES],
     length: usize,
@@ -150,13 +150,13 @@ impl NameWire {
     }
 }
 
-/// An absolute name of labels as they are; nothing where one is empty or has more than 63 octets, or the name has
-/// more than 255.
+/// An absolute name of unchanged labels; None if a label is empty or has more than 63 octets, or the name more than
+/// 255.
 pub fn of_labels<'a>(labels: impl Iterator<Item = &'a [u8]>) -> Option<Name> {
     Name::from_bytes(wire_of(&mut [0; MAX_NAME_BYTES], labels)?).ok()
 }
 
-/// The wire form of a name, written into `place`; nothing where [`of_labels`] has none.
+/// The wire format of a name, written to `place`; None if [`of_labels`] returns None.
 fn wire_of<'w, 'a>(
     place: &'w mut [u8; MAX_NAME_BYTES],
     labels: impl Iterator<Item = &'a [u8]>,

@@ -73,7 +73,7 @@ impl<T: Ord + Clone> Ordered<T> {
         }
     }
 
-    /// How many entries there are.
+    /// Number of entries.
     pub fn len(&self) -> usize {
         self.len
     }

@@ -1,9 +1,8 @@
-//! Padding of finished messages (RFC 7830), so that their lengths say little to who looks at an encrypted
-//! connection. What is in a message is no concern of this file.
+//! Padding of complete messages (RFC 7830), which hides the length of messages on an encrypted connection.
 
 use super::message::{MAX_MESSAGE_BYTES, OPTION_PADDING, opt_record};
 
-/// What the lengths of padded answers are multiples of (RFC 8467 section 4.1).
+/// Block length of padded answers (RFC 8467 section 4.1).
 const BLOCK: usize = 468;
 
 /// True when a query has the padding option: only then may its answer have one (RFC 7830 section 4).

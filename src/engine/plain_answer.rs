@@ -113,7 +113,7 @@ fn begin(plain: &PlainQuery<'_>, authentic: bool, rcode: u8, counts: (u16, u8), 
     let start = out.len();
     out.extend_from_slice(plain.head());
     let Some([_, _, flags, more, _, _, high, low, _, authority, ..]) = out.get_mut(start..) else { return };
-    // AD only to those who say that they understand it (RFC 6840 section 5.8)
+    // AD only for clients that set AD or DO (RFC 6840 section 5.8)
     let authentic = authentic && (*more & 0x20 != 0 || plain.dnssec_ok);
     *flags = 0x81; // QR, RD
     *more = 0x80 | *more & 0x10 | u8::from(authentic) << 5 | rcode; // RA, CD

@@ -1,4 +1,4 @@
-//! Questions that are turned away before any name is looked up: the same for every transport.
+//! Checks before any lookup of a name, for every transport.
 
 use super::answer::{Answer, ExtendedError};
 use super::request::Question;
@@ -7,7 +7,7 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::TXT;
 use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
 
-/// What [`precheck`] goes by.
+/// The settings of [`precheck`].
 #[derive(Clone, Copy, Debug)]
 pub struct Precheck {
     /// The client's address is on the allow-list.
@@ -16,7 +16,7 @@ pub struct Precheck {
     pub version_bind: bool,
 }
 
-/// The answer to a question that is none of ours; nothing for the rest.
+/// The answer to a rejected question; None if the question is accepted.
 pub fn precheck(question: &Question, screening: Precheck) -> Option<Answer> {
     if !screening.allowed {
         return Some(refused(ExtendedError::PROHIBITED, "this client is not on the allow-list"));
@@ -40,7 +40,7 @@ fn refused(code: u16, text: &'static str) -> Answer {
     Answer::code(ResponseCode::Refused, Some(ExtendedError::new(code, text)))
 }
 
-/// The names that people ask a server's version by.
+/// The names for version queries.
 fn is_version_question(question: &Question) -> bool {
     let asked = |name: &[u8]| question.key.wire() == name;
     matches!(question.rtype, RecordType::TXT | RecordType::ANY)
@@ -57,7 +57,7 @@ fn version(question: &Question) -> Answer {
     answer
 }
 
-/// The suffix of the names by which the server finds out that an upstream leads back to it.
+/// The suffix of the names of loop probes.
 pub fn is_loop_probe(name: &NameKey) -> bool {
     name.wire().ends_with(b"\x0apvtzd-loop\0")
 }

@@ -1,8 +1,8 @@
-//! DNS rebinding: a foreign name that leads to an address inside, so that a browser which trusts the
-//! name talks to a machine that trusts its network. A switch; what is configured here is never meant by it.
+//! Protection against DNS rebinding, where a public name resolves to an internal address, so that a web page can access
+//! machines of the internal network. Optional; it does not apply to configured names.
 //!
-//! Private zones, what their CNAMEs lead to, and forwarding rules are spared by `chain`: inner addresses are what
-//! they are for. Which addresses are inner ones is said in `special_address`.
+//! `chain` exempts private zones, the targets of their CNAMEs, and forwarding rules, which serve internal addresses on
+//! purpose. `special_address` defines the internal addresses.
 
 use super::name::{self, NameKey};
 use super::special_address::block_of;
@@ -14,23 +14,23 @@ use std::sync::Arc;
 const IPV4HINT: u16 = 4;
 const IPV6HINT: u16 = 6;
 
-/// Whether the default upstreams may lead a name to an inner address.
+/// Whether answers of the default upstreams may contain internal addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Rebinding {
     /// They may.
     #[default]
     Allowed,
-    /// They may not, but for names at or below these.
+    /// They may not, except for names at or below these.
     Barred(Arc<[NameKey]>),
 }
 
 impl Rebinding {
-    /// True when nothing is barred.
+    /// True if there is no restriction.
     pub fn is_allowed(&self) -> bool {
         *self == Self::Allowed
     }
 
-    /// True when inner addresses are taken out of what the default upstreams say of a name.
+    /// True if internal addresses are removed from the default upstreams' answers for a name.
     pub fn bars(&self, name: &NameKey) -> bool {
         match self {
             Self::Allowed => false,
@@ -39,7 +39,7 @@ impl Rebinding {
     }
 }
 
-/// True for data that leads to a machine inside: its own address, or one of the hints of an HTTPS or SVCB record.
+/// True for data with an internal address, or with one in the hints of an HTTPS or SVCB record.
 pub fn is_inner(rtype: RecordType, data: &[u8]) -> bool {
     match rtype {
         RecordType::A => data.first_chunk().is_some_and(|octets| is_inner_v4(Ipv4Addr::from(*octets))),
@@ -49,7 +49,7 @@ pub fn is_inner(rtype: RecordType, data: &[u8]) -> bool {
     }
 }
 
-/// Looks through the parameters of an HTTPS or SVCB record (RFC 9460 section 2.2).
+/// Checks the parameters of an HTTPS or SVCB record (RFC 9460 section 2.2).
 fn has_inner_hint(data: &[u8]) -> bool {
     let Some(length) = data.get(2..).and_then(name::wire_length) else { return false };
     let mut rest = &data[2 + length..];
@@ -77,8 +77,8 @@ fn is_inner_block(address: IpAddr) -> bool {
     block_of(address).is_some_and(|block| block.rebinding)
 }
 
-/// IPv4 addresses within IPv6 count as what they are: mapped, compatible and translated ones (RFC 4291, RFC 6052,
-/// RFC 8215), of 6to4 (RFC 3056), Teredo (RFC 4380) and ISATAP (RFC 5214).
+/// IPv4 addresses within IPv6 count as IPv4 addresses: mapped, compatible and translated ones (RFC 4291, RFC 6052, RFC
+/// 8215), of 6to4 (RFC 3056), Teredo (RFC 4380) and ISATAP (RFC 5214).
 fn is_inner_v6(address: Ipv6Addr) -> bool {
     let octets = address.octets();
     let v4 = |at: usize| Ipv4Addr::new(octets[at], octets[at + 1], octets[at + 2], octets[at + 3]);
@@ -87,7 +87,7 @@ fn is_inner_v6(address: Ipv6Addr) -> bool {
         // :: and ::1 are 0.0.0.0/8
         [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => is_inner_v4(v4(12)),
         [0x64, 0xff9b, 0, 0, 0, 0, ..] => is_inner_v4(v4(12)),
-        // a network that translates takes a prefix of any length within 64:ff9b:1::/48; what follows the address is 0
+        // the local-use prefix has any length within 64:ff9b:1::/48; the bits after the address are 0
         [0x64, 0xff9b, 1, ..] => {
             let split = |places: [usize; 4]| Ipv4Addr::from(places.map(|at| octets[at]));
             let ends = |at: usize| octets[8] == 0 && octets[at..].iter().all(|octet| *octet == 0);

@@ -1,4 +1,5 @@
-//! THE table of record types that a private zone can hold by name, and the data of records: text to wire and back.
+//! The table of the record types that a private zone can have by mnemonic, and conversion of record data between text
+//! and wire format.
 //!
 //! Values are written as in zone files (RFC 1035 section 5.1), with two conveniences: names inside values are
 //! absolute whether or not they end in a dot, and an unquoted TXT value is one string, taken whole.
@@ -17,13 +18,13 @@ pub struct TypeRow {
     pub rtype: RecordType,
     /// Its mnemonic.
     pub name: &'static str,
-    /// A value as a person writes it, for messages.
+    /// An example value, for messages.
     pub example: &'static str,
-    /// True for the types that Alibaba Cloud PrivateZone takes.
+    /// True for the types that Alibaba Cloud PrivateZone supports.
     pub private_zone: bool,
 }
 
-/// All types that a private zone can hold by mnemonic.
+/// All types that a private zone can have by mnemonic.
 pub const TABLE: &[TypeRow] = &[
     row(RecordType::A, "A", "192.0.2.1", true),
     row(RecordType::AAAA, "AAAA", "2001:db8::1", true),
@@ -38,7 +39,7 @@ pub const TABLE: &[TypeRow] = &[
     row(RecordType::HTTPS, "HTTPS", "1 . alpn=h2,h3", false),
 ];
 
-/// Types that are about the exchange itself and never a record (RFC 6895 section 3.1).
+/// Meta types, which are never record types (RFC 6895 section 3.1).
 pub fn is_meta(rtype: RecordType) -> bool {
     let code = u16::from(rtype);
     code == 0 || code == 41 || (128..=255).contains(&code)
@@ -49,7 +50,7 @@ pub fn row_of(rtype: RecordType) -> Option<&'static TypeRow> {
     TABLE.iter().find(|row| row.rtype == rtype)
 }
 
-/// A type as people write it: a mnemonic in any case, or `TYPEn` (RFC 3597).
+/// Parses a type: a mnemonic in any case, or `TYPEn` (RFC 3597).
 pub fn parse_type(text: &str) -> Option<RecordType> {
     text::parse_type(text.trim()).map(RecordType::from)
 }
@@ -61,8 +62,7 @@ pub fn show_type(rtype: RecordType) -> String {
 
 /// A value of the given type, from text.
 ///
-/// # Errors
-/// A sentence that says what is wrong and shows how a value of this type looks.
+/// # Errors A sentence with the reason and an example value of this type.
 pub fn parse_value(rtype: RecordType, text: &str) -> Result<RData, String> {
     if is_meta(rtype) {
         return Err(format!("{} is not a type of record", show_type(rtype)));
@@ -72,7 +72,7 @@ pub fn parse_value(rtype: RecordType, text: &str) -> Result<RData, String> {
         return from_wire(rtype, &text::read_data(rtype.into(), trimmed)?);
     }
     let parsed = match rtype {
-        // Most of what is written; there may be a hundred thousand of them to read at a start.
+        // The most frequent types; there may be hundred thousands of them at a start.
         RecordType::A => parse_address(trimmed, "an IPv4 address").map(|address| RData::A(A(address))),
         RecordType::AAAA => {
             parse_address(trimmed, "an IPv6 address").map(|address| RData::AAAA(AAAA(address)))
@@ -87,7 +87,7 @@ pub fn parse_value(rtype: RecordType, text: &str) -> Result<RData, String> {
     })
 }
 
-/// A value as a person writes it; the inverse of [`parse_value`].
+/// A value as text; the inverse of [`parse_value`].
 pub fn show_value(data: &RData) -> String {
     match data {
         RData::A(a) => a.to_string(),
@@ -106,13 +106,13 @@ fn parse_address<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, Stri
     text.parse().map_err(|_| format!("`{}` is not {what}", text::printable(text)))
 }
 
-/// Quoted strings are taken one by one; anything else is one string, taken whole.
-/// Strings of more than 255 octets are split (RFC 1035 section 3.3).
+/// Quoted strings are separate strings; other text is one string. Strings of more than 255 octets are split (RFC 1035
+/// section 3.3).
 fn parse_txt(text: &str) -> Result<RData, String> {
     let trimmed = text.trim();
     let strings = match trimmed.as_bytes().first() {
         Some(b'"') => text::strings(trimmed)?,
-        // over several lines, as zone files have it; a text that only begins so is a text
+        // in parentheses over several lines, as in zone files; other text that starts like this is a string
         Some(b'(') => text::strings(trimmed)
             .ok()
             .filter(|strings| !strings.is_empty())
@@ -140,15 +140,14 @@ pub fn to_wire(data: &RData) -> Vec<u8> {
     encoder.set_name_encoding(NameEncoding::Uncompressed);
     match data.emit(&mut encoder) {
         Ok(()) => bytes,
-        Err(_) => Vec::new(), // nothing that was decoded or built fails to encode without a size limit
+        Err(_) => Vec::new(), // encoding does not fail without a size limit
     }
 }
 
-/// Record data from uncompressed wire form. Data that nothing here looks into stay the octets that they are (RFC 3597
-/// section 3).
+/// Record data from uncompressed wire format. Data that the engine does not read remain opaque octets (RFC 3597 section
+/// 3).
 ///
-/// # Errors
-/// What the decoder says of bytes that are not of this type.
+/// # Errors The decoder's error for invalid data of this type.
 pub fn from_wire(rtype: RecordType, bytes: &[u8]) -> Result<RData, String> {
     let length = u16::try_from(bytes.len()).map_err(|_| "more than 65535 octets".to_string())?;
     if !is_looked_into(rtype) {

@@ -1,5 +1,5 @@
-//! The records of a section in the making: packed one after the other in wire form, so that what comes out of the cache
-//! or of a zone reaches the message by copying, and is decoded only for who looks at it.
+//! The records of a section: packed in wire format, so that records from the cache or a zone are copied into the
+//! message, and decoded only on demand.
 
 use super::name::NameWire;
 use super::{decode, record, work};
@@ -15,14 +15,14 @@ const FIXED: usize = 8;
 pub struct Records {
     octets: Vec<u8>,
     count: usize,
-    /// Where the last owner is, and its octets.
+    /// Position and octets of the last owner.
     owner: (usize, usize),
 }
 
-/// A record as it lies in [`Records`].
+/// A record in [`Records`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RecordRef<'r> {
-    /// The owner in wire form, in the case that it was given in.
+    /// The owner in wire format, in its original case.
     pub(super) owner: &'r [u8],
     /// It has the owner of the record before.
     pub(super) same_owner: bool,
@@ -33,7 +33,7 @@ pub(super) struct RecordRef<'r> {
 }
 
 impl Records {
-    /// How many they are.
+    /// Number of records.
     pub fn len(&self) -> usize {
         self.count
     }
@@ -61,7 +61,7 @@ impl Records {
         let [type_high, type_low] = u16::from(rtype).to_be_bytes();
         let [class_high, class_low] = u16::from(class).to_be_bytes();
         let [a, b, c, d] = ttl.to_be_bytes();
-        let [high, low] = (data.len() as u16).to_be_bytes(); // it came out of a record, with 16 bits for its length
+        let [high, low] = (data.len() as u16).to_be_bytes(); // the length field of a record has 16 bits
         self.octets.extend_from_slice(&[type_high, type_low, class_high, class_low, a, b, c, d, high, low]);
         self.octets.extend_from_slice(data);
         self.count += 1;
@@ -79,7 +79,7 @@ impl Records {
         self.refs().filter_map(|record| record.decode())
     }
 
-    /// The records as they are.
+    /// The packed records.
     pub(super) fn refs(&self) -> Refs<'_> {
         Refs { rest: &self.octets, owner: &[0] }
     }

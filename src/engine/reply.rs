@@ -1,4 +1,4 @@
-//! The one way out: [`finish`] turns an answer into the datagram or message that one client gets.
+//! The only exit: [`finish`] turns an answer into the message for one client.
 //!
 //! Id, flags, the question in the client's case, EDNS, size and truncation are set here and nowhere else.
 
@@ -18,16 +18,16 @@ pub const PLAIN_UDP: usize = 512;
 /// The size of a message over TCP.
 pub const TCP: usize = MAX_MESSAGE_BYTES;
 
-/// Octets of the longest text that goes with it: words must not crowd out an answer. With the longest name and a cookie it
-/// is within 512 octets.
+/// Maximum octets of the extended error text, which must not displace records. With the longest name and a cookie a
+/// message stays within 512 octets.
 const MAX_TEXT: usize = 190;
 
-/// How large an answer over UDP may be: what the client takes, within what we send.
+/// The size limit of an answer over UDP: the client's payload size, within the configured one.
 pub fn udp_limit(request: &Request, own_payload: u16) -> usize {
     payload_limit(request.edns.map(|edns| edns.udp_payload), own_payload)
 }
 
-/// The same by the payload size in the client's OPT record; nothing for a client without one.
+/// The same from the payload size in the client's OPT record; None for a client without one.
 pub fn payload_limit(client: Option<u16>, own_payload: u16) -> usize {
     // RFC 6891 section 6.2.3: values below 512 mean 512
     client.map_or(PLAIN_UDP, |payload| usize::from(payload.min(own_payload)).max(PLAIN_UDP))
@@ -42,8 +42,8 @@ pub fn finish(request: &Request, answer: &Answer, limit: usize, own_payload: u16
     let question = request.question.as_ref().map_or(&[0][..], |question| question.key.wire());
     let room = limit.saturating_sub(opt.len());
     let mut writer = MessageWriter::new(&mut message, question);
-    // Whole records from the front, as many as fit: clients that never ask again over TCP get what there is. All that
-    // is in the authority section is required (RFC 2181 section 9): the SOA of a denial, and proofs for who sent DO.
+    // Whole records from the start, as many as fit, for clients that do not retry over TCP. The whole authority section
+    // is required (RFC 2181 section 9): the SOA of a negative answer, and proofs for clients that sent DO.
     let answers = append(&mut writer, &answer.answers, room);
     let whole = answers == answer.answers.len();
     let authority = if whole { append(&mut writer, &answer.authority, room) } else { 0 };
@@ -58,8 +58,7 @@ pub fn finish(request: &Request, answer: &Answer, limit: usize, own_payload: u16
     message
 }
 
-/// The same out of a finished answer that was kept: no record is encoded anew. Nothing when it was kept for smaller
-/// messages only.
+/// The same from a cached packet, without encoding records. None if it was cached for smaller messages only.
 pub fn finish_prepared(
     request: &Request,
     prepared: &CachedPacket,
@@ -83,15 +82,15 @@ pub fn finish_prepared(
     Some(message)
 }
 
-/// Sets TC in a finished message: there is more over TCP.
+/// Sets TC in a complete message.
 pub fn cut(message: &mut [u8]) {
     if let Some(flags) = message.get_mut(2) {
         *flags |= 0x02;
     }
 }
 
-/// What [`finish`] makes of an answer that is one entry of an upstream, of the very name asked for: octets are
-/// copied, and no record is unpacked. Nothing where that takes more than copying. `turn` rotates a set of addresses.
+/// [`finish`] for an answer that is a single upstream entry of the query name: copies octets without unpacking records.
+/// None if more than copying is needed. `turn` rotates a set of addresses.
 pub fn finish_entry(
     request: &Request,
     entry: &CacheDataOf<'_>,
@@ -105,7 +104,7 @@ pub fn finish_entry(
         return None;
     }
     if entry.packed().0.len() > limit {
-        return None; // it does not fit, without a look at each record
+        return None; // it does not fit; avoids reading each record
     }
     let mut set = entry.own_data(question.rtype)?;
     let (count, by) = (u16::try_from(set.len()).ok()?, turn % (set.len() as u64).max(1));
@@ -122,7 +121,7 @@ pub fn finish_entry(
         message.extend(u16::from(question.rtype).to_be_bytes());
         message.extend(class);
         message.extend(entry.ttl.to_be_bytes());
-        message.extend((data.len() as u16).to_be_bytes()); // at most 65535: it was packed with 16 bits
+        message.extend((data.len() as u16).to_be_bytes()); // at most 65535: the packed length has 16 bits
         message.extend_from_slice(data);
     }
     message.extend_from_slice(&opt);
@@ -131,7 +130,7 @@ pub fn finish_entry(
     (message.len() <= limit).then_some(message)
 }
 
-/// Appends records while they fit `room` octets; how many did.
+/// Appends records while they fit into `room` octets; returns their number.
 fn append(writer: &mut MessageWriter<'_>, records: &Records, room: usize) -> usize {
     for (count, record) in records.refs().enumerate() {
         let before = writer.len();
@@ -144,10 +143,10 @@ fn append(writer: &mut MessageWriter<'_>, records: &Records, room: usize) -> usi
     records.len()
 }
 
-/// Header and question; the counts of the records come later.
+/// Header and question; the record counts are set later.
 #[inline]
 fn head(message: &mut Vec<u8>, request: &Request, answer: &Answer) {
-    // RFC 6840 section 5.8: AD only to those who say that they understand it
+    // RFC 6840 section 5.8: AD only for clients that set AD or DO
     let authentic = answer.authentic && (request.authentic_data || request.dnssec_ok());
     let flags = 0x8080 // QR and RA
         | u16::from(request.opcode) << 11
@@ -162,7 +161,7 @@ fn head(message: &mut Vec<u8>, request: &Request, answer: &Answer) {
     message.extend_from_slice(&[id_high, id_low, flags_high, flags_low, 0, questions, 0, 0, 0, 0, 0, 0]);
     if let Some(question) = &request.question {
         for label in question.name.iter() {
-            message.push(label.len() as u8); // at most 63: it was read from a packet
+            message.push(label.len() as u8); // at most 63: it comes from a packet
             message.extend_from_slice(label);
         }
         let [type_high, type_low] = u16::from(question.rtype).to_be_bytes();
@@ -171,7 +170,7 @@ fn head(message: &mut Vec<u8>, request: &Request, answer: &Answer) {
     }
 }
 
-/// Our OPT record (RFC 6891 section 6.1.2); nothing for a client that sent none.
+/// The OPT record (RFC 6891 section 6.1.2); none for a client without one.
 #[inline]
 fn opt(request: &Request, answer: &Answer, own_payload: u16) -> Vec<u8> {
     let Some(client) = request.edns else { return Vec::new() };

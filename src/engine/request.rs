@@ -1,8 +1,8 @@
-//! A client's packet: what is admitted, and what it asks.
+//! Parses and validates a client's packet.
 //!
-//! One admission function for every transport, before anything is decided: QR=0, opcode QUERY, one question,
-//! no records where a query has none, one OPT at most. The parser reads in place and accepts no compression,
-//! since the only name in a query has nothing to point back to.
+//! One function for every transport: QR=0, opcode QUERY, one question, no records in sections that are empty in a
+//! query, at most one OPT. The parser reads in place and accepts no compression, because the only name in a query has
+//! no earlier name to point to.
 
 use super::cookie::{CLIENT, ClientCookie, SERVER};
 use super::message::{HEADER, MessageCursor, OPTION_COOKIE, SectionCounts, TYPE_OPT, WireRecord, opt_record};
@@ -11,7 +11,7 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{DNSClass, Name, RecordType};
 use hickory_proto::serialize::binary::BinDecodable;
 
-/// What is asked.
+/// The question.
 #[derive(Clone, Debug)]
 pub struct Question {
     /// The name, in the client's case.
@@ -20,7 +20,7 @@ pub struct Question {
     pub key: NameKey,
     /// The type.
     pub rtype: RecordType,
-    /// The class; all but IN are refused.
+    /// The class; only IN is accepted.
     pub class: DNSClass,
 }
 
@@ -34,7 +34,7 @@ impl Question {
 /// The client's OPT record (RFC 6891).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientEdns {
-    /// The UDP payload size that the client takes, as it said.
+    /// The UDP payload size of the client.
     pub udp_payload: u16,
     /// The EDNS version; only 0 exists.
     pub version: u8,
@@ -44,7 +44,7 @@ pub struct ClientEdns {
     pub cookie: Option<ClientCookie>,
 }
 
-/// A query, as far as it could be read.
+/// A query, as far as it was parsed.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Message id.
@@ -57,22 +57,22 @@ pub struct Request {
     pub checking_disabled: bool,
     /// The client understands the AD bit (RFC 6840 section 5.7).
     pub authentic_data: bool,
-    /// The question, if it could be read.
+    /// The question, if it was parsed.
     pub question: Option<Question>,
     /// The OPT record, if there is one.
     pub edns: Option<ClientEdns>,
-    /// The COOKIE option that goes back: the client's part and ours.
+    /// The COOKIE option of the answer: client and server cookie.
     pub cookie_back: Option<[u8; CLIENT + SERVER]>,
 }
 
-/// What becomes of a packet.
+/// The result for a packet.
 #[derive(Clone, Debug)]
 pub enum Admission {
-    /// Nothing is sent back: not a query, or too short to answer.
+    /// No answer: not a query, or too short.
     Drop,
-    /// Answered with this code and nothing else; NOERROR for a question about cookies alone.
+    /// Answered with this code only; NOERROR for a query for a cookie only.
     Reject(Request, ResponseCode),
-    /// A query to decide on.
+    /// A valid query.
     Accept(Request, Question),
 }
 
@@ -97,14 +97,14 @@ impl Request {
         match request.read(packet, header) {
             Ok(question) => Admission::Accept(request, question),
             Err(rcode) => {
-                // whoever sent an OPT record gets one back (RFC 6891 section 6.1.1), whatever else is wrong
+                // a query with OPT gets an answer with OPT (RFC 6891 section 6.1.1), also an error
                 request.edns = request.edns.or_else(|| opt_record(packet).as_ref().map(without_options));
                 Admission::Reject(request, rcode)
             }
         }
     }
 
-    /// Reads what follows the flags.
+    /// Parses the message after the flags.
     fn read(&mut self, packet: &[u8], header: &[u8; HEADER]) -> Result<Question, ResponseCode> {
         if self.opcode != 0 {
             return Err(ResponseCode::NotImp);
@@ -117,7 +117,7 @@ impl Request {
         if questions == 1 {
             self.question = Some(question(&mut cursor).ok_or(ResponseCode::FormErr)?);
         }
-        // IXFR carries a SOA in its authority section (RFC 1995); it is refused below all the same.
+        // IXFR has an SOA in its authority section (RFC 1995); it is refused later.
         let is_ixfr = |question: &Question| question.rtype == RecordType::IXFR;
         let authorities_allowed = u16::from(self.question.as_ref().is_some_and(is_ixfr));
         if answers != 0 || authorities > authorities_allowed || additionals > 2 {
@@ -138,13 +138,13 @@ impl Request {
         }
         match &self.question {
             Some(question) => Ok(question.clone()),
-            // a question about our cookie alone (RFC 7873 section 5.4)
+            // a query for a cookie only (RFC 7873 section 5.4)
             None if self.edns.is_some_and(|edns| edns.cookie.is_some()) => Err(ResponseCode::NoError),
             None => Err(ResponseCode::FormErr),
         }
     }
 
-    /// Sends a cookie back with the answer.
+    /// Adds a cookie to the answer.
     pub fn give_cookie(&mut self, ours: &[u8; SERVER]) {
         let Some(cookie) = self.edns.and_then(|edns| edns.cookie) else { return };
         let mut both = [0; CLIENT + SERVER];
@@ -153,13 +153,13 @@ impl Request {
         self.cookie_back = Some(both);
     }
 
-    /// True when the client wants DNSSEC records.
+    /// True if the client requests DNSSEC records.
     pub fn dnssec_ok(&self) -> bool {
         self.edns.is_some_and(|edns| edns.dnssec_ok)
     }
 }
 
-/// Takes a question; its name has nothing before it that it could point to.
+/// Parses a question; its name cannot be compressed.
 fn question(cursor: &mut MessageCursor<'_>) -> Option<Question> {
     let wire = cursor.name()?;
     let key = NameKey::of_wire(wire);
@@ -169,7 +169,7 @@ fn question(cursor: &mut MessageCursor<'_>) -> Option<Question> {
     Some(Question { key, name, rtype, class })
 }
 
-/// The client's OPT record, its fields read as they are meant (RFC 6891 section 6.1.3); nothing for a malformed one.
+/// The client's OPT record with decoded fields (RFC 6891 section 6.1.3); None for a malformed one.
 fn client_edns(record: &WireRecord<'_>) -> Option<ClientEdns> {
     let mut edns = without_options(record);
     let mut options = record.options();
@@ -182,7 +182,7 @@ fn client_edns(record: &WireRecord<'_>) -> Option<ClientEdns> {
     (record.is_of_root() && options.is_done()).then_some(edns)
 }
 
-/// The same without its options, which do not count where the message is wrong otherwise.
+/// The same without its options, which are ignored if the message has another error.
 fn without_options(record: &WireRecord<'_>) -> ClientEdns {
     let (udp_payload, version, dnssec_ok) = (record.class, record.edns_version(), record.dnssec_ok());
     ClientEdns { udp_payload, version, dnssec_ok, cookie: None }

@@ -1,8 +1,8 @@
-//! Reading an upstream's answer: which of its records are believed, and for what.
+//! Scrubs an upstream's answer: selects the accepted records.
 //!
-//! A forwarder believes the chain for the question and the SOA of a denial, nothing else in the message. The
-//! chain is read hop by hop, one entry each; a hop whose name this group would not be asked for ends it, so
-//! that an upstream can say nothing of a private name or of another rule's.
+//! A forwarder accepts the chain for the question and the SOA of a negative answer, and nothing else. The chain is read
+//! hop by hop, one entry each; it ends at a name that belongs to another source, so that an upstream cannot supply data
+//! for a private name or a name of another rule.
 
 use super::cache::{CacheData, Outcome, Timestamp, TtlPolicy, pack_own};
 use super::decode;
@@ -14,11 +14,11 @@ use hickory_proto::rr::rdata::CNAME;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::BinDecodable;
 
-/// Seconds for which a denial without a SOA is kept: it does not say how long (RFC 2308 section 5 would not
-/// keep it at all; asking for each query anew would punish the upstream for it).
+/// Seconds for which a negative answer without an SOA is cached, because it has no TTL (RFC 2308 section 5 would not
+/// cache it, but then each query would go to the upstream).
 const NO_SOA_TTL: u32 = 5;
 
-/// The longest chain that is read out of one message.
+/// The longest chain that is read from one message.
 const MAX_HOPS: usize = 16;
 
 /// RRSIG (RFC 4034); without validation the message library keeps it as opaque octets.
@@ -30,11 +30,10 @@ const NSEC3: u16 = 50;
 /// DNAME (RFC 6672).
 const DNAME: u16 = 39;
 
-/// Reads the entries out of a message that [`is_verdict`]. `in_bailiwick` says for each CNAME target
-/// whether the same group would be asked for it; what lies behind the first that is not believed is left out.
+/// Reads the entries of a message that [`is_verdict`]. `in_bailiwick` returns for each CNAME target whether it belongs
+/// to the same group; records after the first target that does not are ignored.
 ///
-/// # Errors
-/// Nothing usable: a referral, or more records than are taken.
+/// # Errors The message is unusable: a referral, or too many records.
 pub fn entries(
     message: &Message,
     question: &Question,
@@ -46,7 +45,7 @@ pub fn entries(
     let mut hops: Vec<(NameKey, CacheData)> = Vec::new();
     let mut name = question.key.clone();
     while hops.len() < MAX_HOPS {
-        // a question for CNAME is answered by the alias itself, with the DNAME that it may come from
+        // the alias itself answers a CNAME question, with its DNAME if any
         let is_alias = question.rtype == RecordType::CNAME;
         if !is_alias && let Some(entry) = reader.rrset(&name, question.rtype)? {
             hops.push((name, entry));
@@ -70,9 +69,9 @@ pub fn entries(
     Ok(hops)
 }
 
-/// The entry out of a plain answer, read in place: NOERROR, all answers of the asked-for type at the asked-for
-/// name, of a type whose data is copied as it is. Nothing for every other answer, which [`entries`] reads. The caller
-/// has compared id and question.
+/// The entry of a plain answer, read in place: NOERROR, all answers of the query type at the query name, of a type
+/// whose data are copied unchanged. None for other answers, which [`entries`] reads. The caller has compared id and
+/// question.
 pub fn parse_plain(
     reply: &[u8],
     question_end: usize,
@@ -93,7 +92,7 @@ pub fn parse_plain(
     let mut ttl = u32::MAX;
     let mut cursor = MessageCursor::new(reply, question_end);
     for _ in 0..count {
-        // of the question's name, by a pointer to it, and of class IN
+        // the question's name, as a pointer to it, and class IN
         let &[0xc0, 12, type_high, type_low, 0, 1, a, b, c, d, high, low] = cursor.chunk()? else {
             return None;
         };
@@ -109,7 +108,7 @@ pub fn parse_plain(
         }
         pack_own(&mut packed, rtype, data);
     }
-    // a message that was cut on its way is not to be believed in part
+    // no part of a truncated message is accepted
     let others = u32::from(counts.authorities) + u32::from(counts.additionals);
     if count == 0 || !ends_with_records(cursor, others) {
         return None;
@@ -135,7 +134,7 @@ fn ends_with_records(mut cursor: MessageCursor<'_>, count: u32) -> bool {
     (0..count).all(|_| cursor.record().is_some()) && cursor.is_done()
 }
 
-/// True for a message that points elsewhere instead of answering: its server does not resolve for us.
+/// True for a referral: its server does not offer recursion.
 pub fn is_referral(message: &Message) -> bool {
     let has = |rtype| message.authorities.iter().any(|record| record.record_type() == rtype);
     message.response_code == ResponseCode::NoError
@@ -145,25 +144,25 @@ pub fn is_referral(message: &Message) -> bool {
         && !has(RecordType::SOA)
 }
 
-/// True for a message that says something of the name asked for: NOERROR, NXDOMAIN, and YXDOMAIN, by which a name that a
-/// DNAME makes too long is answered (RFC 6672 section 2.2).
+/// True for a message about the query name: NOERROR, NXDOMAIN, and YXDOMAIN, which answers a name that a DNAME makes
+/// too long (RFC 6672 section 2.2).
 pub fn is_verdict(message: &Message) -> bool {
     let rcode = message.response_code;
     matches!(rcode, ResponseCode::NoError | ResponseCode::NXDomain | ResponseCode::YXDomain)
 }
 
-/// Why a message is no answer to its question.
+/// Why a message does not answer its question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unusable {
-    /// It answers, but not for the name asked for.
+    /// It has answers, but not for the query name.
     Unrelated,
-    /// The server points elsewhere: it does not resolve for us.
+    /// It is a referral: the server does not offer recursion.
     Referral,
-    /// An RRset has more records than are taken, or all the proofs together have.
+    /// An RRset, or all proofs together, exceed the limit of records.
     TooManyRecords,
 }
 
-/// The parts of a message that a reading looks at.
+/// The parts of a message that the scrubber uses.
 struct MessageReader<'a> {
     message: &'a Message,
     lifetimes: &'a TtlPolicy,
@@ -171,7 +170,7 @@ struct MessageReader<'a> {
 }
 
 impl MessageReader<'_> {
-    /// Records of the answer section at a name that `pick` takes, with the signatures over `covered`.
+    /// Records of the answer section at a name, selected by `pick`, with the signatures over `covered`.
     fn answers_at(&self, name: &NameKey, rtype: RecordType) -> Vec<Record> {
         let mut records: Vec<Record> = Vec::new();
         for record in &self.message.answers {
@@ -183,7 +182,7 @@ impl MessageReader<'_> {
         if records.iter().any(|record| record.record_type() == rtype) { records } else { Vec::new() }
     }
 
-    /// DNSSEC records of the authority section at or above a name's zone: proofs for wildcards and denials.
+    /// DNSSEC records of the authority section at or above a name's zone: proofs of wildcard and negative answers.
     fn proofs(&self, with_soa: bool, name: &NameKey) -> Vec<Record> {
         let is_soa = |record: &Record| {
             record.record_type() == RecordType::SOA && name.is_within(&NameKey::of(&record.name))
@@ -193,7 +192,7 @@ impl MessageReader<'_> {
         let mut kept = Vec::new();
         for record in &self.message.authorities {
             let inside = zone.as_ref().is_none_or(|zone| NameKey::of(&record.name).is_within(zone));
-            // a signature goes with what it signs: one over the NS records that were left out cannot be validated
+            // a signature is kept only with its records: one over omitted NS records cannot be validated
             let signs = |rtype: u16| covers(record, RecordType::from(rtype));
             let proof =
                 matches!(u16::from(record.record_type()), NSEC | NSEC3) || signs(NSEC) || signs(NSEC3);
@@ -205,7 +204,7 @@ impl MessageReader<'_> {
         kept
     }
 
-    /// Checks records of one name, or all proofs, against the bound for each type.
+    /// Checks records of one name, or all proofs, against the limit for each type.
     fn bounded(&self, records: &[Record]) -> Result<(), Unusable> {
         let most = self.lifetimes.max_rrset_records;
         if records.len() <= most {
@@ -229,7 +228,8 @@ impl MessageReader<'_> {
         Ok(Some(CacheData::new(Outcome::Rrset, name, &records, &proofs, ttl, self.authentic(), self.now)))
     }
 
-    /// The alias of a name: a CNAME, or one made of a DNAME above it (RFC 6672 section 3.1). The entry has the DNAME too.
+    /// The alias of a name: a CNAME, or one synthesised from a DNAME above it (RFC 6672 section 3.1). The entry
+    /// includes the DNAME.
     fn alias(&self, name: &NameKey) -> Result<Option<(CacheData, NameKey)>, Unusable> {
         let mut records = self.answers_at(name, RecordType::CNAME);
         let mut all = self.dnames_above(name);
@@ -243,7 +243,7 @@ impl MessageReader<'_> {
             }
             (None, None) => return Ok(None),
         };
-        // more than one CNAME is an error of the zone (RFC 2181 section 10.1): the first counts
+        // more than one CNAME is an error of the zone (RFC 2181 section 10.1): the first is used
         let mut seen = false;
         records.retain(|record| {
             record.record_type() != RecordType::CNAME || !std::mem::replace(&mut seen, true)
@@ -257,7 +257,7 @@ impl MessageReader<'_> {
         Ok(Some((entry, NameKey::of(&target))))
     }
 
-    /// A name that is too long where a DNAME leads it: the server says so, or it is found here.
+    /// A name that a DNAME makes too long: reported by the server, or detected here.
     fn too_long(&self, name: &NameKey) -> Result<Option<CacheData>, Unusable> {
         let dnames = self.dnames_above(name);
         let found = dnames.iter().any(|dname| substitute(name, dname) == Some(Err(TooLong)));
@@ -281,7 +281,7 @@ impl MessageReader<'_> {
         above.cloned().collect()
     }
 
-    /// What a message that has nothing (more) for a name says of it; nothing if the chain merely ends here.
+    /// The negative entry for a name without (further) records; None if the chain only ends here.
     fn denial(&self, name: &NameKey, first: bool) -> Result<Option<CacheData>, Unusable> {
         let authority = self.proofs(true, name);
         self.bounded(&authority)?;
@@ -320,7 +320,7 @@ fn covers(record: &Record, rtype: RecordType) -> bool {
     octets(record, RRSIG).is_some_and(|data| data.first_chunk() == Some(&u16::from(rtype).to_be_bytes()))
 }
 
-/// The data of a record of this type, if it is kept as octets.
+/// The data of a record of this type, if stored as octets.
 fn octets(record: &Record, rtype: u16) -> Option<&[u8]> {
     match &record.data {
         RData::Unknown { code, rdata } if u16::from(*code) == rtype => Some(&rdata.anything),
@@ -339,7 +339,7 @@ fn target_of(record: &Record) -> Option<Name> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct TooLong;
 
-/// Where a DNAME leads a name below it (RFC 6672 section 2.2); nothing for another record.
+/// The target of a name below a DNAME (RFC 6672 section 2.2); None for another record.
 fn substitute(name: &NameKey, record: &Record) -> Option<Result<Name, TooLong>> {
     let target = octets(record, DNAME)?;
     if name::wire_length(target)? != target.len() {

@@ -129,7 +129,7 @@ impl<K: ShardKey + Clone, V: Clone> Sharded<K, V> {
         self.shards.iter().flat_map(|shard| shard.iter())
     }
 
-    /// How many entries there are.
+    /// Number of entries.
     pub fn len(&self) -> usize {
         self.len
     }

@@ -1,7 +1,7 @@
-//! Counts the work that answers cost, for tests: records visited and unpacked, octets copied. A test on counted work
-//! finds what a large set costs on any machine; outside of tests nothing is counted.
+//! Counts the work of answers, for tests: records visited and unpacked, octets copied. Tests use these counts to limit
+//! the cost of large sets independently of the machine; other builds count nothing.
 
-/// What was done by one thread.
+/// The counts of one thread.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {

@@ -189,7 +189,7 @@ impl Kind {
         (finish(&request, &answer, limit, UDP as u16), answer)
     }
 
-    /// The finished answer that is kept of it; nothing where each answer is drawn anew.
+    /// The cached packet of it; None if each answer is selected anew.
     fn keep(&self, limit: usize) -> Option<CachedPacket> {
         let (request, question) = self.accept();
         let key = PacketKey::of(&request, &question, 0).unwrap();

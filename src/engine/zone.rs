@@ -106,7 +106,7 @@ pub struct ZoneSpec {
     pub availability: ZoneAvailability,
     /// Its records, the disabled ones left out.
     pub records: Vec<ZoneRecord>,
-    /// Records that were put together before, in the place of the others.
+    /// Prepared records, instead of the others.
     pub packed: Option<PackedZone>,
 }
 
@@ -218,8 +218,8 @@ impl Zone {
         if faults.is_empty() { Ok(zone) } else { Err(faults) }
     }
 
-    /// Builds the zone out of what has been checked before; should a record contradict another all the same, it
-    /// is left out rather than the zone.
+    /// Builds the zone out of what has been checked before; if a record still contradicts another, it is left out
+    /// rather than the zone.
     pub fn build_leniently(spec: ZoneSpec, serial: u32) -> Self {
         Self::build_rest(spec, serial).0
     }

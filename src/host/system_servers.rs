@@ -1,4 +1,4 @@
-//! The servers the system itself uses: what resolv.conf names, without what would lead back to us.
+//! The system's own servers: those of resolv.conf, without those that would cause a forwarding loop.
 //!
 //! The caller logs the notes, and asks again when [`Watch`] says that a file has changed.
 

@@ -1,5 +1,5 @@
-//! The documented recipe, "call API operations from within a VPC", performed step by step in a lab: what is asked,
-//! what a client sees then, and whether that is what it should see.
+//! The documented recipe, "call API operations from within a VPC", performed step by step in a lab: the request, what a
+//! client sees then, and whether that is what it should see.
 //!
 //! The steps of the console are the actions of the API that stand behind them.
 
@@ -34,7 +34,7 @@ const GATEWAY: &str = "popunify-vpc.cn-hangzhou.aliyuncs.com";
 /// The version of the ECS API.
 const ECS: &str = "2014-05-26";
 
-/// What was done, and what came of it.
+/// A step and its result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct WalkStep {
     /// What it is about.

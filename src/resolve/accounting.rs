@@ -1,4 +1,4 @@
-//! What is noted of each answer once it is made: numbers, and who watches is shown it.
+//! Accounting of answers: counters, statistics and taps.
 
 use crate::engine::answer::{Answer, ExtendedError, Hop, Source};
 use crate::engine::cache::{CacheDataOf, Outcome};
@@ -10,7 +10,7 @@ use crate::stats::zone_stats::{AnswerSource, CacheResult, StatKey};
 use hickory_proto::op::ResponseCode;
 use std::time::Duration;
 
-/// The mark of an answer that was composed. `record_query` says that an upstream was asked for it.
+/// The statistics key of a composed answer. `record_query` means that an upstream was queried for it.
 pub(crate) fn classify(live: &SharedState, view: &View, answer: &Answer, asked: bool) -> StatKey {
     let forwarded = answer.hops.iter().any(|hop| matches!(hop.source, Source::Forwarded { .. }));
     let error = answer.error.as_ref().map(|error| error.code);
@@ -27,7 +27,7 @@ pub(crate) fn classify(live: &SharedState, view: &View, answer: &Answer, asked: 
     attribute(live, view, &answer.hops, share)
 }
 
-/// What an answer is counted for: the zone or rule that the first name belongs to.
+/// The statistics key of an answer: the zone or rule of the first name.
 pub(crate) fn attribute(live: &SharedState, view: &View, hops: &[Hop], share: CacheResult) -> StatKey {
     let vpc = || view.vpc.as_ref().map(|vpc| vpc.id.as_str());
     match hops.first().map(|hop| &hop.source) {
@@ -52,12 +52,12 @@ pub(crate) fn rcode_of(entry: &CacheDataOf<'_>) -> u8 {
     }
 }
 
-/// A query was read.
+/// Counts a received query.
 pub(crate) fn record_query(tally: &ThreadCounters, rtype: u16, caller: &Client) {
     tally.asked(rtype, QueryOrigin::new(caller.transport == ClientTransport::Tcp, caller.peer.ip()));
 }
 
-/// An answer to a query that waited is made.
+/// Counts the answer to a query that waited.
 pub(crate) fn record_answer(
     live: &SharedState,
     published: &ActiveConfig,

@@ -1,5 +1,5 @@
-//! Answers that one entry of the cache alone makes: they are written for plain queries out of the entry, so that nothing
-//! is kept twice. Other answers are kept as packets, in `packet_cache`.
+//! Answers from a single cache entry: the fast path writes them from the entry, so that no data are stored twice. Other
+//! answers are stored as packets, in `packet_cache`.
 
 use super::cache_entry::CacheEntry;
 use super::shared::{ActiveConfig, SharedState};
@@ -9,7 +9,7 @@ use crate::engine::plain_answer;
 use crate::engine::request::Question;
 use crate::stats::zone_stats::{AnswerSource, CacheResult, StatKey};
 
-/// Notes that an answer is what one entry of the default upstreams says and nothing else, if it is; true then.
+/// Binds the entry if an answer is exactly one entry of the default upstreams; returns whether it is.
 pub fn bind(
     live: &SharedState,
     published: &ActiveConfig,
@@ -21,7 +21,7 @@ pub fn bind(
 ) -> bool {
     let [hop] = &answer.hops[..] else { return false };
     let Source::Forwarded { rule: None, through: None, group } = hop.source else { return false };
-    // where inner addresses are taken out, it is not all that the entry says
+    // with rebind protection the answer may omit records of the entry
     let as_said = published.catalog.allows_rebinding() && answer.error.is_none() && !question.name.is_root();
     if !as_said || group != published.catalog.default_group() {
         return false;
@@ -38,7 +38,7 @@ pub fn bind(
     true
 }
 
-/// What the answer of an entry of the default upstreams is counted for.
+/// The statistics key of an answer from the default upstreams.
 pub fn mark(slot: &CacheEntry) -> StatKey {
     StatKey::new(
         0,

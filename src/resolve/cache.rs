@@ -1,8 +1,8 @@
-//! The container of the answer cache: shared by threads, bounded by bytes, hard to flush.
+//! The container of the answer cache: shared by threads, limited in bytes, resistant to flooding.
 //!
-//! Admission and eviction are quick_cache's S3-FIFO-like policy: a flood of names that are asked once passes
-//! through a small probationary part and leaves the names that are asked again alone. What an entry is worth
-//! is decided in `engine::cache`; here is only who holds it.
+//! quick_cache provides admission and eviction by a policy like S3-FIFO: a flood of names that are queried once passes
+//! through a small probationary part and does not evict names that are queried again. `engine::cache` decides the
+//! freshness of an entry.
 
 use super::cache_entry::{Apart, CacheEntry};
 use super::retained::{RetainReview, RetainedAnswers};
@@ -19,26 +19,26 @@ use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// Octets that the container itself takes for an entry: pointer, links and hash in its table, and the hash table's slot.
+/// Overhead of an entry in octets: pointer, links and hash in its table, and the slot of the hash table.
 const OVERHEAD: usize = 52;
 
-/// Denials of this many zones share their SOA records.
+/// Number of zones whose negative answers share their SOA records.
 const MAX_SHARED: usize = 1024;
 
-/// This many hints there are.
+/// Number of hints.
 const HINTS: usize = 4096;
 
-/// A bit of a hint: there are answers that are kept for a type.
+/// A bit of a hint: there are entries for a type.
 const AT_TYPE: u8 = 1;
 
-/// There are answers that are kept for a name.
+/// There are entries for a name, for all types.
 const AT_NAME: u8 = 2;
 
-/// Where an entry is kept: a hash of its key, with a secret seed. Two keys of one hash displace each
-/// other; the key lies in the slot and is compared there, where it is read anyway.
+/// The index of an entry: a seeded hash of its key. Two keys with the same hash evict each other; the key is in the
+/// slot and is compared there.
 type PlaceHash = u64;
 
-/// Weighs an entry by its octets.
+/// The weight of an entry is its memory in octets.
 #[derive(Clone, Debug)]
 struct EntryBytes;
 
@@ -48,12 +48,12 @@ impl Weighter<PlaceHash, Arc<CacheEntry>> for EntryBytes {
     }
 }
 
-/// Counts what had to make room.
+/// Counts evictions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Evictions(Arc<AtomicU64>);
 
 impl Evictions {
-    /// How many there were.
+    /// Number of evictions.
     pub(crate) fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -67,7 +67,7 @@ impl<K, V> Lifecycle<K, V> for Evictions {
     }
 }
 
-/// A container that is bounded, with the count of what had to make room.
+/// A limited container with a count of its evictions.
 pub(crate) type Bounded<K, V, W> = (Cache<K, V, W, DefaultHashBuilder, Evictions>, Evictions);
 
 /// A container of at most `bytes` octets by weight.
@@ -77,13 +77,13 @@ where
     V: Clone,
     W: Weighter<K, V> + Clone,
 {
-    // Entries weigh some hundred octets. Too low an estimate costs a rehash while filling, too high a one costs
-    // memory at once: the tables are made for it. One shard for each MiB keeps the weight exact enough.
+    // Entries have some hundred octets. A low estimate costs a rehash while filling, a high one costs memory at once,
+    // because it determines the table size. One shard for each MiB keeps the limit sufficiently exact.
     let estimate = (bytes / 4096).clamp(16, 100_000) as usize;
     in_shards(bytes, weighter, estimate, (bytes >> 20).clamp(1, 16) as usize)
 }
 
-/// The same for few and large things, which shards of their own could not hold.
+/// The same for few large values, which would not fit into shards.
 pub(crate) fn bounded_in_one<K, V, W>(bytes: u64, weighter: W) -> Bounded<K, V, W>
 where
     K: Eq + Hash + Clone,
@@ -104,7 +104,7 @@ where
     let (evictions, hasher) = (Evictions::default(), DefaultHashBuilder::default());
     let cache = match options.build() {
         Ok(options) => Cache::with_options(options, weighter, hasher, evictions.clone()),
-        // only missing values make it fail; both are given above
+        // fails only without these values, which are set above
         Err(_) => Cache::with(estimate, bytes, weighter, hasher, evictions.clone()),
     };
     (cache, evictions)
@@ -116,13 +116,13 @@ pub struct AnswerCache {
     slots: Cache<PlaceHash, Arc<CacheEntry>, EntryBytes, DefaultHashBuilder, Evictions>,
     seed: DefaultHashBuilder,
     evictions: Evictions,
-    /// How many entries were put in, failures and what is not worth keeping included.
+    /// Number of insertions, including failures and entries that were not stored.
     insertions: AtomicU64,
-    /// Where answers were bound, by the hash of the name.
+    /// Bound entries, by the hash of the name.
     hints: Box<[AtomicU8; HINTS]>,
-    /// The SOA records of denials, by their octets.
+    /// Shared SOA records of negative answers, by their octets.
     shared: Mutex<HashMap<Box<[u8]>, Weak<Apart>, DefaultHashBuilder>>,
-    /// How long things are kept.
+    /// The TTL policy.
     pub lifetimes: TtlPolicy,
     /// The last good answers of retained names.
     pub retained: RetainedAnswers,
@@ -146,12 +146,12 @@ impl AnswerCache {
         }
     }
 
-    /// The hash of a name, which all places of its entries are made of.
+    /// The hash of a name, the base of the indices of its entries.
     fn base(&self, name: &[u8]) -> u64 {
         self.seed.hash_one(name)
     }
 
-    /// Where an entry is kept. `base` is the hash of its name.
+    /// The index of an entry. `base` is the hash of its name.
     fn place(base: u64, at: &KeyRef<'_>) -> PlaceHash {
         let kind = u64::from(at.rtype) << 8 | u64::from(at.flags);
         let mixed = base ^ at.group.0.rotate_left(32) ^ kind.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -159,9 +159,9 @@ impl AnswerCache {
         (product >> 64) as PlaceHash ^ product as PlaceHash
     }
 
-    /// What is known of a question, with its worth: what was said of its type, or of its name whatever the type (an
-    /// alias, NXDOMAIN). What holds comes before what does not, an answer before a failure, and of two that are stale
-    /// the newer one. Nothing when all is dead.
+    /// The entry for a question, with its freshness: for its type, or for its name and all types (CNAME, NXDOMAIN).
+    /// Prefers a fresh entry to a stale one, an answer to a failure, and the newer of two stale ones. None if all are
+    /// expired.
     pub fn get(&self, key: &CacheKey, now: Timestamp) -> Option<(Arc<CacheEntry>, Freshness)> {
         let base = self.base(key.wire());
         let own = self.look_up(base, &key.of_type(), key, now);
@@ -182,19 +182,19 @@ impl AnswerCache {
         match (own, name) {
             (Some(own), Some(name)) if own.0.stored() >= name.0.stored() => Some(own),
             (own, None) if key.flags().dnssec_ok && own.is_none() => {
-                // a failure is kept for the question as it was asked
+                // a failure is stored for the exact question
                 self.slot(base, &key.itself()).and_then(|slot| self.freshness(slot, now))
             }
             (own, name) => name.or(own),
         }
     }
 
-    /// What is kept at a place.
+    /// The entry at an index.
     fn slot(&self, base: u64, at: &KeyRef<'_>) -> Option<Arc<CacheEntry>> {
         self.slots.get(&Self::place(base, at)).filter(|slot| slot.is_at(at))
     }
 
-    /// What is kept at a place, if it can serve a question.
+    /// The entry at an index, if it can answer a question.
     fn look_up(
         &self,
         base: u64,
@@ -208,7 +208,7 @@ impl AnswerCache {
         self.freshness(slot, now).filter(|_| serves)
     }
 
-    /// A slot with its worth, unless it is dead.
+    /// An entry with its freshness, unless it is expired.
     fn freshness(&self, slot: Arc<CacheEntry>, now: Timestamp) -> Option<(Arc<CacheEntry>, Freshness)> {
         match slot.freshness(now, &self.lifetimes) {
             Freshness::Expired => None,
@@ -216,7 +216,7 @@ impl AnswerCache {
         }
     }
 
-    /// The NXDOMAIN of a name above, while it holds: below a name that does not exist there are none (RFC 8020).
+    /// A fresh NXDOMAIN of a name above, which denies all names below it (RFC 8020).
     fn denied_above(&self, key: &CacheKey, now: Timestamp) -> Option<(Arc<CacheEntry>, Freshness)> {
         let above = name::suffixes(key.wire()).skip(1).filter(|suffix| suffix.len() > 1);
         above
@@ -224,14 +224,14 @@ impl AnswerCache {
             .find(|(slot, worth)| slot.entry().denies_below() && matches!(worth, Freshness::Fresh(_)))
     }
 
-    /// Keeps an entry for a question. A failure never takes the place of something that can still be served, be it stale
-    /// (RFC 8767 section 4): it is noted there instead, in one step with the look whether there is such a thing.
+    /// Keeps an entry for a question. A failure never replaces an entry that can still be served, even stale (RFC 8767
+    /// section 4): it is noted there instead, in one step with the look whether there is such a thing.
     ///
     /// Returns the slot, kept or not: what is not worth keeping is still good for the query that brought it.
     pub fn insert(&self, key: CacheKey, entry: CacheDataOf<'_>, now: Timestamp) -> Arc<CacheEntry> {
         let question = self.retained.is_active().then(|| (key.clone(), entry.outcome.clone()));
         let slot = self.put(key, entry, now);
-        self.insertions.fetch_add(1, Ordering::Release); // now that it can be found
+        self.insertions.fetch_add(1, Ordering::Release); // after it can be found
         if let Some((question, outcome)) = question {
             self.retained.remember(&question, &slot, &outcome);
         }
@@ -284,12 +284,12 @@ impl AnswerCache {
         if slot.ttl() > 0 {
             self.slots.insert(place, slot.clone());
         } else {
-            self.slots.remove(&place); // an older answer must not come back, stale, once a newer one was seen
+            self.slots.remove(&place); // an older answer must not be served stale after a newer one
         }
         slot
     }
 
-    /// The SOA record that other denials have already, or this one; and whether it is new.
+    /// The shared SOA record of other negative answers, or this one, and whether it is new.
     fn share(&self, apart: Apart) -> (Arc<Apart>, bool) {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(present) = shared.get(apart.authority()).and_then(Weak::upgrade) {
@@ -317,7 +317,7 @@ impl AnswerCache {
         self.put_failure(&key, failure, now)
     }
 
-    /// Keeps a failure, unless an answer is there: another thread may have brought it since it was looked for.
+    /// Stores a failure, unless another thread has stored an answer meanwhile.
     fn put_failure(&self, key: &CacheKey, failure: &CacheDataOf<'_>, now: Timestamp) -> Arc<CacheEntry> {
         let at = key.itself();
         let place = Self::place(self.base(key.wire()), &at);
@@ -334,7 +334,7 @@ impl AnswerCache {
         match kept {
             EntryResult::Retained(slot) => slot,
             EntryResult::Vacant(place) => {
-                // an answer that was put in since stays
+                // an answer that was stored meanwhile stays
                 let _ = place.insert(failure.clone());
                 failure
             }
@@ -342,7 +342,7 @@ impl AnswerCache {
         }
     }
 
-    /// The entry that alone is the answer to a plain question, if one was found to be.
+    /// The bound entry that answers a plain question alone, if any.
     pub fn answer_to(
         &self,
         question: &PacketKey,
@@ -364,7 +364,7 @@ impl AnswerCache {
         })
     }
 
-    /// Notes that an entry alone is the answer to plain questions, under a publication and in a view.
+    /// Binds an entry as the complete answer to plain questions, for a configuration generation and a view.
     pub fn bind(&self, slot: &CacheEntry, generation: u32, view: u32) {
         slot.bind(generation, view);
         let place = if slot.is_of_name() { AT_NAME } else { AT_TYPE };
@@ -375,12 +375,12 @@ impl AnswerCache {
         &self.hints[(base >> 52) as usize % HINTS]
     }
 
-    /// How many entries were put in so far. While it is the same, what was not there is not there.
+    /// Number of insertions so far. While it is unchanged, a missing entry is still missing.
     pub fn insertions(&self) -> u64 {
         self.insertions.load(Ordering::Acquire)
     }
 
-    /// Forgets what `of` takes; how many there were.
+    /// Removes the entries selected by `of`; returns their number.
     pub fn forget(&self, of: impl Fn(&CacheKey) -> bool) -> usize {
         self.retained.forget(&of);
         let before = self.slots.len();
@@ -388,12 +388,12 @@ impl AnswerCache {
         before.saturating_sub(self.slots.len())
     }
 
-    /// All entries, for the snapshot; others may come and go meanwhile.
+    /// All entries, for the snapshot; not atomic.
     pub fn entries(&self) -> Vec<Arc<CacheEntry>> {
         self.slots.iter().map(|(_, slot)| slot).collect()
     }
 
-    /// How many entries there are.
+    /// Number of entries.
     pub fn len(&self) -> usize {
         self.slots.len()
     }
@@ -403,12 +403,12 @@ impl AnswerCache {
         self.slots.is_empty()
     }
 
-    /// Entries that had to make room.
+    /// Number of evicted entries.
     pub fn evictions(&self) -> u64 {
         self.evictions.count()
     }
 
-    /// How many entries hold data, and how many a denial or a failure.
+    /// Number of entries with data, and of negative answers and failures.
     pub fn kinds(&self) -> (usize, usize) {
         self.slots.iter().fold((0, 0), |(data, denials), (_, slot)| match slot.has_data() {
             true => (data + 1, denials),
@@ -416,7 +416,7 @@ impl AnswerCache {
         })
     }
 
-    /// Octets that the entries take.
+    /// Memory of the entries in octets.
     pub fn bytes(&self) -> u64 {
         self.slots.weight()
     }

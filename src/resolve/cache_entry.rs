@@ -1,5 +1,5 @@
-//! An entry of the answer cache as it is kept: name and records in one allocation, what many share outside of it, and
-//! what happened to it since. There are hundreds of thousands, so that each octet counts.
+//! The representation of a cache entry: name and records in one allocation, shared data outside of it, and mutable
+//! state. There are hundreds of thousands, so that each octet counts.
 
 use crate::engine::cache::{
     CacheDataOf, CacheKey, FailureCause, Freshness, KeyRef, Outcome, QueryFlags, Timestamp, TtlPolicy,
@@ -15,25 +15,25 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-/// Octets of answer records that lie with the name; more lie apart.
+/// Octets of answer records that are stored inline with the name; more are stored separately.
 const MAX_INLINE: usize = 128;
 
 /// Octets of the longest data: a name, a target, a code, and answer records.
 const MAX_DATA_BYTES: usize = 648;
 
-/// Octets of a heap allocation beside what is asked for, and the multiple that it takes.
+/// Overhead of a heap allocation in octets, and its alignment.
 const HEAP: (usize, usize) = (8, 16);
 
 /// Octets of the two counts of an `Arc`.
 const COUNTS: usize = 16;
 
-/// Bits of [`EntryHead::bits`]: the lowest three say what kind of outcome it is.
+/// Bits of [`EntryHead::bits`]: the lowest three are the kind of outcome.
 const KIND: u8 = 7;
 const AUTHENTIC: u8 = 8;
 const DNSSEC: u8 = 16;
 /// All answer records are of one length.
 const ALIKE: u8 = 32;
-/// Its weight has what lies apart.
+/// Its weight includes the separate data.
 const WEIGHS_APART: u8 = 64;
 
 /// The kinds of outcome.
@@ -50,7 +50,7 @@ const RCODE: u8 = 7;
 const SERVED: u8 = 1;
 const REFRESHING: u8 = 2;
 
-/// Records that do not lie with the name: many, or a SOA that the denials of a zone share.
+/// Records that are not inline: many records, or an SOA shared by the negative answers of a zone.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Apart {
     answers: Box<[u8]>,
@@ -70,24 +70,25 @@ impl Apart {
     }
 }
 
-/// An entry in the cache, and what happened to it since.
+/// A cache entry and its mutable state.
 pub struct CacheEntry<D: ?Sized = [u8]> {
     head: EntryHead,
     /// The name; an alias's target, or a failing code; answer records.
     data: D,
 }
 
-/// What every entry has, however long its data.
+/// The fixed part of every entry.
 struct EntryHead {
-    /// Under which publication (32 bits) and in which view (32) this alone is the answer to a plain question; 0 for none.
+    /// The configuration generation (32 bits) and view (32 bits) for which this entry alone answers a plain question; 0
+    /// for none.
     bound: AtomicU64,
-    /// When a refresh of it failed last: milliseconds after it was stored, + 1; 0 for never.
+    /// Time of the last failed refresh: milliseconds after it was stored, plus 1; 0 for never.
     failed: AtomicU32,
     ttl: u32,
     stored: Timestamp,
     group: GroupKey,
     apart: Option<Arc<Apart>>,
-    /// The type of its question, or 0 for what holds for the name.
+    /// The type of its question, or 0 for all types of the name.
     rtype: u16,
     /// Octets of answer records in `data`.
     inline: u16,
@@ -98,14 +99,13 @@ struct EntryHead {
     state: AtomicU8,
 }
 
-/// Octets that an allocation takes.
+/// Octets of an allocation.
 fn allocated(octets: usize) -> usize {
     (octets + HEAP.0).next_multiple_of(HEAP.1).max(32)
 }
 
 impl CacheEntry {
-    /// A slot for what a key's question was answered with. `share` may give records of other slots in the place of new
-    /// ones.
+    /// An entry for the answer to a key's question. `share` may return shared records of other entries.
     pub fn new(
         key: &CacheKey,
         entry: &CacheDataOf<'_>,
@@ -179,7 +179,7 @@ impl CacheEntry {
             state: AtomicU8::new(0),
         };
         let data = &place[..length];
-        // sizes that leave nothing of an allocation unused
+        // sizes that use an allocation completely
         match length {
             0..=8 => head.with::<8>(data),
             9..=24 => head.with::<24>(data),
@@ -197,12 +197,12 @@ impl CacheEntry {
         }
     }
 
-    /// A slot of its own, which shares nothing.
+    /// An entry without shared records.
     pub fn alone(key: &CacheKey, entry: &CacheDataOf<'_>) -> Arc<Self> {
         Self::new(key, entry, |apart| (Arc::new(apart), true))
     }
 
-    /// What it was kept under.
+    /// Its key.
     pub fn key(&self) -> CacheKey {
         let flags =
             QueryFlags { dnssec_ok: self.head.flags & 1 != 0, checking_disabled: self.head.flags & 2 != 0 };
@@ -214,18 +214,18 @@ impl CacheEntry {
         )
     }
 
-    /// True when it is kept under this.
+    /// True if this is its key.
     pub fn is_at(&self, at: &KeyRef<'_>) -> bool {
         (self.head.group, self.head.rtype, self.head.flags) == (at.group, at.rtype, at.flags)
             && self.name() == at.name
     }
 
-    /// Its name in lower-case wire form.
+    /// Its name in lower-case wire format.
     pub fn name(&self) -> &[u8] {
         self.data.get(..usize::from(self.head.name_length)).unwrap_or_default()
     }
 
-    /// Its addresses, where they lie with the name: what most entries have.
+    /// Its inline addresses, which most entries have.
     pub fn addresses(&self) -> Option<Addresses<'_>> {
         if self.head.bits & (KIND | ALIKE) != RRSET | ALIKE || self.head.apart.is_some() {
             return None;
@@ -272,7 +272,7 @@ impl CacheEntry {
         )
     }
 
-    /// What it is worth now.
+    /// Its freshness at a given time.
     pub fn freshness(&self, now: Timestamp, lifetimes: &TtlPolicy) -> Freshness {
         let may_be_stale = || match self.head.bits & KIND {
             RRSET | ALIAS => true,
@@ -287,7 +287,7 @@ impl CacheEntry {
         self.head.stored
     }
 
-    /// Seconds for which it holds.
+    /// Its TTL in seconds.
     pub fn ttl(&self) -> u32 {
         self.head.ttl
     }
@@ -297,7 +297,7 @@ impl CacheEntry {
         self.head.bits & DNSSEC != 0
     }
 
-    /// True for what holds for its name, whatever the type.
+    /// True if it applies to all types of its name.
     pub fn is_of_name(&self) -> bool {
         self.head.rtype == 0
     }
@@ -312,22 +312,22 @@ impl CacheEntry {
         self.head.bits & KIND == NX_DOMAIN
     }
 
-    /// True for data, not for a denial or a failure.
+    /// True for data, not for a negative answer or a failure.
     pub fn has_data(&self) -> bool {
         matches!(self.head.bits & KIND, RRSET | ALIAS)
     }
 
-    /// True when it may answer a question for this type.
+    /// True if it may answer a question for this type.
     pub fn answers_type(&self, rtype: RecordType) -> bool {
         self.head.bits & KIND != ALIAS || !is_beside_alias(rtype)
     }
 
-    /// This entry alone is the answer to plain questions, under a publication and in a view.
+    /// Binds this entry as the complete answer to plain questions, for a configuration generation and a view.
     pub fn bind(&self, generation: u32, view: u32) {
         self.head.bound.store(Self::binding(generation, view), Ordering::Relaxed);
     }
 
-    /// True when it is, and need not be refreshed yet.
+    /// True if it is bound and does not need a refresh yet.
     pub fn answers_alone(&self, generation: u32, view: u32, now: Timestamp) -> bool {
         self.head.bound.load(Ordering::Relaxed) == Self::binding(generation, view)
             && now < refresh_at(self.head.stored, self.head.ttl)
@@ -337,8 +337,8 @@ impl CacheEntry {
         (u64::from(generation) << 32 | u64::from(view)).wrapping_add(1)
     }
 
-    /// Counts a hit. True for the one who is to refresh the entry: it was served before, is about to expire, and
-    /// no other query refreshes it.
+    /// Counts a hit. True if the caller must refresh the entry: it was served before, is about to expire, and no other
+    /// query refreshes it.
     pub fn hit_wants_refresh(&self, now: Timestamp, lifetimes: &TtlPolicy) -> bool {
         let popular = self.head.state.fetch_or(SERVED, Ordering::Relaxed) & SERVED != 0;
         lifetimes.prefetch
@@ -353,30 +353,30 @@ impl CacheEntry {
         self.head.state.load(Ordering::Relaxed) & SERVED != 0
     }
 
-    /// True for the first who asks.
+    /// True for the first caller.
     pub fn claim_refresh(&self) -> bool {
         self.head.state.fetch_or(REFRESHING, Ordering::Relaxed) & REFRESHING == 0
     }
 
-    /// The refresh came to nothing, without a failure of the upstream.
+    /// The refresh ended without a failure of the upstream.
     pub fn release_refresh(&self) {
         self.head.state.fetch_and(!REFRESHING, Ordering::Relaxed);
     }
 
-    /// When a refresh failed last.
+    /// Time of the last failed refresh.
     pub fn failed(&self) -> Option<Timestamp> {
         let failed = self.head.failed.load(Ordering::Relaxed).checked_sub(1)?;
         Some(Timestamp(self.head.stored.0 + u64::from(failed)))
     }
 
-    /// A refresh failed now: the next may be tried.
+    /// Records a failed refresh; the next may be tried.
     pub(super) fn fail(&self, now: Timestamp) {
         let after = u32::try_from(now.since(self.head.stored)).unwrap_or(u32::MAX).min(u32::MAX - 1); // 49 days
         self.head.failed.store(after + 1, Ordering::Relaxed);
         self.release_refresh();
     }
 
-    /// Octets of memory that it takes.
+    /// Its memory in octets.
     pub fn size(&self) -> usize {
         let apart = self.head.apart.as_ref().filter(|_| self.head.bits & WEIGHS_APART != 0);
         allocated(COUNTS + size_of_val(self)) + apart.map_or(0, |apart| apart.size())

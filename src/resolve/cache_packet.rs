@@ -1,4 +1,4 @@
-//! What is left of an answer for the packet cache.
+//! Stores answers in the packet cache.
 
 use super::bound;
 use super::lookup::LookupFor;
@@ -9,8 +9,7 @@ use crate::engine::chain::Step;
 use crate::engine::reply;
 use crate::stats::zone_stats::StatKey;
 
-/// Leaves an answer that came from zones or the cache for the packet cache. What an upstream had to be asked for
-/// comes here when it is asked for again.
+/// Stores an answer from zones or the cache in the packet cache. A forwarded answer is stored when it is queried again.
 pub(super) fn cache_packet(query: &QueryContext<'_>, answer: &Answer, reply: &[u8], mark: StatKey) {
     let QueryContext { live, published, request, question, turn, .. } = *query;
     if !request.recursion_desired || answer.holdings.is_none() {
@@ -35,11 +34,11 @@ pub(super) fn cache_packet(query: &QueryContext<'_>, answer: &Answer, reply: &[u
     }
 }
 
-/// Octets of a rotating address in a packet, at least.
+/// Minimum octets of a rotating address in a packet.
 const ROTATING: usize = 16;
 
-/// An answer with all its records, more than can be sent at once: any of them may come first. Nothing for one that is
-/// too large to be kept.
+/// An answer with all its records, more than fit into one message: each may come first. None if it is too large to be
+/// stored.
 fn whole(query: &QueryContext<'_>, making: PacketOrigin) -> Option<(Vec<u8>, Answer)> {
     let largest = query.live.answers.largest();
     let mut chain = query.chain(largest);

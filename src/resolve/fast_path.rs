@@ -17,7 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What a batch of packets is answered by: one state, one moment.
+/// The context of a batch of packets: one configuration, one time.
 #[derive(Debug)]
 pub struct FastPath<'l> {
     live: &'l Arc<SharedState>,
@@ -27,26 +27,26 @@ pub struct FastPath<'l> {
     begun: Instant,
     now: Timestamp,
     key: PacketKey,
-    /// The last client and its view, since packets of one client come together; no view if it may not ask.
+    /// The last client and its view, because packets of one client arrive together; no view if it is not allowed.
     last: Option<(IpAddr, Option<u32>, QueryOrigin)>,
     /// The finished answers were searched for the last packet, which the slow path need not do again.
     looked: bool,
     /// A tap is open.
     watched: bool,
-    /// For how many batches this one counts in the top lists; mostly for none.
+    /// The sampling weight of this batch in the top lists; usually 0.
     weight: u32,
-    /// Answers are shown: a tap is open, or they count in the top lists.
+    /// Answers are passed on: a tap is open, or the top lists sample them.
     shown: bool,
-    /// Answers of this batch, and how many of them were known.
+    /// Answers of this batch, and the number of packet cache hits.
     answered: (u64, u64),
 }
 
-/// What became of a packet.
+/// The result for a packet.
 #[derive(Debug)]
 pub enum Served {
     /// Its answer was written.
     Answered,
-    /// It gets none.
+    /// No answer.
     Dropped,
     /// Its answer has to wait for an upstream.
     Waits(Box<PendingQuery>),
@@ -76,8 +76,8 @@ impl<'l> FastPath<'l> {
         }
     }
 
-    /// Takes a packet; appends its answer to `out` if there is one at once. `local` is the address that was asked,
-    /// where the socket has several. Must be called within a tokio runtime.
+    /// Handles a packet; appends an immediate answer to `out`. `local` is the destination address, if the socket has
+    /// several. Must be called within a tokio runtime.
     pub fn serve(
         &mut self,
         packet: &[u8],
@@ -91,7 +91,7 @@ impl<'l> FastPath<'l> {
         let start = out.len();
         let pace = match self.transport {
             ClientTransport::Udp => self.live.guard.pace(peer.ip(), self.now),
-            _ => Verdict::Within, // the address is the sender's own
+            _ => Verdict::Within, // the cookie proves the address
         };
         if pace == Verdict::Within
             && let Some(mark) = self.answer(packet, peer.ip(), out)
@@ -124,7 +124,7 @@ impl<'l> FastPath<'l> {
         }
     }
 
-    /// Appends the answer to `out` if it is at hand: what it is counted for.
+    /// Appends the answer to `out` if it is in the packet cache; returns its statistics key.
     fn answer(&mut self, packet: &[u8], client: IpAddr, out: &mut Vec<u8>) -> Option<StatKey> {
         let (view, arrival) = self.view(client)?;
         let plain = PlainQuery::at(packet, view, &mut self.key)?;
@@ -174,7 +174,7 @@ impl<'l> FastPath<'l> {
         }
     }
 
-    /// How long the batch has taken so far.
+    /// The duration of the batch so far.
     fn took(&self) -> Duration {
         instant().saturating_duration_since(self.begun)
     }
@@ -187,7 +187,7 @@ impl<'l> FastPath<'l> {
         Client { peer, local: to, transport: self.transport }
     }
 
-    /// Shows an answer to who watches.
+    /// Passes an answer to taps and top lists.
     #[cold]
     fn show(&self, mark: StatKey, fast: bool, peer: SocketAddr, local: Option<IpAddr>, reply: &[u8]) {
         if self.weight > 0 {
@@ -203,7 +203,7 @@ impl<'l> FastPath<'l> {
 }
 
 impl Drop for FastPath<'_> {
-    /// The batch is done: all its answers took as long as the batch, at most. One look at the clock is enough.
+    /// Ends the batch: each answer is counted with the duration of the batch, so that the clock is read once.
     fn drop(&mut self) {
         if self.answered.0 > 0 {
             self.tally.observe(self.took(), self.answered.0);

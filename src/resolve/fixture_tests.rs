@@ -58,12 +58,12 @@ pub(crate) fn client() -> Client {
     Client { peer: "127.0.0.1:4000".parse().unwrap(), local: None, transport: ClientTransport::Udp }
 }
 
-/// What becomes of a packet of [`client`].
+/// The result for a packet of [`client`].
 pub(crate) fn take(live: &Arc<SharedState>, packet: &[u8]) -> Immediate {
     take_from(live, packet, client(), Verdict::Within)
 }
 
-/// What becomes of a packet of a client at its rate.
+/// The result for a packet of a client at its rate limit.
 pub(crate) fn take_from(live: &Arc<SharedState>, packet: &[u8], caller: Client, pace: Verdict) -> Immediate {
     let at = crate::base::clock::instant();
     let came = Received { caller, at, now: live.clock.at(at) };

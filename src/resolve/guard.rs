@@ -1,5 +1,5 @@
-//! What we hold against clients that lie about their address: cookies, by which a client shows that it does not,
-//! and a rate for those that have not shown it.
+//! Defences against spoofed client addresses: DNS cookies, which prove an address, and a rate limit for clients without
+//! a valid cookie.
 
 use super::rrl::{RateLimiter, Verdict};
 use crate::engine::cache::Timestamp;
@@ -8,7 +8,7 @@ use crate::engine::request::Request;
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The guard. Made once, at start: cookies die with their secret, and rates with their buckets.
+/// The guard. Created once, at start: cookies depend on its secret, and rates on its buckets.
 #[derive(Debug, Default)]
 pub struct Guard {
     secret: Option<Secret>,
@@ -16,10 +16,9 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// A guard that gives cookies or not, and answers each network this many times a second (0: as often as asked).
+    /// A guard with or without cookies, and with this many answers per second for a network (0: unlimited).
     ///
-    /// # Errors
-    /// The system has no random octets.
+    /// # Errors The system's random generator failed.
     pub fn new(cookies: bool, rate: u32) -> Result<Self, getrandom::Error> {
         let (mut octets, mut seed) = ([0; 16], [0; 8]);
         getrandom::fill(&mut octets)?;
@@ -28,13 +27,12 @@ impl Guard {
         Ok(Self { secret, paces: RateLimiter::new(rate, u64::from_ne_bytes(seed)) })
     }
 
-    /// How a datagram's sender keeps to its rate. Takes a token.
+    /// Applies the rate limit to a datagram's sender. Takes a token.
     pub fn pace(&self, client: IpAddr, now: Timestamp) -> Verdict {
         self.paces.as_ref().map_or(Verdict::Within, |paces| paces.take(client, now.0))
     }
 
-    /// Looks at a query's cookie and has another go back with the answer; true if the client has shown that it
-    /// receives at its address.
+    /// Verifies a query's cookie and returns one with the answer; true if the cookie proves the client's address.
     pub fn check_cookie(&self, request: &mut Request, client: IpAddr) -> bool {
         let cookie = request.edns.and_then(|edns| edns.cookie);
         let (Some(secret), Some(cookie)) = (&self.secret, cookie) else { return false };
@@ -44,7 +42,7 @@ impl Guard {
         checked.proven
     }
 
-    /// Queries that were answered with TC alone, or not at all, because their senders were too fast.
+    /// Number of rate-limited queries: answered with TC only, or dropped.
     pub fn held_back(&self) -> u64 {
         self.paces.as_ref().map_or(0, RateLimiter::held_back)
     }

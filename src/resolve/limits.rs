@@ -1,11 +1,11 @@
-//! How much may be going on at once: questions that wait for an upstream, in all and for one client.
+//! Limits of queries that wait for an upstream, in total, for each client and for each group.
 //!
-//! Answers from zones and the cache need no permit, so that an overload by misses leaves them alone.
+//! Answers from zones and the cache need no permit, so that an overload of misses does not affect them.
 //!
-//! At a limit the newest question is refused: one that has a permit keeps it until it is answered, over all hops of its
-//! chain and on whatever way it is asked. A group of upstream servers may hold three times as many permits as are free,
-//! where there are other groups: alone it gets three quarters of them, and however many groups are slow at a time, some
-//! are left for the names of the others (dynamic thresholds, as switches share a buffer among their ports).
+//! At a limit the newest query is refused: a query keeps its permit until it is answered, over all hops of its chain
+//! and on each path. If there are several groups of upstream servers, a group may hold three times as many permits as
+//! are free: a single slow group gets three quarters, and some permits always remain for other groups (dynamic
+//! thresholds, as in shared switch buffers).
 
 use crate::base::client_key::client_key;
 use quick_cache::DefaultHashBuilder;
@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A group may hold this many times the permits that are free.
+/// A group may hold this many times the free permits.
 const GROUP_TIMES_FREE: usize = 3;
 
 /// Hands out permits.
@@ -29,28 +29,28 @@ struct PermitCounts {
     most: usize,
     most_per_client: usize,
     all: AtomicUsize,
-    /// Clients of this machine are not counted apart: they may take all there is.
+    /// Clients on this machine have no separate limit.
     by_client: Mutex<HashMap<IpAddr, usize, DefaultHashBuilder>>,
 }
 
-/// The right to wait for an upstream; given back when dropped.
+/// The permit to wait for an upstream; released on drop.
 #[derive(Debug)]
 pub struct Permit {
     shared: Arc<PermitCounts>,
     /// A client that is counted.
     client: Option<IpAddr>,
-    /// The count of the group that is asked, if it is counted.
+    /// The counter of the group, if it is limited.
     group: Option<Arc<AtomicUsize>>,
 }
 
 /// Why there is no permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
-    /// All are taken.
+    /// No permit is free.
     All,
-    /// The client has as many as one client may.
+    /// The client is at its limit.
     Client,
-    /// The group has as many as one group may.
+    /// The group is at its limit.
     Group,
 }
 
@@ -65,17 +65,16 @@ impl fmt::Display for Full {
 }
 
 impl Limits {
-    /// At most `most` questions in flight, and from one client off this machine at most a quarter of them.
+    /// At most `most` queries in flight, and at most a quarter of them for one client on another machine.
     pub fn new(most: usize) -> Self {
         let (all, by_client) = (AtomicUsize::new(0), Mutex::default());
         Self { shared: Arc::new(PermitCounts { most, most_per_client: (most / 4).max(1), all, by_client }) }
     }
 
-    /// A permit for a question of this client to a group, whose permits are counted in `group`; nothing there if it
-    /// is the only one.
+    /// A permit for a query of this client to a group; `group` counts the permits of the group, None if it is the only
+    /// one.
     ///
-    /// # Errors
-    /// There is none left.
+    /// # Errors No permit is free.
     pub fn begin(&self, client: IpAddr, group: Option<&Arc<AtomicUsize>>) -> Result<Permit, Full> {
         let shared = self.shared.clone();
         let before = shared.all.fetch_add(1, Ordering::Relaxed);
@@ -92,24 +91,23 @@ impl Limits {
         let mut by_client = self.shared.by_client.lock().unwrap_or_else(PoisonError::into_inner);
         let own = by_client.entry(client).or_insert(0);
         if *own >= self.shared.most_per_client {
-            return Err(Full::Client); // it has some, so that its place in the map is not a new one
+            return Err(Full::Client); // its entry in the map exists already
         }
         *own += 1;
         permit.client = Some(client);
         Ok(permit)
     }
 
-    /// How many questions are in flight.
+    /// Number of queries in flight.
     pub fn in_flight(&self) -> usize {
         self.shared.all.load(Ordering::Relaxed)
     }
 }
 
 impl Permit {
-    /// The question goes on to another group, or to the same.
+    /// Moves the permit to the next group of the chain.
     ///
-    /// # Errors
-    /// That group has as many permits as it may have. This one stays with the group that it is counted for.
+    /// # Errors That group is at its limit. The permit stays with its former group.
     pub fn move_to(&mut self, group: Option<&Arc<AtomicUsize>>) -> Result<(), Full> {
         let is_same = match (&self.group, group) {
             (Some(own), Some(other)) => Arc::ptr_eq(own, other),
@@ -118,7 +116,7 @@ impl Permit {
         if is_same {
             return Ok(());
         }
-        // its own permit is free for the group that it goes to
+        // its own permit counts as free for the next group
         let free = (self.shared.most + 1).saturating_sub(self.shared.all.load(Ordering::Relaxed));
         let old = self.group.take();
         match self.enter(group, free) {
@@ -134,7 +132,7 @@ impl Permit {
         }
     }
 
-    /// Counts it for a group, in any case; an error when that has too many.
+    /// Counts it for a group in any case; an error if the group exceeds its limit.
     fn enter(&mut self, group: Option<&Arc<AtomicUsize>>, free: usize) -> Result<(), Full> {
         let Some(group) = group else { return Ok(()) };
         let own = group.fetch_add(1, Ordering::Relaxed);
@@ -143,7 +141,7 @@ impl Permit {
     }
 }
 
-/// One permit less for a group.
+/// Releases a permit of a group.
 fn leave(group: &AtomicUsize) {
     group.fetch_sub(1, Ordering::Relaxed);
 }

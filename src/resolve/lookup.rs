@@ -1,8 +1,8 @@
-//! What an upstream group says of a name: out of the cache if it holds, from the group if not, and out of the
-//! cache beyond its life when the group does not answer (RFC 8767).
+//! Looks up a name in the cache, queries the upstream group for a missing or expired entry, and serves a stale entry if
+//! the group does not answer (RFC 8767).
 //!
-//! What is decided here at a moment ([`cache_get`], [`cache_put`], [`cache_failure`]) takes the moment as an argument, so
-//! that the scenarios play it with a clock of their own.
+//! Decisions that depend on the time ([`cache_get`], [`cache_put`], [`cache_failure`]) take it as an argument, so that
+//! the scenarios can use their own clock.
 
 use crate::engine::answer::ExtendedError;
 use crate::engine::cache::{CacheData, CacheKey, FailureCause, Freshness, QueryFlags, Timestamp};
@@ -25,39 +25,38 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Seconds for which an upstream's failing code is remembered for a name (RFC 9520 asks for 1 at least,
-/// RFC 2308 allows 300).
+/// Seconds for which a failing response code is cached for a name (at least 1 by RFC 9520, at most 300 by RFC 2308).
 const FAILING_RCODE_TTL: u32 = 5;
 
-/// Seconds for which silence is remembered for a name: short, so that a returned upstream is noticed at once.
+/// Seconds for which silence is cached for a name: short, so that the recovery of an upstream is detected at once.
 const UNREACHABLE_TTL: u32 = 1;
 
-/// How long AAAA waits for what comes of A.
+/// How long AAAA waits for the result of A.
 const PAIR_PATIENCE: Duration = Duration::from_millis(25);
 
-/// What the cache has to say of a fetch.
+/// The result of a cache lookup.
 #[derive(Debug)]
 pub enum CacheAnswer {
-    /// This, with the seconds left.
+    /// A fresh entry, with its remaining seconds.
     Use(Arc<CacheEntry>, u32),
-    /// This, beyond its life, since the last refresh failed a moment ago.
+    /// A stale entry, because the last refresh failed recently.
     UseStale(Arc<CacheEntry>),
-    /// Nothing that may be used yet; beyond its life there is this.
+    /// No usable entry; the stale entry, if any.
     Ask(Option<Arc<CacheEntry>>),
 }
 
-/// What a look into the cache is for.
+/// The purpose of a cache lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupFor {
-    /// To answer a query: a hit counts, and may start a refresh.
+    /// To answer a query: counts a hit, and may start a refresh.
     Answer,
-    /// To answer a query that does not ask for recursion: nothing is asked for it, and nothing stale serves it.
+    /// To answer a query without RD: no upstream query, and no stale answer.
     NoRecursion,
-    /// To go on with a query that has been here before: its hits are counted.
+    /// To continue a query after a fetch: its hits are counted already.
     Repeat,
 }
 
-/// Looks into the cache; starts the refresh of a popular entry that is about to expire.
+/// Looks up the cache; starts the refresh of a popular entry that is about to expire.
 pub fn lookup(
     live: &Arc<SharedState>,
     published: &Arc<ActiveConfig>,
@@ -83,13 +82,13 @@ pub fn lookup(
         CacheAnswer::UseStale(_) => {
             count(&live.counters.stale);
             if let Some(group) = group() {
-                group.probe(|| outgoing(fetch)); // or its return would not be noticed
+                group.probe(|| outgoing(fetch)); // otherwise its recovery would not be detected
             }
         }
         CacheAnswer::Ask(Some(slot))
             if purpose == LookupFor::Answer && group().is_some_and(|g| g.is_silent()) =>
         {
-            // No client waits for a failure that is known.
+            // Clients do not wait for a known failure.
             if slot.claim_refresh() {
                 start_refresh(live, published, client, fetch, slot);
             }
@@ -101,8 +100,8 @@ pub fn lookup(
     cached
 }
 
-/// What the cache has to say of a fetch at a moment. Beyond its life an entry is used at once only while the
-/// last refresh failed a moment ago, and the group did not answer anything since (`last_success`).
+/// The cache lookup for a fetch at a given time. A stale entry is used at once only if the last refresh failed recently
+/// and the group has not answered any query since (`last_success`).
 pub fn cache_get(
     cache: &AnswerCache,
     fetch: &Fetch,
@@ -134,12 +133,11 @@ pub fn cache_get(
     }
 }
 
-/// Asks the group, together with all who ask the same, and waits until `deadline`; with something stale at
-/// hand only as long as [`SharedState::stale_after`]. A query that has no permit yet gets one if there is one left, and keeps
-/// it for the names that its answer leads to.
+/// Queries the group, shared with all identical queries, and waits until `deadline`; with a stale entry only for
+/// [`SharedState::stale_after`]. A query without a permit gets one if available, and keeps it for the further names of
+/// its chain.
 ///
-/// # Errors
-/// No answer in time, and nothing stale: why.
+/// # Errors No answer in time and no stale entry, with the reason.
 pub async fn fetch(
     live: &Arc<SharedState>,
     published: &Arc<ActiveConfig>,
@@ -187,23 +185,23 @@ pub async fn fetch(
     }
 }
 
-/// What came of asking.
+/// The result of a fetch.
 #[derive(Debug)]
 pub enum Fetched {
-    /// What the group says.
+    /// The group's answer.
     Fresh(CachedChain),
-    /// An entry beyond its life.
+    /// A stale entry.
     Stale(Arc<CacheEntry>),
 }
 
-/// Puts the name before the reason.
+/// Prefixes the reason with the name.
 pub(crate) fn error_for(fetch: &Fetch, error: ExtendedError) -> ExtendedError {
     let name = &fetch.question.key;
     ExtendedError { text: format!("{name}: {}", error.text).into(), ..error }
 }
 
-/// Refreshes an entry without anybody waiting for it, if its client may have one more question under way. The caller
-/// has claimed the refresh. What came with DO is asked for with DO again.
+/// Refreshes an entry in the background, if its client may have one more query in flight. The caller has claimed the
+/// refresh. An entry fetched with DO is refreshed with DO.
 fn start_refresh(
     live: &Arc<SharedState>,
     published: &Arc<ActiveConfig>,
@@ -212,7 +210,7 @@ fn start_refresh(
     slot: &Arc<CacheEntry>,
 ) {
     let Ok(permit) = live.limits.begin(client, published.waiting(fetch.group)) else {
-        slot.release_refresh(); // the next who asks may try again
+        slot.release_refresh(); // the next query may try again
         return;
     };
     let (live, published, slot) = (live.clone(), published.clone(), slot.clone());
@@ -238,16 +236,16 @@ pub(super) async fn refresh(
     matches!(joined, Ok(FetchResult::Answered(_)))
 }
 
-/// Why a group is asked.
+/// The reason for a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FetchReason {
-    /// The cache has no answer, or only one beyond its life.
+    /// The cache has no entry, or only a stale one.
     Missing,
-    /// The cache has one that is about to expire.
+    /// The entry is about to expire.
     Refresh,
 }
 
-/// One exchange for all who ask the same at the same time.
+/// One exchange for all identical queries at the same time.
 async fn join(
     live: &Arc<SharedState>,
     published: &Arc<ActiveConfig>,
@@ -264,7 +262,7 @@ async fn join(
                 if reason == FetchReason::Missing {
                     wait_for_pair(&live, &published, &fetch).await;
                 }
-                // Since the look into the cache, the answer to another query may have come.
+                // Since the cache lookup, the answer to another query may have arrived.
                 match is_known(&live, fetch.cache_key(), live.clock.now())
                     .filter(|_| reason == FetchReason::Missing)
                 {
@@ -276,8 +274,8 @@ async fn join(
         .await
 }
 
-/// Stub resolvers ask for A and AAAA at the same time, A first. Where the server is near, AAAA waits for what comes of A,
-/// since NXDOMAIN answers both. A never waits for AAAA.
+/// Stub resolvers query A and AAAA at the same time, A first. If the server is near, AAAA waits for the result of A,
+/// because NXDOMAIN applies to both. A never waits for AAAA.
 async fn wait_for_pair(live: &SharedState, published: &ActiveConfig, fetch: &Fetch) {
     let Some(pair) = pair_of(fetch.cache_key()) else { return };
     let server = published.groups.get(&fetch.group).and_then(|group| group.servers().next());
@@ -290,12 +288,12 @@ async fn wait_for_pair(live: &SharedState, published: &ActiveConfig, fetch: &Fet
     }
 }
 
-/// The question for A that goes with one for AAAA.
+/// The A query that belongs to an AAAA query.
 pub(crate) fn pair_of(key: &CacheKey) -> Option<CacheKey> {
     (key.rtype() == RecordType::AAAA).then(|| key.clone().with_type(RecordType::A))
 }
 
-/// What the cache has under a key, if it holds and is no failure.
+/// The cache entry of a key, if it is fresh and not a failure.
 pub(crate) fn is_known(live: &SharedState, key: &CacheKey, now: Timestamp) -> Option<Arc<CacheEntry>> {
     match live.cache.get(key, now) {
         Some((slot, Freshness::Fresh(_))) if !slot.is_failure() => Some(slot),
@@ -303,7 +301,7 @@ pub(crate) fn is_known(live: &SharedState, key: &CacheKey, now: Timestamp) -> Op
     }
 }
 
-/// The question of a fetch to a group.
+/// The upstream query of a fetch.
 fn outgoing(fetch: &Fetch) -> UpstreamQuery {
     UpstreamQuery {
         name: fetch.question.key.to_name(),
@@ -313,7 +311,7 @@ fn outgoing(fetch: &Fetch) -> UpstreamQuery {
     }
 }
 
-/// Asks the group and keeps what it says.
+/// Queries the group and caches its answer.
 async fn exchange(
     live: &SharedState,
     published: &ActiveConfig,
@@ -342,7 +340,7 @@ async fn exchange(
     }
 }
 
-/// The words for an answer that is not used.
+/// The error text for an unusable answer.
 pub fn unusable(why: Unusable) -> ExtendedError {
     match why {
         Unusable::Referral => {
@@ -360,13 +358,12 @@ pub fn unusable(why: Unusable) -> ExtendedError {
     }
 }
 
-/// Words for the commonest mistake in a lab.
+/// The error text for the most common mistake in a lab.
 const NO_UPSTREAM: &str = "no upstream is configured, so only private names are answered";
 
-/// Keeps what a group said, as far as it is believed: an entry for each hop, the asked-for name first.
+/// Caches the accepted part of a group's answer: an entry for each hop, the query name first.
 ///
-/// # Errors
-/// The message is no answer; that is noted as a failure.
+/// # Errors The message is not an answer, which is cached as a failure.
 pub fn cache_put(
     cache: &AnswerCache,
     view: &View,
@@ -391,7 +388,7 @@ pub fn cache_put(
     Ok(kept.collect())
 }
 
-/// Remembers for a moment that a group could not tell; not where that was our own doing.
+/// Caches a failure of a group, except for local errors.
 pub fn cache_failure(cache: &AnswerCache, fetch: &Fetch, kind: FailureKind, now: Timestamp) {
     let entry = match kind {
         FailureKind::Rcode(rcode) => CacheData::failure(FailureCause::Rcode(rcode), FAILING_RCODE_TTL, now),
@@ -404,12 +401,12 @@ pub fn cache_failure(cache: &AnswerCache, fetch: &Fetch, kind: FailureKind, now:
     cache.insert(fetch.cache_key().clone(), entry, now);
 }
 
-/// True when the same group would be asked for a name that is met in its own answer.
+/// True if a name in a group's answer belongs to the same group.
 fn same_group(decision: Decision<'_>, fetch: &Fetch) -> bool {
     matches!(decision, Decision::Forward { rule, .. } if rule.group == fetch.group)
 }
 
-/// A failure in the terms of RFC 8914.
+/// The extended error (RFC 8914) of a failure.
 fn explain(failure: &Failure) -> ExtendedError {
     match failure.kind {
         FailureKind::NoServers => ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, NO_UPSTREAM),

@@ -1,5 +1,5 @@
-//! The life of a query, from its octets to those of its answer: admission, packet cache, private zones, cache, upstream
-//! servers. Knows no socket of a client.
+//! The path of a query, from its octets to those of its answer: admission, packet cache, private zones, cache, upstream
+//! servers. Does not use client sockets.
 
 pub mod accounting;
 pub mod bound;

@@ -1,10 +1,9 @@
 //! Finished answers for the fast path: shared by threads, bounded by bytes.
 //!
-//! An answer that an upstream had to be asked for comes here when it is asked for again, so that a flood of names
-//! to forward leaves it alone; answers out of zones come at once, and a flood of those passes through the
-//! container's probationary part. An answer is kept under the hash of its key, with a secret seed; the key itself lies in the answer and
-//! is compared there, where it is read anyway. Two keys of one hash displace each other and are still answered
-//! right.
+//! A forwarded answer is stored when it is queried again, so that a flood of forwarded names does not fill the cache;
+//! answers from zones are stored at once, and a flood of those passes through the probationary part of the container.
+//! The index is a seeded hash of the key; the key itself is in the packet and is compared there. Two keys with the same
+//! hash evict each other and are still answered correctly.
 
 use super::cache::{Evictions, bounded, bounded_in_one};
 use crate::engine::cached_packet::{CachedPacket, PacketKey};
@@ -13,10 +12,10 @@ use quick_cache::{DefaultHashBuilder, Weighter};
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Octets that the container takes for an answer beside its own: reference counts, heap header, the table's slot.
+/// Overhead of a packet in octets: reference counts, heap header, table slot.
 const OVERHEAD: usize = 88;
 
-/// Weighs an answer by its octets.
+/// The weight of a packet is its memory in octets.
 #[derive(Clone, Debug)]
 struct PacketBytes;
 
@@ -26,18 +25,18 @@ impl Weighter<u64, CachedPacket> for PacketBytes {
     }
 }
 
-/// From this many octets on an answer counts as large.
+/// Packets of at least this many octets are large.
 const LARGE: usize = 4 << 10;
 
-/// The finished answers. Large ones have a part of their own, a quarter of the whole: a few hundred of them, which one
-/// client can ask for, leave the many small ones alone.
+/// The packet cache. Large packets have a separate part, a quarter of the total, so that one client cannot evict the
+/// small packets with a few hundred large ones.
 #[derive(Debug)]
 pub struct PacketCache {
     small: Container,
     large: Container,
-    /// There has been a large one; before, none is looked for.
+    /// A large packet was stored; before that, lookups skip the part.
     has_large: AtomicBool,
-    /// The largest that is kept.
+    /// The largest packet that is stored.
     largest: usize,
     evictions: [Evictions; 2],
     seed: DefaultHashBuilder,
@@ -47,7 +46,7 @@ pub struct PacketCache {
 type Container = Cache<u64, CachedPacket, PacketBytes, DefaultHashBuilder, Evictions>;
 
 impl PacketCache {
-    /// Room for `bytes` octets of answers.
+    /// A cache of `bytes` octets.
     pub fn new(bytes: u64) -> Self {
         let (small, small_evictions) = bounded(bytes - bytes / 4, PacketBytes);
         let (large, large_evictions) = bounded_in_one(bytes / 4, PacketBytes);
@@ -61,7 +60,7 @@ impl PacketCache {
         }
     }
 
-    /// The answer kept under a key, whether or not it still holds.
+    /// The packet of a key, valid or not.
     pub fn get(&self, key: &PacketKey) -> Option<CachedPacket> {
         let hash = self.seed.hash_one(key.bytes());
         let small = self.small.get(&hash).filter(|prepared| prepared.is_for(key));
@@ -71,7 +70,7 @@ impl PacketCache {
         self.large.get(&hash).filter(|prepared| prepared.is_for(key))
     }
 
-    /// Keeps an answer, unless it is larger than any is.
+    /// Stores a packet, unless it is too large.
     pub fn insert(&self, key: &PacketKey, prepared: CachedPacket) {
         let hash = self.seed.hash_one(key.bytes());
         if prepared.size() < LARGE.min(self.largest) {
@@ -86,23 +85,23 @@ impl PacketCache {
         }
     }
 
-    /// The octets of the largest answer that is kept.
+    /// The octets of the largest packet that is stored.
     pub fn largest(&self) -> usize {
         self.largest
     }
 
-    /// Forgets all answers.
+    /// Removes all packets.
     pub fn clear(&self) {
         self.small.clear();
         self.large.clear();
     }
 
-    /// Answers that had to make room.
+    /// Number of evicted packets.
     pub fn evictions(&self) -> u64 {
         self.evictions.iter().map(Evictions::count).sum()
     }
 
-    /// How many answers there are.
+    /// Number of packets.
     pub fn len(&self) -> usize {
         self.small.len() + self.large.len()
     }
@@ -112,7 +111,7 @@ impl PacketCache {
         self.small.is_empty() && self.large.is_empty()
     }
 
-    /// Octets that the answers take.
+    /// Memory of the packets in octets.
     pub fn bytes(&self) -> u64 {
         self.small.weight() + self.large.weight()
     }
@@ -126,7 +125,7 @@ mod tests {
     use crate::engine::cached_packet::{PacketOrigin, PlainQuery};
     use hickory_proto::op::ResponseCode;
 
-    /// A finished answer of about this many octets, and its key.
+    /// A packet of about this many octets, and its key.
     fn answer(number: u32, octets: usize) -> (PacketKey, CachedPacket) {
         let mut message = b"\0\0\x81\x80\0\x01\0\x01\0\0\0\0\x08".to_vec();
         message.extend(format!("{number:08}").bytes());

@@ -1,11 +1,11 @@
-//! The life of a query, top to bottom.
+//! The path of a query, from the packet to its answer.
 //!
 //! ```text
 //! packet ─▶ Request::parse ─▶ screen ─▶ chain: decide ─▶ (cached ─▶ ask) ─▶ … ─▶ finish ─▶ packet
 //! ```
 //!
-//! [`answer_now`] answers what needs no waiting: zones, special names, what the cache holds. What has to wait for
-//! an upstream goes through [`resolve`], the only place that awaits along the way.
+//! [`answer_now`] answers queries that need no upstream: from zones, special-use names and the cache. Queries that need
+//! an upstream go through [`resolve`], the only function here that awaits.
 
 use super::accounting;
 use super::cache_packet::cache_packet;
@@ -37,55 +37,55 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Every client gets an answer within this time: glibc asks the next server after 5 s.
+/// Every client gets an answer within this time: glibc queries the next server after 5 s.
 pub const CLIENT_DEADLINE: Duration = Duration::from_secs(4);
 
-/// A query that has to wait for an upstream.
+/// A query that waits for an upstream.
 #[derive(Debug)]
 pub struct PendingQuery {
     request: Request,
     question: Question,
     caller: Client,
-    /// The number of the answer: a query has one, so that sets rotate evenly whether it waits or not.
+    /// The number of the answer, assigned once, so that sets rotate evenly whether the query waits or not.
     turn: u64,
-    /// What was published when it came.
+    /// The active configuration at its arrival.
     generation: u32,
-    /// What the cache's count of insertions was before it was looked into.
+    /// The cache's insertion count before the lookup.
     pub(crate) insertions: u64,
     /// When it came.
     since: Instant,
-    /// What it waits for first.
+    /// The first fetch that it waits for.
     pub(crate) missing: Missing,
-    /// Its right to wait, once it has one.
+    /// Its permit, once it has one.
     pub(crate) permit: Option<Permit>,
 }
 
-/// What an upstream group must say before a query can be answered.
+/// A fetch from an upstream group that a query needs.
 #[derive(Debug)]
 pub(crate) struct Missing {
     /// The question for the group.
     pub(crate) fetch: Fetch,
-    /// There is an answer beyond its life, for the case that nothing comes.
+    /// There is a stale answer in case the fetch fails.
     pub(crate) has_stale: bool,
-    /// What the answer will be counted for.
+    /// The statistics key of the answer.
     credit: StatKey,
 }
 
-/// Who sent a packet, and when.
+/// The sender and the time of a packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Received {
     /// Who sent it.
     pub caller: Client,
     /// When its batch was received.
     pub at: std::time::Instant,
-    /// The same as a moment.
+    /// The same as an instant.
     pub now: Timestamp,
 }
 
-/// What [`answer_now`] makes of a packet.
+/// The result of [`answer_now`].
 #[derive(Debug)]
 pub enum Immediate {
-    /// Send this; it has been counted, but for the time it took.
+    /// Send this; it is counted, except for its duration.
     Reply(Vec<u8>, StatKey),
     /// Send nothing.
     Drop,
@@ -93,10 +93,10 @@ pub enum Immediate {
     Wait(Box<PendingQuery>),
 }
 
-/// Answers a packet if that takes no waiting. Must be called within a tokio runtime.
+/// Answers a packet if no upstream query is needed. Must be called within a tokio runtime.
 ///
-/// A client that was too fast gets the little that [`Verdict`] leaves it, unless its cookie proves that its address is its
-/// own. `looked` says that the finished answers were searched already.
+/// A rate-limited client gets the answer of its [`Verdict`], unless its cookie proves its address. `looked` means that
+/// the packet cache was searched already.
 pub fn answer_now(
     live: &Arc<SharedState>,
     tally: &ThreadCounters,
@@ -185,17 +185,17 @@ pub fn answer_now(
     }
 }
 
-/// The code for a question about our cookie alone (RFC 7873 section 5.4); nothing for what is rejected for another reason.
+/// The response code for a query for a cookie only (RFC 7873 section 5.4); None if it is rejected for another reason.
 fn about_cookie(request: &Request, proven: bool) -> Option<ResponseCode> {
     let cookie = request.edns?.cookie.filter(|_| request.opcode == 0 && request.question.is_none())?;
     match request.cookie_back {
-        None => Some(ResponseCode::FormErr), // we give no cookies
+        None => Some(ResponseCode::FormErr), // cookies are disabled
         Some(_) if cookie.server.is_some() && !proven => Some(ResponseCode::BADCOOKIE),
         Some(_) => None,
     }
 }
 
-/// What a client gets that is too fast: a word to come over TCP, or nothing.
+/// The answer to a rate-limited client: TC only, or nothing.
 fn rate_limited(published: &ActiveConfig, request: &Request, pace: Verdict) -> Immediate {
     if pace == Verdict::Drop {
         return Immediate::Drop;
@@ -206,16 +206,16 @@ fn rate_limited(published: &ActiveConfig, request: &Request, pace: Verdict) -> I
     Immediate::Reply(reply, StatKey::default())
 }
 
-/// What came for a query that waited.
+/// The result of a fetch for a waiting query.
 #[derive(Debug)]
 pub(crate) enum Delivered<'b> {
-    /// A group said this; it may be too short-lived for the cache.
+    /// The group's answer, which may be too short-lived for the cache.
     Answered(GroupKey, &'b [(NameKey, Arc<CacheEntry>)]),
-    /// A group could not tell.
+    /// The group failed.
     Failed(&'b CacheKey, ExtendedError),
 }
 
-/// Answers a query that waited with what was brought; nothing when an upstream must be heard once more.
+/// Answers a waiting query with a fetched result; None if another fetch is needed.
 pub(crate) fn complete(
     live: &Arc<SharedState>,
     tally: &ThreadCounters,
@@ -247,8 +247,7 @@ pub(crate) fn complete(
     Some(reply)
 }
 
-/// The answer where nothing is left to decide, with its code: the first name of the chain was forwarded, and came
-/// back as a set.
+/// The answer, with its code, if no decision is left: the first name of the chain was forwarded and answered by a set.
 fn complete_from_wire(
     query: &QueryContext<'_>,
     waiting: &PendingQuery,
@@ -270,19 +269,19 @@ fn complete_from_wire(
 }
 
 impl PendingQuery {
-    /// Who asks.
+    /// The client.
     pub(crate) fn client(&self) -> IpAddr {
         self.caller.peer.ip()
     }
 }
 
-/// Answers a query that has to wait, within [`CLIENT_DEADLINE`].
+/// Answers a query that needs an upstream, within [`CLIENT_DEADLINE`].
 pub async fn resolve(live: &Arc<SharedState>, waiting: PendingQuery) -> Vec<u8> {
     compose(live, waiting, None).await.0
 }
 
-/// The same for a client whose answers may have to wait until it takes them: no answer is composed before its account
-/// has room for the longest. With the octets that the answer is counted by.
+/// The same for a stream client: no answer is composed before its account has room for the longest answer. Returns the
+/// reserved octets of the answer.
 pub(crate) async fn resolve_in_room(
     live: &Arc<SharedState>,
     waiting: PendingQuery,
@@ -298,7 +297,7 @@ pub(crate) async fn resolve_in_room(
     (reply, held)
 }
 
-/// Answers a query that has to wait.
+/// Answers a query that needs an upstream.
 async fn compose(
     live: &Arc<SharedState>,
     waiting: PendingQuery,
@@ -317,7 +316,7 @@ async fn compose(
     };
     let deadline = since + CLIENT_DEADLINE;
     let mut chain = query.chain(query.limit());
-    // What came with an earlier hop's answer; a TTL of 0 keeps it out of the cache, but it is good for this query.
+    // Data from an earlier hop's answer; with a TTL of 0 they are not cached, but used for this query.
     let mut heard: Vec<(GroupKey, NameKey, Arc<CacheEntry>)> = Vec::new();
     let mut purpose = LookupFor::Repeat;
     let answer = loop {
@@ -340,13 +339,13 @@ async fn compose(
             Err(stale) => stale,
         };
         purpose = LookupFor::Answer;
-        held = None; // others may have the room meanwhile
+        held = None; // releases the room while waiting
         let said =
             lookup::fetch(live, &published, query.client(), &fetch, stale, deadline, &mut permit).await;
         if let Some(account) = account {
             held = account.try_reserve(reply::TCP);
             if held.is_none() {
-                permit = None; // a client that does not read its answers must not hold up others
+                permit = None; // a client that does not read its answers must not keep the permit
                 held = Some(account.reserve(reply::TCP).await);
             }
         }
@@ -372,10 +371,9 @@ async fn compose(
     (reply, held)
 }
 
-/// The answer as far as zones, special names and the cache have it.
+/// The answer from zones, special-use names and the cache.
 ///
-/// # Errors
-/// What an upstream must say first.
+/// # Errors The fetch that is needed first.
 #[expect(
     clippy::result_large_err,
     reason = "the error is as usual as the other, and boxed with the rest of what waits"
@@ -412,7 +410,7 @@ fn resolve_now(
         }
         match query.use_cached(&fetch, &mut chain, purpose, now) {
             Ok(()) => {}
-            // Nothing is forwarded for a client that does not ask for recursion.
+            // Queries without RD are not forwarded.
             Err(_) if !recursion_desired => chain.refuse_recursion(),
             Err(stale) => {
                 let credit = accounting::attribute(query.live, query.view(), chain.hops(), CacheResult::Miss);
@@ -422,14 +420,14 @@ fn resolve_now(
     }
 }
 
-/// Takes what an earlier answer already said of a fetch.
+/// Returns the result for a fetch from an earlier answer.
 fn take(heard: &mut Vec<(GroupKey, NameKey, Arc<CacheEntry>)>, fetch: &Fetch) -> Option<Arc<CacheEntry>> {
     let place =
         heard.iter().position(|(group, name, _)| *group == fetch.group && *name == fetch.question.key)?;
     Some(heard.swap_remove(place).2)
 }
 
-/// A probe of ours that came back: its upstream leads to us.
+/// A loop probe that returned: its upstream forwards to pvtzd.
 fn recognise_probe(live: &SharedState, question: &Question) -> Option<Answer> {
     (is_loop_probe(&question.key) && live.loops.seen(&question.name)).then(|| {
         let text = "forwarding loop detected: this query originated from this server";

@@ -1,4 +1,4 @@
-//! A query on its way to an answer: who asks what, and what it is answered by.
+//! The context of a query: client, question and configuration.
 
 use super::cache_entry::CacheEntry;
 use super::lookup::{self, CacheAnswer, LookupFor};
@@ -13,20 +13,20 @@ use crate::stats::tap::{Client, ClientTransport};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What all steps of a query look at.
+/// Data that all steps of a query use.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct QueryContext<'q> {
     /// The live state.
     pub(super) live: &'q Arc<SharedState>,
-    /// The configuration that answers it.
+    /// The active configuration.
     pub(super) published: &'q Arc<ActiveConfig>,
     /// The query.
     pub(super) request: &'q Request,
     /// Its question.
     pub(super) question: &'q Question,
-    /// Who asks.
+    /// The client.
     pub(super) caller: &'q Client,
-    /// The number of the answer, by which sets rotate.
+    /// The rotation number of the answer.
     pub(super) turn: u64,
 }
 
@@ -36,7 +36,7 @@ impl<'q> QueryContext<'q> {
         self.caller.peer.ip()
     }
 
-    /// The view that the client has.
+    /// The client's view.
     pub(super) fn view(&self) -> &'q View {
         self.published.catalog.view(self.client())
     }
@@ -47,7 +47,7 @@ impl<'q> QueryContext<'q> {
         QueryFlags { dnssec_ok: self.request.dnssec_ok(), checking_disabled }
     }
 
-    /// How large its answer may be.
+    /// The size limit of its answer.
     pub(super) fn limit(&self) -> usize {
         limit(self.published, self.request, self.caller.transport)
     }
@@ -62,10 +62,9 @@ impl<'q> QueryContext<'q> {
         finish(self.published, self.request, answer, self.caller.transport)
     }
 
-    /// Tells the chain what the cache has.
+    /// Supplies cached data to the chain.
     ///
-    /// # Errors
-    /// Nothing that may be used yet: what there is beyond its life.
+    /// # Errors No usable entry: the stale entry, if any.
     pub(super) fn use_cached(
         &self,
         fetch: &Fetch,
@@ -84,7 +83,7 @@ impl<'q> QueryContext<'q> {
     }
 }
 
-/// The message for a client, whether it has a question or not.
+/// The message for a client, with or without a question.
 pub(super) fn finish(
     published: &ActiveConfig,
     request: &Request,
@@ -94,7 +93,7 @@ pub(super) fn finish(
     reply::finish(request, answer, limit(published, request, transport), published.udp_payload)
 }
 
-/// How large an answer may be.
+/// The size limit of an answer.
 fn limit(published: &ActiveConfig, request: &Request, transport: ClientTransport) -> usize {
     match transport {
         ClientTransport::Udp => reply::udp_limit(request, published.udp_payload),

@@ -1,30 +1,29 @@
-//! How much of our attention a client's address may take over UDP, where addresses can be forged: a server that
-//! answers at any rate can be abused to flood a spoofed victim.
+//! Response rate limiting for UDP: a server without a limit can be abused to flood the spoofed address of a victim.
 //!
-//! A bucket of tokens for each network (/24 or /56), in a table of fixed size; networks that share a bucket share
-//! its tokens. What is beyond is answered with TC every second time, so that an honest client comes over TCP, and
-//! not at all else. Loopback cannot be forged from outside and is not limited.
+//! A token bucket for each network (/24 or /56), in a table of fixed size; networks with the same bucket share its
+//! tokens. Beyond the limit every second query gets TC, so that a real client retries over TCP, and the others are
+//! dropped. Loopback addresses cannot be forged from outside and are exempt.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Buckets. Two busy networks share one with a probability of 1 in 4096.
+/// Number of buckets. Two busy networks share one with a probability of 1 in 4096.
 const BUCKETS: usize = 4096;
 
-/// Answers that a network may take at once, in seconds of its rate.
+/// Burst size of a network, in seconds of its rate.
 const BURST: u64 = 2;
 
-/// The highest rate that can be limited to: the tokens of a bucket have 32 bits.
+/// The highest rate: the tokens of a bucket have 32 bits.
 pub const MAX_RATE: u32 = 1_000_000;
 
-/// What becomes of a query by its client's rate.
+/// The verdict of the rate limiter on a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It is answered.
     Within,
-    /// It is answered with nothing but TC.
+    /// It is answered with TC only.
     Slip,
-    /// It is not answered.
+    /// It is dropped.
     Drop,
 }
 
@@ -33,13 +32,13 @@ pub enum Verdict {
 pub struct RateLimiter {
     /// Answers a second.
     rate: u64,
-    /// Hides which networks share a bucket.
+    /// Secret seed of the bucket index.
     seed: u64,
-    /// For each bucket the moment at which it will be full again, in thousandths of a token that the rate has given
-    /// since the clock began. A moment in one word needs no second one for the time of the last look: a thread that
-    /// read the clock earlier than another finds fewer tokens, and cannot refill the bucket.
+    /// For each bucket the time at which it is full again, in thousandths of a token since start of the clock. A
+    /// single word is sufficient: a thread with an older clock reading finds fewer tokens, and cannot refill the
+    /// bucket.
     buckets: Box<[AtomicU64]>,
-    /// Queries that were not answered in full.
+    /// Number of limited queries.
     held_back: AtomicU64,
 }
 
@@ -60,7 +59,7 @@ impl RateLimiter {
         if client.is_loopback() {
             return Verdict::Within;
         }
-        // The clock in thousandths of a token: a millisecond gives `rate` of them.
+        // The clock in thousandths of a token: `rate` of them per millisecond.
         let now = now.saturating_mul(self.rate);
         let latest = now.saturating_add((self.rate * BURST - 1) * 1000);
         let take = |full_at: u64| (full_at <= latest).then(|| full_at.max(now).saturating_add(1000));
@@ -75,7 +74,7 @@ impl RateLimiter {
         }
     }
 
-    /// Queries that were not answered in full so far.
+    /// Number of limited queries so far.
     pub fn held_back(&self) -> u64 {
         self.held_back.load(Ordering::Relaxed)
     }

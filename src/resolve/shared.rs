@@ -1,8 +1,7 @@
-//! What is live: everything that a query looks at or leaves behind.
+//! The shared state: all data that a query reads or changes.
 //!
-//! What changes with the configuration is one immutable [`ActiveConfig`], swapped whole: a query holds one from
-//! start to end. What must survive a reload stands beside it: the cache, the queries in flight, the health of
-//! upstream groups that mean the same as before.
+//! The configuration is one immutable [`ActiveConfig`], replaced as a whole: a query uses one from start to end. State
+//! that must survive a reload is separate: the cache, the queries in flight, the health of unchanged upstream groups.
 
 use crate::base::clock::Clock;
 use crate::base::octets::Octets;
@@ -31,43 +30,43 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// What a group said: entries along the chain, the asked-for name first. Shared by all who waited.
+/// A group's answer: entries along the chain, the query name first. Shared by all waiting queries.
 pub type CachedChain = Arc<[(NameKey, Arc<CacheEntry>)]>;
 
-/// What an exchange brought.
+/// The result of an exchange.
 #[derive(Clone, Debug)]
 pub enum FetchResult {
     /// The group answered.
     Answered(CachedChain),
-    /// It did not.
+    /// The group did not answer.
     Failed(ExtendedError),
 }
 
-/// What a configuration means: where names are answered, who is asked, who may ask. A copy is cheap.
+/// The active configuration: zones, rules, upstream groups, allowed clients. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ActiveConfig {
-    /// Where names are answered.
+    /// The catalog of zones and rules.
     pub catalog: Catalog,
-    /// Another number for each publication: finished answers of an earlier one are not served any more.
+    /// The generation, a new number for each publication: cached packets of earlier generations are not served.
     pub generation: u32,
     /// The upstream groups.
     pub groups: HashMap<GroupKey, Arc<Group>>,
-    /// Who may ask.
+    /// The allowed clients.
     pub allow: Vec<IpNet>,
-    /// The UDP payload size that we announce and keep to, in octets.
+    /// The announced and maximum UDP payload size, in octets.
     pub udp_payload: u16,
     /// `version.bind` is answered.
     pub version_bind: bool,
 }
 
 impl ActiveConfig {
-    /// True when a client may ask.
+    /// True if a client is allowed.
     pub fn allows(&self, client: IpAddr) -> bool {
         let client = client.to_canonical();
         self.allow.iter().any(|net| net.contains(&client))
     }
 
-    /// Where the questions that wait for a group are counted; nowhere if there is no other one to leave room for.
+    /// The counter of queries that wait for a group; None if there is only one group.
     pub fn waiting(&self, group: GroupKey) -> Option<&Arc<AtomicUsize>> {
         if self.groups.len() < 2 {
             return None;
@@ -76,28 +75,28 @@ impl ActiveConfig {
     }
 }
 
-/// Numbers that only grow, of what is not the rule; what is stands in the [`Counters`].
+/// Counters of rare events; frequent ones are in [`Counters`].
 #[derive(Debug, Default)]
 pub struct EventCounters {
-    /// Packets that were not answered on purpose.
+    /// Dropped packets.
     pub dropped: AtomicU64,
-    /// Answers out of the cache while they held.
+    /// Fresh answers from the cache.
     pub fresh: AtomicU64,
-    /// Answers out of the cache beyond their life.
+    /// Stale answers from the cache.
     pub stale: AtomicU64,
-    /// Questions that an upstream was asked.
+    /// Upstream queries.
     pub forwarded: AtomicU64,
-    /// Questions that failed.
+    /// Failed queries.
     pub failed: AtomicU64,
-    /// Questions turned away because too many were in flight.
+    /// Queries refused because too many were in flight.
     pub overload: AtomicU64,
-    /// TCP connections turned away because too many were open.
+    /// TCP connections rejected because of a limit.
     pub tcp_rejected: AtomicU64,
     /// Answers that were refreshed before they expired.
     pub prefetched: AtomicU64,
-    /// Questions whose group had no server that was up.
+    /// Queries whose group had no server that was up.
     pub broken: AtomicU64,
-    /// Packets whose handling ended in a panic: each is a defect of ours.
+    /// Packets whose processing panicked: each is a defect in pvtzd.
     pub panics: AtomicU64,
 }
 
@@ -110,39 +109,39 @@ pub fn count(counter: &AtomicU64) {
 #[derive(Debug)]
 pub struct SharedState {
     published: ArcSwap<ActiveConfig>,
-    /// All moments come from it.
+    /// The clock.
     pub clock: Clock,
-    /// What upstream groups said.
+    /// The answer cache.
     pub cache: AnswerCache,
     /// Finished answers for the fast path.
     pub answers: PacketCache,
-    /// Questions that an upstream is being asked.
+    /// Exchanges in flight.
     pub inflight: Arc<Inflight<CacheKey, FetchResult>>,
     /// Questions that a pool asks.
     pub asked: Arc<InFlightKeys>,
-    /// How much may be going on at once.
+    /// The limits of queries in flight.
     pub limits: Limits,
-    /// Octets that wait to be sent.
+    /// Pending octets.
     pub octets: Octets,
-    /// What is held against forged addresses.
+    /// Defences against spoofed addresses.
     pub guard: Guard,
-    /// How long a client waits for a fresh answer while there is a stale one (RFC 8767's client response timer).
+    /// How long a client waits for a fresh answer if there is a stale one (the client response timer of RFC 8767).
     pub stale_after: Duration,
-    /// Tells when an upstream leads back to us.
+    /// Detects upstreams that forward to pvtzd.
     pub loops: Arc<LoopDetector>,
     /// Zones that other servers are primaries of.
     pub secondaries: SecondaryZones,
-    /// Numbers of what is not the rule.
+    /// Counters of rare events.
     pub counters: EventCounters,
-    /// Numbers of queries and answers.
+    /// Counters of queries and answers.
     pub tallies: Counters,
-    /// What answers are counted for.
+    /// Statistics by zone and VPC.
     pub places: ZoneStats,
-    /// The numbers of the last day, by minute.
+    /// Statistics of the last day, per minute.
     pub history: History,
-    /// The names, clients and so on that are answered most.
+    /// The top lists.
     pub top: TopLists,
-    /// Who is shown queries and answers.
+    /// Taps for queries and answers.
     pub watch: QueryTap,
     turn: AtomicU64,
 }
@@ -181,17 +180,17 @@ impl SharedState {
         })
     }
 
-    /// What is published now. A query takes it once.
+    /// The active configuration. A query loads it once.
     pub fn published(&self) -> Arc<ActiveConfig> {
         self.published.load_full()
     }
 
-    /// Publishes another configuration; the next query sees it.
+    /// Replaces the active configuration; the next query uses it.
     pub fn publish(&self, published: ActiveConfig) {
         self.published.store(Arc::new(published));
     }
 
-    /// The number of this answer, for rotation.
+    /// The rotation number of this answer.
     pub fn turn(&self) -> u64 {
         self.turn.fetch_add(1, Ordering::Relaxed)
     }

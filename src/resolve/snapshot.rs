@@ -1,7 +1,7 @@
-//! The cache over restarts: a file in the state directory, written whole and believed whole.
+//! The saved cache: a file in the state directory, written and loaded as a whole.
 //!
-//! It is written beside its place and renamed into it, carries a checksum, and is dropped as soon as anything
-//! about it is odd. Only what upstreams said is in it: private answers are not cached and so never written.
+//! It is written to a temporary file and renamed, has a checksum, and is ignored if anything in it is invalid. It
+//! contains only upstream answers: private answers are not cached and therefore never written.
 
 use super::cache::AnswerCache;
 use crate::base::file;
@@ -16,18 +16,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The name of the file in the state directory.
 pub const FILE: &str = "cache.snapshot";
 
-/// What the file begins with; the last octet is the version of its form.
+/// The magic number of the file; the last octet is the version of its format.
 const MAGIC: &[u8; 8] = b"pvtzdsn\x02";
 
-/// Octets of the largest file that is read.
+/// Maximum octets of the file.
 const LARGEST: u64 = 1 << 30;
 
-/// Why a snapshot was not taken in.
+/// Why a snapshot was not loaded.
 #[derive(Debug)]
 pub enum SnapshotError {
-    /// It cannot be read or written.
+    /// An I/O error.
     Io(io::Error),
-    /// It is not what was written: what is odd about it.
+    /// It is invalid, with the reason.
     Odd(&'static str),
 }
 
@@ -48,10 +48,9 @@ impl From<io::Error> for SnapshotError {
     }
 }
 
-/// Writes the entries that still hold or can be served stale; how many they are.
+/// Writes the entries that are fresh or can be served stale; returns their number.
 ///
-/// # Errors
-/// The file cannot be written; the former one is then as it was.
+/// # Errors The file cannot be written; the former one is unchanged.
 pub fn write(cache: &AnswerCache, directory: &Path, now: Timestamp) -> io::Result<usize> {
     let mut body = Vec::new();
     let mut count = 0;
@@ -74,15 +73,14 @@ pub fn write(cache: &AnswerCache, directory: &Path, now: Timestamp) -> io::Resul
         fs::rename(&beside, &path)
     });
     if written.is_err() {
-        let _ = fs::remove_file(&beside); // half a file would keep a full disk full
+        let _ = fs::remove_file(&beside); // a partial file would use space on a full disk
     }
     written.map(|()| count)
 }
 
-/// Takes a snapshot into an empty cache; how many entries came. A missing file is an empty snapshot.
+/// Loads a snapshot into an empty cache; returns the number of entries. A missing file is an empty snapshot.
 ///
-/// # Errors
-/// The file cannot be read or is odd; the cache is then as it was.
+/// # Errors The file cannot be read or is invalid; the cache is unchanged.
 pub fn read(cache: &AnswerCache, directory: &Path, now: Timestamp) -> Result<usize, SnapshotError> {
     let bytes = match file::read(&directory.join(FILE), LARGEST) {
         Ok(bytes) => bytes,
@@ -92,7 +90,7 @@ pub fn read(cache: &AnswerCache, directory: &Path, now: Timestamp) -> Result<usi
     let entries = decode(&bytes, now, unix_millis())?;
     let count = entries.len();
     for (key, mut entry) in entries {
-        // the bounds may have changed since
+        // the limits may have changed
         entry.ttl = cache.lifetimes.bound(&entry.outcome, entry.ttl);
         if entry.ttl > 0 {
             cache.insert(key, entry, now);
@@ -101,10 +99,9 @@ pub fn read(cache: &AnswerCache, directory: &Path, now: Timestamp) -> Result<usi
     Ok(count)
 }
 
-/// All entries of a snapshot that was taken in `bytes`; none if anything is odd.
+/// All entries of the snapshot in `bytes`; none if anything is invalid.
 ///
-/// # Errors
-/// What is odd.
+/// # Errors The reason why it is invalid.
 pub fn decode(
     bytes: &[u8],
     now: Timestamp,
@@ -125,7 +122,7 @@ pub fn decode(
     if length != reader.0.len() as u64 {
         return Err(odd("it is truncated"));
     }
-    // A wall clock that went back while we were off would make answers younger than they are.
+    // A wall clock that was set back would make answers appear too young.
     let off = unix_now.checked_sub(written).ok_or(odd("its timestamp is in the future"))?;
     let mut entries = Vec::new();
     while !reader.0.is_empty() {
@@ -212,7 +209,7 @@ impl<'a> SnapshotReader<'a> {
     }
 }
 
-/// FNV-1a: against accidents, not against enemies; the state directory belongs to us.
+/// FNV-1a protects against accidental damage only; the state directory belongs to pvtzd.
 fn checksum(bytes: &[u8]) -> u64 {
     bytes
         .iter()
@@ -289,7 +286,7 @@ mod tests {
             let (slot, _) = cache.get(&key(name), NOW).unwrap();
             assert_eq!(slot.ttl(), most, "{name}");
         }
-        // what is not to be kept any more is not taken in
+        // expired entries are not loaded
         let cache = AnswerCache::new(1 << 20, TtlPolicy { negative_max_ttl: 0, ..TtlPolicy::default() });
         read(&cache, directory.path(), NOW).unwrap();
         assert!(cache.get(&key("nx.example"), NOW).is_none());

@@ -1,7 +1,9 @@
-//! Sockets that the supervisor opened before it started us, and keeps open when we end (`sd_listen_fds`(3)).
+//! Sockets passed by the service manager, which opens them before the start and keeps them open after the exit
+//! (`sd_listen_fds`(3)).
 //!
-//! While no process reads, datagrams and connections wait in the kernel's queues: so a restart loses no query. The
-//! supervisor also chose the addresses, buffers and options of the sockets; only what serving needs is set here.
+//! While no process reads, datagrams and connections wait in the kernel's queues, so that a restart loses no query. The
+//! service manager also sets the addresses, buffers and options of the sockets; this module sets only the options that
+//! the server needs.
 
 use super::listen::Listener;
 use super::udp;
@@ -15,19 +17,18 @@ use std::time::Duration;
 use tokio::task;
 use tokio::time::{Instant, sleep};
 
-/// How long a thread may take to notice that it is to stop; it answers what it holds meanwhile.
+/// Maximum time until a thread notices a request to stop; it answers its pending queries meanwhile.
 const NOTICE: Duration = Duration::from_secs(1);
 
-/// Takes the sockets that were handed over, with at least `threads` descriptors for each UDP address; nothing if there
-/// are none. Must be called once, before there are threads: it clears `$LISTEN_FDS` and `$LISTEN_PID`.
+/// Takes the passed sockets, with at least `threads` descriptors for each UDP address; None if there are none. Must be
+/// called once, before other threads start: it clears `$LISTEN_FDS` and `$LISTEN_PID`.
 ///
-/// # Errors
-/// What was handed over is of no use to a DNS server.
+/// # Errors The passed sockets are not usable for a DNS server.
 pub fn take(threads: usize) -> Result<Vec<Listener>, ActivationError> {
     let mut handed = ListenFd::from_env();
     let (mut udp, mut tcp) = (Vec::new(), Vec::new());
     for index in 0..handed.len() {
-        // The kind of a socket is found by trying: what is of another kind is left where it is.
+        // Tries each kind of socket: a socket of another kind stays in the list.
         if let Ok(Some(socket)) = handed.take_udp_socket(index) {
             udp.push(socket);
         } else if let Ok(Some(socket)) = handed.take_tcp_listener(index) {
@@ -39,19 +40,19 @@ pub fn take(threads: usize) -> Result<Vec<Listener>, ActivationError> {
     pair(udp, tcp, threads)
 }
 
-/// Who reads from sockets that were handed over.
+/// The readers of the passed sockets.
 #[derive(Debug, Default)]
 pub struct HandedOver {
     /// Tells the threads to stop.
     pub stop: udp::Stop,
-    /// Those that read datagrams.
+    /// The threads that read datagrams.
     pub threads: Vec<thread::JoinHandle<()>>,
-    /// Those that accept connections.
+    /// The tasks that accept connections.
     pub accepting: Vec<task::JoinHandle<()>>,
 }
 
 impl HandedOver {
-    /// Has reading stop, and waits until it did: what comes from now on is for who comes after us.
+    /// Stops reading and waits until it has stopped: later queries are for the next process.
     pub async fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         for accepting in &self.accepting {
@@ -64,7 +65,7 @@ impl HandedOver {
     }
 }
 
-/// What is wrong with sockets that were handed over.
+/// An error in the passed sockets.
 #[derive(Debug)]
 pub enum ActivationError {
     /// One is neither UDP nor TCP; counted from 1.
@@ -74,7 +75,7 @@ pub enum ActivationError {
     },
     /// There is TCP without UDP for an address.
     OnlyTcp(SocketAddr),
-    /// The system refused something.
+    /// An operating system error.
     System(io::Error),
 }
 
@@ -111,7 +112,7 @@ impl From<io::Error> for ActivationError {
     }
 }
 
-/// Puts the sockets of one address together, in the order of the UDP sockets.
+/// Groups the sockets by address, in the order of the UDP sockets.
 fn pair(
     udp: Vec<UdpSocket>,
     tcp: Vec<TcpListener>,
@@ -119,7 +120,7 @@ fn pair(
 ) -> Result<Vec<Listener>, ActivationError> {
     let mut listeners: Vec<Listener> = Vec::new();
     for socket in udp {
-        socket.set_nonblocking(false)?; // a thread waits in it
+        socket.set_nonblocking(false)?; // a thread blocks on it
         let address = socket.local_addr()?;
         match listeners.iter_mut().find(|listener| listener.address == address) {
             Some(listener) => listener.udp.push(socket), // ReusePort=
@@ -127,7 +128,7 @@ fn pair(
         }
     }
     for listener in &mut listeners {
-        // Threads may share one socket: the kernel wakes one of them for what comes.
+        // Threads may share one socket: the kernel wakes one of them for each datagram.
         for number in listener.udp.len()..threads.max(1) {
             let copy = listener.udp[number % listener.udp.len()].try_clone()?;
             listener.udp.push(copy);

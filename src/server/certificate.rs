@@ -1,4 +1,4 @@
-//! The certificate that clients of encrypted listeners see: read from two files, and read again when they change.
+//! The server certificate of encrypted listeners: loaded from two files, and reloaded when they change.
 
 use crate::base::file;
 use arc_swap::ArcSwap;
@@ -13,28 +13,28 @@ use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, InconsistentKeys, ServerConfig};
 
-/// A certificate with its key, which may change while it serves.
+/// A certificate with its key, which can be replaced at run time.
 #[derive(Debug)]
 pub struct Certificate {
     current: ArcSwap<CertifiedKey>,
     files: Mutex<CertificateFiles>,
 }
 
-/// Where a certificate comes from.
+/// The source of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct CertificateFiles {
     /// The chain in PEM, the server's own certificate first.
     certificate: PathBuf,
     /// The key in PEM.
     key: PathBuf,
-    /// How both looked when they were read last, successfully or not.
+    /// State of both files at the last read, successful or not.
     looks: [Option<CertificateCheck>; 2],
 }
 
-/// By what a changed file is known: when it was changed, and its length.
+/// Detects a changed file: modification time and length.
 type CertificateCheck = (SystemTime, u64);
 
-/// Files that are no certificate with its key.
+/// An invalid certificate or key file.
 #[derive(Debug)]
 pub struct CertificateError(String);
 
@@ -57,7 +57,8 @@ impl Certificate {
         Ok(Arc::new(Self { current, files: Mutex::new(files) }))
     }
 
-    /// Reads it from these files, which may be others than before. What cannot be used leaves the former in force.
+    /// Loads it from these files, which may differ from the former ones. On an error the former certificate stays in
+    /// force.
     ///
     /// # Errors
     /// As for [`Self::load`].
@@ -69,7 +70,7 @@ impl Certificate {
         Ok(())
     }
 
-    /// Reads it again if a file has changed; whether one has.
+    /// Reloads it if a file has changed; returns whether one has.
     ///
     /// # Errors
     /// As for [`Self::load`].
@@ -82,17 +83,16 @@ impl Certificate {
         Ok(changed)
     }
 
-    /// What sessions are made by, TLS 1.2 at least; clients that name protocols must name this one.
+    /// The TLS configuration, TLS 1.2 or newer; clients that use ALPN must offer this protocol.
     ///
-    /// # Errors
-    /// The library has no randomness for session tickets.
+    /// # Errors The library cannot generate keys for session tickets.
     pub fn server_config(self: &Arc<Self>, protocol: &[u8]) -> Result<Arc<ServerConfig>, rustls::Error> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(rustls::DEFAULT_VERSIONS)?
             .with_no_client_auth()
             .with_cert_resolver(self.clone());
         config.alpn_protocols = vec![protocol.to_vec()];
-        // Sessions are resumed by tickets, which cost no memory for clients that never come back.
+        // Sessions are resumed by tickets, which use no server memory.
         config.ticketer = ring::Ticketer::new()?;
         Ok(Arc::new(config))
     }
@@ -104,11 +104,11 @@ impl ResolvesServerCert for Certificate {
     }
 }
 
-/// Octets of the largest certificate with its chain, or key, that is read.
+/// Maximum octets of a certificate chain or key.
 const LARGEST: u64 = 1 << 20;
 
 impl CertificateFiles {
-    /// The files as they look now.
+    /// The current state of the files.
     fn at(certificate: &Path, key: &Path) -> Self {
         let look = |path: &Path| {
             let metadata = std::fs::metadata(path).ok()?;
@@ -117,7 +117,7 @@ impl CertificateFiles {
         Self { certificate: certificate.into(), key: key.into(), looks: [look(certificate), look(key)] }
     }
 
-    /// What is in them.
+    /// Their content.
     fn read(&self) -> Result<CertifiedKey, CertificateError> {
         let Self { certificate, key, .. } = self;
         let fault = |path: &Path, what: &str, error: &dyn fmt::Display| {

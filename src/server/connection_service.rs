@@ -1,8 +1,8 @@
-//! What all stream transports share: who is let in, what serves a connection, and the answer to one message that came by
-//! itself.
+//! Common parts of all stream transports: access control, the context of a connection, and the answer to a single
+//! message.
 //!
-//! Clients outside `allow` are closed at once. The others have a place ([`crate::base::connections`]) and an account of the
-//! octets that wait for them ([`crate::base::octets`]).
+//! Connections of clients outside `allow` are closed at once. All others count for the limits of
+//! [`crate::base::connections`] and have an account of their pending octets ([`crate::base::octets`]).
 
 use crate::base::accept::AdmittedConnection;
 use crate::base::connections::{ConnectionPlace, Connections};
@@ -17,36 +17,36 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A message that has begun must be there whole within this time.
+/// Timeout for a message that has begun.
 pub(super) const MESSAGE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// A TLS session must be there within this time.
+/// Timeout for a TLS handshake.
 pub(super) const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Octets that a TLS session holds back of what it is given.
+/// Octets that a TLS session may buffer.
 pub(super) const TLS_BUFFER: usize = 16 << 10;
 
-/// The bounds of TCP service.
+/// The limits of TCP service.
 #[derive(Clone, Debug)]
 pub struct TcpBounds {
     /// Queries in flight on one connection.
     pub pipeline: usize,
-    /// A connection without a query for this long is closed.
+    /// Idle timeout of a connection.
     pub idle: Duration,
 }
 
-/// What a connection is served by.
+/// The context of a connection.
 #[derive(Clone, Debug)]
 pub(super) struct ConnectionService {
-    /// Who answers.
+    /// The shared server state.
     pub(super) live: Arc<SharedState>,
-    /// Where that is counted.
+    /// The counters.
     pub(super) tally: Arc<ThreadCounters>,
-    /// What its waiting octets are counted as.
+    /// The kind of its pending octets.
     pub(super) kind: OctetKind,
-    /// How much at most.
+    /// The limits.
     pub(super) bounds: TcpBounds,
-    /// Answers to padded queries are padded: their lengths should say little where their content is encrypted.
+    /// Pad answers to padded queries, to hide the length of encrypted answers.
     pub(super) padding: bool,
 }
 
@@ -55,16 +55,16 @@ pub(super) struct ConnectionService {
 pub(super) struct Guest {
     /// Its address.
     pub(super) peer: SocketAddr,
-    /// What serves it.
+    /// Its context.
     pub(super) service: ConnectionService,
-    /// Its place among all connections.
+    /// Its entry in the connection limits.
     pub(super) place: Arc<ConnectionPlace>,
-    /// Its waiting octets.
+    /// Its pending octets.
     pub(super) account: Arc<OctetAccount>,
 }
 
 impl ConnectionService {
-    /// Lets a client in if it is allowed and there is a place; its account is bounded by `octets`.
+    /// Accepts a client if it is allowed and within the limits; `octets` limits its account.
     pub(super) fn admit(&self, peer: SocketAddr, connections: &Connections, octets: usize) -> Option<Guest> {
         let place = connections.admit(peer.ip(), self.kind);
         if place.is_none() {
@@ -75,7 +75,7 @@ impl ConnectionService {
         Some(Guest { peer, service: self.clone(), place, account })
     }
 
-    /// True when a client may connect; others are counted.
+    /// Whether a client may connect; counts rejected clients.
     pub(super) fn allows(&self, peer: SocketAddr) -> bool {
         let allowed = self.live.published().allows(peer.ip());
         if !allowed {
@@ -86,18 +86,18 @@ impl ConnectionService {
 }
 
 impl Guest {
-    /// The client with what serves its connection to its end.
+    /// Runs the connection until it ends.
     pub(super) fn admitted(
         self,
         conversation: impl Future<Output = io::Result<()>> + Send + 'static,
     ) -> AdmittedConnection<impl Future<Output = ()> + Send + 'static> {
         let Self { place, account, .. } = self;
-        // how a connection ended is its client's affair
+        // errors of a connection are not logged
         AdmittedConnection { place, account, conversation: async move { drop(conversation.await) } }
     }
 }
 
-/// Where what is served at an address is counted; a socket that listens has one.
+/// The counters of a listening address.
 pub(super) fn tally_of(address: io::Result<SocketAddr>, live: &SharedState) -> Arc<ThreadCounters> {
     match address {
         Ok(address) => live.tallies.for_tasks(address),
@@ -105,7 +105,7 @@ pub(super) fn tally_of(address: io::Result<SocketAddr>, live: &SharedState) -> A
     }
 }
 
-/// The answer to one message that came by itself, with the octets it is counted by; nothing if it gets none.
+/// The answer to a single message, with its reserved octets; None for no answer.
 pub(super) async fn answer(guest: &Guest, query: &[u8]) -> Option<(Vec<u8>, Reserved)> {
     let service = &guest.service;
     let mut held = guest.account.reserve(MAX_MESSAGE_BYTES).await;
@@ -121,7 +121,7 @@ pub(super) async fn answer(guest: &Guest, query: &[u8]) -> Option<(Vec<u8>, Rese
         Served::Dropped => None,
         Served::Waits(waiting) => {
             drop(held);
-            // Boxed, so that the many streams whose answers are at hand need no room for it.
+            // Boxed, because most streams get their answer without it.
             Some(Box::pin(query::resolve_in_room(&service.live, *waiting, &guest.account)).await)
         }
     }

@@ -1,6 +1,5 @@
-//! Encrypted listeners: DNS over TLS (RFC 7858) on the code of TCP, and where they are built in, DNS over HTTPS, QUIC
-//! and HTTP/3. Sockets and certificate are had before anything is served, so that a start that cannot succeed fails as
-//! a whole.
+//! Encrypted listeners: DNS over TLS (RFC 7858) on top of TCP, DNS over HTTPS, QUIC and, if built in, HTTP/3. All
+//! sockets and the certificate are set up before the first query is served, so that a failing start fails as a whole.
 
 use super::certificate::{Certificate, CertificateError};
 use super::connection_service::{ConnectionService, TcpBounds, tally_of};
@@ -18,7 +17,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
 
-/// What an encrypted listener speaks.
+/// The protocol of an encrypted listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// DNS over TLS.
@@ -32,7 +31,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// What octets that wait for its clients are counted as.
+    /// The kind of the pending octets of its clients.
     fn kind(self) -> OctetKind {
         match self {
             Self::Tls => OctetKind::Tls,
@@ -42,7 +41,7 @@ impl Protocol {
         }
     }
 
-    /// Its name to the other side, by ALPN.
+    /// Its ALPN name.
     fn alpn(self) -> &'static [u8] {
         match self {
             Self::Tls => b"dot",
@@ -64,7 +63,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// Encrypted listeners, bound.
+/// Bound encrypted listeners.
 #[derive(Debug)]
 pub struct Encrypted {
     certificate: Arc<Certificate>,
@@ -93,7 +92,7 @@ impl fmt::Display for EncryptedError {
 impl std::error::Error for EncryptedError {}
 
 impl Encrypted {
-    /// Binds what is configured; nothing without any encrypted listener.
+    /// Binds the configured listeners; None without any.
     ///
     /// # Errors
     /// An address or the certificate is not available.
@@ -121,17 +120,17 @@ impl Encrypted {
         Ok(Some(Self { certificate, streams, quic }))
     }
 
-    /// What is listened to, and where.
+    /// The protocols and addresses.
     pub fn addresses(&self) -> Vec<(Protocol, SocketAddr)> {
         let all = self.streams.iter().map(|(protocol, address, _)| (*protocol, *address));
         let all = all.chain(self.quic.iter().map(|(protocol, address, _)| (*protocol, *address)));
         all.collect()
     }
 
-    /// Begins to serve; what is left is the certificate, to be kept up to date. Must be called within a tokio runtime.
+    /// Starts serving and returns the certificate, which the caller keeps up to date. Must be called within a tokio
+    /// runtime.
     ///
-    /// # Errors
-    /// The runtime did not take a socket, or no TLS session can be made.
+    /// # Errors The runtime rejects a socket, or the TLS configuration is invalid.
     pub fn serve(
         self,
         live: &Arc<SharedState>,

@@ -16,13 +16,13 @@ use std::io;
 use tokio::time::timeout;
 
 /// Streams that only the client writes to: one for control and two for compressed headers (RFC 9114 section 6.2), and
-/// some of unknown kinds, which clients open to test servers.
+/// some of unknown types, which clients may open as grease.
 pub(super) const ONE_WAY_STREAMS: u32 = 8;
 
-/// Octets of responses that may be under way to a client. They are copies, which its account does not count.
+/// Octets of responses in flight to a client. They are copies, which its account does not include.
 pub(super) const SEND_WINDOW: u64 = 16 << 10;
 
-/// A request's stream.
+/// The stream of a request.
 type Http3Stream = server::RequestStream<BidiStream<Bytes>, Bytes>;
 
 /// Serves HTTP/3 for the life of the process.
@@ -30,7 +30,7 @@ pub(super) async fn serve(endpoint: Endpoint, service: ConnectionService, connec
     quic::accept(endpoint, service, connections, converse).await;
 }
 
-/// Answers requests until the client is done.
+/// Answers requests until the connection ends.
 async fn converse(connection: Connection, guest: Guest) {
     let mut settings = server::builder();
     settings.max_field_section_size(HEADERS.into());
@@ -39,13 +39,13 @@ async fn converse(connection: Connection, guest: Guest) {
     while let Ok(Some(request)) = http.accept().await {
         let guest = guest.clone();
         tokio::spawn(async move {
-            // how a stream ended is its client's affair
+            // errors of a stream are not logged
             let _ = answer(request, &guest).await;
         });
     }
 }
 
-/// Answers a request. A stream that ends in an error is reset by being dropped.
+/// Answers a request. Dropping the stream resets it after an error.
 async fn answer(
     request: RequestResolver<http3_streams::CountedConnection, Bytes>,
     guest: &Guest,
@@ -53,7 +53,7 @@ async fn answer(
     let (request, mut stream) = timeout(MESSAGE_DEADLINE, request.resolve_request()).await?.map_err(lost)?;
     let (head, ()) = request.into_parts();
     let wanted = WantedMessage::of(&head);
-    drop(head); // so that it takes no room while the body is awaited
+    drop(head); // frees its memory while the body arrives
     let body = match timeout(MESSAGE_DEADLINE, read(&mut stream)).await {
         Ok(body) => body.map_err(lost)?,
         Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
@@ -75,7 +75,7 @@ fn lost(error: StreamError) -> io::Error {
     io::Error::other(error)
 }
 
-/// The body of a request, unless it is too long. It is counted where it comes from, in [`http3_streams`].
+/// The body of a request, unless it is too long. [`http3_streams`] counts its octets.
 async fn read(stream: &mut Http3Stream) -> Result<Result<Vec<u8>, StatusCode>, StreamError> {
     let mut body = Vec::new();
     while let Some(mut part) = stream.recv_data().await? {

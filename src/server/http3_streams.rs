@@ -1,5 +1,5 @@
-//! The streams of an HTTP/3 connection, with what a client sends on them bounded: `h3` keeps a frame until it is whole,
-//! however long it says it is. A stream that wants to send more than a little is read on when its account has room.
+//! The streams of an HTTP/3 connection, with a limit for the octets of a client: `h3` buffers a whole frame of any
+//! length. After the first octets a stream is read only while its account has room.
 
 use super::https::REQUEST;
 use crate::base::octets::{OctetAccount, Reserved};
@@ -11,13 +11,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// Octets of a stream that are not counted.
+/// Octets of a stream that do not count.
 const SHORT: usize = 1 << 10;
 
-/// Octets of the longest stream: a body, headers, and what frames there are around them.
+/// Maximum octets of a stream: a body, headers, and their frames.
 const MAX_STREAM_BYTES: usize = MAX_MESSAGE_BYTES + (16 << 10);
 
-/// Counts what comes on a stream.
+/// Counts the octets of a stream.
 struct Meter {
     account: Arc<OctetAccount>,
     octets: usize,
@@ -31,7 +31,7 @@ impl Meter {
         Self { account: account.clone(), octets: 0, held: None, reserving: None }
     }
 
-    /// Ready when there is room for more octets; an error where they are too many.
+    /// Ready when there is room for more octets; an error beyond the limit.
     fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<Result<(), StreamErrorIncoming>> {
         let wanted = match self.octets {
             octets if octets < SHORT => return Poll::Ready(Ok(())),
@@ -59,7 +59,7 @@ impl Meter {
         let data = ready!(stream.poll_data(context))?;
         match &data {
             Some(data) => self.octets += data.len(),
-            None => self.held = None, // all of it is read
+            None => self.held = None, // the whole reservation was read
         }
         Poll::Ready(Ok(data))
     }
@@ -69,7 +69,7 @@ fn too_much() -> StreamErrorIncoming {
     StreamErrorIncoming::StreamTerminated { error_code: Code::H3_EXCESSIVE_LOAD.value() }
 }
 
-/// A connection whose streams are counted in an account.
+/// A connection whose streams count for an account.
 pub(super) struct CountedConnection {
     inner: h3_quinn::Connection,
     account: Arc<OctetAccount>,
@@ -81,16 +81,16 @@ impl CountedConnection {
     }
 }
 
-/// A stream whose octets from the client are counted.
+/// A stream with counted octets.
 pub(super) struct MeteredStream<S> {
     inner: S,
     meter: Meter,
 }
 
-/// A stream that only the client writes to.
+/// A unidirectional stream of the client.
 type RecvStream = MeteredStream<h3_quinn::RecvStream>;
 
-/// A stream of a request.
+/// A bidirectional stream of a request.
 pub(super) type BidiStream<B> = MeteredStream<h3_quinn::BidiStream<B>>;
 
 /// Opens streams.

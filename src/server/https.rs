@@ -1,5 +1,5 @@
-//! DNS over HTTPS (RFC 8484): the same questions and answers as over TCP, in other clothes. Here over HTTP/2; HTTP/3
-//! has the same requests and responses.
+//! DNS over HTTPS (RFC 8484), with the answering path of TCP. This module serves HTTP/2; HTTP/3 uses the same requests
+//! and responses.
 
 use super::connection_service::{
     self, ConnectionService, Guest, HANDSHAKE_DEADLINE, MESSAGE_DEADLINE, TLS_BUFFER,
@@ -35,27 +35,27 @@ const MESSAGE: &str = "application/dns-message";
 /// The only path.
 const PATH: &str = "/dns-query";
 
-/// Octets of a request's headers, by the count of RFC 9113 section 6.5.2; a message in the address is among them.
+/// Maximum octets of a request's headers, as counted by RFC 9113 section 6.5.2, including a message in the URI.
 pub(super) const HEADERS: u32 = 2 << 10;
 
-/// Requests on one connection at a time. HTTP/2 as we have it knows no larger number for who behaves, so that this is
-/// one that costs little with every connection; a client that has more requests waits for a round trip.
+/// Concurrent requests on one connection. The HTTP/2 library cannot raise the limit later, so that it is a number that
+/// is cheap for every connection; a client with more requests waits for a round trip.
 const STREAMS: u32 = 16;
 
-/// What a request is counted as while its body is awaited.
+/// Octets that a request counts as while it waits for its body.
 pub(super) const REQUEST: usize = 8 << 10;
 
-/// Octets of a body that are not counted.
+/// Octets of a body that do not count.
 const SHORT: usize = 4 << 10;
 
-/// Octets that the client may send before they are read: of one body, and of all. Bodies that wait for room must not take
-/// the window of those that have it.
+/// Flow control windows: of one body, and of the connection. Bodies that wait for room must not use up the window of
+/// others.
 const WINDOW: (u32, u32) = (4 << 10, STREAMS * (4 << 10));
 
-/// Octets of a response that are given to the connection at once.
+/// Octets of a response that are passed to the connection at a time.
 const PIECE: usize = 8 << 10;
 
-/// How often a connection is looked at.
+/// Interval at which a connection is checked.
 pub(super) const LOOK: Duration = Duration::from_millis(2500);
 
 /// Serves HTTPS for the life of the process.
@@ -72,7 +72,7 @@ pub(super) async fn serve(
     .await;
 }
 
-/// Answers requests until the client is done, or asks nothing for too long.
+/// Answers requests until the connection ends or is idle for too long.
 async fn converse(stream: TlsStream<TcpStream>, guest: Guest) -> io::Result<()> {
     let patience = guest.service.bounds.idle;
     let pipeline = u32::try_from(guest.service.bounds.pipeline).unwrap_or(u32::MAX);
@@ -109,7 +109,7 @@ async fn converse(stream: TlsStream<TcpStream>, guest: Guest) -> io::Result<()> 
 }
 
 impl Guest {
-    /// When the connection should be looked at: whether its client still asks, and takes what it is sent.
+    /// The next check whether the client sends queries and reads its answers.
     pub(super) fn next_look(&self) -> Duration {
         let patience = self.service.bounds.idle;
         let left = self.place.idle().map_or(patience, |idle| patience.saturating_sub(idle));
@@ -117,16 +117,16 @@ impl Guest {
     }
 }
 
-/// The response to a request as it comes over HTTP/2.
+/// The response to an HTTP/2 request.
 async fn answer(request: Request<Incoming>, guest: &Guest) -> Response<HttpsReply> {
     let (head, body) = request.into_parts();
     let wanted = WantedMessage::of(&head);
-    drop(head); // so that it takes no room while the body is awaited
+    drop(head); // frees its memory while the body arrives
     let body = if body.is_end_stream() { Ok(Vec::new()) } else { Box::pin(awaited(body, guest)).await };
     respond(wanted, body, guest).await
 }
 
-/// The body of a request that has one, within [`MESSAGE_DEADLINE`]. It is counted if it is not there yet.
+/// The body of a request, within [`MESSAGE_DEADLINE`]. It counts while it is incomplete.
 async fn awaited(body: Incoming, guest: &Guest) -> Result<Vec<u8>, StatusCode> {
     let mut reading = pin!(read(body, guest));
     if let Some(body) = reading.as_mut().now_or_never() {
@@ -136,8 +136,8 @@ async fn awaited(body: Incoming, guest: &Guest) -> Result<Vec<u8>, StatusCode> {
     timeout(MESSAGE_DEADLINE, reading).await.unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
 }
 
-/// The body of a request. Read even where nothing is made of it: a stream with octets unread is reset, and its client
-/// may miss the status.
+/// The body of a request. Read even if it is not used: a stream with unread octets is reset, and its client may miss
+/// the status.
 async fn read(mut body: Incoming, guest: &Guest) -> Result<Vec<u8>, StatusCode> {
     let mut octets = Vec::new();
     let mut held = None;
@@ -149,7 +149,7 @@ async fn read(mut body: Incoming, guest: &Guest) -> Result<Vec<u8>, StatusCode> 
             return Err(StatusCode::PAYLOAD_TOO_LARGE);
         }
         if length > SHORT && held.is_none() {
-            held = Some(guest.account.reserve(MAX_MESSAGE_BYTES).await); // nothing more is read meanwhile
+            held = Some(guest.account.reserve(MAX_MESSAGE_BYTES).await); // no further octets are read meanwhile
             octets.reserve_exact(MAX_MESSAGE_BYTES);
         }
         octets.extend_from_slice(data);
@@ -157,19 +157,19 @@ async fn read(mut body: Incoming, guest: &Guest) -> Result<Vec<u8>, StatusCode> 
     Ok(octets)
 }
 
-/// What a request's headers ask for.
+/// The request, according to its headers.
 #[derive(Debug)]
 pub(super) enum WantedMessage {
-    /// The answer to this message.
+    /// A message in the URI.
     Answer(Vec<u8>),
-    /// The answer to the message in the body.
+    /// A message in the body.
     AnswerToBody,
-    /// Nothing that there is.
+    /// An invalid request.
     Refused(StatusCode),
 }
 
 impl WantedMessage {
-    /// What the headers of a request ask for.
+    /// Parses the headers of a request.
     pub(super) fn of(head: &Parts) -> Self {
         if head.uri.path() != PATH {
             return Self::Refused(StatusCode::NOT_FOUND);
@@ -196,7 +196,7 @@ impl WantedMessage {
     }
 }
 
-/// The response to a request whose body was read, or could not be.
+/// The response to a request after its body.
 pub(super) async fn respond(
     wanted: WantedMessage,
     body: Result<Vec<u8>, StatusCode>,
@@ -226,7 +226,7 @@ pub(super) async fn respond(
     response
 }
 
-/// Octets that are counted as long as any part of them is there.
+/// Octets that count until all parts of them are dropped.
 pub(super) fn counted(octets: Vec<u8>, held: Reserved) -> Bytes {
     struct Counted(Vec<u8>, #[expect(dead_code, reason = "given back when dropped")] Reserved);
     impl AsRef<[u8]> for Counted {
@@ -237,17 +237,17 @@ pub(super) fn counted(octets: Vec<u8>, held: Reserved) -> Bytes {
     Bytes::from_owner(Counted(octets, held))
 }
 
-/// The body of a response. It goes out piece by piece, so that it shows whether the client takes it.
+/// The body of a response. It is sent in pieces, to detect whether the client reads it.
 #[derive(Debug)]
 pub(super) struct HttpsReply {
-    /// The octets that were not given to the connection yet.
+    /// The octets that are not passed to the connection yet.
     pub(super) octets: Bytes,
-    /// The connection has them to send.
+    /// Pieces that the connection is sending.
     writing: Option<Writing>,
 }
 
 impl HttpsReply {
-    /// The next piece, and a note that the one before was taken.
+    /// The next piece; records that the previous one was sent.
     pub(super) fn piece(&mut self) -> Option<Bytes> {
         if let Some(writing) = &self.writing {
             writing.progress();
@@ -277,13 +277,13 @@ impl Body for HttpsReply {
     }
 }
 
-/// How long caches on the way may keep an answer: its lowest TTL (RFC 8484 section 5.1).
+/// The lifetime of an answer in HTTP caches: its lowest TTL (RFC 8484 section 5.1).
 fn lifetime(reply: &[u8]) -> u32 {
     let Some((_, places)) = wire::places(reply) else { return 0 };
     let count = |at: usize| usize::from(u16::from_be_bytes([reply[at], reply[at + 1]]));
     let ttl =
         |at: usize| reply.get(at..).and_then(|rest| rest.first_chunk()).map(|ttl| u32::from_be_bytes(*ttl));
-    let counted = places.iter().take(count(6) + count(8)); // those of answer and authority
+    let counted = places.iter().take(count(6) + count(8)); // records of the answer and authority sections
     counted.filter_map(|place| ttl(place.ttl)).min().unwrap_or(0)
 }
 

@@ -9,23 +9,23 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
-/// Octets of the kernel's receive and send buffers that are asked for; the kernel gives what its limits allow.
+/// Requested octets of the kernel's receive and send buffers; the kernel applies its limits.
 const SOCKET_BUFFER: usize = 4 << 20;
 
-/// Connections that may wait to be accepted.
+/// Backlog of connections.
 const BACKLOG: i32 = 512;
 
 /// The sockets of one listen address.
 #[derive(Debug)]
 pub struct Listener {
-    /// The address; with port 0 configured, the port that the kernel chose.
+    /// The address; for port 0 with the port chosen by the kernel.
     pub address: SocketAddr,
     /// One UDP socket for each thread that serves it.
     pub udp: Vec<UdpSocket>,
-    /// The TCP socket, not blocking. Only a supervisor may leave it out.
+    /// The TCP socket, non-blocking. Only sockets of the service manager may lack it.
     pub tcp: Option<TcpListener>,
-    /// The sockets are a supervisor's ([`super::activation`]) and go to who comes after us: what is not read when
-    /// we stop must stay in them.
+    /// The sockets belong to the service manager ([`super::activation`]) and are passed to the next process: unread
+    /// queries must stay in them.
     pub handed_over: bool,
 }
 
@@ -36,16 +36,16 @@ pub struct BindError {
     pub address: SocketAddr,
     /// UDP or TCP.
     pub protocol: &'static str,
-    /// What the kernel said.
+    /// The error of the kernel.
     pub cause: io::Error,
-    /// Who has the port, if that can be seen.
+    /// The process that uses the port, if known.
     pub holder: Option<String>,
-    /// Where another address can be set.
+    /// The setting of the address.
     pub setting: &'static str,
 }
 
 impl BindError {
-    /// True when the address is this host's or any host's over IPv6, and the machine has no IPv6.
+    /// True for an IPv6 loopback or wildcard address if the machine has no IPv6.
     pub fn is_for_want_of_ipv6(&self) -> bool {
         let IpAddr::V6(ip) = self.address.ip() else { return false };
         let no_family = self.cause.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32);
@@ -87,13 +87,12 @@ impl std::error::Error for BindError {
     }
 }
 
-/// A port that the kernel chose for TCP may be taken for UDP: so often another one is tried.
+/// A port that the kernel chose for TCP may be in use for UDP: number of retries.
 const PORT_TRIES: u32 = 16;
 
 /// Binds an address, with a UDP socket for each of `threads` threads.
 ///
-/// # Errors
-/// The address is not available: why, and which process has it.
+/// # Errors The address is not available, with the reason and the process that uses it.
 pub fn bind(address: SocketAddr, threads: usize) -> Result<Listener, BindError> {
     let mut tries = if address.port() == 0 { PORT_TRIES } else { 1 };
     loop {
@@ -109,8 +108,7 @@ fn bind_once(address: SocketAddr, threads: usize) -> Result<Listener, BindError>
     let failed = |protocol, at, cause| failed(protocol, at, cause, "`[server] listen` or `--listen`");
     let tcp = tcp(address).map_err(|cause| failed("TCP", address, cause))?;
     let address = tcp.local_addr().map_err(|cause| failed("TCP", address, cause))?;
-    // Sockets that share a port by SO_REUSEPORT would also share it with another instance of us, each getting
-    // some of the queries: so first see whether the port is free.
+    // SO_REUSEPORT would also share the port with another instance of pvtzd: first check that the port is free.
     drop(udp(address, false).map_err(|cause| failed("UDP", address, cause))?);
     let udp = shared(address, threads).map_err(|cause| failed("UDP", address, cause))?;
     tell_if_absent(address);
@@ -119,28 +117,28 @@ fn bind_once(address: SocketAddr, threads: usize) -> Result<Listener, BindError>
 
 /// Sockets that share a port, one for each of `threads` threads.
 ///
-/// Each has a processor whose queries it gets, if it is one of several (SO_INCOMING_CPU): a client on this machine is
-/// then answered where it runs, and neither its query nor the answer goes from one processor's cache to another's. What
-/// arrives on other processors the kernel spreads as ever, and before Linux 6.2 it does so with everything.
+/// With several sockets, each receives the queries of one CPU (SO_INCOMING_CPU): a client on this machine is answered
+/// on its CPU, and neither query nor answer moves between CPU caches. The kernel distributes the queries of other CPUs
+/// as usual, and before Linux 6.2 all queries.
 fn shared(address: SocketAddr, threads: usize) -> io::Result<Vec<UdpSocket>> {
     let mut processors = processors();
     let socket = |_| {
         let socket = udp(address, true)?;
         if let Some(processor) = processors.next() {
-            let _ = SockRef::from(&socket).set_cpu_affinity(processor); // only dearer without
+            let _ = SockRef::from(&socket).set_cpu_affinity(processor); // slower without it
         }
         Ok(socket)
     };
     (0..threads.max(1)).map(socket).collect()
 }
 
-/// The processors that this process may run on.
+/// The CPUs that this process may use.
 fn processors() -> impl Iterator<Item = usize> {
     let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap_or_default();
     (0..CpuSet::count()).filter(move |processor| allowed.is_set(*processor).unwrap_or(false))
 }
 
-/// Binds an address for DNS over TLS or HTTPS; with port 0 configured, the address has the port that the kernel chose.
+/// Binds an address for DNS over TLS or HTTPS; for port 0 the result has the port chosen by the kernel.
 ///
 /// # Errors
 /// As for [`bind`].
@@ -163,7 +161,7 @@ pub fn bind_quic(address: SocketAddr, setting: &'static str) -> Result<(SocketAd
     bound.map_err(|cause| failed("UDP", address, cause, setting))
 }
 
-/// Why an address is not available.
+/// The error for an address that is not available.
 fn failed(protocol: &'static str, address: SocketAddr, cause: io::Error, setting: &'static str) -> BindError {
     let holder =
         (cause.kind() == io::ErrorKind::AddrInUse).then(|| port_owner::owner(address, protocol)).flatten();
@@ -174,7 +172,7 @@ fn udp(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     only_v6(&socket, address)?;
     socket.set_reuse_port(shared)?;
-    // The limits of the kernel may be lower; it then gives what they allow, and that will do.
+    // The kernel's limits may be lower; smaller buffers are sufficient.
     let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
     let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
     bind_address(&socket, address)?;
@@ -184,14 +182,15 @@ fn udp(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
 fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     only_v6(&socket, address)?;
-    socket.set_reuse_address(true)?; // connections of a former run may still be in TIME_WAIT
+    socket.set_reuse_address(true)?; // connections of a former process may be in TIME_WAIT
     bind_address(&socket, address)?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
 
-/// Binds an address. One that no interface has yet is bound freely: it is served as soon as one has it.
+/// Binds an address. If no interface has it yet, binds it with IP_FREEBIND: it is served as soon as an interface has
+/// it.
 fn bind_address(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     match socket.bind(&address.into()) {
         Err(error) if local_address::is_not_here(&error) && local_address::may_come(address.ip()) => {
@@ -206,7 +205,7 @@ fn bind_address(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Says that an address was bound freely, which a slip in the configuration would do as well.
+/// Warns about an address that no interface has, because it may be a mistake in the configuration.
 fn tell_if_absent(address: SocketAddr) {
     if local_address::is_absent(address.ip()) {
         tracing::warn!(%address, "no interface of this machine has this address yet: it is served once an \
@@ -214,7 +213,7 @@ fn tell_if_absent(address: SocketAddr) {
     }
 }
 
-/// `[::]` means IPv6, so that `0.0.0.0` can stand beside it.
+/// `[::]` is IPv6 only, so that `0.0.0.0` can be bound too.
 fn only_v6(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     if address.is_ipv6() { socket.set_only_v6(true) } else { Ok(()) }
 }

@@ -1,7 +1,7 @@
 //! Sockets and connections of clients.
 //!
-//! [`udp`], [`tcp`] and [`encrypted`] (TLS, HTTPS, QUIC, HTTP/3) move packets and bound what one client can take; what
-//! is answered is decided in [`crate::resolve`].
+//! [`udp`], [`tcp`] and [`encrypted`] (TLS, HTTPS, QUIC, HTTP/3) move packets and limit the resources of a client;
+//! [`crate::resolve`] determines the answers.
 
 pub mod activation;
 pub mod certificate;

@@ -25,7 +25,7 @@ use std::time::Instant;
 pub(super) struct Incoming {
     /// Its query.
     pub(super) waiting: Box<PendingQuery>,
-    /// Who asks.
+    /// The client.
     pub(super) peer: SocketAddr,
     /// The address that was asked.
     pub(super) local: ReplySource,

@@ -1,9 +1,8 @@
-//! A connection that carries messages one after another, each behind its length: TCP and TLS over it (RFC 7766,
-//! RFC 7858).
+//! A connection with length-prefixed messages: TCP, and TLS over it (RFC 7766, RFC 7858).
 //!
-//! One task reads questions, answers them and writes. Answers that are there at once go into one buffer; the rest become
-//! tasks, up to a limit for each connection. While answers wait to be sent, nothing is read; what waits is counted in the
-//! connection's account ([`crate::base::octets`]).
+//! One task reads queries, answers them and writes. Immediate answers go into one buffer; other queries become tasks,
+//! up to a limit for each connection. While answers wait to be sent, no queries are read; the connection's account
+//! counts the pending octets ([`crate::base::octets`]).
 
 use super::connection_service::{Guest, MESSAGE_DEADLINE, TLS_BUFFER};
 use crate::base::octets::{OctetKind, Reserved, WRITE_DEADLINE};
@@ -21,64 +20,64 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-/// Octets of answers that are gathered into one write. No more are made before these are written.
+/// Octets of answers in one write. No further answers are made until these are written.
 const WRITE_BUFFER: usize = 16 << 10;
 
-/// Octets that are read at once.
+/// Octets of one read.
 const READ_BUFFER: usize = 16 << 10;
 
-/// Octets of both buffers that a connection need not account for.
+/// Octets of both buffers that do not count.
 const FREE: usize = 4 << 10;
 
-/// What an idle connection keeps of each buffer: a little, or more where few connections are open.
+/// Capacity of each buffer that an idle connection keeps: more if few connections are open.
 const KEPT: (usize, usize) = (512, 32 << 10);
 
-/// The memory that a task's answers may take of a connection's account: what is left beside its two buffers.
+/// The share of a connection's account for the answers of tasks: the rest beside its two buffers.
 pub(super) const OF_TASKS: usize = 96 << 10;
 
 thread_local! {
-    /// Where octets are read to, so that a connection without questions has no buffer of its own.
+    /// A shared read buffer, so that an idle connection needs none.
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER]);
 }
 
-/// An answer of a task, the octets it is counted by, and whether it is to be padded.
+/// An answer of a task, its reserved octets, and whether to pad it.
 type PipelineReply = (Vec<u8>, Reserved, bool);
 
-/// A conversation with one client.
+/// A connection of one client.
 struct Conversation<S> {
     stream: S,
     guest: Guest,
-    /// What was read and is not answered yet.
+    /// Octets that were read and not answered yet.
     inbox: Vec<u8>,
-    /// Answers, and how many of their octets are written.
+    /// Answers, and the number of written octets.
     outbox: Vec<u8>,
     written: usize,
-    /// TLS may hold something back.
+    /// TLS may have buffered data.
     unflushed: bool,
-    /// The buffers, while they are counted.
+    /// The reservation for the buffers, while they count.
     held: Option<Reserved>,
-    /// Questions that tasks are working on, and where their answers come.
+    /// Number of running tasks, and the channel of their answers.
     in_flight: usize,
-    /// What the place was told of them, and whether octets wait for the peer.
+    /// The last state reported to the connection limits.
     busy: (usize, bool),
     replies: Option<(mpsc::UnboundedSender<PipelineReply>, mpsc::UnboundedReceiver<PipelineReply>)>,
-    /// The client sends no more.
+    /// The client has closed its direction.
     read_all: bool,
 }
 
-/// What has happened.
+/// An event.
 enum Event {
-    /// Octets came, or the end.
+    /// Octets were read, or the end.
     Read(usize),
     /// Some octets were written, but not all.
     Wrote,
-    /// Everything was written.
+    /// All octets were written.
     Sent,
     /// A task has answered.
     Replied,
 }
 
-/// Reads queries until the client is done, and lets every answer out before the connection closes.
+/// Reads queries until the client closes its direction, and sends all answers before the connection closes.
 pub(super) async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, guest: Guest) -> io::Result<()> {
     let conversation = Conversation {
         stream,
@@ -101,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         let bounds = self.guest.service.bounds.clone();
         let patience = bounds.idle.min(WRITE_DEADLINE);
         let mut now = Instant::now();
-        // When a message that is not whole yet has to be.
+        // Deadline of an incomplete message.
         let mut due: Option<Instant> = None;
         let (mut asked, mut taken) = (now, now);
         loop {
@@ -138,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                 Ok(Ok(Event::Read(_))) => taken = if writing { taken } else { now },
                 Ok(Err(error)) => return Err(error),
                 Err(_) if writing && !self.is_writing() => {} // it was written, and then nothing came
-                Err(_) if !writing && due.is_none() => return Ok(()), // idle for long enough
+                Err(_) if !writing && due.is_none() => return Ok(()), // idle timeout
                 Err(elapsed) => return Err(elapsed.into()),
             }
         }
@@ -148,12 +147,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         self.written < self.outbox.len() || self.unflushed
     }
 
-    /// True while answers may be added to those that wait.
+    /// True while more answers may be added.
     fn has_room(&self) -> bool {
         self.outbox.len() - self.written < WRITE_BUFFER
     }
 
-    /// Answers whole messages as long as there is room; true if there was one.
+    /// Answers complete messages while there is room; true if there was one.
     fn answer(&mut self) -> bool {
         let most = self.guest.service.bounds.pipeline.max(1);
         let mut at = 0;
@@ -178,14 +177,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                 (self.guest.service.live.clone(), self.guest.account.clone(), replies.clone());
             tokio::spawn(async move {
                 let (reply, held) = query::resolve_in_room(&live, *waiting, &account).await;
-                let _ = replies.send((reply, held, padded)); // a client that has gone misses nothing
+                let _ = replies.send((reply, held, padded)); // the client may be gone
             });
         }
         self.inbox.drain(..at);
         at > 0
     }
 
-    /// Writes what there is, and reads when nothing waits to be answered (`reads`).
+    /// Writes pending octets, and reads if `reads`.
     fn poll(&mut self, context: &mut Context<'_>, reads: bool) -> Poll<io::Result<Event>> {
         let mut waits = false;
         if self.is_writing() {
@@ -230,7 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         Poll::Pending
     }
 
-    /// Writes as much as the peer takes: true when that was all.
+    /// Writes as much as the peer accepts: true when all was written.
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut stream = Pin::new(&mut self.stream);
         if self.written < self.outbox.len() {
@@ -251,7 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         Poll::Ready(Ok(true))
     }
 
-    /// Counts the buffers while they wait for the peer, and gives back what they need no more.
+    /// Counts the buffers while they wait for the peer, and releases what they no longer need.
     fn settle(&mut self, writing: bool) -> io::Result<()> {
         if self.busy != (self.in_flight, writing) {
             self.busy = (self.in_flight, writing);
@@ -278,8 +277,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     }
 }
 
-/// Appends a message with its length before it, padded if it should be; nothing when `write` appended nothing. What
-/// `write` returned.
+/// Appends a message with its length prefix, padded if requested; nothing if `write` appends nothing. Returns the
+/// result of `write`.
 fn frame<T>(buffer: &mut Vec<u8>, padded: bool, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     let start = buffer.len();
     buffer.extend([0, 0]);
@@ -289,7 +288,7 @@ fn frame<T>(buffer: &mut Vec<u8>, padded: bool, write: impl FnOnce(&mut Vec<u8>)
     }
     match u16::try_from(buffer.len() - start - 2) {
         Ok(length) if length > 0 => buffer[start..start + 2].copy_from_slice(&length.to_be_bytes()),
-        _ => buffer.truncate(start), // no message is longer than 65535 octets: `finish` sees to it
+        _ => buffer.truncate(start), // `finish` limits messages to 65535 octets
     }
     written
 }

@@ -1,5 +1,5 @@
-//! DNS over QUIC (RFC 9250): a stream for each question; and the connections of QUIC, which HTTP/3 uses too. Early data
-//! (0-RTT), which could be replayed, is not taken.
+//! DNS over QUIC (RFC 9250), with a stream for each query, and QUIC connections in general, which HTTP/3 uses too.
+//! Early data (0-RTT), which could be replayed, are not accepted.
 
 use super::connection_service::{
     self, ConnectionService, Guest, HANDSHAKE_DEADLINE, MESSAGE_DEADLINE, TcpBounds,
@@ -22,37 +22,36 @@ use std::sync::Arc;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::rustls;
 
-/// The client has not kept to the protocol (RFC 9250 section 4.3).
+/// The client violated the protocol (RFC 9250 section 4.3).
 const PROTOCOL_ERROR: VarInt = VarInt::from_u32(2);
 
-/// The connection is closed because others need its place, or its client takes nothing (DOQ_EXCESSIVE_LOAD).
+/// The connection is closed for a new one, or because its client reads nothing (DOQ_EXCESSIVE_LOAD).
 const EXCESSIVE_LOAD: VarInt = VarInt::from_u32(4);
 
-/// Streams that a new connection may have open. Each time that its client has taken this many answers, it may have
-/// this many more, up to `tcp_pipeline`.
+/// Concurrent streams of a new connection. For each time the client has read this many answers, the limit grows by this
+/// number, up to `tcp_pipeline`.
 const STREAMS: usize = 16;
 
-/// Octets that a client may send before they are read: on a stream, and on all of a connection. Streams that wait for
-/// room must not take the window of those that have it.
+/// Flow control windows: of a stream, and of a connection. Streams that wait for room must not use up the window of
+/// others.
 const WINDOW: (u32, u32) = (4 << 10, STREAMS as u32 * (4 << 10));
 
-/// Octets of answers that may be under way to a client: the longest message and its length.
+/// Octets of answers in flight to a client: the longest message and its length prefix.
 pub(super) const SEND_WINDOW: u64 = 66 << 10;
 
-/// Octets of the longest datagram that is taken.
+/// Maximum octets of a datagram.
 const DATAGRAM: u16 = 1472;
 
-/// Octets of a question that are read without being counted.
+/// Octets of a query that do not count.
 const SHORT: usize = 2 << 10;
 
-/// Connections, and octets of their first datagrams, that may wait to be looked at.
+/// Limits for connections that wait to be accepted, and for the octets of their first datagrams.
 const INCOMING: (usize, u64) = (256, 256 << 10);
 
-/// An endpoint on a socket, for connections with a limit of streams that only the client writes to, and of
-/// octets under way to it. Must be called within a tokio runtime.
+/// An endpoint on a socket, with a limit of unidirectional client streams and of octets in flight. Must be called
+/// within a tokio runtime.
 ///
-/// # Errors
-/// The socket or the certificate is not fit for it.
+/// # Errors The socket or the certificate is not usable.
 pub(super) fn endpoint(
     socket: UdpSocket,
     config: Arc<rustls::ServerConfig>,
@@ -87,7 +86,7 @@ pub(super) async fn serve(endpoint: Endpoint, service: ConnectionService, connec
     accept(endpoint, service, connections, converse).await;
 }
 
-/// Takes connections for the life of the process, as many as there may be, each for a conversation.
+/// Accepts connections for the life of the process, within the limits.
 pub(super) async fn accept<F>(
     endpoint: Endpoint,
     service: ConnectionService,
@@ -102,9 +101,9 @@ pub(super) async fn accept<F>(
             incoming.ignore(); // the address may be spoofed
             continue;
         }
-        // An unvalidated address may be spoofed: a place in the bounds costs a round trip.
+        // An unvalidated address may be spoofed: it is validated before the connection counts.
         if !incoming.remote_address_validated() {
-            let _ = incoming.retry(); // fails for validated ones alone
+            let _ = incoming.retry(); // fails only for validated addresses
             continue;
         }
         let Some(guest) = service.admit(peer, &connections, OF_CONNECTION) else {
@@ -126,17 +125,18 @@ pub(super) async fn accept<F>(
     }
 }
 
-/// Closes a connection when its task ends, whatever the tasks of its streams do.
+/// Closes a connection when its task ends, independently of the tasks of its streams.
 #[derive(Debug)]
 struct Closing(Connection);
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        self.0.close(EXCESSIVE_LOAD, b""); // says nothing where it is closed already
+        self.0.close(EXCESSIVE_LOAD, b""); // has no effect if it is already closed
     }
 }
 
-/// Returns when the client has asked nothing for too long, or takes no answers. Lets it have more streams while it does.
+/// Returns when the connection has been idle for too long, or the client does not read its answers. Raises the stream
+/// limit while it does.
 async fn watch(connection: &Connection, guest: &Guest) {
     let bounds = &guest.service.bounds;
     let mut allowed = STREAMS;
@@ -156,18 +156,18 @@ async fn watch(connection: &Connection, guest: &Guest) {
     }
 }
 
-/// Answers streams until the client is done.
+/// Answers streams until the connection ends.
 async fn converse(connection: Connection, guest: Guest) {
     while let Ok((send, receive)) = connection.accept_bi().await {
         let (connection, guest) = (connection.clone(), guest.clone());
         tokio::spawn(async move {
-            // how a stream ended is its client's affair
+            // errors of a stream are not logged
             let _ = answer(connection, send, receive, &guest).await;
         });
     }
 }
 
-/// Answers the question of a stream.
+/// Answers the query of a stream.
 async fn answer(
     connection: Connection,
     mut send: SendStream,
@@ -192,7 +192,7 @@ async fn answer(
     };
     let asking = guest.place.asking();
     let Some((mut reply, held)) = connection_service::answer(guest, &query).await else {
-        return Ok(()); // the stream is reset by being dropped
+        return Ok(()); // dropping the stream resets it
     };
     if padding::is_asked_for(&query) {
         padding::pad(&mut reply, 0);
@@ -213,7 +213,7 @@ async fn answer(
         writing.progress();
     }
     send.finish().map_err(io::Error::other)?;
-    // What was not acknowledged is still in memory.
+    // Unacknowledged octets are still in memory.
     match timeout(WRITE_DEADLINE, send.stopped()).await {
         Ok(_) => guest.place.took(),
         Err(_) => connection.close(EXCESSIVE_LOAD, b"the client does not read its answers"),
@@ -221,12 +221,12 @@ async fn answer(
     Ok(())
 }
 
-/// Why there is no question.
+/// Why there is no query.
 #[derive(Debug)]
 enum Unread {
-    /// The client has gone, or there is no room for it.
+    /// The client is gone, or there is no room.
     Lost,
-    /// It is not one message behind its length.
+    /// The stream is not one length-prefixed message.
     Wrong(&'static str),
 }
 

@@ -42,8 +42,7 @@ pub(super) async fn serve_tls(
     .await;
 }
 
-/// Accepts connections, as many as the bounds allow, and has each of them conversed with by a task of its own, whose
-/// account is bounded by `octets`.
+/// Accepts connections within the limits, and serves each in a separate task; `octets` limits its account.
 pub(super) async fn accept<F>(
     listener: TcpListener,
     name: &'static str,
@@ -56,10 +55,10 @@ pub(super) async fn accept<F>(
 {
     accept::accept(listener, name, |stream, peer| {
         if !service.allows(peer) {
-            return None; // closed by being dropped
+            return None; // dropping it closes it
         }
         let guest = service.admit(peer, &connections, octets)?;
-        stream.set_nodelay(true).ok()?; // gone already
+        stream.set_nodelay(true).ok()?; // the peer is gone
         let conversation = converse(stream, guest.clone());
         Some(guest.admitted(conversation))
     })

@@ -16,7 +16,7 @@ type = "A"
 value = "10.0.0.1"
 "#;
 
-/// What becomes of a packet: true with a reply, and who has to wait.
+/// The result for a packet: true with a reply, and the waiting clients.
 fn answer(server: &UdpServer, packet: &[u8], peer: &str) -> (bool, Vec<u8>, usize) {
     let mut fast_path = FastPath::new(&server.live, &server.tally, ClientTransport::Udp);
     let (mut reply, mut incoming) = (b"of the packet before".to_vec(), Vec::new());

@@ -151,7 +151,7 @@ pub struct ThreadCounters {
     durations: Durations,
     /// The batches that top lists look at.
     pub sampler: Sampler,
-    /// Answers of the fast lane.
+    /// Answers from the packet cache.
     known: AtomicU64,
     /// Answers by what part the cache had.
     shares: [AtomicU64; CacheResult::ALL.len()],
@@ -327,7 +327,7 @@ pub struct Sum {
     pub shares: [u64; CacheResult::ALL.len()],
     /// How long answers took.
     pub durations: Histogram,
-    /// Answers of the fast lane.
+    /// Answers from the packet cache.
     pub known: u64,
 }
 

@@ -17,7 +17,7 @@ pub enum ClientTransport {
     Tcp,
 }
 
-/// Who asks, and how.
+/// The client and the transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
     /// The client.
@@ -31,7 +31,7 @@ pub struct Client {
 /// A message as it passes.
 #[derive(Debug)]
 pub struct TapEvent<'s> {
-    /// Who asks.
+    /// The client.
     pub caller: &'s Client,
     /// The moment by the wall clock.
     pub at: SystemTime,
@@ -46,7 +46,7 @@ pub struct TapEvent<'s> {
 pub struct Answered<'s> {
     /// What it is counted for.
     pub mark: StatKey,
-    /// It came out of the fast lane.
+    /// It came from the packet cache.
     pub fast: bool,
     /// How long it took.
     pub took: Duration,

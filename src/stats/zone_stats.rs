@@ -40,7 +40,7 @@ pub enum CacheResult {
     Denial = 2,
     /// An upstream was asked.
     Miss = 3,
-    /// It had something beyond its life.
+    /// A stale entry.
     Stale = 4,
 }
 
@@ -49,7 +49,7 @@ impl CacheResult {
     pub const ALL: [Self; 5] = [Self::None, Self::Success, Self::Denial, Self::Miss, Self::Stale];
 }
 
-/// What an answer is counted for, in 32 bits, so that a finished answer can carry it.
+/// The statistics key of an answer, in 32 bits, so that a cached packet can contain it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StatKey(u32);
 

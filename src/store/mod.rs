@@ -57,7 +57,7 @@ impl fmt::Debug for Store {
     }
 }
 
-/// What came of opening a store.
+/// The result of opening a store.
 #[derive(Debug)]
 pub struct Opened {
     /// The store.

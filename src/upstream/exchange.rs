@@ -80,7 +80,7 @@ pub(super) async fn run(group: &Group, query: &UpstreamQuery) -> Result<Reply, F
     Err(race.failure())
 }
 
-/// One try at one server; health and counters are told what came of it.
+/// One try at one server; reports the result to health and counters.
 async fn attempt(
     server: &Server,
     runner: usize,
@@ -268,7 +268,7 @@ pub(super) fn probe(server: &Arc<Server>, query: impl FnOnce() -> UpstreamQuery)
 /// just waiting for the authorities of the names that it was asked for. Any reply counts, whatever its code.
 pub(super) fn check_silence(server: &Arc<Server>) {
     let Some(check) = server.take_silence_check() else { return };
-    // Beside the limit, which the questions that wait in vain may have reached: there is one check at a time.
+    // Does not count for the limit, which unanswered queries may have reached: there is one check at a time.
     tokio::spawn(async move {
         let question = UpstreamQuery {
             name: Name::root(),

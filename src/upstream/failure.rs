@@ -24,7 +24,7 @@ pub struct Attempt {
     pub server: ServerAddress,
     /// How often it was asked.
     pub tries: u32,
-    /// What came of the last try.
+    /// The result of the last try.
     pub outcome: AttemptError,
 }
 
@@ -49,7 +49,7 @@ pub enum AttemptError {
     Garbled,
     /// Not asked: as many queries to it are under way as may be.
     AtLimit,
-    /// Not asked: it leads back to us.
+    /// Not queried: forwarding loop.
     Looping,
 }
 
@@ -70,7 +70,7 @@ pub enum FailureKind {
     Referral,
     /// This machine, or the number of queries under way, did not allow to ask.
     Overloaded,
-    /// Every server leads back to us.
+    /// Every server is in a forwarding loop.
     Looping,
 }
 

@@ -22,7 +22,7 @@ use super::{Group, UpstreamQuery, now, random, transaction};
 
 /// The label under which probe names lie.
 const SUFFIX: &str = "pvtzd-loop";
-/// How often a server that leads back to us is probed, and how soon after a change.
+/// Probe interval of a server in a forwarding loop, and delay after a change.
 const INTERVAL: Duration = Duration::from_secs(30);
 /// How often a server is probed, at least. The pause doubles up to it.
 const MAX_INTERVAL: Duration = Duration::from_secs(3600);

@@ -16,8 +16,8 @@
 //!
 //! Secondary zones come in over `transfer/`, which asks primaries and not groups.
 //!
-//! Beside the path of a query: [`Inflight`] merges identical questions, [`LoopDetector`] sets aside
-//! a server that leads back to us.
+//! Beside the path of a query: [`Inflight`] merges identical questions, [`LoopDetector`] sets aside a server in a
+//! forwarding loop.
 //!
 //! This module neither caches nor decides what a client gets to see.
 
@@ -60,7 +60,7 @@ pub use policy::Strategy;
 pub use server::{Server, ServerCounts, ServerSnapshot};
 pub use tls::Trust;
 
-/// What is asked of a group of servers. The case of the name is irrelevant: it is randomised on the way out.
+/// A query for a group of servers. The case of the name is irrelevant: it is randomised on the way out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamQuery {
     /// The name asked for.

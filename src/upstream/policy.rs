@@ -38,7 +38,7 @@ pub(super) struct ServerView {
     pub(super) standing: ServerHealth,
     /// How fast it replies, if known.
     pub(super) rtt: Option<Rtt>,
-    /// Set aside because it leads back to us.
+    /// Not used because of a forwarding loop.
     pub(super) looping: bool,
 }
 

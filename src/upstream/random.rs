@@ -1,6 +1,6 @@
 //! Unpredictable randomness: query ids, ports, 0x20 case, cookies.
 //!
-//! All of it is the kernel's, drawn in blocks because a system call per query id would be the dearer half of
+//! All of it comes from the kernel, in blocks, because a system call for each query id would be the larger part of
 //! sending one.
 //!
 //! A simulation makes its thread's randomness [`predictable`], so that it can be repeated. Nothing of the program does,
@@ -19,7 +19,7 @@ struct Pool {
     block: [u8; BLOCK],
     /// How many of its bytes, from the end, are unused.
     left: usize,
-    /// Where the next block comes from in a simulation, in the place of the kernel.
+    /// The source of the next block in a simulation, instead of the kernel.
     seed: Option<u64>,
 }
 

@@ -35,7 +35,7 @@ pub struct Server {
     network: Network,
     /// Questions that pools have open: as many as there are permits, at most.
     pooled: AtomicUsize,
-    /// Set aside because it leads back to us.
+    /// Not used because of a forwarding loop.
     looping: AtomicBool,
     /// A probe is under way.
     probing: AtomicBool,
@@ -117,7 +117,7 @@ pub struct ServerSnapshot {
     pub address: ServerAddress,
     /// Can it be relied on?
     pub standing: ServerHealth,
-    /// Set aside because it leads back to us.
+    /// Not used because of a forwarding loop.
     pub looping: bool,
     /// Smoothed round-trip time, once known.
     pub srtt: Option<Duration>,
@@ -162,7 +162,7 @@ impl Server {
         &self.address
     }
 
-    /// Whether it is set aside because it leads back to us.
+    /// Whether it is not used because of a forwarding loop.
     pub fn is_looping(&self) -> bool {
         self.looping.load(Ordering::Relaxed)
     }
@@ -311,7 +311,7 @@ impl Server {
         (due && !self.probing.swap(true, Ordering::Relaxed)).then(|| Probing(Arc::clone(self)))
     }
 
-    /// Begins a try. What becomes of it is noted when [`ServerAttempt::ended`] is called or the guard is dropped.
+    /// Begins a try. [`ServerAttempt::ended`] or dropping the guard records its result.
     pub(super) fn begin(&self) -> ServerAttempt<'_> {
         self.counters.queries.bump();
         ServerAttempt { server: self, started: now(), open: true }

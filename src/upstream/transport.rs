@@ -1,8 +1,8 @@
 //! The sockets: how bytes get to a server and back. A new transport goes here.
 //!
-//! UDP gives one connected socket on a random port per query; only datagrams from the server's own address and
-//! port reach it, and ICMP errors come back as errors. What TCP connections carry, and for how long they are kept,
-//! is in `stream/`. A test may put a network of its own in the place of the kernel's (`network.rs`).
+//! UDP gives one connected socket on a random port per query; only datagrams from the server's own address and port
+//! reach it, and ICMP errors come back as errors. What TCP connections carry, and for how long they are kept, is in
+//! `stream/`. A test may replace the kernel's network (`network.rs`).
 
 use std::cell::RefCell;
 use std::io;

@@ -201,7 +201,7 @@ fn case_is_compared_where_it_was_mixed_only() {
     assert!(matches!(shouted(&sent()), ReplyVerdict::CaseFolded));
     let plain = SentQuery::new(&outgoing(), &QueryOptions { mix_case: false, ..options() }, &CHANCE);
     assert!(matches!(shouted(&plain), ReplyVerdict::Answer(..)));
-    // who folds case gets the cookie right all the same
+    // a server that folds case still returns the correct cookie
     let baked = QueryOptions { server_cookie: Some(vec![9; 8]), ..options() };
     assert!(matches!(shouted(&SentQuery::new(&outgoing(), &baked, &CHANCE)), ReplyVerdict::Mismatch));
 }

@@ -28,7 +28,7 @@ pub struct ObservedCounts<'a> {
     pub places: &'a ZoneStats,
     /// The last day by minute.
     pub history: &'a History,
-    /// What is asked most, and when it is now for it.
+    /// The top lists and their current time.
     pub top: (&'a TopLists, Timestamp),
 }
 
@@ -51,7 +51,7 @@ pub struct ActionContext<'a> {
     pub catalog: &'a Catalog,
     /// Hosts for host-name tasks.
     pub hosts: &'a [Host],
-    /// Who asks.
+    /// The client.
     pub caller: &'a ApiCaller,
     /// The running server, for what was counted.
     pub counts: ObservedCounts<'a>,

@@ -10,7 +10,7 @@ use crate::api::document::{self, DocumentVpc};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What becomes of that which the document does not name.
+/// How entries that are not in the document are treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// It stays; the document adds, and changes what it names.
@@ -123,7 +123,7 @@ impl Summary {
 pub(super) struct ImportPlan<'p> {
     /// What is there.
     pub(super) context: &'p ActionContext<'p>,
-    /// What becomes of the rest.
+    /// How other entries are treated.
     pub(super) mode: Mode,
     /// The ids of the lines that will be there, by name and by id.
     pub(super) lines: BTreeMap<String, String>,

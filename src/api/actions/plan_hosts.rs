@@ -13,7 +13,7 @@ use std::collections::hash_map::Entry;
 pub(super) struct HostRecords<'p> {
     /// Records of the document.
     pub given: usize,
-    /// Records that are there; nothing in the place of those that the document has met.
+    /// Existing records; None for those that the document has matched.
     present: Vec<Option<Record<'p>>>,
     /// The places of those that it may meet, by [`item_key`], the last one first.
     unmet: HashMap<Vec<u8>, Vec<usize>>,

@@ -1,6 +1,6 @@
 //! The commands that manage a running pvtzd: clients of its API, as any other program is one.
 //!
-//! Here is the way there: where the API is, who asks, and what is said when it refuses or is not there.
+//! This module has the access to it: the address of the API, the access key, and the messages for errors.
 
 mod diff;
 mod file;

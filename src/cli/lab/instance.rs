@@ -58,7 +58,7 @@ struct InstanceArgs {
     /// The instance's user data
     #[arg(long, value_name = "FILE")]
     user_data: Option<PathBuf>,
-    /// Do not tell at the end which API names were asked for in vain
+    /// Do not list unreachable API names at the end
     #[arg(long)]
     quiet: bool,
     #[command(flatten)]

@@ -1,5 +1,5 @@
 //! The records of a message for people. Nothing here decides: a record whose data are of a type that is not known, or
-//! not what the type says, is a record all the same, and does not hide the others.
+//! invalid for its type, is still a record, and does not hide the others.
 
 use super::escape::printable_octets;
 use super::labels;

@@ -8,7 +8,7 @@ use hickory_proto::rr::RecordType;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// What is asked, the first that says something: every resolver that recurses knows the root.
+/// The queries, until one is answered: every recursive resolver knows the root.
 const ASKED: [(&str, RecordType); 2] = [(".", RecordType::NS), ("aliyun.com", RecordType::A)];
 
 /// How long one of the former servers may take.

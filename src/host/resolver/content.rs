@@ -51,7 +51,7 @@ impl Content {
         self.octets().map(|octets| String::from_utf8_lossy(octets).into_owned())
     }
 
-    /// Another file in the place of this one: mode and owner stay. For no file: a new one.
+    /// Replaces the file and keeps mode and owner. Creates a missing file.
     pub fn with_octets(&self, octets: Vec<u8>) -> Self {
         match self {
             Self::File { mode, uid, gid, .. } => {

@@ -237,7 +237,7 @@ fn program(comm: &str, words: &[String]) -> Option<Program> {
 }
 
 /// True for a process in this machine's network that sees this machine's resolv.conf: one of a container does neither.
-/// The mount namespaces are not compared: a service may have one of its own and the machine's /etc all the same.
+/// The mount namespaces are not compared: a service may have a separate one and still the machine's /etc.
 fn is_ours(machine: &Machine, process: &Path) -> bool {
     let network = |process: &Path| fs::read_link(process.join("ns/net")).ok();
     let identity = |path: &Path| fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()));

@@ -175,8 +175,7 @@ impl Machine {
         &self.root
     }
 
-    /// Puts something in the place of what is there: at once, or (a file that is mounted over, as in containers)
-    /// octet by octet.
+    /// Replaces a path: atomically, or (a file that is mounted over, as in containers) octet by octet.
     ///
     /// # Errors
     /// It cannot be done; what was there is there still, or again.

@@ -1,4 +1,4 @@
-//! Who asks pvtzd: the machine's resolver configuration, taken over and given back.
+//! The machine's resolver configuration: makes programs use pvtzd, and restores the former settings.
 //!
 //! ```text
 //!  detect ─▶ Detected ─▶ plan ─▶ Plan ─▶ store (durable) ─▶ carry out ─▶ check, else back     take
@@ -280,7 +280,7 @@ impl Draft<'_> {
         self.notes.push(sentence.into());
     }
 
-    /// Puts a resolv.conf that leads to us alone in the place of what is there, be it a file or a link.
+    /// Replaces resolv.conf, a file or a link, with one that lists only pvtzd.
     fn own_resolv_conf(&mut self, wish: &ResolverTarget) {
         let here = self.finding.content(RESOLV_CONF);
         let text = self.finding.resolv_conf.clone().unwrap_or_default();

@@ -48,7 +48,7 @@ pub enum ResolverError {
         /// What is odd about it.
         problem: String,
     },
-    /// It is done, and programs do not reach pvtzd all the same.
+    /// The change is done, but programs do not reach pvtzd.
     Check(String),
     /// Another `pvtzd resolver` is at it.
     Busy,

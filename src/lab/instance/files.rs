@@ -84,7 +84,7 @@ fn places(path: &Path) -> Vec<PathBuf> {
     named.into_iter().chain([target]).collect()
 }
 
-/// Makes the folder of our own, and puts it in the place of /etc.
+/// Creates a separate directory and mounts it over /etc.
 fn own_etc(folder: &Path, files: &InstanceFiles) -> Result<(), InstanceError> {
     let (theirs, ours) = (folder.join("etc-of-the-host"), folder.join("etc"));
     for made in [&theirs, &ours] {

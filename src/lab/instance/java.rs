@@ -1,7 +1,7 @@
 //! Where the JDKs of this machine have their trusted CAs.
 //!
-//! The store takes the place of the JDK's own file: that is silent, while `JAVA_TOOL_OPTIONS` and `JDK_JAVA_OPTIONS`
-//! make each JVM write a line to standard error. JDKs since 8 tell by the content whether a file is JKS or PKCS #12.
+//! The store replaces the JDK's file without messages, while `JAVA_TOOL_OPTIONS` and `JDK_JAVA_OPTIONS` make each JVM
+//! write a line to standard error. JDKs since 8 tell by the content whether a file is JKS or PKCS #12.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -76,7 +76,7 @@ pub struct InstancePlan {
     pub public: bool,
     /// The access key is not in the command's environment.
     pub without_key: bool,
-    /// Nothing is said of names that were asked for in vain.
+    /// Unreachable API names are not listed.
     pub quiet: bool,
     /// Where the VPC was made and zones are kept; without it the lab starts from nothing.
     pub store: Option<PathBuf>,

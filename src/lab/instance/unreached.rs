@@ -1,4 +1,4 @@
-//! API names that the command asked for in vain: those that lead out of the VPC, and those that the lab does not have.
+//! Unreachable API names that the command queried: public ones, and those that the lab does not have.
 
 use crate::engine::name;
 use crate::engine::text::read_message;

@@ -153,7 +153,7 @@ fn untrusted() -> AttemptError {
     AttemptError::Tls("no CA certificates were loaded".to_owned())
 }
 
-/// Writes questions and reads replies until one side has had enough.
+/// Writes queries and reads replies until one side closes the connection.
 async fn talk<S: AsyncRead + AsyncWrite>(
     stream: S,
     questions: &mut mpsc::UnboundedReceiver<StreamQuery>,

@@ -3,7 +3,7 @@
 use super::*;
 use std::collections::BTreeSet;
 
-/// What is asked for, and where its reply comes.
+/// A query and the channel of its reply.
 type Waits = oneshot::Receiver<Result<Vec<u8>, AttemptError>>;
 
 /// Opens a question with an id of its own and a number in its body; the id that it has on the connection.

@@ -22,7 +22,7 @@ use crate::upstream::transport::OpenedStream;
 /// The media type of DNS messages.
 const MESSAGE: &str = "application/dns-message";
 
-/// Sends questions as they come until one side has had enough.
+/// Sends queries as they arrive until one side closes the connection.
 pub(super) async fn talk(
     stream: TlsStream<OpenedStream>,
     name: &ServerName<'static>,

@@ -23,7 +23,7 @@ const MAX_FRAME_BYTES: usize = 65_537;
 /// No error (RFC 9250 section 4.3).
 const NO_ERROR: VarInt = VarInt::from_u32(0);
 
-/// Connects, and sends questions as they come until one side has had enough.
+/// Connects, and sends queries as they arrive until one side closes the connection.
 pub(super) async fn talk(
     server: SocketAddr,
     name: &ServerName<'static>,

@@ -147,7 +147,7 @@ async fn queries_carry_the_flags_asked_for_and_no_foreign_option() {
     assert_eq!(reply.message.queries[0].name(), &query.name);
 }
 
-/// What becomes of the name in the question on its way through a server.
+/// How a server changes the name in the question.
 type Folding = fn(&Name) -> Name;
 
 /// Servers that give names back in another case than asked: lower, upper, and that of whoever asked first.

@@ -37,7 +37,7 @@ fn message(question: u16, records: &[R]) -> Vec<u8> {
     message
 }
 
-/// What becomes of messages with these records.
+/// The result for messages with these records.
 fn transfer(since: Option<u32>, messages: &[&[R]]) -> Result<String, TransferFault> {
     let question = if since.is_some() { 251 } else { 252 };
     let mut assembler = Assembler::new(apex(), since, 1 << 20);

@@ -1,5 +1,5 @@
-//! The records of a secondary zone as the primary has them: what an incremental transfer changes, and what becomes of it
-//! in the zone that is served.
+//! The records of a secondary zone as the primary has them: the changes of an incremental transfer, and their result in
+//! the zone that is served.
 //!
 //! A record is one key: owner, type and data in wire form. All records of an owner lie together, so that a change of few
 //! names costs little however large the zone is.

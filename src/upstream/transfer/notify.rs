@@ -17,7 +17,7 @@ pub const NOTIFY: u8 = 4;
 /// The UDP payload size that an OPT record announces.
 const PAYLOAD: u16 = 1232;
 
-/// What becomes of a NOTIFY.
+/// The result of a NOTIFY.
 #[derive(Debug)]
 pub struct NotifyOutcome {
     /// The answer.

@@ -1,8 +1,8 @@
 //! Whether to look out for a reply for a moment, before going to sleep until it comes.
 //!
-//! To fall asleep and to be woken takes a thread 10 to 20 µs on a virtual machine: longer than a server on the same host
-//! takes to answer out of its memory. So the pool first looks out for that long. From a server that is further away
-//! nothing comes so soon: each look in vain makes the looks half as frequent, until they cost next to nothing.
+//! To fall asleep and to be woken takes a thread 10 to 20 µs on a virtual machine: longer than a server on the same
+//! host takes to answer out of its memory. So the pool first looks out for that long. From a server that is further
+//! away no reply comes so soon: each unsuccessful poll halves the frequency of polls, until their cost is negligible.
 
 use nix::poll::{PollFd, PollTimeout, poll};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ const MAX_SPIN: Duration = Duration::from_micros(10);
 /// Looks out for the replies of one server.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct BusyPoll {
-    /// Waits that go by without polling, since the last poll was in vain: 255 at most.
+    /// Waits without polling after an unsuccessful poll: at most 255.
     pause: u8,
     /// How many of them are left.
     left: u8,
@@ -51,7 +51,7 @@ impl BusyPoll {
         is_due
     }
 
-    /// A look came to its end: with a reply, or in vain.
+    /// A poll ended, with or without a reply.
     fn saw(&mut self, reply: bool) {
         self.pause = if reply { 0 } else { self.pause.saturating_mul(2).saturating_add(1) };
         self.left = self.pause;

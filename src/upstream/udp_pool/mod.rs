@@ -38,7 +38,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// A question for a server, and who waits for its answer.
 #[derive(Debug)]
 pub struct PoolQuery<T> {
-    /// What the answer is cached under, and thereby what is asked: one question at a time for each.
+    /// The cache key of the answer, which identifies the query: one query in flight for each.
     pub key: CacheKey,
     /// Who waits.
     pub waiter: T,

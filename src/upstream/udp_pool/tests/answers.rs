@@ -1,4 +1,4 @@
-//! Who is told what, and what is asked only once.
+//! Tests of results for waiters, and of shared queries.
 
 use super::*;
 use crate::upstream::tests::fake::reply_rcode;
