@@ -14,7 +14,7 @@ const DESCRIPTION: [&str; 3] = [
      does in a VPC: private zones, the recursion proxy, forwarding rules, and a cache in front of the resolvers that \
      are there. It is not a recursive resolver.",
     "Without a command it serves. With the packages it does so as a service, pvtzd.service, on 127.0.0.1:53.",
-    "Data goes to standard output, talk and logs to standard error. --config and --json may be given with every \
+    "Data go to standard output, diagnostics and logs to standard error. --config and --json may be given with every \
      command; --json means nothing to run, lab exec, lab shell, completions and man.",
 ];
 
