@@ -139,7 +139,7 @@ impl Daemon {
                     return;
                 };
                 let names = hosts.len();
-                tracing::info!(file = %path.display(), names, "reloaded the changed hosts file");
+                tracing::info!(file = %path.display(), names, "the new content of the hosts file is in force");
                 if let Some(file) = self.config.hosts.get_mut(place) {
                     file.hosts = hosts.clone();
                 }

@@ -128,7 +128,7 @@ fn records_are_changed_by_what_they_are_or_by_id() {
     lab.expect(0, "record add a.example www A 192.0.2.1");
     lab.expect(0, "record add a.example www A 192.0.2.2 --remark two");
     let several = lab.expect(1, "record rm a.example www A");
-    assert!(several.contains("2 records of a.example are meant") && several.contains("VALUE"), "{several}");
+    assert!(several.contains("2 records of a.example match") && several.contains("VALUE"), "{several}");
     lab.expect(0, "record set a.example www a 192.0.2.2 --value 192.0.2.3 --ttl 5 --remark three");
     lab.expect(0, "record disable a.example www A 192.0.2.1");
     assert_eq!(lab.0.ask("www.a.example", "A").values(), ["192.0.2.3"]);

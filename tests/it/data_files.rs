@@ -66,7 +66,7 @@ fn a_zone_file_is_served_anew_however_it_changes() {
     becomes(&server, "in.a.example", "A", "10.1.0.2");
     assert_eq!(server.ask("b.example", "A").values(), ["10.2.0.1"]);
     assert_eq!(server.said("reloaded"), 0, "the configuration was not read again");
-    assert_eq!(server.said("reloaded the changed zone file"), 3);
+    assert_eq!(server.said("the new content of the zone file is in force"), 3);
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn the_configuration_is_read_again_when_it_changes_if_that_is_wanted() {
     }
     becomes(&server, "a.example", "A", "10.0.0.11");
     fs::remove_file(server.config()).unwrap();
-    server.line("cannot be read");
+    server.line("cannot read the configuration");
     write(&text(false, "10.0.0.20"));
     becomes(&server, "a.example", "A", "10.0.0.20");
     write(&text(false, "10.0.0.21"));

@@ -139,7 +139,7 @@ fn a_supervisor_hears_of_every_turn() {
     let ready = supervisor.heard.pop().unwrap();
     assert_eq!(
         ready,
-        format!("READY=1\nSTATUS=on {}: 1 zones; nothing: no upstream server", supervisor.address)
+        format!("READY=1\nSTATUS=on {}: 1 zones; nothing: no upstream servers", supervisor.address)
     );
     signal(&service, "HUP");
     supervisor.hear("RELOADING=1\nMONOTONIC_USEC=");
@@ -184,7 +184,7 @@ fn sockets_for_other_things_are_refused_with_what_to_do() {
     let output = supervisor.command().stdin(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
     assert_eq!(output.status.code(), Some(3));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("socket number 1 is neither UDP nor TCP"), "{said}");
+    assert!(said.contains("socket number 1 of the service manager is neither UDP nor TCP"), "{said}");
     supervisor.hears.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
     let nothing = supervisor.hears.recv(&mut [0; 16]).unwrap_err();
     assert_eq!(nothing.kind(), ErrorKind::WouldBlock, "it never said that it was ready");
