@@ -1,4 +1,4 @@
-//! The fast path: a known question answered by copying its finished answer and patching what differs.
+//! The fast path: answers a question by copying its cached packet and patching the differences.
 //!
 //! [`PlainQuery::at`] reads a plain query in place; whatever it does not know at a glance takes the slow path, through
 //! `request` and `chain`. [`CachedPacket::of`] keeps an answer that `reply::finish` made, and [`CachedPacket::write`]

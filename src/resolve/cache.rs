@@ -238,8 +238,8 @@ impl AnswerCache {
         slot
     }
 
-    /// Keeps what a group said of a question; of a retained name the last good answer in the place of a denial that is
-    /// not confirmed.
+    /// Keeps what a group said of a question; of a retained name the last good answer instead of a negative answer that
+    /// is not confirmed.
     pub fn insert_reviewed(
         &self,
         key: CacheKey,

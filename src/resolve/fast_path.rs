@@ -29,7 +29,7 @@ pub struct FastPath<'l> {
     key: PacketKey,
     /// The last client and its view, because packets of one client arrive together; no view if it is not allowed.
     last: Option<(IpAddr, Option<u32>, QueryOrigin)>,
-    /// The finished answers were searched for the last packet, which the slow path need not do again.
+    /// The packet cache was searched for the last packet, so that the slow path need not repeat it.
     looked: bool,
     /// A tap is open.
     watched: bool,

@@ -1,4 +1,4 @@
-//! Finished answers for the fast path: shared by threads, bounded by bytes.
+//! The packet cache: complete answers for the fast path, shared by threads, limited in bytes.
 //!
 //! A forwarded answer is stored when it is queried again, so that a flood of forwarded names does not fill the cache;
 //! answers from zones are stored at once, and a flood of those passes through the probationary part of the container.

@@ -1,9 +1,9 @@
 //! The last good answers of retained names ([`RetainRules`]), beside the cache: neither eviction nor expiry nor a denial
 //! that is not confirmed takes them away.
 //!
-//! All of it is on the way of what upstreams say, and of queries that the cache does not answer; a query that it answers
-//! comes by no line of this file. Names below a suffix are many: they are bounded in number and octets, and when there is
-//! no room, a new one has to come twice to take the place of the one that was asked for longest ago.
+//! All of it is on the way of what upstreams say, and of queries that the cache does not answer; a query that it
+//! answers comes by no line of this file. Names below a suffix are many: they are bounded in number and octets, and
+//! when there is no room, a new one must occur twice before it replaces the least recently queried one.
 
 use crate::engine::cache::{CacheDataOf, CacheKey, Outcome, Timestamp};
 use crate::engine::retain::{DenialVerdict, RetainRules};
@@ -96,7 +96,7 @@ struct RetainedSet {
 pub enum RetainReview {
     /// The answer.
     Believe,
-    /// In the place of a denial that is not confirmed, the last good answer, for so many seconds.
+    /// The last good answer instead of an unconfirmed negative answer, for this many seconds.
     Hold(Arc<CacheEntry>, u32),
     /// The name has other types, so that its NXDOMAIN denies this type alone, for so many seconds.
     NoData(u32),
@@ -128,7 +128,7 @@ pub struct RetainedState {
     pub held: u64,
     /// Denials that were confirmed.
     pub confirmed: u64,
-    /// Times that the last good answer was at hand in the place of a failure.
+    /// Number of failures replaced by the last good answer.
     pub served: u64,
 }
 

@@ -113,7 +113,7 @@ pub struct SharedState {
     pub clock: Clock,
     /// The answer cache.
     pub cache: AnswerCache,
-    /// Finished answers for the fast path.
+    /// The packet cache.
     pub answers: PacketCache,
     /// Exchanges in flight.
     pub inflight: Arc<Inflight<CacheKey, FetchResult>>,

@@ -132,7 +132,7 @@ pub(super) fn refusal(manager: Manager, address: IpAddr) -> Refusal {
             format!("`touch {PVE_IGNORE}` in this container, then `pvtzd resolver take` again")
         }
         Manager::Connman => format!(
-            "start connmand with `--nodnsproxy`, put a file in the place of what it wrote: `rm {RESOLV_CONF}; echo \
+            "start connmand with `--nodnsproxy`, replace the file that it wrote: `rm {RESOLV_CONF}; echo \
              nameserver {address} > {RESOLV_CONF}`, and list the former servers in [upstream] servers"
         ),
         Manager::Netconfig => format!(
