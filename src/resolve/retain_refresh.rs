@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// How often it is looked what is due.
+/// Interval of checks for due refreshes.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Questions at a time.

@@ -98,7 +98,7 @@ pub enum RetainReview {
     Believe,
     /// The last good answer instead of an unconfirmed negative answer, for this many seconds.
     Hold(Arc<CacheEntry>, u32),
-    /// The name has other types, so that its NXDOMAIN denies this type alone, for so many seconds.
+    /// The name has other types, so that its NXDOMAIN denies only this type, for this many seconds.
     NoData(u32),
 }
 
