@@ -1,7 +1,7 @@
-//! The running server: what starts it, what changes it, what stops it.
+//! The running server: start, changes, stop.
 //!
-//! One task hears of everything that changes what is published: a reload, another resolv.conf, the answer of the
-//! metadata service. Each builds the whole anew from what is known and swaps it in.
+//! One task handles all events that change the active configuration: a reload, another resolv.conf, the answer of the
+//! metadata service. Each event rebuilds the configuration and replaces it as a whole.
 
 mod data_files;
 mod messages;
@@ -55,29 +55,29 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long queries in flight may go on after the signal to stop: no client waits longer.
+/// Time for queries in flight after the signal to stop: no client waits longer.
 const DRAIN: Duration = Duration::from_millis(4200);
 
 /// The same if the sockets belong to the service manager: the next process starts only after this one ends.
 const SHORT_DRAIN: Duration = Duration::from_millis(500);
 
-/// How often the files of the certificate are looked at.
+/// Interval of checks of the certificate files.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(60);
 
-/// What the command line decides, once and for all.
+/// Settings from the command line.
 #[derive(Clone, Debug)]
 pub struct DaemonSettings {
-    /// The configuration file; nothing for the built-in defaults.
+    /// The configuration file; None for the built-in defaults.
     pub path: Option<PathBuf>,
-    /// Where one may appear later: looked for at each reload while there is none.
+    /// The default path, checked at each reload while there is no file.
     pub look_for: Option<PathBuf>,
-    /// Where to listen.
+    /// Listen addresses.
     pub listen: Vec<SocketAddr>,
-    /// Where the metadata service is, if it is to be asked.
+    /// Address of the metadata service, if enabled.
     pub metadata: Option<SocketAddr>,
-    /// Where state is kept, if it is.
+    /// The state directory, if any.
     pub state_dir: Option<PathBuf>,
-    /// The supervisor that started the process, if there is one.
+    /// The service manager that started the process, if any.
     pub supervisor: Supervisor,
     /// Suppresses the start-up messages: the lab prints its own.
     pub quiet: bool,
@@ -93,25 +93,25 @@ pub struct Daemon {
     publisher: Arc<Publisher>,
     /// The certificate of the encrypted listeners, if there are any.
     certificate: Option<Arc<Certificate>>,
-    /// What they speak, and where.
+    /// Their protocols and addresses.
     listening_encrypted: Vec<(Protocol, SocketAddr)>,
     /// The PrivateZone API, if it is configured.
     office: Option<ApiServer>,
     listening: Vec<SocketAddr>,
-    /// Who reads from the supervisor's sockets.
+    /// The readers of the service manager's sockets.
     readers: HandedOver,
     signals: Signals,
-    /// Where the answer of the metadata service comes.
+    /// The channel of the metadata service's answer.
     told: (mpsc::Sender<InstanceInfo>, mpsc::Receiver<InstanceInfo>),
-    /// The metadata service is being asked, or was.
+    /// The metadata service was queried or is being queried.
     asked: bool,
-    /// What operators see.
+    /// The admin view.
     station: Option<AdminServer>,
-    /// How we are doing.
+    /// Readiness.
     readiness: Arc<Readiness>,
-    /// Where the system's servers come when resolv.conf has changed.
+    /// The channel of the system's servers after a change of resolv.conf.
     looked: (mpsc::Sender<Vec<ServerAddress>>, mpsc::Receiver<Vec<ServerAddress>>),
-    /// Reloads that are asked for over the control socket.
+    /// Reload requests from the control socket.
     reloads: (mpsc::Sender<Reload>, mpsc::Receiver<Reload>),
     /// Zone files, hosts files and the configuration, watched.
     data_files: WatchedFiles,
@@ -127,7 +127,7 @@ struct Signals {
 }
 
 impl Daemon {
-    /// Begins to serve on sockets that are bound, and the API if there is one. Must be called within a tokio runtime.
+    /// Starts serving on bound sockets, and the API if configured. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// A thread or a signal handler could not be set up.
@@ -217,12 +217,12 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// What publishes here.
+    /// The publisher.
     pub fn publisher(&self) -> &Arc<Publisher> {
         &self.publisher
     }
 
-    /// Serves until it is told to stop, then lets queries in flight end.
+    /// Serves until the signal to stop, then waits for queries in flight.
     pub async fn run(mut self) {
         self.ask_metadata();
         let mut resolv_conf = Paths::with_state(self.settings.state_dir.as_deref()).watch();
@@ -236,10 +236,10 @@ impl Daemon {
                 _ = self.signals.terminate.recv() => break,
                 _ = self.signals.interrupt.recv() => break,
                 _ = self.signals.reload.recv() => {
-                    let _ = self.reload(); // told in the log
+                    let _ = self.reload(); // the result is logged
                 }
                 Some(tell) = self.reloads.1.recv() => {
-                    let _ = tell.send(self.reload()); // who asked may have gone
+                    let _ = tell.send(self.reload()); // the requester may be gone
                 }
                 _ = minutes.tick() => self.live.history.end_minute(&self.live.tallies, last_minute()),
                 Some(instance) = self.told.1.recv() => self.on_metadata(instance),
@@ -259,7 +259,7 @@ impl Daemon {
         self.secondaries.stop().await;
         self.readers.stop().await;
         if let Some(office) = &self.office {
-            let _ = timeout(DRAIN, office.close()).await; // a disk that hangs must not keep the process
+            let _ = timeout(DRAIN, office.close()).await; // a hanging disk must not block the exit
         }
         let drained = async {
             // An answer leaves a moment after its query is counted as done.
@@ -302,7 +302,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// Reads the certificate again, from where the configuration has it now.
+    /// Reloads the certificate from its configured paths.
     fn reload_certificate(&self) {
         let server = &self.config.server;
         let (Some(current), Some(certificate), Some(key)) =
@@ -315,7 +315,7 @@ impl Daemon {
         }
     }
 
-    /// Reads the certificate again if its files have changed.
+    /// Reloads the certificate if its files have changed.
     fn look_at_certificate(&self) {
         let Some(certificate) = &self.certificate else { return };
         match certificate.reload_if_changed() {
@@ -325,7 +325,7 @@ impl Daemon {
         }
     }
 
-    /// The metadata service has told where we are.
+    /// The metadata service has answered.
     fn on_metadata(&mut self, instance: InstanceInfo) {
         tracing::info!(
             region = instance.region.as_deref().unwrap_or("unknown"),
@@ -344,7 +344,7 @@ impl Daemon {
         if self.config.upstream.servers != Servers::System {
             return;
         }
-        // Beside the loop: a file system that hangs must not keep a signal waiting.
+        // Outside the loop: a hanging file system must not delay a signal.
         let (config, settings) = (self.config.clone(), self.settings.clone());
         let (listening, tell) = (self.listening.clone(), self.looked.0.clone());
         tokio::task::spawn_blocking(move || {
@@ -353,7 +353,7 @@ impl Daemon {
         });
     }
 
-    /// What the system asks now.
+    /// The system's current servers.
     fn take_system(&mut self, servers: Vec<ServerAddress>) {
         if self.config.upstream.servers == Servers::System && servers != self.around.system {
             let shown: Vec<String> = servers.iter().map(ToString::to_string).collect();
@@ -363,14 +363,14 @@ impl Daemon {
         }
     }
 
-    /// Serves what has changed of a secondary zone.
+    /// Publishes a change of a secondary zone.
     fn take_secondary(&mut self, update: SecondaryUpdate) {
         if let Some((place, served)) = self.secondaries.take(&mut self.config, update) {
             self.publisher.replace_zone(place, |zone| secondaries::serve(zone, served));
         }
     }
 
-    /// Asks the metadata service in the background, once it is needed; what it tells comes through the channel.
+    /// Queries the metadata service in the background, once needed; the answer arrives through the channel.
     fn ask_metadata(&mut self) {
         let needed = self.config.wants_metadata() && !self.asked;
         let Some(address) = self.settings.metadata.filter(|_| needed) else { return };
@@ -397,7 +397,7 @@ impl Daemon {
     }
 }
 
-/// Until the wall clock's next minute begins.
+/// Time until the wall clock's next minute.
 fn rest_of_minute() -> Duration {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     Duration::from_millis(60_000 - since.as_millis() as u64 % 60_000)
@@ -409,7 +409,7 @@ fn last_minute() -> u64 {
     ((since.as_secs() + 30) / 60).saturating_sub(1)
 }
 
-/// The system's upstream servers; what was left out is logged.
+/// The system's upstream servers; logs ignored entries.
 fn system_servers(
     config: &Config,
     settings: &DaemonSettings,
@@ -425,7 +425,7 @@ fn system_servers(
     found.servers
 }
 
-/// How long answers are kept, as the configuration says.
+/// The configured TTL policy.
 pub fn lifetimes(cache: &Cache) -> TtlPolicy {
     TtlPolicy {
         min_ttl: cache.min_ttl,
@@ -440,7 +440,7 @@ pub fn lifetimes(cache: &Cache) -> TtlPolicy {
     }
 }
 
-/// Takes the former run's cache in. An odd snapshot is removed: it can be of no use any more.
+/// Loads the saved cache. Removes an invalid snapshot.
 fn restore(cache: &AnswerCache, directory: Option<&std::path::Path>, clock: &Clock) {
     let Some(directory) = directory else { return };
     if let Err(error) = fs::create_dir_all(directory) {

@@ -1,11 +1,10 @@
-//! Files that are read again when they change: zone files with what they include, hosts files and, with `watch_config`,
-//! the configuration.
+//! Watched files: zone files with their includes, hosts files and, with `watch_config`, the configuration.
 //!
-//! A thread of its own looks at their metadata once a second and reads what has changed, so that neither a slow disk nor a
-//! long file holds up anything else; what it read goes to the daemon, which swaps it in. Looking is preferred to inotify:
-//! it is the same on every file system (network and FUSE mounts, and folders that a container shares with a virtual
-//! machine's host, send no events), follows every link on the way without a watch for each folder, and cannot run into the
-//! kernel's limit of inotify instances, which the containers of a node share.
+//! A separate thread checks their metadata once a second and reads changed files, so that a slow disk or a long file
+//! does not block other work; the daemon then replaces the content. Unlike inotify, this works on every file system
+//! (network and FUSE mounts, and folders that a container shares with a virtual machine's host, send no events),
+//! follows every link on the way without a watch for each folder, and cannot run into the kernel's limit of inotify
+//! instances, which the containers of a node share.
 
 use crate::base::file;
 use crate::base::file::{FileState, WatchedFile};
@@ -19,13 +18,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often files are looked at.
+/// Interval of checks.
 const PACE: Duration = Duration::from_secs(1);
 
-/// Files that are looked at each time; of more, all of them are looked at in turn.
+/// Number of files of each check; more files are checked in turn.
 const AT_A_TIME: usize = 1000;
 
-/// How long a file must have been left alone before it is read: several writes then count once.
+/// How long a file must be unchanged before it is read, so that several writes cause one read.
 const SETTLE: Duration = Duration::from_millis(200);
 
 /// How often a file is given that time. One that is written continuously is then read anyway.
@@ -34,10 +33,10 @@ const SETTLE_TRIES: usize = 25;
 /// How often a file is read anew that changed while it was read.
 const READ_TRIES: usize = 3;
 
-/// How long until a file that could not be read is tried again, changed or not.
+/// Retry interval of an unreadable file.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// What has changed.
+/// A change.
 #[derive(Debug)]
 pub(super) enum Change {
     /// The configuration.
@@ -56,19 +55,19 @@ enum WatchTarget {
     Hosts { place: usize, path: PathBuf, options: HostsOptions },
 }
 
-/// Files that are read together.
+/// A group of files that are read together.
 #[derive(Clone, Debug)]
 struct WatchedGroup {
     target: WatchTarget,
     files: Vec<WatchedFile>,
-    /// When to read them in any case.
+    /// Deadline for reading them.
     retry: Option<Instant>,
 }
 
-/// Everything that is watched.
+/// The plan: all watched files.
 #[derive(Clone, Debug, Default)]
 pub(super) struct WatchPlan {
-    /// The number of the configuration that it follows from.
+    /// The number of its configuration.
     round: u64,
     groups: Vec<WatchedGroup>,
 }
@@ -91,7 +90,7 @@ impl WatchPlan {
         Self { round: 0, groups: config.into_iter().chain(zones).chain(hosts).collect() }
     }
 
-    /// How many files that is.
+    /// Number of files.
     pub(super) fn len(&self) -> usize {
         self.groups.iter().map(|group| group.files.len()).sum()
     }
@@ -117,7 +116,7 @@ impl WatchPlan {
         changed
     }
 
-    /// Waits until the files of these groups are left alone.
+    /// Waits until the files of these groups are unchanged for a while.
     fn settle(&self, groups: &[usize]) {
         let states = || -> Vec<Option<FileState>> {
             let files = groups.iter().filter_map(|&group| self.groups.get(group));
@@ -169,7 +168,7 @@ impl WatchPlan {
     }
 }
 
-/// A change with the number of the plan that it is of.
+/// A change with the number of its plan.
 type Numbered = (u64, Change);
 
 /// The daemon's side of the thread.

@@ -1,4 +1,4 @@
-//! What the daemon says: at start, to its supervisor, and of changes that have to wait for the next start.
+//! Messages of the daemon: at start, to the service manager, and about changes that take effect at the next start.
 
 use super::Daemon;
 use crate::admin::server::AdminServer;
@@ -8,7 +8,7 @@ use crate::store;
 use std::io::IsTerminal;
 
 impl Daemon {
-    /// Says what is served: a few lines for a person, log lines for a supervisor.
+    /// Prints the start-up messages: a few lines on a terminal, log lines under a service manager.
     pub(super) fn log_startup(&self) {
         if self.settings.quiet {
             return;
@@ -67,14 +67,14 @@ impl Daemon {
         }
     }
 
-    /// What is served, in one line: `systemctl status` shows it.
+    /// The status line for `systemctl status`.
     pub(super) fn status(&self) -> String {
         let listening: Vec<String> = self.listening.iter().map(ToString::to_string).collect();
         let zones = self.live.published().catalog.zones().len();
         format!("on {}: {zones} zones; {}", listening.join(", "), self.forwards())
     }
 
-    /// Zones that were made through the API do not count while there is no API: that must not pass unseen.
+    /// Warns that zones made through the API are not served without an API.
     pub(super) fn warn_of_unserved_zones(&self) {
         let Some(directory) = self.settings.state_dir.as_ref().filter(|_| self.office.is_none()) else {
             return;
@@ -86,7 +86,7 @@ impl Daemon {
         }
     }
 
-    /// Where what is not private goes, in a few words.
+    /// A short description of the upstreams.
     pub(super) fn forwards(&self) -> String {
         let servers: Vec<String> = match &self.config.upstream.servers {
             Servers::System => self.around.system.iter().map(ToString::to_string).collect(),
@@ -102,7 +102,7 @@ impl Daemon {
         }
     }
 
-    /// Settings that sockets and tables were made by.
+    /// Settings that take effect only at the start.
     pub(super) fn warn_what_needs_a_restart(&self, config: &Config) {
         let (new, old) = (&config.server, &self.config.server);
         let listens = |control: &Option<config::Api>| control.as_ref().map(|control| control.listen.clone());

@@ -1,5 +1,5 @@
-//! What is read again: the configuration, by a signal, over the control socket or because it changed; and zone files and
-//! hosts files, each by itself. A fault changes nothing.
+//! Reloads: the configuration, by a signal, over the control socket or after a change; zone files and hosts files,
+//! independently. An error changes nothing.
 
 use super::Daemon;
 use super::data_files::{Change, WatchPlan};
@@ -14,7 +14,7 @@ impl Daemon {
     pub(super) fn reload(&mut self) -> Result<String, String> {
         self.settings.supervisor.reloading();
         if let Some(station) = &self.station {
-            station.reopen(); // whatever the file says: log files are rotated by a reload
+            station.reopen(); // in any case: a reload rotates log files
         }
         let reloaded = self.reread();
         self.readiness.reloaded(reloaded.is_ok());
@@ -26,8 +26,8 @@ impl Daemon {
         reloaded
     }
 
-    /// The configuration as it is now. A file that was there once has to be there: one that was removed is not the
-    /// wish for the built-in configuration.
+    /// Loads the configuration. A file that existed before must exist: its removal does not select the built-in
+    /// configuration.
     fn load(&mut self) -> Result<(Config, Vec<Fault>), ConfigError> {
         if let (None, Some(place)) = (&self.settings.path, &self.settings.look_for) {
             self.settings.path = config::find(place)?;
@@ -38,13 +38,13 @@ impl Daemon {
         }
     }
 
-    /// Reads the configuration again. With a fault in it nothing changes.
+    /// Reloads the configuration. An error changes nothing.
     fn reread(&mut self) -> Result<String, String> {
         let file = self.settings.path.as_deref().map(WatchedFile::now);
         let config = match self.load() {
             Ok((config, warnings)) => {
                 for warning in &warnings {
-                    eprintln!("{warning}"); // as at start: the log would hold some back
+                    eprintln!("{warning}"); // as at start: the log would suppress some
                 }
                 config
             }
@@ -55,13 +55,13 @@ impl Daemon {
             }
             Err(ConfigError::Faults(faults)) => {
                 for fault in &faults {
-                    eprintln!("{fault}"); // all of them: the log would hold some back
+                    eprintln!("{fault}"); // all of them: the log would suppress some
                 }
                 tracing::error!(
                     faults = faults.len(),
                     "the configuration has errors; the former one stays in force"
                 );
-                // The fault may be in a zone file: once that is mended, the configuration is worth another try.
+                // The error may be in a zone file: once it is corrected, the configuration is reloaded.
                 let mut paths: Vec<PathBuf> = faults.iter().map(|fault| fault.file.clone()).collect();
                 paths.dedup();
                 paths.retain(|path| file.as_ref().is_none_or(|file| file.path != *path));
@@ -94,8 +94,8 @@ impl Daemon {
         Ok(format!("reloaded: {zones} zones in the configuration"))
     }
 
-    /// Watches the files of the configuration in force. `reread` are those by whose change the configuration is read
-    /// again, if that is wanted.
+    /// Watches the files of the configuration in force. `reread` are the files whose change reloads the configuration,
+    /// if enabled.
     pub(super) fn watch_files(&mut self, reread: Vec<WatchedFile>) {
         let reread = if self.config.server.watch_config { reread } else { Vec::new() };
         let plan = WatchPlan::new(&self.config, reread);
@@ -103,12 +103,12 @@ impl Daemon {
         self.data_files.watch(plan);
     }
 
-    /// Takes over what has changed in a file.
+    /// Applies a changed file.
     pub(super) fn take_change(&mut self, change: Change) {
         match change {
             Change::Config => {
                 tracing::info!("the configuration file has changed: reloading");
-                let _ = self.reload(); // told in the log
+                let _ = self.reload(); // the result is logged
             }
             Change::Zone(place, loaded) => {
                 let Some(file) = self.config.zone_files.iter_mut().find(|file| file.zone == place) else {
@@ -147,13 +147,13 @@ impl Daemon {
         }
     }
 
-    /// What is in a file that was read again; what is wrong with it is told. `before` tells how much was in it.
+    /// The new content of a file; reports its errors. `before` is its former size.
     fn sound<T>(&self, kind: &'static str, path: &Path, loaded: Loaded<T>, before: usize) -> Option<T> {
         for warning in &loaded.warnings {
             eprintln!("{warning}");
         }
         let content = match loaded.content {
-            // As it is between the two steps of a careless write. An empty file that is meant can have a comment.
+            // A file is empty between truncation and writing. A comment marks an intentionally empty file.
             Ok(_) if loaded.octets == 0 && before > 0 => {
                 let why = format!(
                     "{} is empty; to empty it on purpose, write a comment into it, or reload",
@@ -171,7 +171,7 @@ impl Daemon {
             Err(error) => {
                 if self.readiness.data_files.refused(kind, path, &error) {
                     if let LoadError::Faults { told, .. } = &error {
-                        told.iter().for_each(|fault| eprintln!("{fault}")); // the log would hold some back
+                        told.iter().for_each(|fault| eprintln!("{fault}")); // the log would suppress some
                     }
                     tracing::error!(kind, "{error}; the former content stays in force");
                 }

@@ -196,7 +196,7 @@ impl Secondaries {
                 let _ = running.task.await; // a panic there is logged
             }
         };
-        let _ = timeout(LAST_SAVE, ended).await; // a disk that hangs must not keep the process
+        let _ = timeout(LAST_SAVE, ended).await; // a hanging disk must not block the exit
     }
 }
 

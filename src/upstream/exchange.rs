@@ -1,9 +1,9 @@
-//! One question to a group: a staggered race.
+//! One query to a group: a staggered race.
 //!
-//! The first server is asked. When it fails at once, the next is asked at once; when it is slower than usual,
-//! the next is asked as well and both are listened to. When every server has been asked, those that are still
-//! silent are asked again, with growing pauses, since a packet may have been lost. Who has said no (a failing
-//! rcode, a network error) is not asked again. The first usable answer ends it all.
+//! Queries the first server. If it fails, queries the next one at once; if it is slower than usual, queries the next
+//! one too and accepts both replies. After all servers were queried, queries silent ones again with growing pauses,
+//! because a packet may have been lost. A server that failed (a failing rcode, a network error) is not queried again.
+//! The first usable answer ends the race.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,13 +22,13 @@ use super::transaction;
 use super::transaction::Response;
 use super::{Attempt, AttemptError, Failure, Group, Reply, Strategy, UpstreamQuery, policy, random};
 
-/// How long a probe of a server that is down may take: less than the pause between two.
+/// Timeout of a probe of a server that is down: less than the interval of probes.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(1100);
-/// How long each try of a check for silence may take, and how many there are: one datagram may be lost.
+/// Timeout and number of tries of a check for silence: one datagram may be lost.
 const SILENCE_TIMEOUT: Duration = Duration::from_millis(550);
 /// See there.
 const SILENCE_TRIES: usize = 2;
-/// When a server has said no, how long others that are known to be down are still waited for.
+/// After a failure of one server, how long to wait for others that are known to be down.
 const LAST_RESORT_WAIT: Duration = Duration::from_millis(400);
 
 /// Runs the race. See [`Group::exchange`].
@@ -102,17 +102,17 @@ async fn attempt(
 
 /// The state of one race.
 struct Race<'a> {
-    /// The field.
+    /// The servers.
     group: &'a Group,
-    /// The order of asking, as indices into the group's servers. The first round goes through it once.
+    /// The order of servers, as indices into the group's servers. The first round queries each once.
     order: Vec<usize>,
     /// Steps taken through `order`, round after round.
     step: usize,
-    /// What is known of each server in this race, by its index in the group.
+    /// The state of each server in this race, by its index in the group.
     runners: Vec<Contender>,
     /// Tries left.
     tries_left: usize,
-    /// Tries at servers that had been asked before.
+    /// Tries of servers that were queried before.
     retries: u32,
     /// The last failing rcode.
     last_rcode: Option<ResponseCode>,
@@ -123,27 +123,27 @@ struct Race<'a> {
 struct Contender {
     /// It was down when the race began.
     was_down: bool,
-    /// How often it was asked.
+    /// Number of queries.
     tries: u32,
-    /// How many of those are still running.
+    /// Number of running queries.
     outstanding: u32,
-    /// How the last try that ended did.
+    /// The result of the last completed try.
     outcome: Option<AttemptError>,
-    /// Not to be asked (again): it has said no.
+    /// Not to be queried again: it has failed.
     out: bool,
-    /// Not to be asked (again): its limit was met. What it was asked before is still listened to.
+    /// Not to be queried again: its limit is reached. Replies to earlier queries are still accepted.
     full: bool,
 }
 
 impl Contender {
-    /// Whether it may be asked (again).
+    /// Whether it may be queried (again).
     fn may_be_asked(&self) -> bool {
         !self.out && !self.full
     }
 }
 
 impl<'a> Race<'a> {
-    /// Everyone at the start.
+    /// The state at the start.
     fn new(group: &'a Group) -> Self {
         let views: Vec<_> = group.servers().map(Server::view).collect();
         let order = policy::order(group.options().strategy, &views, random::fraction());
@@ -157,11 +157,10 @@ impl<'a> Race<'a> {
         Self { group, order, step: 0, runners, tries_left, retries: 0, last_rcode: None }
     }
 
-    /// Sends the question, as a probe, to servers that are not up and whose time has come. The first in the
-    /// order is asked anyway.
+    /// Sends the query as a probe to servers that are not up and are due. The first server is queried in any case.
     fn probe_the_unhealthy(&self, query: &UpstreamQuery) {
         if self.group.options().strategy == Strategy::Parallel {
-            return; // all are asked anyway
+            return; // all are queried in any case
         }
         for &index in self.order.iter().skip(1) {
             let server = &self.group.shared_servers()[index];
@@ -171,7 +170,7 @@ impl<'a> Race<'a> {
         }
     }
 
-    /// The next server to ask, with the right to ask it; only one not asked before when `fresh` is set.
+    /// The next server and its permit; only one that was not queried before if `fresh` is set.
     fn next(&mut self, fresh: bool) -> Option<(usize, SemaphorePermit<'a>)> {
         let servers = self.group.shared_servers();
         while self.tries_left > 0 && !self.order.is_empty() {
@@ -197,12 +196,12 @@ impl<'a> Race<'a> {
         None
     }
 
-    /// Whether there is anyone left to ask.
+    /// Whether a server is left.
     fn may_go_on(&self) -> bool {
         self.tries_left > 0 && self.order.iter().any(|&index| self.runners[index].may_be_asked())
     }
 
-    /// How long to wait, after asking this server, before asking the next.
+    /// How long to wait for this server before querying the next.
     fn pause_after(&self, index: usize) -> Duration {
         let rtt = self.group.shared_servers()[index].rtt();
         if self.step < self.order.len() {
@@ -216,7 +215,7 @@ impl<'a> Race<'a> {
     fn failed(&mut self, index: usize, outcome: AttemptError) {
         let runner = &mut self.runners[index];
         runner.outstanding -= 1;
-        // A TCP handshake that timed out is silence too: the server may be asked again.
+        // A TCP handshake that timed out is silence too: the server may be queried again.
         runner.out = outcome != AttemptError::TimedOut;
         if let AttemptError::Rcode(rcode) = outcome {
             self.last_rcode = Some(rcode);
@@ -224,8 +223,8 @@ impl<'a> Race<'a> {
         runner.outcome = Some(outcome);
     }
 
-    /// How long those still silent are worth waiting for, if less than the whole time: not at all when each has
-    /// failed in another try, and not long when one has failed and the others were known to be down.
+    /// How long to wait for silent servers, if less than the deadline: not at all if each has failed in another try,
+    /// and briefly if one has failed and the others were known to be down.
     fn patience(&self) -> Option<Duration> {
         let mut silent =
             self.runners.iter().filter(|runner| runner.outstanding > 0 && !runner.out).peekable();
@@ -235,7 +234,7 @@ impl<'a> Race<'a> {
         (self.last_rcode.is_some() && silent.all(|runner| runner.was_down)).then_some(LAST_RESORT_WAIT)
     }
 
-    /// What to report when no server gave an answer.
+    /// The error if no server answered.
     fn failure(self) -> Failure {
         let servers = self.group.servers().zip(self.runners);
         let attempts = servers.filter_map(|(server, runner)| {
@@ -251,21 +250,21 @@ impl<'a> Race<'a> {
     }
 }
 
-/// Puts the question to a server that is not up, beside the race, when it is time to: this ends by itself, soon,
-/// and serves only to show whether the server is back.
+/// Sends the query to a server that is not up, if due, outside the race: it only detects whether the server has
+/// recovered.
 pub(super) fn probe(server: &Arc<Server>, query: impl FnOnce() -> UpstreamQuery) {
     let Some(probing) = server.take_probe() else { return };
     let query = query();
     tokio::spawn(async move {
         let server = probing.server();
         let Some(permit) = server.permit() else { return };
-        // In time or not, the try itself tells the server's health.
+        // The try itself reports to the server's health.
         let _ = tokio::time::timeout(PROBE_TIMEOUT, attempt(server, 0, &query, permit)).await;
     });
 }
 
-/// Asks a server that is down what every server knows, if it is time to: who does not answer that is silent, and not
-/// just waiting for the authorities of the names that it was asked for. Any reply counts, whatever its code.
+/// Queries `. NS` of a server that is down, if due: a server without a reply is silent, and does not only wait for the
+/// authoritative servers of other names. Any reply counts, with any code.
 pub(super) fn check_silence(server: &Arc<Server>) {
     let Some(check) = server.take_silence_check() else { return };
     // Does not count for the limit, which unanswered queries may have reached: there is one check at a time.
@@ -281,7 +280,7 @@ pub(super) fn check_silence(server: &Arc<Server>) {
             let asked = tokio::time::timeout(SILENCE_TIMEOUT, transaction::ask(check.server(), &question));
             answered = match asked.await {
                 Ok(Ok(_) | Err(AttemptError::Rcode(_))) => true,
-                Ok(Err(AttemptError::Local(_))) => return check.ended(true), // nothing was asked
+                Ok(Err(AttemptError::Local(_))) => return check.ended(true), // nothing was sent
                 Ok(Err(_)) | Err(_) => false,
             };
             if answered {

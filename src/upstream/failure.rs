@@ -22,7 +22,7 @@ pub struct Failure {
 pub struct Attempt {
     /// The server.
     pub server: ServerAddress,
-    /// How often it was asked.
+    /// Number of queries.
     pub tries: u32,
     /// The result of the last try.
     pub outcome: AttemptError,

@@ -1,4 +1,4 @@
-//! A group of upstream servers: what the configuration names, alive.
+//! A group of upstream servers at run time.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -9,20 +9,20 @@ use super::server::Server;
 use super::stream::Connector;
 use super::{Failure, Reply, ServerAddress, Strategy, Trust, UpstreamQuery, exchange};
 
-/// How a group behaves.
+/// The options of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupOptions {
-    /// How its servers share the work.
+    /// Its strategy.
     pub strategy: Strategy,
-    /// Queries that may be under way to one server. Beyond, the next server is asked.
+    /// Limit of queries in flight to one server. Beyond it the next server is queried.
     pub max_in_flight: usize,
-    /// The time one exchange may take: under the 4 s within which every client has its answer.
+    /// Timeout of an exchange: less than the 4 s within which every client gets its answer.
     pub deadline: Duration,
-    /// Whose certificates count, if any of the servers needs one.
+    /// The trusted CA certificates, if any server needs them.
     pub trust: Option<Arc<Trust>>,
-    /// Who is asked for the addresses of servers that are known by name: plain servers.
+    /// Plain servers that resolve the names of encrypted servers.
     pub bootstrap: Vec<ServerAddress>,
-    /// The network that its servers are in.
+    /// The network of its servers.
     pub network: Network,
 }
 
@@ -39,21 +39,21 @@ impl Default for GroupOptions {
     }
 }
 
-/// A named group of servers with what is known of them. A changed configuration makes a new group.
+/// A named group of servers with their state. A changed configuration makes a new group.
 #[derive(Debug)]
 pub struct Group {
-    /// What the configuration calls it.
+    /// Its name in the configuration.
     name: String,
-    /// Its servers, in the order written.
+    /// Its servers, in the configured order.
     servers: Vec<Arc<Server>>,
-    /// How it behaves.
+    /// Its options.
     options: GroupOptions,
-    /// The clients' questions that wait for it.
+    /// Number of client queries that wait for it.
     waiting: Arc<AtomicUsize>,
 }
 
 impl Group {
-    /// A group nothing is known of yet. A server named twice is one server.
+    /// A group without state. A duplicate server is used once.
     pub fn new(name: String, servers: Vec<ServerAddress>, options: GroupOptions) -> Self {
         let mut distinct: Vec<ServerAddress> = Vec::with_capacity(servers.len());
         for server in servers {
@@ -73,22 +73,22 @@ impl Group {
         Self { name, servers, options, waiting: Arc::default() }
     }
 
-    /// What the configuration calls it.
+    /// Its name in the configuration.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// How it behaves.
+    /// Its options.
     pub fn options(&self) -> &GroupOptions {
         &self.options
     }
 
-    /// The count of the clients' questions that wait for it.
+    /// The counter of client queries that wait for it.
     pub fn waiting(&self) -> &Arc<AtomicUsize> {
         &self.waiting
     }
 
-    /// Its servers, in the order written.
+    /// Its servers, in the configured order.
     pub fn servers(&self) -> impl Iterator<Item = &Server> {
         self.servers.iter().map(AsRef::as_ref)
     }
@@ -98,9 +98,9 @@ impl Group {
         &self.servers
     }
 
-    /// The server that the pool may ask: the first, while all are well and there is nothing to find out. The pool
-    /// speaks plain DNS only, by the kernel's sockets.
-    /// Otherwise an exchange decides, which also probes those that are not.
+    /// The server for the UDP pool: the first, while all servers are up and their options are known. The pool supports
+    /// plain DNS over kernel sockets only. In all other cases an exchange is used, which also probes servers that are
+    /// down.
     pub fn all_up(&self) -> Option<&Arc<Server>> {
         let one_by_one = self.options.strategy == Strategy::Failover || self.servers.len() == 1;
         let usual = one_by_one && self.options.network == Network::Kernel;
@@ -113,18 +113,17 @@ impl Group {
         self.servers.is_empty()
     }
 
-    /// It has servers, and none of them can be relied on.
+    /// It has servers, but none is up.
     pub fn is_broken(&self) -> bool {
         !self.servers.is_empty() && !self.servers.iter().any(|server| server.is_steady())
     }
 
-    /// It has servers, and none of them replies, to what every server knows either, as is known from not long ago.
+    /// It has servers, and none of them has replied recently, nor to `. NS`.
     pub fn is_silent(&self) -> bool {
         !self.servers.is_empty() && self.servers.iter().all(|server| server.is_silent())
     }
 
-    /// Asks those of its servers that are not up whether they are back, if it is time to, by a question whose answer
-    /// is not awaited. An exchange does so by itself.
+    /// Probes its servers that are not up, if due, without waiting for the answer. An exchange does this itself.
     pub fn probe(&self, question: impl Fn() -> UpstreamQuery) {
         for server in &self.servers {
             exchange::probe(server, &question);
@@ -132,14 +131,14 @@ impl Group {
         }
     }
 
-    /// When any of its servers last gave an answer: later than a failure, it says that asking again is worth it.
+    /// Time of the last answer of any of its servers: if it is later than a failure, a retry is useful.
     pub fn last_success(&self) -> Option<Instant> {
         self.servers().filter_map(Server::last_success).max()
     }
 
-    /// Asks the servers until one gives a usable answer, none is left, or the deadline comes. NXDOMAIN and
-    /// NOERROR, with data or without, are answers. Dropping the future ends everything it began, but for a
-    /// short probe of a server that is down.
+    /// Queries the servers until one gives a usable answer, none is left, or the deadline is reached. NXDOMAIN and
+    /// NOERROR, with or without data, are answers. Dropping the future cancels everything, except a short probe of a
+    /// server that is down.
     pub async fn exchange(&self, query: &UpstreamQuery) -> Result<Reply, Failure> {
         exchange::run(self, query).await
     }

@@ -1,8 +1,8 @@
-//! How a server is doing: passive scoring from the replies to real queries. Pure: `now` comes in.
+//! The health of a server: passive scoring from the replies to real queries. Pure: `now` is an argument.
 //!
-//! Any reply proves a server alive. Replies that never come, and network errors, mark it down when several
-//! follow one another; failing rcodes in a row rank it behind servers that answer. A server that is not up is
-//! still tried last, and gets one real query in a while as a probe, so that its return is noticed.
+//! Any reply proves that a server is alive. Several missing replies or network errors in a row mark it down; failing
+//! rcodes in a row rank it behind servers that answer. A server that is not up is still tried last, and gets a real
+//! query from time to time as a probe, so that its recovery is detected.
 
 use std::time::{Duration, Instant};
 
@@ -12,19 +12,19 @@ const MISSES_TO_DOWN: u32 = 3;
 const BAD_RCODES_TO_FAILING: u32 = 5;
 /// The first interval between probes.
 const PROBE_FIRST: Duration = Duration::from_millis(250);
-/// The longest interval: the return of a server is to be noticed within 2 s.
+/// The longest interval: the recovery of a server must be detected within 2 s.
 const PROBE_LONGEST: Duration = Duration::from_millis(1500);
 
-/// How often a server that is down is asked whether it is silent to everything.
+/// Interval of checks for silence of a server that is down.
 const SILENCE_CHECK: Duration = PROBE_LONGEST;
 
 /// A server that was found silent counts as silent for this long without another query.
 const SILENCE_IS_NEWS: Duration = Duration::from_secs(60);
 
-/// Whether a server can be relied on; the order is that of preference.
+/// Availability of a server, in the order of preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ServerHealth {
-    /// Answers, or was never asked.
+    /// Answers, or was never queried.
     Up,
     /// Replies, but with failing rcodes only.
     Failing,
@@ -42,12 +42,12 @@ pub(super) struct Rtt {
 }
 
 impl Rtt {
-    /// After the first sample.
+    /// The state after the first sample.
     fn first(sample: Duration) -> Self {
         Self { srtt: sample, rttvar: sample / 2 }
     }
 
-    /// After one more.
+    /// The state after another sample.
     fn then(self, sample: Duration) -> Self {
         Self {
             rttvar: (self.rttvar * 3 + self.srtt.abs_diff(sample)) / 4,
@@ -65,22 +65,22 @@ pub(super) struct Health {
     misses: u32,
     /// Failing rcodes since the last answer.
     bad_rcodes: u32,
-    /// When any reply last came.
+    /// Time of the last reply.
     last_reply: Option<Instant>,
-    /// When an answer last came.
+    /// Time of the last answer.
     last_answer: Option<Instant>,
-    /// When a miss was last counted.
+    /// Time of the last miss.
     last_miss: Option<Instant>,
-    /// The next probe: not before, and the interval after it.
+    /// Time of the next probe, and the interval after it.
     probe: Option<(Instant, Duration)>,
-    /// When it was last asked something that every server knows.
+    /// Time of the last check for silence.
     checked: Option<Instant>,
-    /// When it last did not answer that, if it has answered nothing since.
+    /// Time of the last failed check, if there was no reply since.
     silent: Option<Instant>,
 }
 
 impl Health {
-    /// Whether it can be relied on.
+    /// Its availability.
     pub(super) fn standing(&self) -> ServerHealth {
         if self.misses >= MISSES_TO_DOWN {
             ServerHealth::Down
@@ -91,14 +91,14 @@ impl Health {
         }
     }
 
-    /// It is down, and did not answer what every server knows either, not long ago. That it is down may be the doing
-    /// of the names that were asked for: their authorities may be silent.
+    /// It is down, and recently failed a check for silence. Without the check, it may be down only because the
+    /// authoritative servers of the queried names are silent.
     pub(super) fn is_silent(&self, now: Instant) -> bool {
         let news = |found| now.saturating_duration_since(found) < SILENCE_IS_NEWS;
         self.standing() == ServerHealth::Down && self.silent.is_some_and(news)
     }
 
-    /// Whether to ask it now what every server knows.
+    /// Whether a check for silence is due.
     pub(super) fn take_silence_check(&mut self, now: Instant) -> bool {
         let recently = |at| now.saturating_duration_since(at) < SILENCE_CHECK;
         let is_due = self.standing() == ServerHealth::Down && !self.checked.is_some_and(recently);
@@ -108,13 +108,13 @@ impl Health {
         is_due
     }
 
-    /// It was asked at `started` what every server knows: whether anything came of it by now.
+    /// Records the result of a check for silence that began at `started`.
     pub(super) fn checked(&mut self, started: Instant, answered: bool, now: Instant) {
         let answered = answered || self.last_reply.is_some_and(|at| at >= started);
         self.silent = (!answered).then_some(now);
     }
 
-    /// How fast it replies, if that is known.
+    /// Its reply time, if known.
     pub(super) fn rtt(&self) -> Option<Rtt> {
         self.rtt
     }
@@ -124,12 +124,12 @@ impl Health {
         self.last_answer
     }
 
-    /// A reply came over UDP after `sample`.
+    /// A reply arrived over UDP after `sample`.
     pub(super) fn measured(&mut self, sample: Duration) {
         self.rtt = Some(self.rtt.map_or(Rtt::first(sample), |rtt| rtt.then(sample)));
     }
 
-    /// A valid reply came; `usable` says whether its rcode was NOERROR or NXDOMAIN.
+    /// A valid reply arrived; `usable` means that its rcode was NOERROR or NXDOMAIN.
     pub(super) fn replied(&mut self, usable: bool, now: Instant) {
         self.last_reply = Some(now);
         self.silent = None;
@@ -147,9 +147,9 @@ impl Health {
     pub(super) fn missed(&mut self, started: Instant, now: Instant) {
         let waited = now.saturating_duration_since(started);
         if self.rtt.is_some_and(|rtt| waited > rtt.srtt) {
-            self.measured(waited); // it would have taken at least so long
+            self.measured(waited); // it would have taken at least this long
         }
-        // A reply since then shows that the server lives, and misses that overlap are one event, not many.
+        // A later reply shows that the server is alive, and overlapping misses are one event.
         let overlaps = |at: Option<Instant>| at.is_some_and(|at| at >= started);
         if overlaps(self.last_reply) || (overlaps(self.last_miss) && waited > Duration::ZERO) {
             return;
@@ -159,7 +159,7 @@ impl Health {
         self.schedule(now);
     }
 
-    /// Plans the first probe when the server has just ceased to be up, and none when it is.
+    /// Schedules the first probe if the server is no longer up, and none if it is up.
     fn schedule(&mut self, now: Instant) {
         if self.standing() == ServerHealth::Up {
             self.probe = None;
@@ -168,8 +168,8 @@ impl Health {
         }
     }
 
-    /// Whether to probe now; if so the next probe is put off. `chance` in 0..1 gives the jitter, so that many
-    /// of us do not come back to a weak server in step.
+    /// Whether a probe is due; if so, schedules the next one. `chance` in 0..1 is the jitter, so that many instances do
+    /// not probe a weak server at the same time.
     pub(super) fn take_probe(&mut self, now: Instant, chance: f64) -> bool {
         match self.probe {
             Some((due, interval)) if now >= due => {

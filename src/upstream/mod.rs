@@ -1,4 +1,4 @@
-//! Shell to servers: everything that sends a query upstream and waits for its answer.
+//! Upstream servers: sends queries and waits for their answers.
 //!
 //! ```text
 //!  UpstreamQuery ─▶ Inflight ─▶ Group::exchange ─▶ attempt ─▶ transaction::ask ─▶ transport ─▶ the server
@@ -7,19 +7,17 @@
 //! ```
 //!
 //! A [`Group`] is a list of servers with a [`Strategy`]. [`Group::exchange`] runs a staggered race among them
-//! (`exchange.rs`) in the order `policy.rs` gives; what is known of each server lives in [`Server`]
-//! (`health.rs`: is it up, how fast; `capabilities.rs`: how it is asked). A transaction with one server
-//! (`transaction.rs`) begins over UDP and moves to TCP when a reply is cut or looks forged; `wire.rs` writes
-//! queries and judges replies; `transport.rs` has the sockets, and is where a new transport goes (`network.rs`: a test
-//! may bring its own network); `stream/` keeps
-//! TCP and TLS connections open, `tls.rs` says whose certificates count.
+//! (`exchange.rs`) in the order `policy.rs` gives; the state of each server is in [`Server`] (`health.rs`: availability
+//! and speed; `capabilities.rs`: query options). A transaction with one server (`transaction.rs`) starts over UDP and
+//! switches to TCP after a truncated or suspicious reply; `wire.rs` writes queries and classifies replies;
+//! `transport.rs` has the sockets and is the place for new transports (`network.rs`: tests may replace the network);
+//! `stream/` keeps TCP and TLS connections open, `tls.rs` verifies certificates.
 //!
-//! Secondary zones come in over `transfer/`, which asks primaries and not groups.
+//! `transfer/` fetches secondary zones from their primaries, without groups.
 //!
-//! Beside the path of a query: [`Inflight`] merges identical questions, [`LoopDetector`] sets aside a server in a
-//! forwarding loop.
+//! In addition: [`Inflight`] merges identical queries, [`LoopDetector`] disables a server in a forwarding loop.
 //!
-//! This module neither caches nor decides what a client gets to see.
+//! This module neither caches nor determines the client's answer.
 
 pub mod address;
 mod capabilities;
@@ -63,23 +61,23 @@ pub use tls::Trust;
 /// A query for a group of servers. The case of the name is irrelevant: it is randomised on the way out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamQuery {
-    /// The name asked for.
+    /// The query name.
     pub name: Name,
-    /// The type asked for; the class is always IN.
+    /// The query type; the class is always IN.
     pub rtype: RecordType,
-    /// The DO bit: DNSSEC records are wanted.
+    /// The DO bit: requests DNSSEC records.
     pub dnssec_ok: bool,
-    /// The CD bit: the server should not validate for us.
+    /// The CD bit: disables validation by the server.
     pub checking_disabled: bool,
 }
 
 /// An answer: NOERROR (with or without data) or NXDOMAIN.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// The message. QR, opcode, id and question were checked; it is never truncated by UDP.
-    /// Of the server's EDNS options only Extended DNS Errors are left.
+    /// The message. QR, opcode, id and question are verified; it is never truncated by UDP. Only Extended DNS Errors of
+    /// the server's EDNS options are kept.
     pub message: Message,
-    /// Who answered.
+    /// The server that answered.
     pub server: ServerAddress,
     /// From the start of the exchange to the answer.
     pub elapsed: Duration,

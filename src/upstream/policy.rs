@@ -1,28 +1,28 @@
-//! Whom to ask first, and when to ask the next. Pure functions.
+//! The order of servers, and the delay before the next one. Pure functions.
 
 use std::time::Duration;
 
 use super::health::{Rtt, ServerHealth};
 
-/// Tries of one exchange, whatever happens: a question is never sprayed (L43).
+/// Maximum number of tries of an exchange (L43).
 const MAX_TRIES: usize = 6;
 /// Groups of more servers than [`MAX_TRIES`] may try each once, up to here.
 const MAX_TRIES_OF_MANY: usize = 16;
-/// How long to wait for a server of unknown speed before another is asked too.
+/// How long to wait for a server of unknown speed before another is queried too.
 const WAIT_UNKNOWN: Duration = Duration::from_millis(376);
-/// The least wait: below, the second query costs more than it saves.
+/// The minimum wait: below it the second query costs more than it saves.
 const WAIT_LEAST: Duration = Duration::from_millis(60);
-/// The longest wait, however slow the server was so far.
+/// The maximum wait, for slow servers.
 const WAIT_MOST: Duration = Duration::from_millis(800);
-/// The least wait before the same server is asked again: it may simply be busy resolving.
+/// The minimum wait before the same server is queried again: it may be resolving.
 const AGAIN_LEAST: Duration = Duration::from_millis(200);
-/// With `fastest`, so often another server than the fastest goes first, to learn whether it still is.
+/// With `fastest`, the frequency at which another server is queried first, to measure it.
 const EXPLORE: f64 = 1.0 / 32.0;
 
-/// How the servers of a group share the work.
+/// The strategy of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Strategy {
-    /// In the order written; the next when one fails or is slow.
+    /// In the configured order; the next one if a server fails or is slow.
     #[default]
     Failover,
     /// The fastest first, by smoothed round-trip time.
@@ -31,24 +31,24 @@ pub enum Strategy {
     Parallel,
 }
 
-/// What the order depends on, for one server.
+/// Data of one server for the order.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ServerView {
-    /// Can it be relied on?
+    /// Its availability.
     pub(super) standing: ServerHealth,
-    /// How fast it replies, if known.
+    /// Its reply time, if known.
     pub(super) rtt: Option<Rtt>,
     /// Not used because of a forwarding loop.
     pub(super) looping: bool,
 }
 
-/// The order in which to ask, as indices into `views`; servers set aside are left out. `chance` in 0..1.
+/// The order of servers, as indices into `views`, without servers in a forwarding loop. `chance` in 0..1.
 pub(super) fn order(strategy: Strategy, views: &[ServerView], chance: f64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..views.len()).filter(|&i| !views[i].looping).collect();
     match strategy {
         Strategy::Failover | Strategy::Parallel => order.sort_by_key(|&i| views[i].standing),
         Strategy::Fastest => {
-            // One never measured sorts first: that is how it gets measured.
+            // A server without a measurement sorts first, so that it gets measured.
             order.sort_by_key(|&i| (views[i].standing, views[i].rtt.map(|rtt| rtt.srtt)));
             let up = order.iter().filter(|&&i| views[i].standing == ServerHealth::Up).count();
             if chance < EXPLORE && up > 1 {
@@ -60,7 +60,7 @@ pub(super) fn order(strategy: Strategy, views: &[ServerView], chance: f64) -> Ve
     order
 }
 
-/// How many tries an exchange with this many servers may make.
+/// Number of tries of an exchange with this many servers.
 pub(super) fn max_tries(servers: usize) -> usize {
     servers.clamp(MAX_TRIES, MAX_TRIES_OF_MANY)
 }

@@ -1,4 +1,4 @@
-//! One upstream server as it is known right now: health, options, load, counters.
+//! The state of one upstream server: health, options, load, counters.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,49 +15,49 @@ use super::{AttemptError, ServerAddress, now, random};
 use crate::base::clock::has_slept_since;
 use crate::stats::counters::{Durations, Histogram};
 
-/// The usual round trip to a near server, at most.
+/// Maximum usual round trip to a near server.
 const NEAR: Duration = Duration::from_millis(10);
 
 /// One server of a group.
 #[derive(Debug)]
 pub struct Server {
-    /// Where it is.
+    /// Its address.
     address: ServerAddress,
-    /// What changes with each reply. Held for a few instructions at a time.
+    /// The state that changes with each reply. Locked for a few instructions at a time.
     state: Mutex<ServerState>,
-    /// One permit for each query that may be under way.
+    /// Permits for queries in flight.
     permits: Semaphore,
-    /// How many permits there are.
+    /// Number of permits.
     max_in_flight: usize,
     /// Connections to it.
     streams: Streams,
-    /// The network it is in.
+    /// Its network.
     network: Network,
-    /// Questions that pools have open: as many as there are permits, at most.
+    /// Open queries of pools: at most the number of permits.
     pooled: AtomicUsize,
     /// Not used because of a forwarding loop.
     looping: AtomicBool,
-    /// A probe is under way.
+    /// A probe is in flight.
     probing: AtomicBool,
-    /// What happened so far.
+    /// Its counters.
     counters: ServerCounters,
-    /// How long its replies took.
+    /// Histogram of its reply times.
     durations: Durations,
 }
 
-/// The part of a server that is behind its lock.
+/// The locked part of a server.
 #[derive(Debug)]
 struct ServerState {
-    /// Is it up, how fast?
+    /// Availability and speed.
     health: Health,
-    /// How does it want to be asked?
+    /// Query options.
     memory: Capabilities,
 }
 
 /// Declares the counters once, as atomics and as the plain numbers of a snapshot.
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// What happened with a server since it was configured.
+        /// The counters of a server since it was configured.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct ServerCounts { $($(#[$doc])* pub $name: u64,)* }
 
@@ -66,7 +66,7 @@ macro_rules! counters {
         pub(super) struct ServerCounters { $($(#[$doc])* pub(super) $name: Counter,)* }
 
         impl ServerCounters {
-            /// The numbers now.
+            /// The current values.
             fn read(&self) -> ServerCounts {
                 ServerCounts { $($name: self.$name.0.load(Ordering::Relaxed),)* }
             }
@@ -75,31 +75,31 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Tries: a question put to this server, however many packets it took.
+    /// Tries: a query to this server, with any number of packets.
     queries,
     /// Usable answers (NOERROR, NXDOMAIN).
     successes,
-    /// Tries that got no reply in the time they had.
+    /// Tries that timed out.
     timeouts,
     /// Tries ended by an error of the network.
     network_errors,
-    /// Tries that ended because no trusted TLS session came about.
+    /// Tries without a valid TLS session.
     tls_errors,
-    /// Tries that this machine could not send.
+    /// Tries that failed on this machine.
     local_errors,
     /// Replies with a failing rcode.
     bad_rcodes,
-    /// Tries ended by a reply that cannot be read.
+    /// Tries ended by a malformed reply.
     garbled,
-    /// Datagrams that came from the server's address but answer nothing we asked.
+    /// Datagrams from the server's address that match no query.
     mismatches,
-    /// Questions that moved from UDP to TCP.
+    /// Queries that switched from UDP to TCP.
     tcp_fallbacks,
-    /// Times the server was passed over because its limit was reached.
+    /// Queries not sent because its limit was reached.
     at_limit,
 }
 
-/// A number that only grows.
+/// A counter.
 #[derive(Debug, Default)]
 pub(super) struct Counter(AtomicU64);
 
@@ -110,35 +110,35 @@ impl Counter {
     }
 }
 
-/// A server as status pages and metrics show it.
+/// A snapshot of a server for status and metrics.
 #[derive(Clone, Debug)]
 pub struct ServerSnapshot {
-    /// Where it is.
+    /// Its address.
     pub address: ServerAddress,
-    /// Can it be relied on?
+    /// Its availability.
     pub standing: ServerHealth,
     /// Not used because of a forwarding loop.
     pub looping: bool,
-    /// Smoothed round-trip time, once known.
+    /// Smoothed round-trip time, once measured.
     pub srtt: Option<Duration>,
-    /// Queries under way.
+    /// Queries in flight.
     pub in_flight: usize,
-    /// When it last gave an answer.
+    /// Time of its last answer.
     pub last_success: Option<Instant>,
-    /// What happened so far.
+    /// Its counters.
     pub counts: ServerCounts,
-    /// How long its replies took.
+    /// Histogram of its reply times.
     pub durations: Histogram,
 }
 
 impl Server {
-    /// A plain server nothing is known of yet.
+    /// A plain server without state.
     #[cfg(test)]
     pub(super) fn new(address: ServerAddress, max_in_flight: usize) -> Self {
         Self::with(Connector::default(), address, max_in_flight)
     }
 
-    /// A server nothing is known of yet.
+    /// A server without state.
     pub(super) fn with(means: Connector, address: ServerAddress, max_in_flight: usize) -> Self {
         let memory = Capabilities::new(random::bytes().ok());
         let max_in_flight = max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
@@ -157,7 +157,7 @@ impl Server {
         }
     }
 
-    /// Where it is.
+    /// Its address.
     pub fn address(&self) -> &ServerAddress {
         &self.address
     }
@@ -167,17 +167,17 @@ impl Server {
         self.looping.load(Ordering::Relaxed)
     }
 
-    /// Sets it aside, or takes it back; says whether that is news.
+    /// Marks it as in a forwarding loop or not; returns whether that is a change.
     pub fn set_looping(&self, looping: bool) -> bool {
         self.looping.swap(looping, Ordering::Relaxed) != looping
     }
 
-    /// When it last gave an answer.
+    /// Time of its last answer.
     pub fn last_success(&self) -> Option<Instant> {
         self.state().health.last_answer()
     }
 
-    /// Everything worth showing.
+    /// A snapshot.
     pub fn snapshot(&self) -> ServerSnapshot {
         let state = self.state();
         ServerSnapshot {
@@ -192,7 +192,7 @@ impl Server {
         }
     }
 
-    /// What the order of asking depends on.
+    /// Data for the order of servers.
     pub(super) fn view(&self) -> ServerView {
         let state = self.state();
         ServerView { standing: state.health.standing(), rtt: state.health.rtt(), looping: self.is_looping() }
@@ -203,12 +203,12 @@ impl Server {
         self.state().health.rtt()
     }
 
-    /// True while it answers so soon, or may, that waiting for one answer before the next question is hardly noticed.
+    /// True while it answers, or may answer, so fast that a query can wait for the answer to another one.
     pub fn is_near(&self) -> bool {
         self.rtt().is_none_or(|rtt| rtt.srtt <= NEAR)
     }
 
-    /// The right to send it one query, if its limit allows.
+    /// A permit for one query, if its limit allows.
     pub(super) fn permit(&self) -> Option<SemaphorePermit<'_>> {
         let permit = self.permits.try_acquire().ok();
         if permit.is_none() {
@@ -217,7 +217,7 @@ impl Server {
         permit
     }
 
-    /// One more question of a pool, if the limit allows; [`Self::release_pooled`] takes it back.
+    /// Counts a pool query, if the limit allows; [`Self::release_pooled`] releases it.
     pub(super) fn admit_pooled(&self) -> bool {
         let admitted = self.pooled.fetch_add(1, Ordering::Relaxed) < self.max_in_flight;
         if !admitted {
@@ -226,13 +226,13 @@ impl Server {
         admitted
     }
 
-    /// Releases questions of a pool that are no longer open.
+    /// Releases pool queries that are no longer open.
     pub(super) fn release_pooled(&self, questions: usize) {
         self.pooled.fetch_sub(questions, Ordering::Relaxed);
     }
 
     /// A reply came over UDP now, after `sample`; `usable` says whether its code was NOERROR or NXDOMAIN. `lesson` is
-    /// what it says of how the server wants to be asked.
+    /// what it shows about the server's options.
     pub(super) fn replied_in(
         &self,
         sample: Duration,
@@ -249,7 +249,7 @@ impl Server {
         lesson(&mut state.memory);
     }
 
-    /// A query sent then got no reply in the usual time.
+    /// A query sent at that time got no reply in the usual time.
     pub(super) fn missed_since(&self, sent: Instant) {
         self.counters.timeouts.bump();
         if !has_slept_since(sent) {
@@ -257,12 +257,12 @@ impl Server {
         }
     }
 
-    /// It is up, and not set aside.
+    /// It is up, and not in a forwarding loop.
     pub(super) fn is_steady(&self) -> bool {
         !self.is_looping() && self.state().health.standing() == ServerHealth::Up
     }
 
-    /// It was found silent not long ago.
+    /// It was recently found silent.
     pub(super) fn is_silent(&self) -> bool {
         self.state().health.is_silent(now())
     }
@@ -272,40 +272,40 @@ impl Server {
         &self.counters
     }
 
-    /// How to ask it now.
+    /// Its current query options.
     pub(super) fn query_options(&self) -> QueryOptions {
         let options = self.state().memory.query_options(now());
         if self.address.is_plain() { options } else { options.encrypted() }
     }
 
-    /// The network that it is in.
+    /// Its network.
     pub(super) fn network(&self) -> &Network {
         &self.network
     }
 
-    /// The connections to it.
+    /// Its connections.
     pub(super) fn streams(&self) -> &Streams {
         &self.streams
     }
 
-    /// Notes something learned of its options.
+    /// Records a lesson about its options.
     pub(super) fn learn(&self, lesson: impl FnOnce(&mut Capabilities)) {
         lesson(&mut self.state().memory);
     }
 
-    /// A reply came over UDP, or over a connection that was open, after `sample`.
+    /// A reply arrived over UDP, or over an open connection, after `sample`.
     pub(super) fn measured(&self, sample: Duration) {
         self.state().health.measured(sample);
     }
 
-    /// The right to ask it now what every server knows, when it is down and the time has come.
+    /// A permit for a check for silence, if it is down and the check is due.
     pub(super) fn take_silence_check(self: &Arc<Self>) -> Option<SilenceCheck> {
         let started = now();
         let due = self.state().health.take_silence_check(started);
         due.then(|| SilenceCheck { server: Arc::clone(self), started })
     }
 
-    /// The right to probe it now, when it is not up and the time has come.
+    /// A permit for a probe, if it is not up and the probe is due.
     pub(super) fn take_probe(self: &Arc<Self>) -> Option<Probing> {
         let due = self.state().health.take_probe(now(), random::fraction());
         (due && !self.probing.swap(true, Ordering::Relaxed)).then(|| Probing(Arc::clone(self)))
@@ -323,31 +323,31 @@ impl Server {
     }
 }
 
-/// A question under way that every server knows the answer to.
+/// A running check for silence.
 pub(super) struct SilenceCheck {
-    /// Who is asked.
+    /// The server.
     server: Arc<Server>,
-    /// Since when.
+    /// Its start.
     started: Instant,
 }
 
 impl SilenceCheck {
-    /// Who is asked.
+    /// The server.
     pub(super) fn server(&self) -> &Server {
         &self.server
     }
 
-    /// Notes whether the server said anything.
+    /// Records whether the server replied.
     pub(super) fn ended(self, answered: bool) {
         self.server.state().health.checked(self.started, answered, now());
     }
 }
 
-/// A probe under way; there is one a server at most.
+/// A running probe; at most one for each server.
 pub(super) struct Probing(Arc<Server>);
 
 impl Probing {
-    /// Who is probed.
+    /// The server.
     pub(super) fn server(&self) -> &Server {
         &self.0
     }
@@ -359,19 +359,19 @@ impl Drop for Probing {
     }
 }
 
-/// A try under way. Dropped without a result (the time is up, or another server was faster), it counts as a
-/// miss if the server had had longer than it usually needs.
+/// A running try. If it is dropped without a result (timeout, or another server was faster), it counts as a miss if the
+/// server had more than its usual time.
 pub(super) struct ServerAttempt<'a> {
-    /// Whom it asks.
+    /// The server.
     server: &'a Server,
-    /// Since when.
+    /// Its start.
     started: Instant,
     /// No result so far.
     open: bool,
 }
 
 impl ServerAttempt<'_> {
-    /// Notes the result: `Ok` for an answer.
+    /// Records the result: `Ok` for an answer.
     pub(super) fn ended(mut self, result: Result<(), &AttemptError>) {
         self.open = false;
         let counters = &self.server.counters;
@@ -402,12 +402,12 @@ impl ServerAttempt<'_> {
             }
             Err(AttemptError::TimedOut) => {
                 counters.timeouts.bump();
-                // what was under way when the machine fell asleep is no measure of the server
+                // queries that were in flight during a suspend do not count for the server
                 if !has_slept_since(self.started) {
                     state.health.missed(self.started, now());
                 }
             }
-            // Our own trouble says nothing of the server.
+            // Local errors do not count for the server.
             Err(AttemptError::Local(_)) => counters.local_errors.bump(),
             Err(AttemptError::AtLimit | AttemptError::Looping) => {}
         }

@@ -265,7 +265,7 @@ struct SentOnStream {
     id: [u8; 2],
     /// Who waits.
     reply: oneshot::Sender<Result<Vec<u8>, AttemptError>>,
-    /// Since when.
+    /// Its start.
     at: Instant,
 }
 

@@ -37,7 +37,7 @@ pub(super) struct Connector {
     pub(super) trust: Option<Arc<Trust>>,
     /// Who knows the address of its name.
     pub(super) bootstrap: Option<Arc<Group>>,
-    /// The network it is in.
+    /// Its network.
     pub(super) network: Network,
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// The name asked for.
+    /// The query name.
     pub(crate) fn name(&self) -> &Name {
         self.message.queries[0].name()
     }

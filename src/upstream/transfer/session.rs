@@ -32,7 +32,7 @@ const WHOLE: Duration = Duration::from_secs(600);
 /// A primary server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Primary {
-    /// Where it is.
+    /// Its address.
     pub address: SocketAddr,
     /// What both sign with.
     pub key: Option<Arc<TsigKey>>,

@@ -20,7 +20,7 @@ async fn primary(answer: impl Fn([u8; 2]) -> Vec<u8> + Send + 'static) -> Primar
             let mut query = vec![0; usize::from(length)];
             stream.read_exact(&mut query).await.unwrap();
             let octets = answer([query[0], query[1]]);
-            let _ = stream.write_all(&octets).await; // who asked may have gone
+            let _ = stream.write_all(&octets).await; // the requester may be gone
             let _ = stream.read(&mut [0]).await;
         }
     });

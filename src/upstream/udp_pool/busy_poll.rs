@@ -1,39 +1,39 @@
-//! Whether to look out for a reply for a moment, before going to sleep until it comes.
+//! Whether to poll briefly for a reply before sleeping.
 //!
-//! To fall asleep and to be woken takes a thread 10 to 20 µs on a virtual machine: longer than a server on the same
-//! host takes to answer out of its memory. So the pool first looks out for that long. From a server that is further
-//! away no reply comes so soon: each unsuccessful poll halves the frequency of polls, until their cost is negligible.
+//! Sleeping and waking takes a thread 10 to 20 µs on a virtual machine: longer than a server on the same host takes to
+//! answer from its cache. So the pool first looks out for that long. From a distant server no reply comes so soon: each
+//! unsuccessful poll halves the frequency of polls, until their cost is negligible.
 
 use nix::poll::{PollFd, PollTimeout, poll};
 use std::time::{Duration, Instant};
 
-/// How long a look takes at most: not longer than it takes to sleep and to be woken.
+/// Maximum time of a poll: not longer than sleeping and waking.
 const MAX_SPIN: Duration = Duration::from_micros(10);
 
-/// Looks out for the replies of one server.
+/// Polls for the replies of one server.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct BusyPoll {
     /// Waits without polling after an unsuccessful poll: at most 255.
     pause: u8,
-    /// How many of them are left.
+    /// Remaining waits.
     left: u8,
 }
 
 impl BusyPoll {
-    /// Looks whether a reply comes in the next few microseconds, or a client, if it is time to: true if there is
-    /// something. The clients' socket is the first of `waits`.
+    /// Polls for a reply or a client for a few microseconds, if due: true if there is one. The clients' socket is the
+    /// first of `waits`.
     pub(super) fn look(&mut self, waits: &mut [PollFd<'_>]) -> bool {
         if !self.is_due() {
             return false;
         }
         let mut is_there = || poll(waits, PollTimeout::ZERO).is_ok_and(|ready| ready > 0);
         if is_there() {
-            return true; // without looking out, as it may be where the server shares this processor
+            return true; // without polling, as if the server shares this CPU
         }
         let begun = Instant::now();
         while begun.elapsed() < MAX_SPIN {
             if is_there() {
-                // a client says nothing of the server
+                // a client does not count for the server
                 if waits.iter().skip(1).any(|wait| wait.any() == Some(true)) {
                     self.saw(true);
                 }
@@ -44,7 +44,7 @@ impl BusyPoll {
         false
     }
 
-    /// True if this wait begins with a look.
+    /// True if this wait begins with a poll.
     fn is_due(&mut self) -> bool {
         let is_due = self.left == 0;
         self.left = self.left.saturating_sub(1);
@@ -65,7 +65,7 @@ mod tests {
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixDatagram;
 
-    /// How many waits go by until the next look.
+    /// Number of waits until the next poll.
     fn pause(busy_poll: &mut BusyPoll) -> usize {
         std::iter::from_fn(|| (!busy_poll.is_due()).then_some(())).count()
     }

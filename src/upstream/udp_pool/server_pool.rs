@@ -48,7 +48,7 @@ pub(super) struct ServerPool<T> {
     pool: Vec<u32>,
     /// Which of them has its turn.
     place: usize,
-    /// Since when.
+    /// Its start.
     turn: Instant,
     /// Fresh sockets that were opened since then.
     opened: usize,

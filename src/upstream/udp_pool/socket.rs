@@ -17,10 +17,10 @@ use std::net::UdpSocket;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Instant;
 
-/// After this many datagrams that answer nothing, the socket's port counts as known to a forger.
+/// After this many unexpected datagrams, the socket's port counts as known to an attacker.
 const STRANGERS: u32 = 3;
 
-/// From this many on, queries of one length are sent by a system call of their own.
+/// Minimum number of queries of one length that are sent with a separate system call.
 const MIN_GSO_BATCH: usize = 4;
 
 /// Octets of a reply that can be received: what was asked for, and some for those who send more (L48). No power of
@@ -30,61 +30,61 @@ const MAX_REPLY: usize = 4096 + 64;
 /// A socket, connected to one server.
 pub(super) struct Socket<T> {
     socket: UdpSocket,
-    /// It serves once, and is closed when its questions are answered.
+    /// An ephemeral socket, which is closed when its queries are answered.
     pub(super) ephemeral: bool,
     pub(super) born: Instant,
-    /// The kernel cuts a long datagram into queries. One that does not know how to (before Linux 4.18) would send it.
+    /// The kernel splits a long datagram into queries. Kernels before Linux 4.18 would send it unsplit.
     cuts: bool,
     strangers: u32,
-    /// The questions that are open, by id.
+    /// The open queries, by id.
     pub(super) open: HashMap<u16, OpenQuery<T>, DefaultHashBuilder>,
 }
 
-/// A question that is open.
+/// An open query.
 pub(super) struct OpenQuery<T> {
-    /// What its answer is cached under.
+    /// The cache key of its answer.
     pub(super) key: CacheKey,
     /// The hash of the key.
     pub(super) hash: u64,
     /// The query.
     pub(super) sent: SentQuery,
-    /// Who waits. Empty when all have taken the slow path.
+    /// The waiters. Empty if all have taken the slow path.
     pub(super) waiters: Vec<T>,
-    /// When it was asked.
+    /// Its start.
     pub(super) at: Instant,
     expects_cookie: bool,
 }
 
-/// What a datagram is.
+/// The classification of a datagram.
 pub(super) enum ReceivedReply<T> {
-    /// The reply to this question, which is no longer open.
+    /// The reply to this query, which is no longer open.
     Answer(OpenQuery<T>),
-    /// The reply to a question, but not one to believe at once: those who wait take the slow path.
+    /// A matching reply that needs more checks: its waiters take the slow path.
     NeedsFallback(OpenQuery<T>),
-    /// Right but for the case of its letters, or an error without a question: never accepted, and no sign of a
-    /// guess alone. Those who wait take the slow path.
+    /// Matches except for letter case, or an error without a question: never accepted, but not a sign of guessing. Its
+    /// waiters take the slow path.
     Doubtful(OpenQuery<T>),
     /// A reply to a query that is no longer open.
     Late(OpenQuery<T>),
-    /// Nothing we asked for.
+    /// Matches no query.
     Stranger,
 }
 
 impl<T> OpenQuery<T> {
-    /// The octets that it takes, without those who wait.
+    /// Its octets, without the waiters.
     pub(super) fn octets(&self) -> usize {
         size_of::<Self>() + self.key.bytes().len() + self.sent.bytes.capacity()
     }
 }
 
 impl<T> Socket<T> {
-    /// A socket that begins to serve.
+    /// A new socket.
     pub(super) fn new(socket: UdpSocket, ephemeral: bool, now: Instant) -> Self {
         let cuts = !ephemeral && getsockopt(&socket, UdpGsoSegment).is_ok();
         Self { socket, ephemeral, born: now, cuts, strangers: 0, open: HashMap::default() }
     }
 
-    /// What the kernel knows it by, to wait for it.
+    /// Its file descriptor, to poll.
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -94,7 +94,7 @@ impl<T> Socket<T> {
         self.socket.as_raw_fd()
     }
 
-    /// Opens a question under an id that is free here; the id, and the octets that it takes.
+    /// Opens a query with a free id; returns the id and its octets.
     ///
     /// # Errors
     /// There is no randomness, or no free id: who waits.
@@ -123,13 +123,13 @@ impl<T> Socket<T> {
         Ok((id, octets))
     }
 
-    /// Says what a datagram is, and takes its question out.
+    /// Classifies a datagram, and removes its query.
     pub(super) fn arrived(&mut self, reply: &[u8]) -> ReceivedReply<T> {
         let id = reply.first_chunk::<2>().map(|id| u16::from_be_bytes(*id));
         let is_answered = |id: &u16| self.open.get(id).is_some_and(|open| open.sent.is_answered_by(reply));
         let Some(open) = id.filter(is_answered).and_then(|id| self.open.remove(&id)) else {
             self.strangers += 1;
-            // Perhaps the server folds case, or knows no EDNS: an exchange finds out, and need not wait for that.
+            // The server may fold case or not support EDNS: an exchange determines this, without waiting.
             let is_perhaps =
                 |id: &u16| self.open.get(id).is_some_and(|open| open.sent.is_perhaps_answered_by(reply));
             let perhaps = id.filter(is_perhaps).and_then(|id| self.open.remove(&id));
@@ -137,7 +137,7 @@ impl<T> Socket<T> {
         };
         if open.waiters.is_empty() {
             ReceivedReply::Late(open)
-        // cut, or without the cookie that a server known to send one would send
+        // truncated, or without the cookie of a server that sends cookies
         } else if reply[2] & 0x02 != 0 || !open.sent.cookie_agrees(reply, open.expects_cookie) {
             ReceivedReply::NeedsFallback(open)
         } else {
@@ -145,16 +145,15 @@ impl<T> Socket<T> {
         }
     }
 
-    /// A forger may know its port.
+    /// An attacker may know its port.
     pub(super) fn is_suspicious(&self) -> bool {
         self.strangers >= STRANGERS
     }
 
-    /// Sends the queries of these questions, as many as the kernel takes; what it does not is given up when it is
-    /// overdue.
+    /// Sends these queries, as many as the kernel accepts; the others time out.
     ///
-    /// Queries of one length leave as one long datagram, which the kernel cuts on its way out (UDP_SEGMENT): most of
-    /// what a datagram costs it is then paid once for all of them.
+    /// Queries of one length leave as one long datagram, which the kernel splits (UDP_SEGMENT): most of the cost of a
+    /// datagram then occurs once for all of them.
     pub(super) fn send(&self, ids: &[u16], headers: &mut MultiHeaders<()>) {
         let queries =
             ids.iter().filter_map(|id| self.open.get(id)).map(|open| IoSlice::new(&open.sent.bytes));
@@ -183,7 +182,7 @@ impl<T> Socket<T> {
         sendmsg::<()>(self.fd(), alike, &cut, MsgFlags::MSG_DONTWAIT, None).is_ok()
     }
 
-    /// Sends queries, each in a message of its own.
+    /// Sends queries, each in a separate message.
     fn send_each(&self, queries: &[IoSlice<'_>], headers: &mut MultiHeaders<()>) {
         let no_peers = [const { None }; BATCH]; // the socket is connected
         let mut refused_before = false;
@@ -197,8 +196,9 @@ impl<T> Socket<T> {
                 };
                 match sent {
                     Ok(done) => rest = &rest[done.max(1)..],
-                    // The port is closed, says an ICMP error to an earlier datagram. Sending has taken it from
-                    // the listener, who gives up at once what is open here: it has to be provoked again.
+                    // The error is from an ICMP message for an earlier datagram: the port is closed. Sending has
+                    // consumed the error, but the receiver needs it to fail the open queries, so that it must be
+                    // provoked again.
                     Err(Errno::ECONNREFUSED) if !refused_before => refused_before = true,
                     Err(_) => return,
                 }
@@ -207,7 +207,7 @@ impl<T> Socket<T> {
     }
 }
 
-/// Where replies are received.
+/// The receive buffer of replies.
 pub(super) struct ReceiveBuffer {
     headers: MultiHeaders<()>,
     buffer: Vec<u8>,
@@ -220,7 +220,7 @@ impl ReceiveBuffer {
         Self { headers: MultiHeaders::preallocate(BATCH, None), buffer, failed: false }
     }
 
-    /// Hands over the datagrams that are there, up to as many as are expected: the kernel is not made to look for more.
+    /// Returns the available datagrams, at most the expected number, to avoid a failed receive.
     pub(super) fn receive(&mut self, fd: RawFd, expected: usize, mut take: impl FnMut(&[u8])) {
         if expected == 1 {
             let received = recv(fd, &mut self.buffer[..MAX_REPLY], MsgFlags::MSG_DONTWAIT);
@@ -236,13 +236,13 @@ impl ReceiveBuffer {
         }
     }
 
-    /// True when the last call met an error of the network.
+    /// True if the last call got a network error.
     pub(super) fn failed(&self) -> bool {
         self.failed
     }
 }
 
-/// True unless there was just nothing to receive: an ICMP error, no server listens there.
+/// True for an ICMP error (no server listens), false if there was nothing to receive.
 fn is_of_network(error: Errno) -> bool {
     !matches!(error, Errno::EAGAIN | Errno::EINTR)
 }
