@@ -10,6 +10,7 @@ mod entry;
 mod load;
 pub mod network;
 pub mod packed;
+pub mod priority;
 pub mod records;
 pub mod row;
 pub mod value;
@@ -264,6 +265,5 @@ impl Account {
 /// The group that a rule's targets are: another for each rule and each set of targets, so that cached answers
 /// stay with the servers they came from.
 fn group_key(rule: &RuleRow) -> GroupKey {
-    let targets: Vec<ServerAddress> = rule.targets.iter().copied().map(ServerAddress::from).collect();
-    ServerAddress::group_key(&[b"rule", rule.id.as_bytes()], &targets)
+    ServerAddress::group_key(&[b"rule", rule.id.as_bytes()], &rule.servers())
 }

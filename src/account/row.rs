@@ -3,7 +3,9 @@
 //!
 //! Fields may be added with `#[serde(default)]`; any other change of a row needs a step in `store`'s migration.
 
+use super::priority::{PriorityForward, ordered_servers};
 use super::value::DEFAULT_LINE;
+use crate::upstream::ServerAddress;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -220,12 +222,31 @@ pub struct RuleRow {
     pub endpoint: String,
     /// Whom to ask.
     pub targets: Vec<SocketAddr>,
+    /// Ordered targets with their protocols, in their place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub priorities: Vec<PriorityForward>,
     /// For whom.
     pub bindings: Vec<Binding>,
     /// When it was made.
     pub created: u64,
     /// When it was last changed.
     pub updated: u64,
+}
+
+impl RuleRow {
+    /// The servers that are asked, in this order: those of enabled priorities, else the targets.
+    pub fn servers(&self) -> Vec<ServerAddress> {
+        let ordered = ordered_servers(&self.priorities);
+        match ordered.is_empty() {
+            true => self.targets.iter().copied().map(ServerAddress::from).collect(),
+            false => ordered,
+        }
+    }
+
+    /// True where the order of its servers counts.
+    pub fn is_ordered(&self) -> bool {
+        !ordered_servers(&self.priorities).is_empty()
+    }
 }
 
 /// A custom line: clients told apart by their address.

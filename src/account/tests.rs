@@ -85,7 +85,8 @@ pub(crate) fn edit() -> impl Strategy<Value = Edit> {
         1 => proptest::collection::vec(1u64..24, 0..4).prop_map(Edit::DropRecords),
         1 => (0u8..2, 0u8..3, 1u16..9).prop_map(|(number, vpc, port)| Edit::Rule(RuleRow {
             id: format!("rule-{number}"), name: "n".into(), zone: format!("f{number}.example"), endpoint: String::new(),
-            targets: vec![(Ipv4Addr::LOCALHOST, port).into()], bindings: vec![binding(vpc)], created: 1, updated: 1,
+            targets: vec![(Ipv4Addr::LOCALHOST, port).into()], priorities: Vec::new(), bindings: vec![binding(vpc)],
+            created: 1, updated: 1,
         })),
         1 => (0u8..2).prop_map(|number| Edit::DropRule(format!("rule-{number}"))),
         1 => (0u8..2, 0u8..9).prop_map(|(number, at)| Edit::Line(LineRow {
@@ -294,6 +295,7 @@ fn another_target_is_another_group() {
             id,
             zone,
             targets,
+            priorities: Vec::new(),
             bindings,
             name: String::new(),
             endpoint: String::new(),

@@ -29,7 +29,7 @@ pub fn build(
     previous: Option<&ActiveConfig>,
     serial: u32,
 ) -> ActiveConfig {
-    let trust = trust(config);
+    let trust = trust(config, account);
     let mut groups = HashMap::new();
     let mut add = |key: GroupKey, name: String, servers: Vec<ServerAddress>, strategy: Strategy| {
         let trust = trust.clone().filter(|_| servers.iter().any(|server| !server.is_plain()));
@@ -64,8 +64,8 @@ pub fn build(
         add(group.key, group.name, group.servers, group.strategy);
     }
     for (key, rule) in made {
-        let servers = rule.targets.iter().copied().map(ServerAddress::from).collect();
-        add(key, format!("{} ({})", rule.zone, rule.id), servers, config.upstream.strategy);
+        let strategy = if rule.is_ordered() { Strategy::Failover } else { config.upstream.strategy };
+        add(key, format!("{} ({})", rule.zone, rule.id), rule.servers(), strategy);
     }
     ActiveConfig {
         catalog,
@@ -78,18 +78,19 @@ pub fn build(
 }
 
 /// True where an upstream server is encrypted.
-pub fn has_encrypted(config: &Config) -> bool {
+pub fn has_encrypted(config: &Config, account: &Account) -> bool {
     let default: &[ServerAddress] = match &config.upstream.servers {
         Servers::System => &[],
         Servers::Listed(servers) => servers,
     };
     let mut all = default.iter().chain(config.forwards.iter().flat_map(|rule| &rule.servers));
-    all.any(|server| !server.is_plain())
+    let mut made = account.rules().values().flat_map(|rule| rule.servers());
+    all.any(|server| !server.is_plain()) || made.any(|server| !server.is_plain())
 }
 
 /// The certificates that encrypted servers are held against, read anew each time; nothing where all are plain.
-fn trust(config: &Config) -> Option<Arc<Trust>> {
-    has_encrypted(config).then(|| {
+fn trust(config: &Config, account: &Account) -> Option<Arc<Trust>> {
+    has_encrypted(config, account).then(|| {
         let trust = Trust::load(config.upstream.tls_ca.as_deref());
         if let Some(problem) = trust.problem() {
             tracing::error!(problem, "cannot query encrypted upstream servers");

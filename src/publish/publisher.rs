@@ -61,7 +61,9 @@ impl Publisher {
         sources.around = around.clone();
         match difference {
             // The certificates of upstream servers are read again by a reload.
-            Some(difference) if !build::has_encrypted(config) => self.replace(&mut sources, &difference),
+            Some(difference) if !build::has_encrypted(config, &sources.account) => {
+                self.replace(&mut sources, &difference)
+            }
             _ => self.build(&mut sources),
         }
     }

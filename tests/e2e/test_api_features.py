@@ -323,6 +323,34 @@ def test_host_names_come_into_a_zone_and_follow_the_hosts(start):
 # --- forwarding -----------------------------------------------------------------------------------------------
 
 
+def test_ordered_targets_of_a_rule_are_asked_by_priority(start, fake):
+    usual, first, second = (fake(address(value, ttl=1)) for value in ("10.1.1.1", "10.2.2.2", "10.3.3.3"))
+    server = start(api.control() + api.TWO_VPCS, upstream=[])
+    caller = api.Api(server)
+    rule = caller.call("AddResolverRule", ZoneName="corp.example", ForwardIp=[{"Ip": usual.host, "Port": usual.port}],
+                       Vpcs=[{"VpcId": "vpc-one"}])["RuleId"]
+    assert server.ask("a.corp.example").values == ["10.1.1.1"]
+
+    def entry(priority, upstream, protocol="UDP", status="ENABLE"):
+        return {"Priority": priority, "Protocol": protocol, "EnableStatus": status,
+                "CustomAddresses": [getattr(upstream, "address", upstream)], "AlidnsServiceAddresses": []}
+
+    entries = [entry(2, second), entry(1, first), entry(0, usual, status="DISABLE")]
+    caller.call("UpdateResolverRule", RuleId=rule, PriorityForwardConfigs=entries)
+    assert server.ask("b.corp.example").values == ["10.2.2.2"], "the lowest enabled priority"
+    assert second.count("b.corp.example") == 0
+    first.stop()
+    assert server.ask("c.corp.example").values == ["10.3.3.3"], "the next one where it fails"
+    shown = caller.call("DescribeResolverRules")["Rules"][0]["PriorityForwardConfigs"]
+    assert [(one["Priority"], one["EnableStatus"], one["CustomAddresses"]) for one in shown] == [
+        (2, "ENABLE", [second.address]), (1, "ENABLE", [first.address]), (0, "DISABLE", [usual.address])
+    ]
+    for odd in (entry(1, "dns.example", "DOT"), entry(1, first, "SMTP"), entry(1, "100.100.2.136"), entry(1, first, status="x")):
+        refused("InvalidParameter", caller.call, "UpdateResolverRule", RuleId=rule, PriorityForwardConfigs=[odd])
+    caller.call("UpdateResolverRule", RuleId=rule, PriorityForwardConfigs=[entry(1, second, status="DISABLE")])
+    assert server.ask("d.corp.example").values == ["10.1.1.1"], "without an enabled one the targets count"
+
+
 def test_a_rule_forwards_for_its_vpcs_and_no_longer(start, fake):
     corp, other, public = fake(address("10.7.7.7")), fake(address("10.8.8.8")), fake(address("192.0.2.1"))
     server = start(api.control() + api.TWO_VPCS, upstream=[public])

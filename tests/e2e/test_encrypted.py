@@ -8,7 +8,7 @@ import dns.edns
 import dns.message
 import dns.query
 import pytest
-from harness import servers
+from harness import api, servers
 from harness.encrypted import listener, port
 from harness.fake import address
 from harness.http3 import requests
@@ -69,6 +69,15 @@ def test_unbound_is_asked_over_tls(start, certificate, authority, fake, tmp_path
         # one whose certificate does not count is passed over
         other = start(upstream=[f"tls://127.0.53.2:{secure}#other.example", fake(address())], env=trusting)
         assert other.ask("h.u.example").rcode == "NOERROR"
+        # a rule that is made through the API says so by the priorities of its targets
+        made = start(api.control() + api.TWO_VPCS, upstream=[], env=trusting)
+        caller, vpcs = api.Api(made), [{"VpcId": "vpc-one"}]
+        nowhere = [{"Ip": "127.0.0.1", "Port": free_port()}]
+        rule = caller.call("AddResolverRule", ZoneName="u.example", ForwardIp=nowhere, Vpcs=vpcs)["RuleId"]
+        dot = {"Protocol": "DOT", "EnableStatus": "ENABLE", "Priority": 1}
+        dot["CustomAddresses"] = [f"127.0.53.2:{secure}#dns.example"]
+        caller.call("UpdateResolverRule", RuleId=rule, PriorityForwardConfigs=[dot])
+        assert made.ask("h.u.example").values == ["192.0.2.77"]
     finally:
         resolver.kill()
 

@@ -120,10 +120,14 @@ impl ImportPlan<'_> {
             let Some(read) = self.sound(&place, read) else { continue };
             let row = match former {
                 None => RuleRow { bindings, ..read },
-                // The endpoint is no part of a document: it stays.
-                Some(former) => {
-                    RuleRow { bindings, endpoint: former.endpoint.clone(), created: former.created, ..read }
-                }
+                // The endpoint and the priorities are no part of a document: they stay.
+                Some(former) => RuleRow {
+                    bindings,
+                    endpoint: former.endpoint.clone(),
+                    priorities: former.priorities.clone(),
+                    created: former.created,
+                    ..read
+                },
             };
             let rebound = row.bindings != former_bindings;
             match former {

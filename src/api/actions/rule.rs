@@ -4,6 +4,7 @@ use super::context::{ActionContext, ActionResult, LogLine};
 use super::page::{ResultPage, object};
 use super::{endpoint, format, vpc, zone};
 use crate::account::Edit;
+use crate::account::priority::{PriorityForward, is_vpc_resolver};
 use crate::account::row::{Binding, RuleRow};
 use crate::api::{ActionAnswer, ApiError, Params};
 use crate::engine::name::{self, NameKey};
@@ -41,6 +42,7 @@ pub(super) fn read(context: &ActionContext, id: String, params: &Params) -> Resu
         name: params.text("Name").unwrap_or(&zone).into(),
         endpoint: String::new(),
         targets: targets(params)?.ok_or_else(|| ApiError::missing("ForwardIp"))?,
+        priorities: Vec::new(),
         bindings: Vec::new(),
         zone,
         created: context.now(),
@@ -56,16 +58,11 @@ fn others<'g>(context: &'g ActionContext) -> impl Iterator<Item = &'g RuleRow> {
 /// `UpdateResolverRule`: what is not given stays; zone name and type cannot be changed.
 pub fn update(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
     let former = find(context, params)?;
-    if !params.items("PriorityForwardConfigs").is_empty() {
-        return Err(ApiError::invalid(
-            "PriorityForwardConfigs",
-            "pvtzd asks the addresses of ForwardIp only",
-        ));
-    }
     let row = RuleRow {
         name: params.text("Name").unwrap_or(&former.name).into(),
         endpoint: endpoint_of(context, params)?.unwrap_or_else(|| former.endpoint.clone()),
         targets: targets(params)?.unwrap_or_else(|| former.targets.clone()),
+        priorities: priorities(params)?.unwrap_or_else(|| former.priorities.clone()),
         updated: context.now(),
         ..RuleRow::clone(former)
     };
@@ -117,7 +114,7 @@ pub fn list(context: &ActionContext, params: &Params) -> ActionAnswer {
     let shown = page.cut(found).map(|row| {
         let mut fields = shape(context, row);
         fields["BindEdgeDnsClusters"] = json!([]);
-        fields["PriorityForwardConfigs"] = json!([]);
+        fields["PriorityForwardConfigs"] = row.priorities.iter().map(priority_shape).collect();
         fields
     });
     let shown: Vec<Value> = shown.collect();
@@ -167,7 +164,7 @@ fn put(
 }
 
 fn log(context: &ActionContext, action: &str, row: &RuleRow) -> Vec<Edit> {
-    let targets: Vec<String> = row.targets.iter().map(ToString::to_string).collect();
+    let targets: Vec<String> = row.servers().iter().map(ToString::to_string).collect();
     let vpcs: Vec<&str> = row.bindings.iter().map(|binding| binding.vpc.as_str()).collect();
     let content = format!("{} -> {} for {}", row.zone, targets.join(", "), vpcs.join(", "));
     context.log(LogLine {
@@ -215,11 +212,37 @@ fn targets(params: &Params) -> Result<Option<Vec<SocketAddr>>, ApiError> {
     Ok(Some(targets))
 }
 
-/// 100.100.2.116 to .118 and .136 to .138: documented as no targets.
-fn is_vpc_resolver(ip: IpAddr) -> bool {
-    let IpAddr::V4(ip) = ip.to_canonical() else { return false };
-    let [a, b, c, d] = ip.octets();
-    [a, b, c] == [100, 100, 2] && matches!(d, 116..=118 | 136..=138)
+/// The ordered targets that a request lists.
+fn priorities(params: &Params) -> Result<Option<Vec<PriorityForward>>, ApiError> {
+    const NAME: &str = "PriorityForwardConfigs";
+    let items = params.items(NAME);
+    if items.len() > MAX_TARGETS {
+        return Err(ApiError::invalid(NAME, format!("a rule has at most {MAX_TARGETS} of them")));
+    }
+    let mut entries = Vec::new();
+    for (item, at) in items.iter().zip(1..) {
+        let texts = |name: &str| item.values(name).into_iter().map(str::to_string).collect();
+        let entry = PriorityForward {
+            protocol: item.text("Protocol").unwrap_or("UDP").into(),
+            status: item.text("EnableStatus").unwrap_or("ENABLE").into(),
+            priority: item.integer("Priority", 0..=1_000_000)?.unwrap_or(at) as u32,
+            alidns: texts("AlidnsServiceAddresses"),
+            custom: texts("CustomAddresses"),
+        };
+        entry.check().map_err(|why| ApiError::invalid(NAME, why))?;
+        entries.push(entry);
+    }
+    Ok((!entries.is_empty()).then_some(entries))
+}
+
+fn priority_shape(entry: &PriorityForward) -> Value {
+    json!({
+        "Protocol": entry.protocol,
+        "EnableStatus": entry.status,
+        "Priority": entry.priority,
+        "AlidnsServiceAddresses": entry.alidns,
+        "CustomAddresses": entry.custom,
+    })
 }
 
 /// One VPC goes by one rule of a name.
