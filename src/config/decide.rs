@@ -117,6 +117,7 @@ fn join(reader: &ConfigReader, spec: file::Spec) -> Config {
         upstream: spec.upstream.clone(),
         cache: spec.cache.clone(),
         control: spec.control.clone(),
+        fleet: spec.fleet.clone(),
         ops: spec.ops.clone(),
         log: spec.log.clone(),
         top: spec.top,

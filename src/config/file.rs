@@ -5,6 +5,7 @@ use super::admin;
 use super::admin::{Admin, Log, TopConfig};
 use super::api;
 use super::api::Api;
+use super::fleet;
 use super::hosts_file::{self, HostsEntry};
 use super::reader::{ConfigReader, Origin, Span, Spanned};
 use super::retain;
@@ -58,6 +59,8 @@ pub(super) struct Spec {
     pub cache: Cache,
     /// `[control]`
     pub control: Option<Api>,
+    /// `[fleet]`
+    pub fleet: Option<super::Fleet>,
     /// `[ops]`
     pub ops: Admin,
     /// `[log]`
@@ -146,6 +149,8 @@ pub(super) fn read<'a>(
     hosts_file::check_octets(&hosts, reader);
     let expects = read_each(reader, &mut top, "expect", |section| expect(reader, section));
     let (control, control_listen) = api(reader, &mut top).unzip();
+    top.allow("fleet");
+    let fleet = top.has("fleet").then(|| read_one(reader, &mut top, "fleet", fleet::fleet)).flatten();
     top.finish();
     Spec {
         server,
@@ -158,6 +163,7 @@ pub(super) fn read<'a>(
         servers,
         cache,
         control,
+        fleet,
         control_listen: control_listen.unwrap_or_default(),
         ops,
         log,

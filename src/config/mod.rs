@@ -16,6 +16,7 @@ mod decide;
 pub mod endpoints;
 mod fault;
 mod file;
+mod fleet;
 pub mod hosts_file;
 mod key_path;
 mod lints;
@@ -45,6 +46,7 @@ pub use again::{ConfigDifference, Seen};
 pub use api::{AccessKeySource, Api, ApiSecret, Host, SecretSource};
 pub use catalog::GroupSpec;
 pub use fault::{ConfigError, Fault, Severity};
+pub use fleet::{BeforeFirst, EtcdEndpoint, Fleet};
 pub use secondary::{Secondary, TsigSource};
 pub use server::MAX_RATE_PER_NETWORK;
 
@@ -149,6 +151,8 @@ pub struct Config {
     pub cache: Cache,
     /// `[control]`; nothing without the section.
     pub control: Option<Api>,
+    /// `[fleet]`; nothing without the section.
+    pub fleet: Option<Fleet>,
     /// `[ops]`
     pub ops: Admin,
     /// `[log]`
