@@ -28,6 +28,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod engine;
+pub mod fleet;
 pub mod host;
 pub mod http;
 pub mod lab;

@@ -56,7 +56,7 @@ pub use inflight::{Inflight, NotJoined};
 pub use loop_detector::LoopDetector;
 pub use policy::Strategy;
 pub use server::{Server, ServerCounts, ServerSnapshot};
-pub use tls::Trust;
+pub use tls::{Trust, read_roots as roots};
 
 /// A query for a group of servers. The case of the name is irrelevant: it is randomised on the way out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

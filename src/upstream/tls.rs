@@ -95,7 +95,10 @@ impl std::fmt::Debug for Trust {
 const LARGEST: u64 = 16 << 20;
 
 /// Reads the certificates of a file, or of the system.
-fn read_roots(named: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, String> {
+///
+/// # Errors
+/// What is wrong with them, in words.
+pub fn read_roots(named: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, String> {
     let path = match named {
         Some(path) => path.to_path_buf(),
         None => system_roots()?,

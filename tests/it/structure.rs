@@ -16,17 +16,24 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("config", &["base", "engine", "upstream"]),
     ("http", &["base", "config"]),
     ("resolve", &["base", "engine", "stats", "upstream"]),
+    ("fleet", &["account", "base", "config", "engine", "upstream"]),
     ("publish", &["account", "base", "config", "engine", "resolve", "upstream"]),
     ("server", &["base", "config", "engine", "resolve", "stats", "upstream"]),
-    ("api", &["account", "base", "config", "engine", "http", "publish", "resolve", "stats", "store"]),
-    ("admin", &["api", "base", "config", "engine", "http", "resolve", "stats", "upstream"]),
+    (
+        "api",
+        &["account", "base", "config", "engine", "fleet", "http", "publish", "resolve", "stats", "store"],
+    ),
+    (
+        "admin",
+        &["account", "api", "base", "config", "engine", "fleet", "http", "resolve", "stats", "upstream"],
+    ),
     // The doctor asks the running server for its status.
     ("host", &["admin", "base", "config", "engine", "http", "upstream"]),
     (
         "daemon",
         &[
-            "account", "admin", "api", "base", "config", "engine", "host", "publish", "resolve", "server",
-            "stats", "store", "upstream",
+            "account", "admin", "api", "base", "config", "engine", "fleet", "host", "publish", "resolve",
+            "server", "stats", "store", "upstream",
         ],
     ),
     // The lab stands around the sidecar: nothing but the command line knows it.
@@ -40,7 +47,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "account", "admin", "api", "base", "config", "daemon", "engine", "host", "http", "lab",
+            "account", "admin", "api", "base", "config", "daemon", "engine", "fleet", "host", "http", "lab",
             "publish", "resolve", "server", "stats", "store", "upstream",
         ],
     ),

@@ -1,0 +1,37 @@
+//! A fleet: rows in etcd, from which every node takes them and into which nodes with an API write.
+//!
+//! ```text
+//!  api/actions/writer ─▶ writer (transactions, held against the head) ─▶ client ─▶ etcd
+//!         │ one state ◀── follower ◀─ machine (answers of the watch to actions, pure) ◀─┘
+//!         └──▶ state (replica: what is in force) ─▶ publish;  snapshot, the rows in a file
+//! ```
+//!
+//! - `client` over `connection` (HTTP/2, gRPC), `messages` and `protobuf`: what is spoken with etcd; `tls`.
+//! - `row`: rows to keys and values and back; `head`: the keys, and the values beside the rows.
+//! - `replica`, `machine`: decisions, without clock and I/O.
+//! - `state`, `follower`, `writer` with `redo`, `snapshot`, `node`: what happens when.
+//!
+//! No query waits for anything here: what is served is what was published last.
+
+pub mod client;
+mod connection;
+pub mod follower;
+pub mod head;
+pub mod machine;
+pub mod messages;
+pub mod node;
+mod protobuf;
+mod redo;
+pub mod replica;
+pub mod row;
+pub mod snapshot;
+pub mod state;
+mod tls;
+pub mod writer;
+
+pub use client::EtcdClient;
+pub use connection::EtcdError;
+pub use head::FleetKeys;
+pub use node::{FleetNode, PreparedFleet};
+pub use state::{FleetPhase, FleetState, FleetView};
+pub use writer::{CommitFailure, FleetWriter};

@@ -1,0 +1,495 @@
+//! The rows of this node in force: one place where the follower and the writer of changes meet. Whatever is applied here is
+//! published before the lock is given back, so that the order of revisions is the order of what clients see.
+
+use super::head::FleetHead;
+use super::replica::{Replica, ReplicaDifference, ReplicaPreview};
+use super::row::RowChange;
+use super::snapshot::{FleetPosition, LoadedRows, NO_ZONE, SavedFleet, SavedRow};
+use crate::account::{Account, Dirty, Edit};
+use crate::engine::zone::ZoneSemantics;
+use arc_swap::ArcSwap;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// Octets of rows that wait to be written to the snapshot. Beyond, the snapshot is written as a whole later.
+const UNSAVED: usize = 64 << 20;
+
+/// Has an account answer queries; the second part is what changed in it.
+pub type PublishRows = Box<dyn Fn(&Account, &Dirty) + Send + Sync>;
+
+/// How the node stands to etcd.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FleetPhase {
+    /// It has not looked yet.
+    #[default]
+    Starting,
+    /// It reads what it lacks.
+    Synchronising,
+    /// It is told of each change.
+    Following,
+    /// etcd cannot be reached.
+    Away,
+    /// A removal waits to be accepted.
+    Held,
+    /// The rows have a schema that this version does not know.
+    Schema,
+}
+
+impl FleetPhase {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Starting, Self::Synchronising, Self::Following, Self::Away, Self::Held, Self::Schema];
+
+    /// As it is shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Synchronising => "synchronising",
+            Self::Following => "following",
+            Self::Away => "away",
+            Self::Held => "held",
+            Self::Schema => "schema",
+        }
+    }
+}
+
+/// A removal that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldRemoval {
+    /// The revision to be accepted.
+    pub revision: i64,
+    /// Rows that would go.
+    pub removes: usize,
+    /// Rows there are.
+    pub of: usize,
+}
+
+/// What is applied at once.
+#[derive(Clone, Debug)]
+pub struct FleetStep {
+    /// Where the node stands then.
+    pub position: FleetPosition,
+    /// What changes.
+    pub changes: Vec<RowChange>,
+    /// Removals are not held.
+    pub accepted: bool,
+    /// It counts whatever the revision: the rows were compared.
+    pub compared: bool,
+}
+
+/// What came of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StepResult {
+    /// It was in force already.
+    Known,
+    /// It is in force; false where the digest is not that of the head, or a zone came whose records are not in force.
+    Applied(bool),
+    /// It waits to be accepted.
+    Held,
+}
+
+/// The rows in force.
+pub struct FleetState {
+    account: Arc<ArcSwap<Account>>,
+    publish: PublishRows,
+    hold: bool,
+    reading: ZoneSemantics,
+    inner: Mutex<FleetInner>,
+    /// Wakes writers that wait for a revision.
+    moved: Condvar,
+    /// Wakes what writes the snapshot.
+    pub(super) unsaved: Notify,
+}
+
+struct FleetInner {
+    replica: Replica,
+    position: FleetPosition,
+    /// There are rows in force, be it none of an empty fleet.
+    known: bool,
+    phase: FleetPhase,
+    /// Since when it is not certain that nothing is newer.
+    behind_since: Option<Instant>,
+    held: Option<HeldRemoval>,
+    /// The number of the last large change that was asked of this node.
+    own: Option<String>,
+    /// The last failure.
+    fault: Option<String>,
+    /// The digest is that of the head.
+    is_whole: bool,
+    counts: FleetCounts,
+    unsaved: BTreeMap<Box<str>, SavedRow>,
+    unsaved_octets: usize,
+    /// Rows that were to be saved are lost: the next comparison reads all.
+    snapshot_lacks: bool,
+    save_whole: bool,
+    snapshot_fault: Option<String>,
+}
+
+/// What was counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FleetCounts {
+    /// Changes that came into force.
+    pub applied: u64,
+    /// Comparisons of all rows.
+    pub compared: u64,
+    /// Connections that failed or ended.
+    pub failures: u64,
+    /// Changes that this node has made.
+    pub commits: u64,
+    /// Decisions that were taken again since another node was first.
+    pub lost_races: u64,
+}
+
+/// How a node stands.
+#[derive(Clone, Debug)]
+pub struct FleetView {
+    /// How it stands to etcd.
+    pub phase: FleetPhase,
+    /// Where it stands.
+    pub position: FleetPosition,
+    /// Rows.
+    pub rows: usize,
+    /// For how long it is not certain that nothing is newer.
+    pub behind: Duration,
+    /// There are rows in force.
+    pub known: bool,
+    /// A removal that waits.
+    pub held: Option<HeldRemoval>,
+    /// The last failure; nothing while all is well.
+    pub fault: Option<String>,
+    /// The digest is that of the head.
+    pub is_whole: bool,
+    /// How many rows make no sense, and the first of them.
+    pub bad: (usize, Vec<(String, String)>),
+    /// Why the snapshot cannot be written.
+    pub snapshot_fault: Option<String>,
+    /// What was counted.
+    pub counts: FleetCounts,
+}
+
+/// Rows that are shown by name.
+const SHOWN: usize = 20;
+
+impl fmt::Debug for FleetState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FleetState")
+    }
+}
+
+impl FleetState {
+    /// The rows that were saved, which are published already.
+    pub fn new(saved: SavedFleet, reading: ZoneSemantics, hold: bool, publish: PublishRows) -> Arc<Self> {
+        let SavedFleet { replica, account, position } = saved;
+        let inner = FleetInner {
+            known: position.cluster != 0,
+            replica,
+            position,
+            phase: FleetPhase::Starting,
+            behind_since: Some(Instant::now()),
+            held: None,
+            own: None,
+            fault: None,
+            is_whole: true,
+            counts: FleetCounts::default(),
+            unsaved: BTreeMap::new(),
+            unsaved_octets: 0,
+            snapshot_lacks: false,
+            save_whole: false,
+            snapshot_fault: None,
+        };
+        Arc::new(Self {
+            account: Arc::new(ArcSwap::from_pointee(account)),
+            publish,
+            hold,
+            reading,
+            inner: Mutex::new(inner),
+            moved: Condvar::new(),
+            unsaved: Notify::new(),
+        })
+    }
+
+    /// The account in force, swapped whole.
+    pub fn account(&self) -> &Arc<ArcSwap<Account>> {
+        &self.account
+    }
+
+    /// The account to decide on, with the revision of its head; nothing before there are rows.
+    pub fn ground(&self) -> Option<(i64, Arc<Account>)> {
+        let inner = self.lock();
+        inner.known.then(|| (inner.position.revision, self.account.load_full()))
+    }
+
+    /// Where the node stands, and what changes would come to.
+    pub(super) fn preview(&self, changes: &[RowChange]) -> (FleetPosition, ReplicaPreview) {
+        let inner = self.lock();
+        (inner.position.clone(), inner.replica.preview(changes))
+    }
+
+    /// How all keys differ from the rows.
+    pub(super) fn difference(&self, listed: &BTreeMap<Box<str>, i64>, whole: bool) -> ReplicaDifference {
+        let inner = self.lock();
+        inner.replica.difference(listed, whole || inner.snapshot_lacks)
+    }
+
+    /// Where the node stands.
+    pub fn position(&self) -> FleetPosition {
+        self.lock().position.clone()
+    }
+
+    /// There are rows in force.
+    pub fn is_known(&self) -> bool {
+        self.lock().known
+    }
+
+    /// Waits until another head than that of `ground` is in force. False if none has come in this time.
+    pub fn wait_beyond(&self, ground: i64, within: Duration) -> bool {
+        let waiting = |inner: &mut FleetInner| inner.position.revision == ground;
+        let waited = self.moved.wait_timeout_while(self.lock(), within, waiting);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// Waits until a head of at least this revision is in force. False if none has come in this time.
+    pub(super) fn wait_for(&self, revision: i64, within: Duration) -> bool {
+        let waiting = |inner: &mut FleetInner| inner.position.revision < revision;
+        let waited = self.moved.wait_timeout_while(self.lock(), within, waiting);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// Brings a step into force: published, and handed to the snapshot.
+    pub fn apply(&self, step: FleetStep) -> StepResult {
+        let mut inner = self.lock();
+        let FleetStep { position, changes, accepted, compared } = step;
+        if !compared && position.revision <= inner.position.revision {
+            return StepResult::Known;
+        }
+        let preview = inner.replica.preview(&changes);
+        // What was asked of this node is meant.
+        let accepted = accepted || inner.own.as_ref() == Some(&position.head.change);
+        if self.hold && !accepted && inner.replica.is_mass_removal(&preview) {
+            let (removes, of) = (preview.removed, inner.replica.len());
+            let held = HeldRemoval { revision: position.revision.max(position.watched), removes, of };
+            if inner.held.as_ref() != Some(&held) {
+                tracing::error!(
+                    removes,
+                    of,
+                    revision = held.revision,
+                    "a change in etcd removes more than half of all rows and is held: the rows before it are served; \
+                     `pvtzd fleet accept` takes it"
+                );
+            }
+            inner.held = Some(held);
+            inner.phase = FleetPhase::Held;
+            self.moved.notify_all();
+            return StepResult::Held;
+        }
+        inner.held = None;
+        let mut account = Account::clone(&self.account.load());
+        let dirty = match inner.replica.is_empty() && account.zone_count() == 0 {
+            true => {
+                let mut loaded = LoadedRows::default();
+                for change in changes.iter().filter(|change| change.value.is_some()) {
+                    inner.replica.stamp(change);
+                    loaded.take(&mut inner.replica, change);
+                }
+                account = loaded.finish(&mut inner.replica);
+                account.read_as(self.reading);
+                Dirty { whole: true, ..Dirty::default() }
+            }
+            false => {
+                let edits = inner.replica.apply(&changes);
+                let edits = without_orphans(&mut inner.replica, &account, edits);
+                account.apply(&edits)
+            }
+        };
+        let has_orphans = inner.replica.bad().values().any(|reason| reason == NO_ZONE)
+            && changes.iter().any(|change| change.key.starts_with("zone/") && change.value.is_some());
+        (self.publish)(&account, &dirty);
+        self.account.store(Arc::new(account));
+        inner.keep_for_snapshot(changes);
+        inner.is_whole = inner.replica.digest() == digest_of(&position.head)
+            && inner.replica.len() as u64 == position.head.rows
+            || position.revision == 0;
+        inner.position = position;
+        inner.known = true;
+        inner.counts.applied += 1;
+        let well = inner.is_whole && !has_orphans;
+        self.moved.notify_all();
+        self.unsaved.notify_one();
+        StepResult::Applied(well)
+    }
+
+    /// How the node stands.
+    pub fn view(&self) -> FleetView {
+        let inner = self.lock();
+        let bad = inner.replica.bad();
+        let shown = bad.iter().take(SHOWN).map(|(key, reason)| (key.to_string(), reason.clone())).collect();
+        FleetView {
+            phase: inner.phase,
+            position: inner.position.clone(),
+            rows: inner.replica.len(),
+            behind: inner.behind_since.map_or(Duration::ZERO, |since| since.elapsed()),
+            known: inner.known,
+            held: inner.held.clone(),
+            fault: inner.fault.clone(),
+            is_whole: inner.is_whole,
+            bad: (bad.len(), shown),
+            snapshot_fault: inner.snapshot_fault.clone(),
+            counts: inner.counts,
+        }
+    }
+
+    /// Notes how the node stands to etcd. A removal that is held stays so until it is taken or gone.
+    pub(super) fn set_phase(&self, phase: FleetPhase, fault: Option<String>) {
+        let mut inner = self.lock();
+        if fault.is_some() {
+            inner.counts.failures += 1;
+        }
+        inner.phase =
+            if inner.held.is_some() && phase == FleetPhase::Following { FleetPhase::Held } else { phase };
+        inner.fault = fault;
+        match inner.phase {
+            FleetPhase::Following => inner.behind_since = None,
+            _ => {
+                inner.behind_since.get_or_insert_with(Instant::now);
+            }
+        }
+    }
+
+    /// The revision of a removal that waits.
+    pub(super) fn held(&self) -> Option<i64> {
+        self.lock().held.as_ref().map(|held| held.revision)
+    }
+
+    /// A change that was asked of this node, by its number.
+    pub(super) fn expect_own(&self, change: &str) {
+        self.lock().own = Some(change.to_owned());
+    }
+
+    /// Counts something.
+    pub(super) fn count(&self, count: impl FnOnce(&mut FleetCounts)) {
+        count(&mut self.lock().counts);
+    }
+
+    /// Events up to this revision are known, none of them of rows.
+    pub(super) fn set_watched(&self, watched: i64) {
+        let mut inner = self.lock();
+        inner.position.watched = inner.position.watched.max(watched);
+    }
+
+    /// What is to be written to the snapshot; nothing where it has all.
+    pub(super) fn take_unsaved(&self) -> Option<UnsavedRows> {
+        let mut inner = self.lock();
+        if inner.unsaved.is_empty() && !inner.save_whole && !inner.known {
+            return None;
+        }
+        inner.unsaved_octets = 0;
+        Some(UnsavedRows {
+            rows: std::mem::take(&mut inner.unsaved),
+            position: inner.position.clone(),
+            digest: inner.replica.digest(),
+            whole: std::mem::take(&mut inner.save_whole),
+        })
+    }
+
+    /// The snapshot was written, or not.
+    pub(super) fn saved(&self, unsaved: UnsavedRows, fault: Option<String>) {
+        let mut inner = self.lock();
+        if let Some(fault) = &fault {
+            if inner.snapshot_fault.is_none() {
+                tracing::error!(
+                    fault,
+                    "the snapshot of the fleet's rows cannot be written; what is served is not touched"
+                );
+            }
+            inner.save_whole |= unsaved.whole;
+            for (key, row) in unsaved.rows {
+                if !inner.unsaved.contains_key(&key) {
+                    inner.unsaved_octets += key.len() + row.value.as_ref().map_or(0, Vec::len);
+                    inner.unsaved.insert(key, row);
+                }
+            }
+            inner.bound_unsaved();
+        }
+        inner.snapshot_fault = fault;
+    }
+
+    /// True where the snapshot lacks rows that are in force: all of them are to be read again.
+    pub(super) fn snapshot_lacks(&self) -> bool {
+        let inner = self.lock();
+        inner.snapshot_lacks && inner.snapshot_fault.is_none()
+    }
+
+    /// All rows were read, and come into the snapshot in the place of what is there.
+    pub(super) fn begin_whole_snapshot(&self) {
+        let mut inner = self.lock();
+        if std::mem::take(&mut inner.snapshot_lacks) {
+            inner.save_whole = true;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FleetInner> {
+        // A defect while publishing leaves the former rows in force; the next comparison finds what is missing.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Rows on their way to the snapshot.
+pub(super) struct UnsavedRows {
+    pub(super) rows: BTreeMap<Box<str>, SavedRow>,
+    pub(super) position: FleetPosition,
+    pub(super) digest: u64,
+    pub(super) whole: bool,
+}
+
+impl FleetInner {
+    fn keep_for_snapshot(&mut self, changes: Vec<RowChange>) {
+        if self.snapshot_lacks {
+            return;
+        }
+        for RowChange { key, value, modified } in changes {
+            let good = self.replica.bad().get(&key).is_none_or(|reason| reason == NO_ZONE);
+            self.unsaved_octets += key.len() + value.as_ref().map_or(0, Vec::len);
+            self.unsaved.insert(key, SavedRow { value, modified, good });
+        }
+        self.bound_unsaved();
+    }
+
+    fn bound_unsaved(&mut self) {
+        if self.unsaved_octets > UNSAVED && self.snapshot_fault.is_some() {
+            (self.unsaved, self.unsaved_octets) = (BTreeMap::new(), 0);
+            self.snapshot_lacks = true;
+        }
+    }
+}
+
+/// The edits without records whose zone is neither there nor among them; those are noted.
+fn without_orphans(replica: &mut Replica, account: &Account, edits: Vec<Edit>) -> Vec<Edit> {
+    let zones: HashSet<String> = edits
+        .iter()
+        .filter_map(|edit| match edit {
+            Edit::Zone(row) => Some(row.id.clone()),
+            _ => None,
+        })
+        .collect();
+    let mut kept = Vec::with_capacity(edits.len());
+    for edit in edits {
+        match &edit {
+            Edit::Record(row) if !zones.contains(&row.zone) && account.zone(&row.zone).is_none() => {
+                replica.note_bad(format!("record/{:020}", row.id).into(), NO_ZONE);
+            }
+            _ => kept.push(edit),
+        }
+    }
+    kept
+}
+
+fn digest_of(head: &FleetHead) -> u64 {
+    u64::from_str_radix(&head.digest, 16).unwrap_or(0)
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;
