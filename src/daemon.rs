@@ -4,6 +4,7 @@
 //! metadata service. Each event rebuilds the configuration and replaces it as a whole.
 
 mod data_files;
+mod fleet;
 mod messages;
 mod reload;
 pub mod secondaries;
@@ -21,6 +22,7 @@ use crate::base::connections::Connections;
 use crate::base::readiness::Readiness;
 use crate::config::{Cache, Config, InstanceInfo, Servers};
 use crate::engine::cache::TtlPolicy;
+use crate::fleet::PreparedFleet;
 use crate::host::metadata;
 use crate::host::system_servers;
 use crate::host::system_servers::Paths;
@@ -43,6 +45,7 @@ use crate::server::udp;
 use crate::upstream::ServerAddress;
 use crate::upstream::transfer::secondary::SecondaryUpdate;
 use data_files::WatchedFiles;
+use fleet::FleetLink;
 use secondaries::Secondaries;
 use std::fs;
 use std::io;
@@ -97,6 +100,8 @@ pub struct Daemon {
     listening_encrypted: Vec<(Protocol, SocketAddr)>,
     /// The PrivateZone API, if it is configured.
     office: Option<ApiServer>,
+    /// The fleet, if this node is in one.
+    fleet: Option<FleetLink>,
     listening: Vec<SocketAddr>,
     /// The readers of the service manager's sockets.
     readers: HandedOver,
@@ -137,6 +142,7 @@ impl Daemon {
         listeners: Vec<Listener>,
         secured: Option<Encrypted>,
         api: Option<BoundApi>,
+        fleet: Option<PreparedFleet>,
         operations: server::BoundAdmin,
     ) -> io::Result<Self> {
         let signals = Signals {
@@ -145,12 +151,14 @@ impl Daemon {
             interrupt: signal(SignalKind::interrupt())?,
         };
         let listening: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
+        let (is_unknown, withheld) = fleet::unknown(fleet.as_ref(), &config);
         let around = Environment {
+            withheld,
             instance: InstanceInfo::default(),
             system: system_servers(&config, &settings, &listening),
             ..Environment::default()
         };
-        let account = api.as_ref().map(|api| api.account().clone()).unwrap_or_default();
+        let account = fleet::account(fleet.as_ref(), api.as_ref());
         let clock = Clock::start();
         tokio::spawn(clock.clone().watch());
         // Repeated queries are stored twice: in the answer cache and in the packet cache.
@@ -173,7 +181,10 @@ impl Daemon {
         live.top.configure(config.top.enabled, config.top.client, live.clock.now());
         let told = mpsc::channel(1);
         let readiness = Arc::<Readiness>::default();
-        let office = api.map(|api| api.open(publisher.clone(), &readiness)).transpose()?;
+        readiness.withhold(is_unknown);
+        let fleet = fleet.map(|fleet| FleetLink::begin(fleet, api.is_some(), &listening, &publisher));
+        let writer = fleet.as_ref().and_then(|fleet| fleet.node.writer.clone());
+        let office = api.map(|api| api.open(publisher.clone(), &readiness, writer)).transpose()?;
         let listening_encrypted = secured.iter().flat_map(Encrypted::addresses).collect();
         let subject = Arc::new(AdminView {
             live: live.clone(),
@@ -181,6 +192,7 @@ impl Daemon {
             selfcheck: Arc::new(SelfCheck::new(listening.clone(), settings.supervisor.watchdog)),
             readiness: readiness.clone(),
             api: office.as_ref().map(ApiServer::observed),
+            fleet: fleet.as_ref().map(|fleet| fleet.node.clone()),
         });
         let reloads = mpsc::channel(1);
         let station = Some(operations.open(&subject, reloads.0.clone())?);
@@ -193,6 +205,7 @@ impl Daemon {
             certificate: None,
             listening_encrypted,
             office,
+            fleet,
             listening,
             readers: HandedOver::default(),
             signals,
@@ -228,6 +241,7 @@ impl Daemon {
         let mut resolv_conf = Paths::with_state(self.settings.state_dir.as_deref()).watch();
         let mut snapshots = tokio::time::interval(self.config.cache.snapshot_every);
         snapshots.tick().await; // the first tick is now
+        let first = self.fleet.as_ref().map(|fleet| fleet.first.clone());
         let mut certificates = tokio::time::interval(CERTIFICATE_CHECK);
         let mut minutes =
             tokio::time::interval_at(Instant::now() + rest_of_minute(), Duration::from_secs(60));
@@ -247,6 +261,7 @@ impl Daemon {
                 update = self.secondaries.updated() => self.take_secondary(update),
                 () = resolv_conf.changed() => self.on_resolv_conf_change(),
                 Some(servers) = self.looked.1.recv() => self.take_system(servers),
+                () = fleet::known(first.as_deref()) => self.take_first_rows(),
                 _ = snapshots.tick() => self.save().await,
                 _ = certificates.tick() => self.look_at_certificate(),
             }
@@ -260,6 +275,9 @@ impl Daemon {
         self.readers.stop().await;
         if let Some(office) = &self.office {
             let _ = timeout(DRAIN, office.close()).await; // a hanging disk must not block the exit
+        }
+        if let Some(fleet) = &self.fleet {
+            let _ = timeout(DRAIN, fleet.save()).await; // as above; etcd has the rows
         }
         let drained = async {
             // An answer leaves a moment after its query is counted as done.

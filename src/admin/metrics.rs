@@ -68,6 +68,18 @@ pub const METRICS: &[Metric] = &[
     counter("pvtzd_secondary_transfers_total", "zone, vpcs, result", "Refreshes by result: current, full, incremental, failed."),
     counter("pvtzd_secondary_notifies_total", "result", "NOTIFY messages: taken or refused."),
     counter("pvtzd_api_requests_total", "action, code", "Requests to the PrivateZone API, by action and class of HTTP status."),
+    gauge("pvtzd_fleet_revision", "", "The revision of the fleet's head whose rows are served. No samples without [fleet], here and below."),
+    gauge("pvtzd_fleet_behind_seconds", "", "For how long it is not certain that etcd has nothing newer; 0 while the node follows."),
+    gauge("pvtzd_fleet_state", "state", "1 for the state that the node is in: starting, synchronising, following, away, held, schema."),
+    gauge("pvtzd_fleet_rows", "", "Rows of the fleet that this node has."),
+    gauge("pvtzd_fleet_bad_rows", "", "Rows that make no sense to this version; their last good value is served."),
+    gauge("pvtzd_fleet_digest_matches", "", "1 while the digest of the rows is that of the head."),
+    gauge("pvtzd_fleet_snapshot_up", "", "1 while the snapshot can be written."),
+    counter("pvtzd_fleet_applied_total", "", "Changes of the fleet that came into force here."),
+    counter("pvtzd_fleet_compared_total", "", "Comparisons of all rows with those in etcd."),
+    counter("pvtzd_fleet_failures_total", "", "Times that etcd could not be reached, or a watch ended."),
+    counter("pvtzd_fleet_commits_total", "", "Changes that were made through the API of this node."),
+    counter("pvtzd_fleet_lost_races_total", "", "Decisions that were taken again since another node was first."),
     counter("pvtzd_watch_dropped_total", "watcher", "Messages that the query log or dnstap lost because it was too slow."),
     gauge("pvtzd_auxiliary_up", "service, at", "1 while an auxiliary service works: metrics, api, control_socket, query_log, dnstap."),
     counter("pvtzd_auxiliary_failures_total", "service, at", "Failures of an auxiliary service, each followed by a retry."),
@@ -117,6 +129,7 @@ pub fn render(subject: &AdminView) -> String {
             page.count(&[("action", action), ("code", class)], count);
         }
     }
+    super::fleet::metrics(&mut page, subject);
     page.metric("pvtzd_watch_dropped_total");
     for watcher in subject.live.watch.watchers() {
         page.count(&[("watcher", watcher.name())], watcher.dropped());
@@ -176,7 +189,7 @@ fn zones(page: &mut MetricsPage, subject: &AdminView) {
     let live = &subject.live;
     let configured = live.published().catalog.zones().len() as u64;
     page.metric("pvtzd_zones").count(&[("source", "configuration")], configured);
-    let made = subject.api.as_ref().map_or(0, |api| api.writer.account().zone_count() as u64);
+    let made = subject.account().map_or(0, |account| account.zone_count() as u64);
     page.count(&[("source", "api")], made);
     let mut places = live.tallies.places();
     places.sort_by_key(|(number, counts)| (std::cmp::Reverse(counts.iter().sum::<u64>()), *number));

@@ -11,6 +11,7 @@
 
 pub mod client_address;
 pub mod dnstap;
+pub mod fleet;
 pub mod flush;
 pub mod framestream;
 pub mod http;
@@ -29,8 +30,10 @@ pub mod status;
 pub mod top;
 pub mod watchdog;
 
+use crate::account::Account;
 use crate::api::server::ApiView;
 use crate::base::readiness::Readiness;
+use crate::fleet::FleetNode;
 use crate::resolve::shared::SharedState;
 use selfcheck::SelfCheck;
 use std::net::SocketAddr;
@@ -49,4 +52,14 @@ pub struct AdminView {
     pub readiness: Arc<Readiness>,
     /// The PrivateZone API, if it is served.
     pub api: Option<ApiView>,
+    /// The fleet, if the node is in one.
+    pub fleet: Option<Arc<FleetNode>>,
+}
+
+impl AdminView {
+    /// What was made through the API: of this machine, or of the fleet.
+    pub fn account(&self) -> Option<Arc<Account>> {
+        let fleet = self.fleet.as_ref().map(|node| node.state.account().load_full());
+        fleet.or_else(|| self.api.as_ref().map(|api| api.writer.account()))
+    }
 }

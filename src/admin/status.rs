@@ -1,6 +1,7 @@
 //! The state of the server as a person wants it: one value, read at once, that goes over the control socket.
 
 use super::AdminView;
+use super::fleet::FleetStatus;
 use super::metrics::{rcode_name, servers};
 use super::secondary;
 use super::secondary::SecondaryStatus;
@@ -55,6 +56,9 @@ pub struct Status {
     pub busiest: Vec<BusyZone>,
     /// The PrivateZone API, if it is served.
     pub api: Option<ApiStatus>,
+    /// The fleet, if the node is in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetStatus>,
     /// Reloads so far.
     pub reloads: u64,
     /// Those that failed.
@@ -247,7 +251,7 @@ pub fn read(subject: &AdminView) -> Status {
     let sum = live.tallies.sum();
     let counters = &live.counters;
     let (reloads, reloads_failed) = subject.readiness.reloads();
-    let account_zones = subject.api.as_ref().map_or(0, |api| api.writer.account().zone_count());
+    let account_zones = subject.account().map_or(0, |account| account.zone_count());
     let rcodes = sum.rcodes.iter().enumerate().filter(|(_, count)| **count > 0);
     let timed = sum.durations.count();
     let mean_ms = if timed == 0 { 0.0 } else { sum.durations.nanos as f64 / timed as f64 / 1e6 };
@@ -298,6 +302,7 @@ pub fn read(subject: &AdminView) -> Status {
                 refused: of(|class| class != "2xx"),
             }
         }),
+        fleet: super::fleet::status(subject),
         reloads,
         reloads_failed,
         current: subject.readiness.is_current(),
@@ -404,8 +409,8 @@ pub fn zones(subject: &AdminView) -> Vec<ZoneStatus> {
         }
     });
     let mut zones: Vec<ZoneStatus> = configured.collect();
-    if let Some(api) = &subject.api {
-        zones.extend(api.writer.account().zones().map(|entry| ZoneStatus {
+    if let Some(account) = subject.account() {
+        zones.extend(account.zones().map(|entry| ZoneStatus {
             zone: entry.row.name.clone(),
             source: "api".into(),
             recursion_proxy: entry.row.proxy,

@@ -9,6 +9,7 @@ use crate::account::Account;
 use crate::base::auxiliary;
 use crate::base::readiness::Readiness;
 use crate::config::{self, Host};
+use crate::fleet::FleetWriter;
 use crate::http::browser::ServerNames;
 use crate::publish::publisher::Publisher;
 use crate::store::{self, Store, StoreError};
@@ -29,7 +30,8 @@ pub struct BoundApi {
     hosts: Vec<Host>,
     server_names: Arc<ServerNames>,
     account: Account,
-    keeping: Persistence,
+    /// Nothing where it is the fleet's, which is not there yet.
+    keeping: Option<Persistence>,
 }
 
 /// Why the API cannot begin.
@@ -78,7 +80,23 @@ impl BoundApi {
         account.read_as(control.reading);
         let hosts = control.hosts.clone();
         let server_names = ServerNames::new(&control.server_names).with_host_name().with_api_names();
+        let keeping = Some(keeping);
         Ok(Self { listeners, keys, hosts, server_names: Arc::new(server_names), account, keeping })
+    }
+
+    /// The same where the rows are a fleet's: no store is opened.
+    ///
+    /// # Errors
+    /// [`PrepareError::Keys`]
+    pub fn in_fleet(control: &config::Api, state_dir: Option<&Path>) -> Result<Self, PrepareError> {
+        let of_machine = state_dir.map(|directory| directory.join(store::FILE)).filter(|file| file.exists());
+        if let Some(file) = of_machine {
+            tracing::warn!(
+                file = %file.display(),
+                "with [fleet] the zones in this file are not used: export them without [fleet] and import them"
+            );
+        }
+        Self::new(control, None).map(|bound| Self { keeping: None, ..bound })
     }
 
     /// What the store held.
@@ -90,10 +108,16 @@ impl BoundApi {
     ///
     /// # Errors
     /// A thread could not be started, or the runtime did not take a socket.
-    pub fn open(self, publisher: Arc<Publisher>, readiness: &Arc<Readiness>) -> io::Result<ApiServer> {
-        let durable = matches!(self.keeping, Persistence::Durable(_));
+    pub fn open(
+        self,
+        publisher: Arc<Publisher>,
+        readiness: &Arc<Readiness>,
+        fleet: Option<Arc<FleetWriter>>,
+    ) -> io::Result<ApiServer> {
+        let keeping = self.keeping.or(fleet.map(Persistence::Fleet)).unwrap_or(Persistence::InMemory);
+        let durable = !matches!(keeping, Persistence::InMemory);
         let octets = publisher.live().octets.clone();
-        let writer = AccountWriter::start(self.account, self.hosts, self.keeping, publisher)?;
+        let writer = AccountWriter::start(self.account, self.hosts, keeping, publisher)?;
         let key = self.keys.first().map(|key| key.id.clone()).unwrap_or_default();
         let gateway = Arc::new(Gateway::new(Arc::new(PrivateZone::new(writer.clone())), self.keys));
         let limits = HttpLimits { octets, server_names: self.server_names, ..HttpLimits::default() };

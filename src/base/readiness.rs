@@ -13,6 +13,8 @@ pub struct Readiness {
     /// Zone files and hosts files.
     pub data_files: DataFiles,
     ready: AtomicBool,
+    /// What is to be served is not known yet.
+    withheld: AtomicBool,
     reloads: AtomicU64,
     failed: AtomicU64,
     last_failed: AtomicBool,
@@ -32,9 +34,14 @@ impl Readiness {
         self.ready.store(false, Ordering::Release);
     }
 
-    /// True between [`Self::begin`] and [`Self::end`].
+    /// True between [`Self::begin`] and [`Self::end`], but for while something is withheld.
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+        self.ready.load(Ordering::Acquire) && !self.withheld.load(Ordering::Acquire)
+    }
+
+    /// Whether what is to be served is not known yet: then it is not ready.
+    pub fn withhold(&self, withheld: bool) {
+        self.withheld.store(withheld, Ordering::Release);
     }
 
     /// A reload has ended.
@@ -82,6 +89,10 @@ mod tests {
         readiness.reloaded(true);
         assert!(readiness.is_current() && readiness.changed() > 0);
         assert_eq!(readiness.reloads(), (2, 1));
+        readiness.withhold(true);
+        assert!(!readiness.is_ready());
+        readiness.withhold(false);
+        assert!(readiness.is_ready());
         readiness.end();
         assert!(!readiness.is_ready());
     }

@@ -7,6 +7,7 @@ mod check;
 mod compare;
 mod doctor;
 mod explain;
+mod fleet;
 mod lab;
 pub mod manual;
 mod query;
@@ -95,6 +96,9 @@ enum Command {
     /// Make this machine's programs use pvtzd, and restore the former settings
     #[command(subcommand)]
     Resolver(resolver::ResolverCommand),
+    /// Show and manage the fleet: one set of zones in etcd for many machines
+    #[command(subcommand)]
+    Fleet(fleet::FleetCommand),
     /// Run PrivateZone, its API and stubs of other APIs on this machine, without a network
     Lab(Box<lab::LabArgs>),
     /// Zones of a running pvtzd: list, show, add, rm, bind, unbind, proxy
@@ -278,6 +282,7 @@ fn carry_out(cli: Cli) -> u8 {
         Some(Command::Diff(args)) => api::diff(&cli.common, &args),
         Some(Command::Doctor(args)) => doctor::run(&cli.common, &args),
         Some(Command::Resolver(command)) => resolver::run(&cli.common, &command),
+        Some(Command::Fleet(command)) => code(fleet::run(&cli.common, &command)),
         Some(Command::Lab(args)) => lab::run(&cli.common, &args),
         Some(Command::Status(args)) => code(status::run(&cli.common, &args)),
         Some(Command::Top(args)) => code(top::run(&cli.common, &args)),

@@ -7,6 +7,7 @@ use crate::api::server::{BoundApi, PrepareError};
 use crate::base::terminal;
 use crate::config::{self, Config, ConfigError};
 use crate::daemon::{Daemon, DaemonSettings};
+use crate::fleet::PreparedFleet;
 use crate::host::metadata::MetadataChoice;
 use crate::server::activation;
 use crate::server::encrypted::{Encrypted, EncryptedError};
@@ -28,7 +29,9 @@ pub(super) fn run(common: &CommonArgs, args: &RunArgs) -> u8 {
     }
     // A panic in a task is caught by its runtime; it must not pass unseen.
     std::panic::set_hook(Box::new(|panic| match std::thread::current().name() {
-        Some(crate::store::READER) => tracing::debug!(%panic, "the store's file is invalid"),
+        Some(crate::store::READER | crate::fleet::snapshot::SNAPSHOT_READER) => {
+            tracing::debug!(%panic, "the store's file is invalid")
+        }
         _ => tracing::error!(%panic, "a defect of pvtzd: please report it"),
     }));
     let loaded = common.path().and_then(|path| {
@@ -97,21 +100,32 @@ pub(super) fn run(common: &CommonArgs, args: &RunArgs) -> u8 {
             };
         }
     };
-    let api =
-        match config.control.as_ref().map(|control| BoundApi::new(control, settings.state_dir.as_deref())) {
-            None => None,
-            Some(Ok(api)) => Some(api),
-            Some(Err(error)) => {
-                eprintln!("error: {error}");
-                return match error {
-                    PrepareError::Keys(_) => exit::CONFIG,
-                    PrepareError::Store(_) => exit::SYSTEM,
-                };
-            }
-        };
+    let api = match config.control.as_ref().map(|control| match &config.fleet {
+        Some(_) => BoundApi::in_fleet(control, settings.state_dir.as_deref()),
+        None => BoundApi::new(control, settings.state_dir.as_deref()),
+    }) {
+        None => None,
+        Some(Ok(api)) => Some(api),
+        Some(Err(error)) => {
+            eprintln!("error: {error}");
+            return match error {
+                PrepareError::Keys(_) => exit::CONFIG,
+                PrepareError::Store(_) => exit::SYSTEM,
+            };
+        }
+    };
+    let reading = config.control.as_ref().map(|control| control.reading).unwrap_or_default();
+    let prepare = |fleet| PreparedFleet::new(fleet, settings.state_dir.as_deref(), reading);
+    let fleet = match config.fleet.as_ref().map(prepare).transpose() {
+        Ok(fleet) => fleet,
+        Err(error) => {
+            eprintln!("error: the snapshot of the fleet cannot be opened: {error}");
+            return exit::SYSTEM;
+        }
+    };
     let operations = server::BoundAdmin::new(&config.ops, &config.log);
     let code = runtime.block_on(async {
-        match Daemon::start(config, settings, listeners, secured, api, operations) {
+        match Daemon::start(config, settings, listeners, secured, api, fleet, operations) {
             Ok(daemon) => {
                 daemon.run().await;
                 exit::OK

@@ -2,6 +2,7 @@
 
 use super::socket::{SocketClient, read};
 use super::{CommonArgs, StatusArgs, exit, shown, table};
+use crate::admin::fleet::FleetStatus;
 use crate::admin::secondary::SecondaryStatus;
 use crate::admin::socket::SocketCommand;
 use crate::admin::status::{Status, quantile};
@@ -111,6 +112,9 @@ fn page(status: &Status, before: Option<&Status>) -> String {
             api.requests,
             api.refused
         ));
+    }
+    if let Some(fleet) = &status.fleet {
+        fleet_lines(fleet).into_iter().for_each(&mut line);
     }
     let reload = if status.current {
         ""
@@ -231,6 +235,39 @@ fn secondary(zone: &SecondaryStatus) -> Vec<String> {
         within(zone.expires_in, |text| format!("in {text}")),
         within(Some(zone.next_in), |text| format!("in {text}")),
     ]
+}
+
+/// How the node stands in its fleet.
+fn fleet_lines(fleet: &FleetStatus) -> Vec<String> {
+    let behind =
+        if fleet.behind > 0.0 { format!(", behind {}", duration(fleet.behind)) } else { String::new() };
+    let mut lines = vec![format!(
+        "fleet      {} {}{behind}, revision {}, {} rows",
+        fleet.node, fleet.state, fleet.revision, fleet.rows
+    )];
+    if !fleet.known {
+        lines.push(
+            "NO ROWS    etcd was never reached and there is no snapshot: private names are unknown".into(),
+        );
+    }
+    if let Some(fault) = &fleet.fault {
+        lines.push(format!("FAILING    etcd: {fault}"));
+    }
+    if let Some((removes, of)) = fleet.held {
+        lines.push(format!(
+            "HELD       a change removes {removes} of {of} rows: `pvtzd fleet accept` takes it"
+        ));
+    }
+    if !fleet.whole {
+        lines.push("DIGEST     the rows are not those of the head: were they changed by hand?".into());
+    }
+    for (key, fault) in &fleet.bad {
+        lines.push(format!("BAD ROW    {key}: its last good value is served: {fault}"));
+    }
+    if let Some(fault) = &fleet.snapshot_fault {
+        lines.push(format!("SNAPSHOT   cannot be written: {fault}"));
+    }
+    lines
 }
 
 fn percent(part: u64, all: u64) -> String {

@@ -6,6 +6,7 @@ use super::replica::Replica;
 use super::row::{self, RowChange};
 use crate::account::packed::PackedRecord;
 use crate::account::{Account, Edit, Rows};
+use crate::engine::zone::ZoneSemantics;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -322,7 +323,7 @@ impl LoadedRows {
             }
         }
         drop(places);
-        Account::load(rows)
+        Account::load(rows, ZoneSemantics::default())
     }
 }
 

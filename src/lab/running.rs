@@ -166,7 +166,7 @@ impl Lab {
         if let Some(watcher) = watcher {
             operations = operations.with_watcher(watcher);
         }
-        let daemon = Daemon::start(config, settings, vec![listener], None, None, operations)
+        let daemon = Daemon::start(config, settings, vec![listener], None, None, None, operations)
             .map_err(LabError::System)?;
 
         let writer = writer(&daemon, hosts, store)?;

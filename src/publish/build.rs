@@ -18,6 +18,8 @@ pub struct Environment {
     pub system: Vec<ServerAddress>,
     /// The network that upstream servers are in.
     pub network: Network,
+    /// It is not known yet which names are private: nothing goes to the default servers.
+    pub withheld: bool,
 }
 
 /// Builds what a configuration and an account mean. Groups of `previous` that mean the same are taken over alive,
@@ -44,6 +46,7 @@ pub fn build(
         groups.insert(key, alive.cloned().unwrap_or_else(|| Arc::new(Group::new(name, servers, options))));
     };
     let default = match &config.upstream.servers {
+        _ if around.withheld => Vec::new(),
         Servers::System => around.system.clone(),
         Servers::Listed(servers) => servers.clone(),
     };

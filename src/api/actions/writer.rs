@@ -8,6 +8,7 @@ use super::{ActionContext, ActionResult, ApiCaller, sync};
 use crate::account::{Account, Dirty, Edit};
 use crate::api::{ActionAnswer, ApiError};
 use crate::config::Host;
+use crate::fleet::{CommitFailure, FleetWriter};
 use crate::publish::publisher::Publisher;
 use crate::resolve::shared::SharedState;
 use crate::store::Store;
@@ -27,11 +28,16 @@ const BATCH: usize = 128;
 /// Edits of one decision that are made and stored at the same time.
 const MANY: usize = 1000;
 
+/// Times that a batch is decided while other nodes of the fleet are first.
+const FLEET_TRIES: usize = 12;
+
 /// Whether changes survive.
 #[derive(Debug)]
 pub enum Persistence {
     /// In the store.
     Durable(Store),
+    /// In the etcd of the fleet, whose state publishes as well.
+    Fleet(Arc<FleetWriter>),
     /// Until the process ends.
     InMemory,
 }
@@ -46,7 +52,7 @@ pub struct AccountWriter {
 }
 
 /// A decision to take.
-type Decide = Box<dyn FnOnce(&ActionContext) -> Result<ActionResult, ApiError> + Send>;
+type Decide = Box<dyn Fn(&ActionContext) -> Result<ActionResult, ApiError> + Send>;
 
 /// What the thread is told.
 enum WriteRequest {
@@ -90,7 +96,10 @@ impl AccountWriter {
         publish: Publish,
     ) -> io::Result<Arc<Self>> {
         let (orders, queue) = sync_channel(QUEUE);
-        let account = Arc::new(ArcSwap::from_pointee(account));
+        let account = match &keeping {
+            Persistence::Fleet(fleet) => fleet.account().clone(),
+            _ => Arc::new(ArcSwap::from_pointee(account)),
+        };
         let hosts = Arc::new(ArcSwap::from_pointee(hosts));
         let handle = Arc::new(Self { account, hosts, publisher, orders });
         let writer = WriterThread {
@@ -151,7 +160,7 @@ impl AccountWriter {
     pub async fn write(
         &self,
         caller: ApiCaller,
-        decide: impl FnOnce(&ActionContext) -> Result<ActionResult, ApiError> + Send + 'static,
+        decide: impl Fn(&ActionContext) -> Result<ActionResult, ApiError> + Send + 'static,
     ) -> ActionAnswer {
         let (reply, answer) = oneshot::channel();
         let job = Job { caller, decide: Box::new(decide), reply };
@@ -183,6 +192,21 @@ type Publish = Box<dyn Fn(&Account, &Dirty) + Send>;
 
 /// Why changes are refused once the store is closed.
 const ENDED: &str = "The writer of changes has ended; pvtzd is stopping, or must be restarted.";
+
+/// Why changes are refused before the fleet's rows are known.
+const NOT_YET: &str = "This node has not read the fleet's rows from etcd yet; try again.";
+
+/// Why changes are refused where etcd does not answer.
+const AWAY: &str = "The etcd of the fleet cannot be reached, and the change was not made; try again, or ask another \
+                    node. The log of pvtzd tells why.";
+
+/// Why a change is refused that etcd refuses.
+const REFUSED: &str =
+    "The etcd of the fleet refuses the change, and it was not made; the log of pvtzd tells why.";
+
+/// What is said where it is not known whether a change was made.
+const UNKNOWN: &str = "The etcd of the fleet did not answer in time, and it is not known whether the change was made; \
+                       read before it is made again.";
 
 /// Why changes are refused after a defect.
 const FAILED: &str = "Changes are refused since an earlier one failed by a defect of pvtzd; the log of pvtzd tells \
@@ -221,6 +245,11 @@ impl WriterThread {
             let refused = refuse(unavailable(FAILED));
             return answer(replies, refused, &Ok(()));
         }
+        if let Persistence::Fleet(fleet) = &self.keeping {
+            let settled = caught("a change in the fleet", || self.settle_in_fleet(fleet, &jobs));
+            let (answers, kept) = settled.unwrap_or_else(|| (refuse(ApiError::internal()), Ok(())));
+            return answer(replies, answers, &kept);
+        }
         let mut account = Account::clone(&self.account.load());
         let (mut edits, mut dirty, mut applied) = (Vec::new(), Dirty::default(), 0);
         let mut apply = |account: &mut Account, edits: &[Edit]| {
@@ -232,7 +261,7 @@ impl WriterThread {
             let decided = jobs.into_iter().map(|(caller, decide)| {
                 apply(&mut account, &edits[applied..]); // those of the decision before
                 applied = edits.len();
-                let decision = caught("a decision", || self.decide(&account, &caller, decide));
+                let decision = caught("a decision", || self.decide(&account, &caller, &decide));
                 let decision = decision.unwrap_or_else(|| Err(ApiError::internal()))?;
                 edits.extend(decision.edits);
                 Ok(decision.answer)
@@ -274,12 +303,69 @@ impl WriterThread {
         answer(replies, answers, &kept);
     }
 
+    /// Decides and commits a batch in the fleet, anew as long as another node is first.
+    fn settle_in_fleet(
+        &self,
+        fleet: &FleetWriter,
+        jobs: &[(ApiCaller, Decide)],
+    ) -> (Vec<ActionAnswer>, Result<(), ApiError>) {
+        let refuse = |why| (jobs.iter().map(|_| Err(unavailable(why))).collect(), Ok(()));
+        for _ in 0..FLEET_TRIES {
+            let Some((ground, account)) = fleet.ground() else { return refuse(NOT_YET) };
+            let mut account = Account::clone(&account);
+            let (mut edits, mut dirty) = (Vec::new(), Dirty::default());
+            let answers = self.decide_all(jobs, &mut account, &mut dirty, &mut edits);
+            if edits.is_empty() {
+                return (answers, Ok(()));
+            }
+            if let Some(why) = fleet.obstacle() {
+                return (answers, Err(unavailable(why)));
+            }
+            let failure = match fleet.commit(ground, &edits) {
+                Ok(()) => return (answers, Ok(())),
+                Err(CommitFailure::Outdated) => {
+                    fleet.catch_up(ground);
+                    continue;
+                }
+                Err(failure) => failure,
+            };
+            tracing::error!(%failure, "a change through the API was not stored in etcd");
+            let why = match failure {
+                CommitFailure::Away(_) | CommitFailure::Outdated => AWAY,
+                CommitFailure::Refused(_) => REFUSED,
+                CommitFailure::Unknown(_) => UNKNOWN,
+            };
+            return (answers, Err(unavailable(why)));
+        }
+        refuse("Too many other nodes of the fleet are making changes; try again.")
+    }
+
+    /// Decides one job after another, each on what the one before left.
+    fn decide_all(
+        &self,
+        jobs: &[(ApiCaller, Decide)],
+        account: &mut Account,
+        dirty: &mut Dirty,
+        edits: &mut Vec<Edit>,
+    ) -> Vec<ActionAnswer> {
+        let decided = jobs.iter().map(|(caller, decide)| {
+            let decision = caught("a decision", || self.decide(account, caller, decide));
+            let decision = decision.unwrap_or_else(|| Err(ApiError::internal()))?;
+            let touched = account.apply(&decision.edits);
+            dirty.zones.extend(touched.zones);
+            dirty.whole |= touched.whole;
+            edits.extend(decision.edits);
+            Ok(decision.answer)
+        });
+        decided.collect()
+    }
+
     /// One decision.
     fn decide(
         &self,
         account: &Account,
         caller: &ApiCaller,
-        decide: Decide,
+        decide: &Decide,
     ) -> Result<ActionResult, ApiError> {
         let (hosts, published) = (self.hosts.load(), self.publisher.live().published());
         let context = ActionContext {

@@ -2,6 +2,7 @@
 //! DNS that do not work, addresses that have not come yet.
 
 use super::Check;
+use crate::admin::fleet::FleetStatus;
 use crate::admin::status::Status;
 
 /// What is shown of the server's state; nothing was asked where there is no control socket to ask.
@@ -64,6 +65,7 @@ pub(super) fn state(status: Option<&Status>) -> Vec<Check> {
             checks.push(Check::warn(STEP, found, advice));
         }
     }
+    checks.extend(status.fleet.iter().flat_map(fleet));
     for address in &status.absent {
         checks.push(Check::warn(
             STEP,
@@ -76,6 +78,43 @@ pub(super) fn state(status: Option<&Status>) -> Vec<Check> {
         let files = status.data_files.watched;
         let found = format!("files ({files} watched), services and addresses are as configured");
         checks.push(Check::pass(STEP, found));
+    }
+    checks
+}
+
+/// How the node stands in its fleet, where that is not well.
+fn fleet(fleet: &FleetStatus) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if !fleet.known {
+        let advice = "it is tried again and again; see the endpoints, certificates and users in [fleet]";
+        checks.push(Check::fail(
+            STEP,
+            "etcd was never reached and there is no snapshot: private names are unknown",
+            advice,
+        ));
+    } else if fleet.behind > 60.0 {
+        let found = format!("the fleet's rows are {:.0} s old: {}", fleet.behind, fleet.state);
+        let fault = fleet.fault.clone().unwrap_or_else(|| "`pvtzd fleet status` tells more".into());
+        checks.push(Check::warn(STEP, found, fault));
+    }
+    if let Some((removes, of)) = fleet.held {
+        let found = format!("a change of the fleet removes {removes} of {of} rows and is held");
+        checks.push(Check::warn(STEP, found, "`pvtzd fleet accept` takes it; or undo it in etcd"));
+    }
+    for (key, fault) in &fleet.bad {
+        let found = format!("row {key} makes no sense here: {fault}");
+        checks.push(Check::warn(
+            STEP,
+            found,
+            "its last good value is served; mend the row, or install a newer pvtzd",
+        ));
+    }
+    if let Some(fault) = &fleet.snapshot_fault {
+        checks.push(Check::warn(
+            STEP,
+            format!("the fleet's snapshot: {fault}"),
+            "a start without etcd would serve old rows",
+        ));
     }
     checks
 }
