@@ -1,7 +1,7 @@
 //! `pvtzd fleet`: what operators do with a fleet, straight at its etcd. It needs no running server, but a configuration
 //! with `[fleet]`.
 
-use super::{CommonArgs, exit, shown};
+use super::{CommonArgs, exit, shown, table};
 use crate::config::{EtcdEndpoint, Fleet};
 use crate::fleet::head::{AcceptedRemoval, FleetHead, FleetSchema, NodeEntry};
 use crate::fleet::messages::{MemberStatus, RangeRequest, TxnCondition, TxnRequest, TxnStep};
@@ -328,7 +328,7 @@ fn print(report: &FleetReport) {
         ]
     });
     let head = ["MEMBER", "VERSION", "", "REVISION", "SIZE", "FAULT"];
-    print!("{}", shown::table(&head, &rows.collect::<Vec<_>>()));
+    print!("{}", table::text(&head, &rows.collect::<Vec<_>>()));
     match &report.head {
         Some(head) => println!(
             "\nhead: revision {}, change {}, {} rows, by {} {}{}",
@@ -364,7 +364,7 @@ fn print(report: &FleetReport) {
     });
     let head = ["NODE", "STATE", "REVISION", "API", "VERSION", "BAD ROWS", "TOLD", "LISTENS"];
     if !report.nodes.is_empty() {
-        print!("{}", shown::table(&head, &rows.collect::<Vec<_>>()));
+        print!("{}", table::text(&head, &rows.collect::<Vec<_>>()));
     }
     for warning in &report.warnings {
         println!("warning: {warning}");

@@ -125,6 +125,7 @@ impl Daemon {
             ("server.state_dir", new.state_dir != old.state_dir),
             ("cache", config.cache != self.config.cache),
             ("ops", config.ops != self.config.ops),
+            ("fleet", config.fleet != self.config.fleet),
             ("log", config.log != self.config.log),
             ("control.listen", listens(&config.control) != listens(&self.config.control)),
             ("control.server_names", names(&config.control) != names(&self.config.control)),

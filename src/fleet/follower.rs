@@ -224,8 +224,13 @@ impl Follower {
                         }
                         let position =
                             FleetPosition { cluster: look.cluster, revision, watched: revision, head };
-                        let step =
-                            FleetStep { position, changes, accepted: accepted >= revision, compared: false };
+                        let step = FleetStep {
+                            position,
+                            changes,
+                            accepted: accepted >= revision,
+                            compared: false,
+                            rewound: false,
+                        };
                         if self.apply(step).await == StepResult::Applied(false) {
                             tracing::warn!(
                                 revision,
@@ -348,7 +353,9 @@ impl Follower {
 
     /// One comparison; whether the digest is that of the head then. Nothing while a large change is under way.
     async fn compare_once(&self, whole: bool, accepted: bool) -> Result<Option<bool>, EtcdError> {
+        let before = self.state.position();
         let look = self.look().await?;
+        let rewound = look.cluster != before.cluster || look.revision < before.watched.max(before.revision);
         if look.head.as_ref().is_some_and(|(_, head)| head.redo.is_some()) {
             if let Some(finish) = &self.finish_redo {
                 finish();
@@ -368,9 +375,10 @@ impl Follower {
         let asked = self.state.held().unwrap_or(if revision == 0 { look.revision } else { revision });
         let accepted = accepted || look.accepted >= asked;
         let position = FleetPosition { cluster: look.cluster, revision, watched: look.revision, head };
-        match self.apply(FleetStep { position, changes, accepted, compared: true }).await {
+        match self.apply(FleetStep { position, changes, accepted, compared: true, rewound }).await {
             StepResult::Applied(well) => Ok(Some(well)),
-            StepResult::Known | StepResult::Held => Ok(Some(true)),
+            StepResult::Held => Ok(Some(true)),
+            StepResult::Known => Ok(None),
         }
     }
 

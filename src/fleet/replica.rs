@@ -1,11 +1,14 @@
 //! The rows as one node has them: of each, what tells whether it is the one that etcd has. Pure: changes in, edits out.
 
 use super::row::{self, RowChange};
-use crate::account::Edit;
-use std::collections::BTreeMap;
+use crate::account::{Account, Edit};
+use std::collections::{BTreeMap, HashSet};
 
 /// Rows below which no removal is held.
 const FEW: usize = 100;
+
+/// Why a record is not in force whose zone is missing.
+pub const NO_ZONE: &str = "its zone is not there";
 
 /// Characters of a reason that are kept.
 const REASON: usize = 200;
@@ -125,6 +128,25 @@ impl Replica {
         }
         edits.sort_by_key(row::rank);
         edits
+    }
+
+    /// The edits without records whose zone is neither there nor among them; those are noted.
+    pub fn without_orphans(&mut self, account: &Account, edits: Vec<Edit>) -> Vec<Edit> {
+        let zone = |edit: &Edit| match edit {
+            Edit::Zone(row) => Some(row.id.clone()),
+            _ => None,
+        };
+        let zones: HashSet<String> = edits.iter().filter_map(zone).collect();
+        let mut kept = Vec::with_capacity(edits.len());
+        for edit in edits {
+            match &edit {
+                Edit::Record(row) if !zones.contains(&row.zone) && account.zone(&row.zone).is_none() => {
+                    self.note_bad(format!("record/{:020}", row.id).into(), NO_ZONE);
+                }
+                _ => kept.push(edit),
+            }
+        }
+        kept
     }
 
     /// Takes a row in that is not looked at.

@@ -1,7 +1,6 @@
 //! The replica: digest, difference, and the order of edits.
 
 use super::*;
-use crate::account::Account;
 use crate::account::tests::{record, zone};
 use proptest::prelude::*;
 

@@ -2,7 +2,7 @@
 //! what it lacks comes from etcd. Each write is one transaction, so that it is always some state that there was.
 
 use super::head::FleetHead;
-use super::replica::Replica;
+use super::replica::{NO_ZONE, Replica};
 use super::row::{self, RowChange};
 use crate::account::packed::PackedRecord;
 use crate::account::{Account, Edit, Rows};
@@ -326,9 +326,6 @@ impl LoadedRows {
         Account::load(rows, ZoneSemantics::default())
     }
 }
-
-/// Why a record is not in force whose zone is missing.
-pub(super) const NO_ZONE: &str = "its zone is not there";
 
 #[cfg(test)]
 #[path = "snapshot_tests.rs"]

@@ -2,13 +2,13 @@
 //! published before the lock is given back, so that the order of revisions is the order of what clients see.
 
 use super::head::FleetHead;
-use super::replica::{Replica, ReplicaDifference, ReplicaPreview};
+use super::replica::{NO_ZONE, Replica, ReplicaDifference, ReplicaPreview};
 use super::row::RowChange;
-use super::snapshot::{FleetPosition, LoadedRows, NO_ZONE, SavedFleet, SavedRow};
-use crate::account::{Account, Dirty, Edit};
+use super::snapshot::{FleetPosition, LoadedRows, SavedFleet, SavedRow};
+use crate::account::{Account, Dirty};
 use crate::engine::zone::ZoneSemantics;
 use arc_swap::ArcSwap;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -78,6 +78,8 @@ pub struct FleetStep {
     pub accepted: bool,
     /// It counts whatever the revision: the rows were compared.
     pub compared: bool,
+    /// The history is another: it counts though newer changes are in force.
+    pub rewound: bool,
 }
 
 /// What came of a step.
@@ -261,8 +263,12 @@ impl FleetState {
     /// Brings a step into force: published, and handed to the snapshot.
     pub fn apply(&self, step: FleetStep) -> StepResult {
         let mut inner = self.lock();
-        let FleetStep { position, changes, accepted, compared } = step;
+        let FleetStep { position, changes, accepted, compared, rewound } = step;
         if !compared && position.revision <= inner.position.revision {
+            return StepResult::Known;
+        }
+        // The writer of this node may have been faster than a comparison.
+        if compared && !rewound && position.watched < inner.position.revision {
             return StepResult::Known;
         }
         let preview = inner.replica.preview(&changes);
@@ -300,7 +306,7 @@ impl FleetState {
             }
             false => {
                 let edits = inner.replica.apply(&changes);
-                let edits = without_orphans(&mut inner.replica, &account, edits);
+                let edits = inner.replica.without_orphans(&account, edits);
                 account.apply(&edits)
             }
         };
@@ -463,27 +469,6 @@ impl FleetInner {
             self.snapshot_lacks = true;
         }
     }
-}
-
-/// The edits without records whose zone is neither there nor among them; those are noted.
-fn without_orphans(replica: &mut Replica, account: &Account, edits: Vec<Edit>) -> Vec<Edit> {
-    let zones: HashSet<String> = edits
-        .iter()
-        .filter_map(|edit| match edit {
-            Edit::Zone(row) => Some(row.id.clone()),
-            _ => None,
-        })
-        .collect();
-    let mut kept = Vec::with_capacity(edits.len());
-    for edit in edits {
-        match &edit {
-            Edit::Record(row) if !zones.contains(&row.zone) && account.zone(&row.zone).is_none() => {
-                replica.note_bad(format!("record/{:020}", row.id).into(), NO_ZONE);
-            }
-            _ => kept.push(edit),
-        }
-    }
-    kept
 }
 
 fn digest_of(head: &FleetHead) -> u64 {

@@ -1,6 +1,7 @@
 //! What comes into force, what is held, and what the snapshot gets.
 
 use super::*;
+use crate::account::Edit;
 use crate::account::tests::{record, zone};
 use crate::fleet::head::shown_digest;
 use crate::fleet::row;
@@ -29,7 +30,7 @@ fn step(state: &FleetState, revision: i64, edits: &[Edit]) -> FleetStep {
         ..FleetHead::default()
     };
     let position = FleetPosition { cluster: 9, revision, watched: revision, head };
-    FleetStep { position, changes, accepted: false, compared: false }
+    FleetStep { position, changes, accepted: false, compared: false, rewound: false }
 }
 
 fn many(count: u64) -> Vec<Edit> {
@@ -49,6 +50,18 @@ fn a_step_counts_once_and_an_older_one_not_at_all() {
     let (revision, account) = state.ground().unwrap();
     assert_eq!((revision, account.zone_of_record(1).is_some()), (10, true));
     assert_eq!(published.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_comparison_that_is_older_than_what_is_in_force_counts_only_after_a_restore() {
+    let (state, _) = state(true);
+    state.apply(step(&state, 10, &many(3)));
+    let mut old = step(&state, 9, &[Edit::DropRecord(1)]);
+    old.compared = true;
+    assert_eq!(state.apply(old.clone()), StepResult::Known);
+    old.rewound = true;
+    assert_eq!(state.apply(old), StepResult::Applied(true));
+    assert_eq!(state.position().revision, 9);
 }
 
 #[test]

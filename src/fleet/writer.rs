@@ -137,7 +137,7 @@ impl FleetWriter {
         self.state.count(|counts| counts.commits += 1);
         let (revision, head, changes) = done;
         let position = FleetPosition { revision, watched: position.watched, head, ..position };
-        self.state.apply(FleetStep { position, changes, accepted: true, compared: false });
+        self.state.apply(FleetStep { position, changes, accepted: true, compared: false, rewound: false });
         Ok(())
     }
 

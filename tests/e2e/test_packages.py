@@ -349,22 +349,28 @@ def test_the_examples_are_what_kubernetes_takes(file, version):
     chosen = ["--kubernetes-version", version] if version else []
     done = subprocess.run([validator, "--strict", *chosen, file], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (done.stdout + done.stderr).count("passed") == 2, "a configuration and what runs"
+    documents = file.read_text().count("\nkind: ")
+    assert documents >= 2 and (done.stdout + done.stderr).count("passed") == documents, "a configuration and what runs"
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_the_configurations_in_the_examples_are_without_faults(file, tmp_path):
     yaml = pytest.importorskip("yaml")
-    configuration, runs = yaml.safe_load_all(file.read_text())
+    configuration, *_, runs = yaml.safe_load_all(file.read_text())
     (tmp_path / "pvtzd.toml").write_text(configuration["data"]["pvtzd.toml"])
     checked = subprocess.run(
         [binary(), "check", "--config", tmp_path / "pvtzd.toml"], capture_output=True, text=True, check=False
     )
-    assert checked.returncode == 0 and "0 warnings" in checked.stdout, checked.stdout + checked.stderr
+    # An API for other pods, and its probes, are reached from other machines.
+    lines = [line for line in checked.stderr.splitlines() if line.startswith("warning: ")]
+    lines = [line for line in lines if not (file.stem == "fleet-api" and "from other machines" in line)]
+    assert checked.returncode == 0 and lines == [], checked.stdout + checked.stderr
     pod = runs["spec"]["template"]["spec"]
-    (pvtzd,) = [one for one in pod["containers"] + pod["initContainers"] if one["name"] == "pvtzd"]
+    (pvtzd,) = [one for one in pod["containers"] + pod.get("initContainers", []) if one["name"] == "pvtzd"]
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        if probe in pvtzd:
+        if probe in pvtzd and "httpGet" in pvtzd[probe]:
+            assert pvtzd[probe]["httpGet"]["path"] in ("/ready", "/health")
+        elif probe in pvtzd:
             command = pvtzd[probe]["exec"]["command"]
             usage = subprocess.run([binary(), *command[1:], "--help"], capture_output=True, check=False)
             assert command[0] == "/pvtzd" and usage.returncode == 0, command
