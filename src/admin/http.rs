@@ -1,9 +1,9 @@
-//! Numbers and health over HTTP/1:
+//! Metrics and health checks over HTTP/1:
 //!
-//! - `GET /metrics`: all metrics, in Prometheus' text form.
-//! - `GET /health`: 200 while a question through the server's own socket is answered, else 503.
-//! - `GET /ready`: 200 once listeners are bound and the catalog is loaded, 503 before and while stopping. It says
-//!   nothing of upstreams: without them private names are answered still.
+//! - `GET /metrics`: all metrics, in the Prometheus text format.
+//! - `GET /health`: 200 while the server answers a query over its own socket, else 503.
+//! - `GET /ready`: 200 once listeners are bound and the catalog is loaded, 503 before and while stopping. It does not
+//!   depend on upstreams: private names are answered without them.
 
 use super::prometheus::CONTENT_TYPE;
 use super::{AdminView, metrics};
@@ -21,10 +21,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// Connections at a time; the one that was idle for longest makes room.
+/// Limit of connections; at the limit the one that has been idle longest is closed.
 const MAX_CONNECTIONS: usize = 64;
 
-/// The bounds of a request's head.
+/// The limits of a request's head.
 const HEAD_BOUNDS: HeadBounds = HeadBounds { max_bytes: 16 << 10, timeout: Duration::from_secs(15) };
 
 /// Accepts connections until it is dropped. Requests may name the hosts in `served`.
@@ -45,7 +45,7 @@ pub async fn serve(listener: TcpListener, subject: Arc<AdminView>, served: Arc<S
     .await;
 }
 
-/// What a connection's requests are answered with.
+/// The context of a connection.
 struct AdminExchange {
     subject: Arc<AdminView>,
     served: Arc<ServerNames>,
@@ -71,7 +71,7 @@ impl AdminExchange {
         let subject = &self.subject;
         match path {
             "/metrics" => {
-                // Before the page is made: else as many would be there as connections.
+                // Before the page is rendered: otherwise there could be one page for each connection.
                 let mut room = self.waiting.account().reserve(OF_CONNECTION).await;
                 let page = metrics::render(subject).into_bytes();
                 room.shrink_to(page.len());

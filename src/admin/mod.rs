@@ -1,4 +1,4 @@
-//! Operations: what a person or a supervisor sees of the running server.
+//! Operator interfaces of the running server.
 //!
 //! ```text
 //!  /metrics /health /ready ─▶ http ─┬▶ metrics ─┐
@@ -6,7 +6,7 @@
 //!  each query and answer ─▶ querylog, dnstap: a bounded queue each, written by a thread of its own
 //! ```
 //!
-//! Nothing here is on the way of a query. A new metric: a row in [`metrics::METRICS`], a line where it is written
+//! Nothing here is on the path of a query. A new metric: a row in [`metrics::METRICS`], a line where it is written
 //! there, a line in `docs/metrics.md`.
 
 pub mod client_address;
@@ -39,16 +39,16 @@ use selfcheck::SelfCheck;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// What is observed.
+/// The observed server.
 #[derive(Debug)]
 pub struct AdminView {
     /// The live state.
     pub live: Arc<SharedState>,
     /// Where it listens.
     pub listening: Vec<SocketAddr>,
-    /// Whether it answers there.
+    /// The self-check.
     pub selfcheck: Arc<SelfCheck>,
-    /// How the process is doing.
+    /// The readiness of the process.
     pub readiness: Arc<Readiness>,
     /// The PrivateZone API, if it is served.
     pub api: Option<ApiView>,

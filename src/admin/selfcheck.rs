@@ -1,10 +1,10 @@
-//! The self-check: whether the server answers through its own sockets. `/health` and the watchdog have their answer from
-//! one place, so that they never disagree.
+//! The self-check: whether the server answers over its own sockets. `/health` and the watchdog share it, so that they
+//! never disagree.
 //!
-//! A timer alone would prove that timers work. So each listening address is asked over UDP, from a fresh port, as a
-//! client of this machine would ask it; a thread that hangs is noticed. The question never leaves the machine:
-//! `localhost A` without RD is answered here or refused, but not forwarded. Whether upstreams answer does not count: a
-//! restart would not bring them back.
+//! A timer alone would prove that timers work. Therefore it queries each listening address over UDP, from a new port,
+//! like a client on this machine, and detects a hanging thread. The query never leaves the machine: `localhost A`
+//! without RD is answered locally or refused, but not forwarded. It does not depend on upstreams, because a restart
+//! would not repair them.
 
 use crate::base::local_address::{is_absent, reached_at};
 use crate::engine::message::HEADER;
@@ -24,7 +24,7 @@ const TRIES: u32 = 3;
 /// The longest wait for one answer. All tries together take less than the 5 s that a probe usually waits.
 const TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// What a check found: the addresses that do not answer.
+/// The result of a check: the addresses that do not answer.
 type Silent = Arc<[SilentAddress]>;
 
 /// An address that does not answer, and why.
@@ -32,7 +32,7 @@ type Silent = Arc<[SilentAddress]>;
 pub struct SilentAddress {
     /// The address.
     pub address: SocketAddr,
-    /// Why not, as the last try says it.
+    /// The reason of the last try.
     pub why: String,
 }
 

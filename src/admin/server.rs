@@ -1,4 +1,4 @@
-//! Operations of the running server: prepared before anything is served, opened with the daemon, ended with it.
+//! Operator interfaces: bound before the first query is served, started and stopped with the daemon.
 
 use super::dnstap::Dnstap;
 use super::querylog::QueryLogWriter;
@@ -17,8 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
-/// What operations need before they can begin. An address that is not available is tried again later: DNS does not wait
-/// for it.
+/// Bound operator interfaces. An address that is not available is retried later, without delaying DNS.
 #[derive(Debug)]
 pub struct BoundAdmin {
     listeners: Vec<(SocketAddr, Option<TcpListener>)>,
@@ -29,7 +28,7 @@ pub struct BoundAdmin {
 }
 
 impl BoundAdmin {
-    /// Binds what the configuration names.
+    /// Binds the configured interfaces.
     pub fn new(ops: &config::Admin, log: &config::Log) -> Self {
         let bind = |address: &SocketAddr| (*address, auxiliary::bind(*address).ok());
         Self {
@@ -41,7 +40,7 @@ impl BoundAdmin {
         }
     }
 
-    /// With one more that is shown each query and each answer.
+    /// Adds a tap.
     pub fn with_watcher(mut self, watcher: Box<dyn TapSink>) -> Self {
         self.watchers.push(watcher);
         self
@@ -49,8 +48,7 @@ impl BoundAdmin {
 
     /// Begins. Must be called within a tokio runtime.
     ///
-    /// # Errors
-    /// A socket does not go into the runtime.
+    /// # Errors The runtime rejects a socket.
     pub fn open(self, subject: &Arc<AdminView>, reload: mpsc::Sender<Reload>) -> io::Result<AdminServer> {
         let mut all = watchers(&self.log, subject);
         all.extend(self.watchers);
@@ -98,7 +96,7 @@ impl BoundAdmin {
     }
 }
 
-/// What services are called in metrics and status.
+/// Names of services in metrics and status.
 const METRICS: &str = "metrics";
 const SOCKET: &str = "control_socket";
 
@@ -164,19 +162,19 @@ impl AdminServer {
         self.place.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|place| place.path.clone())
     }
 
-    /// After a reload: files are opened again.
+    /// After a reload: reopens files.
     pub fn reopen(&self) {
         self.live.watch.watchers().iter().for_each(|watcher| watcher.reopen());
     }
 
-    /// The end: what watchers still hold is written out, and the control socket is removed.
+    /// The end: taps write pending messages, and the control socket is removed.
     pub fn end(self) {
         self.live.watch.watchers().iter().for_each(|watcher| watcher.end());
         drop(self.place.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
-/// The host's name, as the kernel has it.
+/// The host name.
 fn host_name() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if name.trim().is_empty() { "pvtzd".into() } else { name.trim().into() }

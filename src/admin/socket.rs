@@ -1,5 +1,5 @@
 //! The control socket: commands for the running server, one JSON object a line, an answer a line. Only the user that
-//! the server runs as, and root, may use it; the kernel says who it is.
+//! the server runs as, and root, may use it; the kernel reports the peer's uid.
 
 use super::flush::{self, Flush};
 use super::top::{self, TopQuery};
@@ -34,7 +34,7 @@ const MAX_CONNECTIONS: usize = 16;
 /// Octets of the longest command.
 const MAX_COMMAND_BYTES: u64 = 64 << 10;
 
-/// How long a connection may be silent.
+/// Idle timeout of a connection.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A command.
@@ -47,7 +47,7 @@ pub enum SocketCommand {
     Zones,
     /// The top lists.
     Top(TopQuery),
-    /// Forget answers.
+    /// Remove cached answers.
     Flush(Flush),
     /// Read the configuration again.
     Reload,
@@ -57,9 +57,9 @@ pub enum SocketCommand {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SocketReply {
-    /// It is done; this is what was asked for.
+    /// Success, with the result.
     Ok(Value),
-    /// It is not done: why.
+    /// Failure, with the reason.
     Error(String),
 }
 
@@ -91,8 +91,8 @@ pub struct SocketFile {
 }
 
 impl Bound {
-    /// Binds the socket. The file of a server that has died makes room, that of one that lives does not. Must be
-    /// called within a tokio runtime.
+    /// Binds the socket. Replaces the file of a dead server, but not that of a running one. Must be called within a
+    /// tokio runtime.
     ///
     /// # Errors
     /// The directory is not available, or another server is there.
@@ -114,7 +114,7 @@ impl Bound {
         Ok(Self { listener, place })
     }
 
-    /// Carries commands out until it is dropped. Reloads are asked for through `reload`.
+    /// Executes commands until it is dropped. Requests reloads through `reload`.
     pub fn serve(self, subject: Arc<AdminView>, reload: mpsc::Sender<Reload>) -> SocketFile {
         let Self { listener, place } = self;
         let owner = place.owner;
@@ -130,7 +130,7 @@ impl Bound {
             let account = waiting.account().clone();
             let conversation = async move {
                 let _busy = kept.asking(); // `pvtzd top` is no less at work between two commands
-                let _ = converse(stream, &subject, &reload, waiting).await; // how it ended is the client's affair
+                let _ = converse(stream, &subject, &reload, waiting).await; // errors of a connection are not logged
             };
             Some(AdmittedConnection { place, account, conversation })
         };

@@ -101,14 +101,14 @@ pub struct FaultyFileStatus {
     pub kind: String,
     /// The file.
     pub file: String,
-    /// What is wrong, with file and line.
+    /// The error, with file and line.
     pub fault: String,
 }
 
 /// Retained names.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RetainedStatus {
-    /// How many there are.
+    /// Their number.
     pub names: usize,
     /// Octets that they take.
     pub bytes: usize,

@@ -47,7 +47,7 @@ pub struct TopAnswer {
 /// One list, the largest first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ranking {
-    /// By how much a count may be too high.
+    /// Maximum error of a count.
     pub error: u64,
     /// The rows.
     pub rows: Vec<Ranked>,

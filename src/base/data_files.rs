@@ -1,4 +1,4 @@
-//! How the files fare that are read again when they change: zone files, hosts files, the configuration.
+//! The state of watched files: zone files, hosts files, the configuration.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Files with a fault that are kept by name; of more, only the number counts.
 const MAX_NAMED_FAULTS: usize = 1000;
 
-/// How the files fare.
+/// The state of watched files.
 #[derive(Debug, Default)]
 pub struct DataFiles {
     watched: AtomicU64,
@@ -26,7 +26,7 @@ pub struct FaultyFile {
     pub kind: &'static str,
     /// The file.
     pub file: String,
-    /// What is wrong, with file and line.
+    /// The error, with file and line.
     pub fault: String,
 }
 

@@ -1,5 +1,5 @@
-//! Reading files that a person names, and noticing that they changed: regular files only and not without end, so that a pipe, a device or a file of
-//! many gigabytes is an error with a reason instead of a process that hangs or runs out of memory.
+//! Reads configured files and detects their changes: only regular files of limited size, so that a FIFO, a device or a
+//! file of many gigabytes is an error instead of a hanging process or one that runs out of memory.
 
 use nix::libc::{O_CLOEXEC, O_NONBLOCK, makedev};
 use std::fs::{self, File, Metadata, OpenOptions};

@@ -1,8 +1,9 @@
-//! Octets that wait to be sent or written, and the bounds on them.
+//! Pending octets and their limits.
 //!
-//! Each connection, and each log with a reader, has an [`OctetAccount`] of a [`OctetKind`]. Octets are reserved before they are
-//! made and come back when their reservation is dropped. An account has a bound of its own, and all accounts of a kind
-//! share a total. When the total is used up, the account whose peer has taken nothing for the longest is ended.
+//! Each connection, and each log with a reader, has an [`OctetAccount`] of a [`OctetKind`]. Octets are reserved before
+//! they are produced and released when their reservation is dropped. Each account has a limit, and all accounts of a
+//! kind share a total. When the total is used up, the account whose peer has read nothing for the longest time is
+//! ended.
 
 use super::clock::{instant, millis};
 use super::closer::Closer;
@@ -14,16 +15,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
-/// Octets that may wait for one connection.
+/// Limit of pending octets of one connection.
 pub const OF_CONNECTION: usize = 256 << 10;
 
-/// A peer that takes nothing for this long loses its connection.
+/// A peer that reads nothing for this long is disconnected.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// When room is short, an account whose peer has taken nothing for this long is ended.
+/// At the total limit, an account whose peer has read nothing for this long is ended.
 const STALLED: Duration = Duration::from_millis(500);
 
-/// How often a reservation that waits looks for an account to end.
+/// Interval at which a waiting reservation looks for an account to end.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// What octets wait for. A listener or log with a queue has a kind of its own.
@@ -255,7 +256,7 @@ impl OctetAccount {
         Some(self.reserved(octets, own, None, true))
     }
 
-    /// The peer has taken something.
+    /// The peer has read octets.
     pub fn progress(&self) {
         self.state.taken.store(now(), Ordering::Relaxed);
     }
@@ -270,7 +271,7 @@ impl OctetAccount {
         self.state.stalled(now())
     }
 
-    /// Returns when the account was ended to make room for others.
+    /// Returns when the account was ended for others.
     pub async fn ended(&self) {
         self.state.closer.closed().await;
     }
@@ -307,7 +308,7 @@ impl Reserved {
         self.octets
     }
 
-    /// Gives back all but this many.
+    /// Releases all but this many.
     pub fn shrink_to(&mut self, octets: usize) {
         let back = self.octets.saturating_sub(octets);
         drop(self.own.as_mut().and_then(|own| own.split(back)));

@@ -1,5 +1,5 @@
-//! Who listens where, from the kernel's tables: the address exactly, since 127.0.0.53:53 and 127.0.0.1:53 may well
-//! be two programs'.
+//! The programs that listen on an address, from the kernel's tables. The address must match exactly, because
+//! 127.0.0.53:53 and 127.0.0.1:53 may belong to two programs.
 
 use std::collections::HashMap;
 use std::fs;
@@ -24,7 +24,7 @@ impl PortOwner {
         self.address.port() == address.port() && (self.address.ip() == address.ip() || wildcard)
     }
 
-    /// The programs for people.
+    /// The programs as text.
     pub fn held_by(&self) -> String {
         match self.holders.is_empty() {
             true => "an unknown program (run as root to see it)".into(),

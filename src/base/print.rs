@@ -15,7 +15,7 @@ static OUTPUT: AtomicU8 = AtomicU8::new(Output::Open as u8);
 pub enum Output {
     /// All writes succeeded.
     Open,
-    /// The reader of the pipe has ended: that is how `head` says that it has enough.
+    /// The reader of the pipe has ended, for example `head`.
     Closed,
     /// A write failed for another reason, which was reported.
     Failed,
@@ -50,7 +50,7 @@ pub fn flush() -> Output {
 /// What takes over text for standard error.
 static ERRORS: OnceLock<fn(fmt::Arguments<'_>)> = OnceLock::new();
 
-/// From now on text for standard error goes to `sink`, which must not wait: a server has other things to do.
+/// Sends text for standard error to `sink`, which must not wait.
 pub fn divert_errors(sink: fn(fmt::Arguments<'_>)) {
     let _ = ERRORS.set(sink); // the first one stays
 }

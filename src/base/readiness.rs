@@ -1,14 +1,14 @@
-//! How the process is doing: whether it is ready, and how its reloads went.
+//! Readiness of the process, and the results of reloads.
 
 use super::auxiliary::Auxiliary;
 use crate::base::data_files::DataFiles;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The condition of the process.
+/// The readiness of the process.
 #[derive(Debug, Default)]
 pub struct Readiness {
-    /// The services beside DNS.
+    /// The auxiliary services.
     pub auxiliary: Auxiliary,
     /// Zone files and hosts files.
     pub data_files: DataFiles,

@@ -1,4 +1,4 @@
-//! From a configuration to what is published.
+//! Builds the active configuration.
 
 use crate::account::{Account, Dirty};
 use crate::config::{Config, InstanceInfo, Servers};
@@ -9,10 +9,10 @@ use crate::upstream::{Group, GroupOptions, ServerAddress, Strategy, Trust};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// What [`build`] goes by beside the configuration.
+/// Further inputs of [`build`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
-    /// What the metadata service told.
+    /// The answer of the metadata service.
     pub instance: InstanceInfo,
     /// The system's upstream servers, for `servers = "system"`.
     pub system: Vec<ServerAddress>,
@@ -22,8 +22,8 @@ pub struct Environment {
     pub withheld: bool,
 }
 
-/// Builds what a configuration and an account mean. Groups of `previous` that mean the same are taken over alive,
-/// with what is known of their servers. `serial` is another for each publication; it goes into the zones' SOA.
+/// Builds the active configuration of a configuration and an account. Reuses unchanged groups of `previous` with the
+/// state of their servers. `serial` differs for each publication and becomes the serial of the zones' SOA.
 pub fn build(
     config: &Config,
     around: &Environment,
@@ -91,7 +91,7 @@ pub fn has_encrypted(config: &Config, account: &Account) -> bool {
     all.any(|server| !server.is_plain()) || made.any(|server| !server.is_plain())
 }
 
-/// The certificates that encrypted servers are held against, read anew each time; nothing where all are plain.
+/// The CA certificates for encrypted servers, reread each time; None if all servers are plain.
 fn trust(config: &Config, account: &Account) -> Option<Arc<Trust>> {
     has_encrypted(config, account).then(|| {
         let trust = Trust::load(config.upstream.tls_ca.as_deref());

@@ -1,5 +1,5 @@
-//! The one place that publishes: the daemon when configuration or surroundings change, the API when the account
-//! does. They take turns, so that neither undoes what the other did.
+//! The only publisher: for the daemon when the configuration or the environment changes, for the API when the account
+//! changes. A lock serialises them, so that neither overwrites the other's change.
 
 use super::build;
 use super::build::Environment;
@@ -131,7 +131,7 @@ impl Publisher {
         if edit(&mut amended.catalog) { self.live.publish(amended) } else { self.build(sources) }
     }
 
-    /// Builds everything anew and swaps it in.
+    /// Rebuilds and publishes everything.
     fn build(&self, sources: &mut Sources) {
         sources.serial = next_serial(sources.serial);
         let previous = self.live.published();
@@ -152,7 +152,7 @@ impl Publisher {
     }
 
     fn lock(&self) -> MutexGuard<'_, Sources> {
-        // Whole values are swapped in: a panic elsewhere leaves nothing half done.
+        // Complete values are replaced: a panic elsewhere leaves no partial state.
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

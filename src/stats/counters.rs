@@ -1,6 +1,5 @@
-//! Numbers of what was answered, kept where they are made: each thread that serves counts in its own [`ThreadCounters`],
-//! with plain loads and stores, and who wants to know sums them up. Arrays throughout: no map, no lock, no label is
-//! looked at while a query is answered.
+//! Counters of queries and answers: each serving thread counts in its own [`ThreadCounters`], with plain loads and
+//! stores; readers sum them up. All counters are arrays: counting needs no map, lock or label.
 
 use super::top::Sampler;
 use super::zone_stats::{AnswerSource, CHUNK, CHUNKS, CacheResult, StatKey};
@@ -9,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-/// The types that are counted by name, in the order of their cells; all others share the last cell.
+/// The types with a cell each, in the order of their cells; all others share the last cell.
 pub const TYPES: [(u16, &str); 19] = [
     (1, "A"),
     (28, "AAAA"),
@@ -59,7 +58,7 @@ fn type_cell(rtype: u16) -> usize {
     }
 }
 
-/// Upper bounds of a histogram's buckets: a quarter of a millisecond, doubled 15 times, as CoreDNS has them.
+/// Upper bounds of the buckets of a histogram: a quarter of a millisecond, doubled 15 times, as in CoreDNS.
 pub const BUCKETS: usize = 16;
 
 /// The upper bound of a bucket in seconds.
@@ -70,20 +69,20 @@ pub fn bound(bucket: usize) -> f64 {
 /// A histogram of durations.
 #[derive(Debug, Default)]
 pub struct Durations {
-    /// What fell into each bucket, and at last what was longer than all.
+    /// The count of each bucket, and of longer durations.
     cells: [AtomicU64; BUCKETS + 1],
     /// The sum in nanoseconds.
     nanos: AtomicU64,
 }
 
 impl Durations {
-    /// Counts one duration; any thread may.
+    /// Counts one duration, from any thread.
     pub fn observe(&self, duration: Duration) {
         self.cells[bucket(duration)].fetch_add(1, Ordering::Relaxed);
         self.nanos.fetch_add(nanos(duration), Ordering::Relaxed);
     }
 
-    /// The numbers now.
+    /// The current values.
     pub fn read(&self) -> Histogram {
         Histogram {
             cells: self.cells.each_ref().map(|cell| cell.load(Ordering::Relaxed)),
@@ -106,14 +105,14 @@ fn nanos(duration: Duration) -> u64 {
 /// The numbers of [`Durations`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
-    /// What fell into each bucket, and at last what was longer than all; not cumulated.
+    /// The count of each bucket, and of longer durations; not cumulative.
     pub cells: [u64; BUCKETS + 1],
     /// The sum in nanoseconds.
     pub nanos: u64,
 }
 
 impl Histogram {
-    /// How many there are.
+    /// Their number.
     pub fn count(&self) -> u64 {
         self.cells.iter().sum()
     }
@@ -124,7 +123,7 @@ impl Histogram {
     }
 }
 
-/// How a query came.
+/// How a query arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueryOrigin(usize);
 
@@ -139,21 +138,21 @@ impl QueryOrigin {
 /// The arrivals as labels, in the order of their cells: transport and address family.
 pub const ARRIVALS: [(&str, &str); 4] = [("udp", "1"), ("udp", "2"), ("tcp", "1"), ("tcp", "2")];
 
-/// What one thread counts; or several, for tasks that may be anywhere.
+/// The counters of one thread, or of all tasks.
 #[derive(Debug)]
 pub struct ThreadCounters {
-    /// Where it listens; nothing for tasks.
+    /// Its listening address; None for tasks.
     pub address: Option<SocketAddr>,
-    /// Only one thread counts here, so that a load and a store do.
+    /// Only one thread counts here, so that a load and a store are sufficient.
     alone: bool,
     requests: [[AtomicU64; ARRIVALS.len()]; TYPE_CELLS],
     rcodes: [AtomicU64; RCODES],
     durations: Durations,
-    /// The batches that top lists look at.
+    /// Batches sampled by the top lists.
     pub sampler: Sampler,
     /// Answers from the packet cache.
     known: AtomicU64,
-    /// Answers by what part the cache had.
+    /// Answers by the result of the cache lookup.
     shares: [AtomicU64; CacheResult::ALL.len()],
     places: [OnceLock<Box<[[AtomicU64; OUTCOMES]; CHUNK]>>; CHUNKS],
 }
@@ -188,12 +187,12 @@ impl ThreadCounters {
         }
     }
 
-    /// A query came; 0 is the type of one that could not be read so far.
+    /// Counts a query; type 0 stands for an unparsable question.
     pub fn asked(&self, rtype: u16, arrival: QueryOrigin) {
         self.bump(&self.requests[type_cell(rtype)][arrival.0], 1);
     }
 
-    /// An answer went out.
+    /// Counts an answer.
     pub fn answered(&self, rcode: u8, mark: StatKey) {
         self.bump(&self.rcodes[usize::from(rcode).min(RCODES - 1)], 1);
         let share = mark.share();
@@ -230,11 +229,11 @@ impl ThreadCounters {
     }
 }
 
-/// All tallies of a server.
+/// The counters of a server.
 #[derive(Debug)]
 pub struct Counters {
     all: Mutex<Vec<Arc<ThreadCounters>>>,
-    /// For tasks, wherever they run.
+    /// The counters of tasks.
     pub tasks: Arc<ThreadCounters>,
 }
 
@@ -246,12 +245,12 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// A tally for one thread that serves this address. No other thread may count in it.
+    /// Counters for one thread that serves this address. No other thread may count in them.
     pub fn for_thread(&self, address: SocketAddr) -> Arc<ThreadCounters> {
         self.register(ThreadCounters::new(Some(address), true))
     }
 
-    /// A tally for the tasks that serve this address.
+    /// Counters for the tasks that serve this address.
     pub fn for_tasks(&self, address: SocketAddr) -> Arc<ThreadCounters> {
         self.register(ThreadCounters::new(Some(address), false))
     }
@@ -325,7 +324,7 @@ pub struct Sum {
     pub rcodes: [u64; RCODES],
     /// Answers by the cache's share, in the order of [`CacheResult::ALL`].
     pub shares: [u64; CacheResult::ALL.len()],
-    /// How long answers took.
+    /// Durations of answers.
     pub durations: Histogram,
     /// Answers from the packet cache.
     pub known: u64,
@@ -342,7 +341,7 @@ impl Sum {
         self.rcodes.iter().sum()
     }
 
-    /// Answers that the cache had a part in.
+    /// Answers that involved the cache.
     pub fn share(&self, share: CacheResult) -> u64 {
         self.shares[share as usize]
     }

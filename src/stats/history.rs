@@ -1,5 +1,4 @@
-//! The last day by minute: what the statistics of the API are made of. Bounded: 1440 minutes, and of each the places
-//! that were asked most.
+//! The last day by minute, for the statistics of the API. Limited to 1440 minutes, and to the busiest places of each.
 
 use super::counters::{Counters, OUTCOMES};
 use super::zone_stats::OVERFLOW;
@@ -9,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Minutes that are kept.
 pub const MINUTES: usize = 24 * 60;
 
-/// Places that are kept of a minute; the rest is summed up.
+/// Places that are kept for a minute; all others are summed up.
 const PLACES: usize = 256;
 
 /// What was answered in one minute.
@@ -38,7 +37,7 @@ struct Ring {
     before: Totals,
 }
 
-/// Numbers that only grow.
+/// Monotonic counters.
 #[derive(Clone, Debug, Default)]
 struct Totals {
     places: BTreeMap<u16, [u64; OUTCOMES]>,
@@ -84,7 +83,7 @@ impl Totals {
         Self { places: tallies.places().into_iter().collect(), answers, took }
     }
 
-    /// What came since then. Threads count on meanwhile, so no number is relied on to have grown.
+    /// The difference since then. Threads continue to count, so that values may not have grown.
     fn since(&self, before: &Self, at: u64) -> Minute {
         let less = |now: [u64; OUTCOMES], then: [u64; OUTCOMES]| {
             std::array::from_fn(|at| now[at].saturating_sub(then[at]))

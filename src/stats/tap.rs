@@ -1,5 +1,4 @@
-//! Taps of queries and answers: the query log and dnstap. Mostly there is none; then it costs the look at one
-//! flag.
+//! Taps of queries and answers: the query log and dnstap. Without taps the cost is the check of one flag.
 
 use super::zone_stats::StatKey;
 use crate::engine::catalog::View;
@@ -8,7 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// What carries a query.
+/// The transport of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientTransport {
     /// A datagram.
@@ -22,18 +21,18 @@ pub enum ClientTransport {
 pub struct Client {
     /// The client.
     pub peer: SocketAddr,
-    /// The address that was asked, as far as it is known.
+    /// The destination address, if known.
     pub local: Option<SocketAddr>,
-    /// What carried the query.
+    /// The transport.
     pub transport: ClientTransport,
 }
 
-/// A message as it passes.
+/// A message for taps.
 #[derive(Debug)]
 pub struct TapEvent<'s> {
     /// The client.
     pub caller: &'s Client,
-    /// The moment by the wall clock.
+    /// The wall clock time.
     pub at: SystemTime,
     /// The octets.
     pub message: &'s [u8],
@@ -41,34 +40,34 @@ pub struct TapEvent<'s> {
     pub answer: Option<Answered<'s>>,
 }
 
-/// What is known of an answer beside its octets.
+/// Properties of an answer beside its octets.
 #[derive(Debug)]
 pub struct Answered<'s> {
-    /// What it is counted for.
+    /// Its statistics key.
     pub mark: StatKey,
     /// It came from the packet cache.
     pub fast: bool,
-    /// How long it took.
+    /// Its duration.
     pub took: Duration,
-    /// What the client sees.
+    /// The client's view.
     pub view: &'s View,
 }
 
-/// Is shown messages. It must not wait: whoever is slower than the server misses some.
+/// Receives messages. It must not wait: a slow tap loses messages.
 pub trait TapSink: Send + Sync + std::fmt::Debug {
-    /// Looks at a message.
+    /// Receives a message.
     fn see(&self, seen: &TapEvent<'_>);
 
-    /// Messages that were missed so far.
+    /// Number of lost messages.
     fn dropped(&self) -> u64;
 
-    /// What it is called in metrics.
+    /// Its name in metrics.
     fn name(&self) -> &'static str;
 
-    /// A reload: begin anew, such as with a file that was moved away.
+    /// A reload: reopen files, for example after a log rotation.
     fn reopen(&self);
 
-    /// The server ends: write out what there is.
+    /// The server stops: write pending messages.
     fn end(&self);
 }
 
@@ -80,7 +79,7 @@ pub struct QueryTap {
 }
 
 impl QueryTap {
-    /// Lets these watch from now on; once.
+    /// Installs these taps; called once.
     pub fn admit(&self, watchers: Vec<Box<dyn TapSink>>) {
         let some = !watchers.is_empty();
         if self.watchers.set(watchers).is_ok() {
@@ -88,22 +87,22 @@ impl QueryTap {
         }
     }
 
-    /// True when anybody watches.
+    /// True if there are taps.
     pub fn is_on(&self) -> bool {
         self.on.load(Ordering::Acquire)
     }
 
-    /// Shows a query.
+    /// Passes a query to the taps.
     pub fn query(&self, caller: &Client, message: &[u8]) {
         self.show(&TapEvent { caller, at: SystemTime::now(), message, answer: None });
     }
 
-    /// Shows an answer.
+    /// Passes an answer to the taps.
     pub fn answer(&self, caller: &Client, message: &[u8], answered: Answered<'_>) {
         self.show(&TapEvent { caller, at: SystemTime::now(), message, answer: Some(answered) });
     }
 
-    /// Those who watch.
+    /// The taps.
     pub fn watchers(&self) -> &[Box<dyn TapSink>] {
         self.watchers.get().map_or(&[], Vec::as_slice)
     }

@@ -1,9 +1,9 @@
-//! Top lists: the names, types, zones, clients and codes that are answered most.
+//! Top lists: the most frequent names, types, zones, clients and codes.
 //!
 //! A list is a Space-Saving sketch that is pruned in rounds: it holds between [`ENTRIES`] and twice as many keys, and a
-//! count is too high by at most the list's `error`. Under load a batch of packets out of many is looked at and counts
-//! for all of them ([`Sampler`]), so that the cost of an answer does not depend on the lists. Mostly they are off; then
-//! a batch costs the look at one flag.
+//! count is too high by at most the list's `error`. Under load only some batches of packets are sampled and count for
+//! all ([`Sampler`]), so that the lists hardly affect the cost of an answer. If the lists are off, the cost of a batch
+//! is the check of one flag.
 
 use super::zone_stats::StatKey;
 use crate::base::client_form::ClientForm;
@@ -19,10 +19,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 /// Keys that a list is pruned to; it has twice as many at most.
 pub const ENTRIES: usize = 1000;
 
-/// Batches that one thread looks at one after the other before it samples; a quarter of them comes back each second.
+/// Batches that one thread counts completely before it samples; a quarter of this budget is restored each second.
 const BURST: u64 = 1000;
 
-/// Milliseconds between two batches that one thread looks at while it samples.
+/// Milliseconds between two sampled batches of a thread.
 const PAUSE_MS: u64 = 4;
 
 /// After this many milliseconds a batch is examined in any case.
@@ -31,17 +31,16 @@ const MAX_PAUSE_MS: u64 = 64;
 /// At most one batch out of this many is examined.
 const MAX_EVERY: u32 = 1 << 14;
 
-/// Chooses the batches that are looked at, for one thread: each one as long as they are few, else one every
-/// `PAUSE_MS`.
+/// Selects the sampled batches of one thread: all at a low rate, else one every `PAUSE_MS`.
 #[derive(Debug)]
 pub struct Sampler {
-    /// Batches until the next one that is looked at.
+    /// Batches until the next sample.
     left: AtomicU32,
     /// One out of this many is.
     every: AtomicU32,
-    /// When the last one was, in milliseconds.
+    /// Time of the last sample, in milliseconds.
     last: AtomicU64,
-    /// How many more are looked at one after the other.
+    /// Remaining budget of complete batches.
     burst: AtomicU64,
 }
 
@@ -53,7 +52,7 @@ impl Default for Sampler {
 }
 
 impl Sampler {
-    /// For how many batches this one stands; 0 if it is not looked at.
+    /// The weight of this batch; 0 if it is not sampled.
     pub fn weight(&self, now: Timestamp) -> u32 {
         let left = self.left.load(Ordering::Relaxed).saturating_sub(1);
         let elapsed = now.0.saturating_sub(self.last.load(Ordering::Relaxed));
@@ -87,11 +86,11 @@ impl Sampler {
     }
 }
 
-/// Counts by key, of the keys that come most.
+/// Counts of the most frequent keys.
 #[derive(Debug)]
 struct Sketch<K> {
     counts: HashMap<K, u64>,
-    /// The count that a key may have had when it was pruned: what a new one begins with.
+    /// The maximum count of pruned keys, which is the initial count of a new key.
     floor: u64,
 }
 
@@ -116,7 +115,7 @@ impl<K: Hash + Eq + Clone> Sketch<K> {
         self.counts.insert(make(key), self.floor.saturating_add(by));
     }
 
-    /// Keeps the keys that came most.
+    /// Prunes to the most frequent keys.
     fn prune(&mut self) {
         let mut counts: Vec<u64> = self.counts.values().copied().collect();
         let (_, &mut limit, _) = counts.select_nth_unstable_by(ENTRIES, |a, b| b.cmp(a));
@@ -132,19 +131,19 @@ impl<K: Hash + Eq + Clone> Sketch<K> {
     }
 }
 
-/// What came most, first.
+/// Most frequent first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopList<K> {
     /// Keys and counts.
     pub rows: Vec<(K, u64)>,
-    /// By how much a count may be too high.
+    /// Maximum error of a count.
     pub error: u64,
 }
 
 /// All lists.
 #[derive(Debug, Default)]
 struct Tables {
-    /// Since when they count.
+    /// Start of counting.
     since: Timestamp,
     /// How clients are listed.
     form: ClientForm,
@@ -179,7 +178,7 @@ impl Tables {
 /// The lists as they are read.
 #[derive(Clone, Debug)]
 pub struct Lists {
-    /// Milliseconds that they count.
+    /// Duration of counting, in milliseconds.
     pub elapsed: u64,
     /// Answers that were counted.
     pub answers: u64,
@@ -200,15 +199,15 @@ pub struct Lists {
 pub struct TopLists {
     /// They count.
     on: AtomicBool,
-    /// They are configured to count always.
+    /// They count continuously.
     always: AtomicBool,
-    /// Until when a reader has them count, in milliseconds.
+    /// End of counting for a reader, in milliseconds.
     until: AtomicU64,
     tables: Mutex<Tables>,
 }
 
 impl TopLists {
-    /// Applies the configuration. Addresses that are not to be kept any more are dropped.
+    /// Applies the configuration. Drops addresses that must no longer be kept.
     pub fn configure(&self, always: bool, form: ClientForm, now: Timestamp) {
         let mut tables = self.lock();
         if always && !self.is_on() {
@@ -226,7 +225,7 @@ impl TopLists {
         self.on.load(Ordering::Relaxed)
     }
 
-    /// Reads the lists, and has them count for this number of milliseconds from now on.
+    /// Reads the lists, and extends counting by this number of milliseconds.
     pub fn read(&self, most: usize, lease: u64, clear: bool, now: Timestamp) -> Lists {
         let mut tables = self.lock();
         if clear || !self.is_on() {
@@ -237,15 +236,15 @@ impl TopLists {
         tables.lists(most, now)
     }
 
-    /// The lists as they are, without having them count; nothing while they are off.
+    /// The lists without extending counting; None while they are off.
     pub fn peek(&self, most: usize, now: Timestamp) -> Option<Lists> {
         self.is_on().then(|| self.lock().lists(most, now))
     }
 
-    /// Counts the answer to a client for `weight` answers. Never waits: while the lists are read it is left out.
+    /// Counts the answer to a client for `weight` answers. Never waits: it is skipped while the lists are read.
     pub fn count(&self, weight: u32, client: IpAddr, mark: StatKey, reply: &[u8], now: Timestamp) {
         if !self.always.load(Ordering::Relaxed) && now.0 >= self.until.load(Ordering::Relaxed) {
-            self.on.store(false, Ordering::Relaxed); // whoever read them has gone
+            self.on.store(false, Ordering::Relaxed); // the reader is gone
             return;
         }
         let Some((name, rtype, code)) = question(reply) else { return };

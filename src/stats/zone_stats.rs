@@ -1,44 +1,44 @@
-//! What an answer is counted for: the private zone or forwarding rule, as a VPC sees it. Each such place is given a
-//! number when an answer for it is first prepared; from then on it is a place in an array.
+//! Statistics by zone and VPC: interns pairs of private zone or forwarding rule and VPC as small integers, so that
+//! counters are arrays.
 
 use crate::engine::name::NameKey;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Places that are allotted together.
+/// Places of one block.
 pub const CHUNK: usize = 256;
 
-/// How many times.
+/// Number of blocks.
 pub const CHUNKS: usize = 64;
 
-/// The place of what has none of its own, because there are too many.
+/// The shared place beyond the limit.
 pub const OVERFLOW: u16 = 0;
 
-/// Who answers, in the product's classes.
+/// The source of the answer, in PrivateZone's classes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AnswerSource {
-    /// The default upstreams; or none, as for what is refused.
+    /// The default upstreams; or none, as for refused queries.
     #[default]
     Other = 0,
-    /// A private zone, or what its recursion proxy handed on.
+    /// A private zone, including names forwarded by its recursion proxy.
     Zone = 1,
     /// A forwarding rule.
     Rule = 2,
-    /// A special-use name, or one of a hosts file.
+    /// A special-use name, or a name of a hosts file.
     Local = 3,
 }
 
-/// What part the cache of upstream answers had.
+/// The result of the cache lookup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CacheResult {
-    /// It was not looked at.
+    /// No lookup.
     #[default]
     None = 0,
-    /// It had what was needed: data.
+    /// A hit with data.
     Success = 1,
-    /// It had what was needed: a denial, or a failure of a moment ago.
+    /// A hit with a negative answer or a cached failure.
     Denial = 2,
-    /// An upstream was asked.
+    /// An upstream query.
     Miss = 3,
     /// A stale entry.
     Stale = 4,
@@ -79,7 +79,7 @@ impl StatKey {
         CacheResult::ALL.get((self.0 >> 8) as usize & 0xff).copied().unwrap_or_default()
     }
 
-    /// Who answers.
+    /// The source of the answer.
     pub fn service(self) -> AnswerSource {
         match self.0 & 0xff {
             1 => AnswerSource::Zone,
@@ -90,14 +90,14 @@ impl StatKey {
     }
 }
 
-/// A zone or a rule, as a VPC sees it.
+/// A zone or a rule in a VPC.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ZoneStat {
     /// It is a forwarding rule, not a zone.
     pub is_rule: bool,
     /// Its name.
     pub name: NameKey,
-    /// The VPC's id; nothing for clients in none.
+    /// The VPC's id; None for clients in no VPC.
     pub vpc: Option<String>,
 }
 
