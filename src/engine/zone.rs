@@ -407,13 +407,17 @@ pub(crate) fn soa_data(serial: u32) -> SOA {
 
 /// [`soa_data`] as a set, in few steps: each first denial of a zone has it.
 fn made_soa(serial: u32) -> Rrset {
-    const NAMES: &[u8] = b"\x09localhost\x00\x06nobody\x07invalid\x00";
-    let mut data = [0; NAMES.len() + 20];
-    let (names, numbers) = data.split_at_mut(NAMES.len());
-    names.copy_from_slice(NAMES);
-    let values = [serial, REFRESH, RETRY, EXPIRE, NEGATIVE_TTL];
-    for (place, number) in numbers.as_chunks_mut::<4>().0.iter_mut().zip(values) {
-        *place = number.to_be_bytes();
+    let (mname, rname): (&[&[u8]], &[&[u8]]) = (&[b"localhost"], &[b"nobody", b"invalid"]);
+    let mut data = Vec::with_capacity(64);
+    for name in [mname, rname] {
+        for label in name {
+            data.push(label.len() as u8); // a few octets
+            data.extend_from_slice(label);
+        }
+        data.push(0);
+    }
+    for number in [serial, REFRESH, RETRY, EXPIRE, NEGATIVE_TTL] {
+        data.extend_from_slice(&number.to_be_bytes());
     }
     Rrset::of_wire(NEGATIVE_TTL, RecordType::SOA, vec![&data])
 }
