@@ -21,6 +21,7 @@ use crate::base::clock::Clock;
 use crate::base::connections::Connections;
 use crate::base::readiness::Readiness;
 use crate::config::{Cache, Config, InstanceInfo, Servers};
+use crate::console::{Console, ConsoleParts, ConsoleSetting};
 use crate::engine::cache::TtlPolicy;
 use crate::fleet::PreparedFleet;
 use crate::host::metadata;
@@ -102,6 +103,8 @@ pub struct Daemon {
     office: Option<ApiServer>,
     /// The fleet, if this node is in one.
     fleet: Option<FleetLink>,
+    /// What is observed of it all.
+    view: Arc<AdminView>,
     listening: Vec<SocketAddr>,
     /// The readers of the service manager's sockets.
     readers: HandedOver,
@@ -206,6 +209,7 @@ impl Daemon {
             listening_encrypted,
             office,
             fleet,
+            view: subject.clone(),
             listening,
             readers: HandedOver::default(),
             signals,
@@ -220,6 +224,7 @@ impl Daemon {
         };
         daemon.secondaries.run(&daemon.config, &daemon.live, copies);
         daemon.serve(listeners, secured)?;
+        daemon.open_console();
         daemon.readiness.begin();
         daemon.watch_files(daemon.config.file.clone().into_iter().collect());
         daemon.log_startup();
@@ -233,6 +238,32 @@ impl Daemon {
     /// The publisher.
     pub fn publisher(&self) -> &Arc<Publisher> {
         &self.publisher
+    }
+
+    /// What is observed of it.
+    pub fn view(&self) -> &Arc<AdminView> {
+        &self.view
+    }
+
+    /// Puts the console beside the API, if it is wanted.
+    fn open_console(&self) {
+        let (Some(office), Some(control)) = (&self.office, &self.config.control) else { return };
+        let Some(access) = &office.console else { return };
+        let setting = ConsoleSetting {
+            api: control.listen.clone(),
+            server_names: control.server_names.clone(),
+            client: self.config.log.client,
+            metadata: self.settings.metadata,
+            lab: None,
+        };
+        let parts = ConsoleParts {
+            access: access.clone(),
+            view: self.view.clone(),
+            publisher: self.publisher.clone(),
+            actions: office.actions(),
+            setting,
+        };
+        office.pages.put(Arc::new(Console::new(parts)));
     }
 
     /// Serves until the signal to stop, then waits for queries in flight.

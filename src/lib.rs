@@ -14,7 +14,7 @@
 //!
 //! [`engine`] decides and does nothing else. [`server`] holds the sockets of clients, [`resolve`] the life of a query,
 //! [`upstream`] the servers that are asked. [`config`] reads the file, [`publish`] puts it into force, [`api`] is the
-//! PrivateZone API, [`admin`] is for the operator, [`host`] for the machine, [`cli`] for people; [`daemon`] is the
+//! PrivateZone API, [`admin`] is for the operator, [`host`] for the machine, [`console`] has the pages, [`cli`] is for people; [`daemon`] is the
 //! running server.
 #![forbid(unsafe_code)]
 // First: its macros are known to the modules that follow.
@@ -26,6 +26,7 @@ pub mod admin;
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod daemon;
 pub mod engine;
 pub mod fleet;

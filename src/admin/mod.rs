@@ -6,11 +6,13 @@
 //!  each query and answer ─▶ querylog, dnstap: a bounded queue each, written by a thread of its own
 //! ```
 //!
-//! Nothing here is on the path of a query. A new metric: a row in [`metrics::METRICS`], a line where it is written
+//! [`explain`] tells the path of a question. Nothing here is on the path of a query. A new metric: a row in
+//! [`metrics::METRICS`], a line where it is written
 //! there, a line in `docs/metrics.md`.
 
 pub mod client_address;
 pub mod dnstap;
+pub mod explain;
 pub mod fleet;
 pub mod flush;
 pub mod framestream;

@@ -11,6 +11,7 @@ use crate::config::{Log, QueryLogFormat as Form};
 use crate::engine::catalog::Vpc;
 use crate::engine::name::show;
 use crate::engine::text::{TextRecord, TextSections, mnemonic, read_message};
+use crate::stats::recent::RecentAnswer;
 use crate::stats::tap::{Client, ClientTransport, TapEvent, TapSink};
 use crate::stats::zone_stats::{AnswerSource, CacheResult, StatKey};
 use serde_json::{Map, Value, json};
@@ -44,6 +45,15 @@ struct LogRecord {
     fast: bool,
     took: Duration,
     vpc: Option<Arc<Vpc>>,
+}
+
+/// The fields of a line for one of the latest answers.
+pub fn recent_fields(row: &RecentAnswer, client: &ClientAddress) -> Map<String, Value> {
+    let RecentAnswer { at, caller, mark, fast, took, .. } = *row;
+    fields(
+        &LogRecord { at, caller, reply: row.reply.clone(), mark, fast, took, vpc: row.vpc.clone() },
+        client,
+    )
 }
 
 impl QueryLogWriter {

@@ -8,9 +8,11 @@ use super::keys::Keys;
 use super::nonce::{self, NonceFault, Nonces, SKEW};
 use super::reply::{self, ApiReply};
 use super::request::{AnswerFormat, ApiRequest, AuthClaim, DIGEST, HttpRequest};
-use super::{ActionAnswer, ApiError, ApiService, Call, sign, temporary};
+use super::{ActionAnswer, ActionPort, ApiError, ApiService, Call, sign, temporary};
 use crate::base::timestamp;
+use std::fmt;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -222,6 +224,23 @@ impl<S: ApiService> Gateway<S> {
             }
             Err(error) => self.refused(format, known, &error, &host),
         }
+    }
+}
+
+impl<S> fmt::Debug for Gateway<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").finish_non_exhaustive()
+    }
+}
+
+impl<S: ApiService> ActionPort for Gateway<S> {
+    fn is_change(&self, version: &str, action: &str) -> bool {
+        self.service.is_change(version, action)
+    }
+
+    fn call(&self, call: Call) -> Pin<Box<dyn Future<Output = ApiReply> + Send + '_>> {
+        let known = self.service.known_action(&call.action);
+        Box::pin(self.carry_out(Admitted { call, format: AnswerFormat::Json, known, digest: None }))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::base::accept::{AdmittedConnection, accept};
 use crate::base::connections::{ConnectionPlace, Connections};
 use crate::base::octets::{OF_CONNECTION, OctetKind, Octets, Reserved};
 use crate::http::browser::{self, ServerNames};
+use crate::http::pages::{PageBody, PageRequest, PageSlot, Pages};
 use crate::http::server::{self, HeadBounds};
 use crate::http::stream::WaitingOctets;
 use http_body_util::{BodyExt, Full};
@@ -70,6 +71,8 @@ pub struct HttpLimits {
     pub octets: Octets,
     /// The hosts that requests may name.
     pub server_names: Arc<ServerNames>,
+    /// Pages beside the API.
+    pub pages: PageSlot,
 }
 
 impl Default for HttpLimits {
@@ -81,6 +84,7 @@ impl Default for HttpLimits {
             long_bodies: Arc::new(Semaphore::new(2)),
             octets: Octets::default(),
             server_names: Arc::new(ServerNames::default().with_api_names()),
+            pages: PageSlot::default(),
         }
     }
 }
@@ -140,6 +144,9 @@ struct ApiExchange<'e, S> {
 impl<S: ApiService> ApiExchange<'_, S> {
     /// The response to a request.
     async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if let Some(pages) = self.limits.pages.of(request.uri().path()) {
+            return self.page(pages, request).await;
+        }
         let (head, body) = request.into_parts();
         let foreign = browser::check(&head.headers, &head.uri, &self.limits.server_names);
         let target = head.uri.query().unwrap_or_default();
@@ -175,29 +182,7 @@ impl<S: ApiService> ApiExchange<'_, S> {
         let mut reader = BodyReader { body, kept: Vec::new() };
         let ordinary = ORDINARY_BODY.min(self.gateway.body_limit());
         let announced = reader.body.size_hint().lower();
-        let read = async {
-            if announced > ordinary as u64 {
-                return Ok(false);
-            }
-            let account = self.waiting.account();
-            let mut counted = FREE.saturating_sub(head_size);
-            while let Some(data) = reader.next().await? {
-                if reader.kept.len() + data.len() > ordinary {
-                    reader.kept.extend_from_slice(&data); // at most a buffer more
-                    return Ok(false);
-                }
-                account.progress();
-                // In steps: a body may come octet by octet.
-                if reader.kept.len() + data.len() > counted {
-                    let step = data.len().max(STEP);
-                    room.push(account.reserve(step).await);
-                    reader.kept.reserve_exact(step);
-                    counted += step;
-                }
-                reader.kept.extend_from_slice(&data);
-            }
-            Ok(true)
-        };
+        let read = self.ordinary(&mut reader, &mut room, ordinary, FREE.saturating_sub(head_size));
         match timeout(self.limits.body, read).await {
             Err(_) => return self.refused(self.too_slow(), &http, room).await,
             Ok(Err(error)) => return self.refused(error, &http, room).await,
@@ -208,6 +193,71 @@ impl<S: ApiService> ApiExchange<'_, S> {
         let reply = self.gateway.handle(&http, self.peer, SystemTime::now()).await;
         drop((http, room));
         self.finished(reply).await
+    }
+
+    /// Reads a body of at most `most` octets, as far as there is room; false for a longer one. `counted` of its octets
+    /// are counted already.
+    async fn ordinary(
+        &self,
+        reader: &mut BodyReader,
+        room: &mut Vec<Reserved>,
+        most: usize,
+        mut counted: usize,
+    ) -> Result<bool, ApiError> {
+        if reader.body.size_hint().lower() > most as u64 {
+            return Ok(false);
+        }
+        let account = self.waiting.account();
+        while let Some(data) = reader.next().await? {
+            if reader.kept.len() + data.len() > most {
+                reader.kept.extend_from_slice(&data); // at most a buffer more
+                return Ok(false);
+            }
+            account.progress();
+            // In steps: a body may come octet by octet.
+            if reader.kept.len() + data.len() > counted {
+                let step = data.len().max(STEP);
+                room.push(account.reserve(step).await);
+                reader.kept.reserve_exact(step);
+                counted += step;
+            }
+            reader.kept.extend_from_slice(&data);
+        }
+        Ok(true)
+    }
+
+    /// A page beside the API. Its body is bounded as that of a request without a signature.
+    async fn page(&self, pages: &Arc<dyn Pages>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        let values = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64);
+        let head_size = values.sum::<usize>() + head.uri.query().unwrap_or_default().len();
+        let mut room = Vec::new();
+        if head_size > FREE {
+            room.push(self.waiting.account().reserve(head_size).await);
+        }
+        self.waiting.head_is_whole();
+        let mut reader = BodyReader { body, kept: Vec::new() };
+        let read = self.ordinary(&mut reader, &mut room, ORDINARY_BODY, FREE.saturating_sub(head_size));
+        let refusal = match timeout(self.limits.body, read).await {
+            Err(_) => Some((StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n")),
+            Ok(Err(_)) => Some((StatusCode::BAD_REQUEST, "the body ended before it was whole\n")),
+            Ok(Ok(false)) => Some((StatusCode::PAYLOAD_TOO_LARGE, "the body is too long\n")),
+            Ok(Ok(true)) => None,
+        };
+        if let Some((status, why)) = refusal {
+            let mut response = Response::new(Full::new(Bytes::from_static(why.as_bytes())));
+            *response.status_mut() = status;
+            return closing(response);
+        }
+        let (method, uri, headers) = (head.method, head.uri, head.headers);
+        let made = pages.respond(PageRequest { method, uri, headers, body: reader.kept, peer: self.peer });
+        let (head, body) = made.await.into_parts();
+        drop(room);
+        let body = match body {
+            PageBody::Static(octets) => Bytes::from_static(octets),
+            PageBody::Made(octets) => self.counted(octets).await,
+        };
+        Response::from_parts(head, Full::new(body))
     }
 
     /// The response to a request with a body that is too long to be read before its signature is verified.
@@ -300,17 +350,22 @@ impl<S: ApiService> ApiExchange<'_, S> {
         ApiError::new("RequestTimeout", message).with_status(408)
     }
 
-    /// A reply as hyper has it. It is counted until its last octet is written.
-    async fn finished(&self, reply: ApiReply) -> Response<Full<Bytes>> {
-        let room = match reply.body.len() > FREE {
-            true => Some(self.waiting.account().reserve(reply.body.len()).await),
+    /// The octets of an answer, counted until the last of them is written.
+    async fn counted(&self, body: Vec<u8>) -> Bytes {
+        let room = match body.len() > FREE {
+            true => Some(self.waiting.account().reserve(body.len()).await),
             false => None,
         };
-        let long = match reply.body.len() > OF_CONNECTION {
+        let long = match body.len() > OF_CONNECTION {
             true => self.limits.long_bodies.clone().acquire_owned().await.ok(),
             false => None,
         };
-        let mut response = Response::new(Full::new(WaitingOctets::answer(reply.body, (room, long))));
+        WaitingOctets::answer(body, (room, long))
+    }
+
+    /// A reply as hyper has it.
+    async fn finished(&self, reply: ApiReply) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.counted(reply.body).await));
         *response.status_mut() =
             StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();

@@ -11,6 +11,7 @@
 pub mod actions;
 pub mod calls;
 pub mod client;
+pub mod console_access;
 pub mod document;
 mod error;
 pub mod gateway;
@@ -29,10 +30,12 @@ pub use error::ApiError;
 pub use gateway::Gateway;
 pub use keys::{AccessKey, Keys};
 pub use params::Params;
+pub use reply::ApiReply;
 
 use serde_json::{Map, Value};
 use std::future::Future;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::time::SystemTime;
 
 /// A request that passed the gateway: who it is and that it is whole is settled.
@@ -59,6 +62,15 @@ pub struct Call {
 /// What an action returns: the fields beside `RequestId`, which the gateway adds.
 pub type ActionAnswer = Result<Map<String, Value>, ApiError>;
 
+/// The actions behind a gateway, for callers within this process: who calls is settled.
+pub trait ActionPort: Send + Sync + std::fmt::Debug {
+    /// False for an action that only reads.
+    fn is_change(&self, version: &str, action: &str) -> bool;
+
+    /// Carries out one call, as for a request that passed the gateway.
+    fn call(&self, call: Call) -> Pin<Box<dyn Future<Output = ApiReply> + Send + '_>>;
+}
+
 /// A set of actions behind a gateway.
 pub trait ApiService: Send + Sync + 'static {
     /// True for the API versions that are served; others are refused before the action is looked at.
@@ -77,6 +89,11 @@ pub trait ApiService: Send + Sync + 'static {
     /// True for an action that is called without an access key and a signature.
     fn is_unsigned(&self, _version: &str, _action: &str) -> bool {
         false
+    }
+
+    /// False for an action that only reads.
+    fn is_change(&self, _version: &str, _action: &str) -> bool {
+        true
     }
 
     /// Octets that a request's body may have.

@@ -2,15 +2,17 @@
 
 use super::actions::{AccountWriter, Persistence, PrivateZone};
 use super::calls::Calls;
+use super::console_access::{ConsoleAccess, ConsoleRole};
 use super::http::{self, HttpLimits};
 use super::keys::KeyFault;
-use super::{Gateway, Keys};
+use super::{ActionPort, Gateway, Keys};
 use crate::account::Account;
 use crate::base::auxiliary;
 use crate::base::readiness::Readiness;
-use crate::config::{self, Host};
+use crate::config::{self, ConsoleMode, Host};
 use crate::fleet::FleetWriter;
 use crate::http::browser::ServerNames;
+use crate::http::pages::PageSlot;
 use crate::publish::publisher::Publisher;
 use crate::store::{self, Store, StoreError};
 use std::fmt;
@@ -32,6 +34,7 @@ pub struct BoundApi {
     account: Account,
     /// Nothing where it is the fleet's, which is not there yet.
     keeping: Option<Persistence>,
+    console: Option<Arc<ConsoleAccess>>,
 }
 
 /// Why the API cannot begin.
@@ -80,8 +83,14 @@ impl BoundApi {
         account.read_as(control.reading);
         let hosts = control.hosts.clone();
         let server_names = ServerNames::new(&control.server_names).with_host_name().with_api_names();
-        let keeping = Some(keeping);
-        Ok(Self { listeners, keys, hosts, server_names: Arc::new(server_names), account, keeping })
+        let console = match control.console {
+            ConsoleMode::Off => None,
+            ConsoleMode::Read => Some(ConsoleRole::Read),
+            ConsoleMode::On => Some(ConsoleRole::Full),
+        };
+        let console = console.map(|role| Arc::new(ConsoleAccess::new(role)));
+        let (server_names, keeping) = (Arc::new(server_names), Some(keeping));
+        Ok(Self { listeners, keys, hosts, server_names, account, keeping, console })
     }
 
     /// The same where the rows are a fleet's: no store is opened.
@@ -119,8 +128,10 @@ impl BoundApi {
         let octets = publisher.live().octets.clone();
         let writer = AccountWriter::start(self.account, self.hosts, keeping, publisher)?;
         let key = self.keys.first().map(|key| key.id.clone()).unwrap_or_default();
-        let gateway = Arc::new(Gateway::new(Arc::new(PrivateZone::new(writer.clone())), self.keys));
+        let actions = PrivateZone::new(writer.clone(), self.console.clone());
+        let gateway = Arc::new(Gateway::new(Arc::new(actions), self.keys));
         let limits = HttpLimits { octets, server_names: self.server_names, ..HttpLimits::default() };
+        let pages = limits.pages.clone();
         let mut addresses = Vec::new();
         for (address, listener) in self.listeners {
             let (gateway, limits, readiness) = (gateway.clone(), limits.clone(), readiness.clone());
@@ -138,7 +149,7 @@ impl BoundApi {
             addresses.push(listener.local_addr()?);
             tokio::spawn(http::serve(listener, gateway, limits, http::plain));
         }
-        Ok(ApiServer { gateway, writer, addresses, durable, key })
+        Ok(ApiServer { gateway, writer, addresses, durable, key, pages, console: self.console })
     }
 }
 
@@ -152,6 +163,10 @@ pub struct ApiServer {
     pub durable: bool,
     /// The first access key's id.
     pub key: String,
+    /// Where pages are put that are served beside it.
+    pub pages: PageSlot,
+    /// Who may use the console, if it is to be served.
+    pub console: Option<Arc<ConsoleAccess>>,
 }
 
 /// The API, as far as it is observed.
@@ -172,6 +187,11 @@ impl fmt::Debug for ApiServer {
 }
 
 impl ApiServer {
+    /// Its actions, for callers within this process.
+    pub fn actions(&self) -> Arc<dyn ActionPort> {
+        self.gateway.clone()
+    }
+
     /// What operations look at.
     pub fn observed(&self) -> ApiView {
         let (writer, calls) = (self.writer.clone(), self.gateway.calls().clone());

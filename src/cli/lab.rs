@@ -6,8 +6,10 @@ mod start;
 
 use super::{CommonArgs, exit, shown};
 use crate::admin::log;
+use crate::api::console_access::ConsoleRole;
 use crate::base::print::Output;
 use crate::base::terminal::{self, Style};
+use crate::console;
 use crate::engine::catalog::Vpc;
 use crate::lab::running::{Lab, LabAddresses, LabError, OTHER_CLIENT};
 use crate::lab::walkthrough::{self, WalkStep};
@@ -18,6 +20,7 @@ use start::StartArgs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Instant;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -193,6 +196,7 @@ fn ready(lab: &Lab, places: &LabAddresses) -> String {
         "ca": lab.authority.path,
         "vpcs": vpcs(lab),
         "java_truststore": lab.authority.java_store,
+        "console": lab.console.as_ref().map(|_| format!("http://{api}{}", console::PATH)),
     })
     .to_string()
 }
@@ -214,6 +218,11 @@ fn greet(lab: &Lab, places: &LabAddresses) {
     println!("  DNS              {dns} (UDP and TCP)");
     println!("  PrivateZone API  http://{api}");
     println!("  stub ECS API     http://{http}  https://{https}");
+    let code = lab.console.as_ref().and_then(|console| console.code(ConsoleRole::Full, Instant::now()).ok());
+    if let Some(code) = code {
+        println!("  console          http://{api}{}#code={code}", console::PATH);
+        println!("                   (counts once, for five minutes; then: pvtzd console --endpoint {api})");
+    }
     for vpc in lab.vpcs() {
         let clients: Vec<String> = vpc.clients.iter().map(IpNet::to_string).collect();
         println!("  VPC {:<12} clients on {}", vpc.id, clients.join(", "));

@@ -113,6 +113,8 @@ enum Command {
     Import(api::ImportArgs),
     /// Compare a file with a running pvtzd, or two files; exit code 1 if they differ
     Diff(api::DiffArgs),
+    /// Open the console of a running pvtzd: print its address with a code that counts once, and start a browser
+    Console(api::ConsoleArgs),
     /// Show the state of the running server
     Status(StatusArgs),
     /// Show the most frequent names, zones, clients, types, codes and upstreams of the running server
@@ -280,6 +282,7 @@ fn carry_out(cli: Cli) -> u8 {
         Some(Command::Export(args)) => api::export(&cli.common, &args),
         Some(Command::Import(args)) => api::import(&cli.common, &args),
         Some(Command::Diff(args)) => api::diff(&cli.common, &args),
+        Some(Command::Console(args)) => api::console(&cli.common, &args),
         Some(Command::Doctor(args)) => doctor::run(&cli.common, &args),
         Some(Command::Resolver(command)) => resolver::run(&cli.common, &command),
         Some(Command::Fleet(command)) => code(fleet::run(&cli.common, &command)),

@@ -1,7 +1,7 @@
 //! `pvtzd query NAME [TYPE]`: asks a server and shows its answer.
 
-use super::explain::question;
 use super::{CommonArgs, QueryArgs, exit, shown};
+use crate::admin::explain::question;
 use crate::base::local_address::reached_at;
 use crate::engine::name::unicode;
 use crate::engine::rcode::show_rcode;

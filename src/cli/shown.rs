@@ -1,5 +1,6 @@
 //! Records and groups as people and programs see them.
 
+pub(super) use crate::admin::explain::ShownRecord;
 use crate::config::{Config, Servers};
 use crate::engine::catalog::GroupKey;
 use crate::engine::name::unicode;
@@ -7,27 +8,8 @@ use crate::engine::text::{TextRecord, is_hazard, printable};
 use serde::Serialize;
 
 /// A record for `--json`.
-#[derive(Serialize)]
-pub(super) struct ShownRecord {
-    name: String,
-    /// The name in Unicode, where it has A-labels.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unicode: Option<String>,
-    ttl: u32,
-    #[serde(rename = "type")]
-    rtype: String,
-    value: String,
-}
-
-/// A record for `--json`.
 pub(super) fn record(entry: &TextRecord) -> ShownRecord {
-    ShownRecord {
-        name: entry.owner(),
-        unicode: unicode(&entry.name),
-        ttl: entry.ttl,
-        rtype: entry.type_name(),
-        value: entry.value(),
-    }
+    entry.into()
 }
 
 /// A record for people: `name TTL type value`, the name in Unicode behind it, as a comment of zone files.

@@ -27,6 +27,20 @@ pub struct Api {
     pub hosts: Vec<Host>,
     /// How zones made through the API read what is not documented.
     pub reading: ZoneSemantics,
+    /// What the console may do.
+    pub console: ConsoleMode,
+}
+
+/// `console`: whether pages are served beside the API, and what they may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConsoleMode {
+    /// There are none.
+    #[default]
+    Off,
+    /// They show what there is.
+    Read,
+    /// They change what the API changes.
+    On,
 }
 
 /// `[[control.access_key]]`
@@ -116,9 +130,37 @@ pub(super) fn control(section: &mut Section) -> (Api, Vec<Spanned<SocketAddr>>) 
     }
     let hosts = sections::read_each(section.reader(), section, "host", host);
     let reading = super::zones::reading(section);
+    let console = console(section, &listen);
     let keys = keys.into_iter().map(|(id, secret)| AccessKeySource { id: id.value, secret }).collect();
     let addresses = listen.iter().map(|item| item.value).collect();
-    (Api { listen: addresses, server_names, keys, hosts, reading }, listen)
+    (Api { listen: addresses, server_names, keys, hosts, reading, console }, listen)
+}
+
+/// `console` and `console_beyond_loopback`. Without the key the console is on where nobody else can reach the listener.
+fn console(section: &mut Section, listen: &[Spanned<SocketAddr>]) -> ConsoleMode {
+    let wanted = section.take_located("console", |value| match value.raw() {
+        DeValue::Boolean(true) => Some(ConsoleMode::On),
+        DeValue::Boolean(false) => Some(ConsoleMode::Off),
+        DeValue::String(_) => value.one_of(&[("read", ConsoleMode::Read)]),
+        _ => value.wrong_type("true, false or \"read\"", None),
+    });
+    let beyond = section.take("console_beyond_loopback", Value::flag).unwrap_or_default();
+    let open = listen.iter().find(|item| !item.value.ip().to_canonical().is_loopback());
+    match (wanted, open) {
+        (None, None) => ConsoleMode::On,
+        (None, Some(_)) => ConsoleMode::Off,
+        (Some(wanted), Some(open)) if wanted.value != ConsoleMode::Off && !beyond => {
+            let message = format!(
+                "the console would be served on {}, which other machines can reach, without encryption",
+                open.value
+            );
+            let hint = "listen on 127.0.0.1 and forward the port by SSH; or set console_beyond_loopback = true, where \
+                        only trusted machines reach the address";
+            section.reader().error(&wanted.at, message, hint.to_string());
+            ConsoleMode::Off
+        }
+        (Some(wanted), _) => wanted.value,
+    }
 }
 
 /// `listen`: an address or a list of them.

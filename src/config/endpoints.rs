@@ -206,6 +206,23 @@ pub fn public_name(product: &str, region: &str) -> Option<String> {
     Some(format!("{name}.{}", catalogue.suffix))
 }
 
+/// The public names that clients of ECS ask for in a region, and the name inside a VPC that they are to lead to: the one
+/// that is documented, else the product's own.
+pub fn ecs_names(region: &str) -> (Vec<String>, Option<String>) {
+    let catalogue = &*CATALOGUE;
+    let Some(ecs) = catalogue.product.iter().find(|product| product.name == "ecs") else {
+        return (Vec::new(), None);
+    };
+    let full = |name: &str| format!("{name}.{}", catalogue.suffix);
+    let own = ecs.names.iter().map(|name| full(&filled(name, region)));
+    // Those without a region are asked for in the region that they name, or in any.
+    let names_region = |name: &&String| !name.contains('-') || name.ends_with(region);
+    let central = ecs.central.iter().filter(names_region).map(|name| full(name));
+    let target = ecs.target(EndpointTarget::PopunifyVpc, region);
+    let target = target.or_else(|| ecs.target(EndpointTarget::ProductVpc, region));
+    (own.chain(central).collect(), target.map(|name| full(&name)))
+}
+
 /// Names of the API that tells endpoints. They are no product's in the catalogue: inside a VPC they have no own name.
 const LOCATION: [&str; 2] = ["location", "location-readonly"];
 

@@ -43,7 +43,7 @@ mod tests;
 
 pub use admin::{Admin, ControlSocket, Log, QueryLogFormat, TopConfig};
 pub use again::{ConfigDifference, Seen};
-pub use api::{AccessKeySource, Api, ApiSecret, Host, SecretSource};
+pub use api::{AccessKeySource, Api, ApiSecret, ConsoleMode, Host, SecretSource};
 pub use catalog::GroupSpec;
 pub use fault::{ConfigError, Fault, Severity};
 pub use fleet::{BeforeFirst, EtcdEndpoint, Fleet};

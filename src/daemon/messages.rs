@@ -109,6 +109,7 @@ impl Daemon {
         let names =
             |control: &Option<config::Api>| control.as_ref().map(|control| control.server_names.clone());
         let reading = |control: &Option<config::Api>| control.as_ref().map(|control| control.reading);
+        let console = |control: &Option<config::Api>| control.as_ref().map(|control| control.console);
         let changed = [
             ("server.listen", new.listen != old.listen),
             ("server.listen_tls", new.listen_tls != old.listen_tls),
@@ -128,6 +129,7 @@ impl Daemon {
             ("fleet", config.fleet != self.config.fleet),
             ("log", config.log != self.config.log),
             ("control.listen", listens(&config.control) != listens(&self.config.control)),
+            ("control.console", console(&config.control) != console(&self.config.control)),
             ("control.server_names", names(&config.control) != names(&self.config.control)),
             (
                 "control.wildcards or control.on_missing_type",

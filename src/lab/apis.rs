@@ -41,6 +41,10 @@ impl ApiService for Apis {
         sts::is_unsigned(version, action)
     }
 
+    fn is_change(&self, version: &str, action: &str) -> bool {
+        products::product(version).is_some() || self.0.private_zone.is_change(version, action)
+    }
+
     fn body_limit(&self) -> usize {
         self.0.private_zone.body_limit()
     }

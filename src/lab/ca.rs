@@ -87,6 +87,17 @@ impl LabCa {
             .map_err(io::Error::other)?;
         Ok(Self { pem, path, java_store, tls: Arc::new(tls) })
     }
+
+    /// The CA as the only root that is trusted.
+    ///
+    /// # Errors
+    /// Its certificate is none.
+    pub fn roots(&self) -> io::Result<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        let root = CertificateDer::from_pem_slice(self.pem.as_bytes()).map_err(io::Error::other)?;
+        roots.add(root).map_err(io::Error::other)?;
+        Ok(roots)
+    }
 }
 
 /// A CA, with the text that it is kept as.

@@ -13,13 +13,16 @@ use crate::account::{Account, Dirty};
 use crate::admin::sd_notify::Supervisor;
 use crate::admin::server;
 use crate::api::actions::{AccountWriter, Persistence, PrivateZone};
+use crate::api::console_access::{ConsoleAccess, ConsoleRole};
 use crate::api::{AccessKey, Gateway, Keys, http};
 use crate::config::ControlSocket;
 use crate::config::{Config, Host, Servers};
+use crate::console::{Console, ConsoleParts, ConsoleSetting, LabWay};
 use crate::daemon::{Daemon, DaemonSettings};
 use crate::engine::catalog::Vpc;
 use crate::engine::zone::ZoneSemantics;
 use crate::http::browser::ServerNames;
+use crate::http::pages::PageSlot;
 use crate::server::listen;
 use crate::server::listen::BindError;
 use crate::stats::tap::TapSink;
@@ -122,6 +125,8 @@ pub struct Lab {
     pub authority: LabCa,
     /// The access key.
     pub key: AccessKey,
+    /// Who may use the console, if it is served: where no other machine reaches the API.
+    pub console: Option<Arc<ConsoleAccess>>,
     daemon: Daemon,
     _tasks: JoinSet<()>,
 }
@@ -144,6 +149,7 @@ impl Lab {
         // The API is ours, with our key; of its section only the hosts and the names count.
         let control = config.control.take();
         let (hosts, names) = control.map(|control| (control.hosts, control.server_names)).unwrap_or_default();
+        let server_names = names.clone();
         let names = names.into_iter().chain(location::names().map(String::from));
         let names = ServerNames::new(names).with_host_name().with_api_names();
 
@@ -166,16 +172,21 @@ impl Lab {
         if let Some(watcher) = watcher {
             operations = operations.with_watcher(watcher);
         }
+        let client = config.log.client;
         let daemon = Daemon::start(config, settings, vec![listener], None, None, None, operations)
             .map_err(LabError::System)?;
 
         let writer = writer(&daemon, hosts, store)?;
         let sts = Sts { issuer: Arc::new(Issuer::new(&key)) };
-        let apis = Apis(Backends { private_zone: PrivateZone::new(writer), sts, instance });
+        let is_own = places.api.ip().to_canonical().is_loopback();
+        let console = is_own.then(|| Arc::new(ConsoleAccess::new(ConsoleRole::Full)));
+        let private_zone = PrivateZone::new(writer, console.clone());
+        let apis = Apis(Backends { private_zone, sts, instance });
         let gateway = Arc::new(Gateway::new(Arc::new(apis), Keys::from_iter([key.clone()])));
         let octets = daemon.publisher().live().octets.clone();
         let limits =
             http::HttpLimits { octets, server_names: Arc::new(names), ..http::HttpLimits::default() };
+        let pages = PageSlot::default();
         let https = Some(authority.tls.clone());
         if let Some(address) = public {
             for (port, tls) in [(80, None), (443, https.clone())] {
@@ -189,11 +200,23 @@ impl Lab {
             ("--http", &mut places.http, None),
             ("--https", &mut places.https, https),
         ] {
+            // The console is beside the PrivateZone API alone.
+            let pages = if option == "--api" { pages.clone() } else { PageSlot::default() };
+            let limits = http::HttpLimits { pages, ..limits.clone() };
             *address = apis::serve(&gateway, &limits, &clients, *address, tls, &mut tasks)
                 .await
                 .map_err(place(option, *address))?;
         }
-        Ok(Self { places, authority, key, daemon, _tasks: tasks })
+        if let Some(access) = &console {
+            let roots = authority.roots().map_err(LabError::System)?;
+            let lab = Some(LabWay { port: places.https.port(), roots, key: key.clone() });
+            let api = vec![places.api];
+            let setting = ConsoleSetting { api, server_names, client, metadata: None, lab };
+            let (view, publisher) = (daemon.view().clone(), daemon.publisher().clone());
+            let parts = ConsoleParts { access: access.clone(), view, publisher, actions: gateway, setting };
+            pages.put(Arc::new(Console::new(parts)));
+        }
+        Ok(Self { places, authority, key, console, daemon, _tasks: tasks })
     }
 
     /// The VPCs as they are now, those that the API made among them.

@@ -53,6 +53,11 @@ impl Publisher {
         &self.live
     }
 
+    /// The configuration that counts.
+    pub fn config(&self) -> Config {
+        self.lock().config.clone()
+    }
+
     /// Another configuration or other surroundings.
     pub fn reconfigure(&self, config: &Config, around: &Environment) {
         let mut sources = self.lock();

@@ -75,6 +75,11 @@ pub(crate) fn record_answer(
         let weight = tally.sampler.weight(now);
         if weight > 0 {
             live.top.count(weight, caller.peer.ip(), mark, reply, now);
+            if live.top.recent.is_read(now) {
+                let view = published.catalog.view(caller.peer.ip());
+                let answered = Answered { mark, fast: false, took, view };
+                live.top.recent.offer(weight, now, caller, reply, &answered);
+            }
         }
     }
     if live.watch.is_on() {

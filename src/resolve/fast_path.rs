@@ -193,11 +193,19 @@ impl<'l> FastPath<'l> {
         if self.weight > 0 {
             self.live.top.count(self.weight, peer.ip(), mark, reply, self.now);
         }
-        if !self.watched {
+        let is_read = self.weight > 0 && self.live.top.recent.is_read(self.now);
+        if !self.watched && !is_read {
             return;
         }
         let view = self.published.catalog.view(peer.ip());
         let answered = Answered { mark, fast, took: self.took(), view };
+        if is_read {
+            let caller = self.caller(peer, local);
+            self.live.top.recent.offer(self.weight, self.now, &caller, reply, &answered);
+        }
+        if !self.watched {
+            return;
+        }
         self.live.watch.answer(&self.caller(peer, local), reply, answered);
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod counters;
 pub mod history;
+pub mod recent;
 pub mod tap;
 pub mod top;
 pub mod zone_stats;

@@ -5,6 +5,7 @@
 //! all ([`Sampler`]), so that the lists hardly affect the cost of an answer. If the lists are off, the cost of a batch
 //! is the check of one flag.
 
+use super::recent::RecentAnswers;
 use super::zone_stats::StatKey;
 use crate::base::client_form::ClientForm;
 use crate::engine::cache::Timestamp;
@@ -204,6 +205,8 @@ pub struct TopLists {
     /// End of counting for a reader, in milliseconds.
     until: AtomicU64,
     tables: Mutex<Tables>,
+    /// The latest of the answers that are looked at.
+    pub recent: RecentAnswers,
 }
 
 impl TopLists {
@@ -236,6 +239,15 @@ impl TopLists {
         tables.lists(most, now)
     }
 
+    /// Has the lists count for this number of milliseconds from now on, at least.
+    pub fn lease(&self, lease: u64, now: Timestamp) {
+        if !self.is_on() {
+            self.lock().begin(now);
+        }
+        self.until.fetch_max(now.0.saturating_add(lease), Ordering::Relaxed);
+        self.on.store(true, Ordering::Relaxed);
+    }
+
     /// The lists without extending counting; None while they are off.
     pub fn peek(&self, most: usize, now: Timestamp) -> Option<Lists> {
         self.is_on().then(|| self.lock().lists(most, now))
@@ -245,6 +257,7 @@ impl TopLists {
     pub fn count(&self, weight: u32, client: IpAddr, mark: StatKey, reply: &[u8], now: Timestamp) {
         if !self.always.load(Ordering::Relaxed) && now.0 >= self.until.load(Ordering::Relaxed) {
             self.on.store(false, Ordering::Relaxed); // the reader is gone
+            self.recent.end();
             return;
         }
         let Some((name, rtype, code)) = question(reply) else { return };

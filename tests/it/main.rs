@@ -7,6 +7,7 @@
 
 mod client;
 mod command_line;
+mod console;
 mod control;
 mod data_files;
 mod documents;

@@ -29,26 +29,28 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     // The doctor asks the running server for its status.
     ("host", &["admin", "base", "config", "engine", "http", "upstream"]),
+    // The pages change by the API's actions and show what operations and the doctor read.
+    ("console", &["admin", "api", "base", "config", "engine", "host", "http", "publish", "resolve"]),
     (
         "daemon",
         &[
-            "account", "admin", "api", "base", "config", "engine", "fleet", "host", "publish", "resolve",
-            "server", "stats", "store", "upstream",
+            "account", "admin", "api", "base", "config", "console", "engine", "fleet", "host", "publish",
+            "resolve", "server", "stats", "store", "upstream",
         ],
     ),
     // The lab stands around the sidecar: nothing but the command line knows it.
     (
         "lab",
         &[
-            "account", "admin", "api", "base", "config", "daemon", "engine", "host", "http", "resolve",
-            "server", "stats", "store", "upstream",
+            "account", "admin", "api", "base", "config", "console", "daemon", "engine", "host", "http",
+            "resolve", "server", "stats", "store", "upstream",
         ],
     ),
     (
         "cli",
         &[
-            "account", "admin", "api", "base", "config", "daemon", "engine", "fleet", "host", "http", "lab",
-            "publish", "resolve", "server", "stats", "store", "upstream",
+            "account", "admin", "api", "base", "config", "console", "daemon", "engine", "fleet", "host",
+            "http", "lab", "publish", "resolve", "server", "stats", "store", "upstream",
         ],
     ),
 ];

@@ -36,6 +36,7 @@ pub use context::{ActionContext, ActionResult, ObservedCounts};
 pub use writer::{AccountWriter, Persistence};
 
 use super::calls::OTHER;
+use super::console_access::{self, ConsoleAccess};
 use super::{ActionAnswer, ApiError, ApiService, Call, Params};
 use crate::resolve::shared::SharedState;
 use std::net::{IpAddr, Ipv4Addr};
@@ -130,12 +131,13 @@ pub struct PrivateZone {
     live: Arc<SharedState>,
     writer: Arc<AccountWriter>,
     tokens: Tokens,
+    console: Option<Arc<ConsoleAccess>>,
 }
 
 impl PrivateZone {
-    /// The API over a ledger.
-    pub fn new(writer: Arc<AccountWriter>) -> Self {
-        Self { live: writer.live().clone(), writer, tokens: Tokens::default() }
+    /// The API over a ledger; and who may use the console, if it is served.
+    pub fn new(writer: Arc<AccountWriter>, console: Option<Arc<ConsoleAccess>>) -> Self {
+        Self { live: writer.live().clone(), writer, tokens: Tokens::default(), console }
     }
 }
 
@@ -150,10 +152,19 @@ impl ApiService for PrivateZone {
 
     fn known_action(&self, action: &str) -> &'static str {
         let found = ACTIONS.iter().find(|(name, _)| name.eq_ignore_ascii_case(action));
-        found.map_or(OTHER, |(name, _)| name)
+        let is_console = action.eq_ignore_ascii_case(console_access::ACTION);
+        found.map_or(if is_console { console_access::ACTION } else { OTHER }, |(name, _)| name)
+    }
+
+    fn is_change(&self, _: &str, action: &str) -> bool {
+        let found = ACTIONS.iter().find(|(name, _)| name.eq_ignore_ascii_case(action));
+        !matches!(found, Some((_, Read(_))))
     }
 
     async fn call(&self, call: Call) -> ActionAnswer {
+        if call.action.eq_ignore_ascii_case(console_access::ACTION) {
+            return console_access::code(self.console.as_deref(), &call.params);
+        }
         let action = ACTIONS.iter().find(|(name, _)| name.eq_ignore_ascii_case(&call.action));
         let Some((name, action_kind)) = action else { return Err(ApiError::unknown_action()) };
         self.carry_out(name, *action_kind, call).await
@@ -203,7 +214,7 @@ impl PrivateZone {
 
     /// The names of all actions.
     pub fn actions() -> impl Iterator<Item = &'static str> {
-        ACTIONS.iter().map(|(name, _)| *name)
+        ACTIONS.iter().map(|(name, _)| *name).chain([console_access::ACTION])
     }
 }
 

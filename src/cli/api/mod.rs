@@ -2,6 +2,7 @@
 //!
 //! This module has the access to it: the address of the API, the access key, and the messages for errors.
 
+mod console;
 mod diff;
 mod file;
 mod found;
@@ -12,6 +13,7 @@ mod sources;
 mod transfer;
 mod zone;
 
+pub(super) use console::ConsoleArgs;
 pub(super) use diff::DiffArgs;
 pub(super) use record::RecordArgs;
 pub(super) use rule::RuleArgs;
@@ -134,6 +136,11 @@ pub(super) fn export(common: &CommonArgs, args: &ExportArgs) -> u8 {
 /// `pvtzd import`
 pub(super) fn import(common: &CommonArgs, args: &ImportArgs) -> u8 {
     ended(transfer::import(common, args))
+}
+
+/// `pvtzd console`
+pub(super) fn console(common: &CommonArgs, args: &ConsoleArgs) -> u8 {
+    ended(console::run(common, args))
 }
 
 /// `pvtzd diff`

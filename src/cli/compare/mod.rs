@@ -9,8 +9,8 @@ mod scratch;
 mod service;
 
 use super::api::{ApiArgs, document_names};
-use super::explain::question;
 use super::{CommonArgs, exit, query, shown, table};
+use crate::admin::explain::question;
 use crate::base::local_address::reached_at;
 use crate::config::endpoints;
 use crate::engine::request::Question;

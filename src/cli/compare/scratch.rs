@@ -142,7 +142,7 @@ pub(super) fn records(scratch: &str) -> Vec<ScratchRecord> {
 pub(super) fn points(scratch: &str) -> Result<Vec<Point>, String> {
     let mut points = Vec::new();
     for (name, rtype, about) in POINTS {
-        let question = crate::cli::explain::question(&below(name, scratch), rtype)?;
+        let question = crate::admin::explain::question(&below(name, scratch), rtype)?;
         points.push(Point { question, about, predictions: Vec::new() });
     }
     for (on_missing_type, wildcards) in SWITCHES {
@@ -242,7 +242,7 @@ mod tests {
 
     fn point(name: &str, rtype: &str) -> Point {
         let points = points(SCRATCH).unwrap();
-        let question = crate::cli::explain::question(&format!("{name}.{SCRATCH}"), rtype).unwrap();
+        let question = crate::admin::explain::question(&format!("{name}.{SCRATCH}"), rtype).unwrap();
         points
             .into_iter()
             .find(|point| point.question.name == question.name && point.question.rtype == question.rtype)

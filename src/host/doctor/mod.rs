@@ -12,7 +12,8 @@ pub mod public;
 mod reach;
 mod running;
 mod servers;
-mod tls;
+pub mod tls;
+pub mod way;
 
 use crate::admin::status::Status;
 use crate::config::{Config, InstanceInfo};
@@ -62,22 +63,22 @@ pub struct Check {
 
 impl Check {
     /// As it should be.
-    fn pass(step: &'static str, found: impl Into<String>) -> Self {
+    pub fn pass(step: &'static str, found: impl Into<String>) -> Self {
         Self { step, outcome: CheckOutcome::Pass, found: found.into(), advice: None }
     }
 
     /// Something to think about.
-    fn warn(step: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+    pub fn warn(step: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { step, outcome: CheckOutcome::Warn, found: found.into(), advice: Some(advice.into()) }
     }
 
     /// Does not work.
-    fn fail(step: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+    pub fn fail(step: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { step, outcome: CheckOutcome::Fail, found: found.into(), advice: Some(advice.into()) }
     }
 
     /// Not looked at.
-    fn skip(step: &'static str, why: impl Into<String>) -> Self {
+    pub fn skip(step: &'static str, why: impl Into<String>) -> Self {
         Self { step, outcome: CheckOutcome::Skip, found: why.into(), advice: None }
     }
 }

@@ -66,6 +66,11 @@ pub(super) async fn chains(
     (checks, targets)
 }
 
+/// What is to be said about the answer for an API name.
+pub(super) fn chain_of(name: &str, told: &DoctorReply) -> Check {
+    chain(&MappedName { name: name.to_string(), api: true }, told)
+}
+
 /// What is to be said about one answer.
 fn chain(asked: &MappedName, told: &DoctorReply) -> Check {
     const STEP: &str = "chain";

@@ -10,6 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
+use tokio_rustls::rustls::RootCertStore;
 
 /// How long connection and handshake may take, each.
 const TIMEOUT: Duration = Duration::from_millis(2500);
@@ -24,11 +25,12 @@ pub(super) async fn targets(targets: Vec<ReachTarget>, port: u16) -> Vec<Check> 
         return vec![Check::skip(STEP, "no API name resolves to an address")];
     }
     let left_out = targets.len().saturating_sub(MAX_NAMES);
-    let mut checks: Vec<Check> = join_all(targets.into_iter().take(MAX_NAMES).map(|one| target(one, port)))
-        .await
-        .into_iter()
-        .flatten()
-        .collect();
+    let mut checks: Vec<Check> =
+        join_all(targets.into_iter().take(MAX_NAMES).map(|one| target(one, port, tls::roots())))
+            .await
+            .into_iter()
+            .flatten()
+            .collect();
     if left_out > 0 {
         checks.push(Check::skip(STEP, format!("{left_out} more names were not checked")));
     }
@@ -36,7 +38,7 @@ pub(super) async fn targets(targets: Vec<ReachTarget>, port: u16) -> Vec<Check> 
 }
 
 /// Tries one: the connection, then the certificate.
-async fn target(target: ReachTarget, port: u16) -> Vec<Check> {
+pub(super) async fn target(target: ReachTarget, port: u16, roots: Option<RootCertStore>) -> Vec<Check> {
     let ReachTarget { name, address } = target;
     let address = SocketAddr::new(address, port);
     let begun = Instant::now();
@@ -53,7 +55,7 @@ async fn target(target: ReachTarget, port: u16) -> Vec<Check> {
         }
     };
     let reached = Check::pass("api", format!("{name}: TCP to {address} in {}", millis(begun.elapsed())));
-    let looked = timeout(TIMEOUT, tls::look(stream, &name, tls::roots())).await;
+    let looked = timeout(TIMEOUT, tls::look(stream, &name, roots)).await;
     let looked = looked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     vec![reached, certificate(&name, looked)]
 }
@@ -98,7 +100,7 @@ mod tests {
     use tokio::net::TcpListener;
     use tokio_rustls::TlsAcceptor;
     use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    use tokio_rustls::rustls::{RootCertStore, ServerConfig, crypto::ring};
+    use tokio_rustls::rustls::{ServerConfig, crypto::ring};
 
     /// A server with a certificate of its own for these names, and that certificate.
     async fn server(names: &[&str]) -> (SocketAddr, CertificateDer<'static>) {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use tokio_rustls::rustls::crypto::{
@@ -37,7 +38,7 @@ pub(super) struct CertificateVerdict {
 const LARGEST: u64 = 16 << 20;
 
 /// The roots that programs on this machine trust; nothing if there are none.
-pub(super) fn roots() -> Option<RootCertStore> {
+pub fn roots() -> Option<RootCertStore> {
     // The variable that OpenSSL and those after it know.
     let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
     let known = ROOTS.iter().map(PathBuf::from);
@@ -83,6 +84,27 @@ fn bare(presented: &str) -> &str {
 /// No server is there.
 pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     TcpStream::connect(address).await
+}
+
+/// A connection to a server that was found good.
+pub type TrustedStream = TlsStream<TcpStream>;
+
+/// Connects to a server whose certificate covers the name and is trusted by `roots`.
+///
+/// # Errors
+/// No connection, or another certificate.
+pub async fn connect_trusted(
+    address: SocketAddr,
+    name: &str,
+    roots: RootCertStore,
+) -> io::Result<TrustedStream> {
+    let server = ServerName::try_from(name.to_string()).map_err(io::Error::other)?;
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    TlsConnector::from(Arc::new(config)).connect(server, connect(address).await?).await
 }
 
 /// Takes every certificate, and keeps what is to be said about it.

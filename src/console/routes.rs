@@ -1,0 +1,233 @@
+//! What is asked of the console, and what answers it.
+
+use super::{Console, PATH, assets, guard, live_log, looks, way};
+use crate::api::console_access::{CodeFault, ConsoleRole, SESSION_LIFE};
+use crate::api::{ApiReply, Call, Params, actions};
+use crate::http::pages::{PageBody, PageRequest, PageResponse};
+use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
+use hyper::{Method, Response, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Instant, SystemTime};
+
+/// Where pages ask.
+const CALLS: &str = "api/";
+
+/// Who changes what the console changes, in the change log.
+pub(super) const CREATOR: &str = "console";
+
+/// What a call comes to.
+pub(super) type Told = Result<Value, CallRefusal>;
+
+/// Why a call is refused.
+#[derive(Debug)]
+pub(super) struct CallRefusal {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl CallRefusal {
+    /// With a status, a word for the page, and a sentence.
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into() }
+    }
+
+    /// Something in the request is wrong.
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "InvalidParameter", message)
+    }
+
+    /// Others are at it.
+    pub(super) fn busy(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "Busy", message)
+    }
+}
+
+/// Answers a request.
+pub(super) async fn respond(console: &Console, request: PageRequest) -> PageResponse {
+    if let Err((status, why)) = guard::check(&request, &console.hosts) {
+        return text(status, why);
+    }
+    let Some(path) = request.uri.path().strip_prefix(PATH) else {
+        let mut response = text(StatusCode::PERMANENT_REDIRECT, "");
+        response.headers_mut().insert(LOCATION, HeaderValue::from_static(PATH));
+        return response;
+    };
+    let Some(name) = path.strip_prefix(CALLS).map(str::to_string) else {
+        return match [Method::GET, Method::HEAD].contains(&request.method) {
+            true => assets::page(path, &request.headers),
+            false => only("GET, HEAD"),
+        };
+    };
+    if request.method != Method::POST {
+        return only("POST");
+    }
+    if let Err((status, why)) = guard::check_call(&request, &console.hosts) {
+        return text(status, why);
+    }
+    match call(console, &name, &request).await {
+        Ok(response) => response,
+        Err(refusal) => refused(&refusal),
+    }
+}
+
+/// Answers a call.
+async fn call(console: &Console, name: &str, request: &PageRequest) -> Result<PageResponse, CallRefusal> {
+    let access = &console.parts.access;
+    if name == "session" {
+        return begin(console, request);
+    }
+    let unknown = || {
+        let message = "there is no such session: ask for a new address by `pvtzd console`";
+        CallRefusal::new(StatusCode::UNAUTHORIZED, "NoSession", message)
+    };
+    let token = token(request).ok_or_else(unknown)?;
+    let role = access.session(token, Instant::now()).ok_or_else(unknown)?;
+    let told = match name {
+        "session/end" => {
+            access.end(token);
+            Ok(json!({}))
+        }
+        "info" => looks::info(console, role),
+        "call" => return carry_out(console, role, request).await,
+        "status" => looks::status(console),
+        "top" => looks::top(console, body(request)?),
+        "explain" => looks::explain(console, &body(request)?),
+        "cache" => looks::cache(console, body(request)?).await,
+        "doctor" => looks::doctor(console).await,
+        "flush" if role == ConsoleRole::Full => looks::flush(console, &body(request)?),
+        "flush" => Err(read_only()),
+        "log" => live_log::read(console, body(request)?).await,
+        "test" => way::test(console, body(request)?).await,
+        _ => Err(CallRefusal::new(StatusCode::NOT_FOUND, "NotFound", "there is no such call")),
+    };
+    Ok(made(StatusCode::OK, told?.to_string().into_bytes()))
+}
+
+/// Begins a session for a one-time code.
+fn begin(console: &Console, request: &PageRequest) -> Result<PageResponse, CallRefusal> {
+    #[derive(Deserialize)]
+    struct Asked {
+        code: String,
+    }
+    let Asked { code } = body(request)?;
+    match console.parts.access.begin(&code, Instant::now()) {
+        Ok((token, role)) => {
+            tracing::info!(client = %request.peer, ?role, "a session of the console has begun");
+            let told = json!({ "token": token, "role": word(role), "seconds": SESSION_LIFE.as_secs() });
+            Ok(made(StatusCode::OK, told.to_string().into_bytes()))
+        }
+        Err(fault) => {
+            tracing::warn!(client = %request.peer, ?fault, "a code of the console was refused");
+            let (status, code, message) = match fault {
+                CodeFault::Unknown => (
+                    StatusCode::FORBIDDEN,
+                    "BadCode",
+                    "the code was used, or is older than five minutes: ask for a new address by `pvtzd console`",
+                ),
+                CodeFault::TooMany => {
+                    (StatusCode::TOO_MANY_REQUESTS, "TooManyCodes", "too many wrong codes: wait a minute")
+                }
+            };
+            Err(CallRefusal::new(status, code, message))
+        }
+    }
+}
+
+/// Carries out an action of the API.
+async fn carry_out(
+    console: &Console,
+    role: ConsoleRole,
+    request: &PageRequest,
+) -> Result<PageResponse, CallRefusal> {
+    #[derive(Deserialize)]
+    struct Asked {
+        action: String,
+        #[serde(default)]
+        params: BTreeMap<String, String>,
+    }
+    let Asked { action, params } = body(request)?;
+    let port = &console.parts.actions;
+    if role != ConsoleRole::Full && port.is_change(actions::VERSION, &action) {
+        return Err(read_only());
+    }
+    if action.eq_ignore_ascii_case(crate::api::console_access::ACTION) {
+        let message = "codes are given to signed calls alone";
+        return Err(CallRefusal::new(StatusCode::FORBIDDEN, "Forbidden", message));
+    }
+    let params: Params = params.into_iter().collect();
+    let call = api_call(action, params, request.peer);
+    let ApiReply { status, body, .. } = port.call(call).await;
+    Ok(made(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body))
+}
+
+/// A call of the API by the console.
+fn api_call(action: String, params: Params, source: IpAddr) -> Call {
+    Call {
+        action,
+        version: actions::VERSION.into(),
+        params,
+        access_key: CREATOR.into(),
+        security_token: None,
+        source,
+        host: String::new(),
+        now: SystemTime::now(),
+    }
+}
+
+/// The token of a request.
+fn token(request: &PageRequest) -> Option<&str> {
+    request.headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
+}
+
+/// What a request says.
+fn body<'r, T: Deserialize<'r>>(request: &'r PageRequest) -> Result<T, CallRefusal> {
+    serde_json::from_slice(&request.body).map_err(|error| CallRefusal::invalid(format!("the body: {error}")))
+}
+
+/// A role as the page knows it.
+pub(super) fn word(role: ConsoleRole) -> &'static str {
+    match role {
+        ConsoleRole::Full => "full",
+        ConsoleRole::Read => "read",
+    }
+}
+
+/// A session that only looks wanted to change something.
+fn read_only() -> CallRefusal {
+    let message = "this console is read-only: `console` in [control], or the address was made by --read-only";
+    CallRefusal::new(StatusCode::FORBIDDEN, "ReadOnly", message)
+}
+
+/// A refusal, in the form of the API's own.
+fn refused(refusal: &CallRefusal) -> PageResponse {
+    let told = json!({ "Code": refusal.code, "Message": refusal.message });
+    made(refusal.status, told.to_string().into_bytes())
+}
+
+/// JSON.
+fn made(status: StatusCode, octets: Vec<u8>) -> PageResponse {
+    let mut response = Response::new(PageBody::Made(octets));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A line of text.
+pub(super) fn text(status: StatusCode, text: &str) -> PageResponse {
+    let mut response = made(status, format!("{text}\n").into_bytes());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+/// Another method than these.
+fn only(methods: &'static str) -> PageResponse {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "not by this method");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    response
+}

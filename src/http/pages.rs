@@ -1,0 +1,64 @@
+//! Pages beside the API on its listener: whoever has some puts them into the slot.
+
+use hyper::Response;
+use hyper::header::HeaderMap;
+use hyper::http::{Method, Uri};
+use std::fmt;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+/// A request for a page, with its body.
+#[derive(Debug)]
+pub struct PageRequest {
+    /// The method.
+    pub method: Method,
+    /// The target.
+    pub uri: Uri,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Vec<u8>,
+    /// Where it came from.
+    pub peer: IpAddr,
+}
+
+/// The body of a page.
+#[derive(Debug)]
+pub enum PageBody {
+    /// A part of the program.
+    Static(&'static [u8]),
+    /// Made for this request.
+    Made(Vec<u8>),
+}
+
+/// A page.
+pub type PageResponse = Response<PageBody>;
+
+/// A page that is being made.
+pub type MakingPage<'p> = Pin<Box<dyn Future<Output = PageResponse> + Send + 'p>>;
+
+/// Who has pages.
+pub trait Pages: fmt::Debug + Send + Sync {
+    /// True for a path that is answered here.
+    fn has(&self, path: &str) -> bool;
+
+    /// Answers a request.
+    fn respond(&self, request: PageRequest) -> MakingPage<'_>;
+}
+
+/// Where pages are put once there are some; a copy is the same slot.
+#[derive(Clone, Debug, Default)]
+pub struct PageSlot(Arc<OnceLock<Arc<dyn Pages>>>);
+
+impl PageSlot {
+    /// Has these pages answered from now on; once.
+    pub fn put(&self, pages: Arc<dyn Pages>) {
+        let _ = self.0.set(pages); // a second set has no meaning
+    }
+
+    /// Those that have a path.
+    pub fn of(&self, path: &str) -> Option<&Arc<dyn Pages>> {
+        self.0.get().filter(|pages| pages.has(path))
+    }
+}
