@@ -29,6 +29,29 @@ fn the_section_has_two_names_and_a_file_keeps_to_one() {
 }
 
 #[test]
+fn the_console_stays_on_this_machine_unless_it_is_told_otherwise() {
+    let with = |keys: &str| control(&format!("[control]\n{keys}\n{KEY}")).console;
+    assert_eq!(with(""), ConsoleMode::On);
+    assert_eq!(with("console = true"), ConsoleMode::On);
+    assert_eq!(with("console = \"read\""), ConsoleMode::Read);
+    assert_eq!(with("console = false"), ConsoleMode::Off);
+    assert_eq!(with("listen = \"0.0.0.0\""), ConsoleMode::Off, "others can reach it");
+    assert_eq!(with("listen = [\"127.0.0.1\", \"192.0.2.1\"]"), ConsoleMode::Off);
+    assert_eq!(with("listen = \"0.0.0.0\"\nconsole = false"), ConsoleMode::Off);
+    let told = "listen = \"0.0.0.0\"\nconsole = true\nconsole_beyond_loopback = true";
+    assert_eq!(with(told), ConsoleMode::On);
+    for value in ["true", "\"read\""] {
+        let faults =
+            faults_of(&format!("[control]\nlisten = \"0.0.0.0\"\nconsole = {value}\n{KEY}")).join("\n");
+        assert!(faults.contains("the console would be served on 0.0.0.0:5380"), "{faults}");
+        assert!(faults.contains("console_beyond_loopback = true"), "{faults}");
+    }
+    for value in ["\"yes\"", "1"] {
+        assert_eq!(faults_of(&format!("[control]\nconsole = {value}\n{KEY}")).len(), 1, "{value}");
+    }
+}
+
+#[test]
 fn one_address_or_several() {
     let with = |listen: &str| control(&format!("[control]\nlisten = {listen}\n{KEY}")).listen;
     assert_eq!(with("\"127.0.0.1\""), ["127.0.0.1:5380".parse().unwrap()]);

@@ -20,13 +20,15 @@ export function statistics(_, settings) {
     const [{ Data: all }, { Data: points }, status, top, zones, vpcs] = await Promise.all([
       api('DescribePvtzStatisticsGlobalOverview', period), api('DescribePvtzStatisticsHistory', span), post('status'), post('top', { count: 10 }),
       api('DescribePvtzStatisticsSummary', { ...span, StatisticalType: 'ZONE' }), api('DescribePvtzStatisticsSummary', { ...span, StatisticalType: 'VPC' })]);
+    // Before the last day nothing is kept to compare with.
+    const change = (percent) => hours.value === '24' ? '' : trend(percent);
     const hits = status.cache.hits + status.cache.misses;
     const ranking = (label, list, key) => table(label, [key, t('answers')], list.map((row) => [h('code', {}, row.key), { number: count(row.count) }]));
     return [
       h('div', { class: 'figures' },
-        figure(t('totalQueries'), count(all.TotalResolveCount), trend(all.TotalResolveCountTrend)),
-        figure(t('successRate'), `${all.AvgSuccessRatio} %`, trend(all.AvgSuccessRatioTrend)),
-        figure(t('latency'), `${all.AvgResolveLatency} ms`, trend(all.AvgResolveLatencyTrend)),
+        figure(t('totalQueries'), count(all.TotalResolveCount), change(all.TotalResolveCountTrend)),
+        figure(t('successRate'), `${all.AvgSuccessRatio} %`, change(all.AvgSuccessRatioTrend)),
+        figure(t('latency'), `${all.AvgResolveLatency} ms`, change(all.AvgResolveLatencyTrend)),
         figure(t('hitRatio'), hits ? `${(100 * status.cache.hits / hits).toFixed(1)} %` : '–', t('sinceStart')),
         figure(t('fastAnswers'), status.queries.answered ? `${(100 * status.queries.fast / status.queries.answered).toFixed(1)} %` : '–', t('sinceStart')),
         figure(t('waiting'), count(status.queries.waiting), t('now'))),
@@ -58,7 +60,7 @@ function chart(points) {
     svg('svg', { class: 'chart', viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': t('chartSays', count(most)) },
       svg('line', { class: 'axis', x1: 50, y1: y(0), x2: width - 10, y2: y(0) }), svg('line', { class: 'axis', x1: 50, y1: y(most), x2: width - 10, y2: y(most) }),
       svg('text', { x: 2, y: y(most) + 4 }, count(most)), svg('text', { x: 2, y: y(0) + 4 }, '0'),
-      svg('text', { x: 50, y: height - 6 }, label(0)), svg('text', { x: width - 55, y: height - 6 }, label(points.length - 1)),
+      svg('text', { x: 50, y: height - 6 }, label(0)), svg('text', { x: width - 10, y: height - 6, 'text-anchor': 'end' }, label(points.length - 1)),
       svg('polyline', { class: 'line', points: line((point) => point.Count) }), svg('polyline', { class: 'line second', points: line((point) => point.FailCount) })),
     h('details', {}, h('summary', {}, t('asTable')), table(t('perTime'), [t('time'), t('answers'), t('failures')],
       points.filter((point) => point.Count).map((point) => [new Date(point.Timestamp).toLocaleString(), { number: count(point.Count) }, { number: count(point.FailCount) }]))));
