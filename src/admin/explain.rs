@@ -100,7 +100,7 @@ pub struct ExplainedCatalog<'c> {
     pub retain: &'c RetainRules,
     /// The servers of a group.
     pub servers: &'c dyn Fn(GroupKey) -> String,
-    /// What is refused before it is looked up.
+    /// What is refused before the look-up.
     pub screening: Precheck,
 }
 

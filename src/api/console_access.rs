@@ -77,7 +77,7 @@ struct Grants {
 }
 
 impl ConsoleAccess {
-    /// Nobody yet; `role` is the most that a session may have.
+    /// No codes and no sessions yet; `role` is the most that a session may have.
     pub fn new(role: ConsoleRole) -> Self {
         Self { role, grants: Mutex::default() }
     }

@@ -136,7 +136,8 @@ pub(super) fn control(section: &mut Section) -> (Api, Vec<Spanned<SocketAddr>>) 
     (Api { listen: addresses, server_names, keys, hosts, reading, console }, listen)
 }
 
-/// `console` and `console_beyond_loopback`. Without the key the console is on where nobody else can reach the listener.
+/// `console` and `console_beyond_loopback`. Without the key the console is on where no other machine can
+/// reach the listener.
 fn console(section: &mut Section, listen: &[Spanned<SocketAddr>]) -> ConsoleMode {
     let wanted = section.take_located("console", |value| match value.raw() {
         DeValue::Boolean(true) => Some(ConsoleMode::On),

@@ -1,6 +1,6 @@
 //! The pages: files that are parts of the program. A path is looked up in a table, and so leads to nothing else.
 
-use super::routes::text;
+use super::reply::text;
 use crate::http::pages::{PageBody, PageResponse};
 use data_encoding::BASE64URL_NOPAD;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};

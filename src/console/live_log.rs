@@ -2,7 +2,7 @@
 //! request waits until there are more, for a few seconds.
 
 use super::Console;
-use super::routes::{CallRefusal, Told};
+use super::reply::{CallRefusal, Told};
 use crate::admin::querylog::recent_fields;
 use serde::Deserialize;
 use serde_json::{Value, json};

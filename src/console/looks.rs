@@ -2,7 +2,7 @@
 //! doctor's findings.
 
 use super::Console;
-use super::routes::{CallRefusal, Told, word};
+use super::reply::{CallRefusal, Told, word};
 use crate::admin::explain::{ExplainedCatalog, Explanation, ShownRecord, question};
 use crate::admin::flush::{self, Flush};
 use crate::admin::status;
@@ -201,7 +201,7 @@ pub(super) async fn doctor(console: &Console) -> Told {
     let settings = DoctorSettings {
         listen: parts.view.listening.clone(),
         metadata: parts.setting.metadata,
-        // a lab asks nobody outside
+        // a lab sends nothing outside
         vpc_resolvers: if lab.is_some() { Vec::new() } else { doctor::VPC_RESOLVERS.to_vec() },
         store: store::DIRECTORY.into(),
         api_port: lab.as_ref().map_or(443, |lab| lab.port),

@@ -12,6 +12,7 @@ mod assets;
 mod guard;
 mod live_log;
 mod looks;
+mod reply;
 mod routes;
 mod way;
 

@@ -1,13 +1,14 @@
 //! What is asked of the console, and what answers it.
 
+use super::reply::{CallRefusal, made, refused, text, word};
 use super::{Console, PATH, assets, guard, live_log, looks, way};
 use crate::api::console_access::{CodeFault, ConsoleRole, SESSION_LIFE};
 use crate::api::{ApiReply, Call, Params, actions};
-use crate::http::pages::{PageBody, PageRequest, PageResponse};
-use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
-use hyper::{Method, Response, StatusCode};
+use crate::http::pages::{PageRequest, PageResponse};
+use hyper::header::{ALLOW, AUTHORIZATION, HeaderValue, LOCATION};
+use hyper::{Method, StatusCode};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
@@ -16,35 +17,7 @@ use std::time::{Instant, SystemTime};
 const CALLS: &str = "api/";
 
 /// Who changes what the console changes, in the change log.
-pub(super) const CREATOR: &str = "console";
-
-/// What a call comes to.
-pub(super) type Told = Result<Value, CallRefusal>;
-
-/// Why a call is refused.
-#[derive(Debug)]
-pub(super) struct CallRefusal {
-    status: StatusCode,
-    code: &'static str,
-    message: String,
-}
-
-impl CallRefusal {
-    /// With a status, a word for the page, and a sentence.
-    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
-    }
-
-    /// Something in the request is wrong.
-    pub(super) fn invalid(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "InvalidParameter", message)
-    }
-
-    /// Others are at it.
-    pub(super) fn busy(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "Busy", message)
-    }
-}
+const CREATOR: &str = "console";
 
 /// Answers a request.
 pub(super) async fn respond(console: &Console, request: PageRequest) -> PageResponse {
@@ -188,41 +161,10 @@ fn body<'r, T: Deserialize<'r>>(request: &'r PageRequest) -> Result<T, CallRefus
     serde_json::from_slice(&request.body).map_err(|error| CallRefusal::invalid(format!("the body: {error}")))
 }
 
-/// A role as the page knows it.
-pub(super) fn word(role: ConsoleRole) -> &'static str {
-    match role {
-        ConsoleRole::Full => "full",
-        ConsoleRole::Read => "read",
-    }
-}
-
 /// A session that only looks wanted to change something.
 fn read_only() -> CallRefusal {
     let message = "this console is read-only: `console` in [control], or the address was made by --read-only";
     CallRefusal::new(StatusCode::FORBIDDEN, "ReadOnly", message)
-}
-
-/// A refusal, in the form of the API's own.
-fn refused(refusal: &CallRefusal) -> PageResponse {
-    let told = json!({ "Code": refusal.code, "Message": refusal.message });
-    made(refusal.status, told.to_string().into_bytes())
-}
-
-/// JSON.
-fn made(status: StatusCode, octets: Vec<u8>) -> PageResponse {
-    let mut response = Response::new(PageBody::Made(octets));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-/// A line of text.
-pub(super) fn text(status: StatusCode, text: &str) -> PageResponse {
-    let mut response = made(status, format!("{text}\n").into_bytes());
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
 }
 
 /// Another method than these.

@@ -1,6 +1,6 @@
 //! The last steps of the recipe: whether an API name leads where it should, and whether an API answers there.
 
-use super::routes::{CallRefusal, Told};
+use super::reply::{CallRefusal, Told};
 use super::{Console, LabWay};
 use crate::api::Params;
 use crate::api::signer::{self, SignaturePlace, SigningOrder};

@@ -1,4 +1,4 @@
-//! The latest answers, while somebody reads them. Out of the answers that the top lists look at, at most [`RATE`] a
+//! The latest answers, while a page reads them. Out of the answers that the top lists look at, at most [`RATE`] a
 //! second are kept, so that the cost of an answer does not depend on who reads.
 
 use super::tap::{Answered, Client};
@@ -107,7 +107,7 @@ impl RecentAnswers {
         ring.push(row);
     }
 
-    /// Forgets all when nobody reads them any more.
+    /// Forgets all: no page reads them any more.
     pub fn end(&self) {
         if let Ok(mut ring) = self.ring.try_lock()
             && !ring.rows.is_empty()
