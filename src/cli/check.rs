@@ -1,4 +1,4 @@
-//! `pvtzd check`: all faults of the configuration at once, and what it expects of itself.
+//! `pvtzd check`: all errors of the configuration, and its expected answers.
 
 use super::{CommonArgs, exit, shown, tell_config_error};
 use crate::base::terminal;
@@ -21,7 +21,7 @@ struct CheckReport<'a> {
     ok: bool,
     faults: &'a [Fault],
     expectations: Vec<ExpectationResult>,
-    /// What the service would meet that this process does not.
+    /// Problems that affect only the service.
     service: Vec<String>,
 }
 
@@ -38,7 +38,7 @@ struct ExpectationResult {
     found: String,
 }
 
-/// Carries the command out.
+/// Runs the command.
 pub(super) fn run(common: &CommonArgs) -> u8 {
     let path = match common.path() {
         Ok(path) => path,
@@ -75,7 +75,7 @@ pub(super) fn run(common: &CommonArgs) -> u8 {
     }
 }
 
-/// What the service would meet: for its own configuration, where its unit is installed.
+/// Problems of the service, for its own configuration if its unit is installed.
 fn of_service(path: Option<&Path>, config: &Config) -> Vec<String> {
     let path = path.filter(|path| *path == Path::new(config::SYSTEM));
     let unit = path.and_then(|_| Unit::installed(Path::new("/")));

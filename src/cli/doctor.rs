@@ -1,4 +1,4 @@
-//! `pvtzd doctor`: what works and what does not, step by step, and what to do.
+//! `pvtzd doctor`: checks each step and prints remedies.
 
 use super::{CommonArgs, exit, shown, socket, tell_config_error};
 use crate::base::terminal::{self, Style};
@@ -40,7 +40,7 @@ struct DoctorReport {
     checks: Vec<Check>,
 }
 
-/// Carries the command out.
+/// Runs the command.
 pub(super) fn run(common: &CommonArgs, args: &DoctorArgs) -> u8 {
     let (config, warnings) = match common.load() {
         Ok((config, warnings)) => (config, warnings.len()),
@@ -61,7 +61,7 @@ pub(super) fn run(common: &CommonArgs, args: &DoctorArgs) -> u8 {
         }
         checks.push(check);
     }));
-    // A program that was asked and does not answer is not waited for.
+    // Does not wait for commands that hang.
     runtime.shutdown_background();
     let failed = checks.iter().filter(|check| check.outcome == CheckOutcome::Fail).count();
     if common.json {
@@ -78,7 +78,7 @@ pub(super) fn run(common: &CommonArgs, args: &DoctorArgs) -> u8 {
     if failed == 0 { exit::OK } else { exit::FINDINGS }
 }
 
-/// Where to look, as the command line and the configuration say.
+/// The settings of the checks, from the command line and the configuration.
 fn settings(args: &DoctorArgs, config: &Config) -> DoctorSettings {
     let or = |given: &[SocketAddr], default: &[SocketAddr]| {
         if given.is_empty() { default.to_vec() } else { given.to_vec() }
@@ -93,7 +93,7 @@ fn settings(args: &DoctorArgs, config: &Config) -> DoctorSettings {
     }
 }
 
-/// Without a configuration nothing else can be looked at.
+/// Without a configuration nothing else can be checked.
 fn unusable(common: &CommonArgs, error: &ConfigError) -> u8 {
     let found = match error {
         ConfigError::Io { .. } => error.to_string(),
@@ -109,7 +109,7 @@ fn unusable(common: &CommonArgs, error: &ConfigError) -> u8 {
     exit::FINDINGS
 }
 
-/// One line for what was found, one for what to do.
+/// One line for the result, one for the remedy.
 fn print(check: &Check) {
     let (word, style) = match check.outcome {
         CheckOutcome::Pass => ("pass", Style::Green),

@@ -1,4 +1,4 @@
-//! `pvtzd explain NAME [TYPE]`: the whole path of a question, without a query.
+//! `pvtzd explain NAME [TYPE]`: the complete dry run of a question, without a query.
 
 use super::run::service_state_dir;
 use super::{CommonArgs, ExplainArgs, exit, shown};
@@ -9,7 +9,7 @@ use crate::daemon::secondaries;
 use crate::engine::precheck::Precheck;
 use crate::engine::text::printable;
 
-/// Carries the command out.
+/// Runs the command.
 pub(super) fn run(common: &CommonArgs, args: &ExplainArgs) -> u8 {
     let mut config = match common.load_or_tell() {
         Ok(config) => config,

@@ -36,7 +36,7 @@ pub(super) struct FleetChange {
     dry_run: bool,
 }
 
-/// Carries the command out.
+/// Runs the command.
 pub(super) fn run(common: &CommonArgs, command: &FleetCommand) -> Result<u8, u8> {
     let config = common.load_or_tell()?;
     let Some(fleet) = config.fleet else {

@@ -1,4 +1,4 @@
-//! `pvtzd lab`: PrivateZone, its API and an API behind it on this machine alone; and the recipe walked through.
+//! `pvtzd lab`: runs PrivateZone, its API and stubs of other APIs on this machine, and performs the recipe.
 
 mod background;
 mod instance;
@@ -45,7 +45,7 @@ enum LabCommand {
     Shell(instance::ShellArgs),
     /// Start a lab in the background, wait until it is ready, and print one line of JSON: addresses, key, CA, VPCs
     Up(Box<StartArgs>),
-    /// End the lab that `up` started, and remove what it left
+    /// Stop the lab that `up` started, and remove its files
     Down(DownArgs),
     /// The half of `exec` that runs in the namespaces
     #[command(hide = true)]
@@ -55,12 +55,12 @@ enum LabCommand {
 /// Options of `lab down`.
 #[derive(Args, Debug)]
 struct DownArgs {
-    /// The directory that `lab up` was given
+    /// The directory of `lab up`
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }
 
-/// Carries the command out.
+/// Runs the command.
 pub(super) fn run(common: &CommonArgs, args: &LabArgs) -> u8 {
     match &args.command {
         None => alone(common, args),
@@ -72,7 +72,7 @@ pub(super) fn run(common: &CommonArgs, args: &LabArgs) -> u8 {
     }
 }
 
-/// The lab by itself.
+/// The lab as a server.
 fn alone(common: &CommonArgs, args: &LabArgs) -> u8 {
     if log::set_up(&args.start.log).is_err() {
         eprintln!("error: logging was initialised twice");
@@ -109,7 +109,7 @@ fn runtime() -> Result<Runtime, u8> {
     })
 }
 
-/// Walks through the recipe.
+/// Performs the recipe.
 async fn walk(common: &CommonArgs, lab: &Lab) -> u8 {
     let mut steps = Vec::new();
     let is_styled = terminal::is_styled(&io::stdout());
@@ -134,7 +134,7 @@ async fn walk(common: &CommonArgs, lab: &Lab) -> u8 {
     if ok { exit::OK } else { exit::FINDINGS }
 }
 
-/// A step for people.
+/// A step as text.
 fn paint(number: usize, step: &WalkStep, is_styled: bool) -> String {
     let paint = |style: Style, text: &str| style.paint(is_styled, text);
     let mut text = format!(
@@ -183,7 +183,7 @@ fn shown_places(lab: &Lab, inside: Ipv4Addr) -> LabAddresses {
     LabAddresses { dns: shown(dns), api: shown(api), http: shown(http), https: shown(https), world }
 }
 
-/// All that a program needs, on one line.
+/// The JSON line for programs.
 fn ready(lab: &Lab, places: &LabAddresses) -> String {
     let LabAddresses { dns, api, http, https, .. } = places;
     json!({
@@ -210,7 +210,7 @@ fn vpcs(lab: &Lab) -> Vec<serde_json::Value> {
     lab.vpcs().iter().map(shown).collect()
 }
 
-/// All that a person needs.
+/// The text for a terminal.
 fn greet(lab: &Lab, places: &LabAddresses) {
     let LabAddresses { dns, api, http, https, .. } = places;
     let (ca, key) = (lab.authority.path.display(), &lab.key);

@@ -1,4 +1,4 @@
-//! `pvtzd query NAME [TYPE]`: asks a server and shows its answer.
+//! `pvtzd query NAME [TYPE]`: queries a server and shows its answer.
 
 use super::{CommonArgs, QueryArgs, exit, shown};
 use crate::admin::explain::question;
@@ -14,17 +14,17 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-/// A server that has not answered by then will not: our own answers within 4 s.
+/// Timeout of an answer: pvtzd answers within 4 s.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The flag of an answer that was cut.
+/// The TC flag.
 const TRUNCATED: u16 = 0x200;
 
 /// What `--json` prints.
 #[derive(Serialize)]
 struct ShownAnswer {
     server: String,
-    /// The name that was asked for in Unicode, where it has A-labels.
+    /// The query name in Unicode, if it has A-labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     unicode: Option<String>,
     transport: &'static str,
@@ -36,7 +36,7 @@ struct ShownAnswer {
     extended_error: Option<String>,
 }
 
-/// Carries the command out.
+/// Runs the command.
 pub(super) fn run(common: &CommonArgs, args: &QueryArgs) -> u8 {
     let question = match question(&args.name, &args.rtype) {
         Ok(question) => question,
@@ -100,7 +100,7 @@ pub(super) fn plain_query(question: &Question) -> Message {
     message
 }
 
-/// Asks over UDP, and over TCP if the answer was cut or TCP was asked for.
+/// Queries over UDP, and over TCP if the answer was truncated or TCP was requested.
 pub(super) fn ask(
     server: SocketAddr,
     query: &Message,

@@ -1,4 +1,4 @@
-//! `pvtzd resolver take|status|give-back`: whom this machine's programs ask.
+//! `pvtzd resolver take|status|give-back`: the resolver settings of this machine.
 
 use super::{CommonArgs, exit, shown};
 use crate::config::{Config, InstanceInfo};
@@ -35,7 +35,7 @@ pub(super) enum ResolverCommand {
     GiveBack(GiveBackArgs),
 }
 
-/// Where things are.
+/// Paths and addresses.
 #[derive(Args, Debug)]
 pub(super) struct ResolverPlace {
     /// Address on which pvtzd answers on port 53 [default: from the configuration]
@@ -81,7 +81,7 @@ pub(super) struct GiveBackArgs {
     place: ResolverPlace,
 }
 
-/// Carries the command out.
+/// Runs the command.
 pub(super) fn run(common: &CommonArgs, command: &ResolverCommand) -> u8 {
     let result = match command {
         ResolverCommand::Status(place) => print_status(common, place),
@@ -119,10 +119,10 @@ impl ResolverPlace {
 /// `status`
 fn print_status(common: &CommonArgs, place: &ResolverPlace) -> Result<u8, u8> {
     let (machine, store) = place.open();
-    // How things stand is told whatever the configuration is like.
+    // The status is shown even with an invalid configuration.
     let config = common.load().map(|(config, _)| config).unwrap_or_default();
     let address = place.address(&config).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    // What the region decides is left out: status waits for no metadata service.
+    // Names of the region are omitted: status does not wait for the metadata service.
     let zones = mapped::zones(&config, &InstanceInfo::default());
     let standing = status(&machine, &store, address, &zones).map_err(tell)?;
     if common.json {
@@ -293,7 +293,7 @@ async fn answered(server: SocketAddr, names: &[String]) -> Result<Option<(String
     }
 }
 
-/// What this machine asks, or asked before it was taken over.
+/// The machine's servers and search domains, or those before the take.
 #[derive(Default)]
 struct Former {
     /// The servers.
@@ -302,7 +302,7 @@ struct Former {
     domains: Vec<String>,
 }
 
-/// What this machine asks, or asked before it was taken over.
+/// The machine's servers and search domains, or those before the take.
 fn former(machine: &Machine, store: &RecordStore, address: IpAddr) -> Result<Former, ResolverError> {
     let finding = detect(machine, address)?;
     let mut servers = finding.upstream;
@@ -313,7 +313,7 @@ fn former(machine: &Machine, store: &RecordStore, address: IpAddr) -> Result<For
     Ok(Former { servers, domains: search_domains(finding.resolv_conf.as_deref().unwrap_or_default()) })
 }
 
-/// Tells what went wrong, and what to do; the exit code.
+/// Prints the error and the remedy; returns the exit code.
 fn tell(trouble: ResolverError) -> u8 {
     eprintln!("error: {trouble}");
     eprintln!("hint: {}", trouble.hint());
@@ -347,7 +347,7 @@ fn print_plan(common: &CommonArgs, plan: &HostPlan, taken: bool) {
     }
 }
 
-/// How things stand, for people.
+/// The status as text.
 fn print_resolver_status(standing: &ResolverStatus) {
     let ResolverStatus { manager, nameservers, leads, taken, notes, .. } = standing;
     let servers: Vec<String> = nameservers.iter().map(ToString::to_string).collect();
@@ -377,7 +377,7 @@ fn print_resolver_status(standing: &ResolverStatus) {
     }
 }
 
-/// Where questions go, in words.
+/// The routing of queries as text.
 pub(super) fn words(leads: Routing) -> &'static str {
     match leads {
         Routing::Us => "queries go only to pvtzd",
@@ -388,7 +388,7 @@ pub(super) fn words(leads: Routing) -> &'static str {
     }
 }
 
-/// What is at a path, in words.
+/// The state of a path as text.
 fn state_words(state: PlaceState) -> &'static str {
     match state {
         PlaceState::Ours => "as pvtzd wrote it",
@@ -399,7 +399,7 @@ fn state_words(state: PlaceState) -> &'static str {
     }
 }
 
-/// What became of a path, in words.
+/// The result for a path as text.
 fn fate(place: &EditedPlace, force: bool) -> String {
     let what = match place.state {
         PlaceState::Ours | PlaceState::Partial => "restored",

@@ -1,4 +1,4 @@
-//! `pvtzd run`: from the configuration to a running server, and what happens to it until it stops.
+//! `pvtzd run`: starts the server and runs it until it stops.
 
 use super::{CommonArgs, RunArgs, exit, tell_config_error};
 use crate::admin::sd_notify::Supervisor;
@@ -18,16 +18,16 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Descriptors that are enough for every limit in the configuration at its default.
+/// Sufficient file descriptors for the default limits of the configuration.
 const DESCRIPTORS: u64 = 65_536;
 
-/// Carries the command out.
+/// Runs the command.
 pub(super) fn run(common: &CommonArgs, args: &RunArgs) -> u8 {
     if log::set_up(&args.log).is_err() {
         eprintln!("error: logging was initialised twice");
         return exit::SYSTEM;
     }
-    // A panic in a task is caught by its runtime; it must not pass unseen.
+    // The runtime catches a panic in a task; it must be logged.
     std::panic::set_hook(Box::new(|panic| match std::thread::current().name() {
         Some(crate::store::READER | crate::fleet::snapshot::SNAPSHOT_READER) => {
             tracing::debug!(%panic, "the store's file is invalid")
@@ -157,13 +157,13 @@ fn try_threads(count: usize) -> std::io::Result<()> {
     tried
 }
 
-/// Binds the addresses, with a UDP socket of each for each thread; says what stands in the way.
+/// Binds the addresses, with a UDP socket of each for each thread; prints errors.
 fn bind(addresses: &[SocketAddr], threads: usize) -> Result<Vec<Listener>, u8> {
     let mut listeners = Vec::new();
     for address in addresses {
         match listen::bind(*address, threads) {
             Ok(listener) => listeners.push(listener),
-            // Where IPv6 is switched off, `[::1]` beside `127.0.0.1` must not keep the service down.
+            // If IPv6 is disabled, `[::1]` beside `127.0.0.1` must not prevent the start.
             Err(error) if error.is_for_want_of_ipv6() && addresses.len() > 1 => {
                 tracing::warn!(%address, "IPv6 is disabled on this machine: not listening on this address");
             }
@@ -180,7 +180,7 @@ fn bind(addresses: &[SocketAddr], threads: usize) -> Result<Vec<Listener>, u8> {
     Ok(listeners)
 }
 
-/// Says that the supervisor's sockets are served; louder, if that is not where the configuration says.
+/// Logs that the service manager's sockets are served, as a warning if they differ from the configured addresses.
 fn tell_whose_sockets(handed_over: &[Listener], asked_for: &[SocketAddr]) {
     let missed: Vec<String> = missed(handed_over, asked_for).map(ToString::to_string).collect();
     if missed.is_empty() || asked_for == Config::default().server.listen {
@@ -220,7 +220,7 @@ fn allow_descriptors() {
     }
 }
 
-/// What the command line and the environment decide.
+/// Settings of the command line and the environment.
 fn settings(
     path: Option<PathBuf>,
     args: &RunArgs,

@@ -6,7 +6,7 @@ use crate::base::print::{self, Output};
 /// Made by `packaging/schema` out of docs/configuration.md.
 const SCHEMA: &str = include_str!("../../config/pvtzd.schema.json");
 
-/// Carries the command out.
+/// Runs the command.
 pub(super) fn run() -> u8 {
     print!("{SCHEMA}");
     if print::flush() == Output::Failed { exit::SYSTEM } else { exit::OK }

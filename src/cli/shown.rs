@@ -1,4 +1,4 @@
-//! Records and groups as people and programs see them.
+//! Output of records and groups, as text and JSON.
 
 pub(super) use crate::admin::explain::ShownRecord;
 use crate::config::{Config, Servers};
@@ -21,7 +21,7 @@ pub(super) fn line(entry: &TextRecord) -> String {
     }
 }
 
-/// Whom a group asks, as the configuration has it.
+/// The servers of a group as configured.
 pub(super) fn servers(config: &Config, key: GroupKey) -> String {
     let list = |servers: &[crate::upstream::ServerAddress]| {
         servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")

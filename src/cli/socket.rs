@@ -1,4 +1,4 @@
-//! Talking to the running server over its control socket; `pvtzd zones`, `flush` and `reload`.
+//! The client of the control socket; `pvtzd zones`, `flush` and `reload`.
 
 use super::{CommonArgs, FlushArgs, exit, shown, table};
 use crate::admin::flush::{Flush, Flushed};
@@ -14,19 +14,19 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A server that has not answered by then hangs. A reload may take its time.
+/// Timeout of a command. A reload may take longer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The same for a look at its state among others.
 const PATIENCE_OF_DOCTOR: Duration = Duration::from_secs(5);
 
-/// The way to the running server.
+/// A connection to the running server.
 pub(super) struct SocketClient {
     reader: BufReader<UnixStream>,
 }
 
 impl SocketClient {
-    /// Connects to the server, or tells why not and what to do.
+    /// Connects to the server, or prints the error and the remedy.
     pub(super) fn open(common: &CommonArgs, named: Option<&Path>) -> Result<Self, u8> {
         let path = match named {
             Some(path) => path.to_path_buf(),
@@ -55,7 +55,7 @@ impl SocketClient {
         }
     }
 
-    /// Has a command carried out.
+    /// Executes a command.
     pub(super) fn call(&mut self, command: &SocketCommand) -> Result<Value, u8> {
         let asked = (|| {
             let mut text = serde_json::to_string(command).map_err(io::Error::other)?;

@@ -15,7 +15,7 @@ use std::io::IsTerminal;
 use std::thread;
 use std::time::Duration;
 
-/// Carries the command out.
+/// Runs the command.
 pub(super) fn run(common: &CommonArgs, args: &StatusArgs) -> Result<u8, u8> {
     let mut line = SocketClient::open(common, args.socket.as_deref())?;
     let mut before: Option<Status> = None;

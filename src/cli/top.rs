@@ -1,4 +1,4 @@
-//! `pvtzd top`: what the running server is asked most, live or once.
+//! `pvtzd top`: the top lists of the running server, live or once.
 
 use super::socket::{SocketClient, read};
 use super::{CommonArgs, exit, shown, table};
@@ -69,7 +69,7 @@ impl By {
     }
 }
 
-/// Carries the command out.
+/// Runs the command.
 pub(super) fn run(common: &CommonArgs, args: &TopArgs) -> Result<u8, u8> {
     let mut line = SocketClient::open(common, args.socket.as_deref())?;
     let interval = Duration::from_secs_f64(args.every.clamp(0.1, 30.0)); // the server counts for 60 s

@@ -1,5 +1,5 @@
-//! `[control]`: where the PrivateZone API listens, and who may call it. Secrets in files are not read here: a file
-//! can be checked on a machine that does not have them.
+//! `[control]`: listeners and access keys of the PrivateZone API. Secrets in files are not read here, so that a
+//! configuration can be checked on a machine without them.
 
 use super::reader::{Span, Spanned};
 use super::section::Section;
@@ -21,7 +21,7 @@ pub struct Api {
     pub listen: Vec<SocketAddr>,
     /// The hosts that requests may name, beside those that always may and the names of the APIs.
     pub server_names: Vec<String>,
-    /// Who may call it; at least one.
+    /// The access keys; at least one.
     pub keys: Vec<AccessKeySource>,
     /// The hosts that host-name synchronisation finds.
     pub hosts: Vec<Host>,
@@ -52,7 +52,7 @@ pub struct AccessKeySource {
     pub secret: SecretSource,
 }
 
-/// Where the secret of an access key is.
+/// The source of the secret of an access key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSource {
     /// In the configuration itself.
@@ -63,7 +63,7 @@ pub enum SecretSource {
     Credential(String),
 }
 
-/// A text that is not to be shown.
+/// A text that must not be shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiSecret(String);
 

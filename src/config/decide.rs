@@ -1,4 +1,4 @@
-//! From the text of a file to decided values: as a whole, or piece by piece where it is long.
+//! Validates the text of a file: as a whole, or in pieces if it is long.
 
 use super::again::Seen;
 use super::data_file::{HostsFile, ZoneFile};
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use toml::de::DeTable;
 
-/// Octets of a text from which on it is read in pieces.
+/// Minimum octets of a text that is read in pieces.
 const LONG: usize = 128 << 10;
 
 /// Octets of a text that is never read as a whole for the sake of its faults: that takes 20 times its length.

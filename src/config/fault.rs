@@ -1,5 +1,5 @@
-//! What is wrong with a configuration file, told so that a person can mend it: where, what was found, and what
-//! to write instead. All faults of a file are told at once; nothing here decides whether the program goes on.
+//! Errors of a configuration file, with the place, the found value, and the correction. All errors of a file are
+//! reported at once; this module does not decide whether the program continues.
 
 use crate::base::terminal::Style;
 use crate::engine::text::{is_hazard, printable};
@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 /// Columns of a source line that are shown; longer lines are cut around the fault.
 const SHOWN: usize = 140;
 
-/// How bad a fault is.
+/// The severity of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The file is not used.
     Error,
-    /// The file is used as it stands, but probably not as it was meant.
+    /// The file is used, but probably contains a mistake.
     Warning,
 }
 
@@ -35,9 +35,9 @@ pub struct Fault {
     pub column: usize,
     /// The key, such as `zone[2].record[0].ttl`; empty for faults of syntax.
     pub key: String,
-    /// What was found, and what is wrong with it.
+    /// The found value and the error.
     pub message: String,
-    /// What is allowed, or what to write instead.
+    /// The allowed values, or the correction.
     pub hint: Option<String>,
     /// The source line, without its line break.
     #[serde(skip)]
@@ -103,7 +103,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Why a configuration could not be had.
+/// Why a configuration could not be loaded.
 #[derive(Debug)]
 pub enum ConfigError {
     /// The file could not be read.
@@ -113,7 +113,7 @@ pub enum ConfigError {
         /// Why.
         source: io::Error,
     },
-    /// The file was read; this is wrong with it, in the order of the file. Warnings are among them.
+    /// The errors of the file, in its order, including warnings.
     Faults(Vec<Fault>),
 }
 

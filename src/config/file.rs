@@ -1,5 +1,5 @@
-//! The file's sections, key by key: [`Spec`] mirrors the file and remembers where things were written.
-//! Every key is taken here or in a file named after its section; what is absent or at fault has its default.
+//! The file's sections, key by key: [`Spec`] mirrors the file and remembers where things were written. Every key is
+//! read here or in a file named after its section; a missing or invalid value has its default.
 
 use super::admin;
 use super::admin::{Admin, Log, TopConfig};
@@ -37,7 +37,7 @@ use toml::de::{DeTable, DeValue};
 const STRATEGIES: [(&str, Strategy); 3] =
     [("failover", Strategy::Failover), ("fastest", Strategy::Fastest), ("parallel", Strategy::Parallel)];
 
-/// What the file says, section by section, with the places that later checks report.
+/// The content of the file by section, with the places for later checks.
 pub(super) struct Spec {
     /// `[server]`
     pub server: ServerConfig,
@@ -95,7 +95,7 @@ pub(super) struct ForwardEntry {
     pub servers: Vec<Spanned<ServerAddress>>,
     /// In which order they are asked.
     pub strategy: Strategy,
-    /// The VPCs it is for; absent means everyone.
+    /// Its VPCs; None means all clients.
     pub vpcs: Option<Vec<Spanned<String>>>,
 }
 
@@ -303,7 +303,7 @@ fn cache(reader: &ConfigReader, section: &mut Section) -> Cache {
                 _ => value.duration(Duration::from_secs(1)..=hour * 24 * 30).map(Some),
             })
             .unwrap_or(default.serve_stale),
-        // Past 4 seconds the client has its answer already, and soon after it gives up.
+        // After 4 seconds the client has an answer, and soon after that it times out.
         stale_answer_after: section
             .take("stale_answer_after", |value| value.duration(Duration::ZERO..=Duration::from_secs(4)))
             .unwrap_or(default.stale_answer_after),
@@ -340,7 +340,7 @@ fn forward(section: &mut Section, default: Strategy) -> Option<ForwardEntry> {
     Some(ForwardEntry { zone: zone?, servers: servers?.value, strategy: strategy.unwrap_or(default), vpcs })
 }
 
-/// `[[vpc]]`. Where only the clients are at fault, the id still counts as known.
+/// `[[vpc]]`. If only the clients are invalid, the id still counts as known.
 fn vpc(section: &mut Section) -> Option<VpcEntry> {
     let id = section.require("id", "\"vpc-lab\"", not_empty);
     let region = section.take("region", not_empty);
@@ -363,7 +363,7 @@ fn expect(reader: &ConfigReader, section: &mut Section) -> Option<Expect> {
     let rtype = section.take("type", zones::record_type);
     let client = section.take("client", Value::ip);
     let answer = match (rtype, section.has("type")) {
-        (None, true) => section.value("answer").and(None), // a value of no known type cannot be read
+        (None, true) => section.value("answer").and(None), // a value of an unknown type cannot be parsed
         _ => section
             .require("answer", "\"192.0.2.1\"", |value| expected(value, rtype.unwrap_or(RecordType::A))),
     }?;

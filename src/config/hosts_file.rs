@@ -35,7 +35,7 @@ pub(super) struct HostsEntry {
     pub files: Vec<WatchedFile>,
     /// Where it is named.
     pub at: Span,
-    /// The VPCs that see it; absent means everyone.
+    /// Its VPCs; None means all clients.
     pub vpcs: Option<Vec<Spanned<String>>>,
 }
 

@@ -1,11 +1,12 @@
-//! The configuration file: TOML text becomes decided values, or every fault of it at once.
+//! The configuration file: parses TOML text into a validated configuration, or reports all errors at once.
 //!
-//! [`Config`] holds what was decided and knows all defaults. `decide` goes from the text to it: as a whole, or by `pieces`
-//! where a file is long. `reader` is the file with its faults, `section` takes a table of it key by key, `value` reads what
-//! stands behind a key. `again` reads a file whose zones have changed, `file` reads the sections, `zone_draft` and `zones` the private zones, `control` the API's section, `ops` those of operations; `checks` (errors) and `doubts` (warnings) hold the
-//! parts against each other, `endpoints` is the built-in catalogue of API names and `catalog` makes the engine's
-//! catalog of it all. A new key goes into the struct here, into `file`, and with a comment into `config/pvtzd.toml`.
-//! Reads no file but those it is given and sends no query.
+//! [`Config`] has the validated values and all defaults. `decide` parses a text as a whole, or in `pieces` if it is
+//! long. `reader` is the file with its errors, `section` reads a table key by key, `value` a single value. `again`
+//! rereads a file with changed zones, `file` reads the sections, `zone_draft` and `zones` the private zones, `api` the
+//! section of the API, `admin` those of operations; `validate` (errors) and `lints` (warnings) check the parts against
+//! each other, `endpoints` is the built-in catalogue of API names and `catalog` builds the engine's catalog. A new key
+//! goes into the struct here, into `file`, and with a comment into `config/pvtzd.toml`. Reads only the given files and
+//! sends no queries.
 
 mod admin;
 mod again;
@@ -67,20 +68,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The place of the configuration when none is named.
+/// The default path of the configuration.
 pub const SYSTEM: &str = "/etc/pvtzd/pvtzd.toml";
 
-/// Octets of the largest file that is read.
+/// Maximum octets of the file.
 const LARGEST: u64 = 256 << 20;
 
-/// What some editors write in front of UTF-8.
+/// The byte order mark of some editors.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The path, if the directory has an entry of that name. Whatever else is in the way is an error: a configuration
-/// that is out of reach must not become the built-in one.
+/// The path, if the directory has an entry of that name. Any other obstacle is an error: the built-in configuration
+/// must not replace an inaccessible one.
 ///
-/// # Errors
-/// It cannot be told whether there is a configuration.
+/// # Errors The existence of a configuration cannot be determined.
 pub fn find(path: &Path) -> Result<Option<PathBuf>, ConfigError> {
     match crate::base::file::has_entry(path) {
         Ok(found) => Ok(found.then(|| path.into())),
@@ -88,7 +88,7 @@ pub fn find(path: &Path) -> Result<Option<PathBuf>, ConfigError> {
     }
 }
 
-/// Reads and decides the configuration in a file; the second part are warnings.
+/// Reads and validates the configuration in a file; the second part is warnings.
 ///
 /// # Errors
 /// The file cannot be read, or it has faults.
@@ -96,7 +96,7 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Fault>), ConfigError> {
     load_again(path, &Config::default())
 }
 
-/// As [`load`], where a former configuration of the file is known: what has not changed is taken from it.
+/// As [`load`], with a former configuration of the file: reuses its unchanged parts.
 ///
 /// # Errors
 /// The file cannot be read, or it has faults.
@@ -125,7 +125,7 @@ pub fn load_again(path: &Path, former: &Config) -> Result<(Config, Vec<Fault>), 
     }
 }
 
-/// Decides the configuration in a text; `file` is its name in messages. The second part are warnings.
+/// Validates the configuration in a text; `file` is its name in messages. The second part is warnings.
 ///
 /// # Errors
 /// All faults, warnings among them, in the order of the file.
@@ -138,7 +138,7 @@ fn is_open_to_others(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o044 != 0)
 }
 
-/// The configuration, decided.
+/// The validated configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// `[server]`
@@ -149,7 +149,7 @@ pub struct Config {
     pub upstream: UpstreamConfig,
     /// `[cache]`
     pub cache: Cache,
-    /// `[control]`; nothing without the section.
+    /// `[control]`; None without the section.
     pub control: Option<Api>,
     /// `[fleet]`; nothing without the section.
     pub fleet: Option<Fleet>,
@@ -163,7 +163,7 @@ pub struct Config {
     pub forwards: Vec<Forward>,
     /// `[[vpc]]`
     pub vpcs: Vec<Vpc>,
-    /// `[[zone]]`, with who sees each.
+    /// `[[zone]]`, with the VPCs of each.
     pub zones: Vec<(ZoneSpec, Scope)>,
     /// Those of them whose records are in a zone file.
     pub zone_files: Vec<ZoneFile>,
@@ -175,61 +175,61 @@ pub struct Config {
     pub hosts: Vec<HostsFile>,
     /// `[[expect]]`
     pub expects: Vec<Expect>,
-    /// The file that this was read from, as it was then.
+    /// The file and its state when it was read.
     pub file: Option<WatchedFile>,
-    /// What the file said, for reading it again.
+    /// The content of the file, for a reload.
     pub seen: again::Seen,
 }
 
-/// `[server]`: who is served where, and how much at most.
+/// `[server]`: listeners, clients and limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerConfig {
-    /// Where UDP and TCP are listened to.
+    /// Addresses of UDP and TCP.
     pub listen: Vec<SocketAddr>,
-    /// Where DNS over TLS is listened to; then there are a certificate and a key.
+    /// Addresses of DNS over TLS; requires a certificate and a key.
     pub listen_tls: Vec<SocketAddr>,
-    /// Where DNS over HTTPS is listened to.
+    /// Addresses of DNS over HTTPS.
     pub listen_https: Vec<SocketAddr>,
-    /// Where DNS over QUIC is listened to.
+    /// Addresses of DNS over QUIC.
     pub listen_quic: Vec<SocketAddr>,
-    /// Where DNS over HTTP/3 is listened to.
+    /// Addresses of DNS over HTTP/3.
     pub listen_http3: Vec<SocketAddr>,
     /// The certificate of encrypted listeners, with its chain.
     pub certificate: Option<PathBuf>,
     /// Its key.
     pub key: Option<PathBuf>,
-    /// Who may ask; others are refused.
+    /// Allowed clients; others are refused.
     pub allow: Vec<IpNet>,
     /// Where state is saved on disk; without it nothing is written.
     pub state_dir: Option<PathBuf>,
-    /// Special-use names that are answered here.
+    /// Special-use names that are answered locally.
     pub local_names: LocalNames,
-    /// Queries being worked on at a time, in all.
+    /// Limit of queries in flight, in total.
     pub max_in_flight: usize,
-    /// TCP connections at a time, in all.
+    /// Limit of TCP connections, in total.
     pub max_tcp_connections: usize,
-    /// TCP connections of one client at a time.
+    /// Limit of TCP connections of one client.
     pub max_tcp_per_client: usize,
-    /// Queries being worked on at a time on one TCP connection.
+    /// Limit of queries in progress on one TCP connection.
     pub tcp_pipeline: usize,
-    /// How long a TCP connection may be silent.
+    /// Idle timeout of a TCP connection.
     pub tcp_idle: Duration,
-    /// Largest UDP answer, and what is announced by EDNS.
+    /// Largest UDP answer, and the payload size announced by EDNS.
     pub udp_payload: u16,
-    /// Whether the configuration is read again when its file changes.
+    /// Whether the configuration is reloaded when its file changes.
     pub watch_config: bool,
     /// Whether `version.bind` and `version.server` are answered (class CHAOS).
     pub version_bind: bool,
     /// Whether clients that send a DNS cookie get one (RFC 7873).
     pub cookies: bool,
-    /// Answers over UDP a second for one network that is not this machine and shows no cookie; 0 for no limit.
+    /// UDP answers per second for one network without a valid cookie, except this machine; 0 for no limit.
     pub max_rate_per_network: u32,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
-            // Not port 53: a plain run needs no rights and takes nothing from anybody.
+            // Not port 53, so that a run needs no privileges and conflicts with no other server.
             listen: vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5335)],
             listen_tls: Vec::new(),
             listen_https: Vec::new(),
@@ -252,7 +252,7 @@ impl Default for ServerConfig {
             watch_config: false,
             version_bind: false,
             cookies: true,
-            // Beyond what any well-behaved machine asks, and little enough that a forger gains nothing.
+            // Higher than the rate of any well-behaved machine, and too low to be useful for an attack.
             max_rate_per_network: 5000,
         }
     }
@@ -263,9 +263,9 @@ impl Default for ServerConfig {
 pub struct Endpoints {
     /// The regions whose names are mapped.
     pub regions: Regions,
-    /// The products whose names are mapped, by their names in the catalogue; none switches it off.
+    /// The mapped products, by their names in the catalogue; none disables it.
     pub products: Vec<String>,
-    /// What the names lead to.
+    /// The target of the names.
     pub target: EndpointTarget,
     /// TTL of the mapping in seconds.
     pub ttl: u32,
@@ -285,7 +285,7 @@ impl Default for Endpoints {
 /// The regions whose API names are mapped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Regions {
-    /// The region of this instance; all of them while it is unknown.
+    /// The region of this instance; all regions while it is unknown.
     Auto,
     /// All of the catalogue.
     All,
@@ -303,20 +303,20 @@ pub enum EndpointTarget {
     ProductVpc,
 }
 
-/// `[upstream]`: the group that is asked where no forwarding rule says otherwise.
+/// `[upstream]`: the default group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamConfig {
     /// Its servers.
     pub servers: Servers,
-    /// In which order they are asked; also for `[[forward]]` rules that do not say.
+    /// The strategy, also the default of `[[forward]]` rules.
     pub strategy: Strategy,
     /// Queries in flight to one server, of any group.
     pub max_in_flight: usize,
-    /// The certificates that encrypted servers are held against; nothing for those of the system.
+    /// The CA certificates for encrypted servers; None for those of the system.
     pub tls_ca: Option<PathBuf>,
-    /// Who is asked for the addresses of servers that are known by name.
+    /// Servers that resolve the names of encrypted servers.
     pub bootstrap: Vec<ServerAddress>,
-    /// Whether they may lead names to inner addresses.
+    /// The rebind protection.
     pub rebinding: Rebinding,
 }
 
@@ -333,7 +333,7 @@ impl Default for UpstreamConfig {
     }
 }
 
-/// Where the servers of the default group come from.
+/// The source of the servers of the default group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Servers {
     /// The system's resolv.conf.
@@ -347,27 +347,27 @@ pub enum Servers {
 pub struct Cache {
     /// Bytes at most.
     pub size: u64,
-    /// Lowest TTL in seconds; lower ones are raised.
+    /// Minimum TTL in seconds.
     pub min_ttl: u32,
-    /// Highest TTL in seconds; higher ones are cut.
+    /// Maximum TTL in seconds.
     pub max_ttl: u32,
-    /// Highest TTL of a denial in seconds.
+    /// Maximum TTL of a negative answer in seconds.
     pub negative_max_ttl: u32,
-    /// How long an expired answer may still be served; nothing switches it off (RFC 8767).
+    /// How long an expired answer may be served; None disables stale answers (RFC 8767).
     pub serve_stale: Option<Duration>,
     /// How long a client waits for the upstreams before it gets an expired answer.
     pub stale_answer_after: Duration,
-    /// How long failed upstreams are left alone for a name with an expired answer.
+    /// How long a name with an expired answer is not refreshed after a failure.
     pub stale_retry: Duration,
     /// TTL of an expired answer in seconds.
     pub stale_ttl: u32,
-    /// Whether names in demand are asked again before they expire.
+    /// Whether requested names are refreshed before they expire.
     pub prefetch: bool,
-    /// Records of one RRset of an upstream at most.
+    /// Maximum number of records in an upstream's RRset.
     pub max_rrset_records: u16,
     /// NXDOMAIN denies the names below as well (RFC 8020).
     pub nxdomain_cut: bool,
-    /// How often the cache is written to the state directory.
+    /// Interval at which the cache is written to the state directory.
     pub snapshot_every: Duration,
 }
 
@@ -391,20 +391,20 @@ impl Default for Cache {
     }
 }
 
-/// `[[forward]]`: names at or below `zone` are asked of these servers.
+/// `[[forward]]`: queries for names at or below `zone` go to these servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
     /// The rule's name.
     pub zone: Name,
-    /// Whom to ask; at least one.
+    /// The servers; at least one.
     pub servers: Vec<ServerAddress>,
-    /// In which order.
+    /// The strategy.
     pub strategy: Strategy,
     /// For whom.
     pub scope: Scope,
 }
 
-/// `[[expect]]`: a question whose answer `pvtzd check` compares.
+/// `[[expect]]`: a question whose answer `pvtzd check` verifies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expect {
     /// The name asked for.
@@ -413,13 +413,13 @@ pub struct Expect {
     pub rtype: RecordType,
     /// The client.
     pub client: IpAddr,
-    /// What is to come back.
+    /// The expected answer.
     pub answer: Expected,
     /// The line of `answer` in the file, for the report.
     pub line: usize,
 }
 
-/// What an `[[expect]]` row wants.
+/// The expected answer of an `[[expect]]` entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// These values are in the answer, in any order; CNAMEs of the chain count where they are written.
@@ -428,11 +428,11 @@ pub enum Expected {
     NxDomain,
     /// `"NODATA"`
     NoData,
-    /// `"FORWARD"`: the question is passed on, by a rule or to the default group.
+    /// `"FORWARD"`: the question is forwarded, by a rule or to the default group.
     Forward,
 }
 
-/// What the metadata service tells; either may be unknown.
+/// The answer of the metadata service; either may be unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InstanceInfo {
     /// The region id of this instance.

@@ -1,4 +1,4 @@
-//! One file, being read: where things are in it, and what is wrong with it.
+//! The reader of one file: places and errors.
 
 use super::fault::{Fault, Severity};
 use super::key_path::KeyPath;
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// Faults of each severity that are shown; more are counted only.
+/// Maximum number of shown errors of each severity; more are only counted.
 const MAX_SHOWN: usize = 1000;
 
 /// Bytes between two places whose line is remembered.
@@ -23,7 +23,7 @@ pub(super) struct Span {
     pub span: Range<usize>,
 }
 
-/// Something with the place where it was written.
+/// A value with its place.
 #[derive(Clone, Debug)]
 pub(super) struct Spanned<T> {
     /// What was written.
@@ -42,9 +42,9 @@ pub(super) struct ConfigReader<'s> {
     breaks: OnceCell<Vec<u32>>,
     /// Where the parts of a text lie that was put together out of the file: its byte there, and in the file.
     parts: Vec<(usize, usize)>,
-    /// What lies behind the first fault of syntax was only guessed at and is not reported on.
+    /// Text after the first syntax error is unreliable, and its errors are not reported.
     limit: Cell<usize>,
-    /// Others than the file's owner may read it.
+    /// Other users than the file's owner can read it.
     open_to_others: bool,
     /// With the byte each begins at.
     faults: RefCell<Vec<(usize, Fault)>>,
@@ -111,17 +111,17 @@ impl<'s> ConfigReader<'s> {
         span.start + shift..span.end + shift
     }
 
-    /// Says that others than the file's owner may read it.
+    /// Records that other users than the file's owner can read it.
     pub fn set_open_to_others(&mut self, open: bool) {
         self.open_to_others = open;
     }
 
-    /// True when others than the file's owner may read it.
+    /// True if other users than the file's owner can read it.
     pub fn is_open_to_others(&self) -> bool {
         self.open_to_others
     }
 
-    /// Notes faults of syntax. From here on only what lies on the lines before the first of them is reported on.
+    /// Records syntax errors. From here on only errors on lines before the first of them are reported.
     pub fn syntax(&self, errors: &[toml::de::Error], origin: Origin) {
         let mut told = BTreeSet::new();
         for error in errors {
@@ -361,7 +361,7 @@ fn chars_before(line: &str, byte: usize) -> usize {
     line.char_indices().take_while(|(at, _)| *at < byte).count()
 }
 
-/// The slips that happen most, by what the TOML parser says of a line.
+/// Hints for frequent mistakes, by the message of the TOML parser.
 fn syntax_hint(message: &str, line: &str) -> Option<String> {
     let hint = match message {
         _ if line.trim_start().starts_with('[') => "is the list before this line closed with a `]`?",

@@ -1,5 +1,5 @@
-//! Reading a table of the file key by key. What cannot be taken is noted as a fault and reads as absent, so that
-//! one run finds all faults; unknown keys are faults too.
+//! Reads a table of the file key by key. An invalid value is recorded as an error and treated as absent, so that one
+//! run finds all errors; unknown keys are errors too.
 
 use super::key_path::KeyPath;
 use super::reader::{ConfigReader, Origin, Span, Spanned, Unknown, heading};
@@ -27,7 +27,7 @@ impl<'a> Section<'a> {
         Self { reader, table, origin, at, asked: Vec::with_capacity(8) }
     }
 
-    /// The value of a key as `read` makes it; nothing when the key is absent or its value is at fault.
+    /// The value of a key, parsed by `read`; None if the key is absent or its value is invalid.
     pub fn take<T>(&mut self, key: &'static str, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Option<T> {
         read(&self.value(key)?)
     }

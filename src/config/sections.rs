@@ -1,4 +1,4 @@
-//! What the readers of several sections share: sections in sections, and kinds of values.
+//! Common functions for several sections: nested sections, and kinds of values.
 
 use super::key_path::KeyPath;
 use super::reader::{ConfigReader, Span, Spanned};

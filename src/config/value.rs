@@ -1,5 +1,5 @@
-//! Single values: from what TOML has to what the program means. Each reader notes what is wrong with the value
-//! and what would be right, and returns nothing then.
+//! Single values: converts TOML values. Each reader records an error with a correction for an invalid value, and
+//! returns None.
 
 use super::reader::{ConfigReader, Origin, Span, Spanned, listed, shortened};
 use super::suggest;

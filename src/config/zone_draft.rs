@@ -29,7 +29,7 @@ pub(super) struct ZoneDraftEntry {
     pub at: Span,
     /// Its CNAME records in the order of the file, for chains that lead in a circle.
     pub cnames: Vec<(NameKey, RecordPlace)>,
-    /// The VPCs that see it; absent means everyone.
+    /// Its VPCs; None means all clients.
     pub vpcs: Option<Vec<Spanned<String>>>,
     /// Its zone file.
     pub file: Option<DraftFile>,

@@ -53,7 +53,7 @@ impl EtcdError {
         Self { code: None, message: message.into(), uncertain: false }
     }
 
-    /// The request left, and what came of it is not known.
+    /// The request was sent, and its result is unknown.
     pub(super) fn lost(message: impl Into<String>) -> Self {
         Self { code: None, message: message.into(), uncertain: true }
     }

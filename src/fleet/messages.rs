@@ -159,7 +159,7 @@ impl TxnRequest {
     }
 }
 
-/// What came of a transaction.
+/// The result of a transaction.
 #[derive(Clone, Debug, Default)]
 pub struct TxnResponse {
     /// What every answer has.

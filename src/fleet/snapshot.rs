@@ -119,7 +119,7 @@ impl SnapshotFile {
         reader.join().unwrap_or_else(|_| Err(ReadFailure::Senseless("reading it ended in a panic".into())))
     }
 
-    /// Writes rows and the position that they make, in one step; with `whole` in the place of all that was there.
+    /// Writes rows and the position that they make, in one step; with `whole` they replace all rows.
     ///
     /// # Errors
     /// The disk is full or fails; the file has what it had.

@@ -82,7 +82,7 @@ pub struct FleetStep {
     pub rewound: bool,
 }
 
-/// What came of a step.
+/// The result of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StepResult {
     /// It was in force already.
@@ -428,7 +428,7 @@ impl FleetState {
         inner.snapshot_lacks && inner.snapshot_fault.is_none()
     }
 
-    /// All rows were read, and come into the snapshot in the place of what is there.
+    /// All rows were read, and replace those of the snapshot.
     pub(super) fn begin_whole_snapshot(&self) {
         let mut inner = self.lock();
         if std::mem::take(&mut inner.snapshot_lacks) {

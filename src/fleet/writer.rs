@@ -61,7 +61,7 @@ pub struct FleetWriter {
     runtime: Handle,
 }
 
-/// What came of a transaction.
+/// The result of a transaction.
 pub(super) enum TxnEnd {
     /// It was carried out, at this revision.
     Done(i64),

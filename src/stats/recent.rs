@@ -36,7 +36,7 @@ pub struct RecentAnswer {
     pub reply: Box<[u8]>,
     /// What it is counted for.
     pub mark: StatKey,
-    /// It came out of the fast lane.
+    /// It came from the packet cache.
     pub fast: bool,
     /// How long it took.
     pub took: Duration,

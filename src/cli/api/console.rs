@@ -24,7 +24,7 @@ pub(crate) struct ConsoleArgs {
     no_browser: bool,
 }
 
-/// Carries the command out.
+/// Runs the command.
 pub(super) fn run(common: &CommonArgs, args: &ConsoleArgs) -> Result<u8, CommandFailure> {
     let api = ApiCommands::new(common, &args.api)?;
     let read_only = if args.read_only { "true" } else { "false" };

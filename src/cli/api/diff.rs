@@ -42,7 +42,7 @@ struct ApiDifference {
     added: Vec<String>,
 }
 
-/// Carries the command out.
+/// Runs the command.
 pub(super) fn run(common: &CommonArgs, args: &DiffArgs) -> Result<u8, CommandFailure> {
     let first = file::read(&args.a)?;
     let (second, name) = match &args.b {

@@ -52,7 +52,7 @@ enum RuleCommand {
     },
 }
 
-/// Carries the command out.
+/// Runs the command.
 pub(super) fn run(common: &CommonArgs, args: &RuleArgs) -> Result<u8, CommandFailure> {
     let api = ApiCommands::new(common, &args.api)?;
     match &args.command {

@@ -87,7 +87,7 @@ enum Switch {
     Off,
 }
 
-/// Carries the command out.
+/// Runs the command.
 pub(super) fn run(common: &CommonArgs, args: &ZoneArgs) -> Result<u8, CommandFailure> {
     let api = ApiCommands::new(common, &args.api)?;
     match &args.command {

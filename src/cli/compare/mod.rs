@@ -66,7 +66,7 @@ pub(super) struct CompareArgs {
     api: ApiArgs,
 }
 
-/// Carries the command out.
+/// Runs the command.
 pub(super) fn run(common: &CommonArgs, args: &CompareArgs) -> u8 {
     let carried_out = match (&args.scratch, &args.with) {
         (Some(scratch), with) => scratch_zones(common, args, scratch, with.as_ref()),
