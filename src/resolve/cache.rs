@@ -388,9 +388,11 @@ impl AnswerCache {
         before.saturating_sub(self.slots.len())
     }
 
-    /// All entries, for the snapshot; not atomic.
+    /// All entries for the snapshot, retained ones first; others may come and go meanwhile.
     pub fn entries(&self) -> Vec<Arc<CacheEntry>> {
-        self.slots.iter().map(|(_, slot)| slot).collect()
+        let mut all = self.retained.entries();
+        all.extend(self.slots.iter().map(|(_, slot)| slot));
+        all
     }
 
     /// Number of entries.

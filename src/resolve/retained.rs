@@ -281,6 +281,12 @@ impl RetainedAnswers {
         self.counts.refreshed.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// All retained answers.
+    pub(super) fn entries(&self) -> Vec<Arc<CacheEntry>> {
+        let names = self.lock();
+        names.names.values().flat_map(|name| &name.sets).map(|set| set.entry.clone()).collect()
+    }
+
     /// Forgets what `of` takes.
     pub fn forget(&self, of: impl Fn(&CacheKey) -> bool) {
         let mut names = self.lock();

@@ -88,6 +88,9 @@ def test_it_survives_a_flood_and_a_restart(start, fake, tmp_path):
     upstream.script = silent
     until(lambda: 3 in server.ask("api.test").ede, "it is served although it has expired")
     assert server.ask("api.test").values == ["192.0.2.1"]
+    assert server.stop() == 0
+    again = start(text, upstream=[upstream])
+    assert again.ask("api.test").values == ["192.0.2.1"], "after a restart too"
 
 
 def test_a_flood_below_a_suffix_causes_no_queries_of_ours(start, fake):
