@@ -196,5 +196,5 @@ fn a_file_of_schema_1_is_brought_up_once() {
     fs::remove_file(&path).unwrap();
     write_schema_1(&path, &edits, false);
     let (_, why) = Store::open(folder.path(), ZoneSemantics::default()).unwrap().set_aside.unwrap();
-    assert!(why.contains("not those that were written"), "{why}");
+    assert!(why.contains("do not match their checksum"), "{why}");
 }
