@@ -44,7 +44,6 @@ use crate::server::tcp;
 use crate::server::tcp::TcpBounds;
 use crate::server::udp;
 use crate::upstream::ServerAddress;
-use crate::upstream::transfer::secondary::SecondaryUpdate;
 use data_files::WatchedFiles;
 use fleet::FleetLink;
 use secondaries::Secondaries;
@@ -409,13 +408,6 @@ impl Daemon {
             tracing::info!(servers = shown.join(", "), "the system's upstream servers have changed");
             self.around.system = servers;
             self.publisher.reconfigure(&self.config, &self.around);
-        }
-    }
-
-    /// Publishes a change of a secondary zone.
-    fn take_secondary(&mut self, update: SecondaryUpdate) {
-        if let Some((place, served)) = self.secondaries.take(&mut self.config, update) {
-            self.publisher.replace_zone(place, |zone| secondaries::serve(zone, served));
         }
     }
 

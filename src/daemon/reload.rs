@@ -6,6 +6,7 @@ use super::data_files::{Change, WatchPlan};
 use crate::base::file::WatchedFile;
 use crate::config::data_file::{LoadError, Loaded};
 use crate::config::{self, Config, ConfigError, Fault};
+use crate::upstream::transfer::secondary::SecondaryUpdate;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -101,6 +102,13 @@ impl Daemon {
         let plan = WatchPlan::new(&self.config, reread);
         self.readiness.data_files.watch(plan.len());
         self.data_files.watch(plan);
+    }
+
+    /// Publishes a change of a secondary zone.
+    pub(super) fn take_secondary(&mut self, update: SecondaryUpdate) {
+        if let Some((place, served)) = self.secondaries.take(&mut self.config, update) {
+            self.publisher.replace_zone(place, |zone| super::secondaries::serve(zone, served));
+        }
     }
 
     /// Applies a changed file.
