@@ -3,6 +3,7 @@
 //! One task handles all events that change the active configuration: a reload, another resolv.conf, the answer of the
 //! metadata service. Each event rebuilds the configuration and replaces it as a whole.
 
+mod console;
 mod data_files;
 mod fleet;
 mod messages;
@@ -21,7 +22,6 @@ use crate::base::clock::Clock;
 use crate::base::connections::Connections;
 use crate::base::readiness::Readiness;
 use crate::config::{Cache, Config, InstanceInfo, Servers};
-use crate::console::{Console, ConsoleParts, ConsoleSetting};
 use crate::engine::cache::TtlPolicy;
 use crate::fleet::PreparedFleet;
 use crate::host::metadata;
@@ -242,27 +242,6 @@ impl Daemon {
     /// What is observed of it.
     pub fn view(&self) -> &Arc<AdminView> {
         &self.view
-    }
-
-    /// Puts the console beside the API, if it is wanted.
-    fn open_console(&self) {
-        let (Some(office), Some(control)) = (&self.office, &self.config.control) else { return };
-        let Some(access) = &office.console else { return };
-        let setting = ConsoleSetting {
-            api: control.listen.clone(),
-            server_names: control.server_names.clone(),
-            client: self.config.log.client,
-            metadata: self.settings.metadata,
-            lab: None,
-        };
-        let parts = ConsoleParts {
-            access: access.clone(),
-            view: self.view.clone(),
-            publisher: self.publisher.clone(),
-            actions: office.actions(),
-            setting,
-        };
-        office.pages.put(Arc::new(Console::new(parts)));
     }
 
     /// Serves until the signal to stop, then waits for queries in flight.

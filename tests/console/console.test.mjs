@@ -157,6 +157,44 @@ test('axe runs, and finds what is wrong', withLab(async (lab) => {
   await context.close();
 }));
 
+test('a fleet is shown where there is one', withLab(async (lab) => {
+  const { page, wrong, context } = await openConsole(browser, lab);
+  await page.goto(`${lab.console}#/statistics`);
+  await page.getByText('Upstreams').first().waitFor();
+  assert.equal(await page.getByRole('region', { name: 'Fleet' }).count(), 0);
+  await page.route('**/api/status', async (route) => {
+    const answer = await route.fetch();
+    const fleet = { node: 'a', state: 'away', revision: 7, rows: 12, behind: 2.5, known: true, fault: 'etcd: no answer', whole: true, held: null, bad_rows: 0, bad: [], snapshot_fault: null };
+    await route.fulfill({ response: answer, json: { ...(await answer.json()), fleet } });
+  });
+  await page.getByRole('button', { name: 'Refresh' }).click();
+  await page.getByRole('region', { name: 'Fleet' }).getByText('etcd: no answer').waitFor();
+  assert.deepEqual(await findings(page), []);
+  assert.deepEqual(wrong, []);
+  await context.close();
+}));
+
+test('the live log carries its filters, pauses, and keeps the focus', withLab(async (lab) => {
+  const { page, wrong, context } = await openConsole(browser, lab);
+  await page.goto(`${lab.console}#/log?name=wanted`);
+  await page.getByText('No answers yet.').waitFor();
+  lab.query('wanted.example');
+  lab.query('other.example');
+  await page.locator('td a').first().waitFor();
+  await page.getByText('1 rows shown of 2 kept').waitFor();
+  assert.equal(await page.getByLabel('Name', { exact: true }).inputValue(), 'wanted');
+  await page.locator('td a').first().focus();
+  lab.query('wanted.example');
+  await page.getByText('held while the keyboard is in the table').waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'wanted.example');
+  await page.getByRole('button', { name: 'Pause' }).click();
+  assert.match(page.url(), /name=wanted&paused=1$/);
+  await page.getByLabel('Name', { exact: true }).fill('');
+  await page.getByText('other.example').waitFor();
+  assert.deepEqual(wrong, []);
+  await context.close();
+}));
+
 test('a code counts once, and a session ends with its tab', withLab(async (lab) => {
   const context = await browser.newContext();
   const page = await context.newPage();

@@ -1,4 +1,5 @@
 // Answers as they are given: filters in the address, at most 500 rows, and how many answers there were beside them.
+// The table is drawn once a second, and not while the keyboard is in it: else the focus would be lost.
 import { button, choice, field, h, put, table, text, told } from './dom.js';
 import { post } from './call.js';
 import { t } from './words.js';
@@ -13,8 +14,8 @@ export function live(_, settings) {
     : text({ value: settings.get(one) || '' })]));
   const list = h('div');
   const state = h('p', { class: 'soft' });
-  const stop = button(t('pause'), () => { paused = !paused; put(stop, t(paused ? 'goOn' : 'pause')); draw(); });
-  let rows = [], last = 0, seen = 0, got = 0, ended = false, paused = settings.get('paused') === '1', drawn = 0;
+  const stop = button(t(settings.get('paused') === '1' ? 'goOn' : 'pause'), () => { paused = !paused; put(stop, t(paused ? 'goOn' : 'pause')); address(); });
+  let rows = [], last = 0, seen = 0, got = 0, ended = false, paused = settings.get('paused') === '1', drawn = 0, timer = 0;
 
   const wanted = (row) => {
     const has = (value, word) => !word || value.toLowerCase().includes(word.toLowerCase());
@@ -24,13 +25,16 @@ export function live(_, settings) {
   };
   const address = () => {
     const set = FIELDS.map((one) => [one, inputs[one].value.trim()]).filter(([, value]) => value);
+    if (paused) set.push(['paused', '1']);
     history.replaceState(null, '', `#/log${set.length ? `?${new URLSearchParams(set)}` : ''}`);
     draw();
   };
   function draw() {
     const shown = rows.filter(wanted);
-    put(state, t('logState', shown.length, rows.length, got, Math.max(0, seen - got)), paused && h('b', { class: 'warn' }, ` ${t('paused')}`));
-    if (paused && drawn) return;
+    const held = list.contains(document.activeElement);
+    put(state, t('logState', shown.length, rows.length, got, Math.max(0, seen - got)),
+      paused ? h('b', { class: 'warn' }, ` ${t('paused')}`) : held && h('b', { class: 'warn' }, ` ${t('heldByFocus')}`));
+    if (drawn && held) return;
     drawn = 1;
     put(list, table(t('log'), [t('time'), t('client'), 'VPC', t('name'), t('type'), t('code'), t('answer'), t('pathOf'), 'ms'],
       shown.slice().reverse().map((row) => [row.time.slice(11, 23), row.src_addr, row.vpc_id,
@@ -49,7 +53,8 @@ export function live(_, settings) {
         ({ last, seen } = page);
         got += page.rows.length;
         if (!paused) rows = [...rows, ...page.rows].slice(-ROWS);
-        if (page.rows.length || !drawn) draw();
+        if (!drawn) draw();
+        else if (page.rows.length) timer ||= setTimeout(() => { timer = 0; if (!ended) draw(); }, 1000);
         if (!last || !page.rows.length) await new Promise((ready) => setTimeout(ready, 400));
       } catch (error) {
         if (error.code === 'NoSession') return;

@@ -33,6 +33,7 @@ export function statistics(_, settings) {
         figure(t('fastAnswers'), status.queries.answered ? `${(100 * status.queries.fast / status.queries.answered).toFixed(1)} %` : '–', t('sinceStart')),
         figure(t('waiting'), count(status.queries.waiting), t('now'))),
       chart(points),
+      fleet(status.fleet),
       table(t('upstreams'), [t('group'), t('server'), t('status'), 'RTT ms', t('queries'), t('failures')],
         status.upstreams.map((one) => [one.group, h('code', {}, one.server), h('span', { class: one.state === 'up' ? 'good' : 'bad' }, one.state),
           { number: one.rtt_ms?.toFixed(1) ?? '–' }, { number: count(one.queries) }, { number: count(one.failures) }])),
@@ -46,6 +47,11 @@ export function statistics(_, settings) {
   return { end: () => clearInterval(timer), nodes: [h('div', { class: 'row' }, field(t('period'), hours), button(t('refresh'), () => node.again())),
     h('p', { class: 'soft' }, t('topLease')), node] };
 }
+
+/** How this node stands in its fleet, if it is in one. */
+const fleet = (has) => has && table(t('fleet'), [t('node'), t('status'), t('revision'), t('behind'), t('rows'), t('badRows'), t('fault')],
+  [[has.node, h('span', { class: has.state === 'following' ? 'good' : 'warn' }, has.state), { number: has.revision }, { number: has.behind.toFixed(1) },
+    { number: count(has.rows) }, { number: has.bad_rows }, has.fault || has.snapshot_fault || '–']]);
 
 /** Answers of private zones over time: all, and those that failed. */
 function chart(points) {

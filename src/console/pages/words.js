@@ -63,6 +63,7 @@ const WORDS = {
   // Live log
   pause: ['Pause', '暂停'], goOn: ['Go on', '继续'], paused: ['paused', '已暂停'], pathOf: ['Path', '路径'], logEmpty: ['No answers yet.', '暂无应答。'],
   logState: (shown, kept, got, dropped) => [`${shown} rows shown of ${kept} kept; ${got} answers received, ${dropped} not sampled`, `显示 ${shown} 行，保留 ${kept} 行；收到 ${got} 条应答，未采样 ${dropped} 条`],
+  heldByFocus: ['held while the keyboard is in the table', '键盘焦点在表格中时不更新'],
   // Statistics
   period: ['Period', '时间范围'], hour: ['last hour', '最近 1 小时'], day: ['last 24 hours', '最近 24 小时'], totalQueries: ['Total Queries', '解析总量'], successRate: ['Average success rate', '平均解析成功率'],
   latency: ['Average latency', '平均解析延迟'], hitRatio: ['Cache hit ratio', '缓存命中率'], fastAnswers: ['Answers of the fast path', '快速路径应答'], waiting: ['Waiting for an upstream', '等待上游'],
@@ -70,6 +71,7 @@ const WORDS = {
   upstreams: ['Upstreams', '上游服务器'], topZones: ['Busiest zones', '域名排行'], topVpcs: ['Busiest VPCs', '网络排行'], topNames: ['Busiest names', '子域名排行'], topClients: ['Busiest clients', '客户端IP排行'],
   topTypes: ['Record types', '记录类型排行'], topCodes: ['Response codes', '响应码'], topLease: ['The lists of names, clients and types count while this page is open.', '子域名、客户端和类型排行仅在打开本页面时统计。'],
   perTime: ['Answers of private zones', '内网权威应答'], chartSays: (most) => [`Answers over time, at most ${most} at a point`, `应答随时间变化，单点最多 ${most}`], asTable: ['As a table', '表格'],
+  fleet: ['Fleet', '集群'], node: ['Node', '节点'], revision: ['Revision', '修订号'], behind: ['Behind (seconds)', '滞后（秒）'], rows: ['Rows', '行数'], fault: ['Fault', '故障'], badRows: ['Rows with a fault', '有故障的行'],
   // Cache
   below: ['names below too', '包括子域名'], cacheHas: (entries, finished, bytes) => [`${entries} entries, ${finished} finished answers, ${bytes} octets`, `${entries} 个条目，${finished} 个完整应答，${bytes} 字节`],
   entriesShown: (shown, all) => [`Entries: ${shown} of ${all}`, `条目：${shown} / ${all}`], noEntries: ['No entry of this name.', '没有该名称的条目。'], flush: ['Flush', '清除缓存'], flushAll: ['Flush all', '清除全部'],
