@@ -63,8 +63,8 @@ def test_two_that_answer_alike_end_with_0(start, authority):
     one, two = start(CONFIG, upstream=[authority]), start(CONFIG, upstream=[authority])
     done = compare("--with", at(two), "--server", at(one), "own.test", "lead.test", "none.private.example/SRV")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    assert "5 questions" in done.stderr
-    assert "0 answered differently" in done.stderr
+    assert "5 queries" in done.stderr
+    assert "0 different answers" in done.stderr
 
 
 @pytest.mark.parametrize("missing", ["nodata", "forward"])
