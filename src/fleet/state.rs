@@ -246,6 +246,12 @@ impl FleetState {
         self.lock().known
     }
 
+    /// Waits until there are rows in force. False if there are none in this time.
+    pub fn wait_known(&self, within: Duration) -> bool {
+        let waited = self.moved.wait_timeout_while(self.lock(), within, |inner| !inner.known);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
     /// Waits until another head than that of `ground` is in force. False if none has come in this time.
     pub fn wait_beyond(&self, ground: i64, within: Duration) -> bool {
         let waiting = |inner: &mut FleetInner| inner.position.revision == ground;

@@ -41,7 +41,7 @@ fn many(count: u64) -> Vec<Edit> {
 #[test]
 fn a_step_counts_once_and_an_older_one_not_at_all() {
     let (state, published) = state(true);
-    assert!(state.ground().is_none(), "nothing is known yet");
+    assert!(state.ground().is_none() && !state.wait_known(Duration::from_millis(1)), "nothing is known yet");
     let first = step(&state, 10, &many(3));
     assert_eq!(state.apply(first.clone()), StepResult::Applied(true));
     assert_eq!(state.apply(first), StepResult::Known);

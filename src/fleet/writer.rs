@@ -23,6 +23,9 @@ pub(super) const OCTETS: usize = 1 << 20;
 /// How long a commit may take, with all tries and look-ups. A client of the API waits for it.
 pub(super) const COMMIT: Duration = Duration::from_secs(15);
 
+/// How long a change just after a start waits for the first rows.
+const FIRST_ROWS: Duration = Duration::from_secs(3);
+
 /// Seconds for which the last change of a writer can be looked up, and after which the lease is made anew.
 const LEASE: i64 = 3600;
 const LEASE_AGE: Duration = Duration::from_secs(1200);
@@ -82,8 +85,9 @@ impl FleetWriter {
         Self { state, client, keys, id, lease: Mutex::default(), runtime }
     }
 
-    /// The account to decide on, with the revision of its head; nothing before there are rows.
+    /// The account to decide on, with the revision of its head; nothing if there are no rows for a while.
     pub fn ground(&self) -> Option<(i64, Arc<Account>)> {
+        self.state.wait_known(FIRST_ROWS);
         self.state.ground()
     }
 

@@ -89,6 +89,10 @@ def configuration(text, upstream=(), strategy=None):
     """A configuration that forwards to `upstream`."""
     listed = ", ".join(f'"{getattr(server, "address", server)}"' for server in upstream)
     order = f'strategy = "{strategy}"\n' if strategy else ""
+    behind = os.environ.get("FLEET_ENDPOINTS")
+    if behind and "[control]" in text and "[fleet]" not in text:
+        # The same tests with etcd behind the API.
+        text += f'\n[fleet]\nendpoints = ["{behind}"]\nprefix = "/pvtzd/{os.urandom(8).hex()}"\n'
     return f"{textwrap.dedent(text)}\n[upstream]\nservers = [{listed}]\n{order}"
 
 
