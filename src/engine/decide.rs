@@ -2,7 +2,7 @@
 //!
 //! 1. A hosts file with exactly this name. It does not affect names below and above, except that those above exist.
 //! 2. The private zone with the longest suffix, among those visible to the client. It answers names with records. It
-//! denies other names, or forwards them if its recursion proxy is on. A parent private zone is not consulted.
+//!    denies other names, or forwards them if its recursion proxy is on. A parent private zone is not consulted.
 //! 3. The forwarding rule with the longest suffix, or a special-use name (RFC 6761, 6303), the longer of the two.
 //! 4. The default upstreams.
 //!
