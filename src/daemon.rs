@@ -264,7 +264,10 @@ impl Daemon {
                 Some(tell) = self.reloads.1.recv() => {
                     let _ = tell.send(self.reload()); // the requester may be gone
                 }
-                _ = minutes.tick() => self.live.history.end_minute(&self.live.tallies, last_minute()),
+                _ = minutes.tick() => {
+                    self.live.history.end_minute(&self.live.tallies, last_minute());
+                    self.live.top.recent.end_if_unread(self.live.clock.now());
+                }
                 Some(instance) = self.told.1.recv() => self.on_metadata(instance),
                 change = self.data_files.changed() => self.take_change(change),
                 update = self.secondaries.updated() => self.take_secondary(update),

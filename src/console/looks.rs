@@ -162,11 +162,12 @@ pub(super) struct CacheQuery {
 /// Entries of the cache.
 pub(super) async fn cache(console: &Console, query: CacheQuery) -> Told {
     let key = NameKey::of(&name::parse(&query.name).map_err(CallRefusal::invalid)?);
-    let Ok(_turn) = console.slow.try_acquire() else {
+    let Ok(turn) = console.slow.clone().try_acquire_owned() else {
         return Err(CallRefusal::busy("another look-up runs: try again"));
     };
     let live = console.parts.view.live.clone();
     let work = tokio::task::spawn_blocking(move || {
+        let _turn = turn; // until it is done, though its page may have gone
         let (now, mut found, mut all) = (live.clock.now(), Vec::new(), 0_u64);
         for entry in live.cache.entries() {
             let own = NameKey::of_suffix(entry.name());

@@ -82,7 +82,7 @@ pub struct Console {
     client: ClientAddress,
     viewers: Semaphore,
     /// Look-ups that take long run one at a time.
-    slow: Semaphore,
+    slow: Arc<Semaphore>,
 }
 
 impl Console {
@@ -90,7 +90,7 @@ impl Console {
     pub fn new(parts: ConsoleParts) -> Self {
         let hosts = ConsoleHosts::new(&parts.setting.api, &parts.setting.server_names);
         let client = ClientAddress::new(parts.setting.client);
-        Self { parts, hosts, client, viewers: Semaphore::new(MAX_VIEWERS), slow: Semaphore::new(1) }
+        Self { parts, hosts, client, viewers: Semaphore::new(MAX_VIEWERS), slow: Arc::new(Semaphore::new(1)) }
     }
 }
 

@@ -107,7 +107,14 @@ impl RecentAnswers {
         ring.push(row);
     }
 
-    /// Forgets all: no page reads them any more.
+    /// Forgets all, unless a page reads them.
+    pub fn end_if_unread(&self, now: Timestamp) {
+        if !self.is_read(now) {
+            self.end();
+        }
+    }
+
+    /// Forgets all.
     pub fn end(&self) {
         if let Ok(mut ring) = self.ring.try_lock()
             && !ring.rows.is_empty()
@@ -218,6 +225,13 @@ mod tests {
             page.rows.len() <= ROWS && page.rows.iter().map(|row| row.reply.len()).sum::<usize>() <= OCTETS
         );
         recent.end();
+        assert_eq!(recent.lock().octets, 0);
+        recent.read(0, 1000, Timestamp(1_000_000));
+        recent.until.store(1_001_000, Ordering::Relaxed);
+        offer(&recent, &[0; 100], 1_000_500);
+        recent.end_if_unread(Timestamp(1_000_999));
+        assert_eq!(recent.lock().octets, 100, "a page reads it");
+        recent.end_if_unread(Timestamp(1_001_000));
         assert_eq!(recent.lock().octets, 0);
     }
 

@@ -157,6 +157,55 @@ test('axe runs, and finds what is wrong', withLab(async (lab) => {
   await context.close();
 }));
 
+test('rules, endpoints, lines and the cache by hand, in Chinese', withLab(async (lab) => {
+  const { page, wrong, context } = await openConsole(browser, lab, { locale: 'zh-CN' });
+  const click = (name, within = page) => within.getByRole('button', { name, exact: true }).first().click();
+  const dialog = page.locator('dialog');
+  await page.goto(`${lab.console}#/forward`);
+  await click('添加转发规则');
+  await dialog.getByLabel('Zone名称').fill('corp.example');
+  await dialog.getByLabel('服务器').fill('127.0.0.1:1, 127.0.0.1:2');
+  await dialog.getByLabel('vpc-lab', { exact: false }).check();
+  await click('确定', dialog);
+  await page.getByText('127.0.0.1:2').waitFor();
+  await click('修改');
+  await dialog.getByLabel('服务器').fill('127.0.0.1:3');
+  await click('确定', dialog);
+  await page.getByText('127.0.0.1:3').waitFor();
+  await click('关联VPC');
+  await dialog.getByLabel('vpc-other', { exact: false }).check();
+  await click('确定', dialog);
+  await page.getByText('vpc-lab, vpc-other').waitFor();
+  await page.goto(`${lab.console}#/explain?name=www.corp.example&type=A`);
+  await page.locator('svg.path .forward').first().waitFor();
+  assert.match(await page.locator('svg.path').getAttribute('aria-label'), /转发: corp\.example.*127\.0\.0\.1:3/);
+  await page.goto(`${lab.console}#/forward`);
+  await click('添加出站终端节点');
+  await dialog.getByLabel('名称').fill('out');
+  await dialog.getByLabel('出站流量源IP地址').fill('cn-hangzhou-b 10.0.0.0/24 10.0.0.5\ncn-hangzhou-c 10.0.1.0/24 10.0.1.5');
+  await click('确定', dialog);
+  await page.getByText('10.0.1.5').waitFor();
+  await click('添加自定义线路');
+  await dialog.getByLabel('名称').fill('office');
+  await dialog.getByLabel('IPv4 地址段').fill('10.9.0.0/24');
+  await click('确定', dialog);
+  await page.getByText('office').waitFor();
+  for (let left = 3; left > 0; left--) {
+    await click('删除');
+    await click('删除', dialog);
+    await dialog.waitFor({ state: 'detached' });
+    await page.waitForFunction((count) => [...document.querySelectorAll('main button.bad')].length === count, left - 1);
+  }
+  lab.query('popunify-vpc.cn-hangzhou.aliyuncs.com');
+  await page.goto(`${lab.console}#/cache?name=aliyuncs.com&below=1`);
+  await page.getByText('popunify-vpc.cn-hangzhou.aliyuncs.com').first().waitFor();
+  await click('清除缓存');
+  await click('清除缓存', dialog);
+  await page.getByText('没有该名称的条目。').waitFor();
+  assert.deepEqual(wrong, []);
+  await context.close();
+}));
+
 test('a fleet is shown where there is one', withLab(async (lab) => {
   const { page, wrong, context } = await openConsole(browser, lab);
   await page.goto(`${lab.console}#/statistics`);
