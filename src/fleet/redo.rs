@@ -64,9 +64,16 @@ impl FleetWriter {
         };
         // From here on it is made, whatever happens to this process.
         self.state.expect_own(&head.change);
-        self.roll_forward(revision, &head, deadline).await.map_err(|failure| {
+        let mut stamps = Vec::with_capacity(changes.len());
+        let done = self.roll_forward(revision, &head, deadline, &mut stamps).await.map_err(|failure| {
             CommitFailure::Unknown(format!("it is stored, and comes into force once etcd answers: {failure}"))
         })?;
+        if let Some(revision) = done.filter(|_| stamps.len() == changes.len()) {
+            let mut changes = changes;
+            changes.iter_mut().zip(stamps).for_each(|(change, modified)| change.modified = modified);
+            return Ok((revision, after, changes));
+        }
+        // Another node was through first: the watch brings what it has done.
         let (state, seq) = (self.state.clone(), head.seq);
         let waited = tokio::task::spawn_blocking(move || state.wait_for(revision + 1, IN_FORCE)).await;
         let position = self.state.position();
@@ -82,14 +89,15 @@ impl FleetWriter {
     }
 
     /// Carries a committed change out: its rows in batches, then a head that names it no more. Any node may do so, several
-    /// at once too; the first that is through ends it for all.
+    /// at once too; the first that is through ends it for all, and gets the revision. `stamps` gets that of each row.
     async fn roll_forward(
         &self,
         revision: i64,
         head: &FleetHead,
         deadline: Instant,
-    ) -> Result<(), CommitFailure> {
-        let Some(redo) = &head.redo else { return Ok(()) };
+        stamps: &mut Vec<i64>,
+    ) -> Result<Option<i64>, CommitFailure> {
+        let Some(redo) = &head.redo else { return Ok(None) };
         let is_there = TxnCondition::ModifiedAt(self.keys.head().into(), revision);
         for number in 0..redo.parts {
             let request = RangeRequest::of_key(self.keys.redo(&redo.id, number));
@@ -104,7 +112,7 @@ impl FleetWriter {
                 }
             };
             // The parts go with the head that names them: without them it is done.
-            let Some(part) = found.rows.first() else { return Ok(()) };
+            let Some(part) = found.rows.first() else { return Ok(None) };
             let changes: Vec<(String, Option<String>)> = serde_json::from_slice(&part.value)
                 .map_err(|error| CommitFailure::Refused(error.to_string()))?;
             let change = |(key, value): (String, Option<String>)| RowChange {
@@ -119,8 +127,9 @@ impl FleetWriter {
                     then: self.steps(batch),
                     otherwise: Vec::new(),
                 };
-                if !self.repeat(&request, deadline).await? {
-                    return Ok(()); // another node was through first
+                match self.repeat(&request, deadline).await? {
+                    Some(revision) => stamps.extend(batch.iter().map(|_| revision)),
+                    None => return Ok(None), // another node was through first
                 }
             }
         }
@@ -129,9 +138,7 @@ impl FleetWriter {
         let parts = format!("{}{}/", self.keys.redos(), redo.id);
         let end = end_of_prefix(parts.as_bytes());
         let then = vec![self.put_head(&last)?, TxnStep::Delete(parts.into(), end)];
-        self.repeat(&TxnRequest { conditions: vec![is_there], then, otherwise: Vec::new() }, deadline)
-            .await?;
-        Ok(())
+        self.repeat(&TxnRequest { conditions: vec![is_there], then, otherwise: Vec::new() }, deadline).await
     }
 
     /// Finishes a large change that the head names, whoever has begun it.
@@ -144,7 +151,7 @@ impl FleetWriter {
         let Some(row) = found.rows.first() else { return Ok(()) };
         let Ok(head) = serde_json::from_slice::<FleetHead>(&row.value) else { return Ok(()) };
         if head.redo.is_some() {
-            self.roll_forward(row.modified, &head, Instant::now() + REDO).await?;
+            self.roll_forward(row.modified, &head, Instant::now() + REDO, &mut Vec::new()).await?;
         }
         Ok(())
     }

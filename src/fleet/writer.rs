@@ -264,16 +264,16 @@ impl FleetWriter {
         put(self.keys.head(), head, 0)
     }
 
-    /// A transaction that may be carried out twice; whether its conditions held.
+    /// A transaction that may be carried out twice; its revision, or nothing where a condition does not hold.
     pub(super) async fn repeat(
         &self,
         request: &TxnRequest,
         deadline: Instant,
-    ) -> Result<bool, CommitFailure> {
+    ) -> Result<Option<i64>, CommitFailure> {
         let mut pause = Duration::from_millis(50);
         loop {
             let error = match self.client.txn(request).await {
-                Ok(answer) => return Ok(answer.succeeded),
+                Ok(answer) => return Ok(answer.succeeded.then_some(answer.header.revision)),
                 Err(error) => error,
             };
             let is_final = error.code.is_some_and(|code| code == 7 || code != 14 && !error.asks_for_login());
