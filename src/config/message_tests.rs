@@ -52,8 +52,7 @@ hint: did you mean `listen`? the keys here are `listen`, `allow`, `listen_tls`, 
 fn a_record_beside_a_cname_names_both_lines() {
     let text = "[[zone]]\nname = \"z.example\"\n\n[[zone.record]]\nname = \"www\"\ntype = \"CNAME\"\nvalue = \"a.example\"\n\n\
                 [[zone.record]]\nname = \"WWW\"\ntype = \"A\"\nvalue = \"192.0.2.1\"\n";
-    let expected = r#"error: A beside CNAME of `www.z.example` on line 7: a CNAME excludes other records \
-                      at its name
+    let expected = r#"error: A beside CNAME of `www.z.example` on line 7: a CNAME excludes other records at its name
    --> pvtzd.toml:12:9
     |
  12 | value = "192.0.2.1"
@@ -324,7 +323,7 @@ fn doubtful_files_are_taken_with_a_warning() {
             "[[zone]]\nname = \"popunify-vpc.cn-hangzhou.aliyuncs.com\"\n{}",
             cname("@", "ecs.aliyuncs.com")
         ),
-        &["warning 6:9 zone[0].record[0].value: CNAMEs lead in a circle"],
+        &["warning 6:9 zone[0].record[0].value: CNAME loop"],
     );
     check(
         "[[vpc]]\nid = \"a\"\nregion = \"cn-shanghai\"\nclients = [\"10.0.0.1/8\"]\n[[zone]]\nname = \"ecs.cn-hangzhou.aliyuncs.com\"\nvpcs = [\"a\"]",
@@ -386,7 +385,7 @@ fn faults_of_syntax_have_their_place_and_hide_only_what_follows() {
     check(
         "[cache]\nsize = \"1MiB\"\nsize = \"2MiB\"\n[server]\nudp_payload = 1\n[[zone]]\n[cache]",
         &[
-            "3:1 : `size` is there already | a key, and a section in single brackets, is written once",
+            "3:1 : `size` is there already | a key, or a section in single brackets, may occur only once",
             "5:15 server.udp_payload: 1 is out of range",
             "6:1 zone[0]: [[zone]] needs a `name`",
             "7:2 : `cache` is there already",

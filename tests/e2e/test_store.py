@@ -169,8 +169,8 @@ DAMAGE = {
     "cut by an octet": lambda octets: octets[:-1],
     "cut to a page": lambda octets: octets[:4096],
     "a bit of the magic": lambda octets: flipped(octets, 3),
-    "a bit of a value": lambda octets: flipped(octets, octets.rindex(b'"value":"10.0.0.77"') + 11),
-    "a bit of a key": lambda octets: flipped(octets, octets.rindex(b'"rr":"r123"') + 7),
+    "a bit of a value": lambda octets: flipped(octets, octets.rindex(b"10.0.0.77") + 3),
+    "a bit of a key": lambda octets: flipped(octets, octets.rindex(b"r123") + 1),
 }
 
 
