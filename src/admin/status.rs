@@ -70,7 +70,7 @@ pub struct Status {
     pub data_files: DataFilesStatus,
     /// Retained names, where `[[retain]]` names some.
     #[serde(default)]
-    pub retained: Option<RetainedStatus>,
+    pub retained: Option<RetainedState>,
     /// Secondary zones.
     #[serde(default)]
     pub secondaries: Vec<SecondaryStatus>,
@@ -103,25 +103,6 @@ pub struct FaultyFileStatus {
     pub file: String,
     /// The error, with file and line.
     pub fault: String,
-}
-
-/// Retained names.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct RetainedStatus {
-    /// Their number.
-    pub names: usize,
-    /// Octets that they take.
-    pub bytes: usize,
-    /// Those with a denial that is not confirmed, the first 20 of them.
-    pub denied: Vec<String>,
-    /// Answers that were refreshed.
-    pub refreshed: u64,
-    /// Denials that were not believed.
-    pub held: u64,
-    /// Denials that were confirmed.
-    pub confirmed: u64,
-    /// Times that the last good answer stood in for one that failed.
-    pub served: u64,
 }
 
 /// A service beside DNS.
@@ -323,13 +304,9 @@ fn data_files(subject: &AdminView) -> DataFilesStatus {
     DataFilesStatus { watched, reads, failures, faulty: faulty.collect() }
 }
 
-fn retained(subject: &AdminView) -> Option<RetainedStatus> {
+fn retained(subject: &AdminView) -> Option<RetainedState> {
     let retained = &subject.live.cache.retained;
-    retained.is_active().then(|| {
-        let RetainedState { names, bytes, denied, refreshed, held, confirmed, served } =
-            retained.state(DENIED);
-        RetainedStatus { names, bytes, denied, refreshed, held, confirmed, served }
-    })
+    retained.is_active().then(|| retained.state(DENIED))
 }
 
 fn auxiliary(subject: &AdminView) -> Vec<AuxiliaryStatus> {

@@ -10,6 +10,7 @@ use crate::engine::retain::{DenialVerdict, RetainRules};
 use crate::resolve::cache_entry::CacheEntry;
 use arc_swap::ArcSwap;
 use hickory_proto::rr::RecordType;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
@@ -113,18 +114,18 @@ pub(super) struct DueAnswer {
     pub(super) dnssec: bool,
 }
 
-/// How retention is doing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The retained names, as `pvtzd status` shows them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetainedState {
     /// Retained names.
     pub names: usize,
     /// Octets that they take.
     pub bytes: usize,
-    /// Names with a denial that is not confirmed, the first of them.
+    /// The first names with a denial that is not confirmed.
     pub denied: Vec<String>,
     /// Answers that were refreshed.
     pub refreshed: u64,
-    /// Denials that were not believed.
+    /// Denials that were held back until they are confirmed.
     pub held: u64,
     /// Denials that were confirmed.
     pub confirmed: u64,
