@@ -107,7 +107,7 @@ impl Connections {
         Self::limited(OctetKind::Tcp, most, Some(per_client))
     }
 
-    /// A limit of connections of a kind, whoever opens them.
+    /// A limit of connections of a kind, without one for each client.
     pub fn of_kind(kind: OctetKind, most: usize) -> Self {
         Self::limited(kind, most, None)
     }

@@ -121,7 +121,7 @@ impl Summary {
 
 /// A plan in the making.
 pub(super) struct ImportPlan<'p> {
-    /// What is there.
+    /// The account before the import.
     pub(super) context: &'p ActionContext<'p>,
     /// How other entries are treated.
     pub(super) mode: Mode,

@@ -280,8 +280,8 @@ fn records(plan: &mut ImportPlan, planned: &Planned) {
     plan.edits.extend(edits);
 }
 
-/// The host records of a document with what is there of them, however many others there are; and for each record the place
-/// of its host record among them.
+/// The host records that a document names, each with the records that the zone has there; and for each record of the document
+/// the index of its host record. The cost does not depend on the other records of the zone.
 fn by_host<'p>(
     given: &[DocumentRecord],
     former: Option<&'p ZoneEntry>,
@@ -300,8 +300,8 @@ fn by_host<'p>(
     (hosts, of_each)
 }
 
-/// The records that go where a document replaces what is there: all that it has not met, but for those of hosts. Those of
-/// its own host records are no longer present.
+/// The edits that remove, where a document replaces the records of a zone, those that it does not name. Records that are
+/// synchronised from hosts stay.
 fn left<'p>(plan: &mut ImportPlan, planned: &Planned<'p>, hosts: &mut [HostRecords<'p>]) -> Vec<Edit> {
     let Some(entry) = planned.former else { return Vec::new() };
     let named: HashSet<Cow<'_, str>> = planned.zone.records.iter().map(|record| host(&record.rr)).collect();
