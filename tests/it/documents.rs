@@ -77,6 +77,30 @@ fn configurations_in_the_readme_are_without_faults() {
 }
 
 #[test]
+fn the_table_of_commands_in_the_readme_has_each_subcommand() {
+    let help = String::from_utf8(command().arg("--help").output().unwrap().stdout).unwrap();
+    let list = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap();
+    let names = list.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let subcommands: Vec<&str> = names.filter(|name| !["", "help"].contains(name)).collect();
+    assert!(subcommands.contains(&"run") && subcommands.contains(&"man"), "{subcommands:?}");
+    let mut missing = Vec::new();
+    for readme in ["README.md", "README.zh-CN.md"] {
+        let (_, text) = read(&root().join(readme));
+        for name in &subcommands {
+            let named = |row: &str| {
+                let words = row.split(|c: char| !(c.is_ascii_lowercase() || c == '-'));
+                row.starts_with("| `")
+                    && words.collect::<Vec<_>>().windows(2).any(|pair| pair == ["pvtzd", name])
+            };
+            if !text.lines().any(named) && !text.lines().any(|row| row.contains(&format!("`{name} --"))) {
+                missing.push(format!("{readme}: pvtzd {name}"));
+            }
+        }
+    }
+    nothing(&missing);
+}
+
+#[test]
 fn the_readme_is_short_and_its_drawing_has_two_schemes() {
     for readme in ["README.md", "README.zh-CN.md"] {
         let (_, text) = read(&root().join(readme));
