@@ -1,7 +1,7 @@
 //! `[[zone]] file`: the records of a zone out of a zone file and what it includes, with every fault by file and line.
 
 use super::data_file::{LoadError, Loaded, MAX_EXCERPT, TOLD, fault};
-use super::fault::Severity;
+use super::fault::{Fault, Severity};
 use crate::base::file::WatchedFile;
 use crate::engine::master::{self, MasterEntry, MasterState, Sink};
 use crate::engine::name::NameKey;
@@ -21,6 +21,9 @@ const DEPTH: usize = 16;
 /// longer text such a fault has its line's number alone.
 const MAX_KEPT_BYTES: usize = 8 << 20;
 
+/// What is wrong with another SOA record.
+const SECOND_SOA: &str = "a second SOA record";
+
 /// Octets of a zone file and all that it includes.
 const MAX_FILE_BYTES: u64 = 4 << 30;
 
@@ -32,6 +35,7 @@ pub fn load(path: &Path, apex: &Name) -> Loaded<PackedZone> {
         builder: ZoneBuilder::new(NameKey::of(apex)),
         places: Vec::new(),
         soa: None,
+        end: None,
         files: Vec::new(),
         watched: Vec::new(),
         open: Vec::new(),
@@ -42,12 +46,15 @@ pub fn load(path: &Path, apex: &Name) -> Loaded<PackedZone> {
     };
     let read = loading.file(path, MasterState::new(apex));
     let (files, octets) = (std::mem::take(&mut loading.watched), loading.octets);
-    let content = match read {
-        Ok(()) => loading.finish(),
-        Err(why) => Err(LoadError::Unreadable(why)),
+    let (content, warnings) = match read {
+        Ok(_) => loading.finish(),
+        Err(why) => (Err(LoadError::Unreadable(why)), Vec::new()),
     };
-    Loaded { content, warnings: Vec::new(), files, octets }
+    Loaded { content, warnings, files, octets }
 }
+
+/// A fault: its file and line, what is wrong, and once its file was read the line itself.
+type FileFault = (u16, u32, String, String);
 
 /// A zone that is being read.
 struct Loading {
@@ -58,6 +65,8 @@ struct Loading {
     /// For each record given to the builder its file and line.
     places: Vec<(u16, u32)>,
     soa: Option<Rrset>,
+    /// The same SOA record once more, behind other records: the end of a transfer, if it is the last record of all.
+    end: Option<(u16, u32)>,
     /// The files read so far, and what is in them.
     files: Vec<(PathBuf, String)>,
     /// The same and those that could not be read, as they were before they were read.
@@ -67,15 +76,14 @@ struct Loading {
     octets: u64,
     /// Octets of text that are kept.
     kept: usize,
-    /// For each fault its file and line, what is wrong, and once its file was read the line itself.
-    faults: Vec<(u16, u32, String, String)>,
+    faults: Vec<FileFault>,
     /// Faults that are counted only.
     more: usize,
 }
 
 impl Loading {
     /// Reads a file.
-    fn file(&mut self, path: &Path, state: MasterState) -> Result<(), String> {
+    fn file(&mut self, path: &Path, state: MasterState) -> Result<MasterState, String> {
         let shown = || crate::engine::text::printable(&path.display().to_string()).into_owned();
         let unreadable = |why: &dyn fmt::Display| format!("cannot read {}: {why}", shown());
         let place = match &self.folder {
@@ -101,7 +109,7 @@ impl Loading {
         let text = self.text(path, &place).map_err(|why| unreadable(&why))?;
         self.open.push(self.files.len());
         self.files.push((place, String::new()));
-        master::read(&text, state, self);
+        let state = master::read(&text, state, self);
         if let Some(file) = self.open.pop() {
             quote(self.faults.iter_mut().filter(|fault| usize::from(fault.0) == file), &text);
             if self.kept + text.len() <= MAX_KEPT_BYTES {
@@ -109,7 +117,7 @@ impl Loading {
                 self.files[file].1 = text; // for faults that show only when the zone is put together
             }
         }
-        Ok(())
+        Ok(state)
     }
 
     /// What is in a file at a place, which is that of a path with links resolved.
@@ -118,11 +126,7 @@ impl Loading {
         self.watched.push(WatchedFile { path: path.into(), ..watched });
         let octets = read.map_err(|error| error.to_string())?;
         self.octets += octets.len() as u64;
-        String::from_utf8(octets).map_err(|error| {
-            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let line = valid.iter().filter(|octet| **octet == b'\n').count() + 1;
-            format!("line {line} is not UTF-8; write the octet as \\DDD")
-        })
+        Ok(master::text_of(octets))
     }
 
     /// Position of the current record.
@@ -131,21 +135,29 @@ impl Loading {
         (u16::try_from(file).unwrap_or(u16::MAX), u32::try_from(line).unwrap_or(u32::MAX))
     }
 
-    /// The zone, if nothing was wrong.
-    fn finish(mut self) -> Result<PackedZone, LoadError> {
+    /// The zone, if nothing was wrong, and what is left out of it.
+    fn finish(mut self) -> (Result<PackedZone, LoadError>, Vec<Fault>) {
         let builder = std::mem::replace(&mut self.builder, ZoneBuilder::new(self.apex.clone()));
         let (owners, faults) = builder.finish();
+        let line_of = |places: &[(u16, u32)], record: usize| places.get(record).map_or(0, |place| place.1);
+        let (mut twice, mut more) = (Vec::new(), 0);
         for fault in faults {
             let Some(&(file, line)) = self.places.get(fault.record) else { continue };
-            let other = |record: usize| self.places.get(record).map_or(0, |place| place.1);
             let message = match fault.kind {
+                RecordFaultKind::Duplicate(first) => {
+                    let message =
+                        format!("the same record is on line {} already", line_of(&self.places, first));
+                    if twice.len() < TOLD {
+                        twice.push((file, line, message, String::new()));
+                    } else {
+                        more += 1;
+                    }
+                    continue;
+                }
                 RecordFaultKind::CnameBesideOther(record) => format!(
                     "a CNAME excludes other records at its name, but there is one on line {}",
-                    other(record)
+                    line_of(&self.places, record)
                 ),
-                RecordFaultKind::Duplicate(record) => {
-                    format!("the same record is on line {} already", other(record))
-                }
                 RecordFaultKind::OutOfZone => {
                     let apex = crate::engine::text::show_wire(self.apex.wire());
                     format!("the name is not in zone `{apex}`; absolute names end in a dot")
@@ -154,10 +166,20 @@ impl Loading {
             };
             self.note(file, line, message);
         }
-        if self.faults.is_empty() {
-            return Ok(PackedZone::new(owners, self.soa));
+        if more > 0
+            && let Some(last) = twice.last_mut()
+        {
+            last.2 += &format!("; {more} more records are there twice");
         }
-        Err(self.faulty())
+        let warnings = self.told(Severity::Warning, twice);
+        match self.faults.is_empty() {
+            true => (Ok(PackedZone::new(owners, self.soa)), warnings),
+            false => {
+                let faults = std::mem::take(&mut self.faults);
+                let told = self.told(Severity::Error, faults);
+                (Err(LoadError::Faults { told, more: self.more }), warnings)
+            }
+        }
     }
 
     fn note(&mut self, file: u16, line: u32, message: String) {
@@ -168,30 +190,31 @@ impl Loading {
         }
     }
 
-    /// The faults in the order of files and lines.
-    fn faulty(mut self) -> LoadError {
-        self.faults.sort_by_key(|fault| (fault.0, fault.1));
-        let mut told = Vec::new();
-        if self.folder.is_none()
+    /// Faults in the order of files and lines, with those lines.
+    fn told(&mut self, severity: Severity, mut faults: Vec<FileFault>) -> Vec<Fault> {
+        faults.sort_by_key(|fault| (fault.0, fault.1));
+        if !faults.is_empty()
+            && self.folder.is_none()
             && let Some((path, _)) = self.files.first_mut()
             && let Ok(resolved) = path.canonicalize()
         {
             *path = resolved;
         }
-        for (number, (path, text)) in self.files.iter().enumerate() {
-            let of_file = || |fault: &&mut (u16, u32, String, String)| usize::from(fault.0) == number;
-            quote(self.faults.iter_mut().filter(of_file()), text);
-            for (_, line, message, excerpt) in self.faults.iter_mut().filter(of_file()) {
-                let message = std::mem::take(message);
-                told.push(fault(Severity::Error, path.clone(), *line as usize, message, excerpt));
+        for faults in faults.chunk_by_mut(|one, two| one.0 == two.0) {
+            if let Some((_, text)) = faults.first().and_then(|first| self.files.get(usize::from(first.0))) {
+                quote(faults.iter_mut(), text);
             }
         }
-        LoadError::Faults { told, more: self.more }
+        let told = faults.into_iter().filter_map(|(file, line, message, excerpt)| {
+            let (path, _) = self.files.get(usize::from(file))?;
+            Some(fault(severity, path.clone(), line as usize, message, &excerpt))
+        });
+        told.collect()
     }
 }
 
 /// Gives faults of a file that have no line yet the lines of its text.
-fn quote<'f>(faults: impl Iterator<Item = &'f mut (u16, u32, String, String)>, text: &str) {
+fn quote<'f>(faults: impl Iterator<Item = &'f mut FileFault>, text: &str) {
     let faults = faults.filter(|fault| fault.3.is_empty());
     let mut wanted: BTreeMap<usize, Vec<&mut String>> = BTreeMap::new();
     faults.for_each(|(_, line, _, excerpt)| wanted.entry(*line as usize).or_default().push(excerpt));
@@ -202,19 +225,31 @@ fn quote<'f>(faults: impl Iterator<Item = &'f mut (u16, u32, String, String)>, t
     }
 }
 
+/// True for the same record.
+fn is_same(one: &Rrset, two: Option<&Rrset>) -> bool {
+    two.is_some_and(|two| one.ttl == two.ttl && one.to_string() == two.to_string())
+}
+
 impl Sink for Loading {
     fn record(&mut self, entry: &MasterEntry<'_>) {
         let place = self.place(entry.line);
+        if let Some(end) = self.end.take() {
+            self.note(end.0, end.1, SECOND_SOA.into());
+        }
         if entry.rtype == RecordType::SOA {
             let owner = NameKey::of_wire(entry.owner);
             if owner != self.apex {
                 self.note(place.0, place.1, "an SOA record must be at the apex of its zone".into());
-            } else if self.soa.is_some() {
-                self.note(place.0, place.1, "a second SOA record".into());
-            } else {
-                self.soa = record::from_wire(entry.rtype, entry.data)
-                    .ok()
-                    .map(|data| Rrset::single(entry.ttl, &data));
+                return;
+            }
+            let data = record::from_wire(entry.rtype, entry.data);
+            let soa = data.ok().map(|data| Rrset::single(entry.ttl, &data));
+            match &self.soa {
+                None => self.soa = soa,
+                Some(former) if is_same(former, soa.as_ref()) && !self.places.is_empty() => {
+                    self.end = Some(place);
+                }
+                Some(_) => self.note(place.0, place.1, SECOND_SOA.into()),
             }
             return;
         }
@@ -227,7 +262,7 @@ impl Sink for Loading {
         self.note(file, line, message);
     }
 
-    fn include(&mut self, path: &str, state: MasterState) -> Result<(), String> {
+    fn include(&mut self, path: &str, state: MasterState) -> Result<MasterState, String> {
         if self.folder.is_none()
             && let Some((first, _)) = self.files.first_mut()
         {
@@ -235,7 +270,11 @@ impl Sink for Loading {
             self.folder = first.parent().map(Path::to_path_buf);
         }
         let from = self.open.last().and_then(|&file| self.files[file].0.parent().map(Path::to_path_buf));
-        self.file(&from.unwrap_or_default().join(path), state)
+        let beside = from.unwrap_or_default().join(path);
+        // Other servers resolve it against one directory for all files.
+        let below = self.folder.as_ref().map(|folder| folder.join(path)).filter(|below| below.exists());
+        let path = if beside.exists() { beside } else { below.unwrap_or(beside) };
+        self.file(&path, state)
     }
 }
 

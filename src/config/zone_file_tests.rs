@@ -87,9 +87,20 @@ fn a_fault_is_told_by_file_and_line_and_nothing_of_the_file_is_used() {
             "not in zone `corp.example`",
         ),
         (vec![("zones/corp", "a A 192.0.2.1\na CNAME b\n")], "corp", 2, "there is one on line 1"),
-        (vec![("zones/corp", "a A 192.0.2.1\nA 60 A 192.0.2.1\n")], "corp", 2, "on line 1 already"),
         (vec![("zones/corp", "a SOA a b 1 2 3 4 5\n")], "corp", 1, "at the apex"),
         (vec![("zones/corp", "@ SOA a b 1 2 3 4 5\n@ SOA a b 1 2 3 4 5\n")], "corp", 2, "a second SOA"),
+        (
+            vec![("zones/corp", "@ SOA a b 1 2 3 4 5\na A 192.0.2.1\n@ SOA a b 1 2 3 4 6\n")],
+            "corp",
+            3,
+            "a second SOA",
+        ),
+        (
+            vec![("zones/corp", "@ SOA a b 1 2 3 4 5\na A 192.0.2.1\n@ SOA a b 1 2 3 4 5\nb A 192.0.2.1\n")],
+            "corp",
+            3,
+            "a second SOA",
+        ),
         (vec![("zones/corp", "$INCLUDE gone\n")], "corp", 1, "cannot read"),
         (vec![("zones/corp", "$INCLUDE corp\n")], "corp", 1, "includes itself"),
         (vec![("zones/corp", circle), ("zones/other", "$INCLUDE corp\n")], "other", 1, "includes itself"),
@@ -134,8 +145,47 @@ fn only_regular_files_of_text_are_read() {
     std::fs::create_dir(&path).unwrap();
     told("not a regular file");
     std::fs::remove_dir(&path).unwrap();
-    std::fs::write(&path, b"a A 192.0.2.1\nb TXT caf\xe9\n").unwrap();
-    told("line 2 is not UTF-8");
+    std::fs::write(&path, b"; \xe4lter\na A 192.0.2.1\nb TXT caf\xe9\n").unwrap();
+    let zone = zone(&load_in(folder.path()).unwrap());
+    assert_eq!(find(&zone, "b.corp.example", RecordType::TXT), "60 TXT \"caf\\233\"");
+}
+
+#[test]
+fn the_output_of_a_transfer_ends_with_its_soa_record() {
+    let soa = "corp.example. 300 IN SOA ns1.corp.example. admin.corp.example. 7 3600 1200 604800 60\n";
+    let text =
+        format!("; <<>> DiG <<>>\n{soa}www.corp.example. 300 IN A 192.0.2.1\n{soa};; Query time: 0 msec\n");
+    let zone = zone(&load(&[("zones/corp", &text)]).unwrap());
+    assert_eq!(find(&zone, "www.corp.example", RecordType::A), "300 A 192.0.2.1");
+}
+
+#[test]
+fn a_record_that_is_there_twice_is_one_and_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("zones")).unwrap();
+    let text = "a A 192.0.2.1\na A 192.0.2.2\nA 60 A 192.0.2.2\nb CNAME A\nb CNAME a\n";
+    std::fs::write(folder.path().join("zones/corp"), text).unwrap();
+    let text = "[[zone]]\nname = \"corp.example\"\nfile = \"zones/corp\"\n";
+    let (config, warnings) = config::parse(text, &folder.path().join("pvtzd.toml")).unwrap();
+    assert_eq!(find(&zone(&config), "a.corp.example", RecordType::A), "60 A 192.0.2.1, 192.0.2.2");
+    let told: Vec<String> = warnings
+        .iter()
+        .map(|fault| format!("{}: {} ({})", fault.line, fault.message, fault.excerpt))
+        .collect();
+    let twice = [
+        "3: the same record is on line 2 already (A 60 A 192.0.2.2)",
+        "5: the same record is on line 4 already (b CNAME a)",
+    ];
+    assert!(twice.iter().all(|line| told.iter().any(|told| told == line)), "{told:?}");
+}
+
+#[test]
+fn a_signed_zone_is_read() {
+    let text = "a CNAME b\na RRSIG CNAME 8 3 300 20300322173103 20030220173103 2642 corp.example. AQID\n\
+                a NSEC b CNAME RRSIG NSEC\nb A 192.0.2.1\n";
+    let zone = zone(&load(&[("zones/corp", text)]).unwrap());
+    assert_eq!(find(&zone, "a.corp.example", RecordType::A), "-> CNAME b.corp.example");
+    assert_eq!(find(&zone, "a.corp.example", RecordType::NSEC), "60 NSEC b.corp.example CNAME RRSIG NSEC");
 }
 
 #[test]
@@ -149,13 +199,13 @@ fn a_zone_has_a_file_or_records() {
 fn each_fault_has_its_line_of_what_was_read() {
     let faults = |padding: usize| -> Vec<String> {
         let text = format!(
-            "$TTL 300\nwww A 192.0.2.1\n; {}\nwww A nonsense\n$INCLUDE more\nwww A 192.0.2.1\n",
+            "$TTL 300\nwww A 192.0.2.1\n; {}\nwww A nonsense\n$INCLUDE more\nwww CNAME x\n",
             "x".repeat(padding)
         );
         let found = load(&[("zones/corp", &text), ("zones/more", "a A 192.0.2.300\na A\n")]).unwrap_err();
         found.iter().map(|fault| format!("{}: {}", fault.line, fault.excerpt)).collect()
     };
-    let told = ["4: www A nonsense", "6: www A 192.0.2.1", "1: a A 192.0.2.300", "2: a A"];
+    let told = ["4: www A nonsense", "6: www CNAME x", "1: a A 192.0.2.300", "2: a A"];
     assert_eq!(faults(1), told);
     // What shows only when the zone is put together has no line where the text is too long to be kept for it.
     let of_long = ["4: www A nonsense", "6: ", "1: a A 192.0.2.300", "2: a A"];

@@ -39,11 +39,11 @@ pub trait Sink {
     /// Something that is wrong on a line.
     fn fault(&mut self, line: usize, message: String);
 
-    /// `$INCLUDE`: reads another file, with [`read`], from a state of its own.
+    /// `$INCLUDE`: reads another file, with [`read`], from a state of its own; its state at the end.
     ///
     /// # Errors
     /// The file cannot be read.
-    fn include(&mut self, path: &str, state: MasterState) -> Result<(), String>;
+    fn include(&mut self, path: &str, state: MasterState) -> Result<MasterState, String>;
 }
 
 /// What an entry may leave out.
@@ -56,7 +56,7 @@ pub struct MasterState {
     owner: Vec<u8>,
     /// `$TTL`.
     default_ttl: Option<u32>,
-    /// The TTL of the last record that said one, or the minimum of the SOA.
+    /// The TTL of the last record that said one.
     last_ttl: Option<u32>,
 }
 
@@ -73,20 +73,44 @@ impl MasterState {
     }
 }
 
-/// Reads a zone file.
-pub fn read(text: &str, mut state: MasterState, sink: &mut impl Sink) {
+/// Text out of the octets of a zone file: those that are no UTF-8, as in older files, are written as `\DDD`.
+pub fn text_of(octets: Vec<u8>) -> String {
+    let octets = match String::from_utf8(octets) {
+        Ok(text) => return text,
+        Err(error) => error.into_bytes(),
+    };
+    let mut text = String::with_capacity(octets.len() + octets.len() / 8);
+    for chunk in octets.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for octet in chunk.invalid() {
+            let slashes = text.bytes().rev().take_while(|octet| *octet == b'\\').count();
+            if !slashes.is_multiple_of(2) {
+                text.pop(); // it made the octet literal, as \DDD does
+            }
+            text.push_str(&format!("\\{octet:03}"));
+        }
+    }
+    text
+}
+
+/// Reads a zone file; the state at its end.
+pub fn read(text: &str, mut state: MasterState, sink: &mut impl Sink) -> MasterState {
     let mut reader = MasterReader { owner: Vec::new(), data: Vec::new() };
     let (mut rest, mut line) = (text.strip_prefix('\u{feff}').unwrap_or(text), 1);
     while !rest.is_empty() {
         let (entry, behind, lines) = match next_entry(rest) {
             Ok(found) => found,
-            Err(message) => return sink.fault(line, message), // where the entry ends is not known
+            Err(message) => {
+                sink.fault(line, message); // where the entry ends is not known
+                break;
+            }
         };
         if let Err(message) = reader.entry(&entry, line, &mut state, sink) {
             sink.fault(line, message);
         }
         (rest, line) = (behind, line + lines);
     }
+    state
 }
 
 /// The next entry as one line without comments and parentheses, what follows it, and how many lines it has.
@@ -191,16 +215,17 @@ impl MasterReader {
                 break rtype.ok_or_else(|| format!("`{quoted}` is not a type of record"))?;
             }
         };
-        if let Some(class) = class.filter(|class| !class.eq_ignore_ascii_case("IN")) {
+        let is_in = |class: &str| class.eq_ignore_ascii_case("IN") || class.eq_ignore_ascii_case("CLASS1");
+        if let Some(class) = class.filter(|class| !is_in(class)) {
             return Err(format!("records of class {class} are not served; the class is IN"));
         }
         self.data.clear();
         push_data(&mut self.data, rtype, rest, state)?;
         state.last_ttl = ttl.or(state.last_ttl);
         if rtype == RecordType::SOA && ttl.is_none() && state.default_ttl.is_none() {
-            // RFC 1035 section 3.3.13: where no TTL is said, it is the minimum
-            let minimum = self.data.last_chunk().map(|octets| u32::from_be_bytes(*octets));
-            state.last_ttl = state.last_ttl.or(minimum);
+            // RFC 1035 section 3.3.13: where no TTL is said, it is the minimum; for all records, as in BIND
+            state.default_ttl = self.data.last_chunk().map(|octets| u32::from_be_bytes(*octets));
+            state.default_ttl = state.default_ttl.filter(|ttl| *ttl <= i32::MAX as u32);
         }
         let ttl = ttl.or(state.default_ttl).or(state.last_ttl).unwrap_or(DEFAULT_TTL);
         sink.record(&MasterEntry { owner: &state.owner, rtype, ttl, data: &self.data, line });
@@ -229,7 +254,9 @@ fn directive(
             if let Some(origin) = next_word(&mut rest) {
                 inner.set_origin(name_of(origin, state)?);
             }
-            sink.include(path.trim_matches('"'), inner)?;
+            let after = sink.include(path.trim_matches('"'), inner)?;
+            // Origin and owner are those of the file again (RFC 1035 section 5.1); TTLs go on, as in BIND and NSD.
+            (state.default_ttl, state.last_ttl) = (after.default_ttl, after.last_ttl);
         }
         "$GENERATE" => return Err("$GENERATE is not read; write the records one by one".into()),
         _ => {
@@ -270,29 +297,10 @@ fn is_class(word: &str) -> bool {
 
 /// A TTL: seconds, or numbers with units as in `1h30m`.
 fn read_ttl(word: &str) -> Result<u32, String> {
-    let wrong = || format!("`{}` is not a TTL; write seconds, such as 3600, or 1h", text::printable(word));
-    if let Ok(seconds) = word.parse::<u32>() {
-        return Some(seconds).filter(|seconds| *seconds <= i32::MAX as u32).ok_or_else(wrong);
-    }
-    let (mut total, mut number) = (0u64, None);
-    for octet in word.bytes() {
-        let unit: u64 = match octet.to_ascii_lowercase() {
-            digit @ b'0'..=b'9' => {
-                let so_far: u64 = number.unwrap_or(0);
-                number = Some(so_far.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
-                continue;
-            }
-            b's' => 1,
-            b'm' => 60,
-            b'h' => 3600,
-            b'd' => 86_400,
-            b'w' => 604_800,
-            _ => return Err(wrong()),
-        };
-        total = total.saturating_add(number.take().ok_or_else(wrong)?.saturating_mul(unit));
-    }
-    let seconds = u32::try_from(total.saturating_add(number.unwrap_or(0))).map_err(|_| wrong())?;
-    Some(seconds).filter(|seconds| *seconds <= i32::MAX as u32).ok_or_else(wrong)
+    let seconds = text::seconds(word).filter(|seconds| *seconds <= i32::MAX as u32); // RFC 2181 section 8
+    seconds.ok_or_else(|| {
+        format!("`{}` is not a TTL; write seconds, such as 3600, or 1h", text::printable(word))
+    })
 }
 
 /// The wire form of a name.

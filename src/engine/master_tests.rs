@@ -22,12 +22,10 @@ impl Sink for Collected {
         self.faults.push((line, message));
     }
 
-    fn include(&mut self, path: &str, state: MasterState) -> Result<(), String> {
+    fn include(&mut self, path: &str, state: MasterState) -> Result<MasterState, String> {
         match path {
-            "inner" => {
-                read("www A 192.0.2.9\n", state, self);
-                Ok(())
-            }
+            "inner" => Ok(read("www A 192.0.2.9\n", state, self)),
+            "timed" => Ok(read("$TTL 77\n$ORIGIN far\nx A 192.0.2.9\n", state, self)),
             _ => Err(format!("cannot read {path}")),
         }
     }
@@ -73,10 +71,11 @@ fn without_a_default_the_last_ttl_counts_and_then_the_minimum() {
         ],
     );
     check(
-        "@ SOA a b 1 2 3 4 77\nc A 192.0.2.3",
+        "@ SOA a b 1 2 3 4 77\nb 5 A 192.0.2.1\nc A 192.0.2.3",
         &[
             "1 corp.example 77 SOA a.corp.example b.corp.example 1 2 3 4 77",
-            "2 c.corp.example 77 A 192.0.2.3",
+            "2 b.corp.example 5 A 192.0.2.1",
+            "3 c.corp.example 77 A 192.0.2.3",
         ],
     );
 }
@@ -92,6 +91,42 @@ fn origins_and_included_files_end_where_they_should() {
             "5 x.sub.corp.example 60 TXT \"last\"",
             "7 root.corp.example 60 A 192.0.2.2",
         ],
+    );
+}
+
+#[test]
+fn ttls_of_an_included_file_go_on() {
+    check(
+        "$TTL 5\na A 192.0.2.1\n$INCLUDE timed\nb A 192.0.2.2\n",
+        &[
+            "2 a.corp.example 5 A 192.0.2.1",
+            "3 x.far.corp.example 77 A 192.0.2.9",
+            "4 b.corp.example 77 A 192.0.2.2",
+        ],
+    );
+}
+
+#[test]
+fn numbers_may_have_units_and_mnemonics() {
+    check(
+        "@ SOA a b ( 2024010101 1H 15M 1W2D 1h30 )\nb 15S CLASS1 A 192.0.2.1\nd DS 60485 RSASHA1 1 2bb183af\n\
+         k DNSKEY 257 3 ed25519 AQID\nc CERT PKIX 1 0 AQID\n",
+        &[
+            "1 corp.example 3630 SOA a.corp.example b.corp.example 2024010101 3600 900 777600 3630",
+            "2 b.corp.example 15 A 192.0.2.1",
+            "3 d.corp.example 3630 DS 60485 5 1 2BB183AF",
+            "4 k.corp.example 3630 DNSKEY 257 3 15 AQID",
+            "5 c.corp.example 3630 CERT 1 1 0 AQID",
+        ],
+    );
+}
+
+#[test]
+fn octets_that_are_no_utf_8_are_themselves() {
+    let text = text_of(b"; caf\xe9\na\xe9 TXT \"\xfc\\\xfc\\\\\xfc\"\nb TXT \"\xc3\xbc\"\n".to_vec());
+    check(
+        &text,
+        &["2 a\\233.corp.example 60 TXT \"\\252\\252\\\\\\252\"", "3 b.corp.example 60 TXT \"\\195\\188\""],
     );
 }
 
@@ -124,6 +159,11 @@ fn what_is_wrong_is_told_with_its_line_and_the_rest_is_read() {
         ("a ANY x", 1, "not a type of record"),
         ("a 99999999999 A 192.0.2.1", 1, "not a TTL"),
         ("a 1x A 192.0.2.1", 1, "not a TTL"),
+        ("a 4294967295 A 192.0.2.1", 1, "not a TTL"),
+        ("@ SOA a b 1 2 3 4 1y", 1, "`1y` is not a minimum TTL"),
+        ("@ SOA a b 1h 2 3 4 5", 1, "`1h` is not a serial"),
+        ("@ SOA a b 1 99999w 3 4 5", 1, "not a refresh interval"),
+        ("a DS 1 RSASHA3 1 00", 1, "`RSASHA3` is not a number of an algorithm"),
         ("a CH A 192.0.2.1", 1, "class CH"),
         ("a CLASS3 A 192.0.2.1", 1, "class CLASS3"),
         ("a A 192.0.2.300", 1, "not an IPv4 address"),

@@ -10,7 +10,8 @@ use super::record;
 use super::rrset::{Owner, Unpacked};
 use super::zone_record::{RecordFault, RecordFaultKind, ZoneRecord};
 use hickory_proto::rr::{RData, RecordType};
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// Sets with more values than this look for a value twice by a hash.
 const MANY: usize = 16;
@@ -238,7 +239,7 @@ fn gather<'a>(
     refuse: &mut impl FnMut(&Pending, RecordFaultKind),
 ) -> Vec<Unpacked<'a>> {
     let mut sets: Vec<(usize, Unpacked<'a>)> = Vec::with_capacity(1);
-    let mut seen: Vec<HashSet<Vec<u8>>> = Vec::new();
+    let mut seen: Vec<SeenValues> = Vec::new();
     for record in records {
         if let Err(kind) = admit(&mut sets, &mut seen, record, &octets[record.data..record.end]) {
             refuse(record, kind);
@@ -247,44 +248,72 @@ fn gather<'a>(
     sets.into_iter().map(|(_, set)| set).collect()
 }
 
-/// Adds a record to the sets of its name, each with the index of its first record. `seen` has the values of sets that
-/// have grown long.
+/// Values of a set by which another is known to be there.
+#[derive(Default)]
+struct SeenValues {
+    /// The indexes of their records but the first, while there are few.
+    few: Vec<usize>,
+    /// The values with the indexes of their records, once there are many.
+    many: HashMap<Vec<u8>, usize>,
+}
+
+/// Adds a record to the sets of its name, each with the index of its first record.
 fn admit<'a>(
     sets: &mut Vec<(usize, Unpacked<'a>)>,
-    seen: &mut Vec<HashSet<Vec<u8>>>,
+    seen: &mut Vec<SeenValues>,
     record: &Pending,
     data: &'a [u8],
 ) -> Result<(), RecordFaultKind> {
     let rtype = record.rtype;
     let is_cname = rtype == RecordType::CNAME;
-    if let Some((first, _)) = sets.iter().find(|(_, set)| (set.rtype == RecordType::CNAME) != is_cname) {
+    let excludes = |set: &Unpacked<'_>| {
+        (set.rtype == RecordType::CNAME) != is_cname
+            && !is_beside_cname(if is_cname { set.rtype } else { rtype })
+    };
+    if let Some((first, _)) = sets.iter().find(|(_, set)| excludes(set)) {
         return Err(RecordFaultKind::CnameBesideOther(*first));
     }
     let Some(at) = sets.iter().position(|(_, set)| set.rtype == rtype) else {
         let weights = record.weight.into_iter().collect();
         sets.push((record.index, Unpacked { rtype, ttl: record.ttl, values: vec![data], weights }));
-        seen.push(HashSet::new());
+        seen.push(SeenValues::default());
         return Ok(());
     };
     let ((first, set), seen) = (&mut sets[at], &mut seen[at]);
     let twice = if set.values.len() < MANY {
-        set.values.iter().any(|value| is_same(rtype, value, data))
+        let same = set.values.iter().position(|value| is_same(rtype, value, data));
+        same.and_then(|at| seen.few.get(at.wrapping_sub(1)).or(Some(first)).copied())
     } else {
-        if seen.is_empty() {
-            seen.extend(set.values.iter().map(|value| comparable(rtype, value)));
+        if seen.many.is_empty() {
+            let values = set.values.iter().zip(std::iter::once(&*first).chain(&seen.few));
+            seen.many.extend(values.map(|(value, index)| (comparable(rtype, value), *index)));
         }
-        !seen.insert(comparable(rtype, data))
+        match seen.many.entry(comparable(rtype, data)) {
+            Entry::Occupied(first) => Some(*first.get()),
+            Entry::Vacant(place) => {
+                place.insert(record.index);
+                None
+            }
+        }
     };
-    if twice {
-        return Err(RecordFaultKind::Duplicate(*first));
+    if let Some(twin) = twice {
+        return Err(RecordFaultKind::Duplicate(twin));
     }
     if record.weight.is_some() == set.weights.is_empty() {
         return Err(RecordFaultKind::WeightBesideNone(*first));
+    }
+    if set.values.len() < MANY {
+        seen.few.push(record.index);
     }
     set.ttl = set.ttl.min(record.ttl);
     set.values.push(data);
     set.weights.extend(record.weight);
     Ok(())
+}
+
+/// True for types that a name may have beside a CNAME: those of DNSSEC (RFC 4034 sections 3 and 4, RFC 3007 section 4).
+fn is_beside_cname(rtype: RecordType) -> bool {
+    matches!(u16::from(rtype), 24 | 25 | 30 | 46 | 47) // SIG, KEY, NXT, RRSIG, NSEC
 }
 
 /// Whether two values are one: names within them are compared without case (RFC 4343).

@@ -61,6 +61,18 @@ def test_a_zone_file(server, pvtzd, tmp_path):
     assert "bad.zone:2: " in pvtzd("import", "bad.zone", "--zone", "corp.example", code=1).stderr
 
 
+def test_files_in_an_older_encoding_and_a_record_twice(server, pvtzd, tmp_path):
+    (tmp_path / "corp.example.zone").write_bytes(b"; \xe4lter\nwww 1H A 192.0.2.1\nwww A 192.0.2.1\nt TXT \"caf\xe9\"\n")
+    assert "line 3: the same record is on line 2 already" in pvtzd("import", "corp.example.zone").stderr
+    bind(pvtzd, "corp.example")
+    assert server.ask("t.corp.example", "TXT").values == ['"caf\\233"']
+    (tmp_path / "hosts").write_bytes(b"192.0.2.9 db.corp.example # \xe4lter\n")
+    pvtzd("import", "hosts")
+    assert server.ask("db.corp.example").values == ["192.0.2.9"]
+    (tmp_path / "bad.toml").write_bytes(b"# \xe4\n")
+    assert "is not UTF-8" in pvtzd("import", "bad.toml", code=1).stderr
+
+
 def test_a_hosts_file(server, pvtzd, tmp_path):
     (tmp_path / "hosts").write_text("192.0.2.7 db.corp.example db\n2001:db8::7 db.corp.example\n")
     pvtzd("import", "hosts")

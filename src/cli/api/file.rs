@@ -4,6 +4,7 @@ use super::sources::{self, ImportedDocument};
 use super::{CommandFailure, exit};
 use crate::api::document::Document;
 use crate::base::file;
+use crate::engine::master;
 use clap::ValueEnum;
 use hickory_proto::rr::Name;
 use std::io::{self, Read};
@@ -50,8 +51,17 @@ pub(super) fn read_any(
     source: Option<InputSource>,
     zone: Option<&Name>,
 ) -> Result<ImportedDocument, CommandFailure> {
-    let text = text(path)?;
+    let (text, is_utf8) = match text(path) {
+        Ok(text) => (text, true),
+        Err(failure) => match file::read(path, LARGEST) {
+            Ok(octets) => (master::text_of(octets), false),
+            Err(_) => return Err(failure),
+        },
+    };
     let source = source.unwrap_or_else(|| source_of(path, &text));
+    if !is_utf8 && !matches!(source, InputSource::Zone | InputSource::Hosts) {
+        return Err(CommandFailure::finding(format!("{} is not UTF-8", path.display())));
+    }
     if matches!(source, InputSource::Zone | InputSource::Hosts) && path.as_os_str() == "-" {
         return Err(CommandFailure::usage(
             "zone files and hosts files are read by name, not from standard input",

@@ -5,7 +5,7 @@ use super::{CommandFailure, counted};
 use crate::account::value;
 use crate::api::document::{Document, DocumentRecord, DocumentVpc, DocumentZone, Tag};
 use crate::config::data_file::LoadError;
-use crate::config::{hosts_file, zone_file};
+use crate::config::{Fault, hosts_file, zone_file};
 use crate::engine::hosts::HostsOptions;
 use crate::engine::name::{self, NameKey};
 use crate::engine::record;
@@ -62,10 +62,12 @@ pub(super) fn of_zone_file(
             return Err(CommandFailure::usage(message).hint("set it: --zone corp.example"));
         }
     };
-    let packed = zone_file::load(path, &apex).content.map_err(|error| faulty(&error))?;
+    let loaded = zone_file::load(path, &apex);
+    let packed = loaded.content.map_err(|error| faulty(&error))?;
     let spec = ZoneSpec { packed: Some(packed), ..ZoneSpec::new(apex.clone(), ZoneMode::Override) };
     let built = BuiltZone::build_leniently(spec, 0);
     let mut making = DocumentBuilder::default();
+    making.notes.extend(loaded.warnings.iter().map(noted));
     let key = NameKey::of(&apex);
     let mut records = Vec::new();
     for (owner, set) in built.rrsets() {
@@ -106,9 +108,7 @@ pub(super) fn of_hosts_file(path: &Path, zone: Option<&Name>) -> Result<Imported
     let loaded = hosts_file::load(path, options);
     let hosts = loaded.content.map_err(|error| faulty(&error))?;
     let mut making = DocumentBuilder::default();
-    making
-        .notes
-        .extend(loaded.warnings.iter().map(|fault| format!("line {}: {}", fault.line, fault.message)));
+    making.notes.extend(loaded.warnings.iter().map(noted));
     let zone = zone.map(NameKey::of);
     let mut zones: BTreeMap<NameKey, Vec<DocumentRecord>> = BTreeMap::new();
     let mut outside = 0;
@@ -152,6 +152,11 @@ fn below(owner: &NameKey, zone: &NameKey) -> Option<NameKey> {
     let label = owner.wire().len().checked_sub(1)?;
     let wire = [&owner.wire()[..label], zone.wire()].concat();
     (wire.len() <= 255).then(|| NameKey::of_suffix(&wire))
+}
+
+/// A warning about a line.
+fn noted(fault: &Fault) -> String {
+    format!("line {}: {}", fault.line, fault.message)
 }
 
 /// What is wrong with a file, fault by fault.

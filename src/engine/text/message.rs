@@ -148,9 +148,9 @@ fn expanded(message: &[u8], record: &WireRecord<'_>, pointers: &mut PointerBudge
                 cursor.expand_name(&mut data, pointers)?;
                 continue;
             }
-            Field::U8(_) => cursor.take(1)?,
-            Field::U16(_) | Field::Rtype => cursor.take(2)?,
-            Field::U32(_) | Field::Time => cursor.take(4)?,
+            Field::U8(_) | Field::Algorithm => cursor.take(1)?,
+            Field::U16(_) | Field::Rtype | Field::CertificateType => cursor.take(2)?,
+            Field::U32(_) | Field::Period(_) | Field::Time => cursor.take(4)?,
             Field::String => cursor.string()?,
             _ => cursor.rest(),
         };

@@ -8,6 +8,7 @@ mod forms;
 mod labels;
 mod layout;
 mod message;
+mod mnemonics;
 mod parts;
 mod print;
 mod read;
@@ -18,6 +19,7 @@ mod types;
 pub use self::escape::{is_hazard, printable, printable_octets, quoted};
 pub use self::labels::{is_absolute, is_plain, parse, parse_below, show, show_wire, unicode};
 pub use self::message::{Opt, ReadExtendedError, TextRecord, TextSections, read as read_message};
+pub use self::parts::seconds;
 pub use self::print::{generic, is_well_formed, show as show_data};
 pub use self::read::{
     has_text_form, read as read_data, read_below as read_data_below, read_generic, strings,

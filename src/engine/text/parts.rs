@@ -57,6 +57,32 @@ pub(super) fn number<T: FromStr>(text: &str, what: &str) -> Result<T, String> {
         .ok_or_else(|| format!("`{}` is not a {what}", shortened(text)))
 }
 
+/// Seconds: a number, or numbers with units as in `1h30m`.
+pub fn seconds(text: &str) -> Option<u32> {
+    if let Ok(seconds) = number(text, "") {
+        return Some(seconds);
+    }
+    let (mut total, mut part) = (0u64, None);
+    for octet in text.bytes() {
+        let unit: u64 = match octet.to_ascii_lowercase() {
+            digit @ b'0'..=b'9' => {
+                let so_far: u64 = part.unwrap_or(0);
+                part = Some(so_far.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
+                continue;
+            }
+            b's' => 1,
+            b'm' => 60,
+            b'h' => 3600,
+            b'd' => 86_400,
+            b'w' => 604_800,
+            _ => return None,
+        };
+        total = total.saturating_add(part.take()?.saturating_mul(unit));
+    }
+    let rest = part.unwrap_or(0);
+    u32::try_from(total.saturating_add(rest)).ok().filter(|_| !text.is_empty())
+}
+
 /// The text of words, without what stands between them.
 pub(super) fn joined(words: &[Token<'_>]) -> String {
     words.iter().map(|word| word.text).collect()

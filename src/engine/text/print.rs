@@ -48,17 +48,17 @@ fn typed(code: u16, data: &[u8]) -> Option<String> {
 /// Appends a field; the octets behind it.
 fn part<'d>(out: &mut String, field: Field, data: &'d [u8]) -> Option<&'d [u8]> {
     match field {
-        Field::U8(_) => {
+        Field::U8(_) | Field::Algorithm => {
             let (&[number], rest) = data.split_first_chunk()?;
             out.push_str(&number.to_string());
             Some(rest)
         }
-        Field::U16(_) => {
+        Field::U16(_) | Field::CertificateType => {
             let (number, rest) = data.split_first_chunk()?;
             out.push_str(&u16::from_be_bytes(*number).to_string());
             Some(rest)
         }
-        Field::U32(_) => {
+        Field::U32(_) | Field::Period(_) => {
             let (number, rest) = data.split_first_chunk()?;
             out.push_str(&u32::from_be_bytes(*number).to_string());
             Some(rest)

@@ -2,7 +2,8 @@
 
 use super::forms;
 use super::layout::{Field, layout};
-use super::parts::{base64, hex, joined, name, number, push_string, shortened, v4, v6};
+use super::mnemonics;
+use super::parts::{base64, hex, joined, name, number, push_string, seconds, shortened, v4, v6};
 use super::print::is_well_formed;
 use super::svcb;
 use super::tokens::{Token, tokens};
@@ -115,6 +116,18 @@ fn one(data: &mut Vec<u8>, field: Field, word: Token<'_>, origin: Option<&Name>)
         Field::U8(what) => data.push(number(text, what)?),
         Field::U16(what) => data.extend(number::<u16>(text, what)?.to_be_bytes()),
         Field::U32(what) => data.extend(number::<u32>(text, what)?.to_be_bytes()),
+        Field::Period(what) => {
+            let seconds = seconds(text).ok_or_else(|| format!("`{}` is not a {what}", shortened(text)))?;
+            data.extend(seconds.to_be_bytes());
+        }
+        Field::Algorithm => match mnemonics::algorithm(text) {
+            Some(algorithm) => data.push(algorithm),
+            None => data.push(number(text, "number of an algorithm")?),
+        },
+        Field::CertificateType => match mnemonics::certificate_type(text) {
+            Some(kind) => data.extend(kind.to_be_bytes()),
+            None => data.extend(number::<u16>(text, "certificate type")?.to_be_bytes()),
+        },
         Field::Time => data.extend(forms::read_time(text)?.to_be_bytes()),
         Field::Rtype => data.extend(rtype(text)?.to_be_bytes()),
         Field::V4 => data.extend(v4(text)?.octets()),
