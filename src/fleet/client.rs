@@ -76,7 +76,11 @@ impl EtcdClient {
     /// No member answered, or the request was refused.
     pub async fn range(&self, request: &RangeRequest) -> Result<RangeResponse, EtcdError> {
         let within = if request.end.is_empty() { CALL } else { PAGE };
-        self.read("/etcdserverpb.KV/Range", &request.encode(), within, range_response).await
+        let decode = |answer: &[u8]| {
+            let found = range_response(answer)?;
+            if found.header.is_valid() { Ok(found) } else { Err(ProtoFault) }
+        };
+        self.read("/etcdserverpb.KV/Range", &request.encode(), within, decode).await
     }
 
     /// A transaction that only reads.
@@ -84,7 +88,8 @@ impl EtcdClient {
     /// # Errors
     /// As for [`Self::range`].
     pub async fn read_txn(&self, request: &TxnRequest) -> Result<TxnResponse, EtcdError> {
-        self.read("/etcdserverpb.KV/Txn", &request.encode(), PAGE, txn_response).await
+        let decode = |answer: &[u8]| valid_txn(answer, request);
+        self.read("/etcdserverpb.KV/Txn", &request.encode(), PAGE, decode).await
     }
 
     /// A transaction that writes: sent once, so that an error tells whether it may have been carried out.
@@ -93,7 +98,10 @@ impl EtcdClient {
     /// No member answered, or the request was refused.
     pub async fn txn(&self, request: &TxnRequest) -> Result<TxnResponse, EtcdError> {
         let answer = self.call("/etcdserverpb.KV/Txn", &request.encode(), CALL).await?;
-        txn_response(&answer).map_err(|ProtoFault| odd())
+        valid_txn(&answer, request).map_err(|ProtoFault| {
+            self.turn();
+            odd()
+        })
     }
 
     /// A new lease.
@@ -197,7 +205,13 @@ impl EtcdClient {
         let mut tries = 0;
         loop {
             let failure = match self.call(path, request, within).await {
-                Ok(answer) => return decode(&answer).map_err(|ProtoFault| odd()),
+                Ok(answer) => match decode(&answer) {
+                    Ok(answer) => return Ok(answer),
+                    Err(ProtoFault) => {
+                        self.turn();
+                        odd()
+                    }
+                },
                 Err(failure) => failure,
             };
             tries += 1;
@@ -311,6 +325,13 @@ impl EtcdClient {
     fn lock(&self) -> std::sync::MutexGuard<'_, ClientState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The answer to a transaction, with a result for each of its steps: one that is missing must not count as a missing key.
+fn valid_txn(answer: &[u8], request: &TxnRequest) -> Result<TxnResponse, ProtoFault> {
+    let answer = txn_response(answer)?;
+    let steps = if answer.succeeded { &request.then } else { &request.otherwise };
+    if answer.header.is_valid() && answer.found.len() == steps.len() { Ok(answer) } else { Err(ProtoFault) }
 }
 
 fn odd() -> EtcdError {

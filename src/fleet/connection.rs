@@ -33,6 +33,10 @@ const PONG: Duration = Duration::from_secs(5);
 /// Octets of an answer. A page of rows has far less.
 const LARGEST: usize = 64 << 20;
 
+/// Octets of an answer of a stream. A member sends a watch in parts of some 2 MiB, or as large as the largest request that
+/// it takes.
+const LARGEST_OF_STREAM: usize = 16 << 20;
+
 /// Octets that a member may send ahead, of one call.
 const WINDOW: u32 = 1 << 20;
 
@@ -207,7 +211,8 @@ impl EtcdConnection {
         if let Some(error) = refused(response.headers()) {
             return Err(error);
         }
-        Ok(EtcdStream { body: response.into_body(), buffer: Vec::new() })
+        let largest = if stays_open { LARGEST_OF_STREAM } else { LARGEST };
+        Ok(EtcdStream { body: response.into_body(), buffer: Vec::new(), largest })
     }
 }
 
@@ -236,6 +241,8 @@ where
 pub(super) struct EtcdStream {
     body: Incoming,
     buffer: Vec<u8>,
+    /// Octets of an answer.
+    largest: usize,
 }
 
 impl EtcdStream {
@@ -244,7 +251,7 @@ impl EtcdStream {
         loop {
             if let Some(&[kind, a, b, c, d]) = self.buffer.first_chunk::<5>() {
                 let length = u32::from_be_bytes([a, b, c, d]) as usize;
-                if kind != 0 || length > LARGEST {
+                if kind != 0 || length > self.largest {
                     return Err(EtcdError::lost(format!("an answer of {length} octets, or compressed")));
                 }
                 if self.buffer.len() >= 5 + length {

@@ -5,28 +5,18 @@ use super::client::{EtcdClient, up_to};
 use super::connection::EtcdError;
 use super::head::{AcceptedRemoval, FleetHead, FleetKeys, FleetSchema};
 use super::machine::{FollowAction, FollowMachine};
-use super::messages::{EtcdRow, RangeRequest, TxnRequest, TxnStep, end_of_prefix};
-use super::row::{ROW_SCHEMA, RowChange};
+use super::messages::{RangeRequest, TxnRequest, TxnStep, end_of_prefix};
+use super::row::ROW_SCHEMA;
 use super::snapshot::FleetPosition;
-use super::state::{FleetPhase, FleetState, FleetStep, StepResult};
-use std::collections::BTreeMap;
+use super::state::{FleetPhase, FleetState, FleetStep, MOST_ROWS, StepResult};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// Between two tries: a random part of a time that doubles from the first to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
-
-/// Rows in a page of keys, and of values.
-const KEYS: i64 = 2000;
-const VALUES: i64 = 500;
-
-/// Values that are read one by one rather than with all others.
-const SINGLE: usize = 1000;
-
-/// Reads in a transaction.
-const READS: usize = 100;
 
 /// How often the head is looked at while nothing comes, about.
 const CHECK: Duration = Duration::from_secs(300);
@@ -38,7 +28,7 @@ const LOOSE: Duration = Duration::from_secs(2);
 const REDO: Duration = Duration::from_secs(5);
 
 /// The spread of comparisons that all nodes make for the same reason.
-const SPREAD: Duration = Duration::from_secs(2);
+pub(super) const SPREAD: Duration = Duration::from_secs(2);
 
 /// Finishes a large change whose writer has gone.
 pub type FinishRedo = Box<dyn Fn() + Send + Sync>;
@@ -55,23 +45,52 @@ pub struct Follower {
     pub first: Arc<Notify>,
     /// On nodes that take changes.
     pub finish_redo: Option<FinishRedo>,
+    /// The revision of a head whose digest all rows of etcd do not have; 0 where there is none.
+    pub odd_head: AtomicI64,
 }
 
 /// What a look at etcd found.
-struct FirstLook {
-    cluster: u64,
-    revision: i64,
-    head: Option<(i64, FleetHead)>,
+#[derive(Default)]
+pub(super) struct FirstLook {
+    pub(super) cluster: u64,
+    pub(super) revision: i64,
+    pub(super) head: Option<(i64, FleetHead)>,
     schema: Option<FleetSchema>,
-    accepted: i64,
+    pub(super) accepted: i64,
 }
 
 /// Why a session with etcd has ended.
-enum SessionEnd {
+pub(super) enum SessionEnd {
     /// Begin again at once, on another member.
     Again(String),
     /// Begin again later.
     Later(FleetPhase, String),
+}
+
+/// What a newer head in etcd says of the watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LostHead {
+    /// Nothing: the head is known, or its large change is under way.
+    None,
+    /// The watch has not come so far.
+    Late,
+    /// The watch has passed it by.
+    Lost,
+}
+
+/// What the head at `revision` says of a watch, with the head at `known` in force. One that is older is of a member that
+/// lags.
+fn lost(revision: i64, known: i64, machine: &FollowMachine) -> LostHead {
+    match revision > known && !machine.is_in_redo() {
+        false => LostHead::None,
+        true if machine.watched() < revision => LostHead::Late,
+        true => LostHead::Lost,
+    }
+}
+
+/// True where the watch would begin after a head that is not in force.
+fn has_missed(look: &FirstLook, before: &FleetPosition) -> bool {
+    look.head.as_ref().is_some_and(|(revision, _)| (before.revision + 1..=before.watched).contains(revision))
 }
 
 impl From<EtcdError> for SessionEnd {
@@ -123,12 +142,22 @@ impl Follower {
             self.compare(is_other, false).await?;
         } else if self.state.snapshot_lacks() {
             self.compare(true, false).await?;
+        } else if has_missed(&look, &before) {
+            tracing::warn!("the last watch has lost a change: all rows are compared");
+            self.compare(false, false).await?;
+        } else if self.is_in_doubt(&before) {
+            self.compare(true, false).await?;
         }
         self.watch(&look).await
     }
 
+    /// True where the rows may not be those of the head, and a comparison of all has not said that the head is odd.
+    fn is_in_doubt(&self, position: &FleetPosition) -> bool {
+        self.state.is_in_doubt() && self.odd_head.load(Ordering::Relaxed) != position.revision
+    }
+
     /// Where etcd stands, as a majority of its members knows.
-    async fn look(&self) -> Result<FirstLook, EtcdError> {
+    pub(super) async fn look(&self) -> Result<FirstLook, EtcdError> {
         let keys = [self.keys.head(), self.keys.schema(), self.keys.accept()];
         let then = keys.into_iter().map(|key| TxnStep::Range(RangeRequest::of_key(key))).collect();
         let found = self.client.read_txn(&TxnRequest { then, ..TxnRequest::default() }).await?;
@@ -168,7 +197,8 @@ impl Follower {
         let mut accepted = look.accepted;
         let mut machine = FollowMachine::new(self.keys.clone(), look.cluster, from.watched);
         let data = self.keys.data().into_bytes();
-        let mut watch = self.client.watch(&data, &end_of_prefix(&data), from.watched + 1).await?;
+        let mut watch =
+            self.client.watch(&data, &end_of_prefix(&data), from.watched.saturating_add(1)).await?;
         let mut check_at = Instant::now() + CHECK / 2 + up_to(CHECK);
         let (mut loose_at, mut redo_at, mut held_at, mut odd_at) = (None, None, None, None);
         let begun = Instant::now();
@@ -210,7 +240,7 @@ impl Follower {
                 }
                 if check_at <= now {
                     check_at = now + CHECK / 2 + up_to(CHECK);
-                    self.check(machine.watched()).await?;
+                    self.check(&machine).await?;
                 }
                 continue;
             };
@@ -231,7 +261,12 @@ impl Follower {
                             compared: false,
                             rewound: false,
                         };
-                        if self.apply(step).await == StepResult::Applied(false) {
+                        let result = self.apply(step).await;
+                        if result == StepResult::TooMany {
+                            let why = format!("there are more than {MOST_ROWS} rows in etcd");
+                            return Err(SessionEnd::Later(FleetPhase::Synchronising, why));
+                        }
+                        if result == StepResult::Applied(false) {
                             tracing::warn!(
                                 revision,
                                 "the rows are not those of the head: all of them are compared"
@@ -288,26 +323,33 @@ impl Follower {
     }
 
     /// Looks at the head, from any member: a watch that has lost something shows.
-    async fn check(&self, watched: i64) -> Result<(), SessionEnd> {
+    async fn check(&self, machine: &FollowMachine) -> Result<(), SessionEnd> {
         let request = RangeRequest { serializable: true, ..RangeRequest::of_key(self.keys.head()) };
         let found = self.client.range(&request).await?;
-        let position = self.state.position();
         let revision = found.rows.first().map_or(0, |row| row.modified);
-        // One that is older is of a member that lags.
-        if revision > position.revision && watched < revision && self.state.held().is_none() {
-            sleep(2 * LOOSE).await;
-            if self.state.position().revision < revision {
-                return Err(SessionEnd::Again("the watch tells nothing of a newer head".into()));
+        let position = self.state.position();
+        match lost(revision, position.revision, machine) {
+            _ if self.state.held().is_some() => {}
+            LostHead::None if revision == position.revision && self.state.is_in_doubt() => {
+                self.compare(true, false).await?;
             }
-        }
-        if revision == position.revision && !self.state.view().is_whole {
-            self.compare(true, false).await?;
+            LostHead::None => {}
+            LostHead::Late => {
+                sleep(2 * LOOSE).await;
+                if self.state.position().revision < revision {
+                    return Err(SessionEnd::Again("the watch tells nothing of a newer head".into()));
+                }
+            }
+            LostHead::Lost => {
+                self.compare(false, false).await?;
+                return Err(SessionEnd::Again("the watch has lost a change".into()));
+            }
         }
         Ok(())
     }
 
     /// Brings a step into force, away from the tasks of others where it is long.
-    async fn apply(&self, step: FleetStep) -> StepResult {
+    pub(super) async fn apply(&self, step: FleetStep) -> StepResult {
         let was_known = self.state.is_known();
         let result = if step.changes.len() > 200 {
             let state = self.state.clone();
@@ -321,128 +363,8 @@ impl Follower {
         }
         result
     }
-
-    /// Compares all rows with those of etcd, and takes what differs. With `whole` all values are read.
-    async fn compare(&self, whole: bool, accepted: bool) -> Result<(), SessionEnd> {
-        self.state.set_phase(FleetPhase::Synchronising, None);
-        self.state.count(|counts| counts.compared += 1);
-        let mut whole = whole;
-        for round in 0..10 {
-            if round > 0 {
-                sleep(Duration::from_millis(200) + up_to(2 * SPREAD)).await;
-            }
-            match self.compare_once(whole, accepted).await {
-                Ok(Some(true)) => return Ok(()),
-                Ok(Some(false)) if whole => {
-                    tracing::warn!(
-                        "the digest of the head is not that of the rows: were they changed by hand?"
-                    );
-                    return Ok(());
-                }
-                Ok(Some(false)) => whole = true,
-                Ok(None) => {}
-                Err(error) if error.is_compacted() => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(SessionEnd::Later(
-            FleetPhase::Synchronising,
-            "a large change is not finished by its writer".into(),
-        ))
-    }
-
-    /// One comparison; whether the digest is that of the head then. Nothing while a large change is under way.
-    async fn compare_once(&self, whole: bool, accepted: bool) -> Result<Option<bool>, EtcdError> {
-        let before = self.state.position();
-        let look = self.look().await?;
-        let rewound = look.cluster != before.cluster || look.revision < before.watched.max(before.revision);
-        if look.head.as_ref().is_some_and(|(_, head)| head.redo.is_some()) {
-            if let Some(finish) = &self.finish_redo {
-                finish();
-            }
-            return Ok(None);
-        }
-        let listed = self.list(look.revision).await?;
-        let difference = self.state.difference(&listed, whole);
-        let everything = difference.wanted.len() == listed.len();
-        let mut changes = self.values(&difference.wanted, look.revision).await?;
-        let gone = difference.gone.into_iter();
-        changes.extend(gone.map(|key| RowChange { key, value: None, modified: look.revision }));
-        if everything {
-            self.state.begin_whole_snapshot();
-        }
-        let (revision, head) = look.head.unwrap_or_default();
-        let asked = self.state.held().unwrap_or(if revision == 0 { look.revision } else { revision });
-        let accepted = accepted || look.accepted >= asked;
-        let position = FleetPosition { cluster: look.cluster, revision, watched: look.revision, head };
-        match self.apply(FleetStep { position, changes, accepted, compared: true, rewound }).await {
-            StepResult::Applied(well) => Ok(Some(well)),
-            StepResult::Held => Ok(Some(true)),
-            StepResult::Known => Ok(None),
-        }
-    }
-
-    /// All keys of rows with the revision of their last change, at a revision.
-    async fn list(&self, revision: i64) -> Result<BTreeMap<Box<str>, i64>, EtcdError> {
-        let mut listed = BTreeMap::new();
-        let keep = |row: EtcdRow, listed: &mut BTreeMap<Box<str>, i64>| {
-            if let Some(key) = self.keys.row_of(&row.key) {
-                listed.insert(key.into(), row.modified);
-            }
-        };
-        let request = RangeRequest { keys_only: true, limit: KEYS, ..self.page(revision) };
-        self.pages(request, |row| keep(row, &mut listed)).await?;
-        Ok(listed)
-    }
-
-    /// The values of keys, at a revision.
-    async fn values(&self, wanted: &[Box<str>], revision: i64) -> Result<Vec<RowChange>, EtcdError> {
-        let mut changes = Vec::with_capacity(wanted.len());
-        let mut keep = |row: EtcdRow| {
-            if let Some(key) = self.keys.row_of(&row.key)
-                && wanted.binary_search_by(|other| (**other).cmp(key)).is_ok()
-            {
-                let (key, value) = (key.into(), Some(row.value));
-                changes.push(RowChange { key, value, modified: row.modified });
-            }
-        };
-        if wanted.len() > SINGLE {
-            self.pages(RangeRequest { limit: VALUES, ..self.page(revision) }, keep).await?;
-            return Ok(changes);
-        }
-        for some in wanted.chunks(READS) {
-            let read = |key: &str| {
-                TxnStep::Range(RangeRequest { revision, ..RangeRequest::of_key(self.keys.row(key)) })
-            };
-            let request =
-                TxnRequest { then: some.iter().map(|key| read(key)).collect(), ..TxnRequest::default() };
-            let found = self.client.read_txn(&request).await?;
-            found.found.into_iter().flatten().for_each(&mut keep);
-        }
-        Ok(changes)
-    }
-
-    fn page(&self, revision: i64) -> RangeRequest {
-        RangeRequest { revision, serializable: true, ..RangeRequest::of_prefix(self.keys.rows()) }
-    }
-
-    /// All rows of a range, page by page.
-    async fn pages(&self, mut request: RangeRequest, mut each: impl FnMut(EtcdRow)) -> Result<(), EtcdError> {
-        loop {
-            let page = match self.client.range(&request).await {
-                // A member that lags does not have the revision yet.
-                Err(error) if error.code == Some(11) && !error.is_compacted() && request.serializable => {
-                    request.serializable = false;
-                    continue;
-                }
-                page => page?,
-            };
-            let last = page.rows.last().map(|row| row.key.clone());
-            page.rows.into_iter().for_each(&mut each);
-            match (page.more, last) {
-                (true, Some(last)) => request.key = [last.as_slice(), &[0]].concat(),
-                _ => return Ok(()),
-            }
-        }
-    }
 }
+
+#[cfg(test)]
+#[path = "follower_tests.rs"]
+mod tests;

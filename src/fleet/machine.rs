@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 /// Octets of changes that wait for their head. Beyond, they are dropped and the rows compared once it has come.
 const WAITING: usize = 8 << 20;
 
+/// Octets that an event takes beside its key and value.
+const EVENT: usize = 100;
+
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FollowAction {
@@ -47,6 +50,8 @@ pub struct FollowMachine {
     cluster: u64,
     /// Events up to this revision are known.
     watched: i64,
+    /// The newest revision that the member has told of.
+    newest: i64,
     /// Events of revisions that are not whole yet.
     fragments: BTreeMap<i64, Vec<EtcdEvent>>,
     /// Rows whose head has not come.
@@ -65,6 +70,7 @@ impl FollowMachine {
             keys,
             cluster,
             watched,
+            newest: 0,
             fragments: BTreeMap::new(),
             waiting: Vec::new(),
             octets: 0,
@@ -94,19 +100,27 @@ impl FollowMachine {
         if response.canceled || response.compact_revision != 0 {
             return vec![self.ended(&response)];
         }
-        if response.header.cluster != self.cluster && response.header.cluster != 0 {
+        if response.header.cluster != self.cluster {
             return vec![FollowAction::Restart("another cluster answers".into())];
         }
         if response.created {
             return Vec::new(); // its revision may be that of a member that lags
         }
         let newest = response.header.revision;
+        if !response.header.is_valid() || newest < self.newest {
+            // A watch never goes back: one of the two revisions was wrong, and with it what is known.
+            return vec![FollowAction::Restart(format!("the watch went back to revision {newest}"))];
+        }
+        self.newest = newest;
         for event in response.events {
+            if event.row.modified > newest {
+                return vec![FollowAction::Restart("the watch tells of a revision yet to come".into())];
+            }
             // What is known already comes again from some versions of etcd.
             if event.row.modified <= self.watched {
                 continue;
             }
-            self.octets += event.row.key.len() + event.row.value.len();
+            self.octets += EVENT + event.row.key.len() + event.row.value.len();
             self.fragments.entry(event.row.modified).or_default().push(event);
         }
         let mut actions = Vec::new();

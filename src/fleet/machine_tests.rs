@@ -132,6 +132,45 @@ fn progress_moves_on_without_events() {
     assert_eq!(machine.watched(), 500);
 }
 
+#[test]
+fn a_watch_that_contradicts_itself_begins_anew() {
+    let restarts = |machine: &mut FollowMachine, response| {
+        matches!(machine.take(response)[..], [FollowAction::Restart(_)])
+    };
+    let mut back = machine();
+    assert_eq!(back.take(answer(500, Vec::new())), []);
+    assert!(
+        restarts(&mut back, answer(12, vec![row("a/1", 12), head(1, 12, false)])),
+        "500 was a lie, or this is"
+    );
+    assert!(restarts(&mut machine(), answer(11, vec![row("a/1", 12)])), "an event of the future");
+    for revision in [i64::MAX, -1, 0] {
+        assert!(restarts(&mut machine(), answer(revision, Vec::new())), "{revision}");
+    }
+    let mut nameless = answer(11, Vec::new());
+    nameless.header.cluster = 0;
+    assert!(restarts(&mut machine(), nameless));
+    let mut twice = machine();
+    let one = answer(12, vec![row("a/1", 12), head(1, 12, false)]);
+    assert_eq!(applied(&twice.take(one.clone())), [(12, 1, vec!["a/1"])]);
+    assert_eq!(twice.take(one), [], "the same once more is no contradiction");
+}
+
+#[test]
+fn events_without_octets_are_bounded_too() {
+    let mut machine = machine();
+    let nothing = EtcdEvent { removed: false, row: EtcdRow { modified: 11, ..EtcdRow::default() } };
+    let most = 4 * WAITING / EVENT;
+    for _ in 0..most / 1000 {
+        let mut some = answer(11, vec![nothing.clone(); 1000]);
+        some.fragment = true;
+        assert_eq!(machine.take(some), []);
+    }
+    let mut more = answer(11, vec![nothing; 1000]);
+    more.fragment = true;
+    assert!(matches!(machine.take(more)[..], [FollowAction::Restart(_)]));
+}
+
 proptest! {
     /// However the events of some commits are cut into answers, and whatever of them comes twice, each commit's rows come
     /// into force with its head or a later one, in order.

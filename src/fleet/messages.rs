@@ -3,6 +3,17 @@
 
 use super::protobuf::{ProtoFault, ProtoValue, ProtoWriter, fields};
 
+/// Rows, events or members in one answer: a few octets of a message cost far more in memory. A page asks for fewer, and a
+/// member sends a watch in parts of some 2 MiB.
+const MOST: usize = 100_000;
+
+/// Octets of a token, and characters of a text that is shown.
+const LONGEST_TOKEN: usize = 16 << 10;
+const LONGEST_TEXT: usize = 500;
+
+/// The newest revision that is taken for one. A store that has a million changes a second reaches it in 140,000 years.
+const LATEST: i64 = i64::MAX / 2;
+
 /// A key with what is stored under it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EtcdRow {
@@ -25,6 +36,13 @@ pub struct EtcdHeader {
     pub member: u64,
     /// The store's revision.
     pub revision: i64,
+}
+
+impl EtcdHeader {
+    /// True for one that a member of etcd may have sent: an empty message has none, and must not count as an empty store.
+    pub(super) fn is_valid(&self) -> bool {
+        self.cluster != 0 && (1..=LATEST).contains(&self.revision)
+    }
 }
 
 /// A request for keys.
@@ -245,6 +263,22 @@ pub(super) fn lease_keep_alive_request(lease: i64) -> Vec<u8> {
     ProtoWriter::default().int(1, lease).finish()
 }
 
+/// A text for the log and for operators.
+fn shown(value: ProtoValue<'_>) -> Result<String, ProtoFault> {
+    let octets = value.bytes()?;
+    let text = String::from_utf8_lossy(&octets[..octets.len().min(4 * LONGEST_TEXT)]);
+    Ok(crate::engine::text::printable(&text).chars().take(LONGEST_TEXT).collect())
+}
+
+/// Adds one to a list, which is bounded.
+fn push<T>(list: &mut Vec<T>, one: T) -> Result<(), ProtoFault> {
+    if list.len() >= MOST {
+        return Err(ProtoFault);
+    }
+    list.push(one);
+    Ok(())
+}
+
 fn header(message: &[u8]) -> Result<EtcdHeader, ProtoFault> {
     let mut header = EtcdHeader::default();
     fields(message, |field, value| {
@@ -279,7 +313,7 @@ pub(super) fn range_response(message: &[u8]) -> Result<RangeResponse, ProtoFault
     fields(message, |field, value| {
         match field {
             1 => response.header = header(value.bytes()?)?,
-            2 => response.rows.push(row(value.bytes()?)?),
+            2 => push(&mut response.rows, row(value.bytes()?)?)?,
             3 => response.more = value.int()? != 0,
             _ => {}
         }
@@ -290,6 +324,7 @@ pub(super) fn range_response(message: &[u8]) -> Result<RangeResponse, ProtoFault
 
 pub(super) fn txn_response(message: &[u8]) -> Result<TxnResponse, ProtoFault> {
     let mut response = TxnResponse::default();
+    let mut count = 0;
     fields(message, |field, value| {
         match field {
             1 => response.header = header(value.bytes()?)?,
@@ -302,7 +337,11 @@ pub(super) fn txn_response(message: &[u8]) -> Result<TxnResponse, ProtoFault> {
                     }
                     Ok(())
                 })?;
-                response.found.push(rows);
+                count += rows.len();
+                if count > MOST {
+                    return Err(ProtoFault);
+                }
+                push(&mut response.found, rows)?;
             }
             _ => {}
         }
@@ -319,9 +358,9 @@ pub(super) fn watch_response(message: &[u8]) -> Result<WatchResponse, ProtoFault
             3 => response.created = value.int()? != 0,
             4 => response.canceled = value.int()? != 0,
             5 => response.compact_revision = value.int()?,
-            6 => response.reason = value.text()?,
+            6 => response.reason = shown(value)?,
             7 => response.fragment = value.int()? != 0,
-            11 => response.events.push(event(value.bytes()?)?),
+            11 => push(&mut response.events, event(value.bytes()?)?)?,
             _ => {}
         }
         Ok(())
@@ -349,6 +388,9 @@ pub(super) fn token(message: &[u8]) -> Result<String, ProtoFault> {
     fields(message, |field, value| {
         if field == 2 {
             token = value.text()?;
+            if token.len() > LONGEST_TOKEN {
+                return Err(ProtoFault);
+            }
         }
         Ok(())
     })?;
@@ -374,10 +416,10 @@ pub(super) fn member_status(message: &[u8]) -> Result<MemberStatus, ProtoFault> 
     fields(message, |field, value| {
         match field {
             1 => status.header = header(value.bytes()?)?,
-            2 => status.version = value.text()?,
+            2 => status.version = shown(value)?,
             3 => status.size = value.int()?,
             4 => status.leader = value.int()? as u64,
-            8 => status.errors.push(value.text()?),
+            8 => push(&mut status.errors, shown(value)?)?,
             _ => {}
         }
         Ok(())
@@ -395,46 +437,17 @@ pub(super) fn members(message: &[u8]) -> Result<Vec<EtcdMember>, ProtoFault> {
         fields(value.bytes()?, |field, value| {
             match field {
                 1 => member.id = value.int()? as u64,
-                2 => member.name = value.text()?,
-                4 => member.client_urls.push(value.text()?),
+                2 => member.name = shown(value)?,
+                4 => push(&mut member.client_urls, shown(value)?)?,
                 _ => {}
             }
             Ok(())
         })?;
-        members.push(member);
-        Ok(())
+        push(&mut members, member)
     })?;
     Ok(members)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn a_prefix_ends_before_the_next_key() {
-        assert_eq!(end_of_prefix(b"/a/"), b"/a0");
-        assert_eq!(end_of_prefix(b"a\xff"), b"b");
-        assert_eq!(end_of_prefix(b"\xff"), [0]);
-    }
-
-    #[test]
-    fn an_event_of_an_unknown_kind_is_no_event() {
-        let with = |kind| {
-            let event = ProtoWriter::default().int(1, kind).message(2, ProtoWriter::default().bytes(1, b"k"));
-            watch_response(&ProtoWriter::default().message(11, event).finish())
-        };
-        assert!(!with(0).unwrap().events[0].removed);
-        assert!(with(1).unwrap().events[0].removed);
-        assert!(with(2).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn any_octets_are_read_or_refused(octets: Vec<u8>) {
-            let _ = (range_response(&octets), txn_response(&octets), watch_response(&octets));
-            let _ = (member_status(&octets), members(&octets), lease(&octets), token(&octets));
-        }
-    }
-}
+#[path = "messages_tests.rs"]
+mod tests;

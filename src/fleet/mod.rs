@@ -9,11 +9,13 @@
 //! - `client` over `connection` (HTTP/2, gRPC), `messages` and `protobuf`: what is spoken with etcd; `tls`.
 //! - `row`: rows to keys and values and back; `head`: the keys, and the values beside the rows.
 //! - `replica`, `machine`: decisions, without clock and I/O.
-//! - `state`, `follower`, `writer` with `redo`, `snapshot`, `node`: what happens when.
+//! - `view`: how a node stands.
+//! - `state`, `follower` with `compare`, `writer` with `redo`, `snapshot`, `node`: what happens when.
 //!
 //! No query waits for anything here: what is served is what was published last.
 
 pub mod client;
+mod compare;
 mod connection;
 pub mod follower;
 pub mod head;
@@ -27,6 +29,7 @@ pub mod row;
 pub mod snapshot;
 pub mod state;
 mod tls;
+mod view;
 pub mod writer;
 
 pub use client::EtcdClient;

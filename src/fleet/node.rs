@@ -15,7 +15,7 @@ use crate::engine::zone::ZoneSemantics;
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
@@ -106,8 +106,14 @@ impl PreparedFleet {
             Arc::new(FleetWriter::new(state, client, keys, &name, Handle::current()))
         });
         let finish_redo = writer.clone().map(finish_redo);
-        let follower =
-            Follower { client: client.clone(), keys: keys.clone(), state: state.clone(), first, finish_redo };
+        let follower = Follower {
+            client: client.clone(),
+            keys: keys.clone(),
+            state: state.clone(),
+            first,
+            finish_redo,
+            odd_head: AtomicI64::new(0),
+        };
         tokio::spawn(follower.run());
         let node = Arc::new(FleetNode { state, writer, name, snapshot: Mutex::new(snapshot) });
         tokio::spawn(presence(node.clone(), client, keys, listen));

@@ -5,6 +5,7 @@ use super::head::FleetHead;
 use super::replica::{NO_ZONE, Replica, ReplicaDifference, ReplicaPreview};
 use super::row::RowChange;
 use super::snapshot::{FleetPosition, LoadedRows, SavedFleet, SavedRow};
+pub use super::view::{FleetCounts, FleetPhase, FleetView, HeldRemoval};
 use crate::account::{Account, Dirty};
 use crate::engine::zone::ZoneSemantics;
 use arc_swap::ArcSwap;
@@ -17,55 +18,11 @@ use tokio::sync::Notify;
 /// Octets of rows that wait to be written to the snapshot. Beyond, the snapshot is written as a whole later.
 const UNSAVED: usize = 64 << 20;
 
+/// Rows that a node takes: more are an error in etcd, and would take all memory.
+pub(super) const MOST_ROWS: u64 = 5_000_000;
+
 /// Has an account answer queries; the second part is what changed in it.
 pub type PublishRows = Box<dyn Fn(&Account, &Dirty) + Send + Sync>;
-
-/// How the node stands to etcd.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FleetPhase {
-    /// It has not looked yet.
-    #[default]
-    Starting,
-    /// It reads what it lacks.
-    Synchronising,
-    /// It is told of each change.
-    Following,
-    /// etcd cannot be reached.
-    Away,
-    /// A removal waits to be accepted.
-    Held,
-    /// The rows have a schema that this version does not know.
-    Schema,
-}
-
-impl FleetPhase {
-    /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Starting, Self::Synchronising, Self::Following, Self::Away, Self::Held, Self::Schema];
-
-    /// As it is shown.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Synchronising => "synchronising",
-            Self::Following => "following",
-            Self::Away => "away",
-            Self::Held => "held",
-            Self::Schema => "schema",
-        }
-    }
-}
-
-/// A removal that waits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldRemoval {
-    /// The revision to be accepted.
-    pub revision: i64,
-    /// Rows that would go.
-    pub removes: usize,
-    /// Rows there are.
-    pub of: usize,
-}
 
 /// What is applied at once.
 #[derive(Clone, Debug)]
@@ -91,6 +48,8 @@ pub enum StepResult {
     Applied(bool),
     /// It waits to be accepted.
     Held,
+    /// There would be more rows than are taken.
+    TooMany,
 }
 
 /// The rows in force.
@@ -121,6 +80,8 @@ struct FleetInner {
     fault: Option<String>,
     /// The digest is that of the head.
     is_whole: bool,
+    /// The rows in force may not be those of the head: they are to be compared.
+    in_doubt: bool,
     counts: FleetCounts,
     unsaved: BTreeMap<Box<str>, SavedRow>,
     unsaved_octets: usize,
@@ -128,48 +89,6 @@ struct FleetInner {
     snapshot_lacks: bool,
     save_whole: bool,
     snapshot_fault: Option<String>,
-}
-
-/// What was counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FleetCounts {
-    /// Changes that came into force.
-    pub applied: u64,
-    /// Comparisons of all rows.
-    pub compared: u64,
-    /// Connections that failed or ended.
-    pub failures: u64,
-    /// Changes that this node has made.
-    pub commits: u64,
-    /// Decisions that were taken again since another node was first.
-    pub lost_races: u64,
-}
-
-/// How a node stands.
-#[derive(Clone, Debug)]
-pub struct FleetView {
-    /// How it stands to etcd.
-    pub phase: FleetPhase,
-    /// Where it stands.
-    pub position: FleetPosition,
-    /// Rows.
-    pub rows: usize,
-    /// For how long it is not certain that nothing is newer.
-    pub behind: Duration,
-    /// There are rows in force.
-    pub known: bool,
-    /// A removal that waits.
-    pub held: Option<HeldRemoval>,
-    /// The last failure; nothing while all is well.
-    pub fault: Option<String>,
-    /// The digest is that of the head.
-    pub is_whole: bool,
-    /// How many rows make no sense, and the first of them.
-    pub bad: (usize, Vec<(String, String)>),
-    /// Why the snapshot cannot be written.
-    pub snapshot_fault: Option<String>,
-    /// What was counted.
-    pub counts: FleetCounts,
 }
 
 /// Rows that are shown by name.
@@ -185,8 +104,11 @@ impl FleetState {
     /// The rows that were saved, which are published already.
     pub fn new(saved: SavedFleet, reading: ZoneSemantics, hold: bool, publish: PublishRows) -> Arc<Self> {
         let SavedFleet { replica, account, position } = saved;
+        let is_whole = is_whole(&replica, &position);
         let inner = FleetInner {
             known: position.cluster != 0,
+            is_whole,
+            in_doubt: !is_whole,
             replica,
             position,
             phase: FleetPhase::Starting,
@@ -194,7 +116,6 @@ impl FleetState {
             held: None,
             own: None,
             fault: None,
-            is_whole: true,
             counts: FleetCounts::default(),
             unsaved: BTreeMap::new(),
             unsaved_octets: 0,
@@ -246,6 +167,11 @@ impl FleetState {
         self.lock().known
     }
 
+    /// The rows in force may not be those of the head.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.lock().in_doubt
+    }
+
     /// Waits until there are rows in force. False if there are none in this time.
     pub fn wait_known(&self, within: Duration) -> bool {
         let waited = self.moved.wait_timeout_while(self.lock(), within, |inner| !inner.known);
@@ -278,9 +204,14 @@ impl FleetState {
             return StepResult::Known;
         }
         let preview = inner.replica.preview(&changes);
+        if preview.rows > MOST_ROWS && preview.rows > inner.replica.len() as u64 {
+            return StepResult::TooMany;
+        }
         // What was asked of this node is meant.
         let accepted = accepted || inner.own.as_ref() == Some(&position.head.change);
-        if self.hold && !accepted && inner.replica.is_mass_removal(&preview) {
+        // No writer removes the head: a store without one has lost its data.
+        let is_wiped = position.revision == 0 && inner.position.revision != 0 && preview.removed > 0;
+        if self.hold && !accepted && (is_wiped || inner.replica.is_mass_removal(&preview)) {
             let (removes, of) = (preview.removed, inner.replica.len());
             let held = HeldRemoval { revision: position.revision.max(position.watched), removes, of };
             if inner.held.as_ref() != Some(&held) {
@@ -321,13 +252,12 @@ impl FleetState {
         (self.publish)(&account, &dirty);
         self.account.store(Arc::new(account));
         inner.keep_for_snapshot(changes);
-        inner.is_whole = inner.replica.digest() == digest_of(&position.head)
-            && inner.replica.len() as u64 == position.head.rows
-            || position.revision == 0;
+        inner.is_whole = is_whole(&inner.replica, &position);
         inner.position = position;
         inner.known = true;
         inner.counts.applied += 1;
         let well = inner.is_whole && !has_orphans;
+        inner.in_doubt = !well;
         self.moved.notify_all();
         self.unsaved.notify_one();
         StepResult::Applied(well)
@@ -475,6 +405,12 @@ impl FleetInner {
             self.snapshot_lacks = true;
         }
     }
+}
+
+/// True for the rows that the head tells of.
+fn is_whole(replica: &Replica, position: &FleetPosition) -> bool {
+    let head = &position.head;
+    position.revision == 0 || replica.digest() == digest_of(head) && replica.len() as u64 == head.rows
 }
 
 fn digest_of(head: &FleetHead) -> u64 {

@@ -91,6 +91,39 @@ fn more_than_half_waits_until_it_is_accepted() {
 }
 
 #[test]
+fn a_store_that_has_lost_its_head_removes_nothing_until_it_is_accepted() {
+    let (state, _) = state(true);
+    state.apply(step(&state, 10, &many(3)));
+    let mut wiped =
+        step(&state, 11, &[Edit::DropRecords((1..=3).collect()), Edit::DropZone(zone(1, &[0]).id)]);
+    wiped.position = FleetPosition { cluster: 8, revision: 0, watched: 1, head: FleetHead::default() };
+    (wiped.compared, wiped.rewound) = (true, true);
+    assert_eq!(state.apply(wiped.clone()), StepResult::Held);
+    assert_eq!((state.view().rows, state.position().revision), (4, 10));
+    wiped.accepted = true;
+    assert_eq!(state.apply(wiped), StepResult::Applied(true));
+    assert_eq!(state.view().rows, 0);
+}
+
+#[test]
+fn what_may_not_be_of_the_head_stays_in_doubt() {
+    let (state, _) = state(true);
+    assert!(!state.is_in_doubt());
+    state.apply(step(&state, 10, &many(3)));
+    let mut lacking = step(&state, 11, &[Edit::DropRecord(1), Edit::DropRecord(2)]);
+    lacking.changes.pop();
+    state.apply(lacking);
+    assert!(state.is_in_doubt());
+    // A start from the snapshot of such rows knows it too.
+    let mut saved = SavedFleet::default();
+    saved.position = state.position();
+    let again = FleetState::new(saved, ZoneSemantics::default(), true, Box::new(|_: &Account, _: &Dirty| ()));
+    assert!(again.is_in_doubt() && !again.view().is_whole);
+    state.apply(step(&state, 12, &[Edit::DropRecord(2)]));
+    assert!(!state.is_in_doubt());
+}
+
+#[test]
 fn what_was_asked_of_this_node_is_not_held_and_holding_can_be_switched_off() {
     let (own, _) = state(true);
     own.apply(step(&own, 10, &many(300)));
