@@ -231,7 +231,8 @@ impl Account {
         for rule in self.rules.values() {
             let Ok(suffix) = name::parse(&rule.zone) else { continue }; // parsed before it was stored
             let suffix = NameKey::of(&suffix);
-            let key = group_key(rule).unless(|key| is_taken(key) || groups.contains_key(&key));
+            let differs = |other: &Arc<RuleRow>| !has_same_group(other, rule);
+            let key = group_key(rule).unless(|key| is_taken(key) || groups.get(&key).is_some_and(differs));
             let placed = rule.bindings.iter().filter(|binding| {
                 let placed = catalog.place_rule(&binding.vpc, &suffix, key);
                 if !placed {
@@ -240,7 +241,7 @@ impl Account {
                 placed
             });
             if placed.count() > 0 {
-                groups.insert(key, rule.clone());
+                groups.entry(key).or_insert_with(|| rule.clone());
             }
         }
         groups.into_iter().collect()
@@ -262,8 +263,13 @@ impl Account {
     }
 }
 
-/// The group that a rule's targets are: another for each rule and each set of targets, so that cached answers
-/// stay with the servers they came from.
+/// The group of a rule's targets: one for each set of targets, so that cached answers stay with the servers they came
+/// from, and rules with the same targets share the state of these.
 fn group_key(rule: &RuleRow) -> GroupKey {
-    ServerAddress::group_key(&[b"rule", rule.id.as_bytes()], &rule.servers())
+    ServerAddress::group_key(&[b"rule"], &rule.servers())
+}
+
+/// True for two rules that query the same servers in the same way.
+fn has_same_group(a: &RuleRow, b: &RuleRow) -> bool {
+    a.is_ordered() == b.is_ordered() && a.servers() == b.servers()
 }

@@ -4,6 +4,7 @@
 #[macro_use]
 pub mod print;
 pub mod accept;
+pub mod address_set;
 pub mod auxiliary;
 pub mod client_form;
 pub mod client_key;

@@ -3,6 +3,7 @@
 use super::run::service_state_dir;
 use super::{CommonArgs, ExplainArgs, exit, shown};
 use crate::admin::explain::{ExplainedCatalog, Explanation, question};
+use crate::base::address_set::AddressSet;
 use crate::base::clock::Clock;
 use crate::config::InstanceInfo;
 use crate::daemon::secondaries;
@@ -27,7 +28,7 @@ pub(super) fn run(common: &CommonArgs, args: &ExplainArgs) -> u8 {
     let instance = InstanceInfo { region: args.region.clone(), vpc_id: None };
     let catalog = config.catalog(&instance, 1);
     let client = args.client.to_canonical();
-    let allowed = config.server.allow.iter().any(|net| net.contains(&client));
+    let allowed = AddressSet::from(&config.server.allow[..]).contains(client);
     let screening = Precheck { allowed, version_bind: config.server.version_bind };
     let servers = |group| shown::servers(&config, group);
     let explained =

@@ -6,7 +6,7 @@ use crate::engine::name::{self, NameKey};
 use crate::engine::zone::{Zone, ZoneSpec};
 use crate::upstream::{ServerAddress, Strategy};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// A group of upstream servers that forwarding rules name.
@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub struct GroupSpec {
     /// What the catalog calls it.
     pub key: GroupKey,
-    /// A name for people, unique among the groups: that of its rule.
+    /// A name for people, unique among the groups: that of its first rule.
     pub name: String,
     /// Its servers; at least one.
     pub servers: Vec<ServerAddress>,
@@ -124,32 +124,29 @@ impl Config {
         endpoints::zones(&self.endpoints, instance).into_iter().filter_map(bind).collect()
     }
 
-    /// The groups, and the key of each rule's group in the order of the rules. Rules that ask the same servers in
-    /// the same way for the same name share a group.
+    /// The groups, and the key of each rule's group in the order of the rules. Rules with the same servers and strategy
+    /// share a group, so that ten thousand names of one server cost one state of that server, one probe and one metric.
     fn grouped(&self) -> (Vec<GroupSpec>, Vec<GroupKey>) {
         let mut groups: Vec<GroupSpec> = Vec::new();
-        let mut suffixes: Vec<NameKey> = Vec::new();
-        let mut keys = Vec::new();
-        for rule in &self.forwards {
-            let suffix = NameKey::of(&rule.zone);
-            let same = groups.iter().zip(&suffixes).find(|(group, other)| {
-                **other == suffix && group.servers == rule.servers && group.strategy == rule.strategy
-            });
-            if let Some((group, _)) = same {
-                keys.push(group.key);
-                continue;
-            }
-            let key = ServerAddress::group_key(&[b"forward", suffix.wire()], &rule.servers);
-            let key = key.unless(|key| groups.iter().any(|group| group.key == key));
-            let homonyms = suffixes.iter().filter(|other| **other == suffix).count();
-            let name = match homonyms {
-                0 => name::show(&rule.zone),
-                earlier => format!("{}#{}", name::show(&rule.zone), earlier + 1),
-            };
-            groups.push(GroupSpec { key, name, servers: rule.servers.clone(), strategy: rule.strategy });
-            suffixes.push(suffix);
-            keys.push(key);
-        }
+        let mut found: HashMap<(&[ServerAddress], Strategy), GroupKey> = HashMap::new();
+        let mut taken: HashSet<GroupKey> = HashSet::new();
+        let mut named: HashMap<NameKey, usize> = HashMap::new();
+        let keys = self.forwards.iter().map(|rule| {
+            *found.entry((&rule.servers, rule.strategy)).or_insert_with(|| {
+                let key = ServerAddress::group_key(&[b"forward"], &rule.servers);
+                let key = key.unless(|key| taken.contains(&key));
+                taken.insert(key);
+                let homonyms = named.entry(NameKey::of(&rule.zone)).or_default();
+                *homonyms += 1;
+                let name = match *homonyms {
+                    1 => name::show(&rule.zone),
+                    many => format!("{}#{many}", name::show(&rule.zone)),
+                };
+                groups.push(GroupSpec { key, name, servers: rule.servers.clone(), strategy: rule.strategy });
+                key
+            })
+        });
+        let keys = keys.collect();
         (groups, keys)
     }
 }

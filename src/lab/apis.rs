@@ -6,7 +6,7 @@ use crate::api::actions::{self, PrivateZone};
 use crate::api::calls::OTHER;
 use crate::api::temporary::TemporaryKeys;
 use crate::api::{ActionAnswer, ApiError, ApiService, Call, Gateway, http};
-use ipnet::IpNet;
+use crate::base::address_set::AddressSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -74,7 +74,7 @@ fn unknown_action(product: &str, version: &str, action: &str) -> ApiError {
 
 /// Who may call the APIs: clients on this machine, and those of these networks; all where there is no list.
 #[derive(Clone, Debug, Default)]
-pub struct ApiClients(pub(super) Option<Arc<[IpNet]>>);
+pub struct ApiClients(pub(super) Option<AddressSet>);
 
 impl ApiClients {
     /// Passes the connections of clients that may call.
@@ -89,8 +89,8 @@ impl ApiClients {
     /// True for a client that may call; `own` is the address that it called.
     fn has(&self, peer: IpAddr, own: IpAddr) -> bool {
         let peer = peer.to_canonical();
-        let Some(nets) = &self.0 else { return true };
-        peer.is_loopback() || peer == own.to_canonical() || nets.iter().any(|net| net.contains(&peer))
+        let Some(clients) = &self.0 else { return true };
+        peer.is_loopback() || peer == own.to_canonical() || clients.contains(peer)
     }
 }
 
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn clients_of_no_named_network_may_not_call() {
-        let clients = ApiClients(Some(Arc::from(["172.18.0.0/16".parse().unwrap()])));
+        let clients = ApiClients(Some(AddressSet::from(&["172.18.0.0/16".parse().unwrap()][..])));
         let may = |peer: &str| clients.has(peer.parse().unwrap(), "192.0.2.1".parse().unwrap());
         for peer in ["127.0.0.1", "127.9.0.1", "::1", "172.18.0.7", "::ffff:172.18.0.7", "192.0.2.1"] {
             assert!(may(peer), "{peer}");

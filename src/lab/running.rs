@@ -15,6 +15,7 @@ use crate::admin::server;
 use crate::api::actions::{AccountWriter, Persistence, PrivateZone};
 use crate::api::console_access::{ConsoleAccess, ConsoleRole};
 use crate::api::{AccessKey, Gateway, Keys, http};
+use crate::base::address_set::AddressSet;
 use crate::config::ControlSocket;
 use crate::config::{Config, Host, Servers};
 use crate::console::{Console, ConsoleParts, ConsoleSetting, LabWay};
@@ -256,7 +257,7 @@ pub fn vpcs(id: &str, region: &str, others: &[IpNet]) -> Vec<Vpc> {
 
 /// Clients that may ask its DNS may call its APIs.
 pub fn clients(config: &Config) -> ApiClients {
-    ApiClients(Some(config.server.allow.clone().into()))
+    ApiClients(Some(AddressSet::from(&config.server.allow[..])))
 }
 
 /// The id of the other VPC.

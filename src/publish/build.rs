@@ -1,12 +1,13 @@
 //! Builds the active configuration.
 
 use crate::account::{Account, Dirty};
+use crate::base::address_set::AddressSet;
 use crate::config::{Config, InstanceInfo, Servers};
 use crate::engine::catalog::GroupKey;
 use crate::resolve::shared::ActiveConfig;
 use crate::upstream::network::Network;
 use crate::upstream::{Group, GroupOptions, ServerAddress, Strategy, Trust};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Further inputs of [`build`].
@@ -51,7 +52,8 @@ pub fn build(
         Servers::Listed(servers) => servers.clone(),
     };
     let configured = config.groups();
-    let is_configured = |key: GroupKey| configured.iter().any(|group| group.key == key);
+    let configured_keys: HashSet<GroupKey> = configured.iter().map(|group| group.key).collect();
+    let is_configured = |key: GroupKey| configured_keys.contains(&key);
     let default_key = match previous.filter(|_| default.is_empty()) {
         // Between two networks resolv.conf lists no server: until it does, the last answers are still true.
         Some(previous) if config.upstream.servers == Servers::System => previous.catalog.default_group(),
@@ -74,7 +76,7 @@ pub fn build(
         catalog,
         generation: serial,
         groups,
-        allow: config.server.allow.clone(),
+        allow: AddressSet::from(&config.server.allow[..]),
         udp_payload: config.server.udp_payload,
         version_bind: config.server.version_bind,
     }

@@ -3,6 +3,7 @@
 //! The configuration is one immutable [`ActiveConfig`], replaced as a whole: a query uses one from start to end. State
 //! that must survive a reload is separate: the cache, the queries in flight, the health of unchanged upstream groups.
 
+use crate::base::address_set::AddressSet;
 use crate::base::clock::Clock;
 use crate::base::octets::Octets;
 use crate::engine::answer::ExtendedError;
@@ -23,7 +24,6 @@ use crate::upstream::transfer::SecondaryZones;
 use crate::upstream::udp_pool::InFlightKeys;
 use crate::upstream::{Group, Inflight, LoopDetector};
 use arc_swap::ArcSwap;
-use ipnet::IpNet;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ pub struct ActiveConfig {
     /// The upstream groups.
     pub groups: HashMap<GroupKey, Arc<Group>>,
     /// The allowed clients.
-    pub allow: Vec<IpNet>,
+    pub allow: AddressSet,
     /// The announced and maximum UDP payload size, in octets.
     pub udp_payload: u16,
     /// `version.bind` is answered.
@@ -62,8 +62,7 @@ pub struct ActiveConfig {
 impl ActiveConfig {
     /// True if a client is allowed.
     pub fn allows(&self, client: IpAddr) -> bool {
-        let client = client.to_canonical();
-        self.allow.iter().any(|net| net.contains(&client))
+        self.allow.contains(client)
     }
 
     /// The counter of queries that wait for a group; None if there is only one group.

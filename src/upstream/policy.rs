@@ -20,7 +20,7 @@ const AGAIN_LEAST: Duration = Duration::from_millis(200);
 const EXPLORE: f64 = 1.0 / 32.0;
 
 /// The strategy of a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Hash)]
 pub enum Strategy {
     /// In the configured order; the next one if a server fails or is slow.
     #[default]
