@@ -9,12 +9,12 @@
 //! is kept but a few digests, until a page asks.
 
 mod assets;
+mod endpoint_check;
 mod guard;
 mod live_log;
-mod looks;
+mod operations;
 mod reply;
 mod routes;
-mod way;
 
 use crate::admin::AdminView;
 use crate::admin::client_address::ClientAddress;
@@ -61,12 +61,12 @@ pub struct ConsoleSetting {
     /// The metadata service, if it is asked.
     pub metadata: Option<SocketAddr>,
     /// Set in a lab.
-    pub lab: Option<LabWay>,
+    pub lab: Option<LabApi>,
 }
 
 /// Where API names lead in a lab.
 #[derive(Clone)]
-pub struct LabWay {
+pub struct LabApi {
     /// The port of HTTPS.
     pub port: u16,
     /// Whose certificates are trusted.

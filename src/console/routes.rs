@@ -1,7 +1,7 @@
 //! What is asked of the console, and what answers it.
 
 use super::reply::{CallRefusal, made, refused, text, word};
-use super::{Console, PATH, assets, guard, live_log, looks, way};
+use super::{Console, PATH, assets, endpoint_check, guard, live_log, operations};
 use crate::api::console_access::{CodeFault, ConsoleRole, SESSION_LIFE};
 use crate::api::{ApiReply, Call, Params, actions};
 use crate::http::pages::{PageRequest, PageResponse};
@@ -64,17 +64,17 @@ async fn call(console: &Console, name: &str, request: &PageRequest) -> Result<Pa
             access.end(token);
             Ok(json!({}))
         }
-        "info" => looks::info(console, role),
+        "info" => operations::info(console, role),
         "call" => return carry_out(console, role, request).await,
-        "status" => looks::status(console),
-        "top" => looks::top(console, body(request)?),
-        "explain" => looks::explain(console, &body(request)?),
-        "cache" => looks::cache(console, body(request)?).await,
-        "doctor" => looks::doctor(console).await,
-        "flush" if role == ConsoleRole::Full => looks::flush(console, &body(request)?),
+        "status" => operations::status(console),
+        "top" => operations::top(console, body(request)?),
+        "explain" => operations::explain(console, &body(request)?),
+        "cache" => operations::cache(console, body(request)?).await,
+        "doctor" => operations::doctor(console).await,
+        "flush" if role == ConsoleRole::Full => operations::flush(console, &body(request)?),
         "flush" => Err(read_only()),
         "log" => live_log::read(console, body(request)?).await,
-        "test" => way::test(console, body(request)?).await,
+        "test" => endpoint_check::test(console, body(request)?).await,
         _ => Err(CallRefusal::new(StatusCode::NOT_FOUND, "NotFound", "there is no such call")),
     };
     Ok(made(StatusCode::OK, told?.to_string().into_bytes()))
@@ -161,7 +161,7 @@ fn body<'r, T: Deserialize<'r>>(request: &'r PageRequest) -> Result<T, CallRefus
     serde_json::from_slice(&request.body).map_err(|error| CallRefusal::invalid(format!("the body: {error}")))
 }
 
-/// A session that only looks wanted to change something.
+/// A session that only operations wanted to change something.
 fn read_only() -> CallRefusal {
     let message = "this console is read-only: `console` in [control], or the address was made by --read-only";
     CallRefusal::new(StatusCode::FORBIDDEN, "ReadOnly", message)

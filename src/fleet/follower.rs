@@ -4,11 +4,11 @@
 use super::client::{EtcdClient, up_to};
 use super::connection::EtcdError;
 use super::head::{AcceptedRemoval, FleetHead, FleetKeys, FleetSchema};
-use super::machine::{FollowAction, FollowMachine};
 use super::messages::{RangeRequest, TxnRequest, TxnStep, end_of_prefix};
 use super::row::ROW_SCHEMA;
 use super::snapshot::FleetPosition;
 use super::state::{FleetPhase, FleetState, FleetStep, MOST_ROWS, StepResult};
+use super::watch::{FollowAction, WatchState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -80,10 +80,10 @@ enum LostHead {
 
 /// What the head at `revision` says of a watch, with the head at `known` in force. One that is older is of a member that
 /// lags.
-fn lost(revision: i64, known: i64, machine: &FollowMachine) -> LostHead {
-    match revision > known && !machine.is_in_redo() {
+fn lost(revision: i64, known: i64, watch: &WatchState) -> LostHead {
+    match revision > known && !watch.is_in_redo() {
         false => LostHead::None,
-        true if machine.watched() < revision => LostHead::Late,
+        true if watch.watched() < revision => LostHead::Late,
         true => LostHead::Lost,
     }
 }
@@ -195,9 +195,9 @@ impl Follower {
         let from = self.state.position();
         let mut target = look.head.as_ref().map_or(0, |(revision, _)| *revision);
         let mut accepted = look.accepted;
-        let mut machine = FollowMachine::new(self.keys.clone(), look.cluster, from.watched);
+        let mut watch = WatchState::new(self.keys.clone(), look.cluster, from.watched);
         let data = self.keys.data().into_bytes();
-        let mut watch =
+        let mut stream =
             self.client.watch(&data, &end_of_prefix(&data), from.watched.saturating_add(1)).await?;
         let mut check_at = Instant::now() + CHECK / 2 + up_to(CHECK);
         let (mut loose_at, mut redo_at, mut held_at, mut odd_at) = (None, None, None, None);
@@ -211,7 +211,7 @@ impl Follower {
                 .min()
                 .unwrap_or(never);
             let response = tokio::select! {
-                response = watch.next() => Some(response),
+                response = stream.next() => Some(response),
                 () = sleep_until(next) => None,
             };
             let now = Instant::now();
@@ -240,11 +240,11 @@ impl Follower {
                 }
                 if check_at <= now {
                     check_at = now + CHECK / 2 + up_to(CHECK);
-                    self.check(&machine).await?;
+                    self.check(&watch).await?;
                 }
                 continue;
             };
-            for action in machine.take(response?) {
+            for action in watch.take(response?) {
                 match action {
                     FollowAction::Apply { revision, head, changes } => {
                         target = target.max(revision);
@@ -301,13 +301,13 @@ impl Follower {
                     FollowAction::RedoBegun => redo_at = Some(now + REDO),
                 }
             }
-            if !machine.is_in_redo() {
+            if !watch.is_in_redo() {
                 redo_at = None;
             }
-            let is_loose = machine.has_loose_rows() && self.state.held().is_none();
+            let is_loose = watch.has_loose_rows() && self.state.held().is_none();
             loose_at = is_loose.then(|| loose_at.unwrap_or(now + LOOSE));
-            if loose_at.is_none() && !machine.is_in_redo() && self.state.held().is_none() {
-                self.state.set_watched(machine.watched());
+            if loose_at.is_none() && !watch.is_in_redo() && self.state.held().is_none() {
+                self.state.set_watched(watch.watched());
             }
             self.note_following(target);
         }
@@ -323,12 +323,12 @@ impl Follower {
     }
 
     /// Looks at the head, from any member: a watch that has lost something shows.
-    async fn check(&self, machine: &FollowMachine) -> Result<(), SessionEnd> {
+    async fn check(&self, watch: &WatchState) -> Result<(), SessionEnd> {
         let request = RangeRequest { serializable: true, ..RangeRequest::of_key(self.keys.head()) };
         let found = self.client.range(&request).await?;
         let revision = found.rows.first().map_or(0, |row| row.modified);
         let position = self.state.position();
-        match lost(revision, position.revision, machine) {
+        match lost(revision, position.revision, watch) {
             _ if self.state.held().is_some() => {}
             LostHead::None if revision == position.revision && self.state.is_in_doubt() => {
                 self.compare(true, false).await?;

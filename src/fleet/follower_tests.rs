@@ -4,20 +4,20 @@ use super::*;
 use crate::fleet::messages::{EtcdHeader, WatchResponse};
 
 /// A watch that has come to a revision.
-fn machine(watched: i64) -> FollowMachine {
-    let mut machine = FollowMachine::new(FleetKeys::new("/f"), 9, 1);
+fn watch(watched: i64) -> WatchState {
+    let mut watch = WatchState::new(FleetKeys::new("/f"), 9, 1);
     let header = EtcdHeader { cluster: 9, member: 1, revision: watched };
-    assert_eq!(machine.take(WatchResponse { header, ..WatchResponse::default() }), []);
-    machine
+    assert_eq!(watch.take(WatchResponse { header, ..WatchResponse::default() }), []);
+    watch
 }
 
 #[test]
 fn a_head_that_the_watch_has_passed_by_is_lost() {
-    assert_eq!(lost(10, 10, &machine(10)), LostHead::None);
-    assert_eq!(lost(9, 10, &machine(10)), LostHead::None, "of a member that lags");
-    assert_eq!(lost(12, 10, &machine(11)), LostHead::Late);
-    assert_eq!(lost(12, 10, &machine(12)), LostHead::Lost);
-    assert_eq!(lost(12, 10, &machine(15)), LostHead::Lost, "a progress notice moved the watch on");
+    assert_eq!(lost(10, 10, &watch(10)), LostHead::None);
+    assert_eq!(lost(9, 10, &watch(10)), LostHead::None, "of a member that lags");
+    assert_eq!(lost(12, 10, &watch(11)), LostHead::Late);
+    assert_eq!(lost(12, 10, &watch(12)), LostHead::Lost);
+    assert_eq!(lost(12, 10, &watch(15)), LostHead::Lost, "a progress notice moved the watch on");
 }
 
 #[test]

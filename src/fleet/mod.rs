@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!  api/actions/writer ─▶ writer (transactions, held against the head) ─▶ client ─▶ etcd
-//!         │ one state ◀── follower ◀─ machine (answers of the watch to actions, pure) ◀─┘
+//!         │ one state ◀── follower ◀─ watch (its answers to actions, pure) ◀─┘
 //!         └──▶ state (replica: what is in force) ─▶ publish;  snapshot, the rows in a file
 //! ```
 //!
 //! - `client` over `connection` (HTTP/2, gRPC), `messages` and `protobuf`: what is spoken with etcd; `tls`.
 //! - `row`: rows to keys and values and back; `head`: the keys, and the values beside the rows.
-//! - `replica`, `machine`: decisions, without clock and I/O.
+//! - `replica`, `watch`: decisions, without clock and I/O.
 //! - `view`: how a node stands.
 //! - `state`, `follower` with `compare`, `writer` with `redo`, `snapshot`, `node`: what happens when.
 //!
@@ -19,7 +19,6 @@ mod compare;
 mod connection;
 pub mod follower;
 pub mod head;
-pub mod machine;
 pub mod messages;
 pub mod node;
 mod protobuf;
@@ -30,6 +29,7 @@ pub mod snapshot;
 pub mod state;
 mod tls;
 mod view;
+pub mod watch;
 pub mod writer;
 
 pub use client::EtcdClient;

@@ -18,7 +18,7 @@ use crate::api::{AccessKey, Gateway, Keys, http};
 use crate::base::address_set::AddressSet;
 use crate::config::ControlSocket;
 use crate::config::{Config, Host, Servers};
-use crate::console::{Console, ConsoleParts, ConsoleSetting, LabWay};
+use crate::console::{Console, ConsoleParts, ConsoleSetting, LabApi};
 use crate::daemon::{Daemon, DaemonSettings};
 use crate::engine::catalog::Vpc;
 use crate::engine::zone::ZoneSemantics;
@@ -210,7 +210,7 @@ impl Lab {
         }
         if let Some(access) = &console {
             let roots = authority.roots().map_err(LabError::System)?;
-            let lab = Some(LabWay { port: places.https.port(), roots, key: key.clone() });
+            let lab = Some(LabApi { port: places.https.port(), roots, key: key.clone() });
             let api = vec![places.api];
             let setting = ConsoleSetting { api, server_names, client, metadata: None, lab };
             let (view, publisher) = (daemon.view().clone(), daemon.publisher().clone());

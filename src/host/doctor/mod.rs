@@ -5,6 +5,7 @@
 //! deadline; when nothing answers, the whole takes about ten seconds. Changes nothing.
 
 mod ask;
+pub mod endpoint;
 mod machine;
 pub mod mapped;
 mod names;
@@ -13,7 +14,6 @@ mod reach;
 mod running;
 mod servers;
 pub mod tls;
-pub mod way;
 
 use crate::admin::status::Status;
 use crate::config::{Config, InstanceInfo};

@@ -1,13 +1,13 @@
-//! The last steps of the recipe: whether an API name leads where it should, and whether an API answers there.
+//! The test of an API name: where it resolves to, and whether an API answers there.
 
 use super::reply::{CallRefusal, Told};
-use super::{Console, LabWay};
+use super::{Console, LabApi};
 use crate::api::Params;
 use crate::api::signer::{self, SignaturePlace, SigningOrder};
 use crate::base::local_address::reached_at;
 use crate::config::endpoints;
 use crate::host::doctor::tls::{self, TrustedStream};
-use crate::host::doctor::{Check, way};
+use crate::host::doctor::{Check, endpoint};
 use crate::http::client::exchange;
 use http_body_util::Full;
 use hyper::Request;
@@ -19,13 +19,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
-/// The port of APIs.
+/// The port of APIs outside a lab.
 const HTTPS: u16 = 443;
 
-/// How long the call may take.
+/// Timeout of the call.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Octets of the longest answer.
+/// The longest response body, in octets.
 const MAX_RESPONSE_BYTES: usize = 4 << 20;
 
 /// The version of the ECS API.
@@ -36,31 +36,33 @@ const STEP: &str = "call";
 
 /// The name to test.
 #[derive(Debug, Deserialize)]
-pub(super) struct WayQuery {
+pub(super) struct EndpointQuery {
     name: String,
 }
 
-/// Asks this server for an API name, connects, looks at the certificate, and calls `DescribeRegions`. Only for names of
-/// APIs: else a page could have this machine connect anywhere.
-pub(super) async fn test(console: &Console, query: WayQuery) -> Told {
+/// Resolves an API name at this server, connects, verifies the certificate and calls `DescribeRegions`. Other names are
+/// refused: a page could otherwise make this machine connect to any host.
+pub(super) async fn test(console: &Console, query: EndpointQuery) -> Told {
     let name = query.name.trim_end_matches('.').to_ascii_lowercase();
     if !endpoints::is_api_name(&name) {
-        return Err(CallRefusal::invalid("this is no API name of Alibaba Cloud"));
+        return Err(CallRefusal::invalid("not an API name of Alibaba Cloud"));
     }
     let Ok(_turn) = console.slow.try_acquire() else {
         return Err(CallRefusal::busy("another look-up runs: try again"));
     };
     let server = console.parts.view.listening.first().map(|at| reached_at(*at));
-    let server = server.ok_or_else(|| CallRefusal::invalid("DNS is served nowhere"))?;
+    let server = server.ok_or_else(|| CallRefusal::invalid("this server has no DNS listener"))?;
     let lab = console.parts.setting.lab.as_ref();
     let port = lab.map_or(HTTPS, |lab| lab.port);
     let roots = lab.map_or_else(tls::roots, |lab| Some(lab.roots.clone()));
-    let (mut checks, address) = way::check(server, &name, port, roots.clone()).await;
+    let (mut checks, address) = endpoint::check(server, &name, port, roots.clone()).await;
     match (address, roots) {
         (Some(address), Some(roots)) => {
             let called = timeout(TIMEOUT, call(address, &name, roots, lab)).await;
-            checks
-                .push(judged(called.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())), lab.is_some()));
+            checks.push(call_check(
+                called.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+                lab.is_some(),
+            ));
         }
         (None, _) => checks.push(Check::skip(STEP, "the name leads to no server that was reached")),
         (_, None) => checks.push(Check::skip(STEP, "this system has no trusted roots")),
@@ -68,8 +70,8 @@ pub(super) async fn test(console: &Console, query: WayQuery) -> Told {
     Ok(json!({ "server": server.to_string(), "checks": checks }))
 }
 
-/// What is to be said about the call.
-fn judged(called: io::Result<Value>, signed: bool) -> Check {
+/// The check for the call's result.
+fn call_check(called: io::Result<Value>, signed: bool) -> Check {
     let answer = match called {
         Ok(answer) => answer,
         Err(error) => return Check::fail(STEP, format!("DescribeRegions: {error}"), "see the steps above"),
@@ -77,7 +79,7 @@ fn judged(called: io::Result<Value>, signed: bool) -> Check {
     let regions = answer["Regions"]["Region"].as_array().map(Vec::len);
     match (regions, answer["Code"].as_str()) {
         (Some(regions), _) => Check::pass(STEP, format!("DescribeRegions, signed: {regions} regions")),
-        // There is no access key of the account here: that the API refuses the call shows that it answers.
+        // Without an access key the API refuses the call, which still shows that an API answers.
         (None, Some(code)) if !signed => {
             Check::pass(STEP, format!("DescribeRegions without an access key: the API answers, with {code}"))
         }
@@ -89,12 +91,12 @@ fn judged(called: io::Result<Value>, signed: bool) -> Check {
     }
 }
 
-/// Calls `DescribeRegions` at an address, signed where there is a key.
+/// Calls `DescribeRegions` at an address; the request is signed if there is a key.
 async fn call(
     address: SocketAddr,
     host: &str,
     roots: tokio_rustls::rustls::RootCertStore,
-    lab: Option<&LabWay>,
+    lab: Option<&LabApi>,
 ) -> io::Result<Value> {
     let stream: TrustedStream = tls::connect_trusted(address, host, roots).await?;
     let request = match lab {

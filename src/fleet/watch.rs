@@ -45,7 +45,7 @@ pub enum FollowAction {
 
 /// The state of a watch.
 #[derive(Debug)]
-pub struct FollowMachine {
+pub struct WatchState {
     keys: FleetKeys,
     cluster: u64,
     /// Events up to this revision are known.
@@ -63,7 +63,7 @@ pub struct FollowMachine {
     redo: bool,
 }
 
-impl FollowMachine {
+impl WatchState {
     /// A watch of this cluster that begins after a revision.
     pub fn new(keys: FleetKeys, cluster: u64, watched: i64) -> Self {
         Self {
@@ -211,5 +211,5 @@ impl FollowMachine {
 }
 
 #[cfg(test)]
-#[path = "machine_tests.rs"]
+#[path = "watch_tests.rs"]
 mod tests;

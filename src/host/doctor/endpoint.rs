@@ -1,5 +1,4 @@
-//! The way of one API name: what this server answers, whether a server is there, and whether its certificate covers the
-//! name.
+//! Checks of one API name: the answer of this server, the connection to the address in it, and the certificate there.
 
 use super::Check;
 use super::ask::{over_tcp, over_udp};
@@ -14,8 +13,8 @@ use tokio_rustls::rustls::RootCertStore;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_millis(4500);
 
-/// Asks `server` for the name over UDP and TCP, connects to where it leads and looks at the certificate, which `roots`
-/// must vouch for. The second part is the address of the server that was reached.
+/// Queries `server` for the name over UDP and TCP, connects to the address and verifies the certificate against `roots`.
+/// Returns the checks, and the address if a connection was made.
 pub async fn check(
     server: SocketAddr,
     name: &str,

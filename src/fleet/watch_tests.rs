@@ -9,8 +9,8 @@ fn keys() -> FleetKeys {
     FleetKeys::new("/f")
 }
 
-fn machine() -> FollowMachine {
-    FollowMachine::new(keys(), 9, 10)
+fn watch() -> WatchState {
+    WatchState::new(keys(), 9, 10)
 }
 
 fn row(key: &str, revision: i64) -> EtcdEvent {
@@ -43,56 +43,56 @@ fn applied(actions: &[FollowAction]) -> Vec<(i64, u64, Vec<&str>)> {
 
 #[test]
 fn a_change_counts_once_its_head_has_come() {
-    let mut machine = machine();
-    assert_eq!(machine.take(answer(11, vec![row("a/1", 11)])), []);
-    assert!(machine.has_loose_rows());
-    let actions = machine.take(answer(12, vec![row("a/2", 12), head(1, 12, false)]));
+    let mut watch = watch();
+    assert_eq!(watch.take(answer(11, vec![row("a/1", 11)])), []);
+    assert!(watch.has_loose_rows());
+    let actions = watch.take(answer(12, vec![row("a/2", 12), head(1, 12, false)]));
     assert_eq!(applied(&actions), [(12, 1, vec!["a/1", "a/2"])]);
-    assert!(!machine.has_loose_rows());
-    assert_eq!(machine.watched(), 12);
+    assert!(!watch.has_loose_rows());
+    assert_eq!(watch.watched(), 12);
 }
 
 #[test]
 fn what_is_known_is_passed_over_and_a_cut_revision_waits() {
-    let mut machine = machine();
-    assert_eq!(machine.take(answer(10, vec![row("a/1", 9), head(1, 10, false)])), []);
+    let mut watch = watch();
+    assert_eq!(watch.take(answer(10, vec![row("a/1", 9), head(1, 10, false)])), []);
     let mut first = answer(11, vec![row("a/1", 11)]);
     first.fragment = true;
-    assert_eq!(machine.take(first), []);
-    let actions = machine.take(answer(11, vec![head(2, 11, false)]));
+    assert_eq!(watch.take(first), []);
+    let actions = watch.take(answer(11, vec![head(2, 11, false)]));
     assert_eq!(applied(&actions), [(11, 2, vec!["a/1"])]);
-    assert_eq!(machine.take(answer(11, vec![row("a/1", 11), head(2, 11, false)])), [], "twice");
+    assert_eq!(watch.take(answer(11, vec![row("a/1", 11), head(2, 11, false)])), [], "twice");
 }
 
 #[test]
 fn a_large_change_is_published_when_it_is_whole() {
-    let mut machine = machine();
-    assert_eq!(machine.take(answer(11, vec![head(5, 11, true)])), [FollowAction::RedoBegun]);
-    assert_eq!(machine.take(answer(12, vec![row("a/1", 12)])), []);
-    assert!(machine.is_in_redo() && !machine.has_loose_rows());
-    let actions = machine.take(answer(13, vec![head(5, 13, false)]));
+    let mut watch = watch();
+    assert_eq!(watch.take(answer(11, vec![head(5, 11, true)])), [FollowAction::RedoBegun]);
+    assert_eq!(watch.take(answer(12, vec![row("a/1", 12)])), []);
+    assert!(watch.is_in_redo() && !watch.has_loose_rows());
+    let actions = watch.take(answer(13, vec![head(5, 13, false)]));
     assert_eq!(applied(&actions), [(13, 5, vec!["a/1"])]);
-    assert!(!machine.is_in_redo());
+    assert!(!watch.is_in_redo());
 }
 
 #[test]
 fn more_than_can_wait_is_compared_in_the_end() {
-    let mut machine = machine();
-    machine.take(answer(11, vec![head(5, 11, true)]));
+    let mut watch = watch();
+    watch.take(answer(11, vec![head(5, 11, true)]));
     for revision in 12..32 {
         let mut large = row("a/1", revision);
         large.row.value = vec![b'x'; 1 << 20];
-        assert_eq!(machine.take(answer(revision, vec![large])), []);
-        assert!(machine.waiting.iter().map(RowChange::octets).sum::<usize>() <= WAITING + (1 << 20));
+        assert_eq!(watch.take(answer(revision, vec![large])), []);
+        assert!(watch.waiting.iter().map(RowChange::octets).sum::<usize>() <= WAITING + (1 << 20));
     }
-    let actions = machine.take(answer(40, vec![head(5, 40, false)]));
+    let actions = watch.take(answer(40, vec![head(5, 40, false)]));
     assert_eq!(actions, [FollowAction::Compare { whole: false, why: "a large change" }]);
-    assert_eq!(applied(&machine.take(answer(41, vec![head(6, 41, false)]))), [(41, 6, vec![])]);
+    assert_eq!(applied(&watch.take(answer(41, vec![head(6, 41, false)]))), [(41, 6, vec![])]);
 }
 
 #[test]
 fn a_watch_that_ends_tells_why() {
-    let end = |response: WatchResponse| machine().take(response).remove(0);
+    let end = |response: WatchResponse| watch().take(response).remove(0);
     let ended = |reason: &str, created| {
         end(WatchResponse { canceled: true, created, reason: reason.into(), ..WatchResponse::default() })
     };
@@ -113,44 +113,37 @@ fn a_watch_that_ends_tells_why() {
 fn a_head_that_is_gone_or_odd_has_the_rows_compared() {
     let mut gone = head(1, 11, false);
     gone.removed = true;
-    assert!(matches!(
-        machine().take(answer(11, vec![gone]))[..],
-        [FollowAction::Compare { whole: false, .. }]
-    ));
+    assert!(matches!(watch().take(answer(11, vec![gone]))[..], [FollowAction::Compare { whole: false, .. }]));
     let mut odd = head(1, 11, false);
     odd.row.value = b"{".to_vec();
-    assert!(matches!(
-        machine().take(answer(11, vec![odd]))[..],
-        [FollowAction::Compare { whole: false, .. }]
-    ));
+    assert!(matches!(watch().take(answer(11, vec![odd]))[..], [FollowAction::Compare { whole: false, .. }]));
 }
 
 #[test]
 fn progress_moves_on_without_events() {
-    let mut machine = machine();
-    assert_eq!(machine.take(answer(500, Vec::new())), []);
-    assert_eq!(machine.watched(), 500);
+    let mut watch = watch();
+    assert_eq!(watch.take(answer(500, Vec::new())), []);
+    assert_eq!(watch.watched(), 500);
 }
 
 #[test]
 fn a_watch_that_contradicts_itself_begins_anew() {
-    let restarts = |machine: &mut FollowMachine, response| {
-        matches!(machine.take(response)[..], [FollowAction::Restart(_)])
-    };
-    let mut back = machine();
+    let restarts =
+        |watch: &mut WatchState, response| matches!(watch.take(response)[..], [FollowAction::Restart(_)]);
+    let mut back = watch();
     assert_eq!(back.take(answer(500, Vec::new())), []);
     assert!(
         restarts(&mut back, answer(12, vec![row("a/1", 12), head(1, 12, false)])),
         "500 was a lie, or this is"
     );
-    assert!(restarts(&mut machine(), answer(11, vec![row("a/1", 12)])), "an event of the future");
+    assert!(restarts(&mut watch(), answer(11, vec![row("a/1", 12)])), "an event of the future");
     for revision in [i64::MAX, -1, 0] {
-        assert!(restarts(&mut machine(), answer(revision, Vec::new())), "{revision}");
+        assert!(restarts(&mut watch(), answer(revision, Vec::new())), "{revision}");
     }
     let mut nameless = answer(11, Vec::new());
     nameless.header.cluster = 0;
-    assert!(restarts(&mut machine(), nameless));
-    let mut twice = machine();
+    assert!(restarts(&mut watch(), nameless));
+    let mut twice = watch();
     let one = answer(12, vec![row("a/1", 12), head(1, 12, false)]);
     assert_eq!(applied(&twice.take(one.clone())), [(12, 1, vec!["a/1"])]);
     assert_eq!(twice.take(one), [], "the same once more is no contradiction");
@@ -158,17 +151,17 @@ fn a_watch_that_contradicts_itself_begins_anew() {
 
 #[test]
 fn events_without_octets_are_bounded_too() {
-    let mut machine = machine();
+    let mut watch = watch();
     let nothing = EtcdEvent { removed: false, row: EtcdRow { modified: 11, ..EtcdRow::default() } };
     let most = 4 * WAITING / EVENT;
     for _ in 0..most / 1000 {
         let mut some = answer(11, vec![nothing.clone(); 1000]);
         some.fragment = true;
-        assert_eq!(machine.take(some), []);
+        assert_eq!(watch.take(some), []);
     }
     let mut more = answer(11, vec![nothing; 1000]);
     more.fragment = true;
-    assert!(matches!(machine.take(more)[..], [FollowAction::Restart(_)]));
+    assert!(matches!(watch.take(more)[..], [FollowAction::Restart(_)]));
 }
 
 proptest! {
@@ -181,13 +174,13 @@ proptest! {
             let revision = 11 + number as i64;
             events.push((0..*count).map(|at| row(&format!("r/{revision}-{at}"), revision)).chain([head(number as u64, revision, false)]).collect::<Vec<_>>());
         }
-        let (mut machine, mut found, mut place, mut cuts) = (machine(), Vec::new(), 0, cuts.into_iter());
+        let (mut watch, mut found, mut place, mut cuts) = (watch(), Vec::new(), 0, cuts.into_iter());
         while place < events.len() {
             let some = cuts.next().unwrap_or(1).clamp(0, events.len() - place);
             let again = place.saturating_sub(1);
             let twice: Vec<EtcdEvent> = events[again..place + some].iter().flatten().cloned().collect();
             let newest = 10 + (place + some) as i64;
-            let actions = machine.take(answer(newest, twice));
+            let actions = watch.take(answer(newest, twice));
             for (_, _, keys) in applied(&actions) {
                 found.extend(keys.into_iter().map(str::to_string));
             }
