@@ -91,18 +91,7 @@ pub struct DataFilesStatus {
     /// Times that one was not used because of a fault.
     pub failures: u64,
     /// Those whose former content is served, the first 100 of them.
-    pub faulty: Vec<FaultyFileStatus>,
-}
-
-/// A file whose former content is served.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct FaultyFileStatus {
-    /// `zone` or `hosts`.
-    pub kind: String,
-    /// The file.
-    pub file: String,
-    /// The error, with file and line.
-    pub fault: String,
+    pub faulty: Vec<FaultyFile>,
 }
 
 /// A service beside DNS.
@@ -298,10 +287,9 @@ pub fn read(subject: &AdminView) -> Status {
 fn data_files(subject: &AdminView) -> DataFilesStatus {
     let files = &subject.readiness.data_files;
     let (watched, reads, failures) = files.counts();
-    let faulty = files.read().into_iter().take(FAULTY);
-    let faulty =
-        faulty.map(|FaultyFile { kind, file, fault }| FaultyFileStatus { kind: kind.into(), file, fault });
-    DataFilesStatus { watched, reads, failures, faulty: faulty.collect() }
+    let mut faulty = files.read();
+    faulty.truncate(FAULTY);
+    DataFilesStatus { watched, reads, failures, faulty }
 }
 
 fn retained(subject: &AdminView) -> Option<RetainedState> {

@@ -1,5 +1,6 @@
 //! The state of watched files: zone files, hosts files, the configuration.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::Path;
@@ -20,10 +21,10 @@ pub struct DataFiles {
 }
 
 /// A file whose former content is served.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultyFile {
     /// `zone` or `hosts`.
-    pub kind: &'static str,
+    pub kind: String,
     /// The file.
     pub file: String,
     /// The error, with file and line.
@@ -70,7 +71,7 @@ impl DataFiles {
     pub fn read(&self) -> Vec<FaultyFile> {
         let faulty = self.faulty();
         let shown = faulty.iter().map(|((file, kind), fault)| FaultyFile {
-            kind,
+            kind: (*kind).to_string(),
             file: file.clone(),
             fault: fault.clone(),
         });

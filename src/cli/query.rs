@@ -7,8 +7,9 @@ use crate::engine::name::unicode;
 use crate::engine::rcode::show_rcode;
 use crate::engine::request::Question;
 use crate::engine::text::{TextSections, read_message};
+use crate::host::doctor::ask::plain_query;
 use crate::upstream::ServerAddress;
-use hickory_proto::op::{Edns, Message, Query};
+use hickory_proto::op::Message;
 use serde::Serialize;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
@@ -86,17 +87,6 @@ fn message(args: &QueryArgs, question: &Question) -> Message {
     if let Some(edns) = &mut message.edns {
         edns.set_dnssec_ok(args.dnssec);
     }
-    message
-}
-
-/// A query with RD and EDNS.
-pub(super) fn plain_query(question: &Question) -> Message {
-    let mut message = Message::query();
-    message.metadata.recursion_desired = true;
-    message.add_query(Query::query(question.name.clone(), question.rtype));
-    let mut edns = Edns::new();
-    edns.set_max_payload(1232).set_version(0);
-    message.set_edns(edns);
     message
 }
 

@@ -133,7 +133,8 @@ impl Daemon {
                 if let Some((zone, _)) = self.config.zones.get_mut(place) {
                     zone.packed = Some(packed.clone());
                     let (records, name) = (zone.record_count(), crate::engine::name::show(&zone.apex));
-                    tracing::info!(zone = name, file = %path.display(), records, "the new content of the zone file is in force");
+                    let file = path.display();
+                    tracing::info!(zone = name, %file, records, "the new content of the zone file is in force");
                 }
                 self.publisher.replace_zone(place, |zone| zone.packed = Some(packed));
             }

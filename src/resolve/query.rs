@@ -141,14 +141,7 @@ pub fn answer_now(
     let screening = Precheck { allowed: published.allows(client), version_bind: published.version_bind };
     let turn = live.turn();
     let insertions = live.cache.insertions();
-    let query = QueryContext {
-        live,
-        published: &published,
-        request: &request,
-        question: &question,
-        caller: &caller,
-        turn,
-    };
+    let query = QueryContext::new(live, &published, &request, &question, &caller, turn);
     let answer = match precheck(&question, screening).or_else(|| recognise_probe(live, &question)) {
         Some(answer) => Ok(answer),
         None => {
@@ -225,7 +218,7 @@ pub(crate) fn complete(
 ) -> Option<Vec<u8>> {
     let PendingQuery { request, question, caller, turn, since, missing, .. } = waiting;
     let published = live.published();
-    let query = QueryContext { live, published: &published, request, question, caller, turn: *turn };
+    let query = QueryContext::new(live, &published, request, question, caller, *turn);
     let (reply, note) = match complete_from_wire(&query, waiting, brought) {
         Some((reply, rcode)) => (reply, (rcode, missing.credit)),
         None => {
@@ -306,14 +299,7 @@ async fn compose(
     let mut held = None;
     let PendingQuery { request, question, caller, turn, since, mut permit, .. } = waiting;
     let published = live.published();
-    let query = QueryContext {
-        live,
-        published: &published,
-        request: &request,
-        question: &question,
-        caller: &caller,
-        turn,
-    };
+    let query = QueryContext::new(live, &published, &request, &question, &caller, turn);
     let deadline = since + CLIENT_DEADLINE;
     let mut chain = query.chain(query.limit());
     // Data from an earlier hop's answer; with a TTL of 0 they are not cached, but used for this query.

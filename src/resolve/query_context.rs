@@ -31,6 +31,18 @@ pub(super) struct QueryContext<'q> {
 }
 
 impl<'q> QueryContext<'q> {
+    /// The context of a query with this rotation number.
+    pub(super) fn new(
+        live: &'q Arc<SharedState>,
+        published: &'q Arc<ActiveConfig>,
+        request: &'q Request,
+        question: &'q Question,
+        caller: &'q Client,
+        turn: u64,
+    ) -> Self {
+        Self { live, published, request, question, caller, turn }
+    }
+
     /// The client's address.
     pub(super) fn client(&self) -> IpAddr {
         self.caller.peer.ip()

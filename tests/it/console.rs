@@ -5,19 +5,8 @@ use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-const CONFIG: &str = r#"
-[upstream]
-servers = []
-[control]
-listen = "127.0.0.1:0"
-[[control.access_key]]
-id = "test-key"
-secret = "test-secret"
-[[vpc]]
-id = "vpc-lab"
-region = "cn-hangzhou"
-clients = ["127.0.0.0/16"]
-"#;
+/// A server with an API, and thus with the console.
+pub(crate) use crate::server::API_CONFIG as CONFIG;
 
 /// A response: status, head in lower case, body.
 struct Response {

@@ -1,23 +1,12 @@
 //! The commands that manage a running server through its API, against a real one.
 
-use crate::server::{Server, command};
+use crate::server::{API_CONFIG, Server, command};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
-/// Two VPCs: the clients on 127.0.0.1, and those on 127.8.0.0/16.
-const CONFIG: &str = r#"
-[upstream]
-servers = []
-[control]
-listen = "127.0.0.1:0"
-[[control.access_key]]
-id = "test-key"
-secret = "test-secret"
-[[vpc]]
-id = "vpc-lab"
-region = "cn-hangzhou"
-clients = ["127.0.0.0/16"]
+/// A second VPC, with clients on 127.8.0.0/16, and a zone of the file.
+const FAR_VPC: &str = r#"
 [[vpc]]
 id = "vpc-far"
 clients = ["127.8.0.0/16"]
@@ -30,7 +19,7 @@ struct Lab(Server);
 
 impl Lab {
     fn new() -> Self {
-        Self(Server::start(CONFIG))
+        Self(Server::start(&[API_CONFIG, FAR_VPC].concat()))
     }
 
     /// Runs a command against the server.

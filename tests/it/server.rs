@@ -10,6 +10,21 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
+/// A configuration without upstreams, with an API and a VPC whose clients are on 127.0.0.0/16. More tables may follow.
+pub const API_CONFIG: &str = r#"
+[upstream]
+servers = []
+[control]
+listen = "127.0.0.1:0"
+[[control.access_key]]
+id = "test-key"
+secret = "test-secret"
+[[vpc]]
+id = "vpc-lab"
+region = "cn-hangzhou"
+clients = ["127.0.0.0/16"]
+"#;
+
 /// A running server; it ends when dropped.
 pub struct Server {
     process: Child,

@@ -1,7 +1,7 @@
-//! `pvtzd compare`: asks two servers the same questions and shows in what they differ.
+//! `pvtzd compare`: sends the same queries to two servers and shows the differences of the answers.
 //!
-//! One is this pvtzd, the other a resolver of a VPC, of the lab, or any other. With `--scratch` the questions are about
-//! zones made for the purpose, and the report names the settings that answer as the other server does.
+//! One is this pvtzd, the other a resolver of a VPC, of the lab, or any other. With `--scratch` the queries are for test
+//! zones, and the report names the settings of the other server.
 
 mod answer;
 mod report;
@@ -15,6 +15,7 @@ use crate::base::local_address::reached_at;
 use crate::config::endpoints;
 use crate::engine::request::Question;
 use crate::engine::text::printable;
+use crate::host::doctor::ask::plain_query;
 use crate::upstream::ServerAddress;
 use answer::ComparedAnswer;
 use clap::Args;
@@ -26,13 +27,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Questions that are out at the same time, for each of the two servers.
+/// Concurrent queries, for each of the two servers.
 const AT_ONCE: usize = 8;
 
-/// Questions of one run.
+/// The most queries of one run.
 const MAX_QUESTIONS: usize = 20_000;
 
-/// How long scratch zones may take until they are served after they were made.
+/// Timeout until new test zones are served.
 const PUBLISHED: Duration = Duration::from_secs(60);
 
 /// Options of `compare`.
@@ -240,7 +241,7 @@ fn plain(server: &ServerAddress) -> Result<SocketAddr, u8> {
 }
 
 fn ask(server: SocketAddr, question: &Question) -> Result<ComparedAnswer, String> {
-    let message = query::plain_query(question);
+    let message = plain_query(question);
     query::ask(server, &message, false)
         .map(|(sections, _)| ComparedAnswer::of(&sections))
         .map_err(|error| error.to_string())

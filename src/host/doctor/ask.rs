@@ -1,5 +1,5 @@
-//! One question to one server, over UDP or TCP, within a deadline. The doctor's own: it asks as a client would, and
-//! learns nothing about the server.
+//! One query to one server, over UDP or TCP, within a deadline. It is sent like a query of a client: no upstream group,
+//! no statistics.
 
 use crate::engine::request::Question;
 use crate::engine::text::{TextRecord, TextSections, read_message};
@@ -12,15 +12,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
-/// The flag of an answer that was cut.
+/// The TC flag.
 const TRUNCATED: u16 = 0x200;
 
-/// What a server said.
+/// A server's reply.
 #[derive(Clone, Debug)]
 pub(super) struct DoctorReply {
     /// The message.
     pub(super) message: TextSections,
-    /// How long it took.
+    /// The time from the query to the reply.
     pub(super) elapsed: Duration,
 }
 
@@ -35,7 +35,7 @@ impl DoctorReply {
         self.message.answers.iter().filter_map(address).collect()
     }
 
-    /// The names that it leads over, in order.
+    /// The targets of the CNAME records, in order.
     pub(super) fn aliases(&self) -> Vec<String> {
         self.values(RecordType::CNAME).collect()
     }
@@ -46,13 +46,13 @@ impl DoctorReply {
         records.map(TextRecord::value)
     }
 
-    /// The code.
+    /// The response code.
     pub(super) fn rcode(&self) -> ResponseCode {
         self.message.rcode.into()
     }
 }
 
-/// Asks over UDP, over TCP if the answer was cut.
+/// Queries over UDP, and over TCP if the reply has TC.
 ///
 /// # Errors
 /// No answer within `patience`.
@@ -68,7 +68,7 @@ pub(super) async fn ask(
     }
 }
 
-/// Asks over UDP; a datagram that gets lost is sent again once.
+/// Queries over UDP; the query is sent a second time after half of `patience`.
 ///
 /// # Errors
 /// No answer within `patience`.
@@ -111,7 +111,7 @@ pub(super) async fn over_udp(
     timeout(patience, exchange).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
-/// Asks over TCP.
+/// Queries over TCP.
 ///
 /// # Errors
 /// No answer within `patience`.
@@ -136,13 +136,19 @@ pub(super) async fn over_tcp(
     timeout(patience, exchange).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
-/// The query and its id.
-fn packet(question: &Question) -> io::Result<(u16, Vec<u8>)> {
+/// A query with RD and EDNS.
+pub fn plain_query(question: &Question) -> Message {
     let mut message = Message::query();
     message.metadata.recursion_desired = true;
     message.add_query(Query::query(question.name.clone(), question.rtype));
     let mut edns = Edns::new();
     edns.set_max_payload(1232).set_version(0);
     message.set_edns(edns);
+    message
+}
+
+/// The query and its id.
+fn packet(question: &Question) -> io::Result<(u16, Vec<u8>)> {
+    let message = plain_query(question);
     Ok((message.id, message.to_vec().map_err(io::Error::other)?))
 }

@@ -4,7 +4,7 @@
 //! Steps run side by side where none needs another's result, and are told in a fixed order. Every probe has a
 //! deadline; when nothing answers, the whole takes about ten seconds. Changes nothing.
 
-mod ask;
+pub mod ask;
 pub mod endpoint;
 mod machine;
 pub mod mapped;
