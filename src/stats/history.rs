@@ -1,12 +1,23 @@
-//! The last day by minute, for the statistics of the API. Limited to 1440 minutes, and to the busiest places of each.
+//! The last day by minute and the day before it, for the statistics of the API. Limited to 2880 minutes, and to the
+//! busiest places of each: at most [`MAX_BYTES`], usually a few KiB, since only what was answered is kept.
 
 use super::counters::{Counters, OUTCOMES};
 use super::zone_stats::OVERFLOW;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Minutes that are kept.
-pub const MINUTES: usize = 24 * 60;
+/// Minutes of a day.
+pub const DAY: usize = 24 * 60;
+
+/// Minutes that are kept: a day, and the one that it is compared with.
+pub const MINUTES: usize = 2 * DAY;
+
+/// Octets of all minutes, with all places busy.
+pub const MAX_BYTES: usize = MINUTES * (size_of::<Minute>() + 32 + PLACES * size_of::<PlaceCounts>());
+const _: () = assert!(MAX_BYTES < 15 << 20);
+
+/// Answers in a place, outcomes apart, in one minute; no minute has more of them than 32 bits count.
+pub type PlaceCounts = (u16, [u32; OUTCOMES]);
 
 /// Places that are kept for a minute; all others are summed up.
 const PLACES: usize = 256;
@@ -17,7 +28,7 @@ pub struct Minute {
     /// Minutes since 1970.
     pub at: u64,
     /// Answers by place, outcomes apart. Those of places beyond the busiest are under [`OVERFLOW`].
-    pub places: Vec<(u16, [u64; OUTCOMES])>,
+    pub places: Box<[PlaceCounts]>,
     /// All answers, outcomes apart, those of no place too.
     pub answers: [u64; OUTCOMES],
     /// How long answers took, in nanoseconds, and how many were timed.
@@ -56,6 +67,9 @@ impl History {
         ring.minutes.retain(|minute| minute.at <= at && at < minute.at + MINUTES as u64);
         if minute.answers != [0; OUTCOMES] {
             ring.minutes.push_back(Arc::new(minute));
+        }
+        while ring.minutes.len() > MINUTES {
+            ring.minutes.pop_front(); // the wall clock stands still
         }
     }
 
@@ -104,9 +118,10 @@ impl Totals {
             }
             places.push((OVERFLOW, rest));
         }
+        let narrow = |counts: [u64; OUTCOMES]| counts.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
         Minute {
             at,
-            places,
+            places: places.into_iter().map(|(place, counts)| (place, narrow(counts))).collect(),
             answers: less(self.answers, before.answers),
             took: (self.took.0.saturating_sub(before.took.0), self.took.1.saturating_sub(before.took.1)),
         }
@@ -131,28 +146,28 @@ mod tests {
         assert_eq!(minutes.len(), 2);
         assert_eq!((minutes[0].at, minutes[0].answers), (100, [1, 0, 0, 0]));
         assert_eq!((minutes[1].at, minutes[1].answers), (101, [1, 1, 0, 1]));
-        assert_eq!(minutes[1].places, [(7, [1, 1, 0, 0])]);
+        assert_eq!(*minutes[1].places, [(7, [1, 1, 0, 0])]);
     }
 
     #[test]
-    fn a_day_is_kept_and_of_a_minute_the_busiest() {
+    fn two_days_are_kept_and_of_a_minute_the_busiest() {
         let (tallies, history) = (Counters::default(), History::default());
-        for at in 0..3000 {
+        for at in 0..5000 {
             tallies.tasks.answered(0, StatKey::default());
             history.end_minute(&tallies, at);
         }
-        assert_eq!(history.minutes(&tallies, 3000).len(), MINUTES - 1);
+        assert_eq!(history.minutes(&tallies, 5000).len(), MINUTES - 1);
         for place in 1..=1000 {
             tallies.tasks.answered(0, StatKey::new(place, AnswerSource::Zone, CacheResult::None));
         }
         tallies.tasks.answered(0, StatKey::new(1000, AnswerSource::Zone, CacheResult::None));
-        let last = history.minutes(&tallies, 3001).pop().unwrap();
+        let last = history.minutes(&tallies, 5001).pop().unwrap();
         assert_eq!((last.places.len(), last.places[0]), (PLACES, (1000, [2, 0, 0, 0])));
-        assert_eq!(last.places[PLACES - 1], (OVERFLOW, [1000 - PLACES as u64 + 1, 0, 0, 0]));
+        assert_eq!(last.places[PLACES - 1], (OVERFLOW, [1000 - PLACES as u32 + 1, 0, 0, 0]));
     }
 
     #[test]
-    fn a_clock_that_is_put_back_leaves_no_minutes_ahead_and_no_more_than_a_day() {
+    fn a_clock_that_is_put_back_leaves_no_minutes_ahead_and_no_more_than_two_days() {
         let (tallies, history) = (Counters::default(), History::default());
         let minute = |at| {
             tallies.tasks.answered(0, StatKey::default());
@@ -163,7 +178,9 @@ mod tests {
             minute(at);
         }
         assert_eq!(minute(100).len(), 1, "what was counted under the wrong time is not shown");
-        let kept = (101..5000).map(minute).last().unwrap();
-        assert_eq!((kept.len(), kept[0].at), (MINUTES, 5000 - MINUTES as u64));
+        (0..2 * MINUTES).for_each(|_| drop(minute(100)));
+        assert!(minute(100).len() <= MINUTES + 1, "a clock that stands still");
+        let kept = (101..8000).map(minute).last().unwrap();
+        assert_eq!((kept.len(), kept[0].at), (MINUTES, 8000 - MINUTES as u64));
     }
 }

@@ -1,5 +1,5 @@
 //! Statistics, from the numbers of the running server: what was answered in private zones and by forwarding rules,
-//! minute by minute, for a day.
+//! minute by minute, for a day and the day before it.
 //!
 //! Names that were asked, addresses that asked and types come from the top lists, while these count; they are not told by
 //! time, VPC or code. Where they do not count, the lists are empty.
@@ -13,7 +13,7 @@ use crate::api::{ActionAnswer, ApiError, Params};
 use crate::engine::name::{self, NameKey, show};
 use crate::engine::text::{mnemonic, show_wire};
 use crate::stats::counters::{OUTCOME_NAMES, OUTCOMES};
-use crate::stats::history::{MINUTES, Minute};
+use crate::stats::history::{DAY, MINUTES, Minute};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ type OutcomeCounts = [u64; OUTCOMES];
 
 /// `DescribeStatisticSummary`: the last day.
 pub fn summary(context: &ActionContext, _: &Params) -> ActionAnswer {
-    let minutes = minutes(context);
+    let (minutes, _) = periods(context, DAY as u64, DAY as u64);
     let zones = by(context, &minutes, |_, name, _| Some(name.to_string()), false);
     let vpcs = by(context, &minutes, |_, _, vpc| vpc.map(str::to_string), false);
     let region =
@@ -101,9 +101,16 @@ pub fn graph(context: &ActionContext, params: &Params) -> ActionAnswer {
     Ok(object(json!({ "RequestDetails": { "ZoneRequestTop": points } })))
 }
 
-/// `DescribePvtzStatisticsGlobalOverview`: all that was answered, and how it compares with the time before.
+/// `DescribePvtzStatisticsGlobalOverview`: all that was answered, and how it compares with the period before; with
+/// `PvtzdCompare` DAY with the same period of the day before, whose numbers are then in `PvtzdDayBefore`.
 pub fn global_overview(context: &ActionContext, params: &Params) -> ActionAnswer {
-    let (now, before) = periods(context, params);
+    let by_day = match params.text("PvtzdCompare").map(str::to_ascii_uppercase).as_deref() {
+        None | Some("PERIOD") => false,
+        Some("DAY") => true,
+        Some(_) => return Err(ApiError::invalid("PvtzdCompare", "it must be PERIOD or DAY")),
+    };
+    let length = period(params);
+    let (now, before) = periods(context, length, if by_day { DAY as u64 } else { length });
     let figures = |minutes: &[Arc<Minute>]| {
         let (mut counts, mut took) = ([0; OUTCOMES], (0, 0));
         for minute in minutes {
@@ -115,19 +122,26 @@ pub fn global_overview(context: &ActionContext, params: &Params) -> ActionAnswer
         (all, ratio(counts[0] + counts[1], all), latency)
     };
     let ((all, success, latency), (old_all, old_success, old_latency)) = (figures(&now), figures(&before));
-    Ok(object(json!({ "Data": {
+    let mut data = json!({
         "TotalResolveCount": all,
         "TotalResolveCountTrend": trend(all, old_all),
         "AvgSuccessRatio": success,
         "AvgSuccessRatioTrend": trend(success, old_success),
         "AvgResolveLatency": latency,
         "AvgResolveLatencyTrend": trend(latency, old_latency),
-    } })))
+    });
+    if by_day {
+        data["PvtzdDayBefore"] = json!({
+            "TotalResolveCount": old_all, "AvgSuccessRatio": old_success, "AvgResolveLatency": old_latency,
+        });
+    }
+    Ok(object(json!({ "Data": data })))
 }
 
 /// `DescribePvtzStatisticsZoneOverview`: zones whose traffic changed suddenly.
 pub fn zone_overview(context: &ActionContext, params: &Params) -> ActionAnswer {
-    let (now, before) = periods(context, params);
+    let length = period(params);
+    let (now, before) = periods(context, length, length);
     let by_zone = |minutes: &[Arc<Minute>]| -> BTreeMap<String, u64> {
         let zones = by(context, minutes, |_, name, _| Some(name.to_string()), false);
         zones.into_iter().map(|(zone, counts)| (zone, sum(&counts))).collect()
@@ -146,45 +160,30 @@ pub fn zone_overview(context: &ActionContext, params: &Params) -> ActionAnswer {
     } })))
 }
 
-/// `DescribePvtzStatisticsSummary`: the busiest, by zone, VPC or response code.
+/// `DescribePvtzStatisticsSummary`: the busiest, by zone, VPC or response code, with the same time of the day before.
 pub fn top(context: &ActionContext, params: &Params) -> ActionAnswer {
     let page = ResultPage::of(params)?;
     let wanted = wanted(params)?;
-    let minutes = span(context, params)?;
+    let [minutes, before] = span(context, params)?;
     let kind = params.text("StatisticalType").unwrap_or("ZONE").to_ascii_uppercase();
-    let mut rows: Vec<(Value, u64)> = if kind.contains("VPC") {
-        let found = by(
-            context,
-            &minutes,
-            |_, name, vpc| wanted.names(name).then(|| vpc.unwrap_or_default().into()),
-            false,
-        );
-        found.iter().map(|(vpc, counts)| (json!({ "VpcId": vpc }), wanted.take(counts))).collect()
-    } else if kind.contains("RCODE") {
-        let mut all = [0; OUTCOMES];
-        for minute in &minutes {
-            add(&mut all, &wanted.of(context, minute));
-        }
-        OUTCOME_NAMES.iter().zip(all).map(|(rcode, count)| (json!({ "Rcode": rcode }), count)).collect()
-    } else if kind.contains("ZONE") {
-        let in_vpc = |name: &str, vpc: Option<&str>| wanted.names(name) && wanted.is_for(vpc);
-        let found = by(context, &minutes, |_, name, vpc| in_vpc(name, vpc).then(|| name.to_string()), false);
-        let id = |zone: &str| context.account.zones_named(zone).next().map(|entry| entry.row.id.clone());
-        let row = |zone: &str| json!({ "ZoneName": zone, "ZoneId": id(zone).unwrap_or_default() });
-        found.iter().map(|(zone, counts)| (row(zone), wanted.take(counts))).collect()
-    } else {
-        top_list(context, &kind, &wanted)
+    let is_by_minute = ["VPC", "RCODE", "ZONE"].iter().any(|known| kind.contains(known));
+    let (mut rows, before) = match is_by_minute {
+        true => (busiest(context, &kind, &wanted, &minutes), busiest(context, &kind, &wanted, &before)),
+        false => (top_list(context, &kind, &wanted), Vec::new()),
     };
+    let before: BTreeMap<String, u64> =
+        before.into_iter().map(|(row, count)| (row.to_string(), count)).collect();
     rows.retain(|(_, count)| *count > 0);
     rows.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let all: u64 = rows.iter().map(|(_, count)| count).sum();
     let mut answer = page.other_fields(rows.len());
     let at = minutes.last().map_or(0, |minute| minute.at * MINUTE);
     let shown = page.cut(rows).map(|(row, count)| {
+        let previous = before.get(&row.to_string()).copied().unwrap_or(0);
         // Clients' models know these fields; what is not kept is empty.
         let mut whole = json!({
-            "AggrTimestamp": at, "Count": count, "Ratio": ratio(count, all), "PreviousCount": 0,
-            "FluctuationValue": 0, "Latency": 0, "Module": "AUTH_ZONE", "ZoneId": "", "ZoneName": "", "VpcId": "",
+            "AggrTimestamp": at, "Count": count, "Ratio": ratio(count, all), "PreviousCount": previous,
+            "FluctuationValue": trend(count, previous), "Latency": 0, "Module": "AUTH_ZONE", "ZoneId": "", "ZoneName": "", "VpcId": "",
             "Rcode": "", "DomainName": "", "Line": "", "Protocol": "", "Qtype": "", "SourceIp": "", "SourceIsp": "",
             "SourceRegion": "",
         });
@@ -195,6 +194,35 @@ pub fn top(context: &ActionContext, params: &Params) -> ActionAnswer {
     });
     answer.insert("PageData".into(), shown.collect());
     Ok(answer)
+}
+
+/// The rows of a list by VPC, response code or zone, out of these minutes.
+fn busiest(
+    context: &ActionContext,
+    kind: &str,
+    wanted: &StatisticsQuery,
+    minutes: &[Arc<Minute>],
+) -> Vec<(Value, u64)> {
+    if kind.contains("VPC") {
+        let in_zone = |_, name: &str, vpc: Option<&str>| {
+            wanted.names(name).then(|| vpc.unwrap_or_default().to_string())
+        };
+        let found = by(context, minutes, in_zone, false);
+        return found.iter().map(|(vpc, counts)| (json!({ "VpcId": vpc }), wanted.take(counts))).collect();
+    }
+    if kind.contains("RCODE") {
+        let mut all = [0; OUTCOMES];
+        for minute in minutes {
+            add(&mut all, &wanted.of(context, minute));
+        }
+        let rows = OUTCOME_NAMES.iter().zip(all);
+        return rows.map(|(rcode, count)| (json!({ "Rcode": rcode }), count)).collect();
+    }
+    let in_vpc = |name: &str, vpc: Option<&str>| wanted.names(name) && wanted.is_for(vpc);
+    let found = by(context, minutes, |_, name, vpc| in_vpc(name, vpc).then(|| name.to_string()), false);
+    let id = |zone: &str| context.account.zones_named(zone).next().map(|entry| entry.row.id.clone());
+    let row = |zone: &str| json!({ "ZoneName": zone, "ZoneId": id(zone).unwrap_or_default() });
+    found.iter().map(|(zone, counts)| (row(zone), wanted.take(counts))).collect()
 }
 
 /// The rows of a top list; nothing for what is not counted, or not by what is wanted.
@@ -269,7 +297,7 @@ impl StatisticsQuery {
                 None => !place.is_rule,
             };
             if named && self.is_for(place.vpc.as_deref()) {
-                add(&mut all, counts);
+                add(&mut all, &counts.map(u64::from));
             }
         }
         match self.outcome {
@@ -293,30 +321,40 @@ fn wanted(params: &Params) -> Result<StatisticsQuery, ApiError> {
     Ok(StatisticsQuery { name, vpcs, outcome })
 }
 
-/// The minutes of the last day.
+/// The minutes of the last two days.
 fn minutes(context: &ActionContext) -> Vec<Arc<Minute>> {
     context.counts.history.minutes(context.counts.tallies, context.now() / MINUTE)
 }
 
-/// The minutes between `StartTimestamp` and `EndTimestamp`; the last hour without them.
-fn span(context: &ActionContext, params: &Params) -> Result<Vec<Arc<Minute>>, ApiError> {
+/// The minutes between `StartTimestamp` and `EndTimestamp`, the last hour without them; and those a day before.
+fn span(context: &ActionContext, params: &Params) -> Result<[Vec<Arc<Minute>>; 2], ApiError> {
     let now = context.now();
     let from =
         params.text("StartTimestamp").map(time).transpose()?.unwrap_or(now.saturating_sub(HOUR * MINUTE));
     let to = params.text("EndTimestamp").map(time).transpose()?.unwrap_or(now);
-    let within = |minute: &Arc<Minute>| (from / MINUTE..=to / MINUTE).contains(&minute.at);
-    Ok(minutes(context).into_iter().filter(within).collect())
+    let minutes = minutes(context);
+    let within = |later: u64| {
+        let is_in = |minute: &&Arc<Minute>| (from / MINUTE..=to / MINUTE).contains(&(minute.at + later));
+        minutes.iter().filter(is_in).cloned().collect()
+    };
+    Ok([within(0), within(DAY as u64)])
 }
 
-/// The minutes of the period asked for, and of the one before: a day where the word says so, else an hour.
-fn periods(context: &ActionContext, params: &Params) -> (Vec<Arc<Minute>>, Vec<Arc<Minute>>) {
+/// The minutes of the period asked for: a day where the word says so, else an hour.
+fn period(params: &Params) -> u64 {
     let period = params.text("OverviewPeriod").unwrap_or_default().to_ascii_lowercase();
-    let length = if period.contains('d') || period.contains("24") { MINUTES as u64 } else { HOUR };
-    let now = context.now() / MINUTE;
-    let (from, before) = ((now + 1).saturating_sub(length), (now + 1).saturating_sub(2 * length));
-    let old = minutes(context);
-    let old = old.into_iter().filter(|minute| minute.at >= before);
-    old.partition(|minute| minute.at >= from)
+    if period.contains('d') || period.contains("24") { DAY as u64 } else { HOUR }
+}
+
+/// The last minutes, as many as `length` says, and as many that were `earlier` by so many minutes.
+fn periods(context: &ActionContext, length: u64, earlier: u64) -> (Vec<Arc<Minute>>, Vec<Arc<Minute>>) {
+    let end = context.now() / MINUTE + 1;
+    let minutes = minutes(context);
+    let until = |end: u64| {
+        let is_in = |minute: &&Arc<Minute>| (end.saturating_sub(length)..end).contains(&minute.at);
+        minutes.iter().filter(is_in).cloned().collect()
+    };
+    (until(end), until(end.saturating_sub(earlier)))
 }
 
 /// Sums up by what `key` makes of number, name and VPC of a place; the busiest first.
@@ -329,7 +367,7 @@ fn by(
     let mut places: BTreeMap<u16, OutcomeCounts> = BTreeMap::new();
     for minute in minutes {
         for (number, counts) in &minute.places {
-            add(places.entry(*number).or_default(), counts);
+            add(places.entry(*number).or_default(), &counts.map(u64::from));
         }
     }
     let mut sums: BTreeMap<String, OutcomeCounts> = BTreeMap::new();
@@ -419,3 +457,7 @@ fn trend(now: u64, before: u64) -> i64 {
     let (now, before) = (i64::try_from(now).unwrap_or(i64::MAX), i64::try_from(before).unwrap_or(i64::MAX));
     (now - before).saturating_mul(100).checked_div(before).unwrap_or(0)
 }
+
+#[cfg(test)]
+#[path = "statistics_tests.rs"]
+mod tests;

@@ -1,6 +1,8 @@
 // Elements out of data. Text is always set as text: what comes from queries and from the API cannot become markup.
 import { t } from './words.js';
 
+const PAGE = 100; // items of a page
+
 // Characters that act on a line without being seen: controls, directional marks, zero-width and tag characters.
 const HAZARD = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb]|\udb40[\udc00-\udfff]/g;
 export const plain = (text) => String(text).replace(HAZARD, (sign) => [...sign].map((one) =>
@@ -119,15 +121,46 @@ export function dialog(title, content, act, label = t('ok'), kind = 'main') {
   return node;
 }
 
+/** Does the work once nothing has asked for it for so many milliseconds. */
+export function later(milliseconds, work) {
+  let timer = 0;
+  return () => { clearTimeout(timer); timer = setTimeout(work, milliseconds); };
+}
+
 export const ask = (title, content, act) => dialog(title, h('p', {}, content), act, title, 'bad');
 
 /** Content that is loaded; an error is shown in its place. */
 export function loading(load) {
   const node = h('div', {}, h('p', { class: 'soft' }, t('loading')));
+  let turn = 0; // what was asked for last is shown, whatever answer comes last
   const again = async () => {
-    try { put(node, await load(again)); } catch (error) { if (error.code !== 'NoSession') put(node, problem(error)); }
+    const mine = ++turn;
+    const show = (content) => { if (mine === turn) put(node, content); };
+    try { show(await load(again)); } catch (error) { if (error.code !== 'NoSession') show(problem(error)); }
   };
   node.again = again;
   again();
+  return node;
+}
+
+/** A list by pages: `load` gives the items of a page and how many there are in all, `draw` shows them. */
+export function paged(load, draw, { start = 1, moved } = {}) {
+  let at = Math.max(1, Math.floor(start) || 1), focus = '';
+  const node = loading(async (again) => {
+    let [items, total] = await load(at);
+    const last = Math.max(1, Math.ceil(total / PAGE));
+    if (at > last) [items, total] = await load(at = last); // there were more when the address was made
+    const go = (name, to) => {
+      const control = button(t(name), () => { at = to; focus = name; moved?.(at); again(); });
+      control.disabled = to === at || to < 1 || to > last;
+      if (focus === name) setTimeout(() => (control.disabled ? control.parentNode : control).focus());
+      return control;
+    };
+    const turn = last > 1 && h('nav', { class: 'row', tabindex: '-1', 'aria-label': t('pageOf', at, last) },
+      go('firstPage', 1), go('previousPage', at - 1), h('span', {}, t('pageOf', at, last)), go('nextPage', at + 1), go('lastPage', last));
+    focus = '';
+    return [draw(items, total, again), turn];
+  });
+  node.first = () => { at = 1; moved?.(at); node.again(); };
   return node;
 }

@@ -6,44 +6,50 @@ import { shown } from './recipe.js';
 
 const count = (number) => Number(number || 0).toLocaleString();
 const figure = (label, value, note) => h('div', {}, h('span', { class: 'soft' }, label), h('b', {}, value), note && h('small', { class: 'soft' }, note));
-const trend = (percent) => percent === 0 ? t('noChange') : t('dayBefore', `${percent > 0 ? '+' : ''}${percent}`);
+const trend = (percent, before) => t('dayBefore', `${percent > 0 ? '+' : ''}${percent}`, before);
+
+const DAY = 24 * 3600e3;
 
 export function statistics(_, settings) {
-  const hours = choice([['1', t('hour')], ['24', t('day')]], settings.get('hours') || '1', { onchange: () => {
+  const hours = choice([['1', t('hour')], ['24', t('day')]], settings.get('hours') === '24' ? '24' : '1', { onchange: () => {
     history.replaceState(null, '', `#/statistics?hours=${hours.value}`);
     node.again();
   } });
   const node = loading(async () => {
     const now = Date.now();
-    const span = { StartTimestamp: now - hours.value * 3600e3, EndTimestamp: now };
-    const period = { OverviewPeriod: hours.value === '24' ? '24h' : '1h' };
-    const [{ Data: all }, { Data: points }, status, top, zones, vpcs] = await Promise.all([
-      api('DescribePvtzStatisticsGlobalOverview', period), api('DescribePvtzStatisticsHistory', span), post('status'), post('top', { count: 10 }),
-      api('DescribePvtzStatisticsSummary', { ...span, StatisticalType: 'ZONE' }), api('DescribePvtzStatisticsSummary', { ...span, StatisticalType: 'VPC' })]);
-    // Before the last day nothing is kept to compare with.
-    const change = (percent) => hours.value === '24' ? '' : trend(percent);
+    const span = (ago) => ({ StartTimestamp: now - ago - hours.value * 3600e3, EndTimestamp: now - ago });
+    const period = { OverviewPeriod: hours.value === '24' ? '24h' : '1h', PvtzdCompare: 'DAY' };
+    const [{ Data: all }, { Data: points }, { Data: former }, status, top, zones, vpcs] = await Promise.all([
+      api('DescribePvtzStatisticsGlobalOverview', period), api('DescribePvtzStatisticsHistory', span(0)), api('DescribePvtzStatisticsHistory', span(DAY)),
+      post('status'), post('top', { count: 10 }),
+      api('DescribePvtzStatisticsSummary', { ...span(0), StatisticalType: 'ZONE' }), api('DescribePvtzStatisticsSummary', { ...span(0), StatisticalType: 'VPC' })]);
+    const before = all.PvtzdDayBefore || {};
+    // There is nothing to compare with where nothing was answered a day before.
+    const compared = (field, shown, unit = '') => before.TotalResolveCount
+      ? trend(all[`${field}Trend`], `${shown(before[field])}${unit}`) : t('noDayBefore');
     const hits = status.cache.hits + status.cache.misses;
     const ranking = (label, list, key) => table(label, [key, t('answers')], list.map((row) => [h('code', {}, row.key), { number: count(row.count) }]));
+    const compare = (label, list, key) => table(label, [key, t('answers'), t('theDayBefore')], list.slice(0, 10).map((row) =>
+      [h('code', {}, row.ZoneName || row.VpcId || t('noVpc')), { number: count(row.Count) }, { number: count(row.PreviousCount) }]));
     return [
       h('div', { class: 'figures' },
-        figure(t('totalQueries'), count(all.TotalResolveCount), change(all.TotalResolveCountTrend)),
-        figure(t('successRate'), `${all.AvgSuccessRatio} %`, change(all.AvgSuccessRatioTrend)),
-        figure(t('latency'), `${all.AvgResolveLatency} ms`, change(all.AvgResolveLatencyTrend)),
+        figure(t('totalQueries'), count(all.TotalResolveCount), compared('TotalResolveCount', count)),
+        figure(t('successRate'), `${all.AvgSuccessRatio} %`, compared('AvgSuccessRatio', String, ' %')),
+        figure(t('latency'), `${all.AvgResolveLatency} ms`, compared('AvgResolveLatency', String, ' ms')),
         figure(t('hitRatio'), hits ? `${(100 * status.cache.hits / hits).toFixed(1)} %` : '–', t('sinceStart')),
         figure(t('fastAnswers'), status.queries.answered ? `${(100 * status.queries.fast / status.queries.answered).toFixed(1)} %` : '–', t('sinceStart')),
         figure(t('waiting'), count(status.queries.waiting), t('now'))),
-      chart(points),
+      chart(points, former),
       fleet(status.fleet),
       table(t('upstreams'), [t('group'), t('server'), t('status'), 'RTT ms', t('queries'), t('failures')],
         status.upstreams.map((one) => [one.group, h('code', {}, one.server), h('span', { class: one.state === 'up' ? 'good' : 'bad' }, one.state),
           { number: one.rtt_ms?.toFixed(1) ?? '–' }, { number: count(one.queries) }, { number: count(one.failures) }])),
       h('div', { class: 'two' },
-        ranking(t('topZones'), zones.PageData.map((row) => ({ key: row.ZoneName, count: row.Count })).slice(0, 10), t('zoneName')),
-        ranking(t('topVpcs'), vpcs.PageData.map((row) => ({ key: row.VpcId || t('noVpc'), count: row.Count })).slice(0, 10), 'VPC'),
+        compare(t('topZones'), zones.PageData, t('zoneName')), compare(t('topVpcs'), vpcs.PageData, 'VPC'),
         ranking(t('topNames'), top.names.rows, t('name')), ranking(t('topClients'), top.clients.rows, t('client')),
         ranking(t('topTypes'), top.types.rows, t('type')), ranking(t('topCodes'), Object.entries(status.queries.rcodes).map(([key, n]) => ({ key, count: n })).filter((row) => row.count), t('code')))];
   });
-  const timer = setInterval(() => { if (!document.hidden) node.again(); }, 15000);
+  const timer = setInterval(() => { if (!document.hidden && !node.contains(document.activeElement)) node.again(); }, 15000);
   return { end: () => clearInterval(timer), nodes: [h('div', { class: 'row' }, field(t('period'), hours), button(t('refresh'), () => node.again())),
     h('p', { class: 'soft' }, t('topLease')), node] };
 }
@@ -53,23 +59,29 @@ const fleet = (has) => has && table(t('fleet'), [t('node'), t('status'), t('revi
   [[has.node, h('span', { class: has.state === 'following' ? 'good' : 'warn' }, has.state), { number: has.revision }, { number: has.behind.toFixed(1) },
     { number: count(has.rows) }, { number: has.bad_rows }, has.fault || has.snapshot_fault || '–']]);
 
-/** Answers of private zones over time: all, and those that failed. */
-function chart(points) {
+/** Answers of private zones over time: all, those that failed, and all of the day before. */
+function chart(points, former) {
   const [width, height] = [720, 200];
-  const most = Math.max(1, ...points.map((point) => point.Count));
+  const then = new Map(former.map((point) => [point.Timestamp + DAY, point.Count]));
+  const before = (point) => then.get(point.Timestamp) ?? 0;
+  const most = Math.max(1, ...points.map((point) => Math.max(point.Count, before(point))));
   const x = (at) => 50 + at * (width - 60) / Math.max(1, points.length - 1);
   const y = (value) => height - 25 - value * (height - 45) / most;
   const line = (pick) => points.map((point, at) => `${x(at).toFixed(1)},${y(pick(point)).toFixed(1)}`).join(' ');
   const label = (at) => new Date(points[at].Timestamp).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
   if (!points.length) return h('p', { class: 'soft' }, t('nothing'));
+  const lines = [['former', before, t('theDayBefore')], ['', (point) => point.Count, t('answers')], ['second', (point) => point.FailCount, t('failures')]];
   return h('section', { class: 'card' }, h('h2', {}, t('perTime')),
     svg('svg', { class: 'chart', viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': t('chartSays', count(most)) },
       svg('line', { class: 'axis', x1: 50, y1: y(0), x2: width - 10, y2: y(0) }), svg('line', { class: 'axis', x1: 50, y1: y(most), x2: width - 10, y2: y(most) }),
       svg('text', { x: 2, y: y(most) + 4 }, count(most)), svg('text', { x: 2, y: y(0) + 4 }, '0'),
       svg('text', { x: 50, y: height - 6 }, label(0)), svg('text', { x: width - 10, y: height - 6, 'text-anchor': 'end' }, label(points.length - 1)),
-      svg('polyline', { class: 'line', points: line((point) => point.Count) }), svg('polyline', { class: 'line second', points: line((point) => point.FailCount) })),
-    h('details', {}, h('summary', {}, t('asTable')), table(t('perTime'), [t('time'), t('answers'), t('failures')],
-      points.filter((point) => point.Count).map((point) => [new Date(point.Timestamp).toLocaleString(), { number: count(point.Count) }, { number: count(point.FailCount) }]))));
+      lines.map(([kind, pick]) => svg('polyline', { class: `line ${kind}`, points: line(pick) }))),
+    h('p', { class: 'legend' }, lines.slice().reverse().map(([kind, , name]) => h('span', {},
+      svg('svg', { class: 'chart', viewBox: '0 0 30 10', 'aria-hidden': 'true' }, svg('polyline', { class: `line ${kind}`, points: '0,5 30,5' })), ' ', name))),
+    h('details', {}, h('summary', {}, t('asTable')), table(t('perTime'), [t('time'), t('answers'), t('theDayBefore'), t('failures')],
+      points.filter((point) => point.Count || before(point)).map((point) => [new Date(point.Timestamp).toLocaleString(),
+        { number: count(point.Count) }, { number: count(before(point)) }, { number: count(point.FailCount) }]))));
 }
 
 export function cache(_, settings) {

@@ -21,6 +21,7 @@ const WORDS = {
   created: ['Created', '创建时间'], updated: ['Updated', '更新时间'], kind: ['Kind', '类型'], server: ['Server', '服务器'], servers: ['Servers', '服务器'],
   group: ['Group', '组'], queries: ['Queries', '查询数'], failures: ['Failures', '失败数'], result: ['Result', '结果'], records: ['Records', '解析记录'], view: ['View', '视图'],
   pass: ['pass', '通过'], warn: ['note', '注意'], fail: ['FAIL', '失败'], skip_: ['skipped', '跳过'],
+  pageOf: (at, last) => [`page ${at} of ${last}`, `第 ${at} / ${last} 页`], firstPage: ['First', '首页'], previousPage: ['Previous', '上一页'], nextPage: ['Next page', '下一页'], lastPage: ['Last', '末页'],
   // Recipe
   recipeIntro: ['Lead an API name such as ecs.cn-hangzhou.aliyuncs.com to its address inside a VPC, for instances without a public network. Each step shows the API call and the command that do the same.',
     '将 API 域名（例如 ecs.cn-hangzhou.aliyuncs.com）解析到 VPC 内的地址，供没有公网的实例使用。每一步都给出等效的 API 调用和命令。'],
@@ -46,14 +47,14 @@ const WORDS = {
   recipeDone: ['Done: the API is reached through its name inside the VPC.', '完成：已可在 VPC 内通过该域名访问 API。'],
   // Zones
   zoneName: ['Zone Name', 'Zone名称'], proxy: ['Subdomain recursive resolution proxy', '子域名递归解析代理'], proxyMeans: ['On: names without a record here are asked of others.', '开启：Zone 中没有的子域名继续递归解析。'],
-  addZone: ['Add Zone', '添加Zone'], searchZone: ['Search zones', '搜索Zone'], zonesShown: (shown, all) => [`Zones: ${shown} of ${all}`, `Zone：${shown} / ${all}`], noZones: ['No zones.', '没有 Zone。'],
+  addZone: ['Add Zone', '添加Zone'], searchZone: ['Search zones', '搜索Zone'], zonesShown: (all) => [`Zones: ${all}`, `Zone：${all}`], noZones: ['No zones.', '没有 Zone。'],
   recordCount: ['Records', '记录数'], fromFile: ['configuration file', '配置文件'], configure: ['Configure', '解析设置'], bindVpc: ['Bind VPC', '关联VPC'],
   added: (what) => [`${what} added.`, `已添加 ${what}。`], removed: (what) => [`${what} deleted.`, `已删除 ${what}。`], removeZone: ['Delete the zone', '删除Zone'],
   removeZoneAsk: (name) => [`Delete ${name} with all its records? Its VPCs are unbound first.`, `删除 ${name} 及其所有记录？将先解除关联的 VPC。`],
   tab_records: ['Resolution Settings', '解析设置'], tab_settings: ['Zone Settings', '域名设置'], tab_scope: ['Effective Scope', '生效范围设置'], tab_changes: ['Operation Logs', '操作日志'],
   addRecord: ['Add Record', '添加记录'], editRecord: ['Modify Record', '修改记录'], searchRecord: ['Search by hostname', '按主机记录搜索'], noRecords: ['No records.', '没有记录。'],
-  recordsShown: (shown, all) => [`Records: ${shown} of ${all}`, `记录：${shown} / ${all}`], removeRecordAsk: (what) => [`Delete ${what}?`, `删除 ${what}？`],
-  scopeMeans: ['Clients of these VPCs see the zone.', '以下 VPC 的客户端使用该 Zone 解析。'], changesShown: (shown, all) => [`Changes: ${shown} of ${all}`, `变更：${shown} / ${all}`],
+  recordsShown: (all) => [`Records: ${all}`, `记录：${all}`], removeRecordAsk: (what) => [`Delete ${what}?`, `删除 ${what}？`],
+  scopeMeans: ['Clients of these VPCs see the zone.', '以下 VPC 的客户端使用该 Zone 解析。'], changesShown: (all) => [`Changes: ${all}`, `变更：${all}`],
   // Explain
   explainDo: ['Explain', '查看路径'], drawing: ['Drawing', '图示'], asText: ['As text', '文字'], noVpc: ['in no VPC', '不属于任何 VPC'], fallsThrough: ['no record here: falls through', '无记录：继续转发'],
   nothingHere: ['nothing of this type here', '没有该类型的记录'], upstream: ['Upstream', '上游'], codeOfUpstream: ['the code is the upstream\'s', '响应码由上游决定'],
@@ -61,13 +62,15 @@ const WORDS = {
   source_forward: ['forwarded', '转发'], source_loop: ['loop', '循环'], source_refused: ['refused', '拒绝'],
   cache_fresh: ['in the cache', '已缓存'], cache_stale: ['in the cache, expired', '已缓存，已过期'], cache_expired: ['expired', '已过期'], cache_absent: ['not in the cache', '未缓存'],
   // Live log
-  pause: ['Pause', '暂停'], goOn: ['Go on', '继续'], paused: ['paused', '已暂停'], pathOf: ['Path', '路径'], logEmpty: ['No answers yet.', '暂无应答。'],
-  logState: (shown, kept, got, dropped) => [`${shown} rows shown of ${kept} kept; ${got} answers received, ${dropped} not sampled`, `显示 ${shown} 行，保留 ${kept} 行；收到 ${got} 条应答，未采样 ${dropped} 条`],
+  pause: ['Pause', '暂停'], goOn: ['Go on', '继续'], paused: (missed) => [`paused; ${missed} rows not shown since`, `已暂停；此后 ${missed} 行未显示`], pathOf: ['Path', '路径'], logEmpty: ['No answers yet.', '暂无应答。'],
+  logState: (shown, matched, dropped, seen) => [`${shown} rows shown of ${matched} answers that match; ${dropped} not shown. Answers in all: ${seen}`, `显示 ${shown} 行，匹配 ${matched} 条应答，未显示 ${dropped} 条；应答总数 ${seen}`],
+  logMeans: ['The server applies the filters and sends at most 200 rows a second; the page keeps 500. Under load it samples answers of its packet cache, and the numbers are estimates. Any part of a name will do; .example.com. is that name and those below it.', '过滤由服务器执行，每秒最多发送 200 行；页面保留 500 行。负载高时对报文缓存的应答采样，数量为估计值。名称可以是域名的任意部分；.example.com. 表示该名称及其子域名。'],
   heldByFocus: ['held while the keyboard is in the table', '键盘焦点在表格中时不更新'],
   // Statistics
   period: ['Period', '时间范围'], hour: ['last hour', '最近 1 小时'], day: ['last 24 hours', '最近 24 小时'], totalQueries: ['Total Queries', '解析总量'], successRate: ['Average success rate', '平均解析成功率'],
   latency: ['Average latency', '平均解析延迟'], hitRatio: ['Cache hit ratio', '缓存命中率'], fastAnswers: ['Answers of the fast path', '快速路径应答'], waiting: ['Waiting for an upstream', '等待上游'],
-  sinceStart: ['since the start', '自启动以来'], noChange: ['no change to the period before', '与上一周期持平'], dayBefore: (percent) => [`${percent} % against the period before`, `较上一周期 ${percent} %`],
+  sinceStart: ['since the start', '自启动以来'], dayBefore: (percent, before) => [`${percent} % against the day before: ${before}`, `较前一日 ${percent} %：${before}`],
+  theDayBefore: ['Day before', '前一日'], noDayBefore: ['the day before: no answers', '前一日：无应答'],
   upstreams: ['Upstreams', '上游服务器'], topZones: ['Busiest zones', '域名排行'], topVpcs: ['Busiest VPCs', '网络排行'], topNames: ['Busiest names', '子域名排行'], topClients: ['Busiest clients', '客户端IP排行'],
   topTypes: ['Record types', '记录类型排行'], topCodes: ['Response codes', '响应码'], topLease: ['The lists of names, clients and types count while this page is open.', '子域名、客户端和类型排行仅在打开本页面时统计。'],
   perTime: ['Answers of private zones', '内网权威应答'], chartSays: (most) => [`Answers over time, at most ${most} at a point`, `应答随时间变化，单点最多 ${most}`], asTable: ['As a table', '表格'],
@@ -89,10 +92,15 @@ const WORDS = {
   ranges: ['IPv4 ranges', 'IPv4 地址段'], rangesHint: ['10.0.0.1-10.0.0.9 or 10.0.0.0/24, one a line', '10.0.0.1-10.0.0.9 或 10.0.0.0/24，每行一个'],
   // Transfer
   export: ['Export', '导出'], exportDo: ['Export everything', '导出全部'], download: ['Download zones.json', '下载 zones.json'], import: ['Import', '导入'],
-  importMeans: ['A JSON document as the export makes it, at most 200 KiB; longer ones by pvtzd import. The changes are shown before anything is done, and are done as one.', '与导出格式相同的 JSON 文档，最多 200 KiB；更长的请用 pvtzd import。执行前先显示变更，并作为一个整体执行。'],
-  file: ['File', '文件'], document: ['Document', '文档'], mode: ['Mode', '方式'], merge: ['merge: add and update', '合并：添加和更新'], replace: ['replace: make the account equal', '替换：与文档完全一致'],
+  importMeans: ['Documents of pvtzd (JSON, TOML), zone files, hosts files, and JSON that DescribeZones, DescribeZoneInfo and DescribeZoneRecords print; 16 MiB in all. The changes are shown before anything is done, and are done as one.', 'pvtzd 文档（JSON、TOML）、区域文件、hosts 文件，以及 DescribeZones、DescribeZoneInfo、DescribeZoneRecords 输出的 JSON；共 16 MiB 以内。执行前先显示变更，并作为一个整体执行。'],
+  format: ['Format', '格式'], byItself: ['by name and content', '按名称和内容识别'], ofPvtzd: ['document of pvtzd', 'pvtzd 文档'], zoneFile: ['zone file', '区域文件'],
+  hostsFile: ['hosts file', 'hosts 文件'], ofProduct: ['JSON of the Alibaba Cloud API', '阿里云 API 的 JSON'], ofZone: ['Zone of a zone file or hosts file', '区域文件或 hosts 文件所属 Zone'],
+  ofZoneHint: ['if it is not in the file', '文件中没有时填写'], withoutVpcs: ['Omit the VPCs', '不导入 VPC'], noFile: ['Choose a file, or write a document.', '请选择文件或填写文档。'],
+  Added: ['Added', '新增'], Changed: ['Changed', '修改'], Removed: ['Removed', '删除'], zones_: ['Zones', 'Zone'], inNumbers: ['Numbers of changes', '变更数量'],
+  moreChanges: (more) => [`and ${more} more changes`, `另有 ${more} 项变更`],
+  file: ['Files', '文件'], document: ['Text', '文本'], mode: ['Mode', '方式'], merge: ['merge: add and update', '合并：添加和更新'], replace: ['replace: make the account equal', '替换：与文档完全一致'],
   compare: ['Show the changes', '显示变更'], planned: ['These changes would be made', '将执行以下变更'], noDifference: ['No difference.', '没有差异。'], apply: ['Apply', '执行'], imported: ['Applied.', '已执行。'],
-  tooLong: ['The document is longer than 200 KiB: use pvtzd import.', '文档超过 200 KiB：请使用 pvtzd import。'],
+  tooLong: (limit) => [`This is more than ${limit} MiB: merge it in parts.`, `超过 ${limit} MiB：请分批合并。`],
 };
 
 export const LANGUAGES = [['en', 'English'], ['zh', '中文']];
@@ -111,8 +119,9 @@ export function setLanguage(name) {
 
 /** The text of a word; some take values. */
 export function t(key, ...values) {
-  const word = WORDS[key === 'skip' && values[0] === 'step' ? 'skip_' : key];
-  if (!word) return key;
+  const name = key === 'skip' && values[0] === 'step' ? 'skip_' : key;
+  if (!Object.hasOwn(WORDS, name)) return key;
+  const word = WORDS[name];
   return (typeof word === 'function' ? word(...values) : word)[current === 'zh' ? 1 : 0];
 }
 export { WORDS };
