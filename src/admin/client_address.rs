@@ -2,8 +2,11 @@
 //! another, or not at all.
 
 use crate::base::client_form::{ClientForm, network};
+use crate::stats::answer_filter::ClientMatch;
+use ipnet::IpNet;
 use ring::hmac;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// Octets of a pseudonym.
 const PSEUDONYM: usize = 8;
@@ -52,9 +55,58 @@ impl ClientAddress {
     }
 }
 
+/// Clients by what is shown of them: an address, a network, or a part of the text.
+#[derive(Debug)]
+pub struct ClientPattern {
+    shown: Arc<ClientAddress>,
+    network: Option<IpNet>,
+    part: String,
+}
+
+impl ClientPattern {
+    /// The clients that a text means.
+    pub fn new(shown: Arc<ClientAddress>, text: &str) -> Self {
+        let address = || text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
+        Self { shown, network: text.parse().or_else(|_| address()).ok(), part: text.to_ascii_lowercase() }
+    }
+}
+
+impl ClientMatch for ClientPattern {
+    fn matches(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        match (self.shown.form, &self.network) {
+            (ClientForm::Full, Some(wanted)) => wanted.contains(&client),
+            (ClientForm::Prefix, Some(wanted)) => wanted.contains(&network(client)),
+            (ClientForm::None, _) => false,
+            _ => self.shown.shown(SocketAddr::new(client, 0)).0.contains(&self.part),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pattern_tells_no_more_of_a_client_than_is_shown() {
+        let matches = |form, text: &str, client: &str| {
+            let shown = Arc::new(ClientAddress::new(form));
+            ClientPattern::new(shown, text).matches(client.parse().unwrap())
+        };
+        for text in ["10.1.2.3", "::ffff:10.1.2.3", "10.1.0.0/16", "10.1.2.", "1.2.3"] {
+            assert!(matches(ClientForm::Full, text, "::ffff:10.1.2.3"), "{text}");
+        }
+        assert!(!matches(ClientForm::Full, "10.1.2.3", "10.1.2.30"), "an address is no part of a text");
+        assert!(matches(ClientForm::Full, "2001:DB8::", "2001:db8::"));
+        assert!(matches(ClientForm::Prefix, "10.1.2.0/24", "10.1.2.3"));
+        assert!(!matches(ClientForm::Prefix, "10.1.2.3", "10.1.2.3"), "the address is not shown");
+        assert!(!matches(ClientForm::Prefix, "10.1.2.0/25", "10.1.2.3"));
+        for text in ["10.1.2.3", "10.1", "0.0.0.0/0", ""] {
+            assert!(!matches(ClientForm::None, text, "10.1.2.3"), "{text}");
+        }
+        assert!(!matches(ClientForm::Pseudonym, "10.1.2.3", "10.1.2.3"));
+        assert!(matches(ClientForm::Pseudonym, "client-", "10.1.2.3"));
+    }
 
     #[test]
     fn an_address_is_shown_as_far_as_it_is_wanted() {

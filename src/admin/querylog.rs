@@ -249,7 +249,7 @@ fn fields(line: &LogRecord, client: &ClientAddress) -> Map<String, Value> {
         "additional_rrset": of(|message| &message.additionals),
         "edns": edns,
         "service_type": service(*mark),
-        "module_type": module(*mark, *fast),
+        "module_type": mark.module(*fast),
         "resolve_path": path(*mark, *fast),
         "rt": (line.took.as_secs_f64() * 1e6).round() / 1e3,
         "view_name": "default",
@@ -293,17 +293,6 @@ fn service(mark: StatKey) -> &'static str {
         AnswerSource::Rule => "PVTZ_RESOLVER",
         AnswerSource::Local => "LOCAL_ZONE",
         AnswerSource::Other => "RESOLVER",
-    }
-}
-
-/// The product's word for the part that had the last word.
-fn module(mark: StatKey, fast: bool) -> &'static str {
-    match (mark.share(), mark.service()) {
-        (CacheResult::Miss, _) => "FORWARD",
-        (CacheResult::Success | CacheResult::Denial | CacheResult::Stale, _) => "CACHE",
-        (CacheResult::None, AnswerSource::Other) => "GLOBAL",
-        (CacheResult::None, _) if fast => "AUTH_FAST",
-        (CacheResult::None, _) => "AUTH_SLOW",
     }
 }
 

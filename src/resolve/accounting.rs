@@ -5,6 +5,7 @@ use crate::engine::cache::{CacheDataOf, Outcome};
 use crate::engine::catalog::View;
 use crate::resolve::shared::{ActiveConfig, SharedState};
 use crate::stats::counters::{QueryOrigin, ThreadCounters};
+use crate::stats::recent::OfferedAnswer;
 use crate::stats::tap::{Answered, Client, ClientTransport};
 use crate::stats::zone_stats::{AnswerSource, CacheResult, StatKey};
 use hickory_proto::op::ResponseCode;
@@ -75,11 +76,11 @@ pub(crate) fn record_answer(
         let weight = tally.sampler.weight(now);
         if weight > 0 {
             live.top.count(weight, caller.peer.ip(), mark, reply, now);
-            if live.top.recent.is_read(now) {
-                let view = published.catalog.view(caller.peer.ip());
-                let answered = Answered { mark, fast: false, took, view };
-                live.top.recent.offer(weight, now, caller, reply, &answered);
-            }
+        }
+        let recent = &live.top.recent;
+        if weight > 0 && recent.is_read(now) || recent.is_filtered(now) {
+            let offered = OfferedAnswer { weight, caller, reply, mark, fast: false };
+            recent.offer(offered, now, || (took, published.catalog.view(caller.peer.ip()).vpc.clone()));
         }
     }
     if live.watch.is_on() {

@@ -11,6 +11,7 @@ use crate::engine::{plain_answer, reply};
 use crate::resolve::rrl::Verdict;
 use crate::resolve::shared::{ActiveConfig, SharedState};
 use crate::stats::counters::{QueryOrigin, ThreadCounters};
+use crate::stats::recent::OfferedAnswer;
 use crate::stats::tap::{Answered, Client, ClientTransport};
 use crate::stats::zone_stats::StatKey;
 use std::net::{IpAddr, SocketAddr};
@@ -37,6 +38,8 @@ pub struct FastPath<'l> {
     weight: u32,
     /// Answers are passed on: a tap is open, or the top lists sample them.
     shown: bool,
+    /// A reader of the live log has a filter: answers that are not from the packet cache are passed on in any case.
+    filtered: bool,
     /// Answers of this batch, and the number of packet cache hits.
     answered: (u64, u64),
 }
@@ -57,7 +60,10 @@ impl<'l> FastPath<'l> {
     pub fn new(live: &'l Arc<SharedState>, tally: &'l ThreadCounters, transport: ClientTransport) -> Self {
         let begun = instant();
         let now = live.clock.at(begun);
-        let weight = if live.top.is_on() { tally.sampler.weight(now) } else { 0 };
+        let (weight, filtered) = match live.top.is_on() {
+            true => (tally.sampler.weight(now), live.top.recent.is_filtered(now)),
+            false => (0, false),
+        };
         let watched = live.watch.is_on();
         Self {
             live,
@@ -72,6 +78,7 @@ impl<'l> FastPath<'l> {
             watched,
             weight,
             shown: watched || weight > 0,
+            filtered,
             answered: (0, 0),
         }
     }
@@ -111,7 +118,7 @@ impl<'l> FastPath<'l> {
             Immediate::Wait(waiting) => Served::Waits(waiting),
             Immediate::Reply(reply, mark) => {
                 self.answered.0 += 1;
-                if self.shown {
+                if self.shown || self.filtered {
                     self.show(mark, false, peer, local, &reply);
                 }
                 if out.is_empty() {
@@ -193,20 +200,18 @@ impl<'l> FastPath<'l> {
         if self.weight > 0 {
             self.live.top.count(self.weight, peer.ip(), mark, reply, self.now);
         }
-        let is_read = self.weight > 0 && self.live.top.recent.is_read(self.now);
-        if !self.watched && !is_read {
-            return;
+        let recent = &self.live.top.recent;
+        if self.weight > 0 && recent.is_read(self.now) || self.filtered && !fast {
+            let (caller, weight) = (self.caller(peer, local), self.weight);
+            let offered = OfferedAnswer { weight, caller: &caller, reply, mark, fast };
+            let vpc = || self.published.catalog.view(peer.ip()).vpc.clone();
+            recent.offer(offered, self.now, || (self.took(), vpc()));
         }
-        let view = self.published.catalog.view(peer.ip());
-        let answered = Answered { mark, fast, took: self.took(), view };
-        if is_read {
-            let caller = self.caller(peer, local);
-            self.live.top.recent.offer(self.weight, self.now, &caller, reply, &answered);
+        if self.watched {
+            let view = self.published.catalog.view(peer.ip());
+            let answered = Answered { mark, fast, took: self.took(), view };
+            self.live.watch.answer(&self.caller(peer, local), reply, answered);
         }
-        if !self.watched {
-            return;
-        }
-        self.live.watch.answer(&self.caller(peer, local), reply, answered);
     }
 }
 

@@ -1,7 +1,9 @@
-//! The latest answers, while a page reads them. Out of the answers that the top lists look at, at most [`RATE`] a
-//! second are kept, so that the cost of an answer does not depend on who reads.
+//! The latest answers, for those who read the live log. Each reader has its filter and its own few rows, so that a rare
+//! name is found among many others. Out of the answers that the top lists sample, at most [`RATE`] a second are kept for
+//! a reader: the cost of an answer does not depend on who reads.
 
-use super::tap::{Answered, Client};
+use super::answer_filter::{AnswerFilter, FilteredAnswer};
+use super::tap::Client;
 use super::zone_stats::StatKey;
 use crate::engine::cache::Timestamp;
 use crate::engine::catalog::Vpc;
@@ -11,7 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, SystemTime};
 
-/// Answers that are kept.
+/// Readers at a time.
+pub const READERS: usize = 4;
+
+/// Answers that are kept for a reader.
 pub const ROWS: usize = 500;
 
 /// Octets of their messages.
@@ -20,8 +25,14 @@ const OCTETS: usize = 256 << 10;
 /// Of a longer message only the question is kept.
 const LONGEST: usize = 4096;
 
-/// Answers that are kept in a second.
+/// Answers that are kept for a reader in a second.
 pub const RATE: u64 = 200;
+
+/// How long answers are kept after a reading, in milliseconds.
+pub const LEASE_MS: u64 = 15_000;
+
+/// A reader that has not read for so long makes room for another one, in milliseconds.
+const GONE_MS: u64 = 5_000;
 
 /// An answer.
 #[derive(Debug)]
@@ -44,25 +55,71 @@ pub struct RecentAnswer {
     pub vpc: Option<Arc<Vpc>>,
 }
 
+/// An answer that was just given.
+#[derive(Clone, Copy, Debug)]
+pub struct OfferedAnswer<'o> {
+    /// How many answers it stands for; 0 if it was not sampled.
+    pub weight: u32,
+    /// To whom.
+    pub caller: &'o Client,
+    /// The message.
+    pub reply: &'o [u8],
+    /// What it is counted for.
+    pub mark: StatKey,
+    /// It came from the packet cache.
+    pub fast: bool,
+}
+
 /// The latest answers.
 #[derive(Debug, Default)]
 pub struct RecentAnswers {
     /// Until when they are read, in milliseconds.
     until: AtomicU64,
-    ring: Mutex<AnswerRing>,
+    /// Until when somebody reads with a filter.
+    filtered: AtomicU64,
+    readers: Mutex<LogReaders>,
 }
 
 #[derive(Debug, Default)]
-struct AnswerRing {
-    rows: VecDeque<Arc<RecentAnswer>>,
-    octets: usize,
+struct LogReaders {
+    /// At most [`READERS`].
+    all: Vec<LogReader>,
     /// The number of the last row.
     last: u64,
-    /// Answers that there were, each of which a row stands for or none.
+    /// Readings that began.
+    begun: u64,
+}
+
+/// A reader, from its first reading with a filter on.
+#[derive(Debug)]
+struct LogReader {
+    /// What it calls itself.
+    name: String,
+    /// Its filter as it was asked for, and what that means.
+    asked: String,
+    filter: AnswerFilter,
+    /// Its reading is the one of this number.
+    began: u64,
+    read: Timestamp,
+    rows: VecDeque<Arc<RecentAnswer>>,
+    octets: usize,
+    /// Answers that there were, and those of them that the filter wants.
     seen: u64,
+    matched: u64,
     /// Rows that may be taken at once, and when that was counted.
     may: u64,
     counted: Timestamp,
+}
+
+/// Who reads what.
+#[derive(Clone, Copy, Debug)]
+pub struct LogReading<'q> {
+    /// What the reader calls itself.
+    pub reader: &'q str,
+    /// Its filter as it was asked for.
+    pub asked: &'q str,
+    /// The number of the last row that it has.
+    pub after: u64,
 }
 
 /// What a reader gets.
@@ -70,10 +127,12 @@ struct AnswerRing {
 pub struct RecentPage {
     /// The answers behind the number asked for, the oldest first.
     pub rows: Vec<Arc<RecentAnswer>>,
-    /// The number to ask for next.
-    pub last: u64,
-    /// Answers that there were since the reading began.
+    /// Which reading this is: it is another one if the filter has changed, or nothing was read for long.
+    pub began: u64,
+    /// Answers that there were since the reading began; under load they are estimated.
     pub seen: u64,
+    /// Those of them that the filter wants.
+    pub matched: u64,
 }
 
 impl RecentAnswers {
@@ -82,29 +141,40 @@ impl RecentAnswers {
         now.0 < self.until.load(Ordering::Relaxed)
     }
 
-    /// Takes an answer that stands for `weight` of them, if it is one of few. Never waits.
-    pub fn offer(&self, weight: u32, now: Timestamp, caller: &Client, reply: &[u8], answered: &Answered<'_>) {
-        let mut ring = match self.ring.try_lock() {
-            Ok(ring) => ring,
+    /// True while somebody reads with a filter: then every answer that did not come from the packet cache is offered.
+    pub fn is_filtered(&self, now: Timestamp) -> bool {
+        now.0 < self.filtered.load(Ordering::Relaxed)
+    }
+
+    /// Takes an answer for those who want it. `rest` is called if it is kept. Never waits.
+    pub fn offer(
+        &self,
+        offered: OfferedAnswer<'_>,
+        now: Timestamp,
+        rest: impl FnOnce() -> (Duration, Option<Arc<Vpc>>),
+    ) {
+        let mut readers = match self.readers.try_lock() {
+            Ok(readers) => readers,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return,
         };
-        ring.seen = ring.seen.saturating_add(weight.into());
-        if !ring.may_take(now) {
-            return;
+        let number = readers.last + 1;
+        let (mut row, mut rest) = (None, Some(rest));
+        for reader in &mut readers.all {
+            if !reader.wants(&offered, now) {
+                continue;
+            }
+            if row.is_none() {
+                let Some((took, vpc)) = rest.take().map(|rest| rest()) else { break };
+                let OfferedAnswer { caller, reply, mark, fast, .. } = offered;
+                let (at, caller, reply) = (SystemTime::now(), *caller, kept(reply));
+                row = Some(Arc::new(RecentAnswer { number, at, caller, reply, mark, fast, took, vpc }));
+            }
+            row.iter().for_each(|row| reader.push(row.clone()));
         }
-        ring.last += 1;
-        let row = RecentAnswer {
-            number: ring.last,
-            at: SystemTime::now(),
-            caller: *caller,
-            reply: kept(reply),
-            mark: answered.mark,
-            fast: answered.fast,
-            took: answered.took,
-            vpc: answered.view.vpc.clone(),
-        };
-        ring.push(row);
+        if row.is_some() {
+            readers.last = number;
+        }
     }
 
     /// Forgets all, unless a page reads them.
@@ -116,30 +186,98 @@ impl RecentAnswers {
 
     /// Forgets all.
     pub fn end(&self) {
-        if let Ok(mut ring) = self.ring.try_lock()
-            && !ring.rows.is_empty()
-        {
-            (ring.rows, ring.octets) = (VecDeque::new(), 0);
+        if let Ok(mut readers) = self.readers.try_lock() {
+            readers.all = Vec::new();
         }
     }
 
-    /// The answers behind a number; they are kept for this many milliseconds from now on.
-    pub fn read(&self, after: u64, lease: u64, now: Timestamp) -> RecentPage {
-        let mut ring = self.lock();
-        if !self.is_read(now) {
-            (ring.rows, ring.octets, ring.seen) = (VecDeque::new(), 0, 0);
-        }
-        self.until.store(now.0.saturating_add(lease), Ordering::Relaxed);
-        let rows = ring.rows.iter().filter(|row| row.number > after).cloned().collect();
-        RecentPage { rows, last: ring.last, seen: ring.seen }
+    /// The answers behind a number; they are kept for [`LEASE_MS`] from now on. Nothing if there are as many readers as
+    /// may be. `filter` is called if the reader is new or asks for other answers than before.
+    ///
+    /// # Errors
+    /// Those of `filter`.
+    pub fn read<E>(
+        &self,
+        reading: LogReading<'_>,
+        now: Timestamp,
+        filter: impl FnOnce() -> Result<AnswerFilter, E>,
+    ) -> Result<Option<RecentPage>, E> {
+        let mut readers = self.lock();
+        readers.all.retain(|reader| now.since(reader.read) < LEASE_MS);
+        let is_same = |reader: &LogReader| reader.name == reading.reader && reader.asked == reading.asked;
+        let place = match readers.all.iter().position(is_same) {
+            Some(place) => place,
+            None => {
+                let filter = filter()?;
+                let Some(place) = readers.room_for(reading.reader, now) else { return Ok(None) };
+                readers.begun += 1;
+                let reader = LogReader::new(&reading, filter, readers.begun, now);
+                match readers.all.get_mut(place) {
+                    Some(former) => *former = reader,
+                    None => readers.all.push(reader),
+                }
+                place
+            }
+        };
+        let until = now.0.saturating_add(LEASE_MS);
+        self.until.store(until, Ordering::Relaxed);
+        let is_filtered = readers.all.iter().any(|reader| !reader.filter.is_empty());
+        self.filtered.store(if is_filtered { until } else { 0 }, Ordering::Relaxed);
+        let Some(reader) = readers.all.get_mut(place) else { return Ok(None) };
+        reader.read = now;
+        let rows = reader.rows.iter().filter(|row| row.number > reading.after).cloned().collect();
+        let LogReader { began, seen, matched, .. } = *reader;
+        Ok(Some(RecentPage { rows, began, seen, matched }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, AnswerRing> {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, LogReaders> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl AnswerRing {
+impl LogReaders {
+    /// The place of a reader with another filter, a free one, or that of one who seems to be gone.
+    fn room_for(&self, name: &str, now: Timestamp) -> Option<usize> {
+        let own = self.all.iter().position(|reader| reader.name == name);
+        let free = (self.all.len() < READERS).then_some(self.all.len());
+        let gone = || self.all.iter().position(|reader| now.since(reader.read) >= GONE_MS);
+        own.or(free).or_else(gone)
+    }
+}
+
+impl LogReader {
+    /// A reader whose reading begins.
+    fn new(reading: &LogReading<'_>, filter: AnswerFilter, began: u64, now: Timestamp) -> Self {
+        Self {
+            name: reading.reader.into(),
+            asked: reading.asked.into(),
+            filter,
+            began,
+            read: now,
+            rows: VecDeque::new(),
+            octets: 0,
+            seen: 0,
+            matched: 0,
+            may: RATE,
+            counted: now,
+        }
+    }
+
+    /// Counts an answer; true if it is one of the few that are kept.
+    fn wants(&mut self, offered: &OfferedAnswer<'_>, now: Timestamp) -> bool {
+        let OfferedAnswer { weight, caller, reply, mark, fast } = *offered;
+        self.seen = self.seen.saturating_add(weight.into());
+        let every = self.filter.is_empty();
+        let answer = FilteredAnswer { reply, client: caller.peer.ip(), mark, fast };
+        if every && weight == 0 || !every && !self.filter.matches(&answer) {
+            return false;
+        }
+        // With a filter only answers from the packet cache are sampled, and so only these stand for others.
+        let stands_for = if every || fast { weight } else { 1 };
+        self.matched = self.matched.saturating_add(stands_for.into());
+        self.may_take(now)
+    }
+
     /// Counts one more, unless there were [`RATE`] in the last second.
     fn may_take(&mut self, now: Timestamp) -> bool {
         let elapsed = now.since(self.counted);
@@ -152,9 +290,9 @@ impl AnswerRing {
         takes
     }
 
-    fn push(&mut self, row: RecentAnswer) {
+    fn push(&mut self, row: Arc<RecentAnswer>) {
         self.octets += row.reply.len();
-        self.rows.push_back(Arc::new(row));
+        self.rows.push_back(row);
         while self.rows.len() > ROWS || self.octets > OCTETS {
             let Some(oldest) = self.rows.pop_front() else { break };
             self.octets -= oldest.reply.len();
@@ -176,69 +314,5 @@ fn kept(reply: &[u8]) -> Box<[u8]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::catalog::{Catalog, CatalogSpec};
-    use crate::engine::local::LocalNames;
-    use crate::engine::rebinding::Rebinding;
-    use crate::stats::tap::ClientTransport;
-
-    fn offer(recent: &RecentAnswers, reply: &[u8], now: u64) {
-        let catalog = Catalog::build(CatalogSpec {
-            vpcs: Vec::new(),
-            zones: Vec::new(),
-            hosts: Vec::new(),
-            rules: Vec::new(),
-            local_names: LocalNames::NONE,
-            rebinding: Rebinding::Allowed,
-        })
-        .unwrap();
-        let peer = "127.0.0.9:4000".parse().unwrap();
-        let caller = Client { peer, local: None, transport: ClientTransport::Udp };
-        let view = catalog.view(peer.ip());
-        let answered = Answered { mark: StatKey::default(), fast: true, took: Duration::ZERO, view };
-        recent.offer(3, Timestamp(now), &caller, reply, &answered);
-    }
-
-    #[test]
-    fn a_reader_gets_each_row_once_and_hears_of_all_answers() {
-        let recent = RecentAnswers::default();
-        assert_eq!(recent.read(0, 1000, Timestamp(10_000)).rows.len(), 0);
-        offer(&recent, b"one", 10_000);
-        let page = recent.read(0, 1000, Timestamp(10_100));
-        assert_eq!((page.rows.len(), page.last, page.seen), (1, 1, 3));
-        assert_eq!(recent.read(page.last, 1000, Timestamp(10_100)).rows.len(), 0);
-        assert!(recent.is_read(Timestamp(11_099)) && !recent.is_read(Timestamp(11_100)));
-        assert_eq!(recent.read(0, 1000, Timestamp(20_000)).rows.len(), 0, "old rows are gone");
-    }
-
-    #[test]
-    fn rows_octets_and_rate_are_bounded() {
-        let recent = RecentAnswers::default();
-        recent.read(0, u64::MAX, Timestamp(0));
-        (0..10_000).for_each(|_| offer(&recent, &[0; 100], 5000));
-        assert_eq!(recent.read(0, u64::MAX, Timestamp(5000)).rows.len() as u64, RATE);
-        (0..100).for_each(|second| (0..RATE).for_each(|_| offer(&recent, &[0; 4000], 6000 + second * 1000)));
-        let page = recent.read(0, u64::MAX, Timestamp(0));
-        assert_eq!(page.seen, 3 * (10_000 + 100 * RATE));
-        assert!(
-            page.rows.len() <= ROWS && page.rows.iter().map(|row| row.reply.len()).sum::<usize>() <= OCTETS
-        );
-        recent.end();
-        assert_eq!(recent.lock().octets, 0);
-        recent.read(0, 1000, Timestamp(1_000_000));
-        recent.until.store(1_001_000, Ordering::Relaxed);
-        offer(&recent, &[0; 100], 1_000_500);
-        recent.end_if_unread(Timestamp(1_000_999));
-        assert_eq!(recent.lock().octets, 100, "a page reads it");
-        recent.end_if_unread(Timestamp(1_001_000));
-        assert_eq!(recent.lock().octets, 0);
-    }
-
-    #[test]
-    fn of_a_long_message_the_question_is_kept() {
-        let mut long = b"\0\x01\x81\x80\0\x01\0\x09\0\0\0\0\x01a\0\0\x01\0\x01".to_vec();
-        long.resize(LONGEST + 1, 0);
-        assert_eq!(&*kept(&long), b"\0\x01\x81\x80\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01");
-    }
-}
+#[path = "recent_tests.rs"]
+mod tests;

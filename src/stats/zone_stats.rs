@@ -88,6 +88,17 @@ impl StatKey {
             _ => AnswerSource::Other,
         }
     }
+
+    /// The product's word for the part that had the last word.
+    pub fn module(self, fast: bool) -> &'static str {
+        match (self.share(), self.service()) {
+            (CacheResult::Miss, _) => "FORWARD",
+            (CacheResult::Success | CacheResult::Denial | CacheResult::Stale, _) => "CACHE",
+            (CacheResult::None, AnswerSource::Other) => "GLOBAL",
+            (CacheResult::None, _) if fast => "AUTH_FAST",
+            (CacheResult::None, _) => "AUTH_SLOW",
+        }
+    }
 }
 
 /// A zone or a rule in a VPC.

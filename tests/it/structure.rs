@@ -30,7 +30,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     // The doctor asks the running server for its status.
     ("host", &["admin", "base", "config", "engine", "http", "upstream"]),
     // The pages change by the API's actions and show what operations and the doctor read.
-    ("console", &["admin", "api", "base", "config", "engine", "host", "http", "publish", "resolve"]),
+    ("console", &["admin", "api", "base", "config", "engine", "host", "http", "publish", "resolve", "stats"]),
     (
         "daemon",
         &[
