@@ -22,6 +22,19 @@ pub struct Document {
     pub custom_lines: Vec<CustomLine>,
 }
 
+impl Document {
+    /// Reads a document in either form: JSON begins with a brace, which TOML never does.
+    ///
+    /// # Errors
+    /// What is wrong with the text, and where.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.trim_start().starts_with('{') {
+            true => serde_json::from_str(text).map_err(|error| error.to_string()),
+            false => toml::from_str(text).map_err(|error| error.to_string()),
+        }
+    }
+}
+
 /// A zone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields, default)]

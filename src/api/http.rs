@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// Octets of a request's head. Everything may be in the query; 150 VPCs take about 20 KiB there.
@@ -52,6 +52,10 @@ const MAX_CONNECTIONS: usize = 128;
 
 /// Octets that may wait on a connection: a request as it is read, or an answer as it is written.
 const WAITING: usize = OF_CONNECTION + 2 * MAX_HEAD_BYTES;
+
+/// Refusals of a page's body.
+const BODY_IS_LATE: (StatusCode, &str) = (StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n");
+const BODY_IS_LONG: (StatusCode, &str) = (StatusCode::PAYLOAD_TOO_LARGE, "the body is too long\n");
 
 /// How long a long document waits for others to be imported.
 const TURN: Duration = Duration::from_secs(60);
@@ -238,26 +242,64 @@ impl<S: ApiService> ApiExchange<'_, S> {
         self.waiting.head_is_whole();
         let mut reader = BodyReader { body, kept: Vec::new() };
         let read = self.ordinary(&mut reader, &mut room, ORDINARY_BODY, FREE.saturating_sub(head_size));
-        let refusal = match timeout(self.limits.body, read).await {
-            Err(_) => Some((StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n")),
-            Ok(Err(_)) => Some((StatusCode::BAD_REQUEST, "the body ended before it was whole\n")),
-            Ok(Ok(false)) => Some((StatusCode::PAYLOAD_TOO_LARGE, "the body is too long\n")),
-            Ok(Ok(true)) => None,
+        let read = timeout(self.limits.body, read).await;
+        let (method, uri, headers) = (head.method, head.uri, head.headers);
+        let mut request = PageRequest { method, uri, headers, body: Vec::new(), peer: self.peer };
+        let (refusal, permit) = match read {
+            Err(_) => (Some(BODY_IS_LATE), None),
+            Ok(Err(_)) => (Some((StatusCode::BAD_REQUEST, "the body ended before it was whole\n")), None),
+            Ok(Ok(true)) => (None, None),
+            Ok(Ok(false)) => match pages.long_body(&request) {
+                Some(most) => self.long_page(&mut reader, most).await,
+                None => (Some(BODY_IS_LONG), None),
+            },
         };
         if let Some((status, why)) = refusal {
             let mut response = Response::new(Full::new(Bytes::from_static(why.as_bytes())));
             *response.status_mut() = status;
             return closing(response);
         }
-        let (method, uri, headers) = (head.method, head.uri, head.headers);
-        let made = pages.respond(PageRequest { method, uri, headers, body: reader.kept, peer: self.peer });
+        request.body = reader.kept;
+        let made = pages.respond(request);
         let (head, body) = made.await.into_parts();
-        drop(room);
+        drop((room, permit));
         let body = match body {
             PageBody::Static(octets) => Bytes::from_static(octets),
             PageBody::Made(octets) => self.counted(octets).await,
         };
         Response::from_parts(head, Full::new(body))
+    }
+
+    /// Reads on in a long body of a page, of `most` octets in all, in its turn: why it is refused, or the permit for it.
+    async fn long_page(
+        &self,
+        reader: &mut BodyReader,
+        most: usize,
+    ) -> (Option<(StatusCode, &'static str)>, Option<OwnedSemaphorePermit>) {
+        if reader.body.size_hint().lower() > most as u64 {
+            return (Some(BODY_IS_LONG), None);
+        }
+        let Ok(Ok(permit)) = timeout(TURN, self.limits.long_bodies.clone().acquire_owned()).await else {
+            return (
+                Some((StatusCode::SERVICE_UNAVAILABLE, "other long documents are being imported\n")),
+                None,
+            );
+        };
+        let read = async {
+            while let Some(data) = reader.next().await? {
+                reader.kept.extend_from_slice(&data);
+                if reader.kept.len() > most {
+                    return Ok(false);
+                }
+            }
+            Ok::<_, ApiError>(true)
+        };
+        match timeout(self.limits.body, read).await {
+            Err(_) => (Some(BODY_IS_LATE), None),
+            Ok(Err(_)) => (Some((StatusCode::BAD_REQUEST, "the body ended before it was whole\n")), None),
+            Ok(Ok(false)) => (Some(BODY_IS_LONG), None),
+            Ok(Ok(true)) => (None, Some(permit)),
+        }
     }
 
     /// The response to a request with a body that is too long to be read before its signature is verified.

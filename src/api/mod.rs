@@ -24,6 +24,7 @@ pub mod request;
 pub mod server;
 pub mod sign;
 pub mod signer;
+pub mod sources;
 pub mod temporary;
 
 pub use error::ApiError;

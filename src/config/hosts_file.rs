@@ -79,7 +79,13 @@ pub fn load(path: &Path, options: HostsOptions) -> Loaded<Hosts> {
         }
     };
     let text = String::from_utf8_lossy(&octets); // comments may be in any encoding
-    let read = Hosts::read(&shown, &text, options);
+    Loaded { files, octets: octets.len() as u64, ..read(path, &text, options) }
+}
+
+/// Reads the names of a text; `path` is what it is called.
+pub fn read(path: &Path, text: &str, options: HostsOptions) -> Loaded<Hosts> {
+    let shown = printable(&path.display().to_string()).into_owned();
+    let read = Hosts::read(&shown, text, options);
     let faults = |severity, remarks: &Remarks| -> Vec<Fault> {
         let line = |number: usize| text.split('\n').nth(number - 1).unwrap_or_default().trim_end();
         let told = remarks.told.iter().take(TOLD);
@@ -98,7 +104,7 @@ pub fn load(path: &Path, options: HostsOptions) -> Loaded<Hosts> {
             Err(LoadError::Faults { told, more: beyond(&read.faults) })
         }
     };
-    Loaded { content, warnings, files, octets: octets.len() as u64 }
+    Loaded { content, warnings, files: Vec::new(), octets: text.len() as u64 }
 }
 
 #[cfg(test)]

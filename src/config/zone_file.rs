@@ -29,28 +29,16 @@ const MAX_FILE_BYTES: u64 = 4 << 30;
 
 /// Reads the records of a zone.
 pub fn load(path: &Path, apex: &Name) -> Loaded<PackedZone> {
-    let mut loading = Loading {
-        apex: NameKey::of(apex),
-        folder: None,
-        builder: ZoneBuilder::new(NameKey::of(apex)),
-        places: Vec::new(),
-        soa: None,
-        end: None,
-        files: Vec::new(),
-        watched: Vec::new(),
-        open: Vec::new(),
-        octets: 0,
-        kept: 0,
-        faults: Vec::new(),
-        more: 0,
-    };
+    let mut loading = Loading::new(apex);
     let read = loading.file(path, MasterState::new(apex));
-    let (files, octets) = (std::mem::take(&mut loading.watched), loading.octets);
-    let (content, warnings) = match read {
-        Ok(_) => loading.finish(),
-        Err(why) => (Err(LoadError::Unreadable(why)), Vec::new()),
-    };
-    Loaded { content, warnings, files, octets }
+    loading.loaded(read)
+}
+
+/// Reads the records of a zone from a text that came from elsewhere, and no file. `path` is what it is called.
+pub fn read(path: &Path, text: String, apex: &Name) -> Loaded<PackedZone> {
+    let mut loading = Loading { is_text: true, octets: text.len() as u64, ..Loading::new(apex) };
+    let read = loading.content(path.to_path_buf(), text, MasterState::new(apex));
+    loading.loaded(Ok(read))
 }
 
 /// A fault: its file and line, what is wrong, and once its file was read the line itself.
@@ -59,6 +47,8 @@ type FileFault = (u16, u32, String, String);
 /// A zone that is being read.
 struct Loading {
     apex: NameKey,
+    /// A text from elsewhere is read, which may include no files.
+    is_text: bool,
     /// The folder of the zone file with links resolved, once it includes another; included files lie in it.
     folder: Option<PathBuf>,
     builder: ZoneBuilder,
@@ -82,6 +72,36 @@ struct Loading {
 }
 
 impl Loading {
+    /// Nothing is read yet.
+    fn new(apex: &Name) -> Self {
+        Self {
+            apex: NameKey::of(apex),
+            is_text: false,
+            folder: None,
+            builder: ZoneBuilder::new(NameKey::of(apex)),
+            places: Vec::new(),
+            soa: None,
+            end: None,
+            files: Vec::new(),
+            watched: Vec::new(),
+            open: Vec::new(),
+            octets: 0,
+            kept: 0,
+            faults: Vec::new(),
+            more: 0,
+        }
+    }
+
+    /// What was read.
+    fn loaded(mut self, read: Result<MasterState, String>) -> Loaded<PackedZone> {
+        let (files, octets) = (std::mem::take(&mut self.watched), self.octets);
+        let (content, warnings) = match read {
+            Ok(_) => self.finish(),
+            Err(why) => (Err(LoadError::Unreadable(why)), Vec::new()),
+        };
+        Loaded { content, warnings, files, octets }
+    }
+
     /// Reads a file.
     fn file(&mut self, path: &Path, state: MasterState) -> Result<MasterState, String> {
         let shown = || crate::engine::text::printable(&path.display().to_string()).into_owned();
@@ -107,6 +127,11 @@ impl Loading {
             return Err(format!("{} is included over more than {DEPTH} files", shown()));
         }
         let text = self.text(path, &place).map_err(|why| unreadable(&why))?;
+        Ok(self.content(place, text, state))
+    }
+
+    /// Reads what is in a file.
+    fn content(&mut self, place: PathBuf, text: String, state: MasterState) -> MasterState {
         self.open.push(self.files.len());
         self.files.push((place, String::new()));
         let state = master::read(&text, state, self);
@@ -117,7 +142,7 @@ impl Loading {
                 self.files[file].1 = text; // for faults that show only when the zone is put together
             }
         }
-        Ok(state)
+        state
     }
 
     /// What is in a file at a place, which is that of a path with links resolved.
@@ -195,6 +220,7 @@ impl Loading {
         faults.sort_by_key(|fault| (fault.0, fault.1));
         if !faults.is_empty()
             && self.folder.is_none()
+            && !self.is_text
             && let Some((path, _)) = self.files.first_mut()
             && let Ok(resolved) = path.canonicalize()
         {
@@ -263,6 +289,9 @@ impl Sink for Loading {
     }
 
     fn include(&mut self, path: &str, state: MasterState) -> Result<MasterState, String> {
+        if self.is_text {
+            return Err("a text that is not read from this machine includes no files".into());
+        }
         if self.folder.is_none()
             && let Some((first, _)) = self.files.first_mut()
         {

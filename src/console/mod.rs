@@ -11,9 +11,11 @@
 mod assets;
 mod endpoint_check;
 mod guard;
+mod import;
 mod live_log;
 mod operations;
 mod reply;
+mod request;
 mod routes;
 
 use crate::admin::AdminView;
@@ -33,9 +35,6 @@ use tokio_rustls::rustls::RootCertStore;
 /// Where the pages are.
 pub const PATH: &str = "/console/";
 
-/// Pages that read the live log at a time.
-const MAX_VIEWERS: usize = 4;
-
 /// What the console stands on.
 pub struct ConsoleParts {
     /// Who may use it.
@@ -54,6 +53,8 @@ pub struct ConsoleParts {
 pub struct ConsoleSetting {
     /// Where the API listens.
     pub api: Vec<SocketAddr>,
+    /// Where the console is served.
+    pub listen: Vec<SocketAddr>,
     /// The hosts that requests may name, beside loopback addresses and the listen addresses.
     pub server_names: Vec<String>,
     /// How clients are shown in the live log.
@@ -79,8 +80,7 @@ pub struct LabApi {
 pub struct Console {
     parts: ConsoleParts,
     hosts: ConsoleHosts,
-    client: ClientAddress,
-    viewers: Semaphore,
+    client: Arc<ClientAddress>,
     /// Look-ups that take long run one at a time.
     slow: Arc<Semaphore>,
 }
@@ -88,15 +88,19 @@ pub struct Console {
 impl Console {
     /// The console of a server.
     pub fn new(parts: ConsoleParts) -> Self {
-        let hosts = ConsoleHosts::new(&parts.setting.api, &parts.setting.server_names);
-        let client = ClientAddress::new(parts.setting.client);
-        Self { parts, hosts, client, viewers: Semaphore::new(MAX_VIEWERS), slow: Arc::new(Semaphore::new(1)) }
+        let hosts = ConsoleHosts::new(&parts.setting.listen, &parts.setting.server_names);
+        let client = Arc::new(ClientAddress::new(parts.setting.client));
+        Self { parts, hosts, client, slow: Arc::new(Semaphore::new(1)) }
     }
 }
 
 impl Pages for Console {
     fn has(&self, path: &str) -> bool {
         path.starts_with(PATH) || path == PATH.trim_end_matches('/')
+    }
+
+    fn long_body(&self, request: &PageRequest) -> Option<usize> {
+        routes::long_body(self, request)
     }
 
     fn respond(&self, request: PageRequest) -> MakingPage<'_> {

@@ -51,6 +51,7 @@ pub(super) fn info(console: &Console, role: ConsoleRole) -> Told {
     Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "role": word(role),
+        "import_octets": super::import::MAX_REQUEST,
         "lab": parts.setting.lab.as_ref().map(|lab| json!({ "https_port": lab.port })),
         "dns": shown(&parts.view.listening),
         "api": shown(&parts.setting.api),

@@ -5,6 +5,7 @@ use crate::http::pages::{PageBody, PageResponse};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// What a call comes to.
 pub(super) type Told = Result<Value, CallRefusal>;
@@ -13,14 +14,18 @@ pub(super) type Told = Result<Value, CallRefusal>;
 #[derive(Debug)]
 pub(super) struct CallRefusal {
     status: StatusCode,
-    code: &'static str,
+    code: Cow<'static, str>,
     message: String,
 }
 
 impl CallRefusal {
     /// With a status, a word for the page, and a sentence.
-    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+    pub(super) fn new(
+        status: StatusCode,
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { status, code: code.into(), message: message.into() }
     }
 
     /// Something in the request is wrong.

@@ -1,23 +1,20 @@
 //! What is asked of the console, and what answers it.
 
 use super::reply::{CallRefusal, made, refused, text, word};
-use super::{Console, PATH, assets, endpoint_check, guard, live_log, operations};
+use super::request::{api_call, body, token};
+use super::{Console, PATH, assets, endpoint_check, guard, import, live_log, operations};
 use crate::api::console_access::{CodeFault, ConsoleRole, SESSION_LIFE};
-use crate::api::{ApiReply, Call, Params, actions};
+use crate::api::{ApiReply, Params, actions};
 use crate::http::pages::{PageRequest, PageResponse};
-use hyper::header::{ALLOW, AUTHORIZATION, HeaderValue, LOCATION};
+use hyper::header::{ALLOW, HeaderValue, LOCATION};
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 /// Where pages ask.
 const CALLS: &str = "api/";
-
-/// Who changes what the console changes, in the change log.
-const CREATOR: &str = "console";
 
 /// Answers a request.
 pub(super) async fn respond(console: &Console, request: PageRequest) -> PageResponse {
@@ -47,6 +44,17 @@ pub(super) async fn respond(console: &Console, request: PageRequest) -> PageResp
     }
 }
 
+/// Octets that the body of a request may have beyond what is read for anybody: those of an import, for a session that
+/// may change things. Settled by the head alone.
+pub(super) fn long_body(console: &Console, request: &PageRequest) -> Option<usize> {
+    let call = request.uri.path().strip_prefix(PATH)?.strip_prefix(CALLS)?;
+    let is_import = call == import::CALL && request.method == Method::POST;
+    let admitted =
+        guard::check(request, &console.hosts).is_ok() && guard::check_call(request, &console.hosts).is_ok();
+    let role = console.parts.access.session(token(request)?, Instant::now())?;
+    (is_import && admitted && role == ConsoleRole::Full).then_some(import::MAX_REQUEST)
+}
+
 /// Answers a call.
 async fn call(console: &Console, name: &str, request: &PageRequest) -> Result<PageResponse, CallRefusal> {
     let access = &console.parts.access;
@@ -73,6 +81,8 @@ async fn call(console: &Console, name: &str, request: &PageRequest) -> Result<Pa
         "doctor" => operations::doctor(console).await,
         "flush" if role == ConsoleRole::Full => operations::flush(console, &body(request)?),
         "flush" => Err(read_only()),
+        import::CALL if role == ConsoleRole::Full => import::import(console, request).await,
+        import::CALL => Err(read_only()),
         "log" => live_log::read(console, body(request)?).await,
         "test" => endpoint_check::test(console, body(request)?).await,
         _ => Err(CallRefusal::new(StatusCode::NOT_FOUND, "NotFound", "there is no such call")),
@@ -137,31 +147,7 @@ async fn carry_out(
     Ok(made(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body))
 }
 
-/// A call of the API by the console.
-fn api_call(action: String, params: Params, source: IpAddr) -> Call {
-    Call {
-        action,
-        version: actions::VERSION.into(),
-        params,
-        access_key: CREATOR.into(),
-        security_token: None,
-        source,
-        host: String::new(),
-        now: SystemTime::now(),
-    }
-}
-
-/// The token of a request.
-fn token(request: &PageRequest) -> Option<&str> {
-    request.headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
-}
-
-/// What a request says.
-fn body<'r, T: Deserialize<'r>>(request: &'r PageRequest) -> Result<T, CallRefusal> {
-    serde_json::from_slice(&request.body).map_err(|error| CallRefusal::invalid(format!("the body: {error}")))
-}
-
-/// A session that only operations wanted to change something.
+/// A session that only looks wanted to change something.
 fn read_only() -> CallRefusal {
     let message = "this console is read-only: `console` in [control], or the address was made by --read-only";
     CallRefusal::new(StatusCode::FORBIDDEN, "ReadOnly", message)

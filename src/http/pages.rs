@@ -43,6 +43,12 @@ pub trait Pages: fmt::Debug + Send + Sync {
     /// True for a path that is answered here.
     fn has(&self, path: &str) -> bool;
 
+    /// Octets that the body of a request may have, where they are more than anybody may send. The request is its head
+    /// alone.
+    fn long_body(&self, _: &PageRequest) -> Option<usize> {
+        None
+    }
+
     /// Answers a request.
     fn respond(&self, request: PageRequest) -> MakingPage<'_>;
 }

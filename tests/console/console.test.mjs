@@ -1,8 +1,10 @@
 // The console in a browser, clicked as a person would: node --test tests/console.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { findings, openConsole, startBrowser, startLab } from './lab.mjs';
 
@@ -111,7 +113,7 @@ test('a zone is made, filled, bound, explained and deleted by hand', withLab(asy
   assert.match(await page.locator('pre').first().innerText(), /192\.0\.2\.7/);
   await page.goto(`${lab.console}#/transfer`);
   await page.getByText('console', { exact: true }).first().waitFor();
-  await page.getByLabel('Document').fill(JSON.stringify({ Zones: [{ ZoneName: 'new.example', Records: [{ Rr: '@', Type: 'A', Value: '192.0.2.8' }] }] }));
+  await page.getByLabel('Text', { exact: true }).fill(JSON.stringify({ Zones: [{ ZoneName: 'new.example', Records: [{ Rr: '@', Type: 'A', Value: '192.0.2.8' }] }] }));
   await click('Show the changes');
   await page.locator('.plus').first().waitFor();
   assert.ok(!lab.pvtzd('zone', 'list').includes('new.example'), 'nothing is done before it is confirmed');
@@ -145,6 +147,108 @@ test('hostile names are text', withLab(async (lab) => {
   await page.getByText('<img src=x onerror=alert(3)>').first().waitFor();
   assert.equal(await page.locator('main img, main script').count(), 0);
   assert.ok(!(await page.locator('main').innerText()).includes('\u202e'));
+  assert.deepEqual(wrong, []);
+  await context.close();
+}));
+
+// Words that are properties of every object in JavaScript, and addresses that lead nowhere.
+test('names of properties are names', withLab(async (lab) => {
+  const { page, wrong, context } = await openConsole(browser, lab);
+  lab.pvtzd('zone', 'add', '__proto__', '--vpc', 'vpc-lab');
+  for (const label of ['__proto__', 'constructor', 'toString', '@']) lab.pvtzd('record', 'add', '__proto__', label, 'A', '192.0.2.9');
+  await page.goto(`${lab.console}#/zones`);
+  await page.getByRole('link', { name: '__proto__' }).click();
+  for (const label of ['__proto__', 'constructor', 'toString']) await page.locator('code', { hasText: label }).first().waitFor();
+  const zone = new URL(page.url()).hash.split('/')[2];
+  await page.goto(`${lab.console}#/explain?name=constructor.__proto__&type=A`);
+  await page.locator('svg.path').waitFor();
+  lab.query('constructor.__proto__');
+  await page.goto(`${lab.console}#/statistics`);
+  await page.getByRole('cell', { name: '__proto__' }).first().waitFor();
+  for (const place of ['constructor', '__proto__', 'toString', 'zone', '%E0%A4%A', 'zone/%', 'recipe/../x', 'zones?page=-1', 'zones?page=9e99', 'statistics?hours=x']) {
+    await page.goto(`${lab.console}#/${place}`);
+    await page.locator('main h1').waitFor();
+  }
+  for (const tab of ['__proto__', 'constructor', 'none']) {
+    await page.goto(`${lab.console}#/zone/${zone}/${tab}`);
+    await page.getByRole('button', { name: 'Add Record' }).waitFor();
+  }
+  assert.equal(await page.evaluate(() => ({}).polluted), undefined);
+  assert.deepEqual(wrong, []);
+  await context.close();
+}));
+
+test('long lists have pages', withLab(async (lab) => {
+  const folder = mkdtempSync(join(tmpdir(), 'pvtzd-pages-'));
+  const file = join(folder, 'zones.json');
+  const records = Array.from({ length: 250 }, (_, at) => ({ Rr: `h${at}`, Type: 'A', Value: `10.0.0.${at}` }));
+  const zones = Array.from({ length: 250 }, (_, at) => ({ ZoneName: `z${at}.example`, Records: at ? [] : records }));
+  writeFileSync(file, JSON.stringify({ Zones: zones }));
+  lab.pvtzd('import', file);
+  rmSync(folder, { recursive: true });
+  const { page, wrong, context } = await openConsole(browser, lab);
+  await page.goto(`${lab.console}#/zones`);
+  await page.getByText('Zones: 250').waitFor();
+  assert.equal(await page.locator('tbody tr').count(), 100);
+  await page.getByRole('button', { name: 'Next page' }).click();
+  await page.getByText('page 2 of 3').waitFor();
+  assert.match(page.url(), /page=2$/);
+  await page.waitForFunction(() => document.activeElement.textContent === 'Next page');
+  await page.keyboard.press('Enter');
+  await page.getByText('page 3 of 3').waitFor();
+  assert.equal(await page.locator('tbody tr').count(), 50);
+  await page.reload();
+  await page.getByText('page 3 of 3').waitFor();
+  await page.getByLabel('Search zones').fill('z24');
+  await page.keyboard.press('Enter');
+  await page.getByText('Zones: 11').waitFor();
+  await page.getByLabel('Search zones').fill('z0.');
+  await page.keyboard.press('Enter');
+  await page.getByRole('link', { name: 'z0.example' }).click();
+  await page.getByText('Records: 250').waitFor();
+  await page.getByRole('button', { name: 'Last' }).click();
+  await page.getByText('page 3 of 3').waitFor();
+  await page.goto(`${page.url().split('?')[0]}?page=99`);
+  await page.getByText('page 3 of 3').waitFor();
+  assert.deepEqual(await findings(page), []);
+  assert.deepEqual(wrong, []);
+  await context.close();
+}));
+
+test('files of all kinds are imported, and their changes shown before', withLab(async (lab) => {
+  const { page, wrong, context } = await openConsole(browser, lab);
+  const file = (name, text) => ({ name, mimeType: 'text/plain', buffer: Buffer.from(text) });
+  const press = (name) => page.getByRole('button', { name, exact: true }).click();
+  const applied = async () => {
+    await press('Apply');
+    await page.getByRole('button', { name: 'Apply', exact: true }).waitFor({ state: 'detached' });
+  };
+  await page.goto(`${lab.console}#/transfer`);
+  const input = page.getByLabel('Files');
+  await input.setInputFiles([file('corp.example.zone', '$TTL 60\nwww A 192.0.2.1\nsub NS ns.x.\n'), file('hosts', '192.0.2.2 db.app.example\n')]);
+  await press('Show the changes');
+  await page.getByText('omitted 1 record of type NS').waitFor();
+  assert.equal(await page.locator('.plus').count(), 4);
+  assert.deepEqual(await findings(page), []);
+  assert.ok(!lab.pvtzd('zone', 'list').includes('corp.example'), 'nothing is done before it is confirmed');
+  lab.pvtzd('zone', 'add', 'corp.example');
+  await press('Apply');
+  await page.getByText('the account has changed since').waitFor();
+  await press('Show the changes');
+  await page.locator('.plus').nth(2).waitFor();
+  await applied();
+  assert.match(lab.pvtzd('record', 'list', 'corp.example'), /192\.0\.2\.1/);
+  const long = Array.from({ length: 20000 }, (_, at) => `h${at} 60 A 10.0.${at >> 8}.${at & 255}`).join('\n');
+  await input.setInputFiles([file('big.zone', `$ORIGIN big.example.\n${long}\n`)]);
+  await press('Show the changes');
+  await page.getByRole('cell', { name: '20000' }).waitFor();
+  await page.getByText(/and 1[0-9]{4} more changes/).waitFor();
+  await applied();
+  assert.equal(JSON.parse(lab.pvtzd('zone', 'list', '--json')).find((zone) => zone.ZoneName === 'big.example').RecordCount, 20000);
+  await input.setInputFiles([file('x.zone', '$INCLUDE /etc/hostname\n')]);
+  await press('Show the changes');
+  await page.getByText('includes no files').waitFor();
+  assert.equal(await page.getByRole('button', { name: 'Apply', exact: true }).count(), 0);
   assert.deepEqual(wrong, []);
   await context.close();
 }));
@@ -213,7 +317,7 @@ test('a fleet is shown where there is one', withLab(async (lab) => {
   assert.equal(await page.getByRole('region', { name: 'Fleet' }).count(), 0);
   await page.route('**/api/status', async (route) => {
     const answer = await route.fetch();
-    const fleet = { node: 'a', state: 'away', revision: 7, rows: 12, behind: 2.5, known: true, fault: 'etcd: no answer', whole: true, held: null, bad_rows: 0, bad: [], snapshot_fault: null };
+    const fleet = { node: '<img src=x onerror=alert(4)>\u202e', state: 'away', revision: 7, rows: 12, behind: 2.5, known: true, fault: 'etcd: no answer', whole: true, held: null, bad_rows: 0, bad: [], snapshot_fault: null };
     await route.fulfill({ response: answer, json: { ...(await answer.json()), fleet } });
   });
   await page.getByRole('button', { name: 'Refresh' }).click();
@@ -230,7 +334,7 @@ test('the live log carries its filters, pauses, and keeps the focus', withLab(as
   lab.query('wanted.example');
   lab.query('other.example');
   await page.locator('td a').first().waitFor();
-  await page.getByText('1 rows shown of 2 kept').waitFor();
+  await page.getByText('1 rows shown of 1 answers that match; 0 not shown. Answers in all: 2').waitFor();
   assert.equal(await page.getByLabel('Name', { exact: true }).inputValue(), 'wanted');
   await page.locator('td a').first().focus();
   lab.query('wanted.example');
@@ -238,8 +342,27 @@ test('the live log carries its filters, pauses, and keeps the focus', withLab(as
   assert.equal(await page.evaluate(() => document.activeElement.textContent), 'wanted.example');
   await page.getByRole('button', { name: 'Pause' }).click();
   assert.match(page.url(), /name=wanted&paused=1$/);
-  await page.getByLabel('Name', { exact: true }).fill('');
-  await page.getByText('other.example').waitFor();
+  const filtered = async (word, act) => {
+    const answered = page.waitForResponse((answer) => answer.request().postData()?.includes(word));
+    await act();
+    await answered;
+  };
+  await filtered('"name":"other"', () => page.getByLabel('Name', { exact: true }).fill('other'));
+  await page.waitForFunction(() => location.hash === '#/log?name=other&paused=1');
+  lab.query('other.example');
+  await page.getByText(/paused; [1-9]/).waitFor();
+  assert.equal(await page.locator('td a').first().innerText(), 'wanted.example', 'what is looked at stays');
+  await page.getByRole('button', { name: 'Go on' }).click();
+  assert.match(page.url(), /name=other$/);
+  lab.query('other.example');
+  await page.getByRole('link', { name: 'other.example' }).first().waitFor();
+  assert.equal(await page.getByRole('link', { name: 'wanted.example' }).count(), 0);
+  await page.getByLabel('Record Type').fill('NONE');
+  await page.getByText('is no record type').waitFor();
+  await filtered('"type":"a"', () => page.getByLabel('Record Type').fill('a'));
+  await filtered('NXDOMAIN', () => page.getByLabel('Code').selectOption('NXDOMAIN'));
+  lab.query('other.example');
+  await page.getByRole('link', { name: 'other.example' }).first().waitFor();
   assert.deepEqual(wrong, []);
   await context.close();
 }));

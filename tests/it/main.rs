@@ -8,6 +8,7 @@
 mod client;
 mod command_line;
 mod console;
+mod console_live;
 mod control;
 mod data_files;
 mod documents;

@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     fn check(first: &str, second: &str, expected: &[&str]) {
-        let (first, second) = (file::parse(first).unwrap(), file::parse(second).unwrap());
+        let (first, second) = (Document::parse(first).unwrap(), Document::parse(second).unwrap());
         let mut told = Vec::new();
         for ApiDifference { section, removed, added } in differences(&first, &second) {
             told.push(section);

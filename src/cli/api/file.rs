@@ -1,8 +1,8 @@
 //! Documents in files: TOML or JSON, with PrivateZone's own field names.
 
-use super::sources::{self, ImportedDocument};
 use super::{CommandFailure, exit};
 use crate::api::document::Document;
+use crate::api::sources::{self, ImportedDocument, SourceKind};
 use crate::base::file;
 use crate::engine::master;
 use clap::ValueEnum;
@@ -33,6 +33,17 @@ pub(super) enum InputSource {
     Describe,
 }
 
+impl From<InputSource> for SourceKind {
+    fn from(source: InputSource) -> Self {
+        match source {
+            InputSource::Document => Self::Document,
+            InputSource::Zone => Self::Zone,
+            InputSource::Hosts => Self::Hosts,
+            InputSource::Describe => Self::Describe,
+        }
+    }
+}
+
 impl FileFormat {
     /// By the ending of a file's name; TOML where it has none.
     pub(super) fn of(path: Option<&Path>) -> Self {
@@ -58,19 +69,19 @@ pub(super) fn read_any(
             Err(_) => return Err(failure),
         },
     };
-    let source = source.unwrap_or_else(|| source_of(path, &text));
-    if !is_utf8 && !matches!(source, InputSource::Zone | InputSource::Hosts) {
+    let source = source.map_or_else(|| SourceKind::of(path, &text), SourceKind::from);
+    if !is_utf8 && !matches!(source, SourceKind::Zone | SourceKind::Hosts) {
         return Err(CommandFailure::finding(format!("{} is not UTF-8", path.display())));
     }
-    if matches!(source, InputSource::Zone | InputSource::Hosts) && path.as_os_str() == "-" {
+    if matches!(source, SourceKind::Zone | SourceKind::Hosts) && path.as_os_str() == "-" {
         return Err(CommandFailure::usage(
             "zone files and hosts files are read by name, not from standard input",
         ));
     }
     match source {
-        InputSource::Zone => sources::of_zone_file(path, &text, zone),
-        InputSource::Hosts => sources::of_hosts_file(path, zone),
-        InputSource::Describe => match sources::of_answers(&text) {
+        SourceKind::Zone => sources::of_zone_file(path, &text, zone).map_err(CommandFailure::source),
+        SourceKind::Hosts => sources::of_hosts_file(path, zone).map_err(CommandFailure::source),
+        SourceKind::Describe => match sources::of_answers(&text) {
             Some(made) => made.map_err(|why| CommandFailure::finding(format!("{}: {why}", path.display()))),
             None => {
                 let why = format!(
@@ -80,7 +91,7 @@ pub(super) fn read_any(
                 Err(CommandFailure::finding(why))
             }
         },
-        InputSource::Document => Ok(ImportedDocument { document: document(path, &text)?, notes: Vec::new() }),
+        SourceKind::Document => Ok(ImportedDocument { document: document(path, &text)?, notes: Vec::new() }),
     }
 }
 
@@ -92,23 +103,6 @@ pub(super) fn answers(path: &Path, source: Option<InputSource>) -> Result<Option
     }
     let text = text(path)?;
     Ok((sources::of_answers(&text).is_some()).then_some(text))
-}
-
-/// What a file is, by its name and by what it begins with.
-fn source_of(path: &Path, text: &str) -> InputSource {
-    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
-    match text.trim_start().chars().next() {
-        _ if ends(&[".zone", ".db", ".zonefile"]) || name.starts_with("db.") => InputSource::Zone,
-        _ if name == "hosts" || ends(&[".hosts"]) => InputSource::Hosts,
-        Some('{' | '[') if sources::of_answers(text).is_some() => InputSource::Describe,
-        _ if ends(&[".toml", ".json"]) || toml::from_str::<toml::Table>(text).is_ok() => {
-            InputSource::Document
-        }
-        _ if sources::looks_like_hosts(text) => InputSource::Hosts,
-        _ if sources::looks_like_zone(text) => InputSource::Zone,
-        _ => InputSource::Document,
-    }
 }
 
 /// Reads a document; `-` is standard input.
@@ -135,7 +129,7 @@ fn text(path: &Path) -> Result<String, CommandFailure> {
 
 fn document(path: &Path, text: &str) -> Result<Document, CommandFailure> {
     let path = path.display();
-    parse(text).map_err(|why| {
+    Document::parse(text).map_err(|why| {
         let failure = CommandFailure::finding(format!("{path} is not a zone document: {}", why.trim_end()));
         failure.hint(hint(text))
     })
@@ -148,14 +142,6 @@ fn standard_input() -> io::Result<String> {
     match text.len() as u64 <= LARGEST {
         true => Ok(text),
         false => Err(io::Error::other(format!("it has more than {LARGEST} octets"))),
-    }
-}
-
-/// A document in either form: JSON begins with a brace, which TOML never does.
-pub(super) fn parse(text: &str) -> Result<Document, String> {
-    match text.trim_start().starts_with('{') {
-        true => serde_json::from_str(text).map_err(|error| error.to_string()),
-        false => toml::from_str(text).map_err(|error| error.to_string()),
     }
 }
 
@@ -190,20 +176,20 @@ mod tests {
 
     #[test]
     fn both_forms_say_the_same() {
-        let document = parse(TEXT).unwrap();
+        let document = Document::parse(TEXT).unwrap();
         for format in [FileFormat::Toml, FileFormat::Json] {
-            assert_eq!(parse(&write(&document, format).unwrap()).unwrap(), document);
+            assert_eq!(Document::parse(&write(&document, format).unwrap()).unwrap(), document);
         }
         assert_eq!(write(&document, FileFormat::Toml).unwrap().lines().next(), Some("[[Zones]]"));
         let empty = Document::default();
         for format in [FileFormat::Toml, FileFormat::Json] {
-            assert_eq!(parse(&write(&empty, format).unwrap()).unwrap(), empty);
+            assert_eq!(Document::parse(&write(&empty, format).unwrap()).unwrap(), empty);
         }
     }
 
     #[test]
     fn a_configuration_file_is_told_apart() {
-        assert!(parse("[[zone]]\nname = \"a\"\n").is_err());
+        assert!(Document::parse("[[zone]]\nname = \"a\"\n").is_err());
         assert!(hint("[[zone]]\nname = \"a\"\n").contains("configuration file"));
         assert!(hint("[[Zone]]\n").contains("[[Zones]]"));
     }

@@ -9,7 +9,6 @@ mod found;
 mod progress;
 mod record;
 mod rule;
-mod sources;
 mod transfer;
 mod zone;
 
@@ -23,6 +22,7 @@ pub(super) use zone::ZoneArgs;
 use super::{CommonArgs, exit, shown};
 use crate::api::actions::VERSION;
 use crate::api::client::{ApiClient, CallError};
+use crate::api::sources::SourceFault;
 use crate::api::{AccessKey, Keys};
 use crate::base::local_address::reached_at;
 use crate::config::Config;
@@ -90,6 +90,14 @@ impl CommandFailure {
     /// The command worked, and what it was to find is not there.
     pub(super) fn finding(message: impl Into<String>) -> Self {
         Self { code: exit::FINDINGS, message: message.into(), hint: None }
+    }
+
+    /// A text that becomes no document.
+    fn source(fault: SourceFault) -> Self {
+        match fault {
+            SourceFault::NoZoneName(message) => Self::usage(message).hint("set it: --zone corp.example"),
+            SourceFault::Wrong(message) => Self::finding(message),
+        }
     }
 
     /// Wrong usage that only shows once the arguments are looked at.

@@ -2,9 +2,10 @@
 
 use super::file::{self, FileFormat, InputSource};
 use super::progress::Progress;
-use super::{ApiArgs, ApiCommands, CommandFailure, borrowed, counted, exit, sources, text};
+use super::{ApiArgs, ApiCommands, CommandFailure, borrowed, counted, exit, text};
 use crate::api::actions::MAX_BODY;
 use crate::api::document::Document;
+use crate::api::sources;
 use crate::base::print;
 use crate::base::print::Output;
 use crate::cli::CommonArgs;

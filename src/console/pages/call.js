@@ -8,12 +8,15 @@ export class CallError extends Error {
   constructor(code, message) { super(message); this.code = code; }
 }
 
+// An id may be more than the 2^53 up to which JavaScript's numbers are exact: it is text.
+export const parsed = (text) => JSON.parse(text.replace(/"(RecordId|Id)":(\d{16,})/g, '"$1":"$2"'));
+
 async function send(name, body) {
   const headers = { 'content-type': 'application/json' };
   if (token) headers.authorization = `Bearer ${token}`;
   const answer = await fetch(`api/${name}`, { method: 'POST', headers, body: JSON.stringify(body ?? {}), cache: 'no-store' });
   let told = {};
-  try { told = JSON.parse(await answer.text()); } catch { /* a refusal without JSON */ }
+  try { told = parsed(await answer.text()); } catch { /* a refusal without JSON */ }
   if (answer.ok) return told;
   if (answer.status === 401) { leave(); dispatchEvent(new Event('signed-out')); }
   throw new CallError(told.Code || `HTTP ${answer.status}`, told.Message || answer.statusText);
@@ -25,6 +28,14 @@ export const post = send;
 export function api(action, params = {}) {
   const given = Object.entries(params).filter(([, value]) => value !== undefined && value !== null && value !== '');
   return send('call', { action, params: Object.fromEntries(given.map(([name, value]) => [name, String(value)])) });
+}
+
+/** One page of a list, and how many items there are in all. */
+export const PAGE = 100;
+export async function page(action, params, pick, number) {
+  const answer = await api(action, { ...params, PageNumber: number, PageSize: PAGE });
+  const items = pick(answer) || [];
+  return [items, answer.TotalItems ?? items.length];
 }
 
 /** All pages of a list, up to a bound; the second part is how many there are. */

@@ -19,8 +19,9 @@ let ended = null;
 /** `#/zone/ID/records?name=x`: the page, what follows it, and its settings. */
 function place() {
   const [path, query] = location.hash.replace(/^#\/?/, '').split('?');
-  const [name, ...rest] = path.split('/').map(decodeURIComponent);
-  return { name: PAGES[name] || HIDDEN[name] ? name : 'recipe', rest, settings: new URLSearchParams(query || '') };
+  const [name, ...rest] = path.split('/').map((part) => safely(() => decodeURIComponent(part)) || '');
+  const has = (pages) => Object.hasOwn(pages, name);
+  return { name: has(PAGES) || has(HIDDEN) ? name : 'recipe', rest, settings: new URLSearchParams(query || '') };
 }
 
 function frame(current) {
@@ -46,7 +47,10 @@ function paint(scheme) {
   try { localStorage.setItem('pvtzd.scheme', scheme); } catch { /* not kept then */ }
 }
 
+let turn = 0;
+
 async function show(moved) {
+  const mine = ++turn;
   ended?.();
   ended = null;
   const { name, rest, settings } = place();
@@ -56,9 +60,10 @@ async function show(moved) {
       h('p', { class: 'soft' }, t('signInLab'))));
     return;
   }
-  if (!info.version) await load();
+  await load(); // VPCs may have come
+  if (mine !== turn) return; // another page is wanted by now
   frame(name);
-  const view = (PAGES[name] || HIDDEN[name])(rest, settings);
+  const view = { ...PAGES, ...HIDDEN }[name](rest, settings);
   ended = view.end;
   put(main, h('h1', {}, view.title || t(name)), view.nodes || view);
   if (moved) main.focus();

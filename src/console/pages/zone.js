@@ -1,30 +1,36 @@
 // One zone: records, settings, effective scope, change log.
-import { ask, button, choice, dialog, field, h, loading, say, table, text } from './dom.js';
-import { all, api, canWrite } from './call.js';
+import { ask, button, choice, dialog, field, h, loading, paged, say, table, text } from './dom.js';
+import { all, api, canWrite, page } from './call.js';
 import { t } from './words.js';
 import { drop, scope } from './zones.js';
 
 const TABS = { records, settings, scope: effective, changes };
 const TYPES = ['A', 'AAAA', 'CNAME', 'TXT', 'MX', 'SRV', 'PTR'];
 
-export function zone([id, tab]) {
-  const name = TABS[tab] ? tab : 'records';
+export function zone([id, tab], set) {
+  const name = Object.hasOwn(TABS, tab || '') ? tab : 'records';
   const node = loading(async (again) => {
     const about = await api('DescribeZoneInfo', { ZoneId: id });
     const fixed = about.Creator === 'configuration-file';
     return [h('p', {}, h('a', { href: '#/zones' }, t('zones')), ' / ', h('b', {}, about.ZoneName), fixed && h('span', { class: 'soft' }, ` – ${t('fromFile')}`)),
       h('nav', { class: 'tabs', 'aria-label': about.ZoneName }, Object.keys(TABS).map((one) =>
         h('a', { href: `#/zone/${id}/${one}`, 'aria-current': one === name && 'page' }, t(`tab_${one}`)))),
-      TABS[name](about, !fixed && canWrite(), again)];
+      TABS[name](about, !fixed && canWrite(), again, set)];
   });
   return { title: t('zone'), nodes: node };
 }
 
-function records(about, writable) {
-  const search = text({ type: 'search' });
-  const node = loading(async (again) => {
-    const [list, total] = await all('DescribeZoneRecords', { ZoneId: about.ZoneId, Keyword: search.value.trim() }, (answer) => answer.Records.Record);
-    return table(t('recordsShown', list.length, total),
+/** What the list of a zone shows is in the address. */
+const remember = (about, tab, find) => (at) => {
+  const shown = { ...(find() ? { find: find() } : {}), ...(at > 1 ? { page: at } : {}) };
+  history.replaceState(null, '', `#/zone/${about.ZoneId}/${tab}${Object.keys(shown).length ? `?${new URLSearchParams(shown)}` : ''}`);
+};
+
+function records(about, writable, _, set) {
+  const search = text({ type: 'search', value: set.get('find') || '' });
+  const find = () => search.value.trim();
+  const node = paged((at) => page('DescribeZoneRecords', { ZoneId: about.ZoneId, Keyword: find() }, (answer) => answer.Records.Record, at),
+    (list, total, again) => table(t('recordsShown', total),
       [t('rr'), t('type'), t('line'), t('value'), t('ttl'), t('weight'), t('status'), t('remark'), ...(writable ? [t('actions')] : [])],
       list.map((one) => [h('code', {}, one.Rr), one.Type, one.Line === 'default' ? t('default') : one.Line,
         h('code', {}, one.Priority ? `${one.Priority} ${one.Value}` : one.Value), { number: one.Ttl }, { number: one.Weight },
@@ -37,9 +43,8 @@ function records(about, writable) {
           button(t('remove'), () => ask(t('remove'), t('removeRecordAsk', `${one.Rr} ${one.Type} ${one.Value}`), async () => {
             await api('DeleteZoneRecord', { RecordId: one.RecordId });
             again();
-          }), 'bad'))] : [])]), t('noRecords'));
-  });
-  return [h('form', { class: 'row', role: 'search', onsubmit: (event) => { event.preventDefault(); node.again(); } },
+          }), 'bad'))] : [])]), t('noRecords')), { start: set.get('page'), moved: remember(about, 'records', find) });
+  return [h('form', { class: 'row', role: 'search', onsubmit: (event) => { event.preventDefault(); node.first(); } },
     field(t('searchRecord'), search), h('button', {}, t('search')), writable && button(t('addRecord'), () => edit(about, node.again), 'main')), node];
 }
 
@@ -96,12 +101,12 @@ function effective(about, writable, again) {
   }, 'main'));
 }
 
-function changes(about) {
-  return loading(async () => {
-    const [list, total] = await all('DescribeChangeLogs', { ZoneId: about.ZoneId }, (answer) => answer.ChangeLogs.ChangeLog, 200);
-    return changeTable(list, total);
-  });
+function changes(about, _, __, set) {
+  return changeList({ ZoneId: about.ZoneId }, { start: set.get('page'), moved: remember(about, 'changes', () => '') });
 }
 
-export const changeTable = (list, total) => table(t('changesShown', list.length, total), [t('time'), t('object'), t('action'), t('name'), t('content'), t('who'), t('from')],
+/** The change log, by pages. */
+export const changeList = (of, place) => paged((at) => page('DescribeChangeLogs', of, (answer) => answer.ChangeLogs.ChangeLog, at), changeTable, place);
+
+const changeTable = (list, total) => table(t('changesShown', total), [t('time'), t('object'), t('action'), t('name'), t('content'), t('who'), t('from')],
   list.map((one) => [new Date(one.OperTimestamp).toLocaleString(), one.OperObject, one.OperAction, one.EntityName, one.Content, one.CreatorId, one.OperIp]));

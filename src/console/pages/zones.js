@@ -1,13 +1,16 @@
 // Zones: list, search, add.
-import { button, dialog, field, h, loading, say, table, text, tick } from './dom.js';
-import { all, api, canWrite, info, vpcParams } from './call.js';
+import { button, dialog, field, h, paged, say, table, text, tick } from './dom.js';
+import { api, canWrite, info, page, vpcParams } from './call.js';
 import { t } from './words.js';
 
 export function zones(_, settings) {
   const search = text({ value: settings.get('find') || '', type: 'search' });
-  const node = loading(async (again) => {
-    const [list, total] = await all('DescribeZones', { Keyword: search.value.trim() }, (answer) => answer.Zones.Zone);
-    return [table(t('zonesShown', list.length, total), [t('zoneName'), t('proxy'), t('recordCount'), t('remark'), t('updated'), t('actions')],
+  const moved = (at) => {
+    const set = { ...(search.value.trim() ? { find: search.value.trim() } : {}), ...(at > 1 ? { page: at } : {}) };
+    history.replaceState(null, '', `#/zones${Object.keys(set).length ? `?${new URLSearchParams(set)}` : ''}`);
+  };
+  const node = paged((at) => page('DescribeZones', { Keyword: search.value.trim() }, (answer) => answer.Zones.Zone, at),
+    (list, total, again) => table(t('zonesShown', total), [t('zoneName'), t('proxy'), t('recordCount'), t('remark'), t('updated'), t('actions')],
       list.map((zone) => {
         const fixed = zone.Creator === 'configuration-file';
         return [h('a', { href: `#/zone/${zone.ZoneId}/records` }, zone.ZoneName), zone.ProxyPattern === 'RECORD' ? t('on') : t('off'),
@@ -15,13 +18,11 @@ export function zones(_, settings) {
           h('div', { class: 'row' }, h('a', { href: `#/zone/${zone.ZoneId}/records` }, t('configure')),
             h('a', { href: `#/zone/${zone.ZoneId}/scope` }, t('bindVpc')),
             !fixed && canWrite() && button(t('remove'), () => drop(zone, again), 'bad'))];
-      }), t('noZones'))];
-  });
+      }), t('noZones')), { start: settings.get('page'), moved });
   return { nodes: [
     h('form', { class: 'row', role: 'search', onsubmit: (event) => {
       event.preventDefault();
-      history.replaceState(null, '', `#/zones${search.value.trim() ? `?find=${encodeURIComponent(search.value.trim())}` : ''}`);
-      node.again();
+      node.first();
     } }, field(t('searchZone'), search), h('button', {}, t('search')),
     canWrite() && button(t('addZone'), () => add(node.again), 'main')), node] };
 }

@@ -49,12 +49,31 @@ fn a_zone_file_becomes_a_zone() {
     let made = of_zone_file(&path, "", Some(&name::parse("a.example").unwrap())).unwrap();
     assert_eq!(lines(&made)[1], "note limited 1 TTL to PrivateZone's range, 5 to 86400");
     let (_folder, path) = file("a.zone", "www A x\n@ MX\n");
-    let failure = of_zone_file(&path, "", None).err().unwrap();
-    assert!(
-        failure.message.contains("a.zone:1: ") && failure.message.contains("a.zone:2: "),
-        "{}",
-        failure.message
+    let failure = of_zone_file(&path, "", None).err();
+    let Some(SourceFault::Wrong(told)) = failure else { panic!("{failure:?}") };
+    assert!(told.contains("a.zone:1: ") && told.contains("a.zone:2: "), "{told}");
+}
+
+/// A text that came from elsewhere has no part of this machine's files read.
+#[test]
+fn a_text_is_read_as_the_file_would_be_and_includes_nothing() {
+    let text = "$ORIGIN corp.example.\n@ 60 MX 10 mail\nwww 60 A 192.0.2.1\n";
+    let made = of_zone_text(Path::new("x"), text.into(), None).unwrap();
+    assert_eq!(
+        lines(&made),
+        ["corp.example: @ MX mail.corp.example 10 60", "corp.example: www A 192.0.2.1 60"]
     );
+    for path in ["/etc/hostname", "hosts", "../etc/passwd", "."] {
+        let told = of_zone_text(Path::new("a.zone"), format!("$INCLUDE {path}\n"), None).err();
+        let Some(SourceFault::Wrong(told)) = told else { panic!("{path}: {told:?}") };
+        assert_eq!(told, "a.zone:1: a text that is not read from this machine includes no files", "{path}");
+    }
+    let hosts = of_hosts_text(Path::new("x"), "192.0.2.1 www.corp.example\n", None).unwrap();
+    assert_eq!(lines(&hosts), ["corp.example: www A 192.0.2.1 60"]);
+    let wrong = of_hosts_text(Path::new("hosts"), "192.0.2.1 a..b\n", None).err();
+    assert!(matches!(wrong, Some(SourceFault::Wrong(told)) if told.starts_with("hosts:1: ")));
+    let nameless = of_zone_text(Path::new("x"), "www A 192.0.2.1\n".into(), None).err();
+    assert!(matches!(nameless, Some(SourceFault::NoZoneName(_))));
 }
 
 #[test]

@@ -1,16 +1,15 @@
 //! What an import takes beside documents: zone files, hosts files, and what the product's own DescribeZones,
 //! DescribeZoneInfo and DescribeZoneRecords answer, with all pages together.
 
-use super::{CommandFailure, counted};
+use super::document::{Document, DocumentRecord, DocumentVpc, DocumentZone, Tag};
 use crate::account::value;
-use crate::api::document::{Document, DocumentRecord, DocumentVpc, DocumentZone, Tag};
-use crate::config::data_file::LoadError;
+use crate::config::data_file::{LoadError, Loaded};
 use crate::config::{Fault, hosts_file, zone_file};
-use crate::engine::hosts::HostsOptions;
+use crate::engine::hosts::{Hosts, HostsOptions};
 use crate::engine::name::{self, NameKey};
 use crate::engine::record;
 use crate::engine::rrset::Rrset;
-use crate::engine::zone::{Zone as BuiltZone, ZoneMode, ZoneSpec};
+use crate::engine::zone::{PackedZone, Zone as BuiltZone, ZoneMode, ZoneSpec};
 use hickory_proto::rr::{Name, RecordType};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -20,14 +19,55 @@ use std::path::Path;
 /// TTLs that the product takes.
 const TTLS: std::ops::RangeInclusive<u32> = 5..=86_400;
 
+/// What a text is that is imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceKind {
+    /// A document, TOML or JSON.
+    Document,
+    /// A zone file (RFC 1035).
+    Zone,
+    /// A hosts file.
+    Hosts,
+    /// What the product's DescribeZones, DescribeZoneInfo and DescribeZoneRecords answer.
+    Describe,
+}
+
+impl SourceKind {
+    /// By the name of a file and by what it begins with.
+    pub fn of(path: &Path, text: &str) -> Self {
+        let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+        match text.trim_start().chars().next() {
+            _ if ends(&[".zone", ".db", ".zonefile"]) || name.starts_with("db.") => Self::Zone,
+            _ if name == "hosts" || ends(&[".hosts"]) => Self::Hosts,
+            Some('{' | '[') if of_answers(text).is_some() => Self::Describe,
+            _ if ends(&[".toml", ".json"]) || toml::from_str::<toml::Table>(text).is_ok() => Self::Document,
+            _ if looks_like_hosts(text) => Self::Hosts,
+            _ if looks_like_zone(text) => Self::Zone,
+            _ => Self::Document,
+        }
+    }
+}
+
+/// Why a text becomes no document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceFault {
+    /// A zone file without the name of its zone, which was not told either.
+    NoZoneName(String),
+    /// It is wrong: a line for each fault.
+    Wrong(String),
+}
+
 /// A document made of something else, and what was left out or changed on the way.
-pub(super) struct ImportedDocument {
-    pub(super) document: Document,
-    pub(super) notes: Vec<String>,
+pub struct ImportedDocument {
+    /// The document.
+    pub document: Document,
+    /// What was left out or changed, a sentence each.
+    pub notes: Vec<String>,
 }
 
 /// True for text that begins as a hosts file does: with an address.
-pub(super) fn looks_like_hosts(text: &str) -> bool {
+pub fn looks_like_hosts(text: &str) -> bool {
     first_words(text).is_some_and(|words| {
         let address = words[0].split('%').next().unwrap_or_default();
         words.len() > 1 && address.parse::<IpAddr>().is_ok()
@@ -35,7 +75,7 @@ pub(super) fn looks_like_hosts(text: &str) -> bool {
 }
 
 /// True for text that begins as a zone file does: with a directive, or with a SOA record.
-pub(super) fn looks_like_zone(text: &str) -> bool {
+pub fn looks_like_zone(text: &str) -> bool {
     let is_directive =
         |word: &str| ["$ORIGIN", "$TTL", "$INCLUDE"].iter().any(|known| word.eq_ignore_ascii_case(known));
     first_words(text).is_some_and(|words| {
@@ -49,26 +89,38 @@ fn first_words(text: &str) -> Option<Vec<&str>> {
     lines.map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|words| !words.is_empty())
 }
 
-/// A zone file as a document; `zone` is its name where it was told.
-pub(super) fn of_zone_file(
-    path: &Path,
-    text: &str,
-    zone: Option<&Name>,
-) -> Result<ImportedDocument, CommandFailure> {
-    let apex = match zone.cloned().or_else(|| apex_of(path, text)) {
-        Some(apex) => apex,
-        None => {
-            let message = format!("{} does not contain its zone name", path.display());
-            return Err(CommandFailure::usage(message).hint("set it: --zone corp.example"));
-        }
-    };
-    let loaded = zone_file::load(path, &apex);
+/// A zone file with what it includes as a document; `zone` is its name where it was told.
+///
+/// # Errors
+/// [`SourceFault`]
+pub fn of_zone_file(path: &Path, text: &str, zone: Option<&Name>) -> Result<ImportedDocument, SourceFault> {
+    let apex = zone_wanted(path, text, zone)?;
+    zone_document(&apex, zone_file::load(path, &apex))
+}
+
+/// The same of a text that includes no files: nothing is read but the text. `path` is its name.
+///
+/// # Errors
+/// [`SourceFault`]
+pub fn of_zone_text(path: &Path, text: String, zone: Option<&Name>) -> Result<ImportedDocument, SourceFault> {
+    let apex = zone_wanted(path, &text, zone)?;
+    zone_document(&apex, zone_file::read(path, text, &apex))
+}
+
+/// The zone of a zone file.
+fn zone_wanted(path: &Path, text: &str, zone: Option<&Name>) -> Result<Name, SourceFault> {
+    let no_name = || SourceFault::NoZoneName(format!("{} does not contain its zone name", path.display()));
+    zone.cloned().or_else(|| apex_of(path, text)).ok_or_else(no_name)
+}
+
+/// The records of a zone as a document.
+fn zone_document(apex: &Name, loaded: Loaded<PackedZone>) -> Result<ImportedDocument, SourceFault> {
     let packed = loaded.content.map_err(|error| faulty(&error))?;
     let spec = ZoneSpec { packed: Some(packed), ..ZoneSpec::new(apex.clone(), ZoneMode::Override) };
     let built = BuiltZone::build_leniently(spec, 0);
     let mut making = DocumentBuilder::default();
     making.notes.extend(loaded.warnings.iter().map(noted));
-    let key = NameKey::of(&apex);
+    let key = NameKey::of(apex);
     let mut records = Vec::new();
     for (owner, set) in built.rrsets() {
         // SOA and NS of the zone itself are the server's.
@@ -76,7 +128,7 @@ pub(super) fn of_zone_file(
             records.extend(making.records(&owner, &set, &key));
         }
     }
-    let zone = DocumentZone { zone_name: name::show(&apex), records, ..DocumentZone::default() };
+    let zone = DocumentZone { zone_name: name::show(apex), records, ..DocumentZone::default() };
     Ok(making.made(vec![zone]))
 }
 
@@ -101,11 +153,28 @@ fn apex_of(path: &Path, text: &str) -> Option<Name> {
     name::parse(by_name.or_else(|| file.strip_prefix("db."))?).ok()
 }
 
+/// How names of a hosts file are read.
+const HOSTS: HostsOptions = HostsOptions { ttl: 60, without_localhost: true };
+
 /// A hosts file as a document. With a zone, the names in it and those without a dot are its records; without, each name
 /// is in a zone of the domain above it, whose other names go on being resolved outside.
-pub(super) fn of_hosts_file(path: &Path, zone: Option<&Name>) -> Result<ImportedDocument, CommandFailure> {
-    let options = HostsOptions { ttl: 60, without_localhost: true };
-    let loaded = hosts_file::load(path, options);
+///
+/// # Errors
+/// [`SourceFault`]
+pub fn of_hosts_file(path: &Path, zone: Option<&Name>) -> Result<ImportedDocument, SourceFault> {
+    hosts_document(hosts_file::load(path, HOSTS), zone)
+}
+
+/// The same of a text. `path` is its name.
+///
+/// # Errors
+/// [`SourceFault`]
+pub fn of_hosts_text(path: &Path, text: &str, zone: Option<&Name>) -> Result<ImportedDocument, SourceFault> {
+    hosts_document(hosts_file::read(path, text, HOSTS), zone)
+}
+
+/// The names of a hosts file as a document.
+fn hosts_document(loaded: Loaded<Hosts>, zone: Option<&Name>) -> Result<ImportedDocument, SourceFault> {
     let hosts = loaded.content.map_err(|error| faulty(&error))?;
     let mut making = DocumentBuilder::default();
     making.notes.extend(loaded.warnings.iter().map(noted));
@@ -160,9 +229,9 @@ fn noted(fault: &Fault) -> String {
 }
 
 /// What is wrong with a file, fault by fault.
-fn faulty(error: &LoadError) -> CommandFailure {
+fn faulty(error: &LoadError) -> SourceFault {
     match error {
-        LoadError::Unreadable(why) => CommandFailure::finding(why.clone()),
+        LoadError::Unreadable(why) => SourceFault::Wrong(why.clone()),
         LoadError::Faults { told, more } => {
             let mut lines: Vec<String> = told
                 .iter()
@@ -171,9 +240,14 @@ fn faulty(error: &LoadError) -> CommandFailure {
             if *more > 0 {
                 lines.push(format!("and {more} more"));
             }
-            CommandFailure::finding(lines.join("\n"))
+            SourceFault::Wrong(lines.join("\n"))
         }
     }
+}
+
+/// A number with what it counts.
+fn counted(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Records on their way into a document.
@@ -229,7 +303,8 @@ fn relative(owner: &NameKey, zone: &NameKey) -> String {
 }
 
 /// Answers of the product's API, one after another or in lists, as a document; nothing where there is none among them.
-pub(super) fn of_answers(text: &str) -> Option<Result<ImportedDocument, String>> {
+/// The inner error says what is missing.
+pub fn of_answers(text: &str) -> Option<Result<ImportedDocument, String>> {
     let mut answers = Vec::new();
     for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
         match value.ok()? {
