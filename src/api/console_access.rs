@@ -8,7 +8,7 @@ use data_encoding::BASE64URL_NOPAD;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The action that gives a code; an action of our own.
@@ -65,6 +65,8 @@ struct Grant {
 #[derive(Debug)]
 pub struct ConsoleAccess {
     role: ConsoleRole,
+    /// The port of HTTPS that the console is at, if it is not beside the API.
+    https_port: OnceLock<u16>,
     grants: Mutex<Grants>,
 }
 
@@ -79,7 +81,12 @@ struct Grants {
 impl ConsoleAccess {
     /// No codes and no sessions yet; `role` is the most that a session may have.
     pub fn new(role: ConsoleRole) -> Self {
-        Self { role, grants: Mutex::default() }
+        Self { role, https_port: OnceLock::new(), grants: Mutex::default() }
+    }
+
+    /// The console is not beside the API, but at this port of HTTPS.
+    pub fn is_at_https(&self, port: u16) {
+        let _ = self.https_port.set(port); // a second port has no meaning
     }
 
     /// Makes a code.
@@ -150,7 +157,8 @@ pub fn code(access: Option<&ConsoleAccess>, params: &Params) -> ActionAnswer {
     };
     let code = access.code(wanted, Instant::now()).map_err(|_| ApiError::internal())?;
     let fields = [("ConsoleCode", Value::from(code)), ("ExpiresIn", Value::from(CODE_LIFE.as_secs()))];
-    Ok(fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect::<Map<_, _>>())
+    let port = access.https_port.get().map(|port| ("ConsoleHttpsPort", Value::from(*port)));
+    Ok(fields.into_iter().chain(port).map(|(name, value)| (name.to_string(), value)).collect::<Map<_, _>>())
 }
 
 /// Adds a grant; the oldest makes room.

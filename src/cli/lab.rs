@@ -196,9 +196,16 @@ fn ready(lab: &Lab, places: &LabAddresses) -> String {
         "ca": lab.authority.path,
         "vpcs": vpcs(lab),
         "java_truststore": lab.authority.java_store,
-        "console": lab.console.as_ref().map(|_| format!("http://{api}{}", console::PATH)),
+        "console": console_address(lab, places),
     })
     .to_string()
+}
+
+/// Where the console is: beside the API, or where that is not served to others without encryption, at the stub's HTTPS.
+fn console_address(lab: &Lab, places: &LabAddresses) -> String {
+    let LabAddresses { api, https, .. } = places;
+    let place = if lab.console_is_plain { format!("http://{api}") } else { format!("https://{https}") };
+    place + console::PATH
 }
 
 /// The VPCs, and whose clients are in them.
@@ -218,9 +225,12 @@ fn greet(lab: &Lab, places: &LabAddresses) {
     println!("  DNS              {dns} (UDP and TCP)");
     println!("  PrivateZone API  http://{api}");
     println!("  stub ECS API     http://{http}  https://{https}");
-    let code = lab.console.as_ref().and_then(|console| console.code(ConsoleRole::Full, Instant::now()).ok());
-    if let Some(code) = code {
-        println!("  console          http://{api}{}#code={code}", console::PATH);
+    if let Ok(code) = lab.console.code(ConsoleRole::Full, Instant::now()) {
+        println!("  console          {}#code={code}", console_address(lab, places));
+        if lab.console_is_plain && lab.places.api.ip().is_unspecified() {
+            let published = SocketAddr::from((Ipv4Addr::LOCALHOST, api.port()));
+            println!("  or, published    http://{published}{}#code={code}", console::PATH);
+        }
         println!("                   (counts once, for five minutes; then: pvtzd console --endpoint {api})");
     }
     for vpc in lab.vpcs() {

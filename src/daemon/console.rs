@@ -11,6 +11,7 @@ impl Daemon {
         let Some(access) = &office.console else { return };
         let setting = ConsoleSetting {
             api: control.listen.clone(),
+            listen: control.listen.clone(),
             server_names: control.server_names.clone(),
             client: self.config.log.client,
             metadata: self.settings.metadata,

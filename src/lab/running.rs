@@ -59,6 +59,8 @@ pub struct LabPlan {
     pub instance: Option<LabInstance>,
     /// What is shown each query and each answer.
     pub watcher: Option<Box<dyn TapSink>>,
+    /// The console is served without encryption where other machines reach the API, too.
+    pub console_beyond_loopback: bool,
 }
 
 /// Where the parts of a lab listen.
@@ -126,8 +128,11 @@ pub struct Lab {
     pub authority: LabCa,
     /// The access key.
     pub key: AccessKey,
-    /// Who may use the console, if it is served: where no other machine reaches the API.
-    pub console: Option<Arc<ConsoleAccess>>,
+    /// Who may use the console.
+    pub console: Arc<ConsoleAccess>,
+    /// It is beside the API. Where other machines reach the API, it is not, unless that was told; the stub's HTTPS has
+    /// it in any case.
+    pub console_is_plain: bool,
     daemon: Daemon,
     _tasks: JoinSet<()>,
 }
@@ -140,6 +145,7 @@ impl Lab {
     pub async fn start(plan: LabPlan) -> Result<Self, LabError> {
         let LabPlan { mut config, mut places, inside, clients, authority, key, store, public, .. } = plan;
         let (instance, watcher) = (plan.instance, plan.watcher);
+        let console_is_plain = plan.console_beyond_loopback || places.api.ip().to_canonical().is_loopback();
         let mut tasks = JoinSet::new();
         let place = |option, address| move |error| LabError::Place(option, address, error);
         places.world = fake_dns::serve(FakeDns::new(inside), places.world, &mut tasks)
@@ -179,9 +185,8 @@ impl Lab {
 
         let writer = writer(&daemon, hosts, store)?;
         let sts = Sts { issuer: Arc::new(Issuer::new(&key)) };
-        let is_own = places.api.ip().to_canonical().is_loopback();
-        let console = is_own.then(|| Arc::new(ConsoleAccess::new(ConsoleRole::Full)));
-        let private_zone = PrivateZone::new(writer, console.clone());
+        let console = Arc::new(ConsoleAccess::new(ConsoleRole::Full));
+        let private_zone = PrivateZone::new(writer, Some(console.clone()));
         let apis = Apis(Backends { private_zone, sts, instance });
         let gateway = Arc::new(Gateway::new(Arc::new(apis), Keys::from_iter([key.clone()])));
         let octets = daemon.publisher().live().octets.clone();
@@ -201,23 +206,26 @@ impl Lab {
             ("--http", &mut places.http, None),
             ("--https", &mut places.https, https),
         ] {
-            // The console is beside the PrivateZone API alone.
-            let pages = if option == "--api" { pages.clone() } else { PageSlot::default() };
+            let has_console = option == "--https" || option == "--api" && console_is_plain;
+            let pages = if has_console { pages.clone() } else { PageSlot::default() };
             let limits = http::HttpLimits { pages, ..limits.clone() };
             *address = apis::serve(&gateway, &limits, &clients, *address, tls, &mut tasks)
                 .await
                 .map_err(place(option, *address))?;
         }
-        if let Some(access) = &console {
-            let roots = authority.roots().map_err(LabError::System)?;
-            let lab = Some(LabApi { port: places.https.port(), roots, key: key.clone() });
-            let api = vec![places.api];
-            let setting = ConsoleSetting { api, server_names, client, metadata: None, lab };
-            let (view, publisher) = (daemon.view().clone(), daemon.publisher().clone());
-            let parts = ConsoleParts { access: access.clone(), view, publisher, actions: gateway, setting };
-            pages.put(Arc::new(Console::new(parts)));
+        let roots = authority.roots().map_err(LabError::System)?;
+        let lab = Some(LabApi { port: places.https.port(), roots, key: key.clone() });
+        let api = vec![places.api];
+        let mut listen = vec![places.https];
+        match console_is_plain {
+            true => listen.push(places.api),
+            false => console.is_at_https(places.https.port()),
         }
-        Ok(Self { places, authority, key, console, daemon, _tasks: tasks })
+        let setting = ConsoleSetting { api, listen, server_names, client, metadata: None, lab };
+        let (view, publisher) = (daemon.view().clone(), daemon.publisher().clone());
+        let parts = ConsoleParts { access: console.clone(), view, publisher, actions: gateway, setting };
+        pages.put(Arc::new(Console::new(parts)));
+        Ok(Self { places, authority, key, console, console_is_plain, daemon, _tasks: tasks })
     }
 
     /// The VPCs as they are now, those that the API made among them.

@@ -271,6 +271,7 @@ mod tests {
             public: None,
             instance: None,
             watcher: None,
+            console_beyond_loopback: false,
         };
         Lab::start(plan).await.unwrap()
     }

@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -30,8 +31,11 @@ pub(super) fn run(common: &CommonArgs, args: &ConsoleArgs) -> Result<u8, Command
     let read_only = if args.read_only { "true" } else { "false" };
     let answer = Value::Object(api.call("PvtzdConsoleCode", &[("ReadOnly", read_only)])?);
     // Behind the # it is no part of any request: no log and no Referer has it.
-    let address =
-        format!("http://{}{}#code={}", api.client.host, console::PATH, text(&answer, "ConsoleCode"));
+    let place = match answer["ConsoleHttpsPort"].as_u64() {
+        Some(port) => format!("https://{}", SocketAddr::new(api.client.address.ip(), port as u16)),
+        None => format!("http://{}", api.client.host),
+    };
+    let address = format!("{place}{}#code={}", console::PATH, text(&answer, "ConsoleCode"));
     if common.json {
         shown::json(&json!({ "address": address, "expires_in": answer["ExpiresIn"] }));
         return Ok(exit::OK);

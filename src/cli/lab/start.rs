@@ -27,6 +27,10 @@ pub(super) struct StartArgs {
     /// that packets to them leave by]
     #[arg(long, value_name = "ADDRESS", value_parser = advertised, env = "PVTZD_LAB_ADVERTISE")]
     advertise: Option<Ipv4Addr>,
+    /// Serve the console without encryption at the API's address where other machines reach it, too; for a container
+    /// whose port is published on loopback
+    #[arg(long, env = "PVTZD_LAB_CONSOLE_BEYOND_LOOPBACK", value_parser = clap::builder::FalseyValueParser::new())]
+    console_beyond_loopback: bool,
     /// Id of the VPC of clients on this machine and of those of --clients
     #[arg(long, value_name = "ID", default_value = "vpc-lab")]
     vpc: String,
@@ -128,6 +132,7 @@ impl StartArgs {
             public: None,
             instance: None,
             watcher: None,
+            console_beyond_loopback: self.console_beyond_loopback,
         })
     }
 
@@ -150,7 +155,8 @@ impl StartArgs {
         ];
         let clients = self.clients.iter().map(|net| ("--clients", text(net)));
         let said = options.into_iter().chain(clients).filter_map(|(name, value)| Some((name, value?)));
-        said.flat_map(|(name, value)| [OsString::from(name), value]).collect()
+        let flag = self.console_beyond_loopback.then(|| OsString::from("--console-beyond-loopback"));
+        said.flat_map(|(name, value)| [OsString::from(name), value]).chain(flag).collect()
     }
 
     /// The secret that was named, and the variable that it goes in.
@@ -251,7 +257,7 @@ mod tests {
     fn the_words_of_a_lab_mean_the_same_again() {
         let words = "x --dns 127.0.0.1:1 --api 127.0.0.1:2 --http 127.0.0.1:3 --https 127.0.0.1:4 --clients \
                      10.0.0.0/8,fd00::/8 --clients 192.0.2.1 --advertise 10.0.0.1 --vpc up --region cn-beijing \
-                     --access-key-id id --state-dir lab --log debug";
+                     --access-key-id id --state-dir lab --log debug --console-beyond-loopback";
         let first = OnlyStart::try_parse_from(words.split_whitespace()).unwrap();
         let again = OnlyStart::try_parse_from([OsString::from("x")].into_iter().chain(first.start.words()));
         assert_eq!(format!("{:?}", again.unwrap()), format!("{first:?}"));

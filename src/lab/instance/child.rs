@@ -76,6 +76,7 @@ pub async fn enter(plan: InstancePlan) -> Result<u8, InstanceError> {
         public,
         instance: Some(here),
         watcher: unreached.clone().map(|unreached| Box::new(unreached) as Box<dyn TapSink>),
+        console_beyond_loopback: false,
     });
     let lab = lab.await.map_err(InstanceError::Lab)?;
     let mut environment = environment(&lab, &region, &bundle);
