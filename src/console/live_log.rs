@@ -20,8 +20,8 @@ use tokio::time::{Instant, sleep};
 /// How long a request waits for rows.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// How often it looks for them.
-const LOOK: Duration = Duration::from_millis(250);
+/// How often it looks for them; a page draws once a second.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Rows of a batch, and octets of their text; those behind them are in the next batch.
 const MAX_ROWS: usize = 200;
@@ -75,15 +75,22 @@ pub(super) async fn read(console: &Console, query: LogQuery) -> Told {
     if asked.len() > MAX_FILTER * 5 {
         return Err(CallRefusal::invalid(format!("a filter has more than {MAX_FILTER} octets")));
     }
+    let Ok(_place) = console.log_requests.try_acquire() else { return Err(too_many()) };
     let live = &console.parts.view.live;
-    let begun = Instant::now();
+    let (begun, mut only) = (Instant::now(), None);
     loop {
         let now = live.clock.now();
         live.top.lease(LEASE_MS, now);
-        let reading = LogReading { reader: &query.reader, asked: &asked, after: query.after };
+        let reading = LogReading { reader: &query.reader, asked: &asked, after: query.after, only };
         let Some(page) = live.top.recent.read(reading, now, || filter(console, &query.filter))? else {
-            return Err(CallRefusal::busy("as many pages read the live log as may: close one"));
+            return match only {
+                Some(_) => {
+                    Ok(json!({ "rows": [], "last": query.after, "began": 0, "seen": 0, "matched": 0 }))
+                }
+                None => Err(too_many()),
+            };
         };
+        only = Some(page.began);
         if !page.rows.is_empty() || page.began != query.began || begun.elapsed() >= PATIENCE {
             let rows = shown(console, &page.rows);
             let last = page.rows.get(rows.len().wrapping_sub(1)).map_or(query.after, |row| row.number);
@@ -94,6 +101,11 @@ pub(super) async fn read(console: &Console, query: LogQuery) -> Told {
         }
         sleep(LOOK).await;
     }
+}
+
+/// There are as many readers as may be.
+fn too_many() -> CallRefusal {
+    CallRefusal::busy("as many pages read the live log as may: close one")
 }
 
 /// The oldest rows, as many as a batch has.

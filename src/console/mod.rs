@@ -25,6 +25,7 @@ use crate::api::{AccessKey, ActionPort};
 use crate::base::client_form::ClientForm;
 use crate::http::pages::{MakingPage, PageRequest, Pages};
 use crate::publish::publisher::Publisher;
+use crate::stats::recent::READERS;
 use guard::ConsoleHosts;
 use std::fmt;
 use std::net::SocketAddr;
@@ -34,6 +35,9 @@ use tokio_rustls::rustls::RootCertStore;
 
 /// Where the pages are.
 pub const PATH: &str = "/console/";
+
+/// Requests of the live log that wait at a time: of each reader one, and one that its page has left.
+const MAX_LOG_REQUESTS: usize = 2 * READERS;
 
 /// What the console stands on.
 pub struct ConsoleParts {
@@ -81,6 +85,7 @@ pub struct Console {
     parts: ConsoleParts,
     hosts: ConsoleHosts,
     client: Arc<ClientAddress>,
+    log_requests: Semaphore,
     /// Look-ups that take long run one at a time.
     slow: Arc<Semaphore>,
 }
@@ -90,7 +95,8 @@ impl Console {
     pub fn new(parts: ConsoleParts) -> Self {
         let hosts = ConsoleHosts::new(&parts.setting.listen, &parts.setting.server_names);
         let client = Arc::new(ClientAddress::new(parts.setting.client));
-        Self { parts, hosts, client, slow: Arc::new(Semaphore::new(1)) }
+        let (log_requests, slow) = (Semaphore::new(MAX_LOG_REQUESTS), Arc::new(Semaphore::new(1)));
+        Self { parts, hosts, client, log_requests, slow }
     }
 }
 

@@ -120,6 +120,9 @@ pub struct LogReading<'q> {
     pub asked: &'q str,
     /// The number of the last row that it has.
     pub after: u64,
+    /// The reading that is gone on with, and none else: a request that waits must not begin again what the reader has
+    /// left for another filter meanwhile.
+    pub only: Option<u64>,
 }
 
 /// What a reader gets.
@@ -192,7 +195,7 @@ impl RecentAnswers {
     }
 
     /// The answers behind a number; they are kept for [`LEASE_MS`] from now on. Nothing if there are as many readers as
-    /// may be. `filter` is called if the reader is new or asks for other answers than before.
+    /// may be, or the reading to go on with is over. `filter` is called if the reader is new or asks for other answers than before.
     ///
     /// # Errors
     /// Those of `filter`.
@@ -204,9 +207,13 @@ impl RecentAnswers {
     ) -> Result<Option<RecentPage>, E> {
         let mut readers = self.lock();
         readers.all.retain(|reader| now.since(reader.read) < LEASE_MS);
-        let is_same = |reader: &LogReader| reader.name == reading.reader && reader.asked == reading.asked;
+        let is_same = |reader: &LogReader| match reading.only {
+            Some(began) => reader.began == began,
+            None => reader.name == reading.reader && reader.asked == reading.asked,
+        };
         let place = match readers.all.iter().position(is_same) {
             Some(place) => place,
+            None if reading.only.is_some() => return Ok(None),
             None => {
                 let filter = filter()?;
                 let Some(place) = readers.room_for(reading.reader, now) else { return Ok(None) };

@@ -27,7 +27,7 @@ fn read(recent: &RecentAnswers, reader: &str, part: &str, after: u64, now: u64) 
         let name = (!part.is_empty()).then(|| NamePart::new(&wire(part), false, false));
         Ok::<_, Infallible>(AnswerFilter { name, ..AnswerFilter::default() })
     };
-    recent.read(LogReading { reader, asked: part, after }, Timestamp(now), filter).unwrap()
+    recent.read(LogReading { reader, asked: part, after, only: None }, Timestamp(now), filter).unwrap()
 }
 
 #[test]
@@ -70,6 +70,21 @@ fn a_filter_finds_one_among_many() {
     let other = read(&recent, "a", "", 0, 1000).unwrap();
     assert!(other.began > found.began && other.matched == 0 && other.rows.is_empty(), "another filter");
     assert!(!recent.is_filtered(Timestamp(1000)));
+}
+
+/// A request that waits while its page asks for something else ends, and does not bring the old filter back.
+#[test]
+fn a_reading_that_is_over_does_not_begin_again() {
+    let recent = RecentAnswers::default();
+    let first = read(&recent, "a", "one.example", 0, 0).unwrap();
+    let go_on = |began| {
+        let reading = LogReading { reader: "a", asked: "one.example", after: 0, only: Some(began) };
+        recent.read(reading, Timestamp(10), || Err(())).unwrap()
+    };
+    assert_eq!(go_on(first.began).unwrap().began, first.began);
+    let second = read(&recent, "a", "two.example", 0, 20).unwrap();
+    assert!(go_on(first.began).is_none());
+    assert_eq!(go_on(second.began).unwrap().began, second.began);
 }
 
 #[test]

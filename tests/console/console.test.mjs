@@ -102,6 +102,21 @@ test('a zone is made, filled, bound, explained and deleted by hand', withLab(asy
   await dialog.getByLabel('Record Value').fill('192.0.2.7');
   await click('OK', dialog);
   await page.getByText('192.0.2.7').waitFor();
+  // A text with quotes and backslashes is the same after it was edited.
+  const txt = String.raw`"v=spf1 \"x\" ; é" "two"`;
+  await click('Add Record');
+  await dialog.getByLabel('Record Type').selectOption('TXT');
+  await dialog.getByLabel('Hostname').fill('text');
+  await dialog.getByLabel('Record Value').fill(txt);
+  await click('OK', dialog);
+  await page.getByText('text', { exact: true }).waitFor();
+  const value = () => JSON.parse(lab.pvtzd('record', 'list', 'corp.example', 'text', '--json'))[0].Value;
+  const kept = value();
+  await page.getByRole('row', { name: 'text TXT' }).getByRole('button', { name: 'Edit' }).click();
+  await dialog.getByLabel('TTL Value').fill('120');
+  await click('OK', dialog);
+  await page.getByRole('cell', { name: '120' }).waitFor();
+  assert.equal(value(), kept);
   await page.getByRole('link', { name: 'Effective Scope' }).click();
   await page.getByLabel('vpc-lab', { exact: false }).check();
   await click('Save');
@@ -338,7 +353,7 @@ test('the live log carries its filters, pauses, and keeps the focus', withLab(as
   assert.equal(await page.getByLabel('Name', { exact: true }).inputValue(), 'wanted');
   await page.locator('td a').first().focus();
   lab.query('wanted.example');
-  await page.getByText('held while the keyboard is in the table').waitFor();
+  await page.getByText('held while the keyboard or a selection is in the table').waitFor();
   assert.equal(await page.evaluate(() => document.activeElement.textContent), 'wanted.example');
   await page.getByRole('button', { name: 'Pause' }).click();
   assert.match(page.url(), /name=wanted&paused=1$/);

@@ -121,6 +121,12 @@ export function dialog(title, content, act, label = t('ok'), kind = 'main') {
   return node;
 }
 
+/** True while somebody is at work in a part of the page, by keyboard or with selected text: it is not to be drawn anew. */
+export function inUse(node) {
+  const chosen = getSelection();
+  return node.contains(document.activeElement) || (chosen?.type === 'Range' && node.contains(chosen.anchorNode));
+}
+
 /** Does the work once nothing has asked for it for so many milliseconds. */
 export function later(milliseconds, work) {
   let timer = 0;
@@ -145,7 +151,7 @@ export function loading(load) {
 
 /** A list by pages: `load` gives the items of a page and how many there are in all, `draw` shows them. */
 export function paged(load, draw, { start = 1, moved } = {}) {
-  let at = Math.max(1, Math.floor(start) || 1), focus = '';
+  let at = Math.min(1e6, Math.max(1, Math.floor(start) || 1)), focus = '';
   const node = loading(async (again) => {
     let [items, total] = await load(at);
     const last = Math.max(1, Math.ceil(total / PAGE));

@@ -15,7 +15,7 @@ export function explain(_, settings) {
   const result = h('div', { 'aria-live': 'polite' });
   const look = () => {
     if (!name.value.trim()) return;
-    const query = { name: name.value.trim(), type: type.value, client: client.value.trim() };
+    const query = { name: name.value.trim(), type: type.value, client: client.value.trim() || '127.0.0.1' };
     history.replaceState(null, '', `#/explain?${new URLSearchParams(query)}`);
     put(result, loading(async () => drawn(await post('explain', query), query)));
   };

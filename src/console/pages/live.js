@@ -1,6 +1,6 @@
 // Answers as they are given: filters in the address and applied by the server, at most 500 rows, and how many answers
 // there were beside them. The table is drawn once a second, and not while the keyboard is in it: else the focus is lost.
-import { button, choice, field, h, later, put, table, text, told } from './dom.js';
+import { button, choice, field, h, inUse, later, put, table, text, told } from './dom.js';
 import { post } from './call.js';
 import { t } from './words.js';
 
@@ -44,7 +44,7 @@ export function live(_, settings) {
     read();
   });
   function draw() {
-    const held = list.contains(document.activeElement);
+    const held = inUse(list);
     put(stop, t(paused ? 'goOn' : 'pause'));
     put(state, wrong ? h('span', { class: 'bad' }, told(wrong))
       : [t('logState', rows.length, page.matched, Math.max(0, page.matched - rows.length), page.seen),
@@ -52,11 +52,12 @@ export function live(_, settings) {
     if (drawn && (held || paused)) return;
     drawn = 1;
     put(list, table(t('log'), [t('time'), t('client'), 'VPC', t('name'), t('type'), t('code'), t('answer'), t('pathOf'), 'ms'],
-      rows.slice().reverse().map((row) => [row.time.slice(11, 23), row.src_addr, row.vpc_id,
+      rows.slice().reverse().map((row) => [clock(row.time), row.src_addr, row.vpc_id,
         h('a', { href: `#/explain?${new URLSearchParams({ name: row.query_name, type: row.query_type, ...(/^[\da-f.:]+$/i.test(row.src_addr) ? { client: row.src_addr } : {}) })}` }, row.query_name),
         row.query_type, h('span', { class: ['NOERROR', 'NXDOMAIN'].includes(row.rcode) ? '' : 'bad' }, row.rcode),
         h('span', { class: 'mono' }, short(row.answer_rrset)), row.module_type, { number: row.rt }]), t('logEmpty')));
   }
+  const clock = (time) => `${new Date(time).toLocaleTimeString([], { hour12: false })}.${time.slice(20, 23)}`;
   const short = (answer) => answer.length > 160 ? `${answer.slice(0, 159)}…` : answer;
 
   async function read() {

@@ -1,5 +1,5 @@
 // What the server counts, what its cache has, and what the doctor finds.
-import { ask, button, choice, field, h, loading, put, say, svg, table, text, tick } from './dom.js';
+import { ask, button, choice, field, h, inUse, loading, put, say, svg, table, text, tick } from './dom.js';
 import { api, canWrite, post } from './call.js';
 import { t } from './words.js';
 import { shown } from './recipe.js';
@@ -49,7 +49,7 @@ export function statistics(_, settings) {
         ranking(t('topNames'), top.names.rows, t('name')), ranking(t('topClients'), top.clients.rows, t('client')),
         ranking(t('topTypes'), top.types.rows, t('type')), ranking(t('topCodes'), Object.entries(status.queries.rcodes).map(([key, n]) => ({ key, count: n })).filter((row) => row.count), t('code')))];
   });
-  const timer = setInterval(() => { if (!document.hidden && !node.contains(document.activeElement)) node.again(); }, 15000);
+  const timer = setInterval(() => { if (!document.hidden && !inUse(node)) node.again(); }, 15000);
   return { end: () => clearInterval(timer), nodes: [h('div', { class: 'row' }, field(t('period'), hours), button(t('refresh'), () => node.again())),
     h('p', { class: 'soft' }, t('topLease')), node] };
 }

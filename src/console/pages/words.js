@@ -65,7 +65,7 @@ const WORDS = {
   pause: ['Pause', '暂停'], goOn: ['Go on', '继续'], paused: (missed) => [`paused; ${missed} rows not shown since`, `已暂停；此后 ${missed} 行未显示`], pathOf: ['Path', '路径'], logEmpty: ['No answers yet.', '暂无应答。'],
   logState: (shown, matched, dropped, seen) => [`${shown} rows shown of ${matched} answers that match; ${dropped} not shown. Answers in all: ${seen}`, `显示 ${shown} 行，匹配 ${matched} 条应答，未显示 ${dropped} 条；应答总数 ${seen}`],
   logMeans: ['The server applies the filters and sends at most 200 rows a second; the page keeps 500. Under load it samples answers of its packet cache, and the numbers are estimates. Any part of a name will do; .example.com. is that name and those below it.', '过滤由服务器执行，每秒最多发送 200 行；页面保留 500 行。负载高时对报文缓存的应答采样，数量为估计值。名称可以是域名的任意部分；.example.com. 表示该名称及其子域名。'],
-  heldByFocus: ['held while the keyboard is in the table', '键盘焦点在表格中时不更新'],
+  heldByFocus: ['held while the keyboard or a selection is in the table', '键盘焦点或选中的文字在表格中时不更新'],
   // Statistics
   period: ['Period', '时间范围'], hour: ['last hour', '最近 1 小时'], day: ['last 24 hours', '最近 24 小时'], totalQueries: ['Total Queries', '解析总量'], successRate: ['Average success rate', '平均解析成功率'],
   latency: ['Average latency', '平均解析延迟'], hitRatio: ['Cache hit ratio', '缓存命中率'], fastAnswers: ['Answers of the fast path', '快速路径应答'], waiting: ['Waiting for an upstream', '等待上游'],
