@@ -260,6 +260,9 @@ test('files of all kinds are imported, and their changes shown before', withLab(
   await page.getByText(/and 1[0-9]{4} more changes/).waitFor();
   await applied();
   assert.equal(JSON.parse(lab.pvtzd('zone', 'list', '--json')).find((zone) => zone.ZoneName === 'big.example').RecordCount, 20000);
+  await input.setInputFiles([{ ...file('latin.zone', ''), buffer: Buffer.from('$ORIGIN latin.example.\ncaf\xe9 60 TXT "\xe9\\\xe9"\n', 'latin1') }]);
+  await press('Show the changes');
+  await page.getByText('caf\\233').waitFor();
   await input.setInputFiles([file('x.zone', '$INCLUDE /etc/hostname\n')]);
   await press('Show the changes');
   await page.getByText('includes no files').waitFor();

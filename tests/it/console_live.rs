@@ -207,3 +207,31 @@ fn nothing_that_is_told_is_kept_by_a_cache_or_framed() {
     let head = send(&server, "HEAD /console/main.js", &[("host", &host)], "");
     assert!(head.status == 200 && head.body.is_empty());
 }
+
+/// Pages that ask for rows and never read an answer hold nobody up.
+#[test]
+fn readers_that_never_read_leave_room_for_others() {
+    let server = Server::start(CONFIG);
+    let token = session(&server, &[]);
+    let first = call(&server, "log", &token, &json!({})).json();
+    let body = json!({ "after": first["last"], "began": first["began"] }).to_string();
+    let host = server.api();
+    let request = format!(
+        "POST /console/api/log HTTP/1.1\r\nhost: {host}\r\norigin: http://{host}\r\ncontent-type: application/json\r\n\
+         authorization: Bearer {token}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let waiting: Vec<TcpStream> = (0..60)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.api()).unwrap();
+            stream.write_all(request.repeat(5).as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    for _ in 0..5 {
+        server.ask("www.example.com", "A");
+        assert_eq!(call(&server, "info", &token, &json!({})).status, 200);
+        assert_eq!(act(&server, &token, "DescribeZones", json!({})).status, 200);
+    }
+    drop(waiting);
+}

@@ -23,6 +23,16 @@ export function transfer() {
     h('section', { 'aria-label': t('tab_changes') }, h('h2', {}, t('tab_changes')), log)] };
 }
 
+/** The text of a file. Octets of older zone files that are no UTF-8 become escapes, as for pvtzd import. */
+function decoded(octets) {
+  try { return new TextDecoder('utf-8', { fatal: true }).decode(octets); } catch {
+    let text = '';
+    for (const octet of new Uint8Array(octets)) text += String.fromCharCode(octet);
+    return text.replace(/(\\*)([\x80-\xff])/g, (_, slashes, octet) =>
+      `${slashes.length % 2 ? slashes.slice(1) : slashes}\\${octet.charCodeAt(0)}`);
+  }
+}
+
 /** Files or a text, of any kind that pvtzd import takes. Nothing is done before its changes were shown. */
 function importer(done) {
   const input = h('textarea', { rows: 10, spellcheck: 'false' });
@@ -36,7 +46,7 @@ function importer(done) {
   const forget = () => { turn++; put(plan); }; // what was shown is not what would be done any more
 
   async function files() {
-    const list = await Promise.all([...file.files].map(async (one) => ({ name: one.name, text: await one.text() })));
+    const list = await Promise.all([...file.files].map(async (one) => ({ name: one.name, text: decoded(await one.arrayBuffer()) })));
     if (input.value.trim()) list.push({ name: t('document'), text: input.value });
     if (!list.length) throw new Error(t('noFile'));
     return list;
