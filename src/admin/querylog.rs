@@ -47,13 +47,31 @@ struct LogRecord {
     vpc: Option<Arc<Vpc>>,
 }
 
-/// The fields of a line for one of the latest answers.
-pub fn recent_fields(row: &RecentAnswer, client: &ClientAddress) -> Map<String, Value> {
-    let RecentAnswer { at, caller, mark, fast, took, .. } = *row;
-    fields(
-        &LogRecord { at, caller, reply: row.reply.clone(), mark, fast, took, vpc: row.vpc.clone() },
-        client,
-    )
+/// What the live log shows of an answer, under the names of the query log; of many records the first ones, up to this
+/// number of octets.
+pub fn recent_fields(row: &RecentAnswer, client: &ClientAddress, octets: usize) -> Value {
+    let message = read_message(&row.reply);
+    let question = message.as_ref().and_then(|message| message.question.as_ref());
+    let mut answers = String::new();
+    for record in message.iter().flat_map(|message| &message.answers) {
+        if answers.len() > octets {
+            answers.push_str("; …");
+            break;
+        }
+        answers += if answers.is_empty() { "" } else { "; " };
+        answers.extend(shown(record).chars().take(octets));
+    }
+    json!({
+        "time": time_shown(row.at),
+        "src_addr": client.shown(row.caller.peer).0,
+        "vpc_id": row.vpc.as_ref().map_or("", |vpc| vpc.id.as_str()),
+        "query_name": question.map(|(name, _)| show(name)).unwrap_or_default(),
+        "query_type": question.map(|(_, rtype)| mnemonic(*rtype)).unwrap_or_default(),
+        "rcode": rcode_shown(&row.reply, message.as_ref()),
+        "answer_rrset": answers,
+        "module_type": row.mark.module(row.fast),
+        "rt": milliseconds(row.took),
+    })
 }
 
 impl QueryLogWriter {
@@ -217,7 +235,6 @@ impl LogWriter {
 fn fields(line: &LogRecord, client: &ClientAddress) -> Map<String, Value> {
     let (src_addr, src_port) = client.shown(line.caller.peer);
     let LogRecord { caller, mark, fast, vpc, .. } = line;
-    let seconds = line.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let message = read_message(&line.reply);
     let question = message.as_ref().and_then(|message| message.question.as_ref());
     let rrset = |records: &[TextRecord]| records.iter().map(shown).collect::<Vec<_>>().join("; ");
@@ -227,10 +244,8 @@ fn fields(line: &LogRecord, client: &ClientAddress) -> Map<String, Value> {
         let dnssec = if opt.dnssec_ok { " do" } else { "" };
         format!("udp {} version {}{dnssec}", opt.payload, opt.version)
     });
-    let header = line.reply.get(3).map_or(2, |flags| u16::from(flags & 15));
-    let rcode = usize::from(message.as_ref().map_or(header, |message| message.rcode));
     let fields = json!({
-        "time": format!("{}.{:03}", crate::base::timestamp::format(line.at).trim_end_matches('Z'), seconds.subsec_millis()) + "Z",
+        "time": time_shown(line.at),
         "user_id": "",
         "region_id": vpc.as_ref().and_then(|vpc| vpc.region.clone()).unwrap_or_default(),
         "vpc_id": vpc.as_ref().map_or("", |vpc| vpc.id.as_str()),
@@ -243,7 +258,7 @@ fn fields(line: &LogRecord, client: &ClientAddress) -> Map<String, Value> {
         "dns_msg_flags": flags(&line.reply),
         "query_name": question.map(|(name, _)| show(name)).unwrap_or_default(),
         "query_type": question.map(|(_, rtype)| mnemonic(*rtype)).unwrap_or_default(),
-        "rcode": super::metrics::rcode_name(rcode.min(crate::stats::counters::RCODES - 1)),
+        "rcode": rcode_shown(&line.reply, message.as_ref()),
         "answer_rrset": of(|message| &message.answers),
         "authority_rrset": of(|message| &message.authorities),
         "additional_rrset": of(|message| &message.additionals),
@@ -251,7 +266,7 @@ fn fields(line: &LogRecord, client: &ClientAddress) -> Map<String, Value> {
         "service_type": service(*mark),
         "module_type": mark.module(*fast),
         "resolve_path": path(*mark, *fast),
-        "rt": (line.took.as_secs_f64() * 1e6).round() / 1e3,
+        "rt": milliseconds(line.took),
         "view_name": "default",
         "ecs_id": "",
         "ecs_hostname": "",
@@ -260,6 +275,25 @@ fn fields(line: &LogRecord, client: &ClientAddress) -> Map<String, Value> {
         Value::Object(fields) => fields,
         _ => Map::new(), // `json!({…})` makes nothing else
     }
+}
+
+/// A time with milliseconds.
+fn time_shown(at: SystemTime) -> String {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seconds = crate::base::timestamp::format(at);
+    format!("{}.{:03}Z", seconds.trim_end_matches('Z'), since.subsec_millis())
+}
+
+/// A duration in milliseconds, with three digits behind the point.
+fn milliseconds(took: Duration) -> f64 {
+    (took.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// The response code of a message; of one that cannot be read that of its header.
+fn rcode_shown(reply: &[u8], message: Option<&TextSections>) -> String {
+    let header = reply.get(3).map_or(2, |flags| u16::from(flags & 15));
+    let rcode = usize::from(message.map_or(header, |message| message.rcode));
+    super::metrics::rcode_name(rcode.min(crate::stats::counters::RCODES - 1))
 }
 
 /// A record as one reads it.

@@ -69,7 +69,7 @@ const SECTIONS: [(&str, &[(&str, &str)]); 5] = [
                 "Where a lab listens, as --dns and so on.",
             ),
             (
-                "PVTZD_LAB_CLIENTS, PVTZD_LAB_ADVERTISE",
+                "PVTZD_LAB_CLIENTS, PVTZD_LAB_ADVERTISE, PVTZD_LAB_CONSOLE_BEYOND_LOOPBACK",
                 "Its clients elsewhere, as --clients and --advertise.",
             ),
             (

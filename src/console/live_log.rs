@@ -12,7 +12,7 @@ use crate::engine::text::{is_absolute, parse_type, printable};
 use crate::stats::answer_filter::{AnswerFilter, ClientMatch, NamePart};
 use crate::stats::recent::{LEASE_MS, LogReading, RecentAnswer};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -31,12 +31,8 @@ const MAX_OCTETS: usize = 128 << 10;
 const MAX_WORD: usize = 64;
 const MAX_FILTER: usize = 255;
 
-/// Characters of the records that a row shows.
-const MAX_ANSWER: usize = 400;
-
-/// What a row shows.
-const FIELDS: [&str; 9] =
-    ["time", "src_addr", "vpc_id", "query_name", "query_type", "rcode", "answer_rrset", "module_type", "rt"];
+/// Octets of the records that a row shows.
+const MAX_ANSWER: usize = 200;
 
 /// What a page asks for.
 #[derive(Debug, Deserialize)]
@@ -112,28 +108,18 @@ fn too_many() -> CallRefusal {
 fn shown(console: &Console, rows: &[Arc<RecentAnswer>]) -> Vec<Value> {
     let (mut batch, mut octets) = (Vec::new(), 0);
     for row in rows.iter().take(MAX_ROWS) {
-        let mut fields = recent_fields(row, &console.client);
-        let picked: Map<String, Value> = FIELDS
+        let fields = recent_fields(row, &console.client, MAX_ANSWER);
+        octets += ["query_name", "answer_rrset"]
             .iter()
-            .filter_map(|field| Some((field.to_string(), cut(fields.remove(*field)?))))
-            .collect();
-        octets += picked.values().map(|value| value.as_str().map_or(8, str::len)).sum::<usize>();
-        batch.push(Value::Object(picked));
+            .filter_map(|field| fields[field].as_str())
+            .map(str::len)
+            .sum::<usize>();
+        batch.push(fields);
         if octets >= MAX_OCTETS {
             break;
         }
     }
     batch
-}
-
-/// A value as far as the page shows it; names are never longer.
-fn cut(value: Value) -> Value {
-    match value {
-        Value::String(text) if text.len() > 3 * MAX_ANSWER => {
-            Value::String(text.chars().take(MAX_ANSWER).chain(['…']).collect())
-        }
-        other => other,
-    }
 }
 
 /// What filters mean.

@@ -75,7 +75,7 @@ pub struct OfferedAnswer<'o> {
 pub struct RecentAnswers {
     /// Until when they are read, in milliseconds.
     until: AtomicU64,
-    /// Until when somebody reads with a filter.
+    /// Until when a reader has a filter.
     filtered: AtomicU64,
     readers: Mutex<LogReaders>,
 }
@@ -144,7 +144,7 @@ impl RecentAnswers {
         now.0 < self.until.load(Ordering::Relaxed)
     }
 
-    /// True while somebody reads with a filter: then every answer that did not come from the packet cache is offered.
+    /// True while a reader has a filter: then every answer that did not come from the packet cache is offered.
     pub fn is_filtered(&self, now: Timestamp) -> bool {
         now.0 < self.filtered.load(Ordering::Relaxed)
     }

@@ -1,3 +1,5 @@
+//! Tests of the latest answers and of those who read them.
+
 use super::*;
 use crate::stats::answer_filter::NamePart;
 use crate::stats::tap::ClientTransport;

@@ -198,12 +198,14 @@ pub struct Lists {
 /// The top lists of a server.
 #[derive(Debug, Default)]
 pub struct TopLists {
-    /// They count.
+    /// Answers are sampled.
     on: AtomicBool,
     /// They count continuously.
     always: AtomicBool,
-    /// End of counting for a reader, in milliseconds.
+    /// End of sampling for a reader of the lists or of the latest answers, in milliseconds.
     until: AtomicU64,
+    /// End of counting for a reader of the lists.
+    counted_until: AtomicU64,
     tables: Mutex<Tables>,
     /// The latest of the answers that are looked at.
     pub recent: RecentAnswers,
@@ -213,7 +215,7 @@ impl TopLists {
     /// Applies the configuration. Drops addresses that must no longer be kept.
     pub fn configure(&self, always: bool, form: ClientForm, now: Timestamp) {
         let mut tables = self.lock();
-        if always && !self.is_on() {
+        if always && !self.counts(now) {
             tables.begin(now);
         }
         if tables.form != form {
@@ -223,7 +225,7 @@ impl TopLists {
         self.on.store(always || now.0 < self.until.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// True while they count.
+    /// True while answers are sampled: the lists count, or the latest answers are read.
     pub fn is_on(&self) -> bool {
         self.on.load(Ordering::Relaxed)
     }
@@ -231,26 +233,30 @@ impl TopLists {
     /// Reads the lists, and extends counting by this number of milliseconds.
     pub fn read(&self, most: usize, lease: u64, clear: bool, now: Timestamp) -> Lists {
         let mut tables = self.lock();
-        if clear || !self.is_on() {
+        if clear || !self.counts(now) {
             tables.begin(now);
         }
-        self.until.store(now.0.saturating_add(lease), Ordering::Relaxed);
+        let until = now.0.saturating_add(lease);
+        self.counted_until.store(until, Ordering::Relaxed);
+        self.until.fetch_max(until, Ordering::Relaxed);
         self.on.store(true, Ordering::Relaxed);
         tables.lists(most, now)
     }
 
-    /// Has the lists count for this number of milliseconds from now on, at least.
+    /// Has answers sampled for this number of milliseconds from now on, at least; the lists need not count.
     pub fn lease(&self, lease: u64, now: Timestamp) {
-        if !self.is_on() {
-            self.lock().begin(now);
-        }
         self.until.fetch_max(now.0.saturating_add(lease), Ordering::Relaxed);
         self.on.store(true, Ordering::Relaxed);
     }
 
     /// The lists without extending counting; None while they are off.
     pub fn peek(&self, most: usize, now: Timestamp) -> Option<Lists> {
-        self.is_on().then(|| self.lock().lists(most, now))
+        self.counts(now).then(|| self.lock().lists(most, now))
+    }
+
+    /// True while the lists count.
+    fn counts(&self, now: Timestamp) -> bool {
+        self.always.load(Ordering::Relaxed) || now.0 < self.counted_until.load(Ordering::Relaxed)
     }
 
     /// Counts the answer to a client for `weight` answers. Never waits: it is skipped while the lists are read.
@@ -259,6 +265,9 @@ impl TopLists {
             self.on.store(false, Ordering::Relaxed); // the reader is gone
             self.recent.end();
             return;
+        }
+        if !self.counts(now) {
+            return; // the latest answers alone are read
         }
         let Some((name, rtype, code)) = question(reply) else { return };
         let mut tables = match self.tables.try_lock() {

@@ -346,7 +346,7 @@ fn period(params: &Params) -> u64 {
     if period.contains('d') || period.contains("24") { DAY as u64 } else { HOUR }
 }
 
-/// The last minutes, as many as `length` says, and as many that were `earlier` by so many minutes.
+/// The last `length` minutes, and as many that ended `earlier` by that number of minutes.
 fn periods(context: &ActionContext, length: u64, earlier: u64) -> (Vec<Arc<Minute>>, Vec<Arc<Minute>>) {
     let end = context.now() / MINUTE + 1;
     let minutes = minutes(context);

@@ -1,3 +1,5 @@
+//! Tests of statistics over two days.
+
 use super::super::{ApiCaller, ObservedCounts};
 use super::*;
 use crate::account::Account;
