@@ -121,9 +121,16 @@ mod tests {
     #[test]
     fn hosts_that_can_be_rebound_are_not_served() {
         let hosts = ConsoleHosts::new(&["127.0.0.1:5380".parse().unwrap()], &["Dns.Corp.Example.".into()]);
-        for host in
-            ["127.0.0.1", "127.0.0.1:5380", "localhost:1", "LOCALHOST.", "[::1]:5380", "dns.corp.example"]
-        {
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:5380",
+            "localhost:1",
+            "LOCALHOST.",
+            "LocalHost.:5380",
+            "[::1]:5380",
+            "dns.corp.example",
+            "[::ffff:127.0.0.1]",
+        ] {
             assert!(hosts.has(host), "{host}");
         }
         for host in [
@@ -140,6 +147,15 @@ mod tests {
             "[::1].evil.example",
             "127.0.0.1@evil.example",
             "[::1",
+            "[::1%25lo]",
+            "[fe80::1%25eth0]:5380",
+            "127.0.0.1.",
+            "localhost..",
+            "127.1",
+            "2130706433",
+            "0x7f000001",
+            "0.0.0.0",
+            "0.0.0.0:5380",
         ] {
             assert!(!hosts.has(host), "{host}");
         }
