@@ -1,4 +1,4 @@
-//! An account out of all of its rows, on all cores: a start waits for it.
+//! Builds an account from all of its rows, on all cores: a start waits for it.
 
 use super::network::NetworkRow;
 use super::packed::PackedRecord;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub struct Rows {
     /// The zones.
     pub zones: Vec<ZoneRow>,
-    /// The records, each with the place of its zone among the zones.
+    /// The records, each with the index of its zone in the list of zones.
     pub records: Vec<(u32, PackedRecord)>,
     /// The forwarding rules.
     pub rules: Vec<RuleRow>,
@@ -31,7 +31,7 @@ pub struct Rows {
 }
 
 impl Account {
-    /// What the same rows come to as edits, sooner. Zones read what is not documented in a way.
+    /// The account of these rows: the same as by edits, but faster. Zones read undocumented cases in the given way.
     pub fn load(rows: Rows, reading: ZoneSemantics) -> Self {
         let mut account = Self { reading, ..Self::default() };
         let few = rows.rules.into_iter().map(Edit::Rule);
@@ -42,7 +42,7 @@ impl Account {
         account.apply(&few.collect::<Vec<_>>());
 
         let order = ByZone::of(&rows.records, rows.zones.len());
-        account.next_number = rows.zones.len() as u32; // as many as places that the records name
+        account.next_number = rows.zones.len() as u32; // the records name zones by these numbers
         let zones: Vec<(ZoneRow, u32)> = rows.zones.into_iter().zip(0..).collect();
         let made = parallel::map(zones, SHARE, |(row, number)| {
             let records = order.of_zone(number).iter();
@@ -69,7 +69,7 @@ impl Account {
     }
 }
 
-/// The places of records in the order of their zones.
+/// The indices of records in the order of their zones.
 struct ByZone {
     places: Vec<u32>,
     /// Where those of each zone end.
@@ -86,7 +86,7 @@ impl ByZone {
         }
         let mut begin = 0;
         for count in &mut ends {
-            begin += std::mem::replace(count, begin); // where those of the zone begin, until they are put there
+            begin += std::mem::replace(count, begin); // the begin of each zone's records
         }
         let mut places = vec![0; begin as usize];
         for (place, (zone, _)) in (0..).zip(records) {
@@ -104,5 +104,5 @@ impl ByZone {
     }
 }
 
-/// Zones that are worth a turn of a thread.
+/// Zones that a thread takes at a time.
 const SHARE: usize = 500;

@@ -1,9 +1,9 @@
-//! What was made through the PrivateZone API: zones with their records and bindings, forwarding rules, endpoints,
-//! custom lines, authorisations, and the log of changes.
+//! The data of the PrivateZone API: zones with their records and bindings, forwarding rules, endpoints, custom lines,
+//! authorisations, and the log of changes.
 //!
 //! An [`Account`] is a snapshot. It changes by [`Edit`]s, whole rows that the store writes as well, so that memory
-//! and disk are changed by the same list; what the edits may be is decided in `control`. Reads no clock and does
-//! no I/O; knows neither the API's parameters nor the store's format.
+//! and disk change by the same list; `api` decides which edits are allowed. This module reads no clock, does no I/O and
+//! depends neither on the API's parameters nor on the store's format.
 
 mod edit;
 mod entry;
@@ -34,7 +34,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Everything that was made through the API. A copy is cheap.
+/// All data of the API. A copy is cheap.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
     zones: Sharded<Arc<str>, Arc<ZoneEntry>>,
@@ -62,7 +62,7 @@ pub struct Account {
 /// The numbers of the zones of one name.
 #[derive(Clone, Debug)]
 enum Namesakes {
-    /// One, as nearly always.
+    /// One, the usual case.
     One(u32),
     /// Several.
     Several(Arc<[u32]>),
@@ -77,7 +77,7 @@ impl Namesakes {
     }
 }
 
-/// A zone among all, the newest first.
+/// A zone in the list of all, the newest first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct NewestZone(Reverse<u64>, Arc<str>);
 
@@ -132,7 +132,7 @@ impl Ord for RecordZone {
 }
 
 impl Account {
-    /// Has all zones, those to come too, read what is not documented in this way.
+    /// Sets how all zones, later ones included, read undocumented cases.
     pub fn read_as(&mut self, reading: ZoneSemantics) {
         if reading == self.reading {
             return;
@@ -156,12 +156,12 @@ impl Account {
         self.zones.iter().map(|(_, entry)| entry)
     }
 
-    /// How many zones there are.
+    /// The number of zones.
     pub fn zone_count(&self) -> usize {
         self.zones.len()
     }
 
-    /// All zones without the first `count`, the newest first. Those cost nothing.
+    /// All zones without the first `count`, the newest first. The skipped ones cost no work.
     pub fn newest_zones(&self, count: usize) -> impl Iterator<Item = &Arc<ZoneEntry>> {
         self.newest.skip(count).filter_map(|listed| self.zones.get(&*listed.1))
     }
@@ -179,7 +179,7 @@ impl Account {
         self.zones.get(&**self.numbers.get(&found.zone())?)
     }
 
-    /// A number for a record to come: greater than all before, and about the time, so that none comes twice.
+    /// The number of a new record: greater than all before, and close to the time, so that no number is used twice.
     pub fn next_record(&self, now: u64) -> u64 {
         now.max(self.last_record + 1)
     }
@@ -215,8 +215,8 @@ impl Account {
         self.log_span.map_or(1, |(_, newest)| newest + 1)
     }
 
-    /// Puts everything into a catalog that holds what is configured, and gives the groups of the rules by key.
-    /// Their keys are others than those of the configured groups, of which `is_taken` knows.
+    /// Adds everything to a catalog that holds the configuration, and returns the groups of the rules by key.
+    /// `is_taken` is true for the keys of configured groups, which are not used again.
     pub fn place_all(
         &self,
         catalog: &mut Catalog,
@@ -247,8 +247,8 @@ impl Account {
         groups.into_iter().collect()
     }
 
-    /// Changes what differs between two snapshots in a catalog that holds the earlier one. Rules and lines are
-    /// the same in both.
+    /// Applies the differences of two snapshots to a catalog that holds the earlier one. Rules and lines are the same
+    /// in both.
     pub fn place_changes(&self, before: &Account, dirty: &Dirty, catalog: &mut Catalog) {
         for id in &dirty.zones {
             if let Some(entry) = before.zone(id) {

@@ -1,6 +1,6 @@
-//! Networks that were made through the API: VPCs, their vSwitches, their security groups. Only the lab makes any.
+//! Networks of the API: VPCs, their vSwitches, their security groups. Only the lab creates them.
 //!
-//! A VPC counts among the configured ones: its clients are those of one network on loopback, 127.N.0.0/16.
+//! Such a VPC is used like a configured one; its clients are one network on loopback, 127.N.0.0/16.
 
 use super::Account;
 use crate::engine::catalog::Vpc;
@@ -13,22 +13,22 @@ use std::sync::Arc;
 /// A VPC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VpcRow {
-    /// What all kinds have.
+    /// The fields of all kinds.
     pub common: CommonFields,
     /// Its CIDR block.
     pub cidr: Ipv4Cidr,
     /// The second octet of its network on loopback.
     pub loopback: u8,
-    /// CIDR blocks that the user named as his own.
+    /// Additional CIDR blocks of the user.
     pub user_cidrs: Vec<String>,
-    /// Whether DNS host names were switched on.
+    /// DNS host names are enabled.
     pub dns_hostname: bool,
 }
 
 /// A vSwitch: a subnet of a VPC in one availability zone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VSwitchRow {
-    /// What all kinds have.
+    /// The fields of all kinds.
     pub common: CommonFields,
     /// Its VPC.
     pub vpc: String,
@@ -41,30 +41,30 @@ pub struct VSwitchRow {
 /// A security group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecurityGroupRow {
-    /// What all kinds have.
+    /// The fields of all kinds.
     pub common: CommonFields,
     /// Its VPC.
     pub vpc: String,
     /// `normal` or `enterprise`.
     pub kind: String,
-    /// `Accept` or `Drop`: what members may send to each other.
+    /// `Accept` or `Drop`: traffic between members.
     pub inner_access: String,
 }
 
-/// What all kinds have.
+/// The fields of all kinds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommonFields {
     /// Its id.
     pub id: String,
     /// Its region.
     pub region: String,
-    /// Its name for people.
+    /// Its display name.
     pub name: String,
     /// Free text.
     pub description: String,
     /// Its resource group.
     pub resource_group: String,
-    /// When it was made, in milliseconds since 1970.
+    /// The creation time, in milliseconds since 1970.
     pub created: u64,
     /// Tags.
     pub tags: BTreeMap<String, String>,
@@ -99,7 +99,7 @@ pub enum NetworkRow {
 }
 
 impl NetworkRow {
-    /// What all kinds have.
+    /// The fields of all kinds.
     pub fn common(&self) -> &CommonFields {
         match self {
             Self::Vpc(row) => &row.common,
@@ -108,7 +108,7 @@ impl NetworkRow {
         }
     }
 
-    /// The same, to be changed.
+    /// The fields of all kinds, mutable.
     pub fn common_mut(&mut self) -> &mut CommonFields {
         match self {
             Self::Vpc(row) => &mut row.common,
@@ -124,7 +124,7 @@ impl VpcRow {
         Ipv4Net::new_assert(Ipv4Addr::new(127, self.loopback, 0, 0), 16)
     }
 
-    /// As the catalog has it.
+    /// The VPC in the form of the catalog.
     fn catalog_vpc(&self) -> Vpc {
         let CommonFields { id, region, .. } = &self.common;
         Vpc { id: id.clone(), region: Some(region.clone()), clients: vec![IpNet::V4(self.clients())] }
@@ -142,7 +142,7 @@ impl Account {
         self.networks.values()
     }
 
-    /// A VPC that was made.
+    /// A VPC of the API.
     pub fn vpc(&self, id: &str) -> Option<&VpcRow> {
         match self.network(id).map(|row| &**row) {
             Some(NetworkRow::Vpc(row)) => Some(row),
@@ -150,7 +150,7 @@ impl Account {
         }
     }
 
-    /// The VPCs that were made, as a catalog has them.
+    /// The VPCs of the API, in the form of the catalog.
     pub fn catalog_vpcs(&self) -> Vec<Vpc> {
         let vpcs = self.networks.values().filter_map(|row| match &**row {
             NetworkRow::Vpc(row) => Some(row.catalog_vpc()),

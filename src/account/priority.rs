@@ -1,5 +1,5 @@
-//! The ordered targets of a forwarding rule (`PriorityForwardConfigs`): which servers are asked, in which order, and what
-//! they are spoken to by. The product documents the fields, not their values.
+//! The ordered targets of a forwarding rule (`PriorityForwardConfigs`): servers, their order and their protocols. The
+//! product documents the fields, not their values.
 
 use crate::upstream::ServerAddress;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use std::net::IpAddr;
 /// Addresses of one entry.
 const MAX_ADDRESSES: usize = 6;
 
-/// The words for a protocol, with the scheme of a server's address.
+/// The values of `Protocol`, each with the scheme of a server's address.
 const PROTOCOLS: [(&str, &str); 9] = [
     ("UDP", ""),
     ("DNS", ""),
@@ -28,7 +28,7 @@ pub struct PriorityForward {
     pub protocol: String,
     /// `EnableStatus`, as it was sent.
     pub status: String,
-    /// `Priority`; the lowest is asked first.
+    /// `Priority`; the lowest is queried first.
     pub priority: u32,
     /// `AlidnsServiceAddresses`.
     pub alidns: Vec<String>,
@@ -40,7 +40,7 @@ impl PriorityForward {
     /// Checks an entry.
     ///
     /// # Errors
-    /// A sentence that says what is wrong with it.
+    /// The fault, in one sentence.
     pub fn check(&self) -> Result<(), String> {
         if self.scheme().is_none() {
             return Err(format!("`{}` is no protocol: write UDP, DOT, DOH or DOQ", self.protocol));
@@ -56,7 +56,7 @@ impl PriorityForward {
         self.addresses().try_for_each(|text| self.server(text).map(|_| ()))
     }
 
-    /// True where its servers are asked.
+    /// True if its servers are queried.
     fn is_enabled(&self) -> bool {
         ["ENABLE", "ENABLED", "ON", "TRUE"].iter().any(|word| self.status.eq_ignore_ascii_case(word))
     }
@@ -70,7 +70,7 @@ impl PriorityForward {
         self.custom.iter().chain(&self.alidns).map(String::as_str)
     }
 
-    /// A server of its protocol.
+    /// Parses a server's address with the scheme of the protocol.
     fn server(&self, text: &str) -> Result<ServerAddress, String> {
         let text = format!("{}{text}", self.scheme().unwrap_or_default());
         let server: ServerAddress = text.parse().map_err(|why| format!("{why}"))?;
@@ -98,7 +98,7 @@ pub fn ordered_servers(entries: &[PriorityForward]) -> Vec<ServerAddress> {
     servers.collect()
 }
 
-/// 100.100.2.116 to .118 and .136 to .138: documented as no targets.
+/// 100.100.2.116 to .118 and .136 to .138: the product documents that they are not allowed as targets.
 pub fn is_vpc_resolver(ip: IpAddr) -> bool {
     let IpAddr::V4(ip) = ip.to_canonical() else { return false };
     let [a, b, c, d] = ip.octets();

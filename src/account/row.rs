@@ -1,5 +1,5 @@
-//! The rows of an account, as they are stored: plain data with the product's words for values that have no other
-//! meaning here. Times are milliseconds since 1970.
+//! The rows of an account, as stored: plain data. Values without a meaning here keep the product's words. Times are
+//! milliseconds since 1970.
 //!
 //! Fields may be added with `#[serde(default)]`; any other change of a row needs a step in `store`'s migration.
 
@@ -11,13 +11,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
-/// Words of the product that many rows have.
+/// Frequent words of the product.
 const WORDS: [&str; 6] = ["FAST_ZONE", "NORMAL_ZONE", "AUTH_ZONE", "CLOUD_PRODUCT_ZONE", "STANDARD", "EDS"];
 
-/// A word of the product: one that many rows have takes no memory of its own.
+/// A word of the product. A frequent one needs no allocation.
 pub type Word = Cow<'static, str>;
 
-/// A word of this text.
+/// The word with this text.
 pub fn word(text: String) -> Word {
     match WORDS.iter().find(|word| **word == text) {
         Some(word) => Cow::Borrowed(word),
@@ -41,7 +41,7 @@ pub struct Binding {
     pub kind: Word,
 }
 
-/// The switch that lets one record set answer by weight.
+/// A set of records that answers by weight.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Weighted {
     /// Host record.
@@ -57,7 +57,7 @@ pub struct Weighted {
 pub struct HostSync {
     /// `ON` rather than `OFF`.
     pub on: bool,
-    /// Regions whose hosts are meant, with the account that owns them.
+    /// The regions of the hosts, each with the account that owns them.
     pub regions: Vec<(String, u64)>,
 }
 
@@ -66,7 +66,7 @@ pub struct HostSync {
 pub struct ZoneRow {
     /// 32 lower-case hex digits.
     pub id: String,
-    /// The name as it was given, without a final dot.
+    /// The name as sent by the client, without a final dot.
     pub name: String,
     /// The recursion proxy is on (`RECORD` rather than `ZONE`).
     pub proxy: bool,
@@ -75,33 +75,33 @@ pub struct ZoneRow {
     /// `NORMAL_ZONE` or `FAST_ZONE`.
     #[serde(deserialize_with = "read_word")]
     pub dns_group: Word,
-    /// What kind of use the creator named.
+    /// The kind of use, as sent by the client.
     pub zone_tag: String,
     /// `AUTH_ZONE`.
     #[serde(deserialize_with = "read_word")]
     pub zone_type: Word,
     /// The resource group.
     pub resource_group: String,
-    /// When it was made.
+    /// The creation time.
     pub created: u64,
-    /// When it or a record of it was last changed.
+    /// The time of the last change of it or of a record.
     pub updated: u64,
-    /// Grows with each change; the SOA's serial.
+    /// The serial of the SOA record: it grows with each change.
     pub serial: u32,
-    /// Who sees it.
+    /// The VPCs it is bound to.
     pub bindings: Vec<Binding>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
     /// The sets that answer by weight.
     pub weighted: Vec<Weighted>,
-    /// The host-name task, if one was ever set.
+    /// The host-name task, if it was set.
     pub sync: Option<HostSync>,
 }
 
 /// A record that owns its texts.
 pub type RecordRow = RecordFields<String>;
 
-/// A record as it is read, its texts borrowed.
+/// A record with borrowed texts.
 pub type Record<'r> = RecordFields<&'r str>;
 
 /// The fields of a record, with its texts as `T`.
@@ -115,35 +115,35 @@ pub struct RecordFields<T> {
     pub rr: T,
     /// Type, upper case.
     pub rtype: T,
-    /// Value as it was given.
+    /// Value as sent by the client.
     pub value: T,
-    /// Seconds.
+    /// The TTL, in seconds.
     pub ttl: u32,
-    /// Preference, of an MX record; carried along for others.
+    /// The preference of an MX record; stored without effect for other types.
     pub priority: Option<u16>,
-    /// 1 to 100.
+    /// The weight, 1 to 100.
     pub weight: u8,
     /// `default` or a custom line's id.
     pub line: T,
     /// Free text.
     pub remark: T,
-    /// It counts.
+    /// It is enabled.
     pub enabled: bool,
-    /// It came from a host-name task.
+    /// A host-name task created it.
     pub synced: bool,
-    /// When it was made.
+    /// The creation time.
     pub created: u64,
-    /// When it was last changed.
+    /// The time of the last change.
     pub updated: u64,
 }
 
 impl<T: AsRef<str>> RecordFields<T> {
-    /// The record as it is read.
+    /// The record with borrowed texts.
     pub fn view(&self) -> Record<'_> {
         self.with_texts(AsRef::as_ref)
     }
 
-    /// The record with texts of its own.
+    /// The record with owned texts.
     pub fn to_row(&self) -> RecordRow {
         self.with_texts(|text| text.as_ref().to_string())
     }
@@ -169,7 +169,7 @@ impl<T: AsRef<str>> RecordFields<T> {
 }
 
 impl Record<'_> {
-    /// Whether it counts for a custom line.
+    /// True if it is enabled and of a custom line.
     pub(super) fn is_on_a_line(&self) -> bool {
         self.enabled && self.line != DEFAULT_LINE
     }
@@ -184,7 +184,7 @@ pub struct EndpointIp {
     pub cidr: String,
     /// Its id.
     pub vswitch: String,
-    /// The address, if one was chosen.
+    /// The address, if the client chose one.
     pub ip: String,
 }
 
@@ -195,7 +195,7 @@ pub struct EndpointRow {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// The VPC it lies in.
+    /// Its VPC.
     pub vpc: String,
     /// The VPC's region.
     pub region: String,
@@ -203,9 +203,9 @@ pub struct EndpointRow {
     pub security_group: String,
     /// Its addresses.
     pub ips: Vec<EndpointIp>,
-    /// When it was made.
+    /// The creation time.
     pub created: u64,
-    /// When it was last changed.
+    /// The time of the last change.
     pub updated: u64,
 }
 
@@ -214,27 +214,27 @@ pub struct EndpointRow {
 pub struct RuleRow {
     /// Its id.
     pub id: String,
-    /// Its name for people.
+    /// Its display name.
     pub name: String,
-    /// Names at or below this one are meant; without a final dot, the root as `.`.
+    /// The rule is for names at or below this one; without a final dot, the root as `.`.
     pub zone: String,
     /// The outbound endpoint; may be empty.
     pub endpoint: String,
-    /// Whom to ask.
+    /// The servers.
     pub targets: Vec<SocketAddr>,
-    /// Ordered targets with their protocols, in their place.
+    /// Ordered targets with their protocols; they replace the servers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub priorities: Vec<PriorityForward>,
-    /// For whom.
+    /// The VPCs it is for.
     pub bindings: Vec<Binding>,
-    /// When it was made.
+    /// The creation time.
     pub created: u64,
-    /// When it was last changed.
+    /// The time of the last change.
     pub updated: u64,
 }
 
 impl RuleRow {
-    /// The servers that are asked, in this order: those of enabled priorities, else the targets.
+    /// The servers to query, in this order: those of enabled priorities, else the targets.
     pub fn servers(&self) -> Vec<ServerAddress> {
         let ordered = ordered_servers(&self.priorities);
         match ordered.is_empty() {
@@ -243,13 +243,13 @@ impl RuleRow {
         }
     }
 
-    /// True where the order of its servers counts.
+    /// True if its servers have an order.
     pub fn is_ordered(&self) -> bool {
         !ordered_servers(&self.priorities).is_empty()
     }
 }
 
-/// A custom line: clients told apart by their address.
+/// A custom line: a set of clients, by their addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineRow {
     /// Its id.
@@ -258,46 +258,46 @@ pub struct LineRow {
     pub name: String,
     /// First and last address of each range.
     pub ranges: Vec<(Ipv4Addr, Ipv4Addr)>,
-    /// `AUTH`, `CACHE`, …: what the product calls DnsCategory.
+    /// The product's DnsCategory: `AUTH`, `CACHE`, ….
     pub category: String,
-    /// When it was made.
+    /// The creation time.
     pub created: u64,
-    /// When it was last changed.
+    /// The time of the last change.
     pub updated: u64,
 }
 
-/// Another account that may bind its VPCs.
+/// Another account, which may bind its VPCs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuthorisationRow {
     /// The other account.
     pub user: u64,
     /// `NORMAL` or `CLOUD_PRODUCT`.
     pub kind: String,
-    /// When it was given.
+    /// The time of the authorisation.
     pub created: u64,
 }
 
 /// A line of the change log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogRow {
-    /// Grows by one with each.
+    /// The number of the line; each has the next one.
     pub id: u64,
-    /// When.
+    /// The time of the change.
     pub at: u64,
     /// `PV_ZONE`, `PV_RECORD`, `RESOLVER_RULE`, `CUSTOM_LINE`, `RESOLVER_ENDPOINT`.
     pub kind: String,
-    /// What was done: `add`, `update`, `del`, `bind`, ….
+    /// The operation: `add`, `update`, `del`, `bind`, ….
     pub action: String,
-    /// The id of what was changed.
+    /// The id of the changed object.
     pub entity: String,
     /// Its name.
     pub name: String,
-    /// The zone concerned, if one is.
+    /// Its zone, if there is one.
     pub zone: String,
-    /// What changed, in words.
+    /// The change, as text.
     pub content: String,
-    /// The access key that did it.
+    /// The access key of the caller.
     pub access_key: String,
-    /// Where the request came from.
+    /// The address of the caller.
     pub source: String,
 }

@@ -1,4 +1,4 @@
-//! Between the product's way of writing names and record values, and the engine's.
+//! Conversion of names and record values between the product's form and the engine's.
 
 use crate::engine::name;
 use crate::engine::record;
@@ -10,15 +10,15 @@ use std::net::IpAddr;
 /// The line of records that name none.
 pub const DEFAULT_LINE: &str = "default";
 
-/// The group of accelerated zones: a change shows at once, lines and weights work. What pvtzd does for all.
+/// The group of accelerated zones, with immediate changes, lines and weights. pvtzd serves all zones like this.
 pub const FAST: &str = "FAST_ZONE";
-/// The type of zones that users make.
+/// The type of the users' zones.
 pub const AUTH: &str = "AUTH_ZONE";
 
-/// The preference of an MX record that names none.
+/// The preference of an MX record without one.
 pub const DEFAULT_PREFERENCE: u16 = 10;
 
-/// What is wrong with a record.
+/// The field of a record that is not valid, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueFault {
     /// The host record.
@@ -45,7 +45,7 @@ pub fn host(rr: &str) -> Cow<'_, str> {
 /// The full name of a host record in a zone.
 ///
 /// # Errors
-/// What is wrong with the host record.
+/// The host record is not valid: why.
 pub fn owner(rr: &str, zone: &Name) -> Result<Name, ValueFault> {
     if rr == "@" {
         return Ok(zone.clone());
@@ -77,7 +77,7 @@ pub fn owner(rr: &str, zone: &Name) -> Result<Name, ValueFault> {
 /// The record data of a type and a value. `priority` is that of an MX record.
 ///
 /// # Errors
-/// What is wrong with type or value.
+/// Type or value is not valid: why.
 pub fn data(rtype: &str, value: &str, priority: Option<u16>) -> Result<RData, ValueFault> {
     let row = record::TABLE.iter().find(|row| row.private_zone && row.name.eq_ignore_ascii_case(rtype));
     let Some(row) = row else {
@@ -105,8 +105,8 @@ pub fn data(rtype: &str, value: &str, priority: Option<u16>) -> Result<RData, Va
     record::parse_value(row.rtype, text).map_err(bad)
 }
 
-/// Appends the name of a host record in wire form, if that takes few steps, as for most; else nothing is appended. `zone`
-/// is the name of the zone in wire form.
+/// Appends the name of a host record in wire form if the host record is plain ASCII, as most are; otherwise appends
+/// nothing. `zone` is the name of the zone in wire form.
 pub fn push_plain_owner(rr: &str, zone: &[u8], wire: &mut Vec<u8>) -> bool {
     let start = wire.len();
     let octet = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_');
@@ -124,7 +124,7 @@ pub fn push_plain_owner(rr: &str, zone: &[u8], wire: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Appends record data in wire form; nothing where there is something wrong with it.
+/// Appends record data in wire form; appends nothing if the data is not valid.
 pub fn push_data(rtype: &str, value: &str, priority: Option<u16>, wire: &mut Vec<u8>) -> Option<RecordType> {
     match (rtype, value.parse()) {
         ("A", Ok(IpAddr::V4(address))) => wire.extend(address.octets()),
@@ -138,7 +138,7 @@ pub fn push_data(rtype: &str, value: &str, priority: Option<u16>, wire: &mut Vec
     Some(if rtype == "A" { RecordType::A } else { RecordType::AAAA })
 }
 
-/// True for names as the product takes them in values. Zone files know more.
+/// True for names that the product accepts in values. Zone files may have others.
 fn is_host_name(text: &str) -> bool {
     let allowed = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '*');
     text == "." || text.split('.').all(|label| !label.starts_with('-') && label.chars().all(allowed))

@@ -1,10 +1,10 @@
-//! Who called what: requests of the API by action and class of HTTP status. Actions that do not exist share one name,
-//! so that callers cannot make the counters grow without end.
+//! Counters of API requests by action and class of HTTP status. Unknown actions share one name, which bounds the number
+//! of counters.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// The name for what is no action.
+/// The name of unknown actions.
 pub const OTHER: &str = "other";
 
 /// The counters.
@@ -14,7 +14,7 @@ pub struct Calls {
 }
 
 impl Calls {
-    /// A request has been answered.
+    /// Counts an answered request.
     pub fn count(&self, action: &'static str, status: u16) {
         let class = match status {
             ..300 => "2xx",
@@ -25,7 +25,7 @@ impl Calls {
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry((action, class)).or_default() += 1;
     }
 
-    /// All of them: action, class, number.
+    /// All counters: action, class, number.
     pub fn read(&self) -> Vec<(&'static str, &'static str, u64)> {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.iter().map(|((action, class), count)| (*action, *class, *count)).collect()

@@ -1,7 +1,7 @@
 //! A client of the API, for pvtzd's own command line and the lab: one signed request, one answer.
 //!
-//! It speaks HTTP to an address, plain or over TLS, signs by ACS3 and sends the parameters in a form body, or beside a JSON document
-//! in the query. It does not try again: whether that is harmless depends on the action.
+//! It uses HTTP to an address, plain or over TLS, signs by ACS3, and sends the parameters in a form body, or in the
+//! query if the body is a JSON document. It does not repeat a request: not every action may run twice.
 
 use super::keys::AccessKey;
 use super::signer::{self, SignaturePlace, SigningOrder};
@@ -22,7 +22,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-/// Octets of the longest answer: an export of everything.
+/// The longest answer, in octets: an export of everything.
 const MAX_RESPONSE_BYTES: usize = 256 << 20;
 
 /// The address of the API and the access key.
@@ -30,24 +30,24 @@ const MAX_RESPONSE_BYTES: usize = 256 << 20;
 pub struct ApiClient {
     /// Where it listens.
     pub address: SocketAddr,
-    /// What requests call it: its name, or the address.
+    /// The `Host` of requests: its name, or the address.
     pub host: String,
-    /// What requests are signed with.
+    /// The access key that signs requests.
     pub key: AccessKey,
-    /// What TLS trusts. None: plain HTTP.
+    /// The trusted certificates of TLS. None: plain HTTP.
     pub tls: Option<Arc<ClientConfig>>,
-    /// How long a call may take.
+    /// The timeout of a call.
     pub timeout: Duration,
 }
 
-/// Why a call has no answer.
+/// The reason why a call has no answer.
 #[derive(Debug)]
 pub enum CallError {
-    /// No answer from the address, or not in time, or not in HTTP.
+    /// No answer from the address, a timeout, or not HTTP.
     Unreachable(SocketAddr, io::Error),
     /// The API refused the call; the second part is the request id.
     Refused(ApiError, String),
-    /// Something answers at the address, but it is not the API; this is the HTTP status.
+    /// The server at the address is not the API; this is the HTTP status.
     NotTheApi(SocketAddr, u16),
 }
 
@@ -95,7 +95,7 @@ impl ApiClient {
         }
     }
 
-    /// Sends a request; status and body of what comes back.
+    /// Sends a request; returns status and body of the response.
     async fn send(
         &self,
         version: &str,

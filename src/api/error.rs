@@ -1,8 +1,8 @@
-//! What the API says when something is wrong: HTTP status, code, message.
+//! Refusals of the API: HTTP status, code, message.
 //!
 //! The codes are PrivateZone's own where a page or an official client names them, and the gateway's usual ones
-//! elsewhere. Clients match on them: Terraform takes a code for any that begins with it, so none is empty or a
-//! bare prefix of another.
+//! elsewhere. Clients compare them: Terraform also matches a code that begins with the expected one, so none is empty
+//! or a prefix of another.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,9 +12,9 @@ use std::fmt;
 pub struct ApiError {
     /// The HTTP status.
     pub status: u16,
-    /// What programs match on.
+    /// The code, for programs.
     pub code: Cow<'static, str>,
-    /// What people read.
+    /// The message, for people.
     pub message: Cow<'static, str>,
 }
 
@@ -24,7 +24,7 @@ impl ApiError {
         Self { status: 400, code: code.into(), message: message.into() }
     }
 
-    /// The same with a message of at most this many octets: much of a message may be what the caller sent.
+    /// The same with a message of at most this many octets: a message may repeat much of what the caller sent.
     pub fn cut_to(mut self, most: usize) -> Self {
         if self.message.len() > most {
             let mut end = most;
@@ -46,7 +46,7 @@ impl ApiError {
         Self::new(format!("Missing{parameter}"), format!("{parameter} is mandatory for this action."))
     }
 
-    /// A parameter has a value that it cannot have. What and why goes into the message.
+    /// A parameter has a value that is not valid. The message has value and reason.
     pub fn invalid(parameter: &str, why: impl fmt::Display) -> Self {
         Self::new(
             "InvalidParameter",
@@ -60,7 +60,7 @@ impl ApiError {
             .with_status(404)
     }
 
-    /// Something failed that is not the caller's fault; the log has it.
+    /// An internal failure; the log has the details.
     pub fn internal() -> Self {
         Self::new(
             "InternalError",

@@ -1,7 +1,7 @@
-//! The gateway: who is it, is the request whole and new, and which service answers. In one order, in one place.
+//! The gateway: authenticates a request, checks that it is complete and not a replay, and passes it to a service.
 //!
-//! Mandatory parameters, form of the timestamp, clock skew, key, signature, nonce, version; then the service has
-//! it. It knows neither actions nor sockets, and the time is an argument.
+//! The order: mandatory parameters, form of the timestamp, clock skew, key, signature, nonce, version; then the
+//! service. It depends neither on actions nor on sockets, and the time is an argument.
 
 use super::calls::{Calls, OTHER};
 use super::keys::Keys;
@@ -16,18 +16,18 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
-/// Octets of a refusal's message, for a caller whose signature was not found good.
+/// Octets of a refusal's message for a caller without a verified signature.
 const MAX_MESSAGE: usize = 4 << 10;
 
 /// A service behind its gateway.
 pub struct Gateway<S> {
-    /// Who answers.
+    /// The service.
     service: Arc<S>,
-    /// Who may ask. Replaced whole by a reload.
+    /// The accepted access keys. A reload replaces them whole.
     keys: RwLock<Arc<Keys>>,
-    /// What was asked.
+    /// Nonces of past requests.
     nonces: Mutex<Nonces>,
-    /// What was called how often.
+    /// Counters by action.
     calls: Arc<Calls>,
 }
 
@@ -43,7 +43,7 @@ impl<S: ApiService> Gateway<S> {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
 
-    /// What was called how often.
+    /// Counters by action.
     pub fn calls(&self) -> &Arc<Calls> {
         &self.calls
     }
@@ -53,8 +53,8 @@ impl<S: ApiService> Gateway<S> {
         self.service.body_limit()
     }
 
-    /// Answers one request. A call that reached the service is carried to its end even if its client hangs up: that
-    /// must not leave half a change.
+    /// Answers one request. A call that reached the service runs to its end even if the client disconnects, so that no
+    /// change is left half-done.
     pub async fn handle(&self, http: &HttpRequest, source: IpAddr, now: SystemTime) -> ApiReply {
         let admitted = match self.admit(http, source, now) {
             Ok(admitted) => admitted,
@@ -97,7 +97,7 @@ impl<S: ApiService> Gateway<S> {
     pub fn admit(&self, http: &HttpRequest, source: IpAddr, now: SystemTime) -> Result<Admitted, ApiReply> {
         let host = http.header("host").unwrap_or_default();
         let refuse = |format, error: ApiError| {
-            // Strangers come this far: what they sent is not sent back at length.
+            // Unauthenticated callers reach this point: their texts are not repeated at length.
             let error = error.cut_to(MAX_MESSAGE);
             tracing::debug!(%source, code = %error.code, "refused a request of the API");
             self.refused(format, OTHER, &error, &host)
@@ -110,7 +110,7 @@ impl<S: ApiService> Gateway<S> {
         Ok(Admitted { call, format, known, digest })
     }
 
-    /// The refusal of a request that was admitted, and whose body did not come.
+    /// The refusal of an admitted request whose body did not come.
     pub fn give_up(&self, admitted: Admitted, error: &ApiError) -> ApiReply {
         self.refused(admitted.format, admitted.known, error, &admitted.call.host)
     }
@@ -152,7 +152,7 @@ impl<S: ApiService> Gateway<S> {
         }
         let (secret, security_token) = self.secret(&request, &claim, http, now)?;
         request.verify(&claim, http, &secret)?;
-        // Temporary keys come and go: their nonces are bounded for all of them together.
+        // The number of temporary keys has no bound: one bound holds for the nonces of all of them.
         let (share, nonce) = match &security_token {
             None => (claim.key.as_str(), claim.nonce.clone()),
             Some(_) => (temporary::PREFIX, format!("{}\0{}", claim.key, claim.nonce)),
@@ -208,7 +208,7 @@ impl<S: ApiService> Gateway<S> {
         Ok((secret, None))
     }
 
-    /// Has the service answer. Its panic is this call's failure and no other's.
+    /// Calls the service. A panic fails this call only.
     async fn carry_out(&self, admitted: Admitted) -> ApiReply {
         let Admitted { call, format, known, .. } = admitted;
         let (service, action, host) = (self.service.clone(), call.action.clone(), call.host.clone());
@@ -249,9 +249,9 @@ impl<S: ApiService> ActionPort for Gateway<S> {
 pub struct Admitted {
     call: Call,
     format: AnswerFormat,
-    /// The name that it is counted under.
+    /// The action's name in the counters.
     known: &'static str,
-    /// What its body must have as digest, if the body follows.
+    /// The digest that a body which follows must have.
     digest: Option<String>,
 }
 

@@ -1,8 +1,8 @@
-//! Access keys: who may call. Where a secret is kept in a file, it is read here, once.
+//! The access keys of the API. A secret in a file is read here, once.
 //!
-//! A look-up compares ids plainly: the gateway tells whether an id is known anyway, by the documented code. Secrets
-//! are compared by [`super::sign`], and never shown. No key is built in. The sidecar issues no temporary credentials:
-//! a security token that comes with a request is part of what is signed, and is not looked at beyond that.
+//! Ids are not compared in constant time: the documented error code shows anyway whether an id exists. [`super::sign`]
+//! compares secrets, and nothing shows them. There is no built-in key. The sidecar issues no temporary credentials: the
+//! security token of a request is part of the signed text and has no other meaning.
 
 use crate::base::file;
 use crate::config::{AccessKeySource, SecretSource};
@@ -10,17 +10,17 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A key that requests are signed with.
+/// An access key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AccessKey {
-    /// Its public name.
+    /// Its id, which is public.
     pub id: String,
-    /// What only its holder knows.
+    /// Its secret.
     secret: String,
 }
 
 impl AccessKey {
-    /// A key of these two parts.
+    /// A key of an id and a secret.
     pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Self {
         Self { id: id.into(), secret: secret.into() }
     }
@@ -32,7 +32,7 @@ impl AccessKey {
 }
 
 impl fmt::Debug for AccessKey {
-    /// Without the secret: logs and reports are read by others.
+    /// Without the secret: the text may go to logs and reports.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccessKey").field("id", &self.id).finish_non_exhaustive()
     }
@@ -67,7 +67,7 @@ impl Keys {
         self.0.iter().find(|key| key.id == id)
     }
 
-    /// The first key, which our own command line signs with.
+    /// The first key, with which pvtzd's own commands sign.
     pub fn first(&self) -> Option<&AccessKey> {
         self.0.first()
     }
@@ -79,23 +79,23 @@ impl FromIterator<AccessKey> for Keys {
     }
 }
 
-/// A key whose secret is not available.
+/// A key without its secret.
 #[derive(Debug)]
 pub struct KeyFault {
     /// The key's id.
     pub id: String,
-    /// Why.
+    /// The reason.
     pub why: SecretFault,
 }
 
-/// Why a secret is not available.
+/// The reason why a secret is not available.
 #[derive(Debug)]
 pub enum SecretFault {
     /// The file cannot be read, or is not text.
     Io(PathBuf, io::Error),
-    /// The file has nothing in it, or more than one line.
+    /// The file is empty, or has more than one line.
     NotOneLine(PathBuf),
-    /// There is no credentials directory to look into for this name.
+    /// There is no credentials directory for this name.
     NoCredentials(String),
 }
 
@@ -142,13 +142,13 @@ impl std::error::Error for KeyFault {
     }
 }
 
-/// Octets of the largest file of a secret that is read.
+/// The largest file of a secret, in octets.
 const LARGEST: u64 = 64 << 10;
 
 /// Reads a secret; `credentials` is `$CREDENTIALS_DIRECTORY`.
 ///
 /// # Errors
-/// Why it is not available.
+/// The secret is not available: why.
 pub fn read_secret(
     source: &SecretSource,
     credentials: Option<&Path>,
@@ -175,7 +175,7 @@ pub fn read_secret(
     }
 }
 
-/// True when every user of the machine may read a file.
+/// True if every user of the machine may read the file.
 fn is_readable_by_all(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)

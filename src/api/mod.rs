@@ -1,4 +1,4 @@
-//! PrivateZone's own API, as its official clients speak it: RPC over HTTP, signed.
+//! The PrivateZone API in the protocol of its official clients: signed RPC over HTTP.
 //!
 //! ```text
 //!  HTTP ─▶ request: the three shapes become one Call ─▶ gateway: key, time, signature, nonce ─▶ a Service
@@ -6,7 +6,7 @@
 //!  HTTP ◀─ reply: JSON or XML ◀──────────────────────────────────────────── Answer or ApiError ◀───┘
 //! ```
 //!
-//! The gateway knows nothing of zones: the lab's stub of other products' APIs is a [`ApiService`] too.
+//! The gateway does not depend on zones: the lab's APIs of other products are [`ApiService`]s too.
 
 pub mod actions;
 pub mod calls;
@@ -39,55 +39,55 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::SystemTime;
 
-/// A request that passed the gateway: who it is and that it is whole is settled.
+/// A request that passed the gateway: authenticated and complete.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The action as the client spells it. Names are compared without regard to case.
+    /// The action as sent by the client. The case of names does not matter.
     pub action: String,
     /// The API version, such as `2018-01-01`.
     pub version: String,
-    /// The parameters of query and body, those of the signature left out.
+    /// The parameters of query and body, without those of the signature.
     pub params: Params,
     /// The id of the access key that signed; empty for a request without a signature, see [`ApiService::is_unsigned`].
     pub access_key: String,
-    /// The security token of a temporary access key; it was found good.
+    /// The verified security token of a temporary access key.
     pub security_token: Option<String>,
-    /// Where it came from.
+    /// The client's address.
     pub source: IpAddr,
     /// The `Host` header, an opaque string.
     pub host: String,
-    /// When it came.
+    /// The time of arrival.
     pub now: SystemTime,
 }
 
-/// What an action returns: the fields beside `RequestId`, which the gateway adds.
+/// The result of an action: the fields without `RequestId`, which the gateway adds.
 pub type ActionAnswer = Result<Map<String, Value>, ApiError>;
 
-/// The actions behind a gateway, for callers within this process: who calls is settled.
+/// The actions behind a gateway, for callers in this process, which need no signature.
 pub trait ActionPort: Send + Sync + std::fmt::Debug {
     /// False for an action that only reads.
     fn is_change(&self, version: &str, action: &str) -> bool;
 
-    /// Carries out one call, as for a request that passed the gateway.
+    /// Executes one call, as for a request that passed the gateway.
     fn call(&self, call: Call) -> Pin<Box<dyn Future<Output = ApiReply> + Send + '_>>;
 }
 
 /// A set of actions behind a gateway.
 pub trait ApiService: Send + Sync + 'static {
-    /// True for the API versions that are served; others are refused before the action is looked at.
+    /// True for the API versions that are served; the gateway refuses others.
     fn serves_version(&self, version: &str) -> bool;
 
-    /// The name of an action as it is documented, to be counted under; [`calls::OTHER`] for what is none.
+    /// The documented name of an action, for the counters; [`calls::OTHER`] for an unknown one.
     fn known_action(&self, _: &str) -> &'static str {
         calls::OTHER
     }
 
-    /// The temporary access keys that count beside the configured ones.
+    /// The temporary access keys that are accepted beside the configured ones.
     fn temporary_keys(&self) -> Option<&dyn temporary::TemporaryKeys> {
         None
     }
 
-    /// True for an action that is called without an access key and a signature.
+    /// True for an action that needs no access key and no signature.
     fn is_unsigned(&self, _version: &str, _action: &str) -> bool {
         false
     }
@@ -97,11 +97,11 @@ pub trait ApiService: Send + Sync + 'static {
         true
     }
 
-    /// Octets that a request's body may have.
+    /// The longest body of a request, in octets.
     fn body_limit(&self) -> usize {
         1 << 20
     }
 
-    /// Carries out one call. Once begun it is carried to its end, even if the client hangs up.
+    /// Executes one call. A call that has begun runs to its end even if the client disconnects.
     fn call(&self, call: Call) -> impl Future<Output = ActionAnswer> + Send;
 }

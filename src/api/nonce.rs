@@ -1,42 +1,42 @@
-//! Nonces that were used, so that a request that was overheard cannot be sent again.
+//! The nonces of past requests: a recorded request cannot be sent again.
 //!
-//! A nonce is remembered until its request's timestamp alone would have it refused, so none can be replayed for as
-//! long as the process lives; a restart forgets them. Only requests with a good signature come here, so only the
-//! holder of a key can fill its share. When it is full, further requests of that key are refused: to forget would
-//! open the way for a replay. Asks no clock.
+//! A nonce is kept until the timestamp of its request is too old, so none can be replayed while the process runs; a
+//! restart forgets them. Only requests with a valid signature come here, so only the holder of a key can fill its
+//! share. Further requests of a key with a full share are refused: to forget a nonce would allow a replay. Reads no
+//! clock.
 
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How far a request's timestamp may be from our clock, either way.
+/// The largest difference of a request's timestamp and the clock, either way.
 pub const SKEW: Duration = Duration::from_secs(15 * 60);
 
 /// Nonces of one key at a time; at 15 minutes each that is 1,165 requests a second, and about 20 MB.
 pub const MAX_NONCES: usize = 1 << 20;
 
-/// Why a nonce is not taken.
+/// The reason why a nonce is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NonceFault {
     /// It was used before.
     Used,
-    /// The key has used too many of late.
+    /// The key has used too many in the last minutes.
     Full,
 }
 
 /// The nonces of every key.
 #[derive(Debug)]
 pub struct Nonces {
-    /// By the key's id.
+    /// By the id of the key.
     keys: HashMap<String, Used>,
     /// Nonces of one key at most.
     most: usize,
-    /// Keyed at random, so that callers cannot look for nonces that collide; 64 bits of each nonce are kept.
+    /// A hash with a random key, so that callers cannot compute collisions; 64 bits of each nonce are kept.
     hasher: RandomState,
 }
 
-/// The nonces of one key, by the minute, counted from 1970, at whose end they can be forgotten.
+/// The nonces of one key, by the minute (since 1970) after which they can be forgotten.
 type Used = BTreeMap<u64, HashSet<u64>>;
 
 impl Nonces {
@@ -45,7 +45,7 @@ impl Nonces {
         Self { keys: HashMap::new(), most, hasher: RandomState::new() }
     }
 
-    /// Takes a nonce that was not used before, of a request whose timestamp was found good.
+    /// Records a nonce of a request with a valid timestamp.
     ///
     /// # Errors
     /// It was used, or there is no room.

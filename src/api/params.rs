@@ -1,17 +1,17 @@
-//! The parameters of a call, by name, and the ways to take one.
+//! The parameters of a call by name, and typed access to them.
 //!
-//! Every value comes as text. An empty value is the same as none, as the clients send blanks for what is not set;
-//! parameters that no action knows are ignored, since every client adds some of its own.
+//! Every value is text. An empty value is the same as none, because clients send empty values for unset parameters.
+//! Unknown parameters are ignored, because every client adds some of its own.
 
 use super::ApiError;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-/// Names and values, merged of query and form body.
+/// Names and values of query and form body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Params(BTreeMap<String, String>);
 
-/// Items that one flattened list may have (`Vpcs.1.VpcId` …): more than any action takes.
+/// The most items of one flattened list (`Vpcs.1.VpcId` …): more than any action accepts.
 const MAX_ITEMS: usize = 1000;
 
 impl Params {
@@ -20,7 +20,7 @@ impl Params {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// True when the parameter was sent, be it empty.
+    /// True if the parameter was sent, even an empty one.
     pub fn is_present(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
@@ -36,7 +36,7 @@ impl Params {
     /// A whole number within bounds.
     ///
     /// # Errors
-    /// `InvalidParameter` for what is no number or outside.
+    /// `InvalidParameter` for a text that is not a number, or a number out of bounds.
     pub fn integer(&self, name: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, ApiError> {
         let Some(text) = self.text(name) else { return Ok(None) };
         match text.parse::<u64>() {
@@ -66,8 +66,8 @@ impl Params {
         (1..=MAX_ITEMS).map_while(|at| self.text(&format!("{name}.{at}"))).collect()
     }
 
-    /// A flattened list of objects: `Vpcs.1.VpcId`, `Vpcs.1.RegionId`, …; it ends at the first number of which
-    /// nothing was sent.
+    /// A flattened list of objects: `Vpcs.1.VpcId`, `Vpcs.1.RegionId`, …; it ends at the first number without
+    /// a parameter.
     pub fn items(&self, name: &str) -> Vec<Params> {
         (1..=MAX_ITEMS)
             .map_while(|at| {
@@ -92,7 +92,7 @@ impl Params {
 }
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Params {
-    /// Of a name that comes twice the later value counts.
+    /// The later value of a repeated name is used.
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
         Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
     }

@@ -1,13 +1,13 @@
-//! Answers and refusals as octets: JSON, or XML where it is asked for. The only way out of the gateway.
+//! Answers and refusals as octets: JSON, or XML if the client requests it. All responses of the gateway are made here.
 //!
-//! Clients are strict about the form: every field of a refusal is a string and there, and a success has no
-//! top-level `Code`, by which some of them know a failure.
+//! Clients are strict about the form: every field of a refusal is present and a string, and a success has no top-level
+//! `Code`, by which some of them detect a failure.
 
 use super::ApiError;
 use super::request::AnswerFormat;
 use serde_json::{Map, Value};
 
-/// Octets of a refusal's message, for a caller whose signature was good.
+/// Octets of a refusal's message for a caller with a valid signature.
 const MAX_MESSAGE: usize = 64 << 10;
 
 /// Octets of a `Host` header that a refusal repeats: a name has no more.
@@ -26,7 +26,7 @@ pub struct ApiReply {
     pub body: Vec<u8>,
 }
 
-/// An answer's fields, with its `RequestId`.
+/// The response for an answer's fields and its `RequestId`.
 pub fn success(format: AnswerFormat, action: &str, mut fields: Map<String, Value>) -> ApiReply {
     if fields.remove("Code").is_some() {
         tracing::error!(action, "an answer has a top-level Code, by which clients know failures: left out");
@@ -36,7 +36,7 @@ pub fn success(format: AnswerFormat, action: &str, mut fields: Map<String, Value
     written(format, 200, &format!("{action}Response"), &fields, request_id)
 }
 
-/// A refusal. `host` is what the request's `Host` header said.
+/// A refusal. `host` is the request's `Host` header.
 pub fn refusal(format: AnswerFormat, error: &ApiError, host: &str) -> ApiReply {
     let request_id = request_id();
     let error = error.clone().cut_to(MAX_MESSAGE);
@@ -64,7 +64,7 @@ fn written(
 ) -> ApiReply {
     let (content_type, body) = match format {
         AnswerFormat::Json => {
-            // A map of text and values has no way to fail; should it, an empty object is still JSON.
+            // Serialisation of such a map does not fail; if it did, an empty object is still JSON.
             let body = serde_json::to_vec(fields).unwrap_or_else(|_| b"{}".into());
             ("application/json;charset=utf-8", body)
         }
@@ -105,7 +105,7 @@ fn element(out: &mut String, name: &str, value: &Value) {
     *out += &format!("</{name}>");
 }
 
-/// A name that XML can have: the caller spells the action, and so the root element.
+/// A valid XML name: the root element has the action's name as sent by the caller.
 fn element_name(name: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     let mut fitted: String = name.chars().map(|c| if fits(c) { c } else { '_' }).collect();
@@ -115,7 +115,7 @@ fn element_name(name: &str) -> String {
     fitted
 }
 
-/// Text between tags. Characters that XML 1.0 cannot have at all (section 2.2) become U+FFFD.
+/// Text between tags. Characters that XML 1.0 does not allow (section 2.2) become U+FFFD.
 fn escape(out: &mut String, text: &str) {
     for c in text.chars() {
         match c {
@@ -124,7 +124,7 @@ fn escape(out: &mut String, text: &str) {
             '&' => *out += "&amp;",
             '"' => *out += "&quot;",
             '\'' => *out += "&apos;",
-            '\r' => *out += "&#13;", // a reader would take it for a line feed
+            '\r' => *out += "&#13;", // an XML parser reads a plain CR as a line feed
             '\t' | '\n' => out.push(c),
             '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
             _ => out.push(c),
@@ -132,8 +132,8 @@ fn escape(out: &mut String, text: &str) {
     }
 }
 
-/// A version 4 UUID (RFC 9562) in upper case. It names a request in logs and guards nothing, so a kernel without
-/// randomness costs its uniqueness, not the answer.
+/// A version 4 UUID (RFC 9562) in upper case. It identifies a request in logs and is no secret: without random octets
+/// from the kernel it is not unique, but the request is still answered.
 fn request_id() -> String {
     let mut bytes = [0; 16];
     let _ = getrandom::fill(&mut bytes);

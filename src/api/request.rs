@@ -1,8 +1,8 @@
-//! What came by HTTP, made one shape: merged parameters, and a claim of who signed it.
+//! An HTTP request in one form: merged parameters, and the claimed signature.
 //!
-//! Three shapes come to the path `/`: parameters in the query and the signature in headers (ACS3); everything in
-//! the query (v1); some or all of it in a form body (both). Pure, and nothing is verified here: that is for the
-//! gateway, with [`super::sign`].
+//! Clients send three forms to the path `/`: parameters in the query and the signature in headers (ACS3); everything in
+//! the query (v1); some or all of it in a form body (both). Pure. The gateway verifies signatures, with
+//! [`super::sign`].
 
 use super::sign::{self, Scheme};
 use super::{ApiError, Params};
@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct HttpRequest {
     /// `GET` or `POST`.
     pub method: String,
-    /// What stands before the `?`.
+    /// The path.
     pub path: String,
-    /// What stands behind it, as it came.
+    /// The query string, undecoded.
     pub query: String,
     /// Names in lower case, and values.
     pub headers: Vec<(String, Vec<u8>)>,
@@ -26,7 +26,7 @@ pub struct HttpRequest {
 }
 
 impl HttpRequest {
-    /// The value of a header; of several they are joined by commas (RFC 9110 section 5.3).
+    /// The value of a header; several values are joined by commas (RFC 9110 section 5.3).
     pub fn header(&self, name: &str) -> Option<String> {
         let values = self.headers.iter().filter(|(other, _)| other == name);
         let values: Vec<_> = values.map(|(_, value)| String::from_utf8_lossy(value)).collect();
@@ -53,26 +53,26 @@ impl HttpRequest {
     }
 }
 
-/// How the answer is to be written.
+/// The format of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerFormat {
-    /// What every client asks for.
+    /// The format that official clients request.
     Json,
-    /// The gateway's default for v1 requests that do not say.
+    /// The product's default for v1 requests without `Format`.
     Xml,
 }
 
-/// Parameters that a request may have, in query and form together: three times the items of a list, and more.
+/// The most parameters of a request, in query and form together: more than three times the items of a list.
 const MAX_PAIRS: usize = 4096;
 
-/// Headers that a signature may cover: as many as a request may have.
+/// The most headers that a signature may cover: as many as a request may have.
 const MAX_SIGNED_HEADERS: usize = 100;
 
-/// A request that was looked at as far as its signature can be verified. A stranger costs no more: the other
-/// parameters are read for callers whose key is known and whose time is right.
+/// A request, parsed as far as needed to verify its signature. The other parameters are parsed only for callers with a
+/// known key and a valid time, to limit the work for unauthenticated ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiRequest {
-    /// How the answer is to be written.
+    /// The format of the answer.
     pub format: AnswerFormat,
     /// The values of [`COMMON`], of query and form; where both have one, the form's.
     common: [Option<String>; COMMON.len()],
@@ -80,18 +80,18 @@ pub struct ApiRequest {
     is_acs3: bool,
 }
 
-/// What a request says of its signature; all of it is there, none of it is verified.
+/// The signature of a request with its parameters: complete, but not verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthClaim {
-    /// How it was signed.
+    /// The signature method.
     pub scheme: Scheme,
     /// The id of the key.
     pub key: String,
-    /// When, as text.
+    /// The timestamp, as text.
     pub timestamp: String,
-    /// What makes it unique.
+    /// The nonce.
     pub nonce: String,
-    /// The action as spelled.
+    /// The action as sent.
     pub action: String,
     /// The API version.
     pub version: String,
@@ -101,7 +101,7 @@ pub struct AuthClaim {
     signed_headers: Vec<String>,
 }
 
-/// Parameters that belong to the signature or the gateway; no action sees them.
+/// Parameters of the signature and the gateway, which actions do not get.
 const COMMON: [&str; 11] = [
     "AccessKeyId",
     "Action",
@@ -117,7 +117,7 @@ const COMMON: [&str; 11] = [
 ];
 
 impl ApiRequest {
-    /// Counts the parameters, makes sure that they are text, and takes out those of the signature.
+    /// Counts the parameters, checks that they are UTF-8, and extracts those of the signature.
     ///
     /// # Errors
     /// Another path than `/`, text that is not UTF-8, or too many parameters.
@@ -163,10 +163,10 @@ impl ApiRequest {
         COMMON.iter().position(|known| *known == name).and_then(|at| self.common[at].as_deref())
     }
 
-    /// What it says of its signature.
+    /// Its signature.
     ///
     /// # Errors
-    /// Something mandatory is absent, or it is signed in a way that is not taken.
+    /// A mandatory part is absent, or the signature method is not supported.
     pub fn claim(&self, http: &HttpRequest) -> Result<AuthClaim, ApiError> {
         if self.is_acs3 { self.acs3(http) } else { self.v1() }
     }
@@ -206,11 +206,10 @@ impl ApiRequest {
         Ok(all.into_iter().filter(|(name, _)| !COMMON.contains(&name.as_str())).collect())
     }
 
-    /// Settles whether the claim is true, for the secret of its key.
+    /// Verifies the signature with the secret of the key.
     ///
     /// # Errors
-    /// `SignatureDoesNotMatch`, with the text that was to be signed behind the only colon: clients compare it with
-    /// their own.
+    /// `SignatureDoesNotMatch`, with the expected signed text after the only colon: clients compare it with their own.
     pub fn verify(&self, claim: &AuthClaim, http: &HttpRequest, secret: &str) -> Result<(), ApiError> {
         let digest = http.header(DIGEST).filter(|_| claim.scheme == Scheme::Acs3);
         if http.body_follows && (digest.is_none() || claim.scheme != Scheme::Acs3) {
@@ -223,7 +222,7 @@ impl ApiRequest {
         };
         let (query, all) = all_pairs(http)?;
         let text = string_to_sign(claim, http, &query, &all, &real);
-        // The text is made of the body that came. What a header says of it must be true as well.
+        // The signed text has the digest of the received body, and a digest in a header must match it too.
         let is_true = digest.is_none_or(|digest| digest.eq_ignore_ascii_case(&real));
         if is_true && claim.scheme.verify(secret, &text, &claim.signature) {
             return Ok(());
@@ -234,7 +233,7 @@ impl ApiRequest {
         Err(ApiError::new("SignatureDoesNotMatch", message))
     }
 
-    /// The claim of a request signed in headers.
+    /// The signature of a request that is signed in headers.
     fn acs3(&self, http: &HttpRequest) -> Result<AuthClaim, ApiError> {
         let authorization = http.header("authorization").unwrap_or_default();
         let (algorithm, rest) = authorization.split_once(' ').unwrap_or((&authorization, ""));
@@ -251,7 +250,7 @@ impl ApiRequest {
         let part_of = |name| part(name).ok_or_else(|| incomplete(&format!("Authorization has no {name}")));
         let (key, signature) = (part_of("Credential")?, part_of("Signature")?);
         let signed_headers: Vec<String> = part_of("SignedHeaders")?.split(';').map(str::to_string).collect();
-        // Else a short list that names a long header again and again would make a long text of a short request.
+        // A short list that repeats the name of a long header would make a long text from a short request.
         let distinct: BTreeSet<&String> = signed_headers.iter().collect();
         if signed_headers.len() > MAX_SIGNED_HEADERS || distinct.len() < signed_headers.len() {
             return Err(incomplete("SignedHeaders names a header twice, or too many"));
@@ -259,7 +258,7 @@ impl ApiRequest {
         let header = |name: &str| {
             let value = http.header(name).filter(|value| !value.is_empty());
             let value = value.ok_or_else(|| ApiError::missing(name))?;
-            // What is acted upon must be what was signed.
+            // A header that is used must be signed.
             match signed_headers.iter().any(|signed| signed == name) {
                 true => Ok(value),
                 false => Err(incomplete(&format!("SignedHeaders does not have {name}"))),
@@ -269,7 +268,7 @@ impl ApiRequest {
             Some(value) if !value.is_empty() => Ok(value.to_string()),
             _ => header(name),
         };
-        // The kind of body decides whether it has parameters, so it must not be changed on the way.
+        // The media type decides whether the body has parameters, so it must be signed.
         if (http.body_follows || !http.body.is_empty()) && http.header("content-type").is_some() {
             header("content-type")?;
         }
@@ -285,7 +284,7 @@ impl ApiRequest {
         })
     }
 
-    /// The claim of a request signed in parameters.
+    /// The signature of a request that is signed in parameters.
     fn v1(&self) -> Result<AuthClaim, ApiError> {
         let text = |name: &str| self.common(name).filter(|value| !value.is_empty()).map(str::to_string);
         let required = |name: &str| text(name).ok_or_else(|| ApiError::missing(name));
@@ -318,11 +317,11 @@ pub const DIGEST: &str = "x-acs-content-sha256";
 /// The header with the security token of a temporary access key.
 const TOKEN: &str = "x-acs-security-token";
 
-/// Where parameters are, for messages.
+/// The place of parameters, for messages.
 const QUERY: &str = "query string";
 const FORM: &str = "form body";
 
-/// The text whose signature the claim's must be.
+/// The text that must have been signed.
 fn string_to_sign(
     claim: &AuthClaim,
     http: &HttpRequest,
@@ -344,13 +343,13 @@ fn string_to_sign(
     }
 }
 
-/// A signature that is not whole.
+/// An incomplete signature.
 fn incomplete(what: &str) -> ApiError {
     let message = format!("The request signature does not conform to Aliyun standards: {what}.");
     ApiError::new("IncompleteSignature", message)
 }
 
-/// A way to sign that is not taken.
+/// An unsupported signature method.
 fn unsupported(what: &str) -> ApiError {
     let message = format!(
         "The way of signing {what:?} is not supported: use HMAC-SHA1 with SignatureVersion 1.0, or ACS3-HMAC-SHA256."
@@ -358,7 +357,7 @@ fn unsupported(what: &str) -> ApiError {
     ApiError::new("InvalidSignatureMethod", message)
 }
 
-/// The names and values of a query string or a form. Blanks are kept, of a name that comes twice the later counts.
+/// The names and values of a query string or a form. Empty values are kept; the later value of a repeated name is used.
 fn pairs(octets: &[u8], what: &str) -> Result<BTreeMap<String, String>, ApiError> {
     let text = |octets: &[u8]| {
         let mut out = Vec::new();
@@ -368,7 +367,7 @@ fn pairs(octets: &[u8], what: &str) -> Result<BTreeMap<String, String>, ApiError
     split(octets).map(|(name, value)| Ok((text(name)?, text(value)?))).collect()
 }
 
-/// The parameters of the query, and those of query and form; where both have one, the form's.
+/// The parameters of the query, and those of query and form. A form's value replaces the query's.
 fn all_pairs(http: &HttpRequest) -> Result<(Pairs, Pairs), ApiError> {
     let query = pairs(http.query.as_bytes(), QUERY)?;
     let mut all = query.clone();
@@ -376,7 +375,7 @@ fn all_pairs(http: &HttpRequest) -> Result<(Pairs, Pairs), ApiError> {
     Ok((query, all))
 }
 
-/// Names and values as they came.
+/// Names and values, undecoded.
 fn split(octets: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let pairs = octets.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty());
     pairs.map(|pair| {
@@ -385,7 +384,7 @@ fn split(octets: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// Writes the octets that percent-encoded text stands for; `+` is a blank. What is no escape stands for itself.
+/// Decodes percent-encoded text; `+` is a space. An invalid escape is kept as it is.
 fn decode(text: &[u8], out: &mut Vec<u8>) {
     let digit = |at: usize| text.get(at).and_then(|&byte| char::from(byte).to_digit(16));
     out.clear();
@@ -403,7 +402,7 @@ fn decode(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Text that cannot be read.
+/// Text that is not UTF-8.
 fn not_utf8(what: &str) -> ApiError {
     ApiError::new("InvalidParameter", format!("The {what} is not UTF-8."))
 }

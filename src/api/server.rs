@@ -1,4 +1,4 @@
-//! The running API: prepared before anything is served, opened once the daemon publishes.
+//! The running API: prepared before DNS is served, opened once a configuration is published.
 
 use super::actions::{AccountWriter, Persistence, PrivateZone};
 use super::calls::Calls;
@@ -21,10 +21,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What the API is called in metrics and status.
+/// The name of the API in metrics and status.
 const NAME: &str = "api";
 
-/// What the API needs before it can begin: sockets, keys, and what the store held.
+/// An API that is ready to start: sockets, keys, and the account from the store.
 #[derive(Debug)]
 pub struct BoundApi {
     listeners: Vec<(SocketAddr, Option<TcpListener>)>,
@@ -32,12 +32,12 @@ pub struct BoundApi {
     hosts: Vec<Host>,
     server_names: Arc<ServerNames>,
     account: Account,
-    /// Nothing where it is the fleet's, which is not there yet.
+    /// None in a fleet, whose account comes later.
     keeping: Option<Persistence>,
     console: Option<Arc<ConsoleAccess>>,
 }
 
-/// Why the API cannot begin.
+/// The reason why the API cannot start.
 #[derive(Debug)]
 pub enum PrepareError {
     /// Secrets that are not available.
@@ -61,8 +61,8 @@ impl fmt::Display for PrepareError {
 impl std::error::Error for PrepareError {}
 
 impl BoundApi {
-    /// Binds what can be bound now, reads secrets and opens the store of the state directory, if there is one. A damaged store is set
-    /// aside, and the log says so.
+    /// Binds the sockets whose address is available, reads secrets and opens the store of the state directory, if there
+    /// is one. A damaged store is renamed, with a log message.
     ///
     /// # Errors
     /// [`PrepareError`]
@@ -93,7 +93,7 @@ impl BoundApi {
         Ok(Self { listeners, keys, hosts, server_names, account, keeping, console })
     }
 
-    /// The same where the rows are a fleet's: no store is opened.
+    /// The same for a node of a fleet: no store is opened.
     ///
     /// # Errors
     /// [`PrepareError::Keys`]
@@ -108,12 +108,12 @@ impl BoundApi {
         Self::new(control, None).map(|bound| Self { keeping: None, ..bound })
     }
 
-    /// What the store held.
+    /// The account from the store.
     pub fn account(&self) -> &Account {
         &self.account
     }
 
-    /// Begins to serve. `publisher` has published [`BoundApi::account`]. Must be called within a tokio runtime.
+    /// Starts the API. `publisher` has published [`BoundApi::account`]. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// A thread could not be started, or the runtime did not take a socket.
@@ -157,26 +157,26 @@ impl BoundApi {
 pub struct ApiServer {
     gateway: Arc<Gateway<PrivateZone>>,
     writer: Arc<AccountWriter>,
-    /// Where it listens.
+    /// The listen addresses.
     pub addresses: Vec<SocketAddr>,
-    /// What is made through it survives.
+    /// Changes are kept on disk.
     pub durable: bool,
     /// The first access key's id.
     pub key: String,
-    /// Where pages are put that are served beside it.
+    /// The slot for pages on its listener.
     pub pages: PageSlot,
-    /// Who may use the console, if it is to be served.
+    /// Codes and sessions of the console, if it is served.
     pub console: Option<Arc<ConsoleAccess>>,
 }
 
-/// The API, as far as it is observed.
+/// The state of the API, for observers.
 #[derive(Debug)]
 pub struct ApiView {
-    /// What was made through it.
+    /// Its account.
     pub writer: Arc<AccountWriter>,
-    /// Who called what.
+    /// Counters by action.
     pub calls: Arc<Calls>,
-    /// Where it listens.
+    /// The listen addresses.
     pub addresses: Vec<SocketAddr>,
 }
 
@@ -187,28 +187,28 @@ impl fmt::Debug for ApiServer {
 }
 
 impl ApiServer {
-    /// Its actions, for callers within this process.
+    /// Its actions, for callers in this process.
     pub fn actions(&self) -> Arc<dyn ActionPort> {
         self.gateway.clone()
     }
 
-    /// What operations look at.
+    /// Its state, for status and metrics.
     pub fn observed(&self) -> ApiView {
         let (writer, calls) = (self.writer.clone(), self.gateway.calls().clone());
         ApiView { writer, calls, addresses: self.addresses.clone() }
     }
 
-    /// The account as it is now.
+    /// The current account.
     pub fn account(&self) -> Arc<Account> {
         self.writer.account()
     }
 
-    /// Closes the store, in order: the process is about to end.
+    /// Closes the store before the process ends.
     pub async fn close(&self) {
         self.writer.close().await;
     }
 
-    /// Other keys and hosts, after a reload. Where a secret is not available the former keys stay.
+    /// Replaces keys and hosts after a reload. The former keys stay if a secret is not available.
     pub fn reload(&self, control: &config::Api) {
         match load_keys(control) {
             Ok(keys) => self.gateway.replace_keys(keys),
@@ -223,7 +223,7 @@ impl ApiServer {
     }
 }
 
-/// The keys with their secrets; what is doubtful about them goes to the log.
+/// The keys with their secrets; warnings go to the log.
 fn load_keys(control: &config::Api) -> Result<Keys, Vec<KeyFault>> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let (keys, warnings) = Keys::load(&control.keys, credentials.as_deref())?;

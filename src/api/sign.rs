@@ -1,17 +1,16 @@
-//! Signatures of the API: the text that is signed, and the signature of a text under a key.
+//! Signatures of the API: the signed text, and the signature of a text with a key.
 //!
-//! Two ways of signing are in use, see [`Scheme`]. Pure; who may sign and when is for the gateway. The signing
-//! direction is [`super::signer`].
+//! There are two methods, see [`Scheme`]. Pure; the gateway checks keys and times. [`super::signer`] signs requests.
 
 use data_encoding::{BASE64, HEXLOWER, HEXLOWER_PERMISSIVE};
 use ring::{digest, hmac};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// The name of the newer way of signing in the `Authorization` header.
+/// The name of the newer method in the `Authorization` header.
 pub const ACS3: &str = "ACS3-HMAC-SHA256";
 
-/// A way of signing.
+/// A signature method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// RPC v1: HMAC-SHA1 over the parameters, in Base64, among the parameters.
@@ -30,7 +29,7 @@ impl Scheme {
         }
     }
 
-    /// True when the signature is that of the text. Takes the same time wherever a wrong one differs.
+    /// True if the signature is that of the text. Compares in constant time.
     pub fn verify(self, secret: &str, string_to_sign: &str, signature: &str) -> bool {
         let tag = match self {
             Self::V1 => BASE64.decode(signature.as_bytes()),
@@ -48,7 +47,7 @@ impl Scheme {
     }
 }
 
-/// What v1 signs: method and parameters, `Signature` left out by the caller, in byte order of the names.
+/// The text that v1 signs: method and parameters, without `Signature`, in byte order of the names.
 pub fn v1_string_to_sign<'p>(
     method: &str,
     params: impl IntoIterator<Item = (&'p String, &'p String)>,
@@ -56,7 +55,8 @@ pub fn v1_string_to_sign<'p>(
     format!("{method}&%2F&{}", percent_encoded(&canonical_query(params)))
 }
 
-/// What ACS3 signs. The headers are those of `SignedHeaders`, in its order; the digest is the SHA-256 of the body.
+/// The text that ACS3 signs. The headers are those of `SignedHeaders`, in its order; the digest is the SHA-256 of the
+/// body.
 pub fn acs3_string_to_sign(
     method: &str,
     path: &str,

@@ -1,5 +1,5 @@
-//! The signing direction: requests as the official clients would send them, for our own command line, and to try
-//! the gateway with. Pure: the time and the nonce are arguments.
+//! Signs requests like the official clients, for pvtzd's own commands and for tests of the gateway. Pure: the time and
+//! the nonce are arguments.
 
 use super::Params;
 use super::keys::AccessKey;
@@ -9,7 +9,7 @@ use crate::base::timestamp;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-/// What is to be asked, and when.
+/// A request to sign.
 #[derive(Clone, Debug)]
 pub struct SigningOrder<'o> {
     /// The action.
@@ -18,20 +18,20 @@ pub struct SigningOrder<'o> {
     pub version: &'o str,
     /// Its parameters.
     pub params: &'o Params,
-    /// When it is sent.
+    /// The time of sending.
     pub now: SystemTime,
-    /// A text that was never used before.
+    /// A nonce: a text that no other request has.
     pub nonce: &'o str,
 }
 
-/// Where the parameters travel.
+/// The place of the parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignaturePlace {
     /// In the query of a GET.
     Query,
     /// In the query of a POST without body.
     PostQuery,
-    /// In the form body of a POST: for v1 with all that belongs to the signature, for ACS3 beside its headers.
+    /// In the form body of a POST: for v1 with the parameters of the signature, which are headers for ACS3.
     Form,
 }
 
@@ -125,7 +125,7 @@ fn placed(place: SignaturePlace, host: &str) -> HttpRequest {
     HttpRequest { method: method.into(), path: "/".into(), headers, ..HttpRequest::default() }
 }
 
-/// Puts the parameters where they travel.
+/// Puts the parameters in their place.
 fn fill(http: &mut HttpRequest, place: SignaturePlace, params: &BTreeMap<String, String>) {
     let text = sign::canonical_query(params);
     match place {

@@ -1,20 +1,19 @@
-//! Temporary access keys, such as STS issues: they come with a security token and end by themselves.
+//! Temporary access keys, such as those of STS: they have a security token and expire.
 //!
-//! The sidecar has none: there a security token is part of the text that is signed, and is not looked at beyond that.
+//! The sidecar has none: its security tokens are part of the signed text and have no other meaning.
 
 use super::ApiError;
 use std::time::SystemTime;
 
-/// What every id of a temporary access key begins with.
+/// The prefix of the ids of temporary access keys.
 pub const PREFIX: &str = "STS.";
 
 /// Looks temporary access keys up.
 pub trait TemporaryKeys: Send + Sync {
-    /// The secret of the access key `id`, which came with this security token; nothing for an id that is no temporary
-    /// key's and came without a token.
+    /// The secret of the access key `id` with this security token; None for another kind of id without a token.
     ///
     /// # Errors
-    /// The token is absent, malformed, at its end, or of another key.
+    /// The token is absent, malformed, expired, or of another key.
     fn secret(&self, id: &str, token: Option<&str>, now: SystemTime) -> Result<Option<String>, ApiError>;
 }
 
@@ -23,12 +22,12 @@ pub fn missing() -> ApiError {
     ApiError::new("MissingSecurityToken", "SecurityToken is mandatory for this action.")
 }
 
-/// A text that is no token, or a token that was changed.
+/// A malformed or modified token.
 pub fn malformed() -> ApiError {
     ApiError::new("InvalidSecurityToken.Malformed", "Specified SecurityToken is malformed.")
 }
 
-/// A token that has ended.
+/// An expired token.
 pub fn expired() -> ApiError {
     ApiError::new("InvalidSecurityToken.Expired", "Specified SecurityToken is expired.")
 }

@@ -1,6 +1,6 @@
 //! The accept loop of every listener of streams: DNS over TCP, TLS and HTTPS, the API, metrics, the control socket, and
-//! the lab's servers. A listener says who is let in and what serves a connection; the loop accepts, pauses when the
-//! process has no descriptor left, and ends a connection when its place or its octets are needed for another one.
+//! the lab's servers. The listener's `admit` accepts or refuses a connection and serves it; the loop pauses when the
+//! process has no descriptor left, and ends a connection when another one needs its place or its octets.
 
 use super::connections::ConnectionPlace;
 use super::octets::OctetAccount;
@@ -12,14 +12,14 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream, unix};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 
-/// How long a listener pauses after an error. EMFILE and the like last: without a pause this would use a whole core.
+/// The pause after an error. Errors such as EMFILE last: without a pause the loop would use a whole core.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A socket that accepts streams.
 pub trait StreamListener {
-    /// What it accepts.
+    /// A connection.
     type Stream;
-    /// The address of who connects.
+    /// The address of the peer.
     type Peer;
 
     /// Waits for a connection. May be dropped and called again.
@@ -44,31 +44,31 @@ impl StreamListener for UnixListener {
     }
 }
 
-/// A connection that was let in.
+/// An accepted connection.
 #[derive(Debug)]
 pub struct AdmittedConnection<F> {
     /// Its place in the table of connections.
     pub place: Arc<ConnectionPlace>,
-    /// The octets that wait for its peer.
+    /// The account of its pending octets.
     pub account: Arc<OctetAccount>,
-    /// What serves it to its end.
+    /// Serves it to its end.
     pub conversation: F,
 }
 
 impl<F: Future<Output = ()> + Send + 'static> AdmittedConnection<F> {
-    /// Serves the connection by a task of its own. The task ends when another connection needs its place or its octets.
+    /// Serves the connection in its own task. The task ends when another connection needs its place or its octets.
     pub fn serve(self) {
         let (place, account) = (self.place.clone(), self.account.clone());
         ends_with(&place, &account, tokio::spawn(self.converse()).abort_handle());
     }
 
-    /// The same by a task that ends with `tasks`, too.
+    /// The same in a task that also ends with `tasks`.
     fn serve_among(self, tasks: &mut JoinSet<()>) {
         let (place, account) = (self.place.clone(), self.account.clone());
         ends_with(&place, &account, tasks.spawn(self.converse()));
     }
 
-    /// The place and the account are given back when the conversation has ended.
+    /// Releases place and account at the end of the conversation.
     async fn converse(self) {
         let Self { place, account, conversation } = self;
         conversation.await;
@@ -76,14 +76,14 @@ impl<F: Future<Output = ()> + Send + 'static> AdmittedConnection<F> {
     }
 }
 
-/// Has a task aborted when its place or its octets are needed for another connection.
+/// Aborts the task when another connection needs its place or its octets.
 fn ends_with(place: &ConnectionPlace, account: &OctetAccount, task: AbortHandle) {
     place.aborts(task.clone());
     account.aborts(task);
 }
 
-/// Accepts connections until it is dropped; they end with it. `name` is that of the listener in the log. `admit` gives
-/// nothing for a connection that is not let in, which is closed by being dropped.
+/// Accepts connections until the future is dropped; they end with it. `name` is the listener's name in the log. `admit`
+/// returns None to refuse a connection, which is then closed.
 pub async fn accept<L, F>(
     listener: L,
     name: &'static str,
@@ -96,7 +96,7 @@ pub async fn accept<L, F>(
     loop {
         let accepted = tokio::select! {
             biased;
-            Some(_) = tasks.join_next() => continue, // its memory is given back
+            Some(_) = tasks.join_next() => continue, // releases its memory
             accepted = listener.next() => accepted,
         };
         match accepted {
@@ -122,7 +122,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::io::AsyncReadExt;
 
-    /// Accepts into a table of `most` places; who is let in is served without end.
+    /// Accepts into a table of `most` places; connections are served without end.
     fn listen(listener: TcpListener, most: usize) -> (tokio::task::JoinHandle<()>, Connections) {
         let (connections, octets) = (Connections::of_kind(OctetKind::Api, most), Octets::default());
         let table = connections.clone();

@@ -1,5 +1,5 @@
-//! The services beside DNS: metrics, the API, the control socket, the query log, dnstap. None of them stops DNS: what
-//! is not available is logged, counted, shown in status, and tried again.
+//! The services beside DNS: metrics, the API, the control socket, the query log, dnstap. None of them stops DNS: a
+//! failure is logged, counted, shown in status, and tried again.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -9,32 +9,32 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// How long until a service that failed is tried again.
+/// The interval of attempts to start a failed service.
 pub const RETRY: Duration = Duration::from_secs(5);
 
-/// How the services are.
+/// The state of the services.
 #[derive(Debug, Default)]
 pub struct Auxiliary {
     services: Mutex<BTreeMap<(&'static str, String), ServiceHealth>>,
 }
 
-/// How one of them is.
+/// The state of a service.
 #[derive(Debug, Default)]
 struct ServiceHealth {
     fault: Option<String>,
     failures: u64,
 }
 
-/// A service, as it is shown.
+/// The shown state of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuxiliaryService {
-    /// Which: `metrics`, `api`, `control_socket`, `query_log`, `dnstap`.
+    /// Its name: `metrics`, `api`, `control_socket`, `query_log`, `dnstap`.
     pub name: &'static str,
     /// Its address or file.
     pub at: String,
-    /// What it failed with last; nothing while it works.
+    /// The last error; None while it works.
     pub fault: Option<String>,
-    /// How often it failed.
+    /// The number of failures.
     pub failures: u64,
 }
 
@@ -47,7 +47,7 @@ impl Auxiliary {
         }
     }
 
-    /// The service failed. The log tells it once, until it works again.
+    /// The service failed. It is logged once, until the service works again.
     pub fn failed(&self, name: &'static str, at: impl Display, fault: impl Display) {
         let (at, fault) = (at.to_string(), fault.to_string());
         let mut services = self.services();
@@ -59,7 +59,7 @@ impl Auxiliary {
         }
     }
 
-    /// All of them.
+    /// All services.
     pub fn read(&self) -> Vec<AuxiliaryService> {
         let services = self.services();
         let shown = services.iter().map(|((name, at), health)| {
@@ -69,7 +69,7 @@ impl Auxiliary {
         shown.collect()
     }
 
-    /// Listens at an address, as soon as it is available.
+    /// Listens on an address, as soon as it is available.
     pub async fn listen(&self, name: &'static str, address: SocketAddr, hint: &str) -> TcpListener {
         loop {
             match bind(address).and_then(TcpListener::from_std) {
@@ -90,7 +90,7 @@ impl Auxiliary {
     }
 }
 
-/// A socket that listens, for a runtime.
+/// A listening socket of the runtime.
 ///
 /// # Errors
 /// The address is not available.

@@ -1,13 +1,13 @@
-//! How clients' addresses are kept where people read them: whole, as a network, or not at all.
+//! The form of clients' addresses in logs and statistics: whole, as a network, or none.
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::IpAddr;
 
-/// Bits of the network that is shown of an address: as many as for the limit of rates.
+/// The prefix length of shown networks: as for rate limiting.
 const V4_PREFIX: u8 = 24;
 const V6_PREFIX: u8 = 56;
 
-/// How a client is shown.
+/// The shown form of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientForm {
     /// By address.
@@ -15,9 +15,9 @@ pub enum ClientForm {
     Full,
     /// By network: 24 bits of IPv4, 56 of IPv6.
     Prefix,
-    /// As a word for each client, another one after each start; not at all where only an address has room.
+    /// As a pseudonym, which changes with each start; not shown where only an address fits.
     Pseudonym,
-    /// Not at all.
+    /// Not shown.
     None,
 }
 

@@ -1,9 +1,9 @@
-//! Which addresses are one client where clients are counted.
+//! The addresses that count as one client.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The address that stands for a client where clients are counted: an IPv4 address, or the /64 that one IPv6 host
-/// usually has to itself.
+/// The key of a client for limits and counters: an IPv4 address, or the /64 of an IPv6 address, which usually belongs
+/// to one host.
 pub fn client_key(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(v6) if !v6.is_loopback() => {

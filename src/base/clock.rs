@@ -1,7 +1,7 @@
-//! The clock that all moments come from: it never goes back, and the wall clock cannot move it. It is tokio's, which is
-//! the system's monotonic clock but in tests, where it can be moved; and since that clock stands still while the machine
-//! sleeps, the time asleep is added: the distance of CLOCK_BOOTTIME from it, which [`Clock::watch`] looks at each second
-//! and when the machine wakes up.
+//! The clock of all timestamps: it never goes back, and changes of the wall clock do not affect it. It is tokio's
+//! clock: the system's monotonic clock, or in tests one that can be moved. That clock stops while the machine sleeps,
+//! so the time asleep is added: the lead of CLOCK_BOOTTIME, which [`Clock::watch`] reads each second and when the
+//! machine wakes.
 
 use crate::engine::cache::Timestamp;
 use nix::sys::timerfd::{ClockId as TimerClock, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
@@ -13,23 +13,23 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::unix::AsyncFd;
 
-/// Where the clock starts: far enough from zero that entries of a snapshot can have been stored before it.
+/// The clock's first value: far enough from zero that entries of a snapshot can be older.
 const START_MS: u64 = 1 << 42;
 
-/// How often the distance of the clocks is looked at while the machine is awake.
+/// The interval at which the clocks are compared while the machine is awake.
 const TICK: Duration = Duration::from_secs(1);
 
-/// A sleep that is worth a word, and makes what was under way no measure of a server.
+/// A sleep that is logged. Exchanges during it are no measure of a server.
 const LONG_SLEEP: Duration = Duration::from_secs(1);
 
-/// When the machine woke up last.
+/// The last wake-up of the machine.
 static WOKE: Mutex<Option<Instant>> = Mutex::new(None);
 
-/// Turns instants of the monotonic clock into moments. Copies share the time asleep.
+/// Converts instants of the monotonic clock to timestamps. Copies share the time asleep.
 #[derive(Clone, Debug)]
 pub struct Clock {
     started: Instant,
-    /// The distance of CLOCK_BOOTTIME from the monotonic clock at the start.
+    /// The lead of CLOCK_BOOTTIME over the monotonic clock at the start.
     distance: Duration,
     /// Milliseconds asleep since start.
     asleep: Arc<AtomicU64>,
@@ -41,30 +41,30 @@ impl Clock {
         Self { started: instant(), distance: distance().unwrap_or_default(), asleep: Arc::default() }
     }
 
-    /// Now.
+    /// The current timestamp.
     pub fn now(&self) -> Timestamp {
         self.at(instant())
     }
 
-    /// The moment of an instant.
+    /// The timestamp of an instant.
     pub fn at(&self, instant: Instant) -> Timestamp {
         let awake = instant.saturating_duration_since(self.started).as_millis() as u64;
         Timestamp(START_MS + awake + self.asleep.load(Ordering::Relaxed))
     }
 
-    /// How long the clock has been running.
+    /// The time since the start.
     pub fn uptime(&self) -> Duration {
         instant().saturating_duration_since(self.started)
     }
 
-    /// The machine has slept for so long since the clock's start, all times together. The sleep that is new.
+    /// Sets the total time asleep since the clock's start; returns the increase.
     pub fn slept(&self, total: Duration) -> Duration {
         let total = u64::try_from(total.as_millis()).unwrap_or(u64::MAX);
         let before = self.asleep.fetch_max(total, Ordering::Relaxed);
         Duration::from_millis(total.saturating_sub(before))
     }
 
-    /// Looks for time asleep for the life of the process.
+    /// Watches for time asleep until the process ends.
     pub async fn watch(self) {
         let timer = Timer::start();
         if let Err(error) = &timer {
@@ -89,34 +89,34 @@ impl Clock {
     }
 }
 
-/// Notes that the machine woke up now.
+/// Records a wake-up of the machine.
 fn woke() {
     *WOKE.lock().unwrap_or_else(PoisonError::into_inner) = Some(instant());
 }
 
-/// When the machine woke up last, if it has slept since start.
+/// The last wake-up of the machine, if it has slept since the start.
 pub fn last_wake() -> Option<Instant> {
     *WOKE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// True when the machine has slept since then, so that what was under way then says nothing of whoever did not answer.
+/// True if the machine has slept since then: a missing answer is then no failure of the server.
 pub fn has_slept_since(then: Instant) -> bool {
     is_interrupted(then, last_wake())
 }
 
-/// True when the machine woke up after that instant.
+/// True if the machine woke up after that instant.
 pub fn is_interrupted(then: Instant, woke: Option<Instant>) -> bool {
     woke.is_some_and(|woke| woke >= then)
 }
 
-/// How far CLOCK_BOOTTIME is ahead of the monotonic clock: the time asleep since the machine was started.
+/// The lead of CLOCK_BOOTTIME over the monotonic clock: the time asleep since the machine started.
 fn distance() -> Option<Duration> {
     let monotonic = clock_gettime(ClockId::CLOCK_MONOTONIC).ok()?;
     let boottime = clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?;
     Some(Duration::from(boottime).saturating_sub(Duration::from(monotonic)))
 }
 
-/// A timer of CLOCK_BOOTTIME: what was due while the machine slept is due at once when it wakes up.
+/// A timer of CLOCK_BOOTTIME: if it expires while the machine sleeps, it fires as soon as the machine wakes.
 struct Timer(AsyncFd<Descriptor>);
 
 struct Descriptor(TimerFd);
@@ -150,14 +150,14 @@ impl Timer {
     }
 }
 
-/// The instant, on the clock that moments are made of.
+/// The current instant of the clock on which timestamps are based.
 pub fn instant() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// An instant in milliseconds, as a number that an atomic can hold.
+/// An instant in milliseconds, for an atomic.
 pub fn millis(instant: Instant) -> u64 {
-    /// Before every instant that is asked for, those of a clock that a test moves as well.
+    /// Earlier than every instant, also those of a clock that a test moves.
     static ORIGIN: LazyLock<Instant> = LazyLock::new(|| {
         let now = Instant::now();
         now.checked_sub(Duration::from_secs(3600)).unwrap_or(now)

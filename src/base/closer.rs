@@ -1,4 +1,4 @@
-//! Closing a connection from elsewhere: its task is aborted, or told.
+//! Closes a connection from another task: its task is aborted or notified.
 
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::Notify;
@@ -7,7 +7,7 @@ use tokio::task::AbortHandle;
 /// Closes a connection, once.
 #[derive(Debug, Default)]
 pub struct Closer {
-    /// It was closed; the task to abort then.
+    /// Whether it was closed, and the task to abort.
     state: Mutex<(bool, Option<AbortHandle>)>,
     told: Notify,
 }
@@ -23,13 +23,13 @@ impl Closer {
         self.told.notify_one();
     }
 
-    /// Has a task aborted when the connection is closed, at once if it is.
+    /// Aborts the task when the connection is closed; at once if it is closed already.
     pub fn aborts(&self, task: AbortHandle) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.0 { task.abort() } else { state.1 = Some(task) }
     }
 
-    /// Returns when the connection was closed.
+    /// Returns when the connection is closed.
     pub async fn closed(&self) {
         self.told.notified().await;
     }

@@ -1,9 +1,9 @@
-//! The table of connections that every listener of streams has, and which connection is closed when places are short.
+//! The table of connections of every stream listener, and the choice of the connection to close at the limit.
 //!
-//! The connection that is idle longest makes room for a new one (RFC 7766 section 6.2.3); one with a question or a
-//! request under way keeps its place. Listeners of DNS bound each client, too: its own connection makes room when it has
-//! enough, and among all connections that of the client that holds the most, if that is more than its share. A client is
-//! an IPv4 address or an IPv6 /64; this machine is one client without a bound of its own, because many programs share it.
+//! A new connection replaces the one that is idle longest (RFC 7766 section 6.2.3); one with a query or request under
+//! way keeps its place. Listeners of DNS also have a limit for each client. At that limit the client's own connection
+//! is closed; at the limit of all, one of the client with the most connections, if it has more than its share. A client
+//! is an IPv4 address or an IPv6 /64. This machine has no limit as a client, because many programs share it.
 
 use super::client_key::client_key;
 use super::clock::{instant, millis};
@@ -16,16 +16,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 
-/// A connection whose peer has taken nothing for this long may be closed for a new one.
+/// A connection whose peer has read nothing for this long may be closed for a new one.
 const STALLED: Duration = Duration::from_secs(1);
 
-/// Connections that are examined to find one to close: up to the first number once one was found, else up to the second.
+/// The most connections examined to find one to close: the first number once one is found, else the second.
 const LOOKS: (usize, usize) = (32, 256);
 
-/// A client that holds more than this part of all places makes room before others do.
+/// The share of a client: one with more than this part of all places loses a connection first.
 const SHARE: usize = 8;
 
-/// The table; listeners that have a copy of it share the places.
+/// The table; listeners with a copy of it share the places.
 #[derive(Clone, Debug)]
 pub struct Connections {
     shared: Arc<SharedTable>,
@@ -35,68 +35,68 @@ pub struct Connections {
 struct SharedTable {
     /// Octets of all connections.
     most: usize,
-    /// Connections of one client that is not this machine. None: a client has no bound and no share of its own.
+    /// The limit for one client other than this machine. None: no limit and no share.
     per_client: Option<usize>,
-    /// Octets of the connections that are open.
+    /// Octets of the open connections.
     octets: AtomicUsize,
     open: AtomicUsize,
     table: Mutex<ConnectionTable>,
 }
 
-/// Connections by when they were last used, as far as was looked, and by number.
+/// Connections by the last known time of use, and by number.
 type Seats = BTreeMap<(u64, u64), Arc<Seat>>;
 
-/// The connections that have a place.
+/// The connections with a place.
 #[derive(Debug, Default)]
 struct ConnectionTable {
     next: u64,
     /// All of them.
     all: Seats,
-    /// Each client's.
+    /// By client.
     clients: HashMap<IpAddr, Seats>,
-    /// The clients by how many connections they have.
+    /// The clients by their number of connections.
     sizes: BTreeSet<(usize, IpAddr)>,
 }
 
-/// The two lists that a connection is in.
+/// The two lists of a connection.
 #[derive(Clone, Copy, Debug)]
 enum ConnectionList {
     All,
     Client,
 }
 
-/// What the table knows of a connection.
+/// The state of a connection.
 #[derive(Debug)]
 struct Seat {
     number: u64,
     client: IpAddr,
     /// Octets that the connection takes.
     octets: usize,
-    /// Questions that are being answered.
+    /// Queries in progress.
     questions: AtomicU32,
-    /// Answers of which octets wait to be sent.
+    /// Answers with octets to send.
     writing: AtomicU32,
-    /// Answers that the client has taken.
+    /// Answers that the client has read.
     taken: AtomicUsize,
-    /// When it was last used, in milliseconds.
+    /// The time of the last use, in milliseconds.
     used: AtomicU64,
-    /// The times that it is listed under in each [`ConnectionList`]; changed under the table's lock.
+    /// Its times in each [`ConnectionList`]; changed under the table's lock.
     listed: [AtomicU64; 2],
     closer: Closer,
 }
 
-/// A connection's place; given back when dropped.
+/// A connection's place, released on drop.
 #[derive(Debug)]
 pub struct ConnectionPlace {
     shared: Arc<SharedTable>,
     seat: Arc<Seat>,
 }
 
-/// A question that is being answered.
+/// A query in progress.
 #[derive(Debug)]
 pub struct Asking(Arc<Seat>);
 
-/// An answer of which octets wait to be sent.
+/// An answer with octets to send.
 #[derive(Debug)]
 pub struct Writing(Arc<Seat>);
 
@@ -107,7 +107,7 @@ impl Connections {
         Self::limited(OctetKind::Tcp, most, Some(per_client))
     }
 
-    /// A limit of connections of a kind, without one for each client.
+    /// A limit for connections of a kind, without a limit for each client.
     pub fn of_kind(kind: OctetKind, most: usize) -> Self {
         Self::limited(kind, most, None)
     }
@@ -118,14 +118,14 @@ impl Connections {
         Self { shared: Arc::new(SharedTable { most, per_client, octets, open, table }) }
     }
 
-    /// A place for a connection of a kind; others may be closed for it. Nothing when all are in use.
+    /// A place for a connection of a kind; others may be closed for it. None if all are in use.
     pub fn admit(&self, client: IpAddr, kind: OctetKind) -> Option<ConnectionPlace> {
         let shared = &self.shared;
         let client = match client_key(client) {
             local if local.is_loopback() => IpAddr::V4(Ipv4Addr::LOCALHOST),
             other => other,
         };
-        // One alone has a place, however many octets it takes.
+        // A single connection always has a place.
         let octets = kind.connection().min(shared.most);
         let mut table = shared.table();
         let own = table.clients.get(&client).map_or(0, BTreeMap::len);
@@ -161,14 +161,14 @@ impl Connections {
         Some(ConnectionPlace { shared: shared.clone(), seat })
     }
 
-    /// Connections that are open.
+    /// The number of open connections.
     pub fn count(&self) -> usize {
         self.shared.open.load(Ordering::Relaxed)
     }
 }
 
 impl SharedTable {
-    /// Closes a connection; nothing when there is none to close.
+    /// Closes a connection; None if none may be closed.
     fn close(&self, table: &mut ConnectionTable, seat: Option<Arc<Seat>>) -> Option<()> {
         let seat = seat?;
         self.remove(table, &seat);
@@ -176,7 +176,7 @@ impl SharedTable {
         Some(())
     }
 
-    /// Takes a connection out of the table, if it is there.
+    /// Removes a connection from the table, if it is there.
     fn remove(&self, table: &mut ConnectionTable, seat: &Seat) {
         if table.remove(seat) {
             self.octets.fetch_sub(seat.octets, Ordering::Relaxed);
@@ -190,28 +190,28 @@ impl SharedTable {
 }
 
 impl ConnectionPlace {
-    /// The connection has had a question answered, or its peer has taken octets.
+    /// Records a use: a query was answered, or the peer has read octets.
     pub fn used(&self, at: Instant) {
         self.seat.used.store(millis(at), Ordering::Relaxed);
     }
 
-    /// Questions are being answered, or octets wait to be sent.
+    /// True while queries are in progress or octets wait to be sent.
     pub fn set_busy(&self, questions: usize, writing: bool) {
         self.seat.questions.store(questions as u32, Ordering::Relaxed);
         self.seat.writing.store(writing.into(), Ordering::Relaxed);
     }
 
-    /// A question is being answered until the guard is dropped.
+    /// A query is in progress until the guard is dropped.
     pub fn asking(&self) -> Asking {
         self.seat.questions.fetch_add(1, Ordering::Relaxed);
         self.seat.used.store(now(), Ordering::Relaxed);
         Asking(self.seat.clone())
     }
 
-    /// A request is being answered until the guard is dropped. Nothing for a connection that has lost its place: what a
-    /// request changes must not be begun on a connection that is about to end.
+    /// A request is in progress until the guard is dropped. None if the connection has lost its place: a request must
+    /// not begin a change on a connection that is about to end.
     pub fn request(&self) -> Option<Asking> {
-        let table = self.shared.table(); // no place is taken away meanwhile
+        let table = self.shared.table(); // under the lock no place is removed
         table.has(&self.seat).then(|| self.asking())
     }
 
@@ -221,17 +221,17 @@ impl ConnectionPlace {
         Writing(self.seat.clone())
     }
 
-    /// The client has taken an answer.
+    /// Records that the client has read an answer.
     pub fn took(&self) {
         self.seat.taken.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Answers that the client has taken.
+    /// Answers that the client has read.
     pub fn taken(&self) -> usize {
         self.seat.taken.load(Ordering::Relaxed)
     }
 
-    /// How long the connection has had no question; nothing while one is being answered or its answer sent.
+    /// The time without a query; None while one is in progress or its answer is being sent.
     pub fn idle(&self) -> Option<Duration> {
         let idle = now().saturating_sub(self.seat.used.load(Ordering::Relaxed));
         let busy =
@@ -239,17 +239,17 @@ impl ConnectionPlace {
         (!busy).then(|| Duration::from_millis(idle))
     }
 
-    /// True when few connections are open, so that each may keep memory for its next questions.
+    /// True if few connections are open, so that each may keep memory for its next queries.
     pub fn is_among_few(&self) -> bool {
         self.shared.open.load(Ordering::Relaxed) <= 64
     }
 
-    /// Returns when the connection was closed for another one.
+    /// Returns when the connection is closed for another one.
     pub async fn closed(&self) {
         self.seat.closer.closed().await;
     }
 
-    /// Has a task aborted when the connection is closed for another one.
+    /// Aborts the task when the connection is closed for another one.
     pub fn aborts(&self, task: AbortHandle) {
         self.seat.closer.aborts(task);
     }
@@ -269,7 +269,7 @@ impl Drop for Asking {
 }
 
 impl Writing {
-    /// The client has taken some of them.
+    /// Records that the client has read some of them.
     pub fn progress(&self) {
         self.0.used.store(now(), Ordering::Relaxed);
     }
@@ -283,12 +283,12 @@ impl Drop for Writing {
 }
 
 impl Seat {
-    /// What it is listed under.
+    /// Its key in the lists.
     fn key(&self, list: ConnectionList) -> (u64, u64) {
         (self.listed[list as usize].load(Ordering::Relaxed), self.number)
     }
 
-    /// True when the connection may be closed for another one.
+    /// True if the connection may be closed for another one.
     fn gives_way(&self, now: u64) -> bool {
         let unused = now.saturating_sub(self.used.load(Ordering::Relaxed));
         let writing = self.writing.load(Ordering::Relaxed) > 0;
@@ -296,11 +296,11 @@ impl Seat {
     }
 }
 
-/// The connection of a list that is idle longest; nothing when none may be closed.
+/// The connection of a list that is idle longest; None if none may be closed.
 fn idle_longest(seats: Option<&mut Seats>, list: ConnectionList) -> Option<Arc<Seat>> {
     let (now, seats) = (now(), seats?);
     let mut longest: Option<(u64, Arc<Seat>)> = None;
-    // The list is in the order of the last look: a connection that was used since is listed anew.
+    // The list has the times of the last examination: a connection that was used since is sorted in again.
     for look in 0..LOOKS.1.min(seats.len()) {
         if look >= LOOKS.0 && longest.is_some() {
             break;
@@ -331,12 +331,12 @@ impl ConnectionTable {
         self.sizes.insert((seats.len(), client));
     }
 
-    /// True when it is there.
+    /// True if it is there.
     fn has(&self, seat: &Seat) -> bool {
         self.all.contains_key(&seat.key(ConnectionList::All))
     }
 
-    /// True when it was there.
+    /// True if it was there.
     fn remove(&mut self, seat: &Seat) -> bool {
         if self.all.remove(&seat.key(ConnectionList::All)).is_none() {
             return false;

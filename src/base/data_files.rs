@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Files with a fault that are kept by name; of more, only the number counts.
+/// The most files with a fault that are kept by name; further ones are only counted.
 const MAX_NAMED_FAULTS: usize = 1000;
 
 /// The state of watched files.
@@ -32,7 +32,7 @@ pub struct FaultyFile {
 }
 
 impl DataFiles {
-    /// All files were read, as by a start or a reload, and this many are watched.
+    /// Records that a start or a reload has read all files, and how many are watched.
     pub fn begin(&self, watched: usize) {
         self.watched.store(watched as u64, Ordering::Relaxed);
         self.faulty().clear();
@@ -43,13 +43,13 @@ impl DataFiles {
         self.watched.store(watched as u64, Ordering::Relaxed);
     }
 
-    /// A file was read again, and what is in it is served.
+    /// Records that a file was read again and is served.
     pub fn taken(&self, kind: &'static str, file: &Path) {
         self.reads.fetch_add(1, Ordering::Relaxed);
         self.faulty().remove(&(file.display().to_string(), kind));
     }
 
-    /// A file was read again and is not used. True if that is news.
+    /// Records that a file was read again and has a fault. True if the fault is new.
     pub fn refused(&self, kind: &'static str, file: &Path, fault: impl Display) -> bool {
         self.reads.fetch_add(1, Ordering::Relaxed);
         self.failures.fetch_add(1, Ordering::Relaxed);
@@ -61,7 +61,7 @@ impl DataFiles {
         faulty.insert(key, fault.clone()).is_none_or(|former| former != fault)
     }
 
-    /// Files that are watched, times that one was read again, and how often that one was not used.
+    /// The number of watched files, of files read again, and of those with a fault.
     pub fn counts(&self) -> (u64, u64, u64) {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         (read(&self.watched), read(&self.reads), read(&self.failures))

@@ -1,5 +1,5 @@
-//! Reads configured files and detects their changes: only regular files of limited size, so that a FIFO, a device or a
-//! file of many gigabytes is an error instead of a hanging process or one that runs out of memory.
+//! Reads configured files and detects their changes. Only regular files of limited size are read: a FIFO, a device or a
+//! file of many gigabytes is an error, and neither blocks the process nor exhausts its memory.
 
 use nix::libc::{O_CLOEXEC, O_NONBLOCK, makedev};
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -7,18 +7,18 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Folders that `ProtectHome=` hides from a service.
+/// The folders that `ProtectHome=` hides from a service.
 const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
 
 /// Reads a regular file of at most this many octets.
 ///
 /// # Errors
-/// The file cannot be read; it is something else than a regular file; it is larger.
+/// The file cannot be read, is not a regular file, or is larger.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     read_open(open(path)?, most).1
 }
 
-/// As [`read`]; with the content comes the file as it was before it was read, whatever came of that.
+/// As [`read`]; also returns the file's state before the read, even if the read fails.
 pub fn read_watched(path: &Path, most: u64) -> (WatchedFile, io::Result<Vec<u8>>) {
     match open(path) {
         Ok(file) => {
@@ -29,7 +29,7 @@ pub fn read_watched(path: &Path, most: u64) -> (WatchedFile, io::Result<Vec<u8>>
     }
 }
 
-/// Reads a file that is open.
+/// Reads an open file.
 fn read_open(file: File, most: u64) -> (Option<FileState>, io::Result<Vec<u8>>) {
     match file.metadata() {
         Ok(found) => (Some(FileState::of(&found)), read_found(file, &found, most)),
@@ -39,7 +39,7 @@ fn read_open(file: File, most: u64) -> (Option<FileState>, io::Result<Vec<u8>>) 
 
 fn read_found(file: File, found: &Metadata, most: u64) -> io::Result<Vec<u8>> {
     if is_null(found) {
-        return Ok(Vec::new()); // how an empty file is named where there is none
+        return Ok(Vec::new()); // /dev/null is the usual name of an empty file
     }
     check_regular(found)?;
     if found.len() > most {
@@ -57,10 +57,10 @@ pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
         .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
-/// Refuses what is no regular file.
+/// Refuses anything but a regular file.
 ///
 /// # Errors
-/// It is none: what it is.
+/// It is not a regular file; the error names its kind.
 pub fn check_regular(found: &Metadata) -> io::Result<()> {
     match found.is_file() {
         true => Ok(()),
@@ -68,12 +68,12 @@ pub fn check_regular(found: &Metadata) -> io::Result<()> {
     }
 }
 
-/// Opens for reading, and waits for no writer of a pipe.
+/// Opens for reading, without waiting for the writer of a pipe.
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_CLOEXEC).open(path)
 }
 
-/// The size that a file says of itself may be wrong, as for those of /proc.
+/// Reads with a limit, because the size in the metadata may be wrong, as in /proc.
 fn read_at_most(file: File, expected: u64, most: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::with_capacity(usize::try_from(expected).unwrap_or_default() + 1);
     file.take(most + 1).read_to_end(&mut content)?;
@@ -83,7 +83,7 @@ fn read_at_most(file: File, expected: u64, most: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The error of a file beyond the bound.
+/// The error for a file above the limit.
 fn too_large(most: u64) -> io::Error {
     io::Error::new(ErrorKind::FileTooLarge, format!("it is larger than {most} octets"))
 }
@@ -93,7 +93,7 @@ fn is_null(found: &Metadata) -> bool {
     found.file_type().is_char_device() && found.rdev() == makedev(1, 3)
 }
 
-/// What something is that is no regular file.
+/// The name of a kind of file.
 fn kind(found: &Metadata) -> &'static str {
     let kind = found.file_type();
     match () {
@@ -105,30 +105,29 @@ fn kind(found: &Metadata) -> &'static str {
     }
 }
 
-/// A file as it was when it was last read.
+/// The state of a file at the last read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchedFile {
-    /// Where it is.
+    /// The path.
     pub path: PathBuf,
-    /// What was there.
+    /// The state.
     pub state: Option<FileState>,
 }
 
 impl WatchedFile {
-    /// A file as it is now. To be called before it is read, so that no change in between is missed.
+    /// The current state. Take it before the file is read, so that no change in between is missed.
     pub fn now(path: &Path) -> Self {
         Self { path: path.into(), state: state(path) }
     }
 
-    /// True if the file is not what it was.
+    /// True if the file has changed.
     pub fn has_changed(&self) -> bool {
         state(&self.path) != self.state
     }
 }
 
-/// What tells one content of a file from another, by its metadata: device and inode, which a rename or another target
-/// of a link changes; size and times in nanoseconds, which a write changes. The time of change of the inode cannot be
-/// set back, as that of the content can.
+/// The metadata that changes with the content: device and inode, by a rename or another link target; size and times in
+/// nanoseconds, by a write. The change time of the inode (ctime) cannot be set back, unlike that of the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileState {
     place: (u64, u64),
@@ -148,15 +147,15 @@ impl FileState {
     }
 }
 
-/// What is at a path, with links followed; nothing where nothing can be reached.
+/// The state of the file at a path, with links followed; None if it cannot be reached.
 pub fn state(path: &Path) -> Option<FileState> {
     fs::metadata(path).ok().map(|found| FileState::of(&found))
 }
 
-/// True when there is an entry of this name, be it a link that leads nowhere.
+/// True if there is an entry of this name, even a dangling link.
 ///
 /// # Errors
-/// It cannot be told whether there is: a folder may not be entered, or it is a link that leads nowhere.
+/// The entry cannot be examined: no permission for a folder, or a dangling link in the path.
 pub fn has_entry(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
@@ -169,7 +168,7 @@ pub fn has_entry(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// What on the way to a file keeps this process from it, in words; nothing where that cannot be told.
+/// The part of the path that this process may not enter or read, as text; None if that cannot be determined.
 pub fn obstacle(path: &Path) -> Option<String> {
     let mut way: Vec<&Path> = path.ancestors().collect();
     way.reverse();
@@ -199,22 +198,22 @@ pub fn obstacle(path: &Path) -> Option<String> {
     unreadable.then(|| format!("this user cannot read it{}", mode(path)))
 }
 
-/// True for a place that `ProtectHome=` hides from a service.
+/// True for a path that `ProtectHome=` hides from a service.
 pub fn is_in_a_home(path: &Path) -> bool {
     HOMES.iter().any(|home| path.starts_with(home))
 }
 
-/// Whose it is, for a message.
+/// Mode and owner, for a message.
 fn mode(path: &Path) -> String {
     fs::metadata(path).map_or(String::new(), |found| {
         format!(" (mode {:04o}, user {}, group {})", found.mode() & 0o7777, found.uid(), found.gid())
     })
 }
 
-/// The folders above a path and itself, the topmost first, with all links followed.
+/// The folders above a path and the path itself, the topmost first, with all links followed.
 ///
 /// # Errors
-/// A part of it is missing or out of reach.
+/// A part of it is missing or cannot be reached.
 pub fn way_to(path: &Path) -> io::Result<Vec<PathBuf>> {
     let path = fs::canonicalize(path)?;
     let mut way: Vec<PathBuf> = path.ancestors().map(Path::to_path_buf).collect();

@@ -1,11 +1,11 @@
-//! Addresses that a server listens on: where they are reached, and whether this machine has them now, since one may
-//! come later, and go.
+//! Listen addresses: the address to reach them, and whether this machine has them now. Addresses of a machine may come
+//! and go.
 
 use nix::errno::Errno;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-/// Where a server that listens on an address is reached from this machine.
+/// The address at which this machine reaches a server that listens on `listen`.
 pub fn reached_at(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -15,7 +15,7 @@ pub fn reached_at(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-/// True if the address could come to this machine later: not its own in any case, and not one of many hosts.
+/// True if this machine may get the address later: neither loopback nor unspecified nor multicast.
 pub fn may_come(address: IpAddr) -> bool {
     let address = address.to_canonical();
     !address.is_loopback() && !address.is_unspecified() && !address.is_multicast()
@@ -26,7 +26,7 @@ pub fn is_absent(address: IpAddr) -> bool {
     may_come(address) && UdpSocket::bind((address, 0)).is_err_and(|error| is_not_here(&error))
 }
 
-/// True for the kernel's word that no interface has an address.
+/// True for the kernel's error that no interface has an address.
 pub fn is_not_here(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::EADDRNOTAVAIL as i32)
 }

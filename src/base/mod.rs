@@ -1,5 +1,4 @@
-//! What everything else is built on and what knows nothing of DNS policy: clock, files, output, times of day, who has
-//! which port.
+//! Foundations without DNS policy: clock, files, output, timestamps, connections, pending octets, owners of ports.
 
 #[macro_use]
 pub mod print;

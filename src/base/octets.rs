@@ -27,7 +27,7 @@ const STALLED: Duration = Duration::from_millis(500);
 /// Interval at which a waiting reservation looks for an account to end.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What octets wait for. A listener or log with a queue has a kind of its own.
+/// The kind of a listener or log with pending octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OctetKind {
     /// DNS over TCP.
@@ -53,7 +53,7 @@ pub enum OctetKind {
 }
 
 impl OctetKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 10] = [
         Self::Tcp,
         Self::Tls,
@@ -67,8 +67,8 @@ impl OctetKind {
         Self::Relay,
     ];
 
-    /// Octets that a connection of the kind takes beside what is counted, with the streams that a new one may have: what
-    /// it counts as where places are given.
+    /// Octets of memory of a connection of the kind, with the streams of a new one, beside its pending octets. The
+    /// table of connections uses it as the size of a connection.
     pub const fn connection(self) -> usize {
         match self {
             Self::Tcp => 8 << 10,
@@ -79,7 +79,7 @@ impl OctetKind {
         }
     }
 
-    /// Octets beyond the total that may be there already when they are counted.
+    /// Octets above the total that may exist before they are counted.
     pub const fn debt(self) -> usize {
         match self {
             Self::Tcp | Self::Tls | Self::Https | Self::Quic | Self::Http3 => self.total() / 2,
@@ -88,7 +88,7 @@ impl OctetKind {
         }
     }
 
-    /// Octets that may wait for all accounts of the kind.
+    /// The most pending octets of all accounts of the kind.
     pub const fn total(self) -> usize {
         match self {
             Self::Tcp => 2 << 20,
@@ -100,7 +100,7 @@ impl OctetKind {
     }
 }
 
-/// The totals of all kinds. A copy is the same totals.
+/// The totals of all kinds. Copies share them.
 #[derive(Clone, Debug)]
 pub struct Octets {
     totals: Arc<[Arc<Total>; OctetKind::ALL.len()]>,
@@ -118,34 +118,34 @@ struct Total {
     most: usize,
     most_debt: usize,
     room: Arc<Semaphore>,
-    /// Octets beyond the total; they were there before they could be counted.
+    /// Octets above the total, which existed before they were counted.
     debt: AtomicUsize,
-    /// The accounts by when their peers last took something, as far as was looked.
+    /// The accounts by the last known time at which their peers read something.
     accounts: Mutex<BTreeMap<(u64, u64), Arc<OctetState>>>,
     next: AtomicU64,
 }
 
-/// What an account and its reservations share.
+/// The shared state of an account and its reservations.
 #[derive(Debug)]
 struct OctetState {
     number: u64,
     total: Arc<Total>,
     room: Arc<Semaphore>,
     held: AtomicUsize,
-    /// When the peer last took something, in milliseconds.
+    /// The last time at which the peer read something, in milliseconds.
     taken: AtomicU64,
-    /// The time that the account is listed under; changed under the list's lock.
+    /// The account's time in the list; changed under the list's lock.
     listed: AtomicU64,
     closer: Closer,
 }
 
-/// The octets of one connection or log.
+/// The account of one connection or log.
 #[derive(Debug)]
 pub struct OctetAccount {
     state: Arc<OctetState>,
 }
 
-/// Octets that are counted; they come back when it is dropped.
+/// Reserved octets, released on drop.
 #[derive(Debug)]
 pub struct Reserved {
     state: Arc<OctetState>,
@@ -156,7 +156,7 @@ pub struct Reserved {
 }
 
 impl Octets {
-    /// Totals of other sizes; half as much again may be there when it is counted.
+    /// Totals of other sizes; half as much again may exist before it is counted.
     pub fn with(total: impl Fn(OctetKind) -> usize) -> Self {
         Self::of(&total, |kind| total(kind) / 2)
     }
@@ -166,12 +166,12 @@ impl Octets {
         Self { totals: Arc::new(OctetKind::ALL.map(make)) }
     }
 
-    /// An account for a connection, with a bound of its own.
+    /// An account of a connection, with its own limit.
     pub fn account(&self, kind: OctetKind, most: usize) -> OctetAccount {
         OctetAccount::of(self.totals[kind as usize].clone(), most)
     }
 
-    /// Octets of a kind that wait now.
+    /// The pending octets of a kind.
     pub fn waiting(&self, kind: OctetKind) -> usize {
         let total = &self.totals[kind as usize];
         total.most - total.room.available_permits() + total.debt.load(Ordering::Relaxed)
@@ -179,7 +179,7 @@ impl Octets {
 }
 
 impl OctetAccount {
-    /// An account with a total of its own, of this many octets.
+    /// An account with its own total, of this many octets.
     pub fn alone(most: usize) -> Self {
         Self::of(Arc::new(Total::new(most, 0)), most)
     }
@@ -209,7 +209,7 @@ impl OctetAccount {
         Some(self.reserved(octets, Some(own), Some(total), false))
     }
 
-    /// Reserves octets, and waits until there is room for them. More than the account can ever have are cut to that.
+    /// Reserves octets, and waits until there is room for them; at most as many as the account's limit.
     pub async fn reserve(&self, octets: usize) -> Reserved {
         let OctetState { room, total, .. } = &*self.state;
         let octets = octets.min(OF_CONNECTION).min(total.most);
@@ -228,15 +228,15 @@ impl OctetAccount {
         }
     }
 
-    /// Counts octets that are there already, or come without being asked for. Nothing when the account has no room for
-    /// them, or they are too many for the kind: who sends them must be refused.
+    /// Counts octets that exist already, or arrive unsolicited. None if the account has no room for them, or they are
+    /// too many for the kind: their sender must be refused.
     pub fn hold(&self, octets: usize) -> Option<Reserved> {
         let permits = u32::try_from(octets).ok()?;
         let own = self.state.room.clone().try_acquire_many_owned(permits).ok()?;
         self.count(octets, Some(own))
     }
 
-    /// The same for buffers that have a bound of their own beside that of the account.
+    /// The same for buffers with a limit beside that of the account.
     pub fn hold_beside(&self, octets: usize) -> Option<Reserved> {
         self.count(octets, None)
     }
@@ -247,7 +247,7 @@ impl OctetAccount {
         if let Ok(shared) = total.room.clone().try_acquire_many_owned(permits) {
             return Some(self.reserved(octets, own, Some(shared), false));
         }
-        // Those that are ended give back as much in a moment.
+        // The accounts that are ended soon release as much.
         let debt = total.debt.fetch_add(octets, Ordering::Relaxed) + octets;
         if total.make_room(octets, self.state.number) < octets && debt > total.most_debt {
             total.debt.fetch_sub(octets, Ordering::Relaxed);
@@ -256,27 +256,27 @@ impl OctetAccount {
         Some(self.reserved(octets, own, None, true))
     }
 
-    /// The peer has read octets.
+    /// Records that the peer has read octets.
     pub fn progress(&self) {
         self.state.taken.store(now(), Ordering::Relaxed);
     }
 
-    /// Octets that are reserved.
+    /// The reserved octets.
     pub fn held(&self) -> usize {
         self.state.held.load(Ordering::Relaxed)
     }
 
-    /// How long octets wait already of which the peer has taken nothing.
+    /// The time for which the peer has read nothing of the pending octets.
     pub fn stalled(&self) -> Duration {
         self.state.stalled(now())
     }
 
-    /// Returns when the account was ended for others.
+    /// Returns when the account is ended for others.
     pub async fn ended(&self) {
         self.state.closer.closed().await;
     }
 
-    /// Has a task aborted when the account is ended.
+    /// Aborts the task when the account is ended.
     pub fn aborts(&self, task: AbortHandle) {
         self.state.closer.aborts(task);
     }
@@ -303,7 +303,7 @@ impl Drop for OctetAccount {
 }
 
 impl Reserved {
-    /// How many they are.
+    /// The number of octets.
     pub fn octets(&self) -> usize {
         self.octets
     }
@@ -317,7 +317,7 @@ impl Reserved {
         self.octets -= back;
     }
 
-    /// The peer has taken some of them.
+    /// Records that the peer has read some of them.
     pub fn progress(&self) {
         self.state.taken.store(now(), Ordering::Relaxed);
     }
@@ -351,12 +351,12 @@ impl Total {
         Self { most, most_debt, room, debt, accounts: Mutex::default(), next: AtomicU64::new(0) }
     }
 
-    /// Ends stalled accounts, the longest stalled first, until this many octets will come back; how many will.
+    /// Ends stalled accounts, the longest stalled first, to release this many octets; returns how many are released.
     fn make_room(&self, octets: usize, except: u64) -> usize {
         let mut accounts = self.list();
         let now = now();
         let mut freed = 0;
-        // The list is in the order of the last look: an account that has moved since is listed anew.
+        // The list has the times of the last examination: an account with progress since is sorted in again.
         for _ in 0..accounts.len() {
             if freed >= octets {
                 break;
@@ -373,7 +373,7 @@ impl Total {
             account.listed.store(since, Ordering::Relaxed);
             accounts.insert((since, number), account);
             if listed >= now.saturating_sub(STALLED.as_millis() as u64) {
-                break; // none behind it has been listed for long enough to be stalled
+                break; // no later one is stalled
             }
         }
         freed

@@ -1,14 +1,14 @@
-//! Work on many items at once: at a start, which waits for it.
+//! Work on many items in parallel, for starts, which wait for it.
 
 use std::panic;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// Threads at most.
+/// The most threads.
 const MAX_THREADS: usize = 8;
 
-/// The results of some work on each item, in the order of the items. As many threads as there are processors take `share`
-/// items at a time; where there is no more than one share, the work is done here.
+/// The results of work on each item, in the order of the items. As many threads as there are processors take `share`
+/// items at a time; a single share is done on the calling thread.
 pub fn map<T: Send, R: Send>(items: Vec<T>, share: usize, work: impl Fn(T) -> R + Sync) -> Vec<R> {
     let (count, share) = (items.len(), share.max(1));
     let processors = thread::available_parallelism().map_or(1, usize::from);

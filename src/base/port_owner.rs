@@ -5,19 +5,19 @@ use std::collections::HashMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// A program that listens.
+/// A listening program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortOwner {
-    /// Where.
+    /// The address.
     pub address: SocketAddr,
     /// UDP or TCP.
     pub protocol: &'static str,
-    /// The programs that have the socket, as far as they can be seen: name and process.
+    /// The programs with the socket that this process may see: name and process id.
     pub holders: Vec<(String, u32)>,
 }
 
 impl PortOwner {
-    /// True when what is sent to `address` comes here.
+    /// True if the socket receives datagrams or connections to `address`.
     pub fn covers(&self, address: SocketAddr) -> bool {
         let wildcard = self.address.ip().is_unspecified()
             && (self.address.is_ipv4() == address.is_ipv4() || self.address.is_ipv6());
@@ -36,15 +36,15 @@ impl PortOwner {
     }
 }
 
-/// The program that is bound to an address's port, as `name (pid N)`, if the kernel lets us see it. For a person whose
-/// start failed.
+/// The program that is bound to an address's port, as `name (pid N)`, if the kernel shows it. For the message of a
+/// failed start.
 pub fn owner(address: SocketAddr, protocol: &str) -> Option<String> {
     let listeners = on_port(address.port());
     let mut holders = listeners.iter().filter(|one| one.protocol == protocol).flat_map(|one| &one.holders);
     holders.next().map(|(name, pid)| format!("`{name}` (pid {pid})"))
 }
 
-/// All who listen on a port.
+/// All programs that listen on a port.
 pub fn on_port(port: u16) -> Vec<PortOwner> {
     const TABLES: [(&str, &str); 4] = [
         ("UDP", "/proc/net/udp"),
@@ -79,7 +79,7 @@ pub fn on_port(port: u16) -> Vec<PortOwner> {
     found
 }
 
-/// Local address and inode of each row; of TCP only those that listen (state 0A).
+/// Local address and inode of each row; for TCP only listening sockets (state 0A).
 fn rows(table: &str, listening: bool) -> Vec<(SocketAddr, u64)> {
     let row = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
@@ -91,7 +91,7 @@ fn rows(table: &str, listening: bool) -> Vec<(SocketAddr, u64)> {
     table.lines().filter_map(row).collect()
 }
 
-/// `0100007F:0035`: octets in the order of this machine, in words of 32 bits.
+/// Parses `0100007F:0035`: words of 32 bits in the byte order of this machine.
 fn address(text: &str) -> Option<SocketAddr> {
     let (ip, port) = text.split_once(':')?;
     let words: Option<Vec<u32>> =
@@ -105,7 +105,7 @@ fn address(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
 }
 
-/// By the inode of each socket: who has it, as far as we may see.
+/// The visible owners of each socket, by inode.
 fn holders() -> HashMap<u64, Vec<(String, u32)>> {
     let mut found: HashMap<u64, Vec<(String, u32)>> = HashMap::new();
     let Ok(processes) = fs::read_dir("/proc") else { return found };

@@ -1,15 +1,15 @@
-//! Standard output and standard error. A write that fails is no panic: the reader of a pipe may end first, a disk may
-//! be full. `print!`, `println!` and `eprintln!` of this crate replace the standard library's, which panic.
+//! Standard output and standard error. A failed write does not panic: the reader of a pipe may end first, a disk may be
+//! full. `print!`, `println!` and `eprintln!` of this crate replace the standard library's, which panic.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// [`Output`] as it is now.
+/// The current [`Output`].
 static OUTPUT: AtomicU8 = AtomicU8::new(Output::Open as u8);
 
-/// How standard output does.
+/// The state of standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Output {
@@ -22,7 +22,7 @@ pub enum Output {
 }
 
 impl Output {
-    /// How standard output does now.
+    /// The current state of standard output.
     pub fn now() -> Self {
         match OUTPUT.load(Ordering::Relaxed) {
             0 => Self::Open,
@@ -32,14 +32,14 @@ impl Output {
     }
 }
 
-/// Writes to standard output. After a failed write nothing more is written.
+/// Writes to standard output; does nothing after a failed write.
 pub fn output(text: fmt::Arguments<'_>) {
     if Output::now() == Output::Open {
         note(io::stdout().lock().write_fmt(text));
     }
 }
 
-/// Writes what is buffered, and returns how standard output does.
+/// Flushes the buffer, and returns the state of standard output.
 pub fn flush() -> Output {
     if Output::now() == Output::Open {
         note(io::stdout().lock().flush());
@@ -47,7 +47,7 @@ pub fn flush() -> Output {
     Output::now()
 }
 
-/// What takes over text for standard error.
+/// The replacement of standard error.
 static ERRORS: OnceLock<fn(fmt::Arguments<'_>)> = OnceLock::new();
 
 /// Sends text for standard error to `sink`, which must not wait.
@@ -55,7 +55,7 @@ pub fn divert_errors(sink: fn(fmt::Arguments<'_>)) {
     let _ = ERRORS.set(sink); // the first one stays
 }
 
-/// Writes to standard error, or to what takes its text over. There is no place to report a failure.
+/// Writes to standard error or its replacement. A failure cannot be reported.
 pub fn error(text: fmt::Arguments<'_>) {
     match ERRORS.get() {
         Some(sink) => sink(text),
@@ -63,7 +63,7 @@ pub fn error(text: fmt::Arguments<'_>) {
     }
 }
 
-/// Notes a failed write.
+/// Records a failed write.
 fn note(written: io::Result<()>) {
     let Err(cause) = written else { return };
     if cause.kind() == ErrorKind::BrokenPipe {

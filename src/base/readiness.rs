@@ -13,12 +13,12 @@ pub struct Readiness {
     /// Zone files and hosts files.
     pub data_files: DataFiles,
     ready: AtomicBool,
-    /// What is to be served is not known yet.
+    /// The zones to serve are not known yet.
     withheld: AtomicBool,
     reloads: AtomicU64,
     failed: AtomicU64,
     last_failed: AtomicBool,
-    /// Seconds since 1970 when a configuration last came into force.
+    /// The time, in seconds since 1970, at which a configuration last came into force.
     changed: AtomicU64,
 }
 
@@ -29,22 +29,22 @@ impl Readiness {
         self.ready.store(true, Ordering::Release);
     }
 
-    /// It is stopping: no new queries should be sent to it.
+    /// The process stops: it should get no new queries.
     pub fn end(&self) {
         self.ready.store(false, Ordering::Release);
     }
 
-    /// True between [`Self::begin`] and [`Self::end`], but for while something is withheld.
+    /// True between [`Self::begin`] and [`Self::end`], unless withheld.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire) && !self.withheld.load(Ordering::Acquire)
     }
 
-    /// Whether what is to be served is not known yet: then it is not ready.
+    /// Sets whether the zones to serve are still unknown, which makes the process not ready.
     pub fn withhold(&self, withheld: bool) {
         self.withheld.store(withheld, Ordering::Release);
     }
 
-    /// A reload has ended.
+    /// Records the result of a reload.
     pub fn reloaded(&self, well: bool) {
         self.reloads.fetch_add(1, Ordering::Relaxed);
         self.last_failed.store(!well, Ordering::Relaxed);
@@ -55,17 +55,17 @@ impl Readiness {
         }
     }
 
-    /// Reloads so far, and how many failed.
+    /// The number of reloads, and of failed ones.
     pub fn reloads(&self) -> (u64, u64) {
         (self.reloads.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
     }
 
-    /// False when the last reload failed, so that the file and what is in force differ.
+    /// False after a failed reload: the file differs from the configuration in force.
     pub fn is_current(&self) -> bool {
         !self.last_failed.load(Ordering::Relaxed)
     }
 
-    /// Seconds since 1970 when a configuration last came into force.
+    /// The time, in seconds since 1970, at which a configuration last came into force.
     pub fn changed(&self) -> u64 {
         self.changed.load(Ordering::Relaxed)
     }

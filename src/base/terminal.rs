@@ -1,11 +1,11 @@
-//! Styles of text on a terminal, and when it has any.
+//! Styles of text on a terminal.
 
 use std::io::IsTerminal;
 
-/// What empties a terminal, for pages that are shown again and again.
+/// The sequence that clears a terminal, for output that is refreshed.
 pub const CLEAR: &str = "\x1b[H\x1b[2J";
 
-/// True for a stream whose text has styles: a terminal, unless NO_COLOR is set.
+/// True for a stream with styles: a terminal, unless NO_COLOR is set.
 pub fn is_styled(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
@@ -15,11 +15,11 @@ pub fn is_styled(stream: &impl IsTerminal) -> bool {
 pub enum Style {
     /// Heads, titles.
     Bold,
-    /// What is of little weight.
+    /// Less important text.
     Faint,
-    /// Failures, what is removed.
+    /// Failures, removals.
     Red,
-    /// Successes, what is added.
+    /// Successes, additions.
     Green,
     /// Warnings.
     Yellow,
@@ -36,7 +36,7 @@ pub enum Style {
 }
 
 impl Style {
-    /// The text in this style, if it has styles at all. The text itself must do nothing on a terminal.
+    /// The text in this style, if styles are on. The text must have no control characters.
     pub fn paint(self, is_styled: bool, text: &str) -> String {
         let code = match self {
             Self::Bold => "1",

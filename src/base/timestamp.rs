@@ -1,14 +1,14 @@
-//! Times as the API writes them: `2026-11-22T23:11:38Z`, UTC, in whole seconds.
+//! Timestamps of the API: `2026-11-22T23:11:38Z`, UTC, in whole seconds.
 //!
-//! Only this one form, of requests' timestamps. Asks no clock.
+//! No other form is accepted. Reads no clock.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use time::{Date, Month, Time, UtcDateTime};
 
-/// The last second of the year 9999, beyond which the form has no year.
+/// The last second of the year 9999, the last year of the form.
 const LAST: u64 = 253_402_300_799;
 
-/// The time that a text names; nothing for any other form, an impossible date, or a year before 1970.
+/// Parses a timestamp; None for any other form, an impossible date, or a year before 1970.
 pub fn parse(text: &str) -> Option<SystemTime> {
     let bytes: &[u8; 20] = text.as_bytes().try_into().ok()?;
     let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'Z')];
@@ -28,8 +28,7 @@ pub fn parse(text: &str) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
-/// The text for a time. Times before 1970 are written as its first second, times after 9999 as its last one; fractions are
-/// dropped.
+/// Formats a time. Times before 1970 become its first second, times after 9999 its last one; fractions are dropped.
 pub fn format(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().min(LAST);
     let utc = i64::try_from(seconds).ok().and_then(|seconds| UtcDateTime::from_unix_timestamp(seconds).ok());

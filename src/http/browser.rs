@@ -2,15 +2,15 @@
 //!
 //! A page can have its visitor's browser send requests to this machine, and by DNS rebinding (its own name, with an
 //! address of this machine) read the answers. Such a request names a foreign host in `Host`, in `Origin`, or says
-//! `cross-site` in `Sec-Fetch-Site`. An IP address in `Host` cannot be rebound, nor a name without a dot: no site on the
-//! Internet has one, but a container beside this one or a machine of this network has.
+//! `cross-site` in `Sec-Fetch-Site`. An IP address in `Host` cannot be rebound, nor a name without a dot: no site on
+//! the Internet has one, but a container beside this one or a machine of this network has.
 
 use crate::config::endpoints;
 use hyper::header::{HOST, HeaderMap, HeaderName, ORIGIN};
 use hyper::http::Uri;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// What a browser says of the page that sent a request.
+/// The header with a browser's relation of page and target.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The hosts that requests may name, beside IP addresses and names without a dot such as `localhost`.
@@ -21,25 +21,25 @@ pub struct ServerNames {
 }
 
 impl ServerNames {
-    /// These names, from the configuration.
+    /// The names of the configuration.
     pub fn new<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Self {
         let names = names.into_iter().map(|name| plain(name.as_ref())).filter(|name| !name.is_empty());
         Self { names: names.collect(), api_names: false }
     }
 
-    /// With the names of Alibaba Cloud's APIs, to which DNS leads clients here.
+    /// Adds the names of Alibaba Cloud's APIs, which DNS may resolve to this machine.
     pub fn with_api_names(self) -> Self {
         Self { api_names: true, ..self }
     }
 
-    /// With the name of this machine.
+    /// Adds the name of this machine.
     pub fn with_host_name(mut self) -> Self {
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         self.names.extend(Some(plain(name.trim())).filter(|name| !name.is_empty()));
         self
     }
 
-    /// True for a host that may be named.
+    /// True for an accepted host.
     fn has(&self, host: &str) -> bool {
         is_address(host)
             || !plain(host).contains('.')
@@ -48,17 +48,17 @@ impl ServerNames {
     }
 }
 
-/// Settles whether a request may be answered.
+/// Checks the headers of a request.
 ///
 /// # Errors
-/// It may not: why, in one sentence.
+/// The request must be refused; the reason, in one sentence.
 pub fn check(headers: &HeaderMap, target: &Uri, served: &ServerNames) -> Result<(), &'static str> {
     const HOST_REFUSED: &str = "The Host of this request is not accepted: use an IP address or localhost, or add \
                                 the name to server_names in the configuration.";
     const PAGE_REFUSED: &str = "A browser sent this request for a page of another site.";
     let mut hosts = headers.get_all(HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
-        (None, _) => None, // HTTP/1.0: no browser
+        (None, _) => None, // HTTP/1.0: not a browser
         (Some(host), None) => Some(host.to_str().map_err(|_| HOST_REFUSED)?),
         (Some(_), Some(_)) => return Err("This request has more than one Host."),
     };
@@ -102,7 +102,7 @@ fn parts(text: &str) -> Option<(&str, Option<u16>)> {
     (!name.is_empty()).then_some((name, port))
 }
 
-/// The scheme's usual port, host and port of an origin; nothing for `null` and other schemes.
+/// The scheme's default port, host and port of an origin; None for `null` and other schemes.
 fn origin_parts(text: &str) -> Option<(u16, String, Option<u16>)> {
     let (usual, rest) = match text.split_once("://")? {
         ("http", rest) => (80, rest),

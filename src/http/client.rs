@@ -1,7 +1,7 @@
-//! One HTTP request over a connection of its own: how the metadata service and our own API are asked.
+//! One HTTP request over its own connection, for the metadata service and for pvtzd's API.
 //!
-//! HTTP/1, plain to an address or over a stream that the caller has; no redirects, no proxies, nothing kept. How long to
-//! wait is the caller's decision.
+//! HTTP/1, plain to an address or over a stream of the caller; no redirects, no proxies, no kept connections. The
+//! caller sets the timeout.
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 /// The response, with at most `longest` octets of body.
 ///
 /// # Errors
-/// No answer from the address, or not in HTTP, or at greater length.
+/// No answer from the address, not HTTP, or a longer body.
 pub async fn fetch(
     address: SocketAddr,
     request: Request<Full<Bytes>>,
@@ -24,7 +24,7 @@ pub async fn fetch(
     exchange(TcpStream::connect(address).await?, request, longest).await
 }
 
-/// The same over a stream that is connected, such as one of TLS.
+/// The same over a connected stream, such as one of TLS.
 ///
 /// # Errors
 /// As for [`fetch`].
@@ -46,7 +46,7 @@ pub async fn exchange(
     tokio::select! {
         biased;
         answer = &mut answer => answer,
-        // What came before the end still reaches the answer.
+        // The answer is read to its end even if the connection fails after it.
         _ = &mut connection => answer.await,
     }
 }

@@ -1,4 +1,4 @@
-//! Pages beside the API on its listener: whoever has some puts them into the slot.
+//! Pages beside the API on its listener, which the console registers in a slot.
 
 use hyper::Response;
 use hyper::header::HeaderMap;
@@ -19,14 +19,14 @@ pub struct PageRequest {
     pub headers: HeaderMap,
     /// The body.
     pub body: Vec<u8>,
-    /// Where it came from.
+    /// The client's address.
     pub peer: IpAddr,
 }
 
 /// The body of a page.
 #[derive(Debug)]
 pub enum PageBody {
-    /// A part of the program.
+    /// A static part of the program.
     Static(&'static [u8]),
     /// Made for this request.
     Made(Vec<u8>),
@@ -38,9 +38,9 @@ pub type PageResponse = Response<PageBody>;
 /// A page that is being made.
 pub type MakingPage<'p> = Pin<Box<dyn Future<Output = PageResponse> + Send + 'p>>;
 
-/// Who has pages.
+/// A provider of pages.
 pub trait Pages: fmt::Debug + Send + Sync {
-    /// True for a path that is answered here.
+    /// True for a path of these pages.
     fn has(&self, path: &str) -> bool;
 
     /// Octets that the body of a request may have, where they are more than anybody may send. The request is its head
@@ -53,17 +53,17 @@ pub trait Pages: fmt::Debug + Send + Sync {
     fn respond(&self, request: PageRequest) -> MakingPage<'_>;
 }
 
-/// Where pages are put once there are some; a copy is the same slot.
+/// The slot for pages; copies share it.
 #[derive(Clone, Debug, Default)]
 pub struct PageSlot(Arc<OnceLock<Arc<dyn Pages>>>);
 
 impl PageSlot {
-    /// Has these pages answered from now on; once.
+    /// Registers the pages, once.
     pub fn put(&self, pages: Arc<dyn Pages>) {
-        let _ = self.0.set(pages); // a second set has no meaning
+        let _ = self.0.set(pages); // a second call has no effect
     }
 
-    /// Those that have a path.
+    /// The pages with a path.
     pub fn of(&self, path: &str) -> Option<&Arc<dyn Pages>> {
         self.0.get().filter(|pages| pages.has(path))
     }

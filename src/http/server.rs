@@ -17,14 +17,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// The bounds of a request's head.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadBounds {
-    /// Octets of it.
+    /// Its limit in octets.
     pub max_bytes: usize,
-    /// How long a connection may be silent, and how long a head may take.
+    /// The timeout of an idle connection, and of a head.
     pub timeout: Duration,
 }
 
-/// Answers the requests of one connection by `respond`, one after the other. While it does, the connection keeps its
-/// place. `respond` says by [`WaitingOctets::head_is_whole`] that it has taken the head over.
+/// Answers the requests of one connection by `respond`, one after the other. The connection keeps its place during a
+/// request. `respond` calls [`WaitingOctets::head_is_whole`] when it has taken the head.
 pub async fn converse<F>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     place: &ConnectionPlace,
@@ -51,5 +51,5 @@ pub async fn converse<F>(
         .header_read_timeout(bounds.timeout)
         .max_buf_size(bounds.max_bytes)
         .serve_connection(TokioIo::new(CountedStream::new(stream, waiting.clone())), respond);
-    let _ = connection.await; // how a connection ended is its client's affair
+    let _ = connection.await; // errors of the client are not logged
 }

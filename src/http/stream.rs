@@ -1,7 +1,7 @@
-//! A connection whose octets are counted and whose peer must take what it asked for.
+//! A connection whose octets are counted and whose peer must read its answers.
 //!
-//! The head of a request is counted while it comes, an answer until its last octet is written. A write of which
-//! nothing is taken for [`WRITE_DEADLINE`] fails, and with it the connection.
+//! The head of a request is counted while it arrives, an answer until its last octet is written. A write without
+//! progress for [`WRITE_DEADLINE`] fails, which ends the connection.
 
 use crate::base::octets::{OctetAccount, OctetKind, Octets, Reserved, WRITE_DEADLINE};
 use hyper::body::Bytes;
@@ -12,51 +12,51 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Octets of a head that every connection may have: the first buffer that is read into.
+/// Octets of a head without reservation: the size of the first buffer.
 pub const FREE: usize = 8 << 10;
 
 /// Octets of a longer head are counted in steps of this size.
 const STEP: usize = 16 << 10;
 
-/// What a connection has waiting.
+/// The pending octets of a connection.
 #[derive(Debug)]
 pub struct WaitingOctets {
     account: Arc<OctetAccount>,
     head: Mutex<Head>,
 }
 
-/// The head of a request, as far as it has come.
+/// The received part of a request's head.
 #[derive(Debug, Default)]
 struct Head {
     octets: usize,
     held: Vec<Reserved>,
-    /// The head is whole; what comes now is a body, which its reader counts.
+    /// The head is complete; a body follows, which its reader counts.
     whole: bool,
 }
 
 impl WaitingOctets {
-    /// Nothing yet, with a bound of its own.
+    /// No octets yet, with its own limit.
     pub fn new(octets: &Octets, kind: OctetKind, most: usize) -> Arc<Self> {
         let account = Arc::new(octets.account(kind, most));
         Arc::new(Self { account, head: Mutex::default() })
     }
 
-    /// Where octets are reserved.
+    /// The account of the octets.
     pub fn account(&self) -> &Arc<OctetAccount> {
         &self.account
     }
 
-    /// A head has been read.
+    /// Records that a head is complete.
     pub fn head_is_whole(&self) {
         *self.head() = Head { whole: true, ..Head::default() };
     }
 
-    /// The request is answered: another head may come.
+    /// Records that the request is answered: another head may come.
     pub fn head_may_come(&self) {
         self.head().whole = false;
     }
 
-    /// Octets of an answer that stay counted until they are written. `room` is what was reserved for them.
+    /// Octets of an answer, counted until they are written. `room` is their reservation.
     pub fn answer(body: Vec<u8>, room: impl Send + Sync + 'static) -> Bytes {
         Bytes::from_owner(HeldOctets { body, _room: room })
     }
@@ -65,7 +65,7 @@ impl WaitingOctets {
         self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts octets that were read; false when there is no room for them.
+    /// Counts octets that were read; false if there is no room for them.
     fn read(&self, octets: usize) -> bool {
         let mut head = self.head();
         if head.whole {
@@ -80,7 +80,7 @@ impl WaitingOctets {
     }
 }
 
-/// Octets together with the room that they take.
+/// Octets with their reservation.
 struct HeldOctets<R> {
     body: Vec<u8>,
     _room: R,
@@ -97,7 +97,7 @@ impl<R> AsRef<[u8]> for HeldOctets<R> {
 pub struct CountedStream<T> {
     inner: T,
     waiting: Arc<WaitingOctets>,
-    /// When a write fails of which nothing was taken.
+    /// The deadline of a write without progress.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
@@ -107,7 +107,7 @@ impl<T> CountedStream<T> {
         Self { inner, waiting, deadline: None }
     }
 
-    /// A write as `inner` made it, or its end when it waits for too long.
+    /// The result of `inner`'s write, or an error after the deadline.
     fn within<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if written.is_ready() {
             self.deadline = None;
@@ -157,7 +157,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for CountedStream<T> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.inner).poll_flush(cx);
         if flushed.is_ready() {
-            return flushed; // of a socket always, whether or not the peer takes anything
+            return flushed; // a socket's flush never waits for the peer
         }
         this.within(cx, flushed)
     }

@@ -1,4 +1,4 @@
-//! Older files, brought up to the schema of this version one step at a time, each in a transaction of its own.
+//! Migrates older files to the schema of this version, one step at a time, each in its own transaction.
 
 use super::read::{RowError, mark};
 use super::rows::{self, JSON_TABLES, RECORDS};
@@ -9,7 +9,7 @@ use redb::{Database, ReadableTable, TableDefinition, TableHandle, WriteTransacti
 /// Records as schema 1 had them: JSON under their ids as 20 digits.
 const JSON_RECORDS: StoreTable = TableDefinition::new("records");
 
-/// Packs the records of schema 1, and takes the sum of all rows anew, whose marks were SHA-256.
+/// Packs the records of schema 1, and computes the sum of all rows again: its marks were SHA-256.
 pub(super) fn pack_records(database: &Database) -> Result<(), RowError> {
     let (revision, written) = rows::revision_and_sum(database)?;
     let writing = database.begin_write()?;
@@ -34,7 +34,7 @@ pub(super) fn pack_records(database: &Database) -> Result<(), RowError> {
     Ok(())
 }
 
-/// Copies the records; the sum of the copies' marks is returned, that of the originals added to `before`.
+/// Copies the records. Returns the sum of the copies' marks, and adds that of the originals to `before`.
 fn move_records(writing: &WriteTransaction, before: &mut u64) -> Result<u64, RowError> {
     let (from, mut to) = (writing.open_table(JSON_RECORDS)?, writing.open_table(RECORDS)?);
     let (mut after, mut packed) = (0u64, Vec::new());

@@ -1,9 +1,9 @@
-//! What must survive: the account, durable in one file of the state directory (redb).
+//! The account on disk: one file of the state directory (redb).
 //!
-//! A list of edits is one transaction: after [`Store::commit`] has returned, a crash of process or machine loses
-//! none of it, and before, it leaves none of it. The file is read once, at start. A file that is damaged is set
-//! aside under another name and said so; one of a newer schema, or that another process holds, is left alone and
-//! the start fails.
+//! A list of edits is one transaction. A crash of process or machine after [`Store::commit`] has returned loses none of
+//! it, a crash before leaves none of it. The file is read once, at start. A damaged file is renamed, with a log
+//! message. For a file of a newer schema, or one that another process has open, the start fails and the file stays
+//! unchanged.
 
 mod migrate;
 mod read;
@@ -26,13 +26,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// The file in the state directory.
 pub const FILE: &str = "account.redb";
 
-/// The name of the thread that reads a file of unknown content, and may panic over it.
+/// The name of the thread that reads the file; it may panic over damaged content.
 pub const READER: &str = "store-reader";
 
-/// The schema that this version reads and writes. An older one is brought up to it by [`migrate_from`].
+/// The schema that this version reads and writes. [`migrate_from`] migrates older ones.
 const SCHEMA: u64 = 2;
 
-/// Octets of the file that are kept in memory: it is written often and read once.
+/// The library's cache of the file, in octets: small, because the file is read once.
 const CACHE: usize = 4 << 20;
 
 /// An open store.
@@ -43,9 +43,9 @@ pub struct Store {
 
 /// The file as it is held.
 struct HeldStore {
-    /// Nothing after a failure, until the file can be opened again.
+    /// None after a failure, until the file is open again.
     database: Option<Database>,
-    /// The number of the last change that was committed, which is in the file too.
+    /// The number of the last committed change, which is in the file too.
     revision: u64,
     /// The sum of the rows after it.
     sum: u64,
@@ -62,34 +62,34 @@ impl fmt::Debug for Store {
 pub struct Opened {
     /// The store.
     pub store: Store,
-    /// What it held.
+    /// The account in it.
     pub account: Account,
-    /// Where a damaged file was put, and what was wrong with it.
+    /// The new path of a damaged file, and the damage.
     pub set_aside: Option<(PathBuf, String)>,
 }
 
 /// Why a store cannot be used.
 #[derive(Debug)]
 pub enum StoreError {
-    /// Another process has it open.
+    /// Another process has the file open.
     InUse(PathBuf),
-    /// It was written by a newer version.
+    /// A newer version wrote the file.
     Newer {
         /// The file.
         path: PathBuf,
         /// Its schema.
         schema: u64,
     },
-    /// The system does not let us.
+    /// The system refuses access.
     Io {
         /// The file.
         path: PathBuf,
-        /// What it says.
+        /// The system's error.
         source: io::Error,
     },
     /// A write failed.
     Write(redb::Error),
-    /// A change that was reported as failed turned out to be in the file.
+    /// The file has a change that was reported as failed.
     Astray(PathBuf),
 }
 
@@ -130,11 +130,11 @@ impl std::error::Error for StoreError {
 }
 
 impl Store {
-    /// Opens the store of a state directory and reads it; makes it if there is none. Zones read what is not documented in
-    /// a way.
+    /// Opens and reads the store of a state directory; creates it if there is none. Zones read undocumented cases in
+    /// the given way.
     ///
     /// # Errors
-    /// [`StoreError`]; a damaged file is none.
+    /// [`StoreError`]. A damaged file is not an error.
     pub fn open(directory: &Path, reading: ZoneSemantics) -> Result<Opened, StoreError> {
         let path = directory.join(FILE);
         let at = |source| StoreError::Io { path: path.clone(), source };
@@ -175,8 +175,7 @@ impl Store {
             }
             Err(error) => error,
         };
-        // After a failure the library takes nothing more; and whether the change was still committed, only the
-        // file can tell.
+        // After a failure the library accepts nothing more, and only the file shows whether the change was committed.
         drop(database);
         if let Ok((database, revision, sum)) = self.reopened(held.revision, next) {
             *held = HeldStore { database: Some(database), revision, sum };
@@ -187,7 +186,7 @@ impl Store {
         Err(StoreError::Write(error))
     }
 
-    /// Opens the file anew, which must have one of these revisions; the other parts are its marks.
+    /// Opens the file again. It must have one of these revisions, each with its sum of marks.
     fn reopened(&self, former: u64, next: u64) -> Result<(Database, u64, u64), StoreError> {
         let open = || -> Result<(Database, u64, u64), redb::Error> {
             let database = Database::builder().set_cache_size(CACHE).open(&self.path).map_err(flatten)?;
@@ -204,45 +203,45 @@ impl Store {
 }
 
 impl Drop for Store {
-    /// The library keeps the state before the last change as well, and takes that where a page of the last one is
-    /// damaged: an acknowledged change would be gone without a word. After one more change, of nothing, both have
-    /// the same rows.
+    /// Commits an empty change. The library keeps the state before the last change, and uses it if a page of the last
+    /// one is damaged: an acknowledged change would be lost silently. After an empty change both states have the same
+    /// rows.
     fn drop(&mut self) {
         let held = self.held.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(database) = held.database.take() {
             let again = || rows::write(&database, &[], held.revision, held.sum);
-            let _ = std::panic::catch_unwind(AssertUnwindSafe(again)); // without it the file is as good as it was
+            let _ = std::panic::catch_unwind(AssertUnwindSafe(again)); // the file is valid without it
         }
     }
 }
 
-/// Why a file could not be read.
+/// The reason why a file was not read.
 enum OpenFailure {
-    /// It is not ours to touch.
+    /// The file must stay unchanged.
     Refused(StoreError),
-    /// What is in it makes no sense.
+    /// The content is damaged.
     Damaged(String),
 }
 
 fn attempt(path: &Path, reading: ZoneSemantics) -> Result<(Store, Account), OpenFailure> {
     let refuse = |source| OpenFailure::Refused(StoreError::Io { path: path.into(), source });
-    // An empty file is what a crash may leave of a full one: it is not taken for a new store.
+    // A crash may leave an empty file in place of a full one: it is not a new store.
     if fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == 0) {
         return Err(OpenFailure::Damaged("the file is empty".into()));
     }
     let path_of_file = path.to_path_buf();
-    // The library checks what it reads, but a file of arbitrary bytes may still trip an assertion in it. On a thread
-    // of its own this ends that thread, whose name tells that it is no defect of ours.
+    // The library checks its input, but arbitrary bytes may still fail an assertion in it. That panic ends this thread
+    // only, and the panic hook recognises it by the name.
     let reader = thread::Builder::new().name(READER.into()).spawn(move || open_file(&path_of_file, reading));
     let read = reader.map_err(refuse)?.join();
     match read {
         Err(_) => Err(OpenFailure::Damaged("the storage library panicked while reading it".into())),
         Ok(Ok(whole)) => Ok(whole),
-        Ok(Err(StoreReader::Newer(schema))) => {
+        Ok(Err(StoreReadError::Newer(schema))) => {
             Err(OpenFailure::Refused(StoreError::Newer { path: path.into(), schema }))
         }
-        Ok(Err(StoreReader::Senseless(why))) => Err(OpenFailure::Damaged(why)),
-        Ok(Err(StoreReader::Failed(error))) => match error {
+        Ok(Err(StoreReadError::Invalid(why))) => Err(OpenFailure::Damaged(why)),
+        Ok(Err(StoreReadError::Failed(error))) => match error {
             redb::Error::DatabaseAlreadyOpen => Err(OpenFailure::Refused(StoreError::InUse(path.into()))),
             redb::Error::Io(source) if !is_about_content(&source) => Err(refuse(source)),
             other => Err(OpenFailure::Damaged(other.to_string())),
@@ -250,23 +249,23 @@ fn attempt(path: &Path, reading: ZoneSemantics) -> Result<(Store, Account), Open
     }
 }
 
-/// What can go wrong while a file is read.
-enum StoreReader {
+/// An error while a file is read.
+enum StoreReadError {
     Newer(u64),
-    Senseless(String),
+    Invalid(String),
     Failed(redb::Error),
 }
 
-impl<E: Into<RowError>> From<E> for StoreReader {
+impl<E: Into<RowError>> From<E> for StoreReadError {
     fn from(error: E) -> Self {
         match error.into() {
             RowError::Storage(error) => Self::Failed(error),
-            RowError::Row(why) => Self::Senseless(why),
+            RowError::Row(why) => Self::Invalid(why),
         }
     }
 }
 
-fn open_file(path: &Path, reading: ZoneSemantics) -> Result<(Store, Account), StoreReader> {
+fn open_file(path: &Path, reading: ZoneSemantics) -> Result<(Store, Account), StoreReadError> {
     let database = Database::builder().set_cache_size(CACHE).create(path).map_err(flatten)?;
     let schema = {
         let transaction = database.begin_read()?;
@@ -278,7 +277,7 @@ fn open_file(path: &Path, reading: ZoneSemantics) -> Result<(Store, Account), St
     };
     match schema {
         None => rows::create(&database, SCHEMA)?,
-        Some(schema) if schema > SCHEMA => return Err(StoreReader::Newer(schema)),
+        Some(schema) if schema > SCHEMA => return Err(StoreReadError::Newer(schema)),
         Some(schema) => migrate_from(&database, schema)?,
     }
     let (account, sum) = rows::read(&database, reading)?;
@@ -287,19 +286,19 @@ fn open_file(path: &Path, reading: ZoneSemantics) -> Result<(Store, Account), St
     Ok((Store { path: path.into(), held }, account))
 }
 
-/// Brings an older schema up to [`SCHEMA`], one step at a time. A number below 1 was never written.
-fn migrate_from(database: &Database, schema: u64) -> Result<(), StoreReader> {
+/// Migrates an older schema to [`SCHEMA`], one step at a time. No version wrote a number below 1.
+fn migrate_from(database: &Database, schema: u64) -> Result<(), StoreReadError> {
     match schema {
         SCHEMA => Ok(()),
         1 => {
             tracing::info!("records of the store are packed, once");
             Ok(migrate::pack_records(database)?)
         }
-        other => Err(StoreReader::Senseless(format!("there never was a schema {other}"))),
+        other => Err(StoreReadError::Invalid(format!("there never was a schema {other}"))),
     }
 }
 
-/// The library wraps what the system says in several ways.
+/// The system's error, which the library wraps in several ways.
 fn flatten(error: DatabaseError) -> redb::Error {
     match error {
         DatabaseError::Storage(StorageError::Io(source)) => redb::Error::Io(source),
@@ -307,12 +306,12 @@ fn flatten(error: DatabaseError) -> redb::Error {
     }
 }
 
-/// True for errors that tell of what is in the file rather than of the system.
+/// True for errors about the file's content, false for those of the system.
 fn is_about_content(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 
-/// A name beside the file that is not taken.
+/// An unused name in the folder of the file.
 fn name_aside(path: &Path) -> PathBuf {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let name = |suffix: u64| path.with_extension(format!("redb.damaged-{suffix}"));

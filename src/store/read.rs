@@ -1,18 +1,18 @@
-//! Reading the rows of a table on all cores: a start waits for it.
+//! Reads the rows of a table on all cores: a start waits for it.
 
 use siphasher::sip::SipHasher13;
 use std::collections::VecDeque;
 use std::hash::Hasher;
 use std::thread;
 
-/// Octets of rows that are made sense of together, on a thread of their own while the next are read.
+/// Octets of rows that one thread decodes at a time while the next are read.
 const SHARE: usize = 1 << 20;
 
-/// Why rows cannot be read.
+/// The reason why rows cannot be read.
 pub(super) enum RowError {
     /// The file.
     Storage(redb::Error),
-    /// A row makes no sense.
+    /// A row is not valid.
     Row(String),
 }
 
@@ -22,8 +22,8 @@ impl<E: Into<redb::Error>> From<E> for RowError {
     }
 }
 
-/// The rows of a table as `read` makes them out of key and row, with a buffer to use as it likes; their marks are added to
-/// `sum`. `next` pushes the next row; false where there is none.
+/// The rows of a table as `read` makes them out of key and row, with a buffer to use as it likes; their marks are added
+/// to `sum`. `next` pushes the next row; false where there is none.
 pub(super) fn each_row<R: Send>(
     table: &str,
     mut next: impl FnMut(&mut RowShare) -> Result<bool, redb::Error>,
@@ -54,7 +54,7 @@ pub(super) fn each_row<R: Send>(
             if share.rows.len() >= SHARE {
                 let share = std::mem::take(&mut share);
                 running.push_back(scope.spawn(move || parse(share)));
-                // a file is read sooner than it is made sense of, and need not be in memory as a whole
+                // reading is faster than decoding, and the whole file need not be in memory
                 if running.len() > threads
                     && let Some(first) = running.pop_front()
                 {
@@ -70,7 +70,7 @@ pub(super) fn each_row<R: Send>(
     Ok(rows)
 }
 
-/// Rows as they are in the file, on their way to where they are made sense of.
+/// Encoded rows on their way to a decoding thread.
 #[derive(Default)]
 pub(super) struct RowShare {
     keys: Vec<u8>,
@@ -97,8 +97,8 @@ impl RowShare {
     }
 }
 
-/// What stands for a row in the sum of all: whatever bit of it flips, and wherever it gets lost, the sum is another.
-/// The library verifies the pages that it reads after a crash alone.
+/// The mark of a row. A changed or lost row changes the sum of the marks. The check is needed because the library
+/// verifies pages only after a crash.
 pub(super) fn mark(table: &str, key: &[u8], row: &[u8]) -> u64 {
     let mut hash = SipHasher13::new();
     for part in [table.as_bytes(), b"\0", key, b"\0", row] {
