@@ -41,12 +41,12 @@ pub struct Dnstap {
     queue: Queue<Vec<u8>>,
     /// Identity and version, encoded.
     head: Vec<u8>,
-    /// How clients' addresses are told.
+    /// The form of clients' addresses.
     client: ClientAddress,
 }
 
 impl Dnstap {
-    /// Starts to send to the receiver at a socket, whether or not there is one yet.
+    /// Starts to send to the receiver at a socket, which may appear later.
     ///
     /// # Errors
     /// No thread could be started.

@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// The path of a question.
 #[derive(Serialize)]
 pub struct Explanation {
-    /// Who asks.
+    /// The client.
     pub client: String,
     /// The VPC of the client.
     pub vpc: Option<String>,
@@ -28,11 +28,11 @@ pub struct Explanation {
     pub region: Option<String>,
     /// The names of the chain.
     pub hops: Vec<ExplainedHop>,
-    /// The records that are answered here.
+    /// The records of local data.
     pub records: Vec<ShownRecord>,
-    /// The code, or `FORWARD` when an upstream has the last word.
+    /// The response code, or `FORWARD` if it comes from an upstream.
     pub result: String,
-    /// What an upstream would be asked, and whom.
+    /// The query to an upstream, if there is one, and the servers.
     pub asks: Option<AskedGroup>,
 }
 
@@ -49,9 +49,9 @@ pub struct ExplainedHop {
     pub rtype: String,
     /// hosts, zone, local, minimal, forward, loop or refused
     pub source: &'static str,
-    /// The zone or rule, if one is meant.
+    /// The zone or rule, if there is one.
     pub matched: Option<String>,
-    /// What answers, in words.
+    /// The source of the answer, as text.
     pub why: String,
 }
 
@@ -94,13 +94,13 @@ impl From<&TextRecord> for ShownRecord {
 
 /// Where names are answered, and how the servers of a group are told.
 pub struct ExplainedCatalog<'c> {
-    /// Where names are answered.
+    /// The catalog.
     pub catalog: &'c Catalog,
-    /// Whose last good answers are retained.
+    /// The rules for retained names.
     pub retain: &'c RetainRules,
     /// The servers of a group.
     pub servers: &'c dyn Fn(GroupKey) -> String,
-    /// What is refused before the look-up.
+    /// The checks before the lookup.
     pub screening: Precheck,
 }
 
@@ -116,7 +116,7 @@ pub fn question(name: &str, rtype: &str) -> Result<Question, String> {
 }
 
 impl ExplainedCatalog<'_> {
-    /// The path of a question of a client; and what an upstream is asked, if it comes to that.
+    /// The path of a client's query, and the fetch from an upstream, if it needs one.
     pub fn explain(&self, question: &Question, client: IpAddr) -> (Explanation, Option<Fetch>) {
         if let Some(answer) = precheck(question, self.screening) {
             let hop = ExplainedHop {

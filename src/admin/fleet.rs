@@ -8,39 +8,39 @@ use serde::{Deserialize, Serialize};
 /// The fleet as this node sees it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct FleetStatus {
-    /// What the node is called.
+    /// The name of the node.
     pub node: String,
     /// `following`, `away`, `held`, ….
     pub state: String,
     /// The revision of the head that is served.
     pub revision: i64,
-    /// Rows.
+    /// The number of rows.
     pub rows: usize,
-    /// Seconds for which it is not certain that nothing is newer.
+    /// Seconds since the rows were last known to be the newest.
     pub behind: f64,
-    /// There are rows to serve, from a snapshot or from etcd.
+    /// The node has rows to serve, from a snapshot or from etcd.
     pub known: bool,
     /// The last failure, while it lasts.
     pub fault: Option<String>,
-    /// The digest of the rows is that of the head.
+    /// The digest of the rows equals that of the head.
     pub whole: bool,
-    /// Rows that would go, and rows there are, while a removal waits to be accepted.
+    /// The number of rows to remove, and of all rows, while a removal waits to be accepted.
     pub held: Option<(usize, usize)>,
     /// Rows whose last good value is served.
     pub bad_rows: usize,
-    /// The first of them: key, and what is wrong.
+    /// The first of them: key and fault.
     pub bad: Vec<(String, String)>,
-    /// Why the snapshot cannot be written.
+    /// The error of the snapshot file, if it cannot be written.
     pub snapshot_fault: Option<String>,
-    /// Changes that came into force.
+    /// Changes applied.
     pub applied: u64,
     /// Comparisons of all rows.
     pub compared: u64,
-    /// Connections that failed or ended.
+    /// Failed or ended connections.
     pub failures: u64,
-    /// Changes that this node made.
+    /// Changes committed by this node.
     pub commits: u64,
-    /// Decisions that were taken again.
+    /// Commits repeated after a conflict.
     pub lost_races: u64,
 }
 

@@ -9,25 +9,25 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "what")]
 pub enum Flush {
-    /// One name, of all types; or it and all names below.
+    /// One name with all types, or a name and all names below it.
     Name {
         /// The name.
         name: String,
-        /// The names below too.
+        /// Also the names below.
         #[serde(default)]
         subtree: bool,
     },
-    /// Everything.
+    /// All names.
     All,
 }
 
 /// How much was forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flushed {
-    /// What upstreams had said.
+    /// Removed entries of the cache.
     pub entries: usize,
-    /// Packets of the packet cache. All are removed each time, because any of them may contain the name; what they were
-    /// made of is still there, so they come back at once.
+    /// Removed packets of the packet cache. Each flush removes all, because any of them may contain the name; they are
+    /// made again from the remaining entries.
     pub finished: usize,
 }
 
@@ -47,6 +47,6 @@ pub fn flush(live: &SharedState, flush: &Flush) -> Result<Flushed, String> {
         }
     };
     let finished = live.answers.len();
-    live.answers.clear(); // only now: no answer must be finished again with what is being forgotten
+    live.answers.clear(); // last, so that no packet is made again from an entry that is being removed
     Ok(Flushed { entries, finished })
 }

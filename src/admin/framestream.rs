@@ -23,10 +23,10 @@ pub struct Frames<S> {
 }
 
 impl<S: Read + Write> Frames<S> {
-    /// Offers a type of content, and begins when it is accepted.
+    /// Offers a content type, and starts the stream when the receiver accepts it.
     ///
     /// # Errors
-    /// The other side does not take it, or is none of its kind.
+    /// The receiver refuses the content type, or does not speak Frame Streams.
     pub fn begin(mut stream: S, content: &str) -> io::Result<Self> {
         stream.write_all(&control(READY, Some(content)))?;
         stream.flush()?;
@@ -44,25 +44,25 @@ impl<S: Read + Write> Frames<S> {
     /// Sends one frame.
     ///
     /// # Errors
-    /// The other side has gone.
+    /// The receiver has closed the connection.
     pub fn send(&mut self, data: &[u8]) -> io::Result<()> {
         let length = u32::try_from(data.len()).map_err(io::Error::other)?;
         self.stream.write_all(&length.to_be_bytes())?;
         self.stream.write_all(data)
     }
 
-    /// Lets out what was gathered.
+    /// Flushes the buffer.
     ///
     /// # Errors
-    /// The other side has gone.
+    /// The receiver has closed the connection.
     pub fn flush(&mut self) -> io::Result<()> {
         self.stream.flush()
     }
 
-    /// Ends the stream, and waits until the other side has taken everything.
+    /// Ends the stream, and waits until the receiver has read everything.
     ///
     /// # Errors
-    /// The other side has gone.
+    /// The receiver has closed the connection.
     pub fn finish(mut self) -> io::Result<()> {
         self.stream.write_all(&control(STOP, None))?;
         self.stream.flush()?;

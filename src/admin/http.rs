@@ -71,7 +71,7 @@ impl AdminExchange {
         let subject = &self.subject;
         match path {
             "/metrics" => {
-                // Before the page is rendered: otherwise there could be one page for each connection.
+                // Reserved before the page is rendered: otherwise there could be one page for each connection.
                 let mut room = self.waiting.account().reserve(OF_CONNECTION).await;
                 let page = metrics::render(subject).into_bytes();
                 room.shrink_to(page.len());

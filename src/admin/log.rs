@@ -56,7 +56,7 @@ pub fn set_up(level: &str) -> Result<(), TryInitError> {
         .with_writer(writer())
         .with_ansi(is_styled)
         .event_format(format)
-        .log_internal_errors(false); // it would report a failed write where the write failed, and panic
+        .log_internal_errors(false); // it would report a failed write on the same output, and panic
     let registry = tracing_subscriber::registry().with(filter);
     registry.with(layer.with_filter(Hold(hold_back))).try_init()
 }
@@ -121,7 +121,7 @@ fn write_all(mut sink: impl Write, messages: &Receiver<QueueItem<Vec<u8>>>, miss
                 let _ = sink.write_all(&message);
             }
             QueueItem::Renew => {}
-            // Standard error stays: what is told at the very end is written, too.
+            // Standard error stays open for the last messages.
             QueueItem::Drain(done) => {
                 tell_missed(&mut sink);
                 let _ = sink.flush();
@@ -158,7 +158,7 @@ struct SpanPlace {
 }
 
 impl HoldBack {
-    /// True when a message may pass now.
+    /// True if a message may pass now.
     fn admits(&self, place: Identifier, now: Instant) -> bool {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let place = places.entry(place).or_insert(SpanPlace { window: now, passed: 0, held: 0 });
@@ -173,7 +173,7 @@ impl HoldBack {
         false
     }
 
-    /// How many messages were held back since one passed; said once.
+    /// The number of messages held back since the last one passed; resets it.
     fn take_held(&self, place: Identifier) -> u64 {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         places.get_mut(&place).map_or(0, |place| std::mem::take(&mut place.held))

@@ -206,7 +206,7 @@ fn zones(page: &mut MetricsPage, subject: &AdminView) {
                     let vpc = place.vpc.as_deref().unwrap_or_default();
                     outcomes(page, &name, vpc, counts);
                 }
-                // places beyond all numbers are counted with the zones
+                // keys beyond the numbered ones are counted with the zones
                 None if rules || *number != OVERFLOW => {}
                 _ => rest.iter_mut().zip(counts).for_each(|(sum, more)| *sum += more),
             }
@@ -255,7 +255,7 @@ pub(super) fn servers(subject: &AdminView) -> Vec<(String, ServerSnapshot)> {
     for (key, group) in groups {
         let mut name = group.name().to_string();
         if !names.insert(name.clone()) {
-            name = format!("{name} #{}", key.0); // two rules of one name, for different VPCs
+            name = format!("{name} #{}", key.0); // two rules for one name and different VPCs
         }
         all.extend(group.servers().map(|server| (name.clone(), server.snapshot())));
     }

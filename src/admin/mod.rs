@@ -46,7 +46,7 @@ use std::sync::Arc;
 pub struct AdminView {
     /// The live state.
     pub live: Arc<SharedState>,
-    /// Where it listens.
+    /// The listen addresses.
     pub listening: Vec<SocketAddr>,
     /// The self-check.
     pub selfcheck: Arc<SelfCheck>,
@@ -59,7 +59,7 @@ pub struct AdminView {
 }
 
 impl AdminView {
-    /// What was made through the API: of this machine, or of the fleet.
+    /// The account of the API: of this machine or of the fleet.
     pub fn account(&self) -> Option<Arc<Account>> {
         let fleet = self.fleet.as_ref().map(|node| node.state.account().load_full());
         fleet.or_else(|| self.api.as_ref().map(|api| api.writer.account()))

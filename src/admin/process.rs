@@ -19,7 +19,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// As they are now.
+    /// The current values.
     pub(super) fn read() -> Self {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();

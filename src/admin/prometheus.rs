@@ -9,11 +9,11 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 /// What kind of number a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricKind {
-    /// It only grows.
+    /// A counter.
     Counter,
-    /// It goes up and down.
+    /// A gauge.
     Gauge,
-    /// Durations in buckets.
+    /// A histogram of durations.
     Histogram,
 }
 
@@ -22,11 +22,11 @@ pub enum MetricKind {
 pub struct Metric {
     /// Its name.
     pub name: &'static str,
-    /// What kind of number it is.
+    /// Its kind.
     pub kind: MetricKind,
     /// Its labels.
     pub labels: &'static str,
-    /// What it means.
+    /// Its HELP text.
     pub help: &'static str,
 }
 
@@ -40,7 +40,7 @@ pub(super) const fn gauge(name: &'static str, labels: &'static str, help: &'stat
     Metric { name, kind: MetricKind::Gauge, labels, help }
 }
 
-/// Durations in buckets.
+/// A histogram of durations.
 pub(super) const fn histogram(name: &'static str, labels: &'static str, help: &'static str) -> Metric {
     Metric { name, kind: MetricKind::Histogram, labels, help }
 }
@@ -48,7 +48,7 @@ pub(super) const fn histogram(name: &'static str, labels: &'static str, help: &'
 /// A page being written.
 #[derive(Debug)]
 pub(super) struct MetricsPage {
-    /// The metrics that it may have.
+    /// The table of metrics of the page.
     table: &'static [Metric],
     text: String,
     name: &'static str,
@@ -82,7 +82,7 @@ impl MetricsPage {
         self.line("", labels, &number(value))
     }
 
-    /// A sample that is a count.
+    /// An integer sample.
     pub(super) fn count(&mut self, labels: &[(&str, &str)], value: u64) -> &mut Self {
         self.line("", labels, &value.to_string())
     }

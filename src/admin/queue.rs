@@ -1,6 +1,6 @@
 //! A bounded queue from the threads that serve to a thread that writes a log. A thread that serves never waits: an item
-//! for which there is no room is missed, and counted. The bound is in octets, and an item's memory is given back when it
-//! was written.
+//! for which there is no room is missed, and counted. The bound is in octets, and an item's memory is given back when
+//! it was written.
 
 use crate::base::octets::{OctetAccount, Reserved};
 use std::io;
@@ -19,11 +19,11 @@ pub(super) const OVERHEAD: usize = 512;
 /// What the writer is told.
 #[derive(Debug)]
 pub(super) enum QueueItem<T> {
-    /// Write this; its room is given back with the second part.
+    /// Write this; dropping the second part releases its octets.
     Item(T, Reserved),
-    /// Begin anew: open the file again.
+    /// Open the file again.
     Renew,
-    /// Write out what there is, then say so. Nothing that comes later has to be written.
+    /// Write the earlier items, then confirm. Later items need not be written.
     Drain(Sender<()>),
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Queue<T> {
 }
 
 impl<T: Send + 'static> Queue<T> {
-    /// Starts a thread that writes what comes; the writer has the count of what came to nothing, to add to it.
+    /// Starts the writing thread. The writer gets the counter of lost items, to add its own.
     ///
     /// # Errors
     /// No thread could be started.
@@ -52,7 +52,7 @@ impl<T: Send + 'static> Queue<T> {
         Ok(Self { sender, account, missed })
     }
 
-    /// Hands over an item of this many octets, if there is room.
+    /// Queues an item of this many octets, if there is room.
     pub(super) fn offer(&self, octets: usize, make: impl FnOnce() -> T) {
         let room = self.account.try_reserve(octets + OVERHEAD);
         let sent = room.is_some_and(|room| self.sender.send(QueueItem::Item(make(), room)).is_ok());
@@ -61,27 +61,27 @@ impl<T: Send + 'static> Queue<T> {
         }
     }
 
-    /// Items that came to nothing so far.
+    /// Lost items so far.
     pub(super) fn dropped(&self) -> u64 {
         self.missed.load(Ordering::Relaxed)
     }
 
-    /// Octets that wait.
+    /// Octets in the queue.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.account.held()
     }
 
-    /// Has the writer begin anew, behind what waits already.
+    /// Queues an order to open the file again.
     pub(super) fn reopen(&self) {
-        let _ = self.sender.send(QueueItem::Renew); // a writer that has ended has nothing to begin anew
+        let _ = self.sender.send(QueueItem::Renew); // an ended writer has no file
     }
 
-    /// Has the writer write out what waits, and waits for it a moment.
+    /// Orders the writer to write all queued items, and waits for it with a timeout.
     pub(super) fn drain(&self) {
         let (done, drained) = channel();
         if self.sender.send(QueueItem::Drain(done)).is_ok() {
-            let _ = drained.recv_timeout(TIMEOUT); // it may hang on who reads; then the rest is lost
+            let _ = drained.recv_timeout(TIMEOUT); // the writer may be blocked by its reader; then the rest is lost
         }
     }
 }

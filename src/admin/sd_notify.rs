@@ -16,7 +16,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 pub struct Supervisor {
     line: Option<Arc<SupervisorSocket>>,
-    /// How long the watchdog waits for a sign of life, if there is one.
+    /// The timeout of the watchdog, if there is one.
     pub watchdog: Option<Duration>,
 }
 
@@ -28,18 +28,18 @@ struct SupervisorSocket {
 }
 
 impl Supervisor {
-    /// The supervisor that the environment names. The variables stay there, since nothing is started by us that could
+    /// The supervisor that the environment names. The variables are kept, because pvtzd starts no process that could
     /// inherit them.
     ///
     /// # Errors
-    /// A supervisor is named and cannot be spoken to.
+    /// A supervisor is named, but its socket is not available.
     pub fn from_environment() -> io::Result<Self> {
         let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let line = match value("NOTIFY_SOCKET") {
             None => None,
             Some(place) => {
                 let socket = UnixDatagram::unbound()?;
-                socket.set_nonblocking(true)?; // a supervisor that does not read must not hold us up
+                socket.set_nonblocking(true)?; // a supervisor that does not read must not block pvtzd
                 Some(Arc::new(SupervisorSocket { socket, address: address(&place)? }))
             }
         };
@@ -48,30 +48,30 @@ impl Supervisor {
         Ok(Self { watchdog: watchdog.filter(|_| line.is_some()), line })
     }
 
-    /// What is configured is served now.
+    /// Sends READY: the configuration is served.
     pub fn ready(&self, status: &str) {
         self.send(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);
     }
 
-    /// The configuration is being read again; [`Supervisor::ready`] follows, whatever comes of it.
+    /// Sends RELOADING; [`Supervisor::ready`] follows after success and failure.
     pub fn reloading(&self) {
         // The time lets systemd tell this reload from an earlier one (Type=notify-reload, from version 253 on).
         let now = NotifyState::monotonic_usec_now().unwrap_or(NotifyState::MonotonicUsec(0));
         self.send(&[NotifyState::Reloading, now, NotifyState::Status("reading the configuration")]);
     }
 
-    /// We are about to end, and why it may take a moment.
+    /// Sends STOPPING, with the reason of a delay.
     pub fn stopping(&self, status: &str) {
         self.send(&[NotifyState::Stopping, NotifyState::Status(&one_line(status))]);
     }
 
-    /// A sign of life for the watchdog.
+    /// Sends WATCHDOG.
     pub fn alive(&self) {
         self.send(&[NotifyState::Watchdog]);
     }
 
-    /// Sends a message, if there is a supervisor. sd_notify::notify would do so by a new socket each time, and wait where
-    /// the supervisor does not read.
+    /// Sends a message, if there is a supervisor. sd_notify::notify would open a new socket each time, and block if the
+    /// supervisor does not read.
     fn send(&self, states: &[NotifyState<'_>]) {
         let Some(line) = &self.line else { return };
         let mut message = String::new();
@@ -96,7 +96,7 @@ fn address(place: &str) -> io::Result<SocketAddr> {
 /// How long the watchdog waits, if it is there and means the process `own`.
 fn watchdog(microseconds: Option<&str>, pid: Option<&str>, own: u32) -> Option<Duration> {
     if pid.is_some_and(|pid| pid.parse() != Ok(own)) {
-        return None; // it watches who started us
+        return None; // the variable is meant for the parent process
     }
     let microseconds = microseconds?.parse().ok().filter(|microseconds| *microseconds > 0)?;
     Some(Duration::from_micros(microseconds))

@@ -16,7 +16,7 @@ const LABELLED: usize = 1000;
 pub struct SecondaryStatus {
     /// The zone.
     pub zone: String,
-    /// The VPCs whose clients see it; nothing for all clients.
+    /// The VPCs whose clients see it; empty for all clients.
     pub vpcs: Option<Vec<String>>,
     /// `ready`, `not_transferred` or `expired`.
     pub state: String,
@@ -24,29 +24,29 @@ pub struct SecondaryStatus {
     pub serial: Option<u32>,
     /// Records of the copy.
     pub records: usize,
-    /// Records of the last full transfer that are not in the zone, and are left out.
+    /// Records of the last full transfer that were left out because they are outside the zone.
     pub outside: usize,
-    /// The primary that told last.
+    /// The primary that answered last.
     pub primary: Option<String>,
     /// Seconds since a primary confirmed the copy.
     pub confirmed_ago: Option<u64>,
     /// Seconds until the copy expires.
     pub expires_in: Option<u64>,
-    /// Seconds until primaries are asked.
+    /// Seconds until the next query to a primary.
     pub next_in: u64,
-    /// What the last conversation failed with; nothing after one that did not.
+    /// The error of the last conversation; None after a success.
     pub fault: Option<String>,
-    /// Why the copy could not be written; nothing while it can.
+    /// The error of writing the copy; None after a success.
     pub save_fault: Option<String>,
-    /// Times that a primary had nothing newer.
+    /// Refreshes without a newer serial.
     pub current: u64,
     /// Full transfers.
     pub full: u64,
     /// Incremental transfers.
     pub incremental: u64,
-    /// Times that no primary told.
+    /// Failed refreshes.
     pub failed: u64,
-    /// NOTIFY messages that were taken.
+    /// Accepted NOTIFY messages.
     pub notifies: u64,
 }
 

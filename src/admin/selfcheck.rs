@@ -32,7 +32,7 @@ type Silent = Arc<[SilentAddress]>;
 pub struct SilentAddress {
     /// The address.
     pub address: SocketAddr,
-    /// The reason of the last try.
+    /// The error of the last attempt.
     pub why: String,
 }
 
@@ -47,12 +47,12 @@ impl fmt::Display for SilentAddress {
 pub struct SelfCheck {
     listening: Vec<SocketAddr>,
     timeout: Duration,
-    /// The check that ran last: nothing in it while it runs.
+    /// The result of the last check; empty while a check runs.
     last: Mutex<Option<watch::Receiver<Option<Silent>>>>,
 }
 
 impl SelfCheck {
-    /// A check of these addresses. It takes at most a quarter of the time that the supervisor's watchdog waits.
+    /// A check of these addresses. It takes at most a quarter of the watchdog's timeout.
     pub fn new(listening: Vec<SocketAddr>, watchdog: Option<Duration>) -> Self {
         let timeout = watchdog.map_or(TIMEOUT, |limit| TIMEOUT.min(limit / 4 / TRIES));
         Self { listening, timeout, last: Mutex::default() }
@@ -68,15 +68,15 @@ impl SelfCheck {
         };
         match check.wait_for(Option::is_some).await {
             Ok(silent) => silent.clone().unwrap_or_default(),
-            // It panicked, or the runtime ends.
+            // The task panicked, or the runtime ends.
             Err(_) => self.listening.iter().map(|&address| silent(address, "the check failed")).collect(),
         }
     }
 
-    /// Begins a check, in a task that goes on when nothing waits for it any longer: no answer is an old one.
+    /// Starts a check in its own task, which continues if its caller is dropped: a later caller gets no old result.
     fn begin(&self) -> watch::Receiver<Option<Silent>> {
         let (tell, told) = watch::channel(None);
-        // An address that no interface has would be asked of another machine.
+        // A query to an address that no interface has would go to another machine.
         let here = self.listening.iter().copied().filter(|address| !is_absent(address.ip()));
         let (here, patience) = (here.collect::<Vec<SocketAddr>>(), self.timeout);
         tokio::spawn(async move {
@@ -105,7 +105,7 @@ async fn asked(address: SocketAddr, patience: Duration) -> io::Result<()> {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => {
                 last = error;
-                sleep(patience / 4).await; // such as a port that is refused: the next try needs another moment
+                sleep(patience / 4).await; // for example a refused port: pause before the next attempt
             }
             Err(_) => last = io::ErrorKind::TimedOut.into(),
         }

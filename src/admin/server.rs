@@ -46,7 +46,7 @@ impl BoundAdmin {
         self
     }
 
-    /// Begins. Must be called within a tokio runtime.
+    /// Starts the services. Must be called within a tokio runtime.
     ///
     /// # Errors The runtime rejects a socket.
     pub fn open(self, subject: &Arc<AdminView>, reload: mpsc::Sender<Reload>) -> io::Result<AdminServer> {
@@ -87,7 +87,7 @@ impl BoundAdmin {
                 let path = socket::usual();
                 match Bound::new(&path) {
                     Ok(bound) => keep(&place, bound.serve(subject.clone(), reload)),
-                    // as for a plain run of a plain user; `pvtzd status` then says that there is none
+                    // usual if started by an ordinary user; `pvtzd status` then reports that there is no socket
                     Err(error) => tracing::debug!(socket = %path.display(), %error, "no control socket"),
                 }
             }
@@ -150,7 +150,7 @@ fn keep(place: &Mutex<Option<socket::SocketFile>>, bound: socket::SocketFile) {
 /// Operations, open.
 #[derive(Debug)]
 pub struct AdminServer {
-    /// Where HTTP is.
+    /// The HTTP addresses.
     pub addresses: Vec<SocketAddr>,
     place: Arc<Mutex<Option<socket::SocketFile>>>,
     live: Arc<SharedState>,
@@ -162,12 +162,12 @@ impl AdminServer {
         self.place.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|place| place.path.clone())
     }
 
-    /// After a reload: reopens files.
+    /// Reopens files after a reload.
     pub fn reopen(&self) {
         self.live.watch.watchers().iter().for_each(|watcher| watcher.reopen());
     }
 
-    /// The end: taps write pending messages, and the control socket is removed.
+    /// Writes pending messages of taps, and removes the control socket.
     pub fn end(self) {
         self.live.watch.watchers().iter().for_each(|watcher| watcher.end());
         drop(self.place.lock().unwrap_or_else(PoisonError::into_inner).take());

@@ -31,7 +31,7 @@ const BUSIEST: usize = 10;
 /// The state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
-    /// Of the program.
+    /// The version of the program.
     pub version: String,
     /// Process id.
     pub pid: u32,
@@ -39,9 +39,9 @@ pub struct Status {
     pub uptime: f64,
     /// Listeners are bound and the catalog is loaded.
     pub ready: bool,
-    /// Where it listens.
+    /// The listen addresses.
     pub listen: Vec<String>,
-    /// Those of them that no interface has yet.
+    /// Listen addresses that no interface has yet.
     #[serde(default)]
     pub absent: Vec<String>,
     /// Queries and answers since start.
@@ -50,9 +50,9 @@ pub struct Status {
     pub cache: CacheStatus,
     /// Upstream servers.
     pub upstreams: Vec<UpstreamStatus>,
-    /// How many private zones there are, and the busiest.
+    /// The number of private zones.
     pub zones: usize,
-    /// The zones that were asked most.
+    /// The zones with the most answers.
     pub busiest: Vec<BusyZone>,
     /// The PrivateZone API, if it is served.
     pub api: Option<ApiStatus>,
@@ -61,14 +61,14 @@ pub struct Status {
     pub fleet: Option<FleetStatus>,
     /// Reloads so far.
     pub reloads: u64,
-    /// Those that failed.
+    /// Failed reloads.
     pub reloads_failed: u64,
     /// The last reload did not fail.
     pub current: bool,
     /// Zone files, hosts files and, with `watch_config`, the configuration.
     #[serde(default)]
     pub data_files: DataFilesStatus,
-    /// Retained names, where `[[retain]]` names some.
+    /// Retained names, if `[[retain]]` is configured.
     #[serde(default)]
     pub retained: Option<RetainedState>,
     /// Secondary zones.
@@ -84,13 +84,13 @@ pub struct Status {
 /// Files that are read again when they change.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct DataFilesStatus {
-    /// How many are watched.
+    /// Watched files.
     pub watched: u64,
-    /// Times that one was read again.
+    /// Files read again.
     pub reads: u64,
-    /// Times that one was not used because of a fault.
+    /// Files not used because of a fault.
     pub failures: u64,
-    /// Those whose former content is served, the first 100 of them.
+    /// The first 100 files whose former content is served.
     pub faulty: Vec<FaultyFile>,
 }
 
@@ -101,16 +101,16 @@ pub struct AuxiliaryStatus {
     pub service: String,
     /// Its address or file.
     pub at: String,
-    /// What it failed with; nothing while it works.
+    /// The error; None while it works.
     pub fault: Option<String>,
-    /// How often it failed.
+    /// The number of failures.
     pub failures: u64,
 }
 
 /// Queries and answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Queries {
-    /// Queries that were read.
+    /// Queries received.
     pub asked: u64,
     /// Answers.
     pub answered: u64,
@@ -120,26 +120,26 @@ pub struct Queries {
     pub dropped: u64,
     /// Queries that wait for an upstream.
     pub waiting: usize,
-    /// Queries beyond the limits.
+    /// Queries above the limits.
     pub overload: u64,
-    /// Queries over UDP beyond the rate of their network.
+    /// Queries over UDP above the rate of their network.
     #[serde(default)]
     pub rate_limited: u64,
     /// Answers by code.
     pub rcodes: BTreeMap<String, u64>,
-    /// How many answers took up to a quarter of a millisecond, up to half a millisecond, and so on doubled; at last
-    /// those that took longer.
+    /// Numbers of answers by duration: up to a quarter of a millisecond, up to half a millisecond, and so on doubled;
+    /// the last one counts longer durations.
     pub durations: Vec<u64>,
     /// Mean time in milliseconds.
     pub mean_ms: f64,
-    /// Defects of pvtzd.
+    /// Internal errors of pvtzd.
     pub panics: u64,
 }
 
 /// The cache.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CacheStatus {
-    /// What upstreams said.
+    /// Entries from upstreams.
     pub entries: usize,
     /// Packets in the packet cache.
     pub finished: usize,
@@ -147,11 +147,11 @@ pub struct CacheStatus {
     pub bytes: u64,
     /// Answers without a query to an upstream.
     pub hits: u64,
-    /// Answers for which an upstream was asked.
+    /// Answers with a query to an upstream.
     pub misses: u64,
-    /// Answers beyond their life.
+    /// Stale answers.
     pub stale: u64,
-    /// Entries that had to make room.
+    /// Evicted entries.
     pub evictions: u64,
 }
 
@@ -160,19 +160,19 @@ pub struct CacheStatus {
 pub struct UpstreamStatus {
     /// Its group.
     pub group: String,
-    /// Where it is.
+    /// Its address.
     pub server: String,
     /// `up`, `failing`, `down` or `loop`.
     pub state: String,
     /// Smoothed round-trip time, once known.
     pub rtt_ms: Option<f64>,
-    /// Questions put to it.
+    /// Queries sent to it.
     pub queries: u64,
     /// Usable answers.
     pub answers: u64,
-    /// Questions that got none.
+    /// Queries without a usable answer.
     pub failures: u64,
-    /// Questions under way.
+    /// Queries in flight.
     pub in_flight: usize,
 }
 
@@ -181,7 +181,7 @@ pub struct UpstreamStatus {
 pub struct BusyZone {
     /// Its name.
     pub zone: String,
-    /// The VPC whose clients asked; empty for clients in none.
+    /// The VPC of the clients; empty for clients outside of VPCs.
     pub vpc: String,
     /// Answers.
     pub answers: u64,
@@ -190,13 +190,13 @@ pub struct BusyZone {
 /// The API.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ApiStatus {
-    /// Where it listens.
+    /// The listen addresses.
     pub listen: Vec<String>,
-    /// Zones that were made through it.
+    /// Zones of the API.
     pub zones: usize,
     /// Requests.
     pub requests: u64,
-    /// Those that were refused.
+    /// Refused requests.
     pub refused: u64,
 }
 
@@ -209,7 +209,7 @@ pub struct ZoneStatus {
     pub source: String,
     /// The recursion proxy is on.
     pub recursion_proxy: bool,
-    /// Who sees it: VPC ids; nothing for every client.
+    /// The ids of the VPCs that see it; empty for all clients.
     pub vpcs: Option<Vec<String>>,
     /// Answers since start, of all VPCs.
     pub answers: u64,

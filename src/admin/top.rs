@@ -18,7 +18,7 @@ const LEASE_MS: u64 = 60_000;
 pub struct TopQuery {
     /// Rows of each list.
     pub count: usize,
-    /// The lists begin anew.
+    /// Reset the lists.
     #[serde(default)]
     pub clear: bool,
 }
@@ -26,21 +26,21 @@ pub struct TopQuery {
 /// The lists.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TopAnswer {
-    /// Seconds that they count.
+    /// Seconds since the last reset.
     pub seconds: f64,
-    /// Answers that were counted.
+    /// Counted answers.
     pub answers: u64,
     /// By name.
     pub names: Ranking,
     /// By type.
     pub types: Ranking,
-    /// By private zone, forwarding rule, or what else answers.
+    /// By private zone, forwarding rule, or other source.
     pub zones: Ranking,
-    /// By client, as `[top] client` has it.
+    /// By client, in the form of `[top] client`.
     pub clients: Ranking,
     /// By response code.
     pub codes: Ranking,
-    /// By upstream server: questions since start.
+    /// By upstream server: queries since start.
     pub upstreams: Ranking,
 }
 
@@ -56,9 +56,9 @@ pub struct Ranking {
 /// A row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ranked {
-    /// What is counted.
+    /// The counted name, type, client, or other key.
     pub key: String,
-    /// How often.
+    /// The count.
     pub count: u64,
 }
 

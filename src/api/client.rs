@@ -138,7 +138,7 @@ impl fmt::Display for CallError {
             Self::NotTheApi(address, status) => {
                 write!(
                     f,
-                    "what answers at {address} is not the API: it says HTTP {status}, and not in its form"
+                    "the server at {address} is not the PrivateZone API: it answers with HTTP status {status} and another body"
                 )
             }
         }

@@ -247,7 +247,7 @@ impl<S: ApiService> ApiExchange<'_, S> {
         let mut request = PageRequest { method, uri, headers, body: Vec::new(), peer: self.peer };
         let (refusal, permit) = match read {
             Err(_) => (Some(BODY_IS_LATE), None),
-            Ok(Err(_)) => (Some((StatusCode::BAD_REQUEST, "the body ended before it was whole\n")), None),
+            Ok(Err(_)) => (Some((StatusCode::BAD_REQUEST, "the body is incomplete\n")), None),
             Ok(Ok(true)) => (None, None),
             Ok(Ok(false)) => match pages.long_body(&request) {
                 Some(most) => self.long_page(&mut reader, most).await,
@@ -270,7 +270,8 @@ impl<S: ApiService> ApiExchange<'_, S> {
         Response::from_parts(head, Full::new(body))
     }
 
-    /// Reads on in a long body of a page, of `most` octets in all, in its turn: why it is refused, or the permit for it.
+    /// Reads on in a long body of a page, of `most` octets in all, in its turn: why it is refused, or the permit for
+    /// it.
     async fn long_page(
         &self,
         reader: &mut BodyReader,
@@ -296,7 +297,7 @@ impl<S: ApiService> ApiExchange<'_, S> {
         };
         match timeout(self.limits.body, read).await {
             Err(_) => (Some(BODY_IS_LATE), None),
-            Ok(Err(_)) => (Some((StatusCode::BAD_REQUEST, "the body ended before it was whole\n")), None),
+            Ok(Err(_)) => (Some((StatusCode::BAD_REQUEST, "the body is incomplete\n")), None),
             Ok(Ok(false)) => (Some(BODY_IS_LONG), None),
             Ok(Ok(true)) => (None, Some(permit)),
         }
@@ -430,7 +431,7 @@ impl BodyReader {
     async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
         while let Some(frame) = self.body.frame().await {
             let Ok(frame) = frame else {
-                return Err(ApiError::new("IncompleteBody", "The body ended before it was whole."));
+                return Err(ApiError::new("IncompleteBody", "The body is incomplete."));
             };
             if let Ok(data) = frame.into_data() {
                 return Ok(Some(data));

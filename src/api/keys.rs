@@ -122,7 +122,7 @@ impl fmt::Display for SecretFault {
                 }
             }
             Self::NotOneLine(path) => {
-                write!(f, "{} must have the secret in it, on one line, and nothing else", path.display())
+                write!(f, "{} must contain only the secret, on one line", path.display())
             }
             Self::NoCredentials(name) => write!(
                 f,
@@ -164,7 +164,7 @@ pub fn read_secret(
     let text = file::read_text(&path, LARGEST).map_err(|error| SecretFault::Io(path.clone(), error))?;
     if is_readable_by_all(&path) {
         warnings.push(format!(
-            "{} has a secret in it and everybody may read it: chmod 600 {0} lets only its owner",
+            "{} contains a secret and every user may read it: run `chmod 600 {0}`",
             path.display()
         ));
     }

@@ -352,7 +352,7 @@ fn incomplete(what: &str) -> ApiError {
 /// An unsupported signature method.
 fn unsupported(what: &str) -> ApiError {
     let message = format!(
-        "The way of signing {what:?} is not supported: use HMAC-SHA1 with SignatureVersion 1.0, or ACS3-HMAC-SHA256."
+        "The signature method {what:?} is not supported: use HMAC-SHA1 with SignatureVersion 1.0, or ACS3-HMAC-SHA256."
     );
     ApiError::new("InvalidSignatureMethod", message)
 }

@@ -18,20 +18,20 @@ const NODES: i64 = 20_000;
 /// Commands on a fleet.
 #[derive(Debug, Subcommand)]
 pub(super) enum FleetCommand {
-    /// Show the members of etcd, the head, and the nodes with what they serve
+    /// Show the members of etcd, the head, and the nodes with the revisions that they serve
     Status,
-    /// Prepare etcd for a fleet: print the roles and users to make, and write the schema
+    /// Prepare etcd for a fleet: print the roles and users to create, and write the schema
     Init(FleetChange),
-    /// Print what makes this machine a node of the fleet
+    /// Print the configuration of a node of the fleet
     Join,
-    /// Take a change that removes more than half of all rows, on all nodes
+    /// Accept a change that removes more than half of all rows, on all nodes
     Accept(FleetChange),
 }
 
 /// Options of commands that write.
 #[derive(Args, Debug)]
 pub(super) struct FleetChange {
-    /// Print what would be written, and write nothing
+    /// Print the changes without writing them
     #[arg(long)]
     dry_run: bool,
 }

@@ -48,7 +48,7 @@ pub(super) async fn test(console: &Console, query: EndpointQuery) -> Told {
         return Err(CallRefusal::invalid("not an API name of Alibaba Cloud"));
     }
     let Ok(_turn) = console.slow.try_acquire() else {
-        return Err(CallRefusal::busy("another look-up runs: try again"));
+        return Err(CallRefusal::busy("another lookup is in progress: try again"));
     };
     let server = console.parts.view.listening.first().map(|at| reached_at(*at));
     let server = server.ok_or_else(|| CallRefusal::invalid("this server has no DNS listener"))?;

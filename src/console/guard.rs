@@ -65,7 +65,7 @@ impl ConsoleHosts {
 /// It is not: the status and why.
 pub(super) fn check(request: &PageRequest, hosts: &ConsoleHosts) -> Result<(), (StatusCode, &'static str)> {
     if request.headers.contains_key(UPGRADE) {
-        return Err((StatusCode::BAD_REQUEST, "no other protocol is spoken here"));
+        return Err((StatusCode::BAD_REQUEST, "the Upgrade header is not supported"));
     }
     let mut named = request.headers.get_all(HOST).iter();
     let (host, second) = (named.next().and_then(|host| host.to_str().ok()), named.next());
@@ -97,7 +97,7 @@ pub(super) fn check_call(
     let kind = request.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     match kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         true => Ok(()),
-        false => Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "only application/json is taken here")),
+        false => Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content type must be application/json")),
     }
 }
 

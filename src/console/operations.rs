@@ -1,5 +1,4 @@
-//! What operations read of the running server, for the pages: state, top lists, the path of a question, the cache, the
-//! doctor's findings.
+//! Operations of the pages on the running server: status, top lists, explain, cache, flush, doctor.
 
 use super::Console;
 use super::reply::{CallRefusal, Told, word};
@@ -24,10 +23,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr};
 
-/// Entries of the cache that a look-up shows.
+/// The most entries of the cache that a lookup shows.
 const MAX_ENTRIES: usize = 200;
 
-/// What the pages need to know first.
+/// The facts that the pages load first.
 pub(super) fn info(console: &Console, role: ConsoleRole) -> Told {
     let parts = &console.parts;
     let published = parts.view.live.published();
@@ -70,26 +69,26 @@ pub(super) fn top(console: &Console, query: TopQuery) -> Told {
     Ok(json!(top::read(&console.parts.view, &TopQuery { clear: false, ..query })))
 }
 
-/// A question to be explained.
+/// The name and type to explain.
 #[derive(Debug, Deserialize)]
 pub(super) struct ExplainQuery {
     name: String,
     #[serde(rename = "type")]
     rtype: String,
-    /// Who asks; nothing for this machine.
+    /// The client's address; None for this machine.
     client: Option<IpAddr>,
 }
 
-/// What the console adds to an explanation.
+/// An explanation with the state of the cache.
 #[derive(Serialize)]
 struct LiveExplanation {
     #[serde(flatten)]
     explanation: Explanation,
-    /// What the cache has, for a question that leads to an upstream.
+    /// The cache entry, if the query needs an upstream.
     cache: Option<Value>,
 }
 
-/// The path of a question as the server would answer it now.
+/// The path of a query as the server would answer it now.
 pub(super) fn explain(console: &Console, query: &ExplainQuery) -> Told {
     let question = question(&query.name, &query.rtype).map_err(CallRefusal::invalid)?;
     let client = query.client.unwrap_or(IpAddr::from([127, 0, 0, 1])).to_canonical();
@@ -110,7 +109,7 @@ pub(super) fn explain(console: &Console, query: &ExplainQuery) -> Told {
     Ok(json!(LiveExplanation { explanation, cache }))
 }
 
-/// What the cache has for a question to an upstream.
+/// The cache entry for a query to an upstream.
 fn cached(console: &Console, fetch: &Fetch) -> Value {
     let live = &console.parts.view.live;
     match live.cache.get(fetch.cache_key(), live.clock.now()) {
@@ -119,7 +118,7 @@ fn cached(console: &Console, fetch: &Fetch) -> Value {
     }
 }
 
-/// An entry of the cache.
+/// The JSON form of a cache entry.
 fn entry_shown(entry: &CacheEntry, freshness: Freshness) -> Value {
     let (state, ttl) = match freshness {
         Freshness::Fresh(seconds) => ("fresh", seconds),
@@ -135,7 +134,7 @@ fn entry_shown(entry: &CacheEntry, freshness: Freshness) -> Value {
             "records": records, "dnssec": entry.dnssec() })
 }
 
-/// What an entry says, and of which type.
+/// The result and the type of an entry.
 fn outcome_shown(data: &CacheDataOf<'_>, entry: &CacheEntry) -> (String, String) {
     let rtype = entry.key().bytes().get(8..10).map_or(0, |octets| u16::from_be_bytes([octets[0], octets[1]]));
     let own = if entry.is_of_name() { "*".to_string() } else { mnemonic(rtype) };
@@ -151,11 +150,11 @@ fn outcome_shown(data: &CacheDataOf<'_>, entry: &CacheEntry) -> (String, String)
     }
 }
 
-/// Which entries of the cache are wanted.
+/// The selection of cache entries.
 #[derive(Debug, Deserialize)]
 pub(super) struct CacheQuery {
     name: String,
-    /// Those of the names below too.
+    /// Also those of the names below.
     #[serde(default)]
     below: bool,
 }
@@ -164,11 +163,11 @@ pub(super) struct CacheQuery {
 pub(super) async fn cache(console: &Console, query: CacheQuery) -> Told {
     let key = NameKey::of(&name::parse(&query.name).map_err(CallRefusal::invalid)?);
     let Ok(turn) = console.slow.clone().try_acquire_owned() else {
-        return Err(CallRefusal::busy("another look-up runs: try again"));
+        return Err(CallRefusal::busy("another lookup is in progress: try again"));
     };
     let live = console.parts.view.live.clone();
     let work = tokio::task::spawn_blocking(move || {
-        let _turn = turn; // until it is done, though its page may have gone
+        let _turn = turn; // until the work ends, even if the page is closed
         let (now, mut found, mut all) = (live.clock.now(), Vec::new(), 0_u64);
         for entry in live.cache.entries() {
             let own = NameKey::of_suffix(entry.name());
@@ -186,17 +185,17 @@ pub(super) async fn cache(console: &Console, query: CacheQuery) -> Told {
     work.await.map_err(|error| CallRefusal::invalid(error.to_string()))
 }
 
-/// Forgets answers, as `pvtzd flush` does.
+/// Removes cached answers, as `pvtzd flush` does.
 pub(super) fn flush(console: &Console, what: &Flush) -> Told {
     let flushed = flush::flush(&console.parts.view.live, what).map_err(CallRefusal::invalid)?;
-    tracing::info!(entries = flushed.entries, ?what, "flushed by the console");
+    tracing::info!(entries = flushed.entries, ?what, "the console removed cached answers");
     Ok(json!(flushed))
 }
 
-/// What `pvtzd doctor` finds.
+/// The checks of `pvtzd doctor`.
 pub(super) async fn doctor(console: &Console) -> Told {
     let Ok(_turn) = console.slow.try_acquire() else {
-        return Err(CallRefusal::busy("another look-up runs: try again"));
+        return Err(CallRefusal::busy("another lookup is in progress: try again"));
     };
     let (parts, lab) = (&console.parts, &console.parts.setting.lab);
     let config: Config = parts.publisher.config();

@@ -62,7 +62,7 @@ async fn call(console: &Console, name: &str, request: &PageRequest) -> Result<Pa
         return begin(console, request);
     }
     let unknown = || {
-        let message = "there is no such session: ask for a new address by `pvtzd console`";
+        let message = "the session is unknown or has ended: get a new address with `pvtzd console`";
         CallRefusal::new(StatusCode::UNAUTHORIZED, "NoSession", message)
     };
     let token = token(request).ok_or_else(unknown)?;
@@ -99,17 +99,17 @@ fn begin(console: &Console, request: &PageRequest) -> Result<PageResponse, CallR
     let Asked { code } = body(request)?;
     match console.parts.access.begin(&code, Instant::now()) {
         Ok((token, role)) => {
-            tracing::info!(client = %request.peer, ?role, "a session of the console has begun");
+            tracing::info!(client = %request.peer, ?role, "a console session has begun");
             let told = json!({ "token": token, "role": word(role), "seconds": SESSION_LIFE.as_secs() });
             Ok(made(StatusCode::OK, told.to_string().into_bytes()))
         }
         Err(fault) => {
-            tracing::warn!(client = %request.peer, ?fault, "a code of the console was refused");
+            tracing::warn!(client = %request.peer, ?fault, "a console code was refused");
             let (status, code, message) = match fault {
                 CodeFault::Unknown => (
                     StatusCode::FORBIDDEN,
                     "BadCode",
-                    "the code was used, or is older than five minutes: ask for a new address by `pvtzd console`",
+                    "the code was used, or is older than five minutes: get a new address with `pvtzd console`",
                 ),
                 CodeFault::TooMany => {
                     (StatusCode::TOO_MANY_REQUESTS, "TooManyCodes", "too many wrong codes: wait a minute")
@@ -138,7 +138,7 @@ async fn carry_out(
         return Err(read_only());
     }
     if action.eq_ignore_ascii_case(crate::api::console_access::ACTION) {
-        let message = "codes are given to signed calls alone";
+        let message = "codes are issued only for signed calls";
         return Err(CallRefusal::new(StatusCode::FORBIDDEN, "Forbidden", message));
     }
     let params: Params = params.into_iter().collect();

@@ -1,5 +1,5 @@
-//! A client of etcd: members are asked in turn, a login is made where one is asked for, each call has a bound. It knows no
-//! rows.
+//! A client of etcd: members are asked in turn, a login is made where one is asked for, each call has a bound. It knows
+//! no rows.
 //!
 //! Calls share a connection; a watch has one of its own, since in older versions of etcd heavy reads starve a watch on
 //! the same connection.
@@ -175,7 +175,7 @@ impl EtcdClient {
             Ok(WatchStream { stream, _connection: connection })
         };
         let opened = tokio::time::timeout(2 * CALL, work).await;
-        let opened = opened.unwrap_or_else(|_| Err(EtcdError::lost("the watch does not begin")));
+        let opened = opened.unwrap_or_else(|_| Err(EtcdError::lost("the watch did not begin in time")));
         if let Err(error) = &opened {
             self.after_failure(error, token.as_deref());
         }
@@ -327,7 +327,8 @@ impl EtcdClient {
     }
 }
 
-/// The answer to a transaction, with a result for each of its steps: one that is missing must not count as a missing key.
+/// The answer to a transaction, with a result for each of its steps: one that is missing must not count as a missing
+/// key.
 fn valid_txn(answer: &[u8], request: &TxnRequest) -> Result<TxnResponse, ProtoFault> {
     let answer = txn_response(answer)?;
     let steps = if answer.succeeded { &request.then } else { &request.otherwise };

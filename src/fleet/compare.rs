@@ -1,5 +1,5 @@
-//! The comparison of a node's rows with those of etcd, where a watch cannot tell what has changed: keys and revisions first,
-//! then the values that differ. What a member sends is bounded and must be in order.
+//! The comparison of a node's rows with those of etcd, where a watch cannot tell what has changed: keys and revisions
+//! first, then the values that differ. What a member sends is bounded and must be in order.
 
 use super::client::up_to;
 use super::connection::EtcdError;
@@ -51,10 +51,7 @@ impl Follower {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(SessionEnd::Later(
-            FleetPhase::Synchronising,
-            "a large change is not finished by its writer".into(),
-        ))
+        Err(SessionEnd::Later(FleetPhase::Synchronising, "the writer has not finished a large change".into()))
     }
 
     /// One comparison; whether the digest is that of the head then. Nothing while a large change is under way.

@@ -1,5 +1,5 @@
-//! A node's side of the fleet: it asks where etcd stands, watches from there, and compares all rows where a watch cannot tell.
-//! Whatever etcd does, the rows that are in force stay in force until newer ones are whole.
+//! A node's side of the fleet: it asks where etcd stands, watches from there, and compares all rows where a watch
+//! cannot tell. Whatever etcd does, the rows that are in force stay in force until newer ones are whole.
 
 use super::client::{EtcdClient, up_to};
 use super::connection::EtcdError;
@@ -78,8 +78,8 @@ enum LostHead {
     Lost,
 }
 
-/// What the head at `revision` says of a watch, with the head at `known` in force. One that is older is of a member that
-/// lags.
+/// What the head at `revision` says of a watch, with the head at `known` in force. One that is older is of a member
+/// that lags.
 fn lost(revision: i64, known: i64, watch: &WatchState) -> LostHead {
     match revision > known && !watch.is_in_redo() {
         false => LostHead::None,
@@ -113,7 +113,7 @@ impl Follower {
                 SessionEnd::Again(why) => (FleetPhase::Synchronising, why),
                 SessionEnd::Later(phase, why) => (phase, why),
             };
-            tracing::warn!(why, "the fleet's rows are not followed; what is there is served");
+            tracing::warn!(why, "the fleet's rows cannot be followed; the known rows are served");
             self.state.set_phase(phase, Some(why));
             self.client.turn();
             sleep(up_to(pause)).await;
@@ -136,7 +136,9 @@ impl Follower {
             && (before.cluster != look.cluster || look.revision < before.watched.max(before.revision));
         if before.cluster == 0 || is_other {
             if is_other {
-                tracing::warn!("etcd has another history, as after a restored backup: all rows are compared");
+                tracing::warn!(
+                    "the history of etcd has changed, as after a restored backup: all rows are compared"
+                );
                 sleep(up_to(SPREAD)).await;
             }
             self.compare(is_other, false).await?;
@@ -287,7 +289,7 @@ impl Follower {
                     }
                     FollowAction::Login(why) => {
                         self.client.forget_token();
-                        return Ok(SessionEnd::Again(format!("etcd asks for a login {why}")));
+                        return Ok(SessionEnd::Again(format!("etcd requires a new login {why}")));
                     }
                     FollowAction::Restart(why) => return Ok(SessionEnd::Again(why)),
                     FollowAction::Schema(schema) => self.check_schema(schema)?,
@@ -337,7 +339,7 @@ impl Follower {
             LostHead::Late => {
                 sleep(2 * LOOSE).await;
                 if self.state.position().revision < revision {
-                    return Err(SessionEnd::Again("the watch tells nothing of a newer head".into()));
+                    return Err(SessionEnd::Again("the watch did not report a newer head".into()));
                 }
             }
             LostHead::Lost => {

@@ -61,7 +61,10 @@ impl PreparedFleet {
             Some(directory) => {
                 let (file, saved, problem) = SnapshotFile::open(directory, &fleet.prefix)?;
                 if let Some(problem) = problem {
-                    tracing::error!(problem, "the snapshot of the fleet's rows is made anew from etcd");
+                    tracing::error!(
+                        problem,
+                        "the snapshot of the fleet's rows is not usable and is written again from etcd"
+                    );
                 }
                 (Some(file), saved)
             }
@@ -87,8 +90,8 @@ impl PreparedFleet {
         self.saved.position.cluster != 0
     }
 
-    /// Begins to follow. `publish` has published [`PreparedFleet::account`]; `first` is told once there are rows. Must be
-    /// called within a tokio runtime.
+    /// Begins to follow. `publish` has published [`PreparedFleet::account`]; `first` is told once there are rows. Must
+    /// be called within a tokio runtime.
     pub fn begin(
         self,
         is_writer: bool,
@@ -124,7 +127,7 @@ impl PreparedFleet {
     }
 }
 
-/// What a node is called: as configured, or by the machine's name.
+/// The name of the node: as configured, or the host name.
 pub fn node_name(fleet: &Fleet) -> String {
     let machine = || {
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -216,7 +219,7 @@ async fn presence(node: Arc<FleetNode>, client: Arc<EtcdClient>, keys: FleetKeys
             at: 0,
         };
         if let Err(error) = say(&client, &key, &entry, &mut lease, &mut told).await {
-            tracing::debug!(%error, "the presence of this node cannot be told");
+            tracing::debug!(%error, "the presence of this node cannot be written to etcd");
         }
         sleep(PRESENCE_EVERY * 3 / 4 + up_to(PRESENCE_EVERY / 2)).await;
     }

@@ -28,7 +28,7 @@ const MARK: &str = "# follow ";
 pub enum FollowedSource {
     /// A file in the form of resolv.conf, or a folder of such files.
     ResolvConf(PathBuf),
-    /// A file of leases in dhclient's form, or a folder of such files: the one that was written last counts.
+    /// A file of leases in dhclient's form, or a folder of such files, of which the newest is used.
     Leases(PathBuf),
 }
 
@@ -87,7 +87,7 @@ impl FollowedSource {
         files
     }
 
-    /// The servers that the files name now.
+    /// The servers that the files name.
     pub fn servers(&self) -> Vec<ServerAddress> {
         match self {
             Self::ResolvConf(_) => {

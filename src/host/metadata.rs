@@ -44,7 +44,7 @@ pub enum MetadataChoice {
 }
 
 impl MetadataChoice {
-    /// Where to ask: as chosen, else where every instance has it, unless the environment forbids it.
+    /// The address: as configured, else the one of every instance, unless the environment disables it.
     pub fn or_default(choice: Option<Self>) -> Option<SocketAddr> {
         let disabled =
             std::env::var_os("ALIBABA_CLOUD_ECS_METADATA_DISABLED").is_some_and(|value| value == "true");
@@ -70,9 +70,9 @@ impl FromStr for MetadataChoice {
 /// Why there is no metadata service.
 #[derive(Debug)]
 pub enum Absent {
-    /// Nothing answers.
+    /// No answer.
     Silent(io::Error),
-    /// What answers is another thing, such as a proxy or the page of a network that wants a login.
+    /// Another server answers, such as a proxy or a captive portal.
     Foreign(String),
 }
 
@@ -88,7 +88,7 @@ impl fmt::Display for Absent {
 impl From<io::Error> for Absent {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            // of HTTP: too long, or no HTTP at all
+            // the response is too long, or not HTTP
             io::ErrorKind::Other => Self::Foreign(format!("cannot parse its answer: {error}")),
             _ => Self::Silent(error),
         }

@@ -13,9 +13,9 @@ pub(crate) const MAX_BYTES: u64 = 64 << 10;
 pub struct ResolvConf {
     /// Its nameservers, in order.
     pub nameservers: Vec<IpAddr>,
-    /// The same, with the interfaces that lead to link-local ones.
+    /// The same, with the interfaces of link-local ones.
     pub servers: Vec<ServerAddress>,
-    /// Lines that do not do what their author meant.
+    /// Warnings about lines without the intended effect.
     pub warnings: Vec<String>,
 }
 

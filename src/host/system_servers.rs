@@ -23,12 +23,11 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// Where the system says which servers it uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
-    /// What programs read.
+    /// The file that programs read.
     pub resolv_conf: PathBuf,
     /// The servers behind the stub of systemd-resolved.
     pub behind_stub: PathBuf,
-    /// What `pvtzd resolver take` remembered: the servers before resolv.conf was made to lead to us. The first that
-    /// is there counts.
+    /// The files in which `pvtzd resolver take` saved the former servers. The first existing one is used.
     pub remembered: Vec<PathBuf>,
 }
 
@@ -49,7 +48,7 @@ impl Default for Paths {
 }
 
 impl Paths {
-    /// The system's files, and a state directory that may be where the former servers were remembered.
+    /// The system's files, and a state directory that may have the saved servers.
     pub fn with_state(directory: Option<&Path>) -> Self {
         let mut paths = Self::default();
         paths.remembered.splice(0..0, directory.map(|directory| directory.join(REMEMBERED)));
@@ -61,12 +60,12 @@ impl Paths {
         Watch::new(self.clone())
     }
 
-    /// The files that are there whatever a take has named.
+    /// The files with fixed paths.
     fn fixed(&self) -> impl Iterator<Item = &PathBuf> {
         [&self.resolv_conf, &self.behind_stub].into_iter().chain(&self.remembered)
     }
 
-    /// Where the servers of the present network are found, as the take has named it.
+    /// The source of the current network's servers, as saved by the take.
     fn sources(&self) -> Vec<FollowedSource> {
         let there = self.remembered.iter().find(|path| path.exists());
         let text = there.and_then(|path| file::read(path, resolv_conf::MAX_BYTES).ok()).unwrap_or_default();
@@ -77,9 +76,9 @@ impl Paths {
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SystemServers {
-    /// The servers to ask, in order.
+    /// The servers to query, in order.
     pub servers: Vec<ServerAddress>,
-    /// What was left out or looks wrong, each a sentence for the log.
+    /// Warnings for the log, one sentence each.
     pub notes: Vec<String>,
 }
 
@@ -89,12 +88,12 @@ pub fn discover(paths: &Paths, own: &[SocketAddr]) -> SystemServers {
     let mut found = SystemServers::default();
     let named = read(&paths.resolv_conf, &mut found.notes).unwrap_or_default();
     take(&named, &paths.resolv_conf, own, &local, &mut found);
-    // Only the stub, only ourselves, or nothing: systemd-resolved may know the real ones.
+    // Only the stub, only pvtzd, or no server: systemd-resolved may have the real ones.
     if found.servers.is_empty() && paths.behind_stub.exists() {
         let behind = read(&paths.behind_stub, &mut found.notes).unwrap_or_default();
         take(&behind, &paths.behind_stub, own, &local, &mut found);
     }
-    // It leads to us alone because of a take, which is no fault. The machine may be in another network since.
+    // It names only pvtzd because of a take, which is no fault. The machine may be in another network since.
     if found.servers.is_empty() {
         for source in paths.sources() {
             let mut present = SystemServers::default();
@@ -191,27 +190,27 @@ fn local_addresses() -> BTreeSet<IpAddr> {
 pub struct Watch {
     /// The files.
     paths: Paths,
-    /// What those with fixed paths were when last looked at.
+    /// The last known state of those with fixed paths.
     fixed: Vec<Identity>,
-    /// Where a take says that servers are found. Read again when one of the fixed files has changed.
+    /// The sources saved by a take. Read again when one of the fixed files has changed.
     sources: Vec<FollowedSource>,
-    /// The files of the sources, and what they were.
+    /// The files of the sources, with their last known state.
     followed: Vec<(PathBuf, Identity)>,
-    /// The pace.
+    /// The interval of checks.
     ticks: tokio::time::Interval,
 }
 
 /// What makes a file the same file with the same contents, to all appearances.
 #[derive(Debug, PartialEq, Eq)]
 struct Identity {
-    /// Where it points, if it is a symbolic link.
+    /// Its target, if it is a symbolic link.
     target: Option<PathBuf>,
-    /// Device, inode, size and times of what is there.
+    /// Device, inode, size and times of the file.
     file: Option<(u64, u64, u64, Option<SystemTime>)>,
 }
 
 impl Watch {
-    /// A watch that knows the files as they are now. Needs a tokio runtime.
+    /// A watch that begins with the current state of the files. Needs a tokio runtime.
     pub fn new(paths: Paths) -> Self {
         let mut ticks = tokio::time::interval(WATCH_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -221,7 +220,7 @@ impl Watch {
         Self { paths, fixed, sources, followed, ticks }
     }
 
-    /// Waits until one of the files is no longer what it was. May be dropped and called again.
+    /// Waits until one of the files has changed. May be dropped and called again.
     pub async fn changed(&mut self) {
         loop {
             self.ticks.tick().await;
@@ -231,7 +230,7 @@ impl Watch {
         }
     }
 
-    /// Looks at the files once.
+    /// Checks the files once.
     fn has_changed(&mut self) -> bool {
         let fixed: Vec<Identity> = self.paths.fixed().map(|path| identity(path)).collect();
         let fixed_changed = fixed != self.fixed;

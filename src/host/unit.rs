@@ -36,18 +36,18 @@ pub struct Unit {
 /// Whom the kernel takes the service for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct UnitIdentity {
-    /// User and group; none for a user that exists only while the service runs.
+    /// User and group; None for a dynamic user.
     user: Option<(u32, u32)>,
 }
 
 impl Unit {
-    /// The unit that is installed below a folder, `/` but in tests; nothing if there is none.
+    /// The unit installed below a folder, `/` except in tests; None if there is none.
     pub fn installed(root: &Path) -> Option<Self> {
         let folders = FOLDERS.map(|folder| root.join(folder.trim_start_matches('/')));
         let main = folders.iter().find_map(|folder| file::read_text(&folder.join(NAME), LARGEST).ok())?;
         let mut unit = Self::default();
         unit.read(&main);
-        // Of two drop-ins of one name the first folder's counts; they are read in the order of their names.
+        // Of two drop-ins with one name the first folder's is used; they are read in the order of their names.
         let mut drop_ins: Vec<PathBuf> = Vec::new();
         for folder in &folders {
             let entries = fs::read_dir(folder.join(format!("{NAME}.d"))).into_iter().flatten().flatten();
@@ -65,7 +65,7 @@ impl Unit {
         Some(unit)
     }
 
-    /// Takes a file in.
+    /// Adds the settings of a file.
     fn read(&mut self, text: &str) {
         let mut section = "";
         for line in text.lines().map(str::trim) {
@@ -87,7 +87,7 @@ impl Unit {
         matches!(self.get(key).to_ascii_lowercase().as_str(), "yes" | "true" | "on" | "1")
     }
 
-    /// What the service would meet with this configuration, for a person; nothing if all is well.
+    /// The problems of the service with this configuration, as text; empty if there are none.
     pub fn doubts(&self, file: &Path, config: &Config) -> Vec<String> {
         let mut doubts = Vec::new();
         let identity = self.identity(Path::new("/etc/passwd"));
@@ -116,7 +116,7 @@ impl Unit {
         doubts
     }
 
-    /// Whom the service runs as.
+    /// The user of the service.
     fn identity(&self, passwd: &Path) -> Option<UnitIdentity> {
         let name = match self.get("User") {
             "" if self.is_on("DynamicUser") => "pvtzd",
@@ -132,9 +132,9 @@ impl Unit {
         Some(UnitIdentity { user })
     }
 
-    /// What keeps the service from a file that this process may read.
+    /// The reason why the service cannot read a file that this process may read.
     fn doubt_of(&self, path: &Path, identity: Option<UnitIdentity>) -> Option<String> {
-        let way = file::way_to(path).ok()?; // what is missing is reported elsewhere
+        let way = file::way_to(path).ok()?; // a missing file is reported elsewhere
         let is_home_hidden =
             !matches!(self.get("ProtectHome"), "" | "no" | "false" | "off" | "0" | "read-only");
         if let Some(target) = way.last().filter(|target| is_home_hidden && file::is_in_a_home(target)) {
@@ -164,7 +164,7 @@ impl Unit {
         ))
     }
 
-    /// Whether the cache fits into the memory that the service may use.
+    /// Checks the size of the cache against the service's memory limit.
     fn doubt_of_memory(&self, config: &Config) -> Option<String> {
         let needs = config.cache.size.saturating_add(BESIDE_CACHE);
         let (key, limit) = ["MemoryHigh", "MemoryMax"]
@@ -186,7 +186,7 @@ impl Unit {
 }
 
 impl UnitIdentity {
-    /// True if the mode gives a right: 4 to read, 1 to enter.
+    /// True if the mode grants a permission: 4 to read, 1 to enter.
     fn may(self, found: &Metadata, right: u32) -> bool {
         let shift = match self.user {
             Some((uid, _)) if uid == found.uid() => 6,

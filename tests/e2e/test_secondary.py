@@ -352,7 +352,7 @@ def test_records_outside_the_zone_are_never_served(start, liar, authority):
     server = start(config([server_of_zone]), upstream=[authority])
     serves(server, "www", "192.0.2.1")
     assert server.ask("www.test").values == ["192.0.2.80"]
-    server.logged("records that are not in the zone")
+    server.logged("records outside of the zone")
 
 
 def test_a_zone_that_never_ends_is_bounded(start, liar):

@@ -33,16 +33,16 @@ const TRIED: usize = 3;
 pub(super) struct MappedName {
     /// The name.
     pub(super) name: String,
-    /// It is an API name of the catalogue: it should lead to an address inside the VPC.
+    /// It is an API name of the catalogue and should resolve to an address inside the VPC.
     pub(super) api: bool,
 }
 
 /// Why no name was answered.
 #[derive(Debug)]
 pub enum Unanswered {
-    /// No server is there.
+    /// There is no server.
     Unreachable(io::Error),
-    /// A server is there, and it does not work.
+    /// The server does not work.
     Failed(String),
 }
 
@@ -154,7 +154,7 @@ pub async fn first_answered(
         let told = ask::ask(server, &a, TIMEOUT).await.map_err(Unanswered::Unreachable)?;
         let mut addresses: BTreeSet<IpAddr> = told.addresses().into_iter().collect();
         if !addresses.is_empty() {
-            // getaddrinfo asks for both.
+            // getaddrinfo queries both.
             if let Ok(more) = ask::ask(server, &aaaa, TIMEOUT).await {
                 addresses.extend(more.addresses());
             }

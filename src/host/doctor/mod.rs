@@ -1,8 +1,8 @@
-//! `pvtzd doctor`: whether everything from the metadata service to the API's certificate fits together, step by
-//! step, each with what was found and what to do.
+//! `pvtzd doctor`: checks each step from the metadata service to the API's certificate, with the finding and the
+//! remedy.
 //!
-//! Steps run side by side where none needs another's result, and are told in a fixed order. Every probe has a
-//! deadline; when nothing answers, the whole takes about ten seconds. Changes nothing.
+//! Independent steps run in parallel, and are printed in a fixed order. Every probe has a deadline; without any answer,
+//! all steps take about ten seconds. Changes nothing.
 
 pub mod ask;
 pub mod endpoint;
@@ -38,46 +38,46 @@ const STEP: Duration = Duration::from_secs(6);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckOutcome {
-    /// As it should be.
+    /// Passed.
     Pass,
-    /// It works, with something to think about.
+    /// It works, with a warning.
     Warn,
-    /// It does not work.
+    /// Failed.
     Fail,
-    /// Not looked at: why is said.
+    /// Skipped, with the reason.
     Skip,
 }
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// The step it belongs to.
+    /// Its step.
     pub step: &'static str,
-    /// What it came to.
+    /// The result.
     pub outcome: CheckOutcome,
-    /// What was found.
+    /// The finding.
     pub found: String,
-    /// What to do about it.
+    /// The remedy.
     pub advice: Option<String>,
 }
 
 impl Check {
-    /// As it should be.
+    /// Passed.
     pub fn pass(step: &'static str, found: impl Into<String>) -> Self {
         Self { step, outcome: CheckOutcome::Pass, found: found.into(), advice: None }
     }
 
-    /// Something to think about.
+    /// A warning.
     pub fn warn(step: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { step, outcome: CheckOutcome::Warn, found: found.into(), advice: Some(advice.into()) }
     }
 
-    /// Does not work.
+    /// A failure.
     pub fn fail(step: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { step, outcome: CheckOutcome::Fail, found: found.into(), advice: Some(advice.into()) }
     }
 
-    /// Not looked at.
+    /// Skipped.
     pub fn skip(step: &'static str, why: impl Into<String>) -> Self {
         Self { step, outcome: CheckOutcome::Skip, found: why.into(), advice: None }
     }
@@ -86,17 +86,17 @@ impl Check {
 /// Where to look.
 #[derive(Clone, Debug)]
 pub struct DoctorSettings {
-    /// Where pvtzd should answer.
+    /// The addresses on which pvtzd should answer.
     pub listen: Vec<SocketAddr>,
-    /// The metadata service, if it is to be asked.
+    /// The metadata service, if it is used.
     pub metadata: Option<SocketAddr>,
     /// The resolvers of the VPC.
     pub vpc_resolvers: Vec<SocketAddr>,
-    /// Where a take is remembered.
+    /// The directory of a take's saved state.
     pub store: PathBuf,
     /// The port of the API.
     pub api_port: u16,
-    /// What the running server says of itself, if it can be asked.
+    /// The status of the running server, if it is available.
     pub status: Option<Status>,
 }
 

@@ -20,9 +20,9 @@ const VPC: Duration = Duration::from_millis(2500);
 /// An API name, and the address that it leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ReachTarget {
-    /// The name that clients ask for, and expect on the certificate.
+    /// The name that clients query, and expect in the certificate.
     pub(super) name: String,
-    /// Where it leads.
+    /// Its address.
     pub(super) address: IpAddr,
 }
 

@@ -27,14 +27,14 @@ enum PublicOutcome {
     Exists,
     /// The name does not exist.
     Denied,
-    /// The server answers, and does not resolve it.
+    /// The server answers but does not resolve it.
     Failed(String),
     /// No answer.
     Silent(String),
 }
 
 impl PublicOutcome {
-    /// True when the server resolved the name.
+    /// True if the server resolved the name.
     fn is_resolved(&self) -> bool {
         matches!(self, Self::Exists | Self::Denied)
     }

@@ -23,9 +23,9 @@ const MAX_SERVERS: usize = 16;
 /// A server that pvtzd asks, and a name to ask it for.
 #[derive(Clone, Debug)]
 pub(super) struct CheckedUpstream {
-    /// Where it is.
+    /// Its address.
     address: SocketAddr,
-    /// For the names of this rule; nothing for all others.
+    /// The rule that it serves; None for the default upstreams.
     rule: Option<String>,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct CheckedUpstream {
 pub(super) async fn alive(server: Option<SocketAddr>) -> (bool, Vec<Check>) {
     const STEP: &str = "pvtzd";
     let Some(server) = server else { return (false, vec![Check::skip(STEP, "it has no listen address")]) };
-    // Answered without anybody else, in every configuration but those that switch it off.
+    // pvtzd answers it locally, unless the configuration disables that.
     let Ok(local) = question("localhost", RecordType::A) else { return (false, Vec::new()) };
     let (udp, tcp) = join(over_udp(server, &local, TIMEOUT), over_tcp(server, &local, TIMEOUT)).await;
     let refused = |told: &io::Result<DoctorReply>| {

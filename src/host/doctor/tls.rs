@@ -39,7 +39,7 @@ const LARGEST: u64 = 16 << 20;
 
 /// The roots that programs on this machine trust; nothing if there are none.
 pub fn roots() -> Option<RootCertStore> {
-    // The variable that OpenSSL and those after it know.
+    // The variable of OpenSSL and compatible libraries.
     let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
     let known = ROOTS.iter().map(PathBuf::from);
     let path = named.into_iter().chain(known).find(|path| path.exists())?;
@@ -65,7 +65,7 @@ pub(super) async fn look(
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
-        .dangerous() // nothing is sent, and what came is judged by the caller
+        .dangerous() // nothing is sent, and the caller evaluates the certificate
         .with_custom_certificate_verifier(looker.clone())
         .with_no_client_auth();
     TlsConnector::from(Arc::new(config)).connect(server, stream).await?;

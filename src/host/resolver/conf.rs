@@ -20,7 +20,7 @@ const KEPT: [&str; 4] = ["domain", "search", "sortlist", "options"];
 pub struct Nameserver {
     /// Its address.
     pub ip: IpAddr,
-    /// The interface that a link-local address is reached by.
+    /// The interface of a link-local address.
     pub scope: Option<String>,
 }
 
@@ -77,7 +77,7 @@ pub fn lead_to(text: &str, address: IpAddr) -> String {
             Some(word) if word.eq_ignore_ascii_case("nameserver") => {
                 place.get_or_insert(lines.len());
             }
-            // With one server there is nothing to rotate; should a second come, every other query would miss us.
+            // `rotate` has no effect with one server; with a second one every other query would bypass pvtzd.
             Some("options") if words.clone().any(|word| word == "rotate") => {
                 let rest: Vec<&str> = words.filter(|word| *word != "rotate").collect();
                 if !rest.is_empty() {
@@ -110,16 +110,16 @@ pub fn search_domains(text: &str) -> Vec<String> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Routing {
-    /// To pvtzd alone.
+    /// To pvtzd only.
     Us,
-    /// Mapped names to pvtzd, the others elsewhere.
+    /// Mapped names to pvtzd, others to other servers.
     Mapped,
-    /// To pvtzd and to others beside it: some queries go past it.
+    /// To pvtzd and other servers: some queries bypass pvtzd.
     Both,
-    /// To others.
+    /// To other servers.
     Elsewhere,
     /// To no server.
-    // the word in JSON, which scripts read
+    // the value in JSON, which scripts use
     #[serde(rename = "nobody")]
     Nowhere,
 }

@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Content {
-    /// Nothing.
+    /// No file.
     Absent,
     /// A symbolic link.
     Link {
-        /// Where it points, as written in it.
+        /// Its target, as written in it.
         target: FileOctets,
     },
     /// A file.
     File {
-        /// What is in it.
+        /// Its content.
         octets: FileOctets,
         /// Permission bits.
         mode: u32,
@@ -28,7 +28,7 @@ pub enum Content {
 }
 
 impl Content {
-    /// A file of root's that everybody may read.
+    /// A file of root that all users may read.
     pub fn file(text: impl Into<String>) -> Self {
         Self::File { octets: FileOctets(text.into().into_bytes()), mode: 0o644, uid: 0, gid: 0 }
     }
@@ -46,7 +46,7 @@ impl Content {
         }
     }
 
-    /// The text of a file; octets that are no UTF-8 are shown as such.
+    /// The text of a file; octets that are not UTF-8 are escaped.
     pub fn text(&self) -> Option<String> {
         self.octets().map(|octets| String::from_utf8_lossy(octets).into_owned())
     }
@@ -61,7 +61,8 @@ impl Content {
         }
     }
 
-    /// The same to who reads it. Mode and owner do not count: a changed mode is no reason to leave our text there.
+    /// True if both have the same text. Mode and owner are not compared: a restore must also replace a file with
+    /// another mode.
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Absent, Self::Absent) => true,
@@ -71,8 +72,8 @@ impl Content {
         }
     }
 
-    /// True for a file whose writing in place, from `before` to `after`, was cut short (by a crash): a first part
-    /// of the new octets, and what the old file had behind that.
+    /// True for a file whose writing in place, from `before` to `after`, was interrupted by a crash: a first part of
+    /// the new octets, followed by the rest of the old ones.
     pub fn is_torn(&self, before: &Self, after: &Self) -> bool {
         let (Some(now), Some(old), Some(new)) = (self.octets(), before.octets(), after.octets()) else {
             return false;
@@ -93,9 +94,9 @@ pub struct FileOctets(pub Vec<u8>);
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum WrittenContent {
-    /// UTF-8, as nearly always.
+    /// UTF-8, the usual case.
     Text(String),
-    /// Anything.
+    /// Other octets.
     Bytes(Vec<u8>),
 }
 

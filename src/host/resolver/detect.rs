@@ -115,7 +115,7 @@ pub fn detect(machine: &Machine, own: IpAddr) -> Result<Detected, ResolverError>
     for path in paths {
         match machine.content(&path)? {
             Content::Absent => {}
-            // A drop-in that is a link counts by what it leads to; resolv.conf counts by itself.
+            // Links to drop-ins are followed; a link at resolv.conf is examined itself.
             Content::Link { .. } if path != RESOLV_CONF => {
                 let target = machine.target(&path);
                 let content = machine.content(&target).unwrap_or(Content::Absent);
@@ -245,7 +245,7 @@ fn is_ours(machine: &Machine, process: &Path) -> bool {
         let theirs = process.join("root").join(path.trim_start_matches('/'));
         differ(identity(&theirs), identity(&machine.at(path)))
     };
-    // What this user may not see counts as ours.
+    // Processes that this user may not examine count as those of the machine.
     !differ(network(process), network(&machine.at("/proc/self")))
         && !is_another("/etc")
         && !is_another(RESOLV_CONF)

@@ -13,37 +13,37 @@ use std::net::{IpAddr, Ipv4Addr};
 /// What was found.
 #[derive(Clone, Debug, Default)]
 pub struct Detected {
-    /// What lies at the paths that plans read or write; what is not here is absent.
+    /// The content of the paths that plans read or write; other paths are absent.
     pub files: BTreeMap<String, Content>,
-    /// Of those that are links, where they lead; resolv.conf left out.
+    /// The targets of those that are links, without resolv.conf.
     pub targets: BTreeMap<String, String>,
     /// The folders of those paths that exist.
     pub directories: BTreeSet<String>,
-    /// What programs read in resolv.conf, over all links; nothing if they read nothing.
+    /// The text of resolv.conf with links followed; None if programs cannot read it.
     pub resolv_conf: Option<String>,
-    /// Where resolv.conf ends, over all links.
+    /// The path of resolv.conf with all links followed.
     pub resolv_conf_target: String,
-    /// What runs.
+    /// The running services.
     pub running: BTreeSet<Program>,
-    /// Immutable paths, which not even root may write (`chattr +i`).
+    /// Immutable paths, which root may not write either (`chattr +i`).
     pub immutable: BTreeSet<String>,
-    /// What systemd-resolved says of itself, if it does.
+    /// The state of systemd-resolved, if it is available.
     pub links: Option<Links>,
-    /// The version of systemd-resolved, if it runs and tells.
+    /// The version of systemd-resolved, if it is available.
     pub systemd: Option<u32>,
-    /// A program that makes containers, which take over resolv.conf.
+    /// A container manager, which may write resolv.conf.
     pub containers: Option<&'static str>,
-    /// SELinux labels count here.
+    /// SELinux is in use.
     pub selinux: bool,
     /// The program `resolvconf` of Debian's package of that name.
     pub debian_resolvconf: Option<String>,
     /// The program `resolvconf` of openresolv.
     pub openresolv: Option<String>,
-    /// Where each running dhclient was told to keep its leases.
+    /// The lease file of each running dhclient.
     pub lease_files: Vec<String>,
-    /// The script that a running udhcpc was told to run.
+    /// The script of a running udhcpc.
     pub udhcpc_script: Option<String>,
-    /// The servers that were asked until now, without ourselves.
+    /// The current servers without pvtzd.
     pub upstream: Vec<Nameserver>,
 }
 
@@ -53,7 +53,7 @@ pub struct Detected {
 pub enum Program {
     /// systemd-resolved
     Resolved,
-    /// systemd-networkd, which tells systemd-resolved what DHCP said
+    /// systemd-networkd, which passes the servers of DHCP to systemd-resolved
     Networkd,
     /// NetworkManager
     NetworkManager,
@@ -69,7 +69,7 @@ pub enum Program {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Manager {
-    /// systemd-resolved; programs ask its stub. What networkd or netplan know goes through it.
+    /// systemd-resolved; programs query its stub. It also has the servers of networkd and netplan.
     Resolved,
     /// NetworkManager
     NetworkManager,
@@ -77,9 +77,9 @@ pub enum Manager {
     Dhclient,
     /// cloud-init, at each boot
     CloudInit,
-    /// resolvconf as Debian has it
+    /// resolvconf of Debian
     Resolvconf,
-    /// openresolv, whose command is `resolvconf` too
+    /// openresolv, which also has the command `resolvconf`
     Openresolv,
     /// dhcpcd, at each lease
     Dhcpcd,
@@ -93,12 +93,12 @@ pub enum Manager {
     Connman,
     /// SUSE's netconfig
     Netconfig,
-    /// None: a file.
+    /// None: an ordinary file.
     Plain,
 }
 
 impl Manager {
-    /// Its name for people.
+    /// Its display name.
     pub fn title(self) -> &'static str {
         match self {
             Self::Resolved => "systemd-resolved",
@@ -125,7 +125,7 @@ pub const RESOLVED_RUN: &str = "/run/systemd/resolve/";
 pub const STUB: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
 
 impl Detected {
-    /// What lies at a path.
+    /// The content of a path.
     pub fn content(&self, path: &str) -> Content {
         self.files.get(path).cloned().unwrap_or(Content::Absent)
     }
@@ -135,19 +135,19 @@ impl Detected {
         self.files.get(path).and_then(Content::text).unwrap_or_default()
     }
 
-    /// The files whose paths begin so.
+    /// The files whose paths have this prefix.
     pub fn files_below<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a str, String)> + 'a {
         let below = self.files.iter().filter(move |(path, _)| path.starts_with(folder));
         below.filter_map(|(path, content)| Some((path.as_str(), content.text()?)))
     }
 
-    /// True when programs that read resolv.conf ask systemd-resolved's stub alone.
+    /// True if resolv.conf has only systemd-resolved's stub.
     pub fn asks_stub(&self) -> bool {
         let servers = resolv_conf::parse(self.resolv_conf.as_deref().unwrap_or_default()).nameservers;
         !servers.is_empty() && servers.iter().all(|server| *server == STUB)
     }
 
-    /// True when programs ask systemd-resolved through nsswitch, past resolv.conf.
+    /// True if programs query systemd-resolved by nsswitch, without resolv.conf.
     pub fn nss_resolve(&self) -> bool {
         let hosts = self.text("/etc/nsswitch.conf");
         hosts
@@ -156,7 +156,7 @@ impl Detected {
             .any(|services| services.split_whitespace().any(|word| word == "resolve"))
     }
 
-    /// True when the configuration tells cloud-init to write resolv.conf. The last file counts.
+    /// True if cloud-init is configured to write resolv.conf. The value of the last file is used.
     pub fn cloud_init_writes(&self) -> bool {
         let setting = |text: &str| {
             let mut lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
@@ -168,7 +168,7 @@ impl Detected {
         self.files_below("/etc/cloud/").filter_map(|(_, text)| setting(&text)).last().unwrap_or(false)
     }
 
-    /// True when what lies at resolv.conf is a link that leads nowhere.
+    /// True if resolv.conf is a dangling link.
     pub fn dangles(&self) -> bool {
         matches!(self.content(RESOLV_CONF), Content::Link { .. }) && self.resolv_conf.is_none()
     }

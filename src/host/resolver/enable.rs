@@ -15,20 +15,20 @@ use serde::Serialize;
 /// What a take did.
 #[derive(Debug)]
 pub enum Enabled {
-    /// All is in place already.
+    /// The change is in force already.
     Already(EnableRecord),
-    /// It is carried out.
+    /// The change was made.
     Now(HostPlan),
 }
 
 /// What a give-back did.
 #[derive(Debug, Default, Serialize)]
 pub struct Restored {
-    /// Each path, and what became of it.
+    /// Each path with its result.
     pub places: Vec<EditedPlace>,
-    /// What failed, each a sentence.
+    /// Failures, one sentence each.
     pub notes: Vec<String>,
-    /// What a person should know, each a sentence.
+    /// Notes for the user, one sentence each.
     pub hints: Vec<String>,
 }
 
@@ -37,7 +37,7 @@ pub struct Restored {
 pub struct EditedPlace {
     /// The path.
     pub path: String,
-    /// What is there, or became of it.
+    /// Its state or result.
     pub state: PlaceState,
 }
 
@@ -45,15 +45,15 @@ pub struct EditedPlace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PlaceState {
-    /// What we put there.
+    /// The content that pvtzd wrote.
     Ours,
-    /// A part of what we put there: a crash.
+    /// A part of the content that pvtzd wrote: a crash.
     Partial,
-    /// Our lines, in a file that was changed besides.
+    /// pvtzd's lines, in a file with other changes.
     Embedded,
-    /// What was there before.
+    /// The former content.
     Former,
-    /// Something else: it was changed since.
+    /// Other content: the file was changed since.
     Modified,
 }
 
@@ -87,8 +87,8 @@ pub fn enable(
         if is_in_force(machine, &record, wish) {
             return Ok(Enabled::Already(record));
         }
-        // Another wish, a crash half-way, or a later change: from the beginning. What is not ours
-        // any more is the state that is remembered next.
+        // Other options, an interrupted take, or a later change: begin again. Files that were changed since are saved
+        // as the new former state.
         undo(machine, &record, false)?;
         store.forget()?;
     }
@@ -136,13 +136,13 @@ fn begin(
         })
     });
     if let Err(trouble) = checked {
-        // Should this fail too, the record stays, and `give-back` can be tried again.
+        // If this fails too, the record stays, and `give-back` can be repeated.
         undo(machine, &record, false)?;
         store.forget()?;
         return Err(trouble);
     }
     record.complete = true;
-    let _ = store.write(&record); // without it, `status` cannot tell a crash from a later change
+    let _ = store.write(&record); // without it, `status` cannot distinguish a crash from a later change
     Ok(Enabled::Now(plan))
 }
 
@@ -162,7 +162,7 @@ pub fn restore(
     };
     let mut returned = undo(machine, &record, force)?;
     returned.hints.extend(is_elsewhere(machine, &record, &returned));
-    // What our hooks have written is read by a pvtzd that is asked, which this one is no longer.
+    // The files of pvtzd's hooks are not needed any more.
     let kept = record.follow.iter().filter_map(|source| source.path().to_str());
     kept.filter(|path| path.starts_with(super::KEPT)).for_each(|path| machine.discard(path));
     let foreign = |path: &str| {
@@ -176,7 +176,7 @@ pub fn restore(
         store.forget()?;
         store.leave(lock);
     } else {
-        store.write(&record)?; // for a give-back by force, later
+        store.write(&record)?; // for a later give-back with --force
     }
     Ok(Some(returned))
 }

@@ -28,11 +28,11 @@ const LARGEST_RESOLV_CONF: u64 = 64 << 10;
 /// What a program did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ran {
-    /// It ended with 0.
+    /// Its exit code was 0.
     pub success: bool,
-    /// What it printed.
+    /// Its standard output.
     pub stdout: String,
-    /// What it complained of.
+    /// Its standard error.
     pub stderr: String,
 }
 
@@ -41,7 +41,7 @@ pub trait Commands {
     /// Runs a program until it ends.
     ///
     /// # Errors
-    /// It is not there, or does not end.
+    /// The program is missing, or does not end in time.
     fn run(&self, words: &[&str]) -> io::Result<Ran>;
 }
 
@@ -70,12 +70,12 @@ impl Machine {
         Self::new("/", Installed)
     }
 
-    /// True for the machine we run on: its system path can be tried.
+    /// True for the machine of this process, whose resolver can be tested.
     pub fn is_this(&self) -> bool {
         self.root == Path::new("/")
     }
 
-    /// Where a path of the machine lies for us.
+    /// The path of a machine's file for this process.
     pub fn at(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
@@ -83,12 +83,12 @@ impl Machine {
     /// Runs a program.
     ///
     /// # Errors
-    /// It is not there, or does not end.
+    /// The program is missing, or does not end in time.
     pub fn run(&self, words: &[&str]) -> io::Result<Ran> {
         self.commands.run(words)
     }
 
-    /// What lies at a path, links not followed.
+    /// The content of a path, without following links.
     ///
     /// # Errors
     /// It cannot be read, or is neither file nor link.
@@ -113,7 +113,7 @@ impl Machine {
         Ok(Content::File { octets: FileOctets(octets), mode, uid: metadata.uid(), gid: metadata.gid() })
     }
 
-    /// Where a path ends over all links, as the machine would follow them.
+    /// The path with all links followed, as on the machine.
     pub fn target(&self, path: &str) -> String {
         let mut path = path.to_string();
         for _ in 0..MAX_LINKS {
@@ -125,10 +125,10 @@ impl Machine {
         path
     }
 
-    /// The text that a program reads in a resolv.conf, over all links; nothing if there is no file.
+    /// The text of a resolv.conf with links followed; None if there is no file.
     ///
     /// # Errors
-    /// What the links lead to cannot be read, or is not a regular file.
+    /// The target cannot be read, or is not a regular file.
     pub fn read(&self, path: &str) -> Result<Option<String>, ResolverError> {
         let target = self.target(path);
         match self.content(&target)? {
@@ -157,20 +157,20 @@ impl Machine {
 
     /// Removes a folder, if it is empty.
     pub fn remove_directory(&self, path: &str) {
-        let _ = fs::remove_dir(self.at(path)); // files of others keep it, and rightly
+        let _ = fs::remove_dir(self.at(path)); // a folder with other files stays
     }
 
-    /// Removes a file, or a folder with what is in it; a link alone.
+    /// Removes a file, a link, or a folder with its content.
     pub fn discard(&self, path: &str) {
         let at = self.at(path);
         let removed = match fs::symlink_metadata(&at) {
             Ok(found) if found.is_dir() => fs::remove_dir_all(&at),
             _ => fs::remove_file(&at),
         };
-        let _ = removed; // it is of no use any more, and gone at the next boot
+        let _ = removed; // an unused leftover, which disappears at the next boot
     }
 
-    /// The folder that the machine's files are below.
+    /// The root folder of the machine's files.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -178,7 +178,7 @@ impl Machine {
     /// Replaces a path: atomically, or (a file that is mounted over, as in containers) octet by octet.
     ///
     /// # Errors
-    /// It cannot be done; what was there is there still, or again.
+    /// The replacement failed; the former content is unchanged or restored.
     pub fn put(&self, path: &str, content: &Content) -> Result<(), ResolverError> {
         let at = self.at(path);
         let beside = beside(&at);
@@ -209,7 +209,7 @@ impl Machine {
         self.settle(&at, path)
     }
 
-    /// Makes what was done to a folder's entries last.
+    /// Syncs a folder's entries to disk.
     fn settle(&self, at: &Path, path: &str) -> Result<(), ResolverError> {
         let folder = at.parent().unwrap_or(Path::new("/"));
         File::open(folder)
@@ -230,7 +230,7 @@ fn write_new(at: &Path, octets: &[u8], mode: u32, uid: u32, gid: u32) -> io::Res
     file.write_all(octets)?;
     let metadata = file.metadata()?;
     if (metadata.uid(), metadata.gid()) != (uid, gid) {
-        // Not ours to give away, where we are not root: the file is then the writer's.
+        // Without root the owner cannot be set: the file then belongs to this user.
         match chown(at, Some(uid), Some(gid)) {
             Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
             _ => {}
@@ -252,7 +252,7 @@ fn write_over(at: &Path, octets: &[u8]) -> io::Result<()> {
         file.sync_all()
     };
     write(octets).inspect_err(|_| {
-        let _ = write(&former); // it had room for these a moment ago
+        let _ = write(&former); // these octets fitted before
     })
 }
 
@@ -293,7 +293,7 @@ impl Commands for Installed {
         let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut child = Command::new(program)
             .args(arguments)
-            .env("LC_ALL", "C") // what it prints is read
+            .env("LC_ALL", "C") // the output is parsed
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

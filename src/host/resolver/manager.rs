@@ -7,7 +7,7 @@ use super::{network_manager, others};
 const NETWORK_MANAGER_ETC: &str = "/etc/NetworkManager/conf.d/";
 
 impl Detected {
-    /// Who writes resolv.conf.
+    /// The manager that writes resolv.conf.
     pub fn manager(&self) -> Manager {
         let text = self.resolv_conf.as_deref().unwrap_or_default();
         let target = self.resolv_conf_target.as_str();
@@ -43,9 +43,9 @@ impl Detected {
         }
     }
 
-    /// True when NetworkManager's configuration tells it to leave resolv.conf alone. It reads /usr/lib, /run, its own
-    /// file, then /etc, each folder by name; the last value of each key counts. A file of the same name in a later
-    /// folder replaces the earlier one (NetworkManager.conf(5)). What a take has written there is left out.
+    /// True if NetworkManager is configured not to write resolv.conf. It reads /usr/lib, /run, its main file, then
+    /// /etc, each folder by name; the last value of each key is used. A file of the same name in a later folder
+    /// replaces the earlier one (NetworkManager.conf(5)). The file of a take is ignored.
     fn network_manager_leaves_it(&self) -> bool {
         let folders = ["/usr/lib/NetworkManager/conf.d/", "/run/NetworkManager/conf.d/", NETWORK_MANAGER_ETC];
         let mut texts = Vec::new();

@@ -61,11 +61,11 @@ pub const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// What is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolverTarget {
-    /// Where pvtzd answers, on port 53.
+    /// The address of pvtzd, on port 53.
     pub address: IpAddr,
-    /// Which names are to come to us.
+    /// The names to direct to pvtzd.
     pub scope: Names,
-    /// The zones that pvtzd answers for.
+    /// The zones that pvtzd serves.
     pub zones: Vec<String>,
 }
 
@@ -75,20 +75,20 @@ pub struct ResolverTarget {
 pub enum Names {
     /// All.
     All,
-    /// Those at or below these zones; the others go where they went.
+    /// Those at or below these zones; others go to their former servers.
     Only(Vec<String>),
 }
 
 /// How to bring it about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPlan {
-    /// Who manages resolv.conf.
+    /// The manager of resolv.conf.
     pub manager: Manager,
-    /// What to do, in this order.
+    /// The steps, in order.
     pub steps: Vec<HostStep>,
-    /// Where the servers of another network are found later.
+    /// The files with the servers of later networks.
     pub follow: Vec<FollowedSource>,
-    /// What a person should know, each a sentence.
+    /// Notes for the user, one sentence each.
     pub notes: Vec<String>,
 }
 
@@ -96,14 +96,14 @@ pub struct HostPlan {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
 pub enum HostStep {
-    /// A folder is made.
+    /// Create a folder.
     MakeDirectory {
-        /// Which.
+        /// Its path.
         path: String,
     },
-    /// Something else lies at a path.
+    /// Replace the content of a path.
     Edit(HostEdit),
-    /// A program is told something. A give-back runs what undoes it, else the same again: most are told to read their
+    /// Run a command. A give-back runs the command that undoes it, else the same command again, which usually reloads a
     /// configuration.
     Command {
         /// The program and its arguments.
@@ -111,7 +111,7 @@ pub enum HostStep {
         /// The command that undoes it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         back: Option<Vec<String>>,
-        /// Whether everything is undone if it fails.
+        /// All steps are undone if it fails.
         required: bool,
     },
 }
@@ -119,13 +119,13 @@ pub enum HostStep {
 /// What lies at a path, before and after.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostEdit {
-    /// Where.
+    /// The path.
     pub path: String,
-    /// What was there.
+    /// The former content.
     pub before: Content,
-    /// What we put there.
+    /// The new content.
     pub after: Content,
-    /// The part of it that is ours, where the rest is of others: removed again if the file was changed.
+    /// The part of it that pvtzd adds to a file of another program; only this part is removed if the file was changed.
     pub block: Option<FileOctets>,
 }
 
@@ -169,7 +169,7 @@ pub fn plan(finding: &Detected, wish: &ResolverTarget) -> Result<HostPlan, Refus
         draft.note(in_containers(program, wish.address));
     }
     if finding.selinux {
-        // A new file has the label of its folder; confined programs may read resolv.conf by its own label only.
+        // A new file has the label of its folder, but confined programs may read resolv.conf only with its own label.
         draft.command(&["restorecon", RESOLV_CONF], false);
     }
     let Draft { steps, follow, notes, .. } = draft;
@@ -208,29 +208,29 @@ const END: &str = "# end pvtzd\n";
 
 /// A plan in the making.
 struct Draft<'a> {
-    /// What was found.
+    /// The finding.
     finding: &'a Detected,
     /// The steps so far.
     steps: Vec<HostStep>,
-    /// Where later servers are found, so far.
+    /// The files with the servers of later networks so far.
     follow: Vec<FollowedSource>,
     /// The notes so far.
     notes: Vec<String>,
 }
 
 impl Draft<'_> {
-    /// Adds an edit, with the folders that it needs; nothing if it is so already.
+    /// Adds an edit, with the folders that it needs; does nothing if the content is the same.
     fn edit(&mut self, path: &str, after: Content) {
         self.edit_block(path, after, None);
     }
 
-    /// The same; only `block` is ours.
+    /// The same; only `block` belongs to pvtzd.
     fn edit_block(&mut self, path: &str, after: Content, block: Option<&str>) {
         let before = self.finding.content(path);
         if before.is_same(&after) {
             return;
         }
-        // A link stays; the file that it leads to is changed.
+        // A link stays; its target is changed.
         let target = self.finding.targets.get(path);
         let mut missing = Vec::new();
         let mut folder = if target.is_some() { "" } else { path };
@@ -259,7 +259,7 @@ impl Draft<'_> {
         self.steps.push(HostStep::Command { words: owned(words), back: Some(owned(back)), required: true });
     }
 
-    /// Adds lines of ours to a file behind its first `at` octets.
+    /// Adds pvtzd's lines to a file after its first `at` octets.
     fn insert(&mut self, path: &str, at: usize, lines: &str) {
         let former = self.finding.content(path);
         let octets = former.octets().unwrap_or_default();
@@ -270,12 +270,12 @@ impl Draft<'_> {
         self.edit_block(path, after, Some(&block));
     }
 
-    /// Adds lines of ours at the end of a file.
+    /// Adds pvtzd's lines at the end of a file.
     fn append(&mut self, path: &str, lines: &str) {
         self.insert(path, usize::MAX, lines);
     }
 
-    /// Adds a sentence for a person.
+    /// Adds a note for the user.
     fn note(&mut self, sentence: impl Into<String>) {
         self.notes.push(sentence.into());
     }

@@ -18,7 +18,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wish: &ResolverTarget) {
             "# pvtzd answers for this machine; `pvtzd resolver give-back` removes this file.\n[main]\ndns=none\n",
         ),
     );
-    // Before resolv.conf changes: a NetworkManager that has not heard of it yet might write it again.
+    // Before resolv.conf changes: a NetworkManager without this setting might write it again.
     let runs = draft.finding.running.contains(&super::detected::Program::NetworkManager);
     draft.command(&["systemctl", "reload", "NetworkManager"], runs);
     draft.follow.push(FollowedSource::ResolvConf(SERVERS.into()));

@@ -54,11 +54,11 @@ pub(super) fn manager(finding: &Detected) -> Option<Manager> {
     let wrote = author(finding.resolv_conf.as_deref().unwrap_or_default());
     let target = finding.resolv_conf_target.as_str();
     let is = |manager| wrote == Some(manager);
-    // NetworkManager may start a DHCP client of its own, which leaves resolv.conf to it.
+    // A DHCP client that NetworkManager starts does not write resolv.conf.
     let on_its_own = !finding.running.contains(&Program::NetworkManager);
     let runs = |program| on_its_own && finding.running.contains(&program);
     let leads = |folders: [&str; 2]| folders.iter().any(|folder| target.starts_with(folder));
-    // A link or a file that an uninstalled resolvconf has left behind is written by none.
+    // No program writes the link or file of an uninstalled resolvconf.
     let linked =
         leads(["/run/resolvconf/", "/var/run/resolvconf/"]) || target.starts_with("/etc/resolvconf/run/");
     let openresolv = linked || is(Manager::Openresolv);
@@ -83,7 +83,7 @@ fn leaves_it(finding: &Detected, manager: Manager) -> bool {
         let lines = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';']));
         lines.map(|line| line.replace(['"', '\''], "")).collect()
     };
-    // `KEY=value` with any space around the sign; the last one counts.
+    // `KEY=value` with optional spaces around the sign; the last one is used.
     let value = |path: &str, key: &str| {
         lines(path).into_iter().rev().find_map(|line| {
             let (name, value) = line.split_once('=')?;

@@ -44,7 +44,7 @@ pub(super) fn plan_debian(draft: &mut Draft<'_>, wish: &ResolverTarget) -> Resul
     let add = format!("echo nameserver {address} | {program} -a {RECORD}");
     draft.command_and_back(&["sh", "-c", &add], &[&program, "-d", RECORD]);
     if draft.finding.directories.contains("/run/systemd/system") {
-        // With `-`, so that pvtzd starts also where resolvconf fails.
+        // With `-`, so that pvtzd starts even if resolvconf fails.
         draft.edit(
             UNIT_DROP_IN,
             Content::file(format!(
@@ -74,7 +74,7 @@ fn lists_others(line: &str) -> bool {
 pub(super) fn plan_openresolv(draft: &mut Draft<'_>, wish: &ResolverTarget) {
     let address = wish.address;
     let program = draft.finding.openresolv.clone().unwrap_or_else(|| "resolvconf".into());
-    // Only an address that openresolv takes for local is listed alone.
+    // openresolv lists only an address that it considers local without the other servers.
     let local = match address.is_loopback() {
         true => String::new(),
         false => format!("local_nameservers=\"127.* 0.0.0.0 255.255.255.255 ::1 {address}\"\n"),

@@ -6,18 +6,18 @@ use std::net::IpAddr;
 /// What systemd-resolved says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Links {
-    /// Its own servers (`DNS=`), without those on a port of their own.
+    /// Its own servers (`DNS=`), without those with a port.
     pub servers: Vec<IpAddr>,
     /// Its own domains (`Domains=`).
     pub domains: Vec<String>,
-    /// By the name of the interface: servers and domains.
+    /// Servers and domains by interface.
     pub links: BTreeMap<String, (Vec<IpAddr>, Vec<String>)>,
-    /// By the name of the delegate (systemd 258 and later): servers and domains.
+    /// Servers and domains by delegate (systemd 258 and later).
     pub delegates: BTreeMap<String, (Vec<IpAddr>, Vec<String>)>,
 }
 
 impl Links {
-    /// Reads the output of both commands.
+    /// Parses the output of both commands.
     pub fn parse(dns: &str, domain: &str) -> Self {
         let mut found = Self::default();
         for (link, words) in rows(dns) {
@@ -38,7 +38,7 @@ impl Links {
         found
     }
 
-    /// The interfaces that claim every name for their own servers.
+    /// The interfaces with a routing domain for all names.
     pub fn claiming_all(&self) -> Vec<&str> {
         let all = self.links.iter().filter(|(_, (_, domains))| domains.iter().any(|domain| domain == "~."));
         all.map(|(name, _)| name.as_str()).collect()

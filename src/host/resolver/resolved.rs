@@ -38,8 +38,8 @@ pub(super) fn plan(draft: &mut Draft<'_>, wish: &ResolverTarget) -> Result<(), R
         Names::All => "~.".to_string(),
         Names::Only(zones) => zones.iter().map(|zone| format!("~{zone}")).collect::<Vec<_>>().join(" "),
     };
-    // Lists of several files add up; an empty value begins anew. Search domains stay, the former servers must not:
-    // they would be asked beside us.
+    // The lists of several files are joined; an empty value clears the list. Search domains stay, but the former
+    // servers must go: they would be queried beside pvtzd.
     let search = search_domains(draft);
     let text = format!(
         "# pvtzd answers for this machine; `pvtzd resolver give-back` removes this file.\n[Resolve]\nDNS=\n\
@@ -62,7 +62,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wish: &ResolverTarget) -> Result<(), R
         draft.note(ASKED_TOO);
     }
     if !draft.finding.asks_stub() {
-        // Programs read the servers themselves: ours beside those of the interfaces.
+        // Programs read all servers: pvtzd and those of the interfaces.
         let was = draft.finding.resolv_conf_target.clone();
         draft.edit(RESOLV_CONF, Content::link(STUB_LINK));
         if !was.starts_with(RESOLVED_RUN) {
@@ -72,7 +72,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wish: &ResolverTarget) -> Result<(), R
             );
         }
     }
-    // A reload need not read delegates again.
+    // A reload may not read delegates again.
     let verb = if only && delegates { "restart" } else { "reload-or-restart" };
     draft.command(&["systemctl", verb, "systemd-resolved"], true);
     draft.command(&["resolvectl", "flush-caches"], false);

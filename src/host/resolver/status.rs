@@ -17,19 +17,19 @@ use std::net::IpAddr;
 /// How things stand.
 #[derive(Debug, Serialize)]
 pub struct ResolverStatus {
-    /// Who manages resolv.conf.
+    /// The manager of resolv.conf.
     pub manager: Manager,
-    /// What runs that has to do with it.
+    /// The running services that affect it.
     pub running: Vec<Program>,
     /// The nameservers of resolv.conf.
     pub nameservers: Vec<Nameserver>,
-    /// Where programs' questions go.
+    /// The servers that programs query.
     pub leads: Routing,
-    /// What was taken and not given back.
+    /// The take in force, if there is one.
     pub taken: Option<EnabledStatus>,
-    /// What a person should know, each a sentence.
+    /// Notes for the user, one sentence each.
     pub notes: Vec<String>,
-    /// Those of the notes that tell of settings of systemd-resolved, or of an interface, that work against pvtzd.
+    /// The notes about settings of systemd-resolved or of an interface that conflict with pvtzd.
     #[serde(skip)]
     pub conflicts: Vec<String>,
 }
@@ -37,19 +37,19 @@ pub struct ResolverStatus {
 /// What became of a take.
 #[derive(Debug, Serialize)]
 pub struct EnabledStatus {
-    /// When, in seconds since 1970.
+    /// The time, in seconds since 1970.
     pub taken_at: u64,
-    /// Where pvtzd was to answer.
+    /// The address of pvtzd.
     pub address: IpAddr,
-    /// Which names were to come to it.
+    /// The names directed to it.
     pub scope: Names,
-    /// The servers that were asked before.
+    /// The former servers.
     pub upstream: Vec<Nameserver>,
-    /// What is at each path that was changed.
+    /// The state of each changed path.
     pub places: Vec<EditedPlace>,
-    /// The take got to its end.
+    /// The take was completed.
     pub complete: bool,
-    /// All of it is there still, and programs reach pvtzd alone.
+    /// All changes are in place, and programs query only pvtzd.
     pub in_force: bool,
 }
 
@@ -139,7 +139,7 @@ fn what_became(finding: &Detected, taken: &EnabledStatus) -> String {
         places.map(|place| place.path.as_str()).collect()
     };
     let (foreign, torn, former) = (of(PlaceState::Modified), of(PlaceState::Partial), of(PlaceState::Former));
-    // Our resolv.conf has no comment of a manager's: one that is there again was written since.
+    // pvtzd's resolv.conf has no comment of a manager: if there is one, the file was written since.
     let author = others::author(finding.resolv_conf.as_deref().unwrap_or_default());
     let written_again = |paths: &[&str]| paths.contains(&RESOLV_CONF);
     let again = written_again(&foreign) || (taken.complete && written_again(&former));
@@ -179,7 +179,7 @@ fn what_became(finding: &Detected, taken: &EnabledStatus) -> String {
     }
 }
 
-/// Where programs' questions go.
+/// The servers that programs query.
 pub fn where_it_leads(finding: &Detected, address: IpAddr) -> Routing {
     let through_resolved =
         finding.running.contains(&Program::Resolved) && (finding.asks_stub() || finding.nss_resolve());
@@ -188,7 +188,7 @@ pub fn where_it_leads(finding: &Detected, address: IpAddr) -> Routing {
     }
     let delegate = finding.text(DELEGATE).contains(&format!("DNS={address}\n"));
     let Some(links) = &finding.links else {
-        // It cannot be asked: what it was told is all there is to see.
+        // It cannot be queried: only its configuration is known.
         if delegate {
             return Routing::Mapped;
         }
@@ -200,7 +200,7 @@ pub fn where_it_leads(finding: &Detected, address: IpAddr) -> Routing {
             (true, false) => Routing::Mapped,
         };
     };
-    // An older `resolvectl` does not show delegates; the file does.
+    // An older `resolvectl` does not show delegates; their files are read.
     let delegate = match links.delegates.values().find(|(servers, _)| servers.contains(&address)) {
         Some((_, domains)) => domains.iter().any(|domain| domain != "~."),
         None => delegate && links.delegates.is_empty(),

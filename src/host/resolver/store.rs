@@ -43,22 +43,22 @@ const VERSION: u32 = 1;
 pub struct EnableRecord {
     /// The version of this form.
     pub version: u32,
-    /// When, in seconds since 1970.
+    /// The time, in seconds since 1970.
     pub taken_at: u64,
-    /// Who managed resolv.conf.
+    /// The manager of resolv.conf.
     pub manager: Manager,
-    /// Where pvtzd answers.
+    /// The address of pvtzd.
     pub address: IpAddr,
-    /// Which names come to it.
+    /// The names directed to it.
     pub scope: Names,
-    /// The servers that were asked before.
+    /// The former servers.
     pub upstream: Vec<Nameserver>,
-    /// Where the servers of another network are found later.
+    /// The files with the servers of later networks.
     #[serde(default)]
     pub follow: Vec<FollowedSource>,
-    /// What was to be done, in this order. After a crash only a part of it may have been.
+    /// The steps, in order. After a crash only some of them may have been done.
     pub steps: Vec<HostStep>,
-    /// All of it was done, and worked.
+    /// All steps were done successfully.
     #[serde(default)]
     pub complete: bool,
 }
@@ -86,15 +86,15 @@ impl RecordStore {
         self.directory.join(RECORD)
     }
 
-    /// Keeps others out until the lock is dropped.
+    /// Excludes other commands until the lock is dropped.
     ///
     /// # Errors
-    /// Another command works on it, or the folder cannot be made.
+    /// Another command holds the lock, or the folder cannot be created.
     pub fn lock(&self) -> Result<Lock, ResolverError> {
         let path = self.directory.join("lock");
         let make = || {
             fs::create_dir_all(&self.directory)?;
-            // The daemon has no rights and reads what is in it, whatever the umask.
+            // The daemon has no privileges and must be able to read the folder, regardless of the umask.
             fs::set_permissions(&self.directory, fs::Permissions::from_mode(0o755))
         };
         if !self.directory.is_dir() {
@@ -111,11 +111,11 @@ impl RecordStore {
         }
     }
 
-    /// What was remembered. `give-back` writes it to any path as root, so only a file that no user but root or the
-    /// caller can have written is believed.
+    /// Reads the record. `give-back` writes to any path as root, so the file is accepted only if no user other than
+    /// root or the caller can have written it.
     ///
     /// # Errors
-    /// It is there and cannot be read or understood, or others may have written it.
+    /// The file cannot be read or parsed, or others may have written it.
     pub fn read(&self) -> Result<Option<EnableRecord>, ResolverError> {
         let path = self.path();
         let odd = |problem: String| ResolverError::Record { path: show(&path), problem };
@@ -143,20 +143,20 @@ impl RecordStore {
         }
     }
 
-    /// Remembers, durably.
+    /// Writes the record durably.
     ///
     /// # Errors
-    /// It cannot be written; what was remembered before still is.
+    /// It cannot be written; the former record is unchanged.
     pub fn write(&self, record: &EnableRecord) -> Result<(), ResolverError> {
         let mut text = serde_json::to_string_pretty(record)
             .map_err(|error| ResolverError::io("write", show(&self.path()))(io::Error::other(error)))?;
         text.push('\n');
-        // The servers first: without a record only a pvtzd without servers reads them.
+        // The servers first: without a record they are read only by a pvtzd without servers.
         self.replace(UPSTREAM, &servers(record), PUBLIC)?;
         self.replace(RECORD, &text, PRIVATE)
     }
 
-    /// Forgets: all was given back.
+    /// Removes the record after a complete give-back.
     ///
     /// # Errors
     /// It cannot be removed.
@@ -173,21 +173,21 @@ impl RecordStore {
         Ok(())
     }
 
-    /// Removes the folder, if nothing but our lock is in it. For the one who holds the lock.
+    /// Removes the folder, if it has only the lock file. The caller must hold the lock.
     pub fn leave(&self, lock: Lock) {
         let _ = fs::remove_file(self.directory.join("lock"));
         drop(lock);
         let _ = fs::remove_dir(&self.directory);
     }
 
-    /// Writes a file beside its place and renames it into it.
+    /// Writes a temporary file and renames it.
     fn replace(&self, name: &str, text: &str, mode: u32) -> Result<(), ResolverError> {
         let (path, beside) = (self.directory.join(name), self.directory.join(format!("{name}.new")));
         let write = || {
             let _ = fs::remove_file(&beside); // left by a crash; a link there must not be followed
             let mut file = File::options().write(true).create_new(true).mode(PRIVATE).open(&beside)?;
             file.write_all(text.as_bytes())?;
-            file.set_permissions(fs::Permissions::from_mode(mode))?; // whatever the umask
+            file.set_permissions(fs::Permissions::from_mode(mode))?; // regardless of the umask
             file.sync_all()?;
             fs::rename(&beside, &path)?;
             File::open(&self.directory)?.sync_all()

@@ -7,14 +7,14 @@ use std::io;
 /// A wish that is not carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Why.
+    /// The error.
     pub why: String,
-    /// What to do.
+    /// The remedy.
     pub hint: String,
 }
 
 impl Refusal {
-    /// Why, and what to do.
+    /// Error and remedy.
     pub fn new(why: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { why: why.into(), hint: hint.into() }
     }
@@ -25,43 +25,43 @@ impl Refusal {
 pub enum ResolverError {
     /// Reading or writing failed.
     Io {
-        /// What was being done, such as `write`.
+        /// The operation, such as `write`.
         doing: &'static str,
-        /// To what.
+        /// The path.
         path: String,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// A program failed that had to be told.
+    /// A required command failed.
     Command {
-        /// It and its arguments.
+        /// The command and its arguments.
         words: String,
-        /// What became of it.
+        /// Its result.
         problem: String,
     },
-    /// It would not be right.
+    /// The change is refused.
     Refused(Refusal),
-    /// What was remembered cannot be understood.
+    /// The saved record cannot be parsed.
     Record {
-        /// Where it is.
+        /// Its path.
         path: String,
-        /// What is odd about it.
+        /// The fault.
         problem: String,
     },
-    /// The change is done, but programs do not reach pvtzd.
+    /// The change was made, but programs do not reach pvtzd.
     Check(String),
-    /// Another `pvtzd resolver` is at it.
+    /// Another `pvtzd resolver` is running.
     Busy,
 }
 
 impl ResolverError {
-    /// An error of the kernel's.
+    /// An error of the kernel.
     pub fn io(doing: &'static str, path: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { doing, path, source }
     }
 
-    /// What to do about it.
+    /// The remedy.
     pub fn hint(&self) -> String {
         match self {
             Self::Io { path, source, .. } => match source.raw_os_error().map(Errno::from_raw) {

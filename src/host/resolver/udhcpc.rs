@@ -36,7 +36,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wish: &ResolverTarget) -> Result<(), R
         assigned.filter(|(_, line)| line.starts_with("RESOLV_CONF=") && line.ends_with('\n')).last();
     match assigned {
         _ if text.contains(CONF) => draft.append(CONF, &setting),
-        // What a package has below /usr it writes again when it is upgraded.
+        // An upgrade of a package replaces its files below /usr.
         Some((end, _)) if script.starts_with("/etc/") => draft.insert(&script, end, &setting),
         _ => {
             return Err(Refusal::new(

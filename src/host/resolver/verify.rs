@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub fn system_addresses(name: &str, patience: Duration) -> io::Result<BTreeSet<IpAddr>> {
     let (tell, told) = mpsc::channel();
     let wanted = name.trim_end_matches('.').to_string();
-    // getaddrinfo cannot be interrupted: a thread may be left waiting for it.
+    // getaddrinfo cannot be interrupted: a thread may stay blocked in it.
     thread::Builder::new().name("getaddrinfo".into()).spawn(move || {
         let found = (wanted.as_str(), 443).to_socket_addrs();
         let _ = tell.send(found.map(|addresses| addresses.map(|address| address.ip()).collect()));

@@ -1,7 +1,7 @@
 //! A secondary zone at run time: when its primaries are asked, what is served of it, what is told of it.
 //!
-//! One task for each zone ([`SecondaryZone::run`]) goes by the timers of the SOA record and by NOTIFY. What it brings is
-//! published through a channel, and kept in the state directory.
+//! One task for each zone ([`SecondaryZone::run`]) goes by the timers of the SOA record and by NOTIFY. What it brings
+//! is published through a channel, and kept in the state directory.
 
 use super::content::is_newer;
 use super::copy::{ServedZone, ZoneCopy};
@@ -365,7 +365,7 @@ impl SecondaryZone {
             match result {
                 Ok(refreshed) => return Ok(refreshed),
                 Err(error) if error.is_worth_a_full_transfer() => {
-                    tracing::debug!(zone = %self.plan.apex, %error, "an incremental transfer is not used; the whole zone is asked for");
+                    tracing::debug!(zone = %self.plan.apex, %error, "an incremental transfer is not usable; a full transfer is requested");
                 }
                 Err(error) => return Err(error),
             }
@@ -399,10 +399,10 @@ impl SecondaryZone {
                 });
                 let (fresh, left_out) = packing.await.map_err(|_| TransferFault::Malformed)?;
                 if left_out > 0 {
-                    tracing::warn!(zone = %self.plan.apex, left_out, "records of the secondary zone contradict others and are left out");
+                    tracing::warn!(zone = %self.plan.apex, left_out, "records of the secondary zone conflict with others and are left out");
                 }
                 if outside > 0 {
-                    tracing::warn!(zone = %self.plan.apex, outside, "the primary sent records that are not in the zone; they are left out");
+                    tracing::warn!(zone = %self.plan.apex, outside, "the primary sent records outside of the zone; they are left out");
                 }
                 *copy = Some(fresh);
                 let mut state = self.lock();
@@ -464,7 +464,7 @@ impl SecondaryZone {
         let fault = error.map(|error| error.to_string());
         let former = std::mem::replace(&mut self.lock().save_fault, fault.clone());
         if let Some(fault) = fault.filter(|fault| former.as_ref() != Some(fault)) {
-            tracing::warn!(zone = %self.plan.apex, "the copy of the secondary zone cannot be written: {fault}; it is tried again");
+            tracing::warn!(zone = %self.plan.apex, "the copy of the secondary zone cannot be written: {fault}; pvtzd retries");
         }
     }
 
