@@ -136,6 +136,49 @@ impl<T: Ord + Clone> Ordered<T> {
         former
     }
 
+    /// Puts entries in that are sorted by key, each key once. Those whose key is there already come back, and change
+    /// nothing. A node that several of them fall into is copied once, so that many cost less than one after another.
+    pub fn merge(&mut self, entries: Vec<T>) -> Vec<T> {
+        let (count, mut clashes) = (entries.len(), Vec::new());
+        let root = std::mem::take(self);
+        let mut children = merge_into(root.root, &mut entries.into_iter().peekable(), None, &mut clashes);
+        while children.len() > 1 {
+            children = level(children, Node::Branch);
+        }
+        if let Some(Child { node, len, .. }) = children.pop() {
+            debug_assert_eq!(len, root.len + count - clashes.len());
+            *self = Self { root: node, len };
+        }
+        clashes
+    }
+
+    /// Takes out the entries whose keys are those of other entries, sorted by key.
+    pub fn remove_sorted(&mut self, others: &[T]) {
+        if others.len() < self.len / FANOUT {
+            for other in others {
+                self.remove_by(|entry| entry.cmp(other));
+            }
+            return;
+        }
+        let mut others = others.iter().peekable();
+        let stays = |entry: &&T| {
+            while others.next_if(|other| *other < *entry).is_some() {}
+            others.peek() != Some(entry)
+        };
+        *self = Self::from_sorted(self.iter().filter(stays).cloned());
+    }
+
+    /// The last entry.
+    pub fn last(&self) -> Option<&T> {
+        let mut node = &*self.root;
+        loop {
+            match node {
+                Node::Leaf(entries) => return entries.last(),
+                Node::Branch(children) => node = &children.last()?.node,
+            }
+        }
+    }
+
     /// Takes the entry of a key out.
     pub fn remove_by(&mut self, compare: impl Fn(&T) -> Ordering) -> Option<T> {
         self.get_by(&compare)?; // a key that is not there must not cost a copy
@@ -180,21 +223,8 @@ impl<T: Ord + Clone> Ordered<T> {
     /// The entries in order from the first one at or after a key.
     pub fn starting_at_by(&self, compare: impl Fn(&T) -> Ordering) -> Iter<'_, T> {
         let mut iter = Iter { path: Vec::new(), leaf: [].iter() };
-        let mut node = &*self.root;
-        loop {
-            match node {
-                Node::Leaf(entries) => {
-                    let at = entries.partition_point(|entry| compare(entry).is_lt());
-                    iter.leaf = entries[at..].iter();
-                    return iter;
-                }
-                Node::Branch(children) => {
-                    let at = child_of(children, &compare);
-                    iter.path.push(children[at + 1..].iter());
-                    node = &children[at].node;
-                }
-            }
-        }
+        iter.descend(&self.root, compare);
+        iter
     }
 }
 
@@ -267,6 +297,59 @@ fn insert<T: Ord + Clone>(node: &mut Arc<Node<T>>, entry: T) -> (Option<T>, Opti
     }
 }
 
+/// Entries on their way into a subtree, in order.
+type Merged<T> = std::iter::Peekable<std::vec::IntoIter<T>>;
+
+/// Puts those entries that come before `end` into a subtree: what it is then, which are several where it is too wide for
+/// one node.
+fn merge_into<T: Ord + Clone>(
+    node: Arc<Node<T>>,
+    entries: &mut Merged<T>,
+    end: Option<&T>,
+    clashes: &mut Vec<T>,
+) -> Vec<Child<T>> {
+    let is_before = |entry: &T, end: Option<&T>| end.is_none_or(|end| entry < end);
+    match Arc::unwrap_or_clone(node) {
+        Node::Leaf(former) => {
+            let mut merged = Vec::with_capacity(former.len() + 1);
+            for entry in former {
+                while let Some(new) = entries.next_if(|new| *new < entry) {
+                    merged.push(new);
+                }
+                clashes.extend(entries.next_if(|new| *new == entry));
+                merged.push(entry);
+            }
+            while let Some(new) = entries.next_if(|new| is_before(new, end)) {
+                merged.push(new);
+            }
+            level(merged, Node::Leaf)
+        }
+        Node::Branch(former) => {
+            let ends: Vec<T> = former.iter().skip(1).map(|child| child.first.clone()).collect();
+            let ends = ends.iter().map(Some).chain([end]);
+            let mut children = Vec::with_capacity(former.len() + 1);
+            for (child, end) in former.into_iter().zip(ends) {
+                match entries.peek().is_some_and(|entry| is_before(entry, end)) {
+                    true => children.extend(merge_into(child.node, entries, end, clashes)),
+                    false => children.push(child),
+                }
+            }
+            level(children, Node::Branch)
+        }
+    }
+}
+
+/// Entries or children as nodes of about the same width, as few as possible.
+fn level<T: Clone, E>(entries: Vec<E>, node: impl Fn(Vec<E>) -> Node<T>) -> Vec<Child<T>> {
+    let (count, nodes) = (entries.len(), entries.len().div_ceil(FANOUT));
+    if nodes <= 1 {
+        return Child::of(Arc::new(node(entries))).into_iter().collect();
+    }
+    let mut entries = entries.into_iter();
+    let widths = (0..nodes).map(|at| count * (at + 1) / nodes - count * at / nodes);
+    widths.filter_map(|width| Child::of(Arc::new(node(entries.by_ref().take(width).collect())))).collect()
+}
+
 /// Takes an entry out of a subtree, which has it.
 fn remove<T: Clone>(node: &mut Arc<Node<T>>, compare: &impl Fn(&T) -> Ordering) -> Option<T> {
     match Arc::make_mut(node) {
@@ -318,6 +401,56 @@ pub struct Iter<'a, T> {
     leaf: std::slice::Iter<'a, T>,
 }
 
+impl<'a, T> Iter<'a, T> {
+    /// The entry that comes next.
+    pub fn peek(&self) -> Option<&'a T> {
+        let right = || self.path.iter().rev().find_map(|right| right.as_slice().first());
+        self.leaf.as_slice().first().or_else(|| right().map(|child| &child.first))
+    }
+
+    /// Goes on to the first entry at or after a key, which must not come before those of earlier calls. Costs less than a
+    /// new look-up where it is near.
+    pub fn seek_by(&mut self, compare: impl Fn(&T) -> Ordering) {
+        let rest = self.leaf.as_slice();
+        if rest.last().is_some_and(|last| compare(last).is_ge()) {
+            self.leaf = rest[rest.partition_point(|entry| compare(entry).is_lt())..].iter();
+            return;
+        }
+        self.leaf = [].iter();
+        while let Some(right) = self.path.pop() {
+            let children = right.as_slice();
+            let at = children.partition_point(|child| compare(&child.first).is_le());
+            let mut above = self.path.iter().rev().filter_map(|right| right.as_slice().first());
+            match at.checked_sub(1) {
+                _ if above.next().is_some_and(|child| compare(&child.first).is_le()) => {}
+                None if children.is_empty() => {}
+                None => return self.path.push(right), // the next entry comes after the key
+                Some(at) => {
+                    self.path.push(children[at + 1..].iter());
+                    return self.descend(&children[at].node, compare);
+                }
+            }
+        }
+    }
+
+    /// Goes on to the first entry of a subtree at or after a key.
+    fn descend(&mut self, mut node: &'a Node<T>, compare: impl Fn(&T) -> Ordering) {
+        loop {
+            match node {
+                Node::Leaf(entries) => {
+                    self.leaf = entries[entries.partition_point(|entry| compare(entry).is_lt())..].iter();
+                    return;
+                }
+                Node::Branch(children) => {
+                    let at = child_of(children, &compare);
+                    self.path.push(children[at + 1..].iter());
+                    node = &children[at].node;
+                }
+            }
+        }
+    }
+}
+
 impl<'a, T> Iterator for Iter<'a, T> {
     type Item = &'a T;
 
@@ -351,116 +484,5 @@ impl<'a, T> Iterator for Iter<'a, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeMap;
-
-    /// A key with a value that its order does not look at.
-    #[derive(Clone, Copy, Debug)]
-    struct OrderedEntry(u32, u32);
-
-    impl PartialEq for OrderedEntry {
-        fn eq(&self, other: &Self) -> bool {
-            self.0 == other.0
-        }
-    }
-
-    impl Eq for OrderedEntry {}
-
-    impl PartialOrd for OrderedEntry {
-        fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-            Some(self.cmp(other))
-        }
-    }
-
-    impl Ord for OrderedEntry {
-        fn cmp(&self, other: &Self) -> Ordering {
-            self.0.cmp(&other.0)
-        }
-    }
-
-    fn is(key: u32) -> impl Fn(&OrderedEntry) -> Ordering {
-        move |entry| entry.0.cmp(&key)
-    }
-
-    type Set = Ordered<OrderedEntry>;
-
-    /// Compares everything that can be asked with a map of the standard library.
-    fn check(set: &Set, map: &BTreeMap<u32, u32>, probes: &[u32]) {
-        let all: Vec<(u32, u32)> = map.iter().map(|(key, value)| (*key, *value)).collect();
-        assert_eq!(set.len(), map.len());
-        assert_eq!(set.iter().map(|entry| (entry.0, entry.1)).collect::<Vec<_>>(), all);
-        for &key in probes {
-            assert_eq!(set.get_by(is(key)).map(|entry| entry.1), map.get(&key).copied());
-            let (before, after) = set.around_by(is(key));
-            assert_eq!(before.map(|entry| entry.0), map.range(..key).next_back().map(|(key, _)| *key));
-            assert_eq!(after.map(|entry| entry.0), map.range(key..).next().map(|(key, _)| *key));
-            let from: Vec<u32> = set.starting_at_by(is(key)).take(70).map(|entry| entry.0).collect();
-            assert_eq!(from, map.range(key..).take(70).map(|(key, _)| *key).collect::<Vec<_>>());
-            let mut skipped = set.skip(key as usize);
-            assert_eq!(skipped.next().map(|entry| (entry.0, entry.1)), all.get(key as usize).copied());
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn it_is_a_set_and_a_copy_keeps_what_it_had(
-            sorted in 0u32..400,
-            steps in proptest::collection::vec((0u32..1500, any::<Option<u32>>()), 0..1500),
-            split in 0usize..1500,
-            probes in proptest::collection::vec(0u32..1600, 20),
-        ) {
-            let mut map: BTreeMap<u32, u32> = (0..sorted).map(|key| (key * 3, key)).collect();
-            let mut set = Set::from_sorted(map.iter().map(|(key, value)| OrderedEntry(*key, *value)));
-            check(&set, &map, &probes);
-            let mut kept = None;
-            for (at, (key, value)) in steps.iter().enumerate() {
-                if at == split {
-                    kept = Some((set.clone(), map.clone()));
-                }
-                match value {
-                    Some(value) => prop_assert_eq!(
-                        set.insert(OrderedEntry(*key, *value)).map(|entry| entry.1),
-                        map.insert(*key, *value)
-                    ),
-                    None => prop_assert_eq!(set.remove_by(is(*key)).map(|entry| entry.1), map.remove(key)),
-                }
-            }
-            check(&set, &map, &probes);
-            if let Some((set, map)) = kept {
-                check(&set, &map, &probes);
-            }
-        }
-    }
-
-    #[test]
-    fn a_change_copies_one_path() {
-        let before = Set::from_sorted((0..100_000).map(|key| OrderedEntry(key, 0)));
-        let mut after = before.clone();
-        after.insert(OrderedEntry(50_000, 1));
-        let leaves = |set: &Set| {
-            let mut leaves = Vec::new();
-            let mut nodes = vec![set.root.clone()];
-            while let Some(node) = nodes.pop() {
-                match &*node {
-                    Node::Leaf(_) => leaves.push(Arc::as_ptr(&node)),
-                    Node::Branch(children) => nodes.extend(children.iter().map(|child| child.node.clone())),
-                }
-            }
-            leaves
-        };
-        let (before, after) = (leaves(&before), leaves(&after));
-        assert_eq!(before.len(), after.len());
-        assert_eq!(before.iter().zip(&after).filter(|(one, two)| one != two).count(), 1);
-    }
-
-    #[test]
-    fn emptied_it_is_small_again() {
-        let mut set = Set::from_sorted((0..10_000).map(|key| OrderedEntry(key, 0)));
-        for key in (0..10_000).rev() {
-            assert_eq!(set.remove_by(is(key)), Some(OrderedEntry(key, 0)));
-        }
-        assert!(set.is_empty() && matches!(&*set.root, Node::Leaf(entries) if entries.is_empty()));
-    }
-}
+#[path = "ordered_tests.rs"]
+mod tests;
