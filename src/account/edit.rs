@@ -2,6 +2,7 @@
 
 use super::entry::Touched;
 use super::network::NetworkRow;
+use super::packed::NewRecords;
 use super::row::{AuthorisationRow, EndpointRow, LineRow, LogRow, RecordRow, RuleRow, ZoneRow};
 use super::{Account, Namesakes, NewestZone, RecordZone, ZoneEntry};
 use std::collections::{BTreeSet, HashMap};
@@ -15,13 +16,15 @@ pub const MAX_LOG: u64 = 10_000;
 pub enum Edit {
     /// A zone; its records stay.
     Zone(ZoneRow),
-    /// A zone goes; its records have been dropped before.
+    /// A zone goes, and its records with it. Their rows go by [`Edit::DropRecords`], which comes after it.
     DropZone(String),
     /// A record of a zone that is there.
     Record(RecordRow),
+    /// New records of a zone that is there: an import has many.
+    Records(NewRecords),
     /// A record goes.
     DropRecord(u64),
-    /// Records go, many of one zone.
+    /// Records go, many of one zone, in the order of their ids.
     DropRecords(Vec<u64>),
     /// A forwarding rule.
     Rule(RuleRow),
@@ -49,6 +52,17 @@ pub enum Edit {
     DropLog(u64),
 }
 
+impl Edit {
+    /// How many rows it puts or drops.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Records(new) => new.records.len(),
+            Self::DropRecords(ids) => ids.len(),
+            _ => 1,
+        }
+    }
+}
+
 /// What a list of edits touched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dirty {
@@ -66,10 +80,9 @@ impl Account {
         for edit in edits {
             self.carry_out(edit, &mut dirty, &mut touched);
         }
-        let none = Touched::default();
         for id in &dirty.zones {
             if let Some(entry) = self.zones.get_mut(id.as_str()) {
-                Arc::make_mut(entry).refresh(touched.get(id.as_str()).unwrap_or(&none));
+                Arc::make_mut(entry).refresh(touched.remove(id.as_str()).unwrap_or_default());
             }
         }
         dirty
@@ -104,9 +117,8 @@ impl Account {
             Edit::DropZone(id) => {
                 if let Some(entry) = self.zones.remove(id.as_str()) {
                     self.forget(&entry);
-                    for record in entry.records.values() {
-                        self.forget_record(record.id);
-                    }
+                    let records = entry.records.ids().map(|record| RecordZone::new(record, entry.number));
+                    self.records.remove_sorted(&records.collect::<Vec<_>>());
                     touched.remove(id.as_str());
                     dirty.zones.insert(id.clone());
                 }
@@ -125,6 +137,7 @@ impl Account {
                     }
                 }
             }
+            Edit::Records(new) => self.add_records(new, dirty, touched),
             Edit::DropRecord(id) => self.drop_record(*id, dirty, touched),
             Edit::DropRecords(ids) => ids.iter().for_each(|id| self.drop_record(*id, dirty, touched)),
             Edit::Rule(row) => {
@@ -169,6 +182,21 @@ impl Account {
                 self.log_span = self.log_span.map(|(oldest, newest)| (oldest.max(id + 1), newest));
             }
         }
+    }
+
+    /// Puts new records in, all at once.
+    fn add_records(&mut self, new: &NewRecords, dirty: &mut Dirty, touched: &mut HashMap<Arc<str>, Touched>) {
+        let (Some(entry), Some(last)) = (self.zones.get_mut(new.zone.as_str()), new.records.last()) else {
+            return;
+        };
+        self.last_record = self.last_record.max(last.id());
+        dirty.zones.insert(new.zone.clone());
+        let touched = touched.entry(entry.id.clone()).or_default();
+        let index = new.records.iter().map(|record| RecordZone::new(record.id(), entry.number));
+        for known in self.records.merge(index.collect()) {
+            self.records.insert(known);
+        }
+        Arc::make_mut(entry).add_records(&new.records, touched);
     }
 
     /// Takes a record out.

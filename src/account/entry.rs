@@ -39,6 +39,8 @@ pub struct ZoneEntry {
 pub(super) struct Touched {
     /// Host records, as [`value::host`] has them.
     hosts: BTreeSet<String>,
+    /// New records for clients on no line, whose host records may be others than these.
+    added: Vec<PackedRecord>,
 }
 
 impl Touched {
@@ -90,12 +92,32 @@ impl ZoneEntry {
         (self.zone, self.variants) = zones(&self.row, &self.records, self.reading);
     }
 
+    /// Puts new records in, which are in the order of their ids.
+    pub(super) fn add_records(&mut self, records: &[PackedRecord], touched: &mut Touched) {
+        let known = self.records.add(records);
+        let is_known = |id: u64| known.binary_search_by_key(&id, PackedRecord::id).is_ok();
+        for record in records.iter().filter(|record| !is_known(record.id())) {
+            if record.is_on_default() {
+                touched.added.push(record.clone());
+            } else {
+                touched.note(&record.view(""));
+            }
+        }
+        for record in &known {
+            touched.note(&record.view(""));
+            if let Some(former) = self.records.insert(&record.view(&self.id)) {
+                touched.note(&former.view(""));
+            }
+        }
+    }
+
     /// Brings the engine's zones up to date with the row and with the host records that were touched.
-    pub(super) fn refresh(&mut self, touched: &Touched) {
+    pub(super) fn refresh(&mut self, mut touched: Touched) {
         if touched.hosts.len() > MANY && touched.hosts.len() > self.records.len() / 4 {
             (self.zone, self.variants) = zones(&self.row, &self.records, self.reading);
             return;
         }
+        self.add_owners(&mut touched);
         let Self { row, records, zone, variants, .. } = self;
         let former: HashMap<String, Arc<Zone>> = std::mem::take(variants).into_iter().collect();
         let maker = Maker::new(row);
@@ -124,6 +146,31 @@ impl ZoneEntry {
             (line.to_string(), variant)
         };
         *variants = records.lines().map(variant).collect();
+    }
+
+    /// Puts the names of new records into the engine's zones. The host records of names that are there already, as names of
+    /// other records, are noted instead.
+    fn add_owners(&mut self, touched: &mut Touched) {
+        if touched.added.is_empty() {
+            return;
+        }
+        let maker = Maker::new(&self.row);
+        let apex = NameKey::of(&maker.apex);
+        let mut builder = ZoneBuilder::new(apex.clone());
+        maker.add(touched.added.iter().map(|record| record.view(&self.id)), &apex, &mut builder);
+        let owners = builder.finish_owners();
+        let zones = std::iter::once(&mut self.zone).chain(self.variants.iter_mut().map(|(_, zone)| zone));
+        let there: HashSet<NameKey> =
+            zones.flat_map(|zone| Arc::make_mut(zone).add_owners(&owners)).collect();
+        if there.is_empty() {
+            return;
+        }
+        for record in std::mem::take(&mut touched.added) {
+            let record = record.view("");
+            if value::owner(record.rr, &maker.apex).is_ok_and(|owner| there.contains(&NameKey::of(&owner))) {
+                touched.note(&record);
+            }
+        }
     }
 
     /// The zone as clients on no line see it.

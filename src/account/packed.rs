@@ -33,8 +33,17 @@ const HEADER_BYTES: usize = 9;
 /// A packed record: id (8), flags (1), host record, that in comparable form if it is another, type, value, TTL, priority
 /// and weight, line, times and remark. Numbers have seven bits in each octet, the lowest first; a text has its length
 /// before it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PackedRecord(Arc<[u8]>);
+
+/// New records of one zone, in the order of their ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRecords {
+    /// The id of the zone.
+    pub zone: String,
+    /// The records.
+    pub records: Vec<PackedRecord>,
+}
 
 impl fmt::Debug for PackedRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,12 +87,22 @@ impl PackedRecord {
         if self.has(HOST) { rest.text() } else { rr }.unwrap_or_default()
     }
 
+    /// All of it but its id, as [`push_body`] wrote it.
+    pub fn body(&self) -> &[u8] {
+        self.0.get(HEADER_BYTES - 1..).unwrap_or_default()
+    }
+
     /// Its fields; `zone` is the id of its zone.
     pub fn view<'r>(&'r self, zone: &'r str) -> Record<'r> {
         let flags = self.0.get(HEADER_BYTES - 1).copied().unwrap_or_default();
         let mut rest = Rest(self.0.get(HEADER_BYTES..).unwrap_or_default());
         let fields = fields(flags, &mut rest).unwrap_or_default(); // found sound when it was packed
         Record { id: self.id(), zone, ..fields }
+    }
+
+    /// Whether it counts, for clients on no line.
+    pub(super) fn is_on_default(&self) -> bool {
+        self.has(ENABLED) && !self.has(LINE)
     }
 
     /// Whether it counts for a custom line.

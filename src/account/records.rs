@@ -4,11 +4,13 @@
 use super::packed::PackedRecord;
 use super::row::Record;
 use super::value::host;
-use crate::engine::ordered::Ordered;
+use crate::engine::ordered::{Iter, Ordered};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::iter::Peekable;
 use std::sync::Arc;
+use std::vec::IntoIter;
 
 /// The records of a zone.
 #[derive(Clone)]
@@ -77,6 +79,22 @@ impl ZoneRecords {
         indexed.map(|found| &found.0).chain(few.map(|found| &found.0)).map(|found| found.view(&self.zone))
     }
 
+    /// The records by their host records, for those who look for host records in order.
+    pub fn by_host(&self) -> HostCursor<'_> {
+        let mut few = Vec::new();
+        if self.by_host.is_none() {
+            few = self.by_id.iter().map(|record| &record.0).collect();
+            few.sort_unstable_by_key(|record| (record.host(), record.id()));
+        }
+        let many = self.by_host.as_ref().map(Ordered::iter);
+        HostCursor { zone: &self.zone, many, few: few.into_iter().peekable() }
+    }
+
+    /// The ids of all records, in order.
+    pub fn ids(&self) -> impl Iterator<Item = u64> {
+        self.by_id.iter().map(|record| record.0.id())
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.by_id.len()
@@ -109,6 +127,32 @@ impl ZoneRecords {
         former
     }
 
+    /// Puts records in that are in the order of their ids, all at once. Those whose ids are there already come back, and
+    /// change nothing.
+    pub(super) fn add(&mut self, records: &[PackedRecord]) -> Vec<PackedRecord> {
+        let known = self.by_id.merge(records.iter().cloned().map(ById).collect());
+        let is_known =
+            |record: &&PackedRecord| known.binary_search_by(|other| other.0.id().cmp(&record.id())).is_ok();
+        let new = || records.iter().filter(|record| !is_known(record));
+        for record in new().filter(|record| record.is_on_a_line()) {
+            *self.lines.entry(record.view(&self.zone).line.to_string()).or_insert(0) += 1;
+        }
+        match &mut self.by_host {
+            Some(index) => {
+                let mut hosts: Vec<ByHost> = new().cloned().map(ByHost).collect();
+                if !hosts.is_sorted() {
+                    hosts.sort_unstable();
+                }
+                index.merge(hosts);
+            }
+            None if self.by_id.len() > FEW => {
+                self.by_host = Some(by_host(self.by_id.iter().map(|record| record.0.clone())));
+            }
+            None => {}
+        }
+        known.into_iter().map(|known| known.0).collect()
+    }
+
     /// Takes a record out.
     pub(super) fn remove(&mut self, id: u64) -> Option<PackedRecord> {
         let ById(former) = self.by_id.remove_by(|other| other.0.id().cmp(&id))?;
@@ -126,6 +170,33 @@ impl ZoneRecords {
             }
         }
         Some(former)
+    }
+}
+
+/// Finds the records of host records that are looked for in order.
+pub struct HostCursor<'r> {
+    zone: &'r str,
+    many: Option<Iter<'r, ByHost>>,
+    few: Peekable<IntoIter<&'r PackedRecord>>,
+}
+
+impl<'r> HostCursor<'r> {
+    /// The records of a host record, as [`host`] has it, in the order of their ids.
+    pub fn of_host(&mut self, host: &str) -> Vec<Record<'r>> {
+        let mut found = Vec::new();
+        if let Some(records) = &mut self.many {
+            records.seek_by(|record| record.key().cmp(&(host, 0)));
+            while let Some(record) = records.peek().filter(|record| record.0.host() == host) {
+                found.push(record.0.view(self.zone));
+                records.next();
+            }
+            return found;
+        }
+        while self.few.next_if(|record| record.host() < host).is_some() {}
+        while let Some(record) = self.few.next_if(|record| record.host() == host) {
+            found.push(record.view(self.zone));
+        }
+        found
     }
 }
 

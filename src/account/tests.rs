@@ -1,6 +1,6 @@
 //! Tests of the account: what edits come to, one by one or all at once, and how it is published.
 
-use super::packed::PackedRecord;
+use super::packed::{NewRecords, PackedRecord};
 use super::row::{
     AuthorisationRow, Binding, EndpointRow, LineRow, LogRow, RecordRow, RuleRow, Weighted, ZoneRow,
 };
@@ -65,6 +65,16 @@ pub(crate) fn record(id: u64, zone: u8, rr: u8, value: u8, line: &str, enabled: 
     }
 }
 
+/// New records of one zone: how far the id is from the one before, host record, value, line and whether it is enabled.
+fn new_records(first: u64, rows: &[(u64, u8, u8, &str, bool)]) -> NewRecords {
+    let (mut id, number) = (first, (first % 4) as u8);
+    let record = |(step, rr, value, line, enabled): &(u64, u8, u8, &str, bool)| {
+        id += 4 * step; // a record never moves to another zone
+        PackedRecord::of(&record(id, number, *rr, *value, line, *enabled).view(), &mut Vec::new())
+    };
+    NewRecords { zone: format!("{number:032x}"), records: rows.iter().map(record).collect() }
+}
+
 /// Edits as they can come: of few zones and records, so that they meet.
 pub(crate) fn edit() -> impl Strategy<Value = Edit> {
     let weighted = proptest::option::of((0u8..3, prop_oneof!["default", "line-0"]));
@@ -80,6 +90,9 @@ pub(crate) fn edit() -> impl Strategy<Value = Edit> {
         6 => (1u64..24, 0u8..3, any::<u8>(), prop_oneof!["default", "line-0"], any::<bool>()).prop_map(
             // a record never moves to another zone
             |(id, rr, value, line, enabled)| Edit::Record(record(id, (id % 4) as u8, rr, value, &line, enabled))
+        ),
+        3 => (1u64..12, proptest::collection::vec((1u64..3, 0u8..3, any::<u8>(), prop_oneof![3 => Just("default"), 1 => Just("line-0")], prop::bool::weighted(0.8)), 0..5)).prop_map(
+            |(first, rows)| Edit::Records(new_records(first, &rows))
         ),
         2 => (1u64..24).prop_map(Edit::DropRecord),
         1 => proptest::collection::vec(1u64..24, 0..4).prop_map(Edit::DropRecords),

@@ -287,6 +287,14 @@ impl Zone {
         self.records -= former;
     }
 
+    /// Puts names in that have no records yet. Those that have are not changed, and come back.
+    pub fn add_owners(&mut self, owners: &[Owner]) -> Vec<NameKey> {
+        self.records += owners.iter().map(Owner::len).sum::<usize>();
+        let there = self.owners.merge(owners.to_vec());
+        self.records -= there.iter().map(Owner::len).sum::<usize>();
+        there.iter().map(|owner| zone_build::name_of(owner.key(), &self.apex)).collect()
+    }
+
     /// How many records were configured.
     pub fn record_count(&self) -> usize {
         self.records

@@ -183,8 +183,22 @@ impl ZoneBuilder {
         (owners, faults)
     }
 
+    /// The same in order, without the records that cannot be in it.
+    pub fn finish_owners(self) -> Vec<Owner> {
+        self.finish_into(|_| {}, |owners| owners.collect())
+    }
+
     /// The names of the zone. `refuse` takes the records that cannot be in it.
-    pub fn finish_with(mut self, mut refuse: impl FnMut(Refused)) -> Ordered<Owner> {
+    pub fn finish_with(self, refuse: impl FnMut(Refused)) -> Ordered<Owner> {
+        self.finish_into(refuse, |owners| Ordered::from_sorted(owners))
+    }
+
+    /// What `collect` makes of the names of the zone.
+    fn finish_into<C>(
+        mut self,
+        mut refuse: impl FnMut(Refused),
+        collect: impl FnOnce(&mut dyn Iterator<Item = Owner>) -> C,
+    ) -> C {
         let octets = self.octets;
         let key = |record: &Pending| &octets[record.key..record.data];
         for fault in self.faults {
@@ -201,7 +215,7 @@ impl ZoneBuilder {
             refuse(Refused { fault, owner: name_of(key(record), apex), rtype: record.rtype, data });
         };
         let mut groups = self.pending.chunk_by(|one, two| key(one) == key(two));
-        let owners = std::iter::from_fn(|| {
+        let mut owners = std::iter::from_fn(|| {
             loop {
                 let group = groups.next()?;
                 if let [record] = group {
@@ -215,7 +229,7 @@ impl ZoneBuilder {
                 }
             }
         });
-        Ordered::from_sorted(owners)
+        collect(&mut owners)
     }
 }
 

@@ -55,6 +55,13 @@ pub fn changes(edits: &[Edit]) -> Result<Vec<RowChange>, serde_json::Error> {
             Edit::Zone(row) => (format!("zone/{}", row.id), Some(written(row)?)),
             Edit::DropZone(id) => (format!("zone/{id}"), None),
             Edit::Record(row) => (record_key(row.id), Some(written(row)?)),
+            Edit::Records(new) => {
+                for record in &new.records {
+                    let row = record.view(&new.zone);
+                    changes.insert(record_key(row.id), Some(written(&row)?));
+                }
+                continue;
+            }
             Edit::DropRecord(id) => (record_key(*id), None),
             Edit::DropRecords(ids) => {
                 changes.extend(ids.iter().map(|id| (record_key(*id), None)));
@@ -194,12 +201,13 @@ fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
     serde_json::from_slice(json).map_err(|error| error.to_string())
 }
 
-/// The place of an edit among others that were made in one step: what goes, records first; then networks and zones before
-/// what is in them.
+/// The place of an edit among others that were made in one step: what goes, zones before their records, of which nothing is
+/// left then; then networks and zones before what is in them.
 pub fn rank(edit: &Edit) -> u8 {
     match edit {
-        Edit::DropRecord(_) | Edit::DropRecords(_) => 0,
-        Edit::DropZone(_)
+        Edit::DropZone(_) => 0,
+        Edit::DropRecord(_)
+        | Edit::DropRecords(_)
         | Edit::DropRule(_)
         | Edit::DropEndpoint(_)
         | Edit::DropLine(_)
@@ -209,6 +217,7 @@ pub fn rank(edit: &Edit) -> u8 {
         Edit::Network(_) => 2,
         Edit::Zone(_) => 3,
         Edit::Record(_)
+        | Edit::Records(_)
         | Edit::Rule(_)
         | Edit::Endpoint(_)
         | Edit::Line(_)

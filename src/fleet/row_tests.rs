@@ -20,6 +20,9 @@ proptest! {
                 ids.dedup();
                 ids.into_iter().map(Edit::DropRecord).collect()
             }
+            Edit::Records(new) => {
+                new.records.iter().map(|record| Edit::Record(record.view(&new.zone).to_row())).collect()
+            }
             other => vec![other.clone()],
         };
         prop_assert_eq!(read, Ok(expected));

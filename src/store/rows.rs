@@ -4,7 +4,7 @@
 
 use super::StoreTable;
 use super::read::{RowError, RowShare, each_row, mark};
-use crate::account::packed::{self, PackedRecord};
+use crate::account::packed::{self, NewRecords, PackedRecord};
 use crate::account::row::{LogRow, RecordRow, ZoneRow};
 use crate::account::{Account, Edit, Rows};
 use crate::engine::zone::ZoneSemantics;
@@ -16,6 +16,7 @@ use redb::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// Numbers about the file itself.
@@ -43,6 +44,12 @@ pub(super) type RecordTable = TableDefinition<'static, u64, &'static [u8]>;
 /// The tables of rows that are JSON.
 pub(super) const JSON_TABLES: [StoreTable; 7] =
     [ZONES, RULES, ENDPOINTS, LINES, AUTHORISATIONS, NETWORKS, LOG];
+
+/// Ids of records that go are taken out as a run where no two are further apart than this.
+const NEAR: u64 = 16;
+
+/// A run of fewer records than this is taken out one by one.
+const FEW: usize = 64;
 
 /// Makes the tables of a new file.
 pub(super) fn create(database: &Database, schema: u64) -> Result<(), redb::Error> {
@@ -207,6 +214,7 @@ impl<'w> RowWriter<'w> {
                 Edit::Zone(row) => self.put(ZONES, &row.id, row)?,
                 Edit::DropZone(id) => self.drop_row(ZONES, id)?,
                 Edit::Record(row) => self.put_record(&mut records, row)?,
+                Edit::Records(new) => self.put_new(&mut records, new)?,
                 Edit::DropRecord(id) => self.drop_records(&mut records, &[*id])?,
                 Edit::DropRecords(ids) => self.drop_records(&mut records, ids)?,
                 Edit::Rule(row) => self.put(RULES, &row.id, row)?,
@@ -261,15 +269,78 @@ impl<'w> RowWriter<'w> {
         Ok(())
     }
 
+    /// Puts new records in. Their ids are greater than all others, but for a clock that was set back elsewhere, so that
+    /// whole pages are written.
+    fn put_new(
+        &mut self,
+        records: &mut Option<OpenRecords<'w>>,
+        new: &NewRecords,
+    ) -> Result<(), redb::Error> {
+        let Some(first) = new.records.first() else { return Ok(()) };
+        let open = opened(records, self.writing)?;
+        let is_after = open.last()?.is_none_or(|(last, _)| last.value() < first.id());
+        self.buffer.clear();
+        push_zone(&new.zone, &mut self.buffer);
+        let zone = self.buffer.len();
+        if !is_after {
+            for record in &new.records {
+                self.buffer.truncate(zone);
+                self.buffer.extend(record.body());
+                if let Some(former) = open.insert(record.id(), self.buffer.as_slice())? {
+                    *self.sum = self.sum.wrapping_sub(record_mark(record.id(), former.value()));
+                }
+                *self.sum = self.sum.wrapping_add(record_mark(record.id(), &self.buffer));
+            }
+            return Ok(());
+        }
+        let mut end = open.upper_bound_mut(Bound::<u64>::Unbounded)?;
+        for record in &new.records {
+            self.buffer.truncate(zone);
+            self.buffer.extend(record.body());
+            end.insert_before(record.id(), self.buffer.as_slice())?;
+            *self.sum = self.sum.wrapping_add(record_mark(record.id(), &self.buffer));
+        }
+        end.close()?;
+        Ok(())
+    }
+
+    /// Takes records out, in runs where their ids are close together: whole pages go then.
     fn drop_records(
         &mut self,
         records: &mut Option<OpenRecords<'w>>,
         ids: &[u64],
     ) -> Result<(), redb::Error> {
         let open = opened(records, self.writing)?;
-        for id in ids {
-            if let Some(former) = open.remove(id)? {
-                *self.sum = self.sum.wrapping_sub(record_mark(*id, former.value()));
+        let sum = &mut *self.sum;
+        let mut sorted = Vec::new();
+        let ids = match ids.is_sorted() {
+            true => ids,
+            false => {
+                sorted.extend(ids);
+                sorted.sort_unstable();
+                &sorted
+            }
+        };
+        for run in ids.chunk_by(|one, two| two - one <= NEAR) {
+            match run {
+                [first, .., last] if run.len() >= FEW => {
+                    let mut left = run.iter().peekable();
+                    open.retain_in(*first..=*last, |id, row| {
+                        while left.next_if(|left| **left < id).is_some() {}
+                        let stays = left.peek() != Some(&&id);
+                        if !stays {
+                            *sum = sum.wrapping_sub(record_mark(id, row));
+                        }
+                        stays
+                    })?;
+                }
+                _ => {
+                    for id in run {
+                        if let Some(former) = open.remove(id)? {
+                            *sum = sum.wrapping_sub(record_mark(*id, former.value()));
+                        }
+                    }
+                }
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! Tests of the store: what was written is read, and what is odd is set aside.
 
 use super::*;
+use crate::account::packed::{NewRecords, PackedRecord};
 use crate::account::tests::{edit, record, shown, zone};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -31,6 +32,7 @@ fn sensible(edits: Vec<Edit>) -> Vec<Edit> {
             true
         }
         Edit::Record(row) => zones.contains(&row.zone),
+        Edit::Records(new) => zones.contains(&new.zone),
         // the records of a zone are dropped before it, and numbers of the log come in order
         Edit::DropZone(_) | Edit::Log(_) | Edit::DropLog(_) => false,
         _ => true,
@@ -63,6 +65,32 @@ fn a_zone_goes_with_its_records() {
     let gone = [Edit::DropRecord(5), Edit::DropZone(zone(1, &[]).id)];
     opened(folder.path()).store.commit(&gone).unwrap();
     assert_eq!(shown(&opened(folder.path()).account), shown(&Account::default()));
+}
+
+#[test]
+fn many_new_records_and_runs_of_them_that_go() {
+    let (folder, mut account) = (folder(), Account::default());
+    let new = |ids: &[u64]| {
+        let row = |id: &u64| record(*id, 1, (*id % 200) as u8, 7, "default", true);
+        let records = ids.iter().map(|id| PackedRecord::of(&row(id).view(), &mut Vec::new()));
+        Edit::Records(NewRecords { zone: zone(1, &[]).id, records: records.collect() })
+    };
+    let ids = |range: std::ops::Range<u64>, step: usize| range.step_by(step).collect::<Vec<u64>>();
+    let mut edits = vec![vec![Edit::Zone(zone(1, &[0])), new(&ids(1000..9000, 1))]];
+    edits.push(vec![new(&ids(20_000..30_000, 40))]);
+    edits.push(vec![new(&ids(5..900, 3)), new(&ids(8990..9100, 1))]); // a clock was set back; some are there
+    edits.push(vec![Edit::DropRecords(ids(1500..4000, 1)), Edit::DropRecords(ids(20_000..25_000, 400))]);
+    edits.push(vec![Edit::DropRecords(ids(4001..9050, 2)), Edit::DropRecords(vec![7, 5, 8])]);
+    edits.push(vec![Edit::DropRecords(ids(0..40_000, 5))]);
+    edits.push(vec![Edit::DropZone(zone(1, &[]).id), Edit::DropRecords(ids(0..40_000, 1))]);
+    for some in edits {
+        opened(folder.path()).store.commit(&some).unwrap();
+        account.apply(&some);
+        assert_eq!(shown(&opened(folder.path()).account), shown(&account));
+    }
+    let database = Database::open(folder.path().join(FILE)).unwrap();
+    let records = database.begin_read().unwrap().open_table(rows::RECORDS).unwrap();
+    assert!(redb::ReadableTableMetadata::is_empty(&records).unwrap());
 }
 
 #[test]

@@ -62,8 +62,8 @@ pub fn delete(context: &ActionContext, params: &Params) -> Result<ActionResult, 
         return Err(ApiError::new("Zone.VpcExists", "Zone have vpc bound."));
     }
     let id = entry.row.id.clone();
-    let records = entry.records.values().map(|record| record.id).collect();
-    let mut edits = vec![Edit::DropRecords(records), Edit::DropZone(id.clone())];
+    let records = entry.records.ids().collect();
+    let mut edits = vec![Edit::DropZone(id.clone()), Edit::DropRecords(records)];
     edits.extend(log(context, "del", &entry.row, format!("with {} records", entry.records.len())));
     Ok(ActionResult { edits, answer: object(json!({ "ZoneId": id })) })
 }
