@@ -5,7 +5,50 @@
 
 use crate::api::Params;
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, VecDeque};
+
+/// Items of the lists of a document, at most: zones, records, VPCs and all others. The octets of a document are bounded
+/// where it comes in, but an item of three octets takes a hundred times as many in memory.
+pub const MAX_ITEMS: usize = 400_000;
+
+/// Reads a document that is JSON.
+///
+/// # Errors
+/// It is no document, or has too many items.
+pub fn read(json: &str) -> Result<Document, String> {
+    if has_more_items(json, MAX_ITEMS) {
+        return Err(format!(
+            "it has more than {MAX_ITEMS} items (zones, records, rules and others together); import it in parts"
+        ));
+    }
+    serde_json::from_str(json).map_err(|error| error.to_string())
+}
+
+/// True where the lists of a JSON text have more items than a number. Of what is no JSON the result has no meaning.
+pub fn has_more_items(json: &str, most: usize) -> bool {
+    if json.len() < 2 * most {
+        return false; // an item has an octet at least, and a comma
+    }
+    let (mut items, mut lists, mut is_text, mut octets) = (0, Vec::new(), false, json.bytes());
+    while let Some(octet) = octets.next() {
+        match octet {
+            b'"' => is_text = !is_text,
+            b'\\' if is_text => _ = octets.next(),
+            _ if is_text => {}
+            b'[' | b'{' => {
+                lists.push(octet);
+                items += usize::from(octet == b'[');
+            }
+            b']' | b'}' => _ = lists.pop(),
+            b',' => items += usize::from(lists.last() == Some(&b'[')),
+            _ => {}
+        }
+        if items > most {
+            return true;
+        }
+    }
+    false
+}
 
 /// Zones, forwarding rules and custom lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -299,26 +342,28 @@ impl Handle {
 /// For each that is given, the place of the one among `present` that it is. What even name and VPC do not tell
 /// apart is taken in order.
 pub fn pair(given: &[Handle], present: &[Handle]) -> Vec<Option<usize>> {
-    let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+    let mut places: HashMap<(&str, &str), VecDeque<usize>> = HashMap::new();
+    let mut names: HashMap<&str, [usize; 3]> = HashMap::new(); // how many are there, and given; the first place
     for (place, handle) in present.iter().enumerate() {
-        places.entry(&handle.name).or_default().push(place);
+        places.entry((&handle.name, &handle.vpc)).or_default().push_back(place);
+        names.entry(&handle.name).or_insert([0, 0, place])[0] += 1;
     }
-    let mut counts: HashMap<&str, usize> = HashMap::new();
     for handle in given {
-        *counts.entry(&handle.name).or_default() += 1;
+        if let Some(counts) = names.get_mut(handle.name.as_str()) {
+            counts[1] += 1;
+        }
     }
-    let singles: HashSet<&str> = places
-        .iter()
-        .filter(|(name, left)| left.len() == 1 && counts.get(*name) == Some(&1))
-        .map(|(name, _)| *name)
-        .collect();
-    let find = |handle: &Handle| {
-        let left = places.get_mut(handle.name.as_str())?;
-        let is_it =
-            |place: &usize| singles.contains(handle.name.as_str()) || present[*place].vpc == handle.vpc;
-        left.iter().position(is_it).map(|at| left.remove(at))
-    };
-    given.iter().map(find).collect()
+    let mut pairs = Vec::with_capacity(given.len());
+    for handle in given {
+        pairs.push(match names.get(handle.name.as_str()) {
+            None => None,
+            Some([1, 1, place]) => Some(*place),
+            Some(_) => {
+                places.get_mut(&(handle.name.as_str(), handle.vpc.as_str())).and_then(VecDeque::pop_front)
+            }
+        });
+    }
+    pairs
 }
 
 #[cfg(test)]
@@ -333,6 +378,35 @@ mod tests {
                 Handle::new(name, vpcs.split(',').filter(|vpc| !vpc.is_empty()))
             })
             .collect()
+    }
+
+    #[test]
+    fn items_of_all_lists_are_counted() {
+        for (text, items) in [
+            ("{}", 0),
+            (r#"{"Zones":[{},{}]}"#, 2),
+            (r#"{"Zones":[{"Records":[{"Rr":"[,,,\",,","Ttl":1},{}],"Tags":[]}],"Rules":[{}]}"#, 5),
+            (r#"{"CustomLines":[{"Ipv4s":["","",""]}]}"#, 4),
+            ("[[[[", 4),
+        ] {
+            let padded = format!("{text}{}", " ".repeat(64));
+            let counted = (0..20).find(|most| !has_more_items(&padded, *most));
+            assert_eq!(counted, Some(items), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_document_of_too_many_items_is_refused_before_it_is_read() {
+        for (head, item, tail) in [
+            ("{\"Zones\":[", "{},", "{}]}"),
+            ("{\"Zones\":[{\"Records\":[", "{},", "{}]}]}"),
+            ("{\"CustomLines\":[{\"Ipv4s\":[", "\"\",", "\"\"]}]}"),
+        ] {
+            let document = |items: usize| format!("{head}{}{tail}", item.repeat(items));
+            let error = read(&document(MAX_ITEMS + 1)).unwrap_err();
+            assert!(error.contains("more than 400000 items") && error.contains("in parts"), "{error}");
+            assert!(read(&document(MAX_ITEMS - 2)).is_ok());
+        }
     }
 
     #[test]

@@ -421,6 +421,11 @@ impl Catalog {
         &self.zones
     }
 
+    /// The same list, which catalogs share as long as it does not change.
+    pub fn shared_zones(&self) -> &Arc<[(Arc<Zone>, Scope)]> {
+        &self.zones
+    }
+
     /// All VPCs.
     pub fn vpcs(&self) -> impl Iterator<Item = &Vpc> {
         self.views.iter().filter_map(|view| view.vpc.as_deref())

@@ -33,17 +33,25 @@ fn is_of_file(zone: &Zone) -> bool {
     matches!(zone.origin, ZoneOrigin::File | ZoneOrigin::Secondary)
 }
 
-/// The zone of an id.
-pub fn zone<'c>(catalog: &'c Catalog, id: &str) -> Option<(ZoneRow, &'c Zone)> {
-    zones(catalog).find(|(row, _)| row.id == id)
+/// The places of the zones of the file among all of the catalog, and their ids.
+pub fn ids(catalog: &Catalog) -> impl Iterator<Item = (usize, String)> {
+    let zones = catalog.zones().iter().enumerate().filter(|(_, (zone, _))| is_of_file(zone));
+    zones.map(|(place, (zone, scope))| (place, id(&name::show(&zone.name), scope)))
 }
 
-/// The record of an id, with its zone.
-pub fn record(catalog: &Catalog, id: u64) -> Option<(ZoneRow, RecordRow)> {
-    zones(catalog).find_map(|(row, zone)| {
-        let record = records(&row, zone, 0).find(|record| record.id == id)?;
-        Some((row, record))
-    })
+/// The zone of the file at a place of the catalog.
+pub fn at(catalog: &Catalog, place: usize) -> Option<(ZoneRow, &Zone)> {
+    let (zone, scope) = catalog.zones().get(place).filter(|(zone, _)| is_of_file(zone))?;
+    Some((row(catalog, zone, scope), zone))
+}
+
+/// The id of a zone.
+fn id(name: &str, scope: &Scope) -> String {
+    let ids = match scope {
+        Scope::Everyone => String::new(),
+        Scope::Vpcs(ids) => ids.join(","),
+    };
+    HEXLOWER.encode(&hash(&["zone", &name.to_ascii_lowercase(), &ids])[..16])
 }
 
 fn row(catalog: &Catalog, zone: &Zone, scope: &Scope) -> ZoneRow {
@@ -59,13 +67,9 @@ fn row(catalog: &Catalog, zone: &Zone, scope: &Scope) -> ZoneRow {
             kind: "STANDARD".into(),
         })
         .collect();
-    let ids = match scope {
-        Scope::Everyone => String::new(),
-        Scope::Vpcs(ids) => ids.join(","),
-    };
     let name = name::show(&zone.name);
     ZoneRow {
-        id: HEXLOWER.encode(&hash(&["zone", &name.to_ascii_lowercase(), &ids])[..16]),
+        id: id(&name, scope),
         name,
         proxy: zone.mode == ZoneMode::RecursionProxy,
         remark: String::new(),

@@ -1,6 +1,7 @@
 //! What an action stands on: a snapshot, and the words to look things up in it; what a writing action comes to.
 
-use super::{ApiCaller, config_zones, format};
+use super::config_ids::ConfigIds;
+use super::{ApiCaller, format};
 use crate::account::row::Record;
 use crate::account::row::{LogRow, ZoneRow};
 use crate::account::{Account, Edit, MAX_LOG, ZoneEntry};
@@ -49,6 +50,8 @@ pub struct ActionContext<'a> {
     pub account: &'a Account,
     /// What is configured: VPCs, and the zones of the file.
     pub catalog: &'a Catalog,
+    /// The zones and records of the file by their ids.
+    pub config_ids: &'a ConfigIds,
     /// Hosts for host-name tasks.
     pub hosts: &'a [Host],
     /// The client.
@@ -79,7 +82,7 @@ impl ActionContext<'_> {
         }
         match self.account.zone(id) {
             Some(entry) => Ok(entry),
-            None if config_zones::zone(self.catalog, id).is_some() => Err(read_only()),
+            None if self.config_ids.zone(self.catalog, id).is_some() => Err(read_only()),
             None => Err(ApiError::new("Zone.NotExists", "Zone is not exists")),
         }
     }
@@ -87,7 +90,7 @@ impl ActionContext<'_> {
     /// The zone and the record of a record's id, to be changed.
     pub fn record(&self, id: u64) -> Result<(&Arc<ZoneEntry>, Record<'_>), ApiError> {
         let found = self.account.zone_of_record(id).and_then(|zone| Some((zone, zone.records.get(id)?)));
-        found.ok_or_else(|| match config_zones::record(self.catalog, id) {
+        found.ok_or_else(|| match self.config_ids.record(self.catalog, id) {
             Some(_) => read_only(),
             None => ApiError::new("Record.NotExists", "The specified record does not exist."),
         })
@@ -95,7 +98,7 @@ impl ActionContext<'_> {
 
     /// The zone of the file that has an id. What the API made is looked up first, and is found at once.
     pub fn fixed_zone(&self, id: &str) -> Option<(ZoneRow, &Zone)> {
-        self.account.zone(id).is_none().then(|| config_zones::zone(self.catalog, id)).flatten()
+        self.account.zone(id).is_none().then(|| self.config_ids.zone(self.catalog, id)).flatten()
     }
 
     /// The VPCs that there are: those of the configuration, and those that the API made and has not deleted.

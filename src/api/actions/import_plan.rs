@@ -2,11 +2,11 @@
 
 use super::context::ActionContext;
 use super::vpc;
-use crate::account::Edit;
-use crate::account::row::{Binding, Record};
+use crate::account::row::{Binding, Record, ZoneRow};
 use crate::account::value::DEFAULT_LINE;
+use crate::account::{Edit, ZoneEntry};
 use crate::api::ApiError;
-use crate::api::document::{self, DocumentVpc};
+use crate::api::document::{self, DocumentVpc, DocumentZone};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -33,6 +33,18 @@ impl fmt::Display for PlanFault {
         write!(f, "{}: {}", self.place, self.error)
     }
 }
+
+/// What is wrong with a document: the first faults, and how many there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlanFaults {
+    /// The first of them.
+    pub told: Vec<PlanFault>,
+    /// The number of all.
+    pub count: usize,
+}
+
+/// Faults that are told; of more, the number.
+const MAX_FAULTS: usize = 200;
 
 /// What is done to a thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +90,11 @@ impl Summary {
     /// Takes down a change.
     pub(super) fn note(&mut self, change: ChangeKind, kind: ItemKind, name: fmt::Arguments<'_>) {
         *self.counts.entry((change, kind)).or_default() += 1;
+        self.tell(change, kind, name);
+    }
+
+    /// Puts a change into words.
+    fn tell(&mut self, change: ChangeKind, kind: ItemKind, name: fmt::Arguments<'_>) {
         if self.changes.len() == MAX_TOLD {
             self.omitted += 1;
             return;
@@ -96,27 +113,37 @@ impl Summary {
         self.changes.push(format!("{sign} {kind} {name}"));
     }
 
-    /// Counts a record of a zone.
-    fn count_in_zone(&mut self, change: ChangeKind, zone: &str) {
-        let counts = match self.zones.get_mut(zone) {
-            Some(counts) => counts,
-            None => self.zones.entry(zone.into()).or_default(),
-        };
-        counts[change as usize] += 1;
-    }
-
-    /// Takes down a change of a record, and counts it in its zone.
-    pub(super) fn note_record(&mut self, change: ChangeKind, zone: &str, row: Record<'_>) {
+    /// Puts a change of a record into words; [`Summary::count_records`] counts it.
+    pub(super) fn tell_record(&mut self, change: ChangeKind, zone: &str, row: Record<'_>) {
         let dot = if row.rr == "@" { ("", "") } else { (row.rr, ".") };
         let name = format_args!("{}{}{zone} {} {}", dot.0, dot.1, row.rtype, row.value);
-        self.note(change, ItemKind::Records, name);
-        self.count_in_zone(change, zone);
+        self.tell(change, ItemKind::Records, name);
+    }
+
+    /// Counts changes of records, and counts them in their zone.
+    pub(super) fn count_records(&mut self, change: ChangeKind, zone: &str, count: usize) {
+        if count > 0 {
+            *self.counts.entry((change, ItemKind::Records)).or_default() += count;
+            self.zones.entry(zone.into()).or_default()[change as usize] += count;
+        }
     }
 
     /// How many of a kind were added, changed or removed.
     pub fn count(&self, change: ChangeKind, kind: ItemKind) -> usize {
         self.counts.get(&(change, kind)).copied().unwrap_or_default()
     }
+}
+
+/// A zone of the document, and what it is to be.
+pub(super) struct Planned<'p> {
+    /// Where it is, for messages.
+    pub place: String,
+    /// What the document says.
+    pub zone: &'p DocumentZone,
+    /// What there is.
+    pub former: Option<&'p ZoneEntry>,
+    /// The row that it is to have.
+    pub row: ZoneRow,
 }
 
 /// A plan in the making.
@@ -132,7 +159,7 @@ pub(super) struct ImportPlan<'p> {
     /// The same in numbers and words.
     pub(super) summary: Summary,
     /// What is wrong.
-    pub(super) faults: Vec<PlanFault>,
+    pub(super) faults: PlanFaults,
     ids: usize,
     next_record: u64,
 }
@@ -146,7 +173,7 @@ impl<'p> ImportPlan<'p> {
             lines: BTreeMap::new(),
             edits: Vec::new(),
             summary: Summary::default(),
-            faults: Vec::new(),
+            faults: PlanFaults::default(),
             ids: 0,
             next_record: context.account.next_record(context.now()),
         }
@@ -166,7 +193,13 @@ impl<'p> ImportPlan<'p> {
 
     /// Takes down what is wrong, if anything is.
     pub(super) fn sound<T>(&mut self, place: impl fmt::Display, result: Result<T, ApiError>) -> Option<T> {
-        result.map_err(|error| self.faults.push(PlanFault { place: place.to_string(), error })).ok()
+        let note = |error| {
+            self.faults.count += 1;
+            if self.faults.told.len() < MAX_FAULTS {
+                self.faults.told.push(PlanFault { place: place.to_string(), error });
+            }
+        };
+        result.map_err(note).ok()
     }
 
     /// The id of a line that a document names.

@@ -5,7 +5,9 @@
 //! in `ACTIONS`. The product's words (`ZONE`, `RECORD`, `ENABLE`) end in this folder.
 
 mod authorisation;
+mod bound_names;
 mod changelog;
+mod config_ids;
 mod config_zones;
 mod context;
 mod endpoint;
@@ -15,6 +17,7 @@ mod line;
 mod page;
 pub mod plan;
 mod plan_hosts;
+mod plan_records;
 mod plan_zone;
 mod record;
 mod record_list;
@@ -32,17 +35,20 @@ mod zone_list;
 #[cfg(test)]
 mod tests;
 
+pub use config_ids::ConfigIds;
 pub use context::{ActionContext, ActionResult, ObservedCounts};
 pub use writer::{AccountWriter, Persistence};
 
 use super::calls::OTHER;
 use super::console_access::{self, ConsoleAccess};
+use super::document::MAX_ITEMS;
 use super::{ActionAnswer, ApiError, ApiService, Call, Params};
 use crate::resolve::shared::SharedState;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use token::Tokens;
+use tokio::sync::Semaphore;
 
 /// The version that is served.
 pub const VERSION: &str = "2018-01-01";
@@ -58,9 +64,14 @@ pub enum Action {
     Read(fn(&ActionContext, &Params) -> ActionAnswer),
     /// Changes.
     Write(fn(&ActionContext, &Params) -> Result<ActionResult, ApiError>),
+    /// Reads much before it changes something, which other changes need not wait for.
+    Prepare(fn(&Params) -> Result<Decide, ApiError>),
 }
 
-pub use Action::{Read, Write};
+/// A decision to take, which may be taken several times.
+pub type Decide = Box<dyn Fn(&ActionContext) -> Result<ActionResult, ApiError> + Send>;
+
+pub use Action::{Prepare, Read, Write};
 
 /// All actions, by the names of the product's own documentation; then two of our own.
 const ACTIONS: &[(&str, Action)] = &[
@@ -116,7 +127,7 @@ const ACTIONS: &[(&str, Action)] = &[
     ("DescribeCustomLines", Read(line::list)),
     ("SearchCustomLines", Read(line::search)),
     ("PvtzdExport", Read(transfer::export)),
-    ("PvtzdImport", Write(transfer::import)),
+    ("PvtzdImport", Prepare(transfer::import)),
     ("DescribeStatisticSummary", Read(statistics::summary)),
     ("DescribeRequestGraph", Read(statistics::graph)),
     ("DescribePvtzStatisticsGlobalOverview", Read(statistics::global_overview)),
@@ -132,12 +143,21 @@ pub struct PrivateZone {
     writer: Arc<AccountWriter>,
     tokens: Tokens,
     console: Option<Arc<ConsoleAccess>>,
+    /// A permit for each item of a document that is read and waits for its turn.
+    items: Semaphore,
 }
+
+/// Items of all documents that are read at a time: those of two of the longest.
+const ITEMS: usize = 2 * MAX_ITEMS;
+
+/// The fewest octets of an item in JSON, with the comma behind it.
+const ITEM_OCTETS: usize = 3;
 
 impl PrivateZone {
     /// The API over a ledger; and who may use the console, if it is served.
     pub fn new(writer: Arc<AccountWriter>, console: Option<Arc<ConsoleAccess>>) -> Self {
-        Self { live: writer.live().clone(), writer, tokens: Tokens::default(), console }
+        let (tokens, items) = (Tokens::default(), Semaphore::new(ITEMS));
+        Self { live: writer.live().clone(), writer, tokens, console, items }
     }
 }
 
@@ -184,6 +204,7 @@ impl PrivateZone {
                     &ActionContext {
                         account: &account,
                         catalog: &published.catalog,
+                        config_ids: self.writer.config_ids(),
                         hosts: &hosts,
                         caller: &caller,
                         counts: ObservedCounts::from(&*self.live),
@@ -191,7 +212,7 @@ impl PrivateZone {
                     &call.params,
                 )
             }
-            Write(write) => {
+            Write(_) | Prepare(_) => {
                 // Products have actions of one name.
                 let owner = format!("{} {}", caller.access_key, call.version);
                 let token = self.tokens.key(name, &owner, &call.params);
@@ -202,8 +223,12 @@ impl PrivateZone {
                 if let Some(answer) = token.as_ref().and_then(|token| self.tokens.answer(token)) {
                     return Ok(answer);
                 }
-                let params = call.params;
-                let answer = self.writer.write(caller, move |context| write(context, &params)).await;
+                let _room = match action_kind {
+                    Prepare(_) => self.items.acquire_many(most_items(&call.params)).await.ok(),
+                    _ => None,
+                };
+                let decide = decision(action_kind, call.params).await?;
+                let answer = self.writer.write(caller, decide).await;
                 if let (Some(token), Ok(answer)) = (token, &answer) {
                     self.tokens.keep(token, answer.clone());
                 }
@@ -215,6 +240,24 @@ impl PrivateZone {
     /// The names of all actions.
     pub fn actions() -> impl Iterator<Item = &'static str> {
         ACTIONS.iter().map(|(name, _)| *name).chain([console_access::ACTION])
+    }
+}
+
+/// The most items that the document of a request can have: in memory they take much more than as text.
+fn most_items(params: &Params) -> u32 {
+    let octets = params.text("Document").map_or(0, str::len);
+    (octets / ITEM_OCTETS).clamp(1, MAX_ITEMS) as u32 // fits
+}
+
+/// The decision that a changing action takes with its parameters.
+async fn decision(action: Action, params: Params) -> Result<Decide, ApiError> {
+    match action {
+        Read(_) => Err(ApiError::internal()), // changes nothing
+        Write(write) => Ok(Box::new(move |context| write(context, &params))),
+        Prepare(prepare) => {
+            let prepared = tokio::task::spawn_blocking(move || prepare(&params)).await;
+            prepared.unwrap_or_else(|_| Err(ApiError::internal()))
+        }
     }
 }
 

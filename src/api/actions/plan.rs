@@ -4,8 +4,9 @@
 //! Pure, and all or nothing. What a zone, a record or a rule may be is decided by the same functions as in the
 //! actions that make them one by one.
 
+use super::bound_names::BoundNames;
 use super::context::{ActionContext, LogLine};
-use super::import_plan::{ChangeKind, ImportPlan, ItemKind, Mode, PlanFault, Summary};
+use super::import_plan::{ChangeKind, ImportPlan, ItemKind, Mode, PlanFaults, Summary};
 use super::{line, plan_zone, rule};
 use crate::account::Edit;
 use crate::account::row::{LineRow, RuleRow};
@@ -23,13 +24,13 @@ pub fn plan(
     context: &ActionContext,
     document: &Document,
     mode: Mode,
-) -> Result<(Vec<Edit>, Summary), Vec<PlanFault>> {
+) -> Result<(Vec<Edit>, Summary), PlanFaults> {
     let mut plan = ImportPlan::new(context, mode);
     let dropped_lines = plan.lines(&document.custom_lines);
     plan_zone::zones(&mut plan, &document.zones);
     plan.rules(&document.rules);
     plan.edits.extend(dropped_lines);
-    if !plan.faults.is_empty() {
+    if plan.faults.count > 0 {
         return Err(plan.faults);
     }
     if !plan.edits.is_empty() {
@@ -155,9 +156,11 @@ impl ImportPlan<'_> {
                 }
             }
         }
+        let bound = BoundNames::of(after.iter().map(|row| (row, rule::suffix(row), &row.bindings[..])));
         for ((place, rebound), row) in places.iter().zip(&after) {
             if *rebound {
-                self.sound(place, rule::check_names(self.context, after.iter(), row, &row.bindings));
+                let others = bound.beside(&rule::suffix(row), &row.bindings);
+                self.sound(place, rule::check_names(self.context, others, row, &row.bindings));
             }
         }
     }

@@ -12,7 +12,7 @@ use std::collections::hash_map::Entry;
 #[derive(Default)]
 pub(super) struct HostRecords<'p> {
     /// Records of the document.
-    pub given: usize,
+    given: usize,
     /// Existing records; None for those that the document has matched.
     present: Vec<Option<Record<'p>>>,
     /// The places of those that it may meet, by [`item_key`], the last one first.
@@ -22,16 +22,16 @@ pub(super) struct HostRecords<'p> {
 }
 
 impl<'p> HostRecords<'p> {
-    /// Those that are there.
-    pub fn new(present: impl Iterator<Item = Record<'p>>) -> Self {
-        let present: Vec<_> = present.map(Some).collect();
+    /// Those that are there, and the number of those of the document.
+    pub fn new(present: Vec<Record<'p>>, given: usize) -> Self {
+        let present: Vec<_> = present.into_iter().map(Some).collect();
         let mut unmet: HashMap<_, Vec<usize>> = HashMap::new();
         for (place, record) in present.iter().enumerate().rev() {
             if let Some(record) = record.filter(|record| !record.synced) {
                 unmet.entry(item_key(&record)).or_default().push(place);
             }
         }
-        Self { present, unmet, ..Self::default() }
+        Self { given, present, unmet, after: Vec::new() }
     }
 
     /// The record that is there of one of the document, if there is one; it is met then.

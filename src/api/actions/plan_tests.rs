@@ -5,6 +5,7 @@ use super::super::transfer;
 use super::*;
 use crate::account::Account;
 use crate::api::actions::ApiCaller;
+use crate::api::actions::ConfigIds;
 use crate::api::actions::ObservedCounts;
 use crate::api::document::DocumentVpc;
 use crate::config::{self, InstanceInfo};
@@ -52,6 +53,7 @@ impl World {
         act(&ActionContext {
             account: &self.account,
             catalog: &self.catalog,
+            config_ids: &ConfigIds::default(),
             hosts: &[],
             caller: &caller,
             counts,
@@ -63,7 +65,7 @@ impl World {
         self.now += 1000;
         let planned = self.on_ground(|context| plan(context, document, mode));
         let (edits, summary) =
-            planned.map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+            planned.map_err(|faults| faults.told.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         self.account.apply(&edits);
         Ok(summary.changes)
     }

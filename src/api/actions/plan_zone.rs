@@ -1,19 +1,15 @@
-//! The part of an import that is about zones and their records.
+//! The part of an import that is about zones.
 
-use super::import_plan::{ChangeKind, ImportPlan, ItemKind, Mode};
-use super::plan_hosts::HostRecords;
+use super::bound_names::BoundNames;
+use super::import_plan::{ChangeKind, ImportPlan, ItemKind, Mode, Planned};
+use super::plan_records::records;
 use super::{format, record, sync, tag, vpc, zone};
-use crate::account::row::{HostSync, Record, RecordRow, Weighted, Word, ZoneRow};
-use crate::account::value::{self, host};
+use crate::account::row::{HostSync, RecordRow, Weighted, Word, ZoneRow};
 use crate::account::{Edit, ZoneEntry};
 use crate::api::ApiError;
 use crate::api::document;
-use crate::api::document::{DocumentRecord, DocumentZone, Handle};
-use crate::engine::name::{self, NameKey};
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt;
-use std::net::IpAddr;
+use crate::api::document::{DocumentZone, Handle};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// Plans all zones of a document.
@@ -50,10 +46,11 @@ pub(super) fn zones(plan: &mut ImportPlan, given: &[DocumentZone]) {
         for (_, entry) in present.iter().enumerate().filter(|(at, _)| !taken.contains(at)) {
             plan.summary.note(ChangeKind::Removed, ItemKind::Zones, format_args!("{}", entry.row.name));
             for row in entry.records.values() {
-                plan.summary.note_record(ChangeKind::Removed, &entry.row.name, row);
+                plan.summary.tell_record(ChangeKind::Removed, &entry.row.name, row);
             }
-            plan.edits.push(Edit::DropRecords(entry.records.values().map(|row| row.id).collect()));
+            plan.summary.count_records(ChangeKind::Removed, &entry.row.name, entry.records.len());
             plan.edits.push(Edit::DropZone(entry.row.id.clone()));
+            plan.edits.push(Edit::DropRecords(entry.records.ids().collect()));
         }
     }
     host_names(plan, &named, before);
@@ -70,14 +67,6 @@ fn present<'p>(plan: &ImportPlan<'p>, given: &[DocumentZone]) -> Vec<&'p Arc<Zon
     present.sort_by_key(|entry| (entry.row.created, &entry.row.id));
     present.dedup_by_key(|entry| &entry.row.id);
     present
-}
-
-/// A zone of the document, and what it is to be.
-struct Planned<'p> {
-    place: String,
-    zone: &'p DocumentZone,
-    former: Option<&'p ZoneEntry>,
-    row: ZoneRow,
 }
 
 fn handle(row: &ZoneRow) -> Handle {
@@ -148,6 +137,8 @@ fn weighted(
     zone: &DocumentZone,
     mut sets: Vec<Weighted>,
 ) -> Vec<Weighted> {
+    let key = |set: &Weighted| (set.rr.to_ascii_lowercase(), set.rtype.clone(), set.line.clone());
+    let mut known: HashSet<_> = sets.iter().map(key).collect();
     for given in &zone.lba_status {
         let place = format!("{place}, LbaStatus {} {}", given.rr, given.rtype);
         let rtype = given.rtype.to_ascii_uppercase();
@@ -155,10 +146,7 @@ fn weighted(
         let line = plan.line(given.line.as_deref()).ok_or_else(record::unknown_line);
         let Some(line) = plan.sound(&place, line) else { continue };
         let set = Weighted { rr: given.rr.clone(), rtype, line };
-        let same = |other: &Weighted| {
-            other.rr.eq_ignore_ascii_case(&set.rr) && other.rtype == set.rtype && other.line == set.line
-        };
-        if !sets.iter().any(same) {
+        if known.insert(key(&set)) {
             sets.push(set);
         }
     }
@@ -184,216 +172,24 @@ fn check_names<'p>(
     named: &[Planned],
     rest: impl Iterator<Item = (usize, &'p &'p Arc<ZoneEntry>)>,
 ) {
-    let mut after: HashMap<String, Vec<&ZoneRow>> = HashMap::new();
-    for planned in named {
-        after.entry(planned.row.name.to_ascii_lowercase()).or_default().push(&planned.row);
-    }
-    if plan.mode == Mode::Merge {
-        for (_, entry) in rest {
-            after.entry(entry.row.name.to_ascii_lowercase()).or_default().push(&entry.row);
-        }
-    }
+    let rest = rest.filter(|_| plan.mode == Mode::Merge).map(|(_, entry)| &entry.row);
+    let after = named.iter().map(|planned| &planned.row).chain(rest);
+    let name = |row: &ZoneRow| row.name.to_ascii_lowercase();
+    let after = BoundNames::of(after.map(|row| (row, name(row), &row.bindings[..])));
     for planned in named {
         // What was bound so before stays so: a conflict with the file may have come since, and counts for nothing.
         if planned.former.is_some_and(|entry| entry.row.bindings == planned.row.bindings) {
             continue;
         }
-        let others = after.get(&planned.row.name.to_ascii_lowercase()).into_iter().flatten().copied();
+        let others = after.beside(&name(&planned.row), &planned.row.bindings);
         let checked = vpc::check_names(plan.context, others, &planned.row, &planned.row.bindings);
         plan.sound(&planned.place, checked);
     }
 }
 
-/// A record of a document, for messages.
-struct RecordAt<'p> {
-    zone: &'p str,
-    number: usize,
-    given: &'p DocumentRecord,
-}
-
-impl fmt::Display for RecordAt<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { zone, number, given: DocumentRecord { rr, rtype, value, .. } } = self;
-        write!(f, "{zone}, record {number} ({rr} {rtype} {value})")
-    }
-}
-
-/// The records of a zone, and then the zone itself.
-fn records(plan: &mut ImportPlan, planned: &Planned) {
-    let Planned { place, zone, former, row } = planned;
-    let (mut edits, mut drops, mut checks) = (Vec::new(), Vec::new(), HashMap::new());
-    let (mut hosts, places) = by_host(&zone.records, *former);
-    let reader = RecordReader::new(row);
-    for ((at, given), place_of_host) in zone.records.iter().enumerate().zip(places) {
-        let place = RecordAt { zone: place, number: at + 1, given };
-        let Some(read) = reader.read(plan, &place, given) else { continue };
-        let host: &mut HostRecords = &mut hosts[place_of_host];
-        let found = host.meet(&read);
-        let (record, change) = match found {
-            None => (RecordRow { id: plan.new_record(), ..read }, Some(ChangeKind::Added)),
-            Some(found) => {
-                let record = changed(plan.mode, found, read, given);
-                if record.view() == found {
-                    (record, None)
-                } else {
-                    (RecordRow { updated: plan.context.now(), ..record }, Some(ChangeKind::Changed))
-                }
-            }
-        };
-        if let Some(change) = change {
-            plan.summary.note_record(change, &row.name, record.view());
-        }
-        if !host.is_alone() {
-            checks.insert(record.id, at);
-            host.after.push(record.clone());
-        }
-        if change.is_some() {
-            edits.push(Edit::Record(record));
-        }
-    }
-    if plan.mode == Mode::Replace {
-        drops = left(plan, planned, &mut hosts);
-    }
-    let crowded = hosts.iter_mut().filter(|host| !host.after.is_empty());
-    let conflicts = crowded.flat_map(HostRecords::conflicts);
-    let mut conflicts: Vec<_> =
-        conflicts.filter_map(|(id, error)| Some((*checks.get(&id)?, error))).collect();
-    conflicts.sort_by_key(|(at, _)| *at);
-    for (at, error) in conflicts {
-        let place = RecordAt { zone: place, number: at + 1, given: &zone.records[at] };
-        plan.sound::<()>(&place, Err(error));
-    }
-    let is_same = former.is_some_and(|entry| entry.row == *row);
-    match former {
-        None => plan.summary.note(ChangeKind::Added, ItemKind::Zones, format_args!("{}", row.name)),
-        Some(_) if !is_same => {
-            plan.summary.note(ChangeKind::Changed, ItemKind::Zones, format_args!("{}", row.name))
-        }
-        Some(_) => {}
-    }
-    match former {
-        None => plan.edits.push(Edit::Zone(row.clone())),
-        Some(_) if is_same && edits.is_empty() && drops.is_empty() => {}
-        Some(_) => plan.edits.push(Edit::Zone(plan.context.touched(row))),
-    }
-    plan.edits.extend(drops);
-    plan.edits.extend(edits);
-}
-
-/// The host records that a document names, each with the records that the zone has there; and for each record of the document
-/// the index of its host record. The cost does not depend on the other records of the zone.
-fn by_host<'p>(
-    given: &[DocumentRecord],
-    former: Option<&'p ZoneEntry>,
-) -> (Vec<HostRecords<'p>>, Vec<usize>) {
-    let mut hosts: Vec<HostRecords> = Vec::new();
-    let mut places: HashMap<Cow<'_, str>, usize> = HashMap::with_capacity(given.len());
-    let of_each = given.iter().map(|record| {
-        let place = *places.entry(host(&record.rr)).or_insert_with_key(|host| {
-            hosts.push(HostRecords::new(former.into_iter().flat_map(|entry| entry.records.of_host(host))));
-            hosts.len() - 1
-        });
-        hosts[place].given += 1;
-        place
-    });
-    let of_each = of_each.collect();
-    (hosts, of_each)
-}
-
-/// The edits that remove, where a document replaces the records of a zone, those that it does not name. Records that are
-/// synchronised from hosts stay.
-fn left<'p>(plan: &mut ImportPlan, planned: &Planned<'p>, hosts: &mut [HostRecords<'p>]) -> Vec<Edit> {
-    let Some(entry) = planned.former else { return Vec::new() };
-    let named: HashSet<Cow<'_, str>> = planned.zone.records.iter().map(|record| host(&record.rr)).collect();
-    let others = entry.records.values().filter(|record| !named.contains(&host(record.rr)));
-    let mut left: Vec<_> = others.filter(|record| !record.synced).collect();
-    for host in hosts {
-        left.extend(host.take_unmet());
-    }
-    left.sort_by_key(|record| record.id);
-    let drop = |record: Record<'_>| {
-        plan.summary.note_record(ChangeKind::Removed, &planned.row.name, record);
-        Edit::DropRecord(record.id)
-    };
-    left.into_iter().map(drop).collect()
-}
-
-/// Reads records of a zone as documents have them.
-struct RecordReader<'p> {
-    zone: &'p ZoneRow,
-    /// The zone's name in wire form, where it is sound.
-    apex: Option<NameKey>,
-}
-
-impl<'p> RecordReader<'p> {
-    fn new(zone: &'p ZoneRow) -> Self {
-        Self { zone, apex: name::parse(&zone.name).ok().map(|name| NameKey::of(&name)) }
-    }
-
-    /// A record as the document has it, of no id yet.
-    fn read(&self, plan: &mut ImportPlan, place: &RecordAt, given: &DocumentRecord) -> Option<RecordRow> {
-        if let Some(row) = self.read_plain(plan, given) {
-            return Some(row);
-        }
-        let row = record::read(record::blank(plan.context, 0, self.zone), &given.params());
-        let line = plan.line(given.line.as_deref()).ok_or_else(record::unknown_line);
-        let remark = given.remark.as_deref().map(format::remark).transpose();
-        let enabled = given.status.as_deref().map(record::is_enabled).transpose();
-        let (line, remark) = (plan.sound(place, line), plan.sound(place, remark));
-        let enabled = plan.sound(place, enabled);
-        let row = plan.sound(place, row)?;
-        plan.sound(place, record::check(self.zone, &row))?;
-        Some(RecordRow {
-            line: line?,
-            remark: remark?.unwrap_or_default(),
-            enabled: enabled?.unwrap_or(true),
-            ..row
-        })
-    }
-
-    /// The same in few steps for a sound address, as most of a million are; nothing where more is to be said.
-    fn read_plain(&self, plan: &ImportPlan, given: &DocumentRecord) -> Option<RecordRow> {
-        let DocumentRecord { rr, rtype, value, ttl, priority, weight, line, remark, status } = given;
-        let rest = [line, remark, status];
-        if !matches!(rtype.as_str(), "A" | "AAAA") || rest.iter().any(|text| text.is_some()) {
-            return None;
-        }
-        if priority.is_some() || weight.is_some() || !ttl.is_none_or(|ttl| record::TTLS.contains(&ttl)) {
-            return None;
-        }
-        let mut wire = Vec::with_capacity(256);
-        if rr.is_empty() || !value::push_plain_owner(rr, self.apex.as_ref()?.wire(), &mut wire) {
-            return None;
-        }
-        match (rtype.as_str(), value.parse().ok()?) {
-            ("A", IpAddr::V4(_)) | ("AAAA", IpAddr::V6(_)) => {}
-            _ => return None,
-        }
-        let blank = record::blank(plan.context, 0, self.zone);
-        let ttl = ttl.map_or(blank.ttl, |ttl| ttl as u32); // within TTLS
-        Some(RecordRow { rr: rr.clone(), rtype: rtype.clone(), value: value.clone(), ttl, ..blank })
-    }
-}
-
-/// A record that is there, as the document has it. In a merge it keeps what the document does not say.
-fn changed(mode: Mode, found: Record<'_>, read: RecordRow, given: &DocumentRecord) -> RecordRow {
-    let base = RecordRow { id: found.id, created: found.created, updated: found.updated, ..read };
-    if mode == Mode::Replace {
-        return base;
-    }
-    RecordRow {
-        ttl: if given.ttl.is_some() { base.ttl } else { found.ttl },
-        priority: if given.priority.is_some() { base.priority } else { found.priority },
-        weight: if given.weight.is_some() { base.weight } else { found.weight },
-        remark: if given.remark.is_some() { base.remark } else { found.remark.into() },
-        enabled: if given.status.is_some() { base.enabled } else { found.enabled },
-        ..base
-    }
-}
-
 /// The records of tasks for host names, where a document sets such a task. They are made by what the zones will be.
 fn host_names(plan: &mut ImportPlan, named: &[Planned], from: usize) {
-    if !plan.faults.is_empty()
+    if plan.faults.count > 0
         || named.iter().all(|planned| planned.row.sync.as_ref().is_none_or(|task| !task.on))
     {
         return;

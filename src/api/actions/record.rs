@@ -12,7 +12,7 @@ use crate::engine::name;
 use serde_json::json;
 
 /// Seconds that a record lives in caches if it does not say.
-const DEFAULT_TTL: u32 = 60;
+pub(super) const DEFAULT_TTL: u32 = 60;
 
 /// The TTLs that a record can have.
 pub(super) const TTLS: std::ops::RangeInclusive<i64> = 5..=86_400;

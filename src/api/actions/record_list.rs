@@ -62,7 +62,7 @@ pub fn records(context: &ActionContext, params: &Params) -> ActionAnswer {
 pub fn record(context: &ActionContext, params: &Params) -> ActionAnswer {
     let id = record::id(params)?;
     if context.account.zone_of_record(id).is_none()
-        && let Some((_, row)) = config_zones::record(context.catalog, id)
+        && let Some((_, row)) = context.config_ids.record(context.catalog, id)
     {
         return Ok(object(shape(row.view())));
     }

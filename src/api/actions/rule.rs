@@ -252,18 +252,21 @@ pub(super) fn check_names<'r>(
     rule: &RuleRow,
     bindings: &[Binding],
 ) -> Result<(), ApiError> {
-    let key = |text: &str| name::parse(text).ok().map(|name| NameKey::of(&name));
-    let suffix = key(&rule.zone);
-    let same: Vec<&RuleRow> =
-        others.filter(|other| other.id != rule.id && key(&other.zone) == suffix).collect();
+    let own = suffix(rule);
+    let same: Vec<&RuleRow> = others.filter(|other| other.id != rule.id && suffix(other) == own).collect();
     for binding in bindings {
         let taken = same.iter().any(|other| other.bindings.iter().any(|has| has.vpc == binding.vpc));
         let configured =
-            suffix.as_ref().is_some_and(|suffix| context.catalog.has_configured_rule(&binding.vpc, suffix));
+            own.as_ref().is_some_and(|own| context.catalog.has_configured_rule(&binding.vpc, own));
         if taken || configured {
             let why = format!("The VPC {} is bound to another rule of the same zone name.", binding.vpc);
             return Err(ApiError::new("ResolverRuleVpc.Zone.Repeated", why));
         }
     }
     Ok(())
+}
+
+/// The name whose names at or below it a rule is for.
+pub(super) fn suffix(rule: &RuleRow) -> Option<NameKey> {
+    name::parse(&rule.zone).ok().map(|name| NameKey::of(&name))
 }

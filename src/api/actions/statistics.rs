@@ -4,7 +4,6 @@
 //! Names that were asked, addresses that asked and types come from the top lists, while these count; they are not told by
 //! time, VPC or code. Where they do not count, the lists are empty.
 
-use super::config_zones;
 use super::context::ActionContext;
 use super::format;
 use super::page::{ResultPage, object};
@@ -424,7 +423,7 @@ fn time(text: &str) -> Result<u64, ApiError> {
 
 /// The name of a zone's id.
 fn zone_name(context: &ActionContext, id: &str) -> Result<NameKey, ApiError> {
-    if let Some((row, _)) = config_zones::zone(context.catalog, id) {
+    if let Some((row, _)) = context.config_ids.zone(context.catalog, id) {
         let name = name::parse(&row.name).map_err(|_| ApiError::internal())?;
         return Ok(NameKey::of(&name));
     }

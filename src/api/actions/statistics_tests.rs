@@ -1,6 +1,6 @@
 //! Tests of statistics over two days.
 
-use super::super::{ApiCaller, ObservedCounts};
+use super::super::{ApiCaller, ConfigIds, ObservedCounts};
 use super::*;
 use crate::account::Account;
 use crate::config;
@@ -44,6 +44,7 @@ fn told(
     let context = ActionContext {
         account: &Account::default(),
         catalog: &catalog,
+        config_ids: &ConfigIds::default(),
         hosts: &[],
         caller: &caller,
         counts,

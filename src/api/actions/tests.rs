@@ -1,5 +1,6 @@
 //! Tests of the actions as functions: of a snapshot to edits, and of edits to the next snapshot.
 
+use super::config_ids::ConfigIds;
 use super::context::ObservedCounts;
 use super::{ACTIONS, Action, ActionContext, ActionResult, ApiCaller};
 use crate::account::{Account, Edit};
@@ -56,6 +57,7 @@ impl World {
         let context = ActionContext {
             account: &self.account,
             catalog: &self.catalog,
+            config_ids: &ConfigIds::default(),
             hosts: &self.hosts,
             caller: &caller,
             counts,
@@ -65,6 +67,7 @@ impl World {
         match deed {
             Action::Read(read) => read(&context, &params).map(ActionResult::nothing),
             Action::Write(write) => write(&context, &params),
+            Action::Prepare(prepare) => prepare(&params).and_then(|decide| decide(&context)),
         }
     }
 

@@ -5,15 +5,15 @@
 //! them.
 
 use super::context::{ActionContext, ActionResult};
-use super::import_plan::{ChangeKind, ItemKind, Mode, PlanFault, Summary};
+use super::import_plan::{ChangeKind, ItemKind, Mode, PlanFaults, Summary};
 use super::page::object;
 use super::plan::plan;
-use super::{config_zones, line, zone};
+use super::{Decide, config_zones, line, zone};
 use crate::account::row::{Binding, RecordRow, ZoneRow};
 use crate::account::value::DEFAULT_LINE;
 use crate::api::document::{
-    CustomLine, Document, DocumentRecord, DocumentRule, DocumentVpc, DocumentZone, ForwardIp, SyncRegion,
-    SyncTask, Tag, WeightedSet,
+    self, CustomLine, Document, DocumentRecord, DocumentRule, DocumentVpc, DocumentZone, ForwardIp,
+    SyncRegion, SyncTask, Tag, WeightedSet,
 };
 use crate::api::{ActionAnswer, ApiError, Params};
 use serde_json::{Map, Value, json};
@@ -21,9 +21,6 @@ use std::collections::BTreeSet;
 
 /// Zones whose changes are counted apart; of more, the number.
 const MAX_ZONES: usize = 1000;
-
-/// Faults that are told; of more, the number.
-const MAX_FAULTS: usize = 200;
 
 /// `PvtzdExport`: with `ZoneName.1`, … these zones and the lines that they use, and no rules; with none, everything.
 pub fn export(context: &ActionContext, params: &Params) -> ActionAnswer {
@@ -43,28 +40,30 @@ pub fn export(context: &ActionContext, params: &Params) -> ActionAnswer {
 }
 
 /// `PvtzdImport`: `Document` is JSON text, a parameter or the body; `Mode` is MERGE (the default) or REPLACE; with `DryRun` nothing changes
-/// and the answer is the same.
-pub fn import(context: &ActionContext, params: &Params) -> Result<ActionResult, ApiError> {
+/// and the answer is the same. The document is read here, so that other changes do not wait for it.
+pub fn import(params: &Params) -> Result<Decide, ApiError> {
     let mode = match params.text("Mode").map(str::to_ascii_uppercase).as_deref() {
         None | Some("MERGE") => Mode::Merge,
         Some("REPLACE") => Mode::Replace,
         Some(_) => return Err(ApiError::invalid("Mode", "it must be MERGE or REPLACE")),
     };
     let dry = params.boolean("DryRun")?.unwrap_or(false);
-    let document: Document = serde_json::from_str(params.required("Document")?)
-        .map_err(|error| ApiError::invalid("Document", error))?;
-    let (edits, summary) = plan(context, &document, mode).map_err(|faults| refusal(&faults))?;
-    let answer = shape(&summary, dry);
-    Ok(if dry { ActionResult::nothing(answer) } else { ActionResult { edits, answer } })
+    let document = document::read(params.required("Document")?);
+    let document = document.map_err(|error| ApiError::invalid("Document", error))?;
+    Ok(Box::new(move |context| {
+        let (edits, summary) = plan(context, &document, mode).map_err(|faults| refusal(&faults))?;
+        let answer = shape(&summary, dry);
+        Ok(if dry { ActionResult::nothing(answer) } else { ActionResult { edits, answer } })
+    }))
 }
 
 /// Every fault, one a line.
-fn refusal(faults: &[PlanFault]) -> ApiError {
-    let things = if faults.len() == 1 { "1 fault".to_string() } else { format!("{} faults", faults.len()) };
+fn refusal(faults: &PlanFaults) -> ApiError {
+    let things = if faults.count == 1 { "1 fault".to_string() } else { format!("{} faults", faults.count) };
     let mut lines = vec![format!("The document has {things}; nothing was changed.")];
-    lines.extend(faults.iter().take(MAX_FAULTS).map(ToString::to_string));
-    if faults.len() > MAX_FAULTS {
-        lines.push(format!("and {} more", faults.len() - MAX_FAULTS));
+    lines.extend(faults.told.iter().map(ToString::to_string));
+    if faults.count > faults.told.len() {
+        lines.push(format!("and {} more", faults.count - faults.told.len()));
     }
     ApiError::new("Document.Invalid", lines.join("\n"))
 }

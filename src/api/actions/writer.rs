@@ -3,8 +3,9 @@
 //!
 //! Writers that come at once are decided one by one and committed together: one flush of the disk serves all.
 
+use super::config_ids::ConfigIds;
 use super::context::ObservedCounts;
-use super::{ActionContext, ActionResult, ApiCaller, sync};
+use super::{ActionContext, ActionResult, ApiCaller, Decide, sync};
 use crate::account::{Account, Dirty, Edit};
 use crate::api::{ActionAnswer, ApiError};
 use crate::config::Host;
@@ -25,7 +26,7 @@ const QUEUE: usize = 1024;
 /// Decisions in one transaction: enough to share a flush, few enough that no caller waits long.
 const BATCH: usize = 128;
 
-/// Edits of one decision that are made and stored at the same time.
+/// Rows of one decision that are made and stored at the same time.
 const MANY: usize = 1000;
 
 /// Times that a batch is decided while other nodes of the fleet are first.
@@ -48,11 +49,9 @@ pub struct AccountWriter {
     account: Arc<ArcSwap<Account>>,
     hosts: Arc<ArcSwap<Vec<Host>>>,
     publisher: Arc<Publisher>,
+    config_ids: Arc<ConfigIds>,
     orders: SyncSender<WriteRequest>,
 }
-
-/// A decision to take.
-type Decide = Box<dyn Fn(&ActionContext) -> Result<ActionResult, ApiError> + Send>;
 
 /// What the thread is told.
 enum WriteRequest {
@@ -101,12 +100,14 @@ impl AccountWriter {
             _ => Arc::new(ArcSwap::from_pointee(account)),
         };
         let hosts = Arc::new(ArcSwap::from_pointee(hosts));
-        let handle = Arc::new(Self { account, hosts, publisher, orders });
+        let config_ids = Arc::default();
+        let handle = Arc::new(Self { account, hosts, publisher, config_ids, orders });
         let writer = WriterThread {
             account: handle.account.clone(),
             hosts: handle.hosts.clone(),
             keeping,
             publisher: handle.publisher.clone(),
+            config_ids: handle.config_ids.clone(),
             publish,
             failed: false,
         };
@@ -148,6 +149,11 @@ impl AccountWriter {
         }
     }
 
+    /// The zones and records of the file by their ids.
+    pub fn config_ids(&self) -> &ConfigIds {
+        &self.config_ids
+    }
+
     /// What is published into.
     pub fn live(&self) -> &Arc<SharedState> {
         self.publisher.live()
@@ -182,6 +188,7 @@ struct WriterThread {
     hosts: Arc<ArcSwap<Vec<Host>>>,
     keeping: Persistence,
     publisher: Arc<Publisher>,
+    config_ids: Arc<ConfigIds>,
     publish: Publish,
     /// A defect left it unknown what is stored or in force: changes are refused until the next start.
     failed: bool,
@@ -275,7 +282,7 @@ impl WriterThread {
         let keeping = &self.keeping;
         let keep = || caught("storing a change", || keep(keeping, &edits));
         let mut make = || caught("making a change", || apply(&mut account, &edits[applied..]));
-        let (made, kept) = match edits.len() - applied {
+        let (made, kept) = match edits[applied..].iter().map(Edit::rows).sum() {
             // a long one is made and stored at the same time
             MANY.. => thread::scope(|scope| {
                 let keeping = scope.spawn(keep);
@@ -371,6 +378,7 @@ impl WriterThread {
         let context = ActionContext {
             account,
             catalog: &published.catalog,
+            config_ids: &self.config_ids,
             hosts: &hosts,
             caller,
             counts: ObservedCounts::from(&**self.publisher.live()),

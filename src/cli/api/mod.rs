@@ -6,6 +6,7 @@ mod console;
 mod diff;
 mod file;
 mod found;
+mod parts;
 mod progress;
 mod record;
 mod rule;
@@ -103,6 +104,18 @@ impl CommandFailure {
     /// Wrong usage that only shows once the arguments are looked at.
     fn usage(message: impl Into<String>) -> Self {
         Self { code: 2, message: message.into(), hint: None }
+    }
+
+    /// The same of one of several parts that are imported one after another.
+    fn of_part(self, number: usize, count: usize) -> Self {
+        let message = format!("part {number} of {count}: {}", self.message);
+        let hint = match number {
+            1 => self.hint,
+            _ => Some(
+                "the parts before it are imported; import all again, which changes nothing of these".into(),
+            ),
+        };
+        Self { message, hint, ..self }
     }
 
     /// Why, in a sentence.

@@ -2,9 +2,9 @@
 
 use super::file::{self, FileFormat, InputSource};
 use super::progress::Progress;
-use super::{ApiArgs, ApiCommands, CommandFailure, borrowed, counted, exit, text};
+use super::{ApiArgs, ApiCommands, CommandFailure, borrowed, counted, exit, parts, text};
 use crate::api::actions::MAX_BODY;
-use crate::api::document::Document;
+use crate::api::document::{self, Document};
 use crate::api::sources;
 use crate::base::print;
 use crate::base::print::Output;
@@ -12,8 +12,11 @@ use crate::cli::CommonArgs;
 use crate::engine::name;
 use crate::engine::text::printable;
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::mpsc::sync_channel;
+use std::thread;
 
 /// Options of `export`.
 #[derive(Args, Debug)]
@@ -157,25 +160,134 @@ fn print_by_zone(answer: &Value) {
     }
 }
 
+/// Imports a document: as one change where one request holds it, else in parts.
+fn send(
+    api: &ApiCommands,
+    document: Document,
+    mode: &str,
+    dry: bool,
+) -> Result<Map<String, Value>, CommandFailure> {
+    let dry_run = dry.to_string();
+    let call = |text| api.call_with("PvtzdImport", &[("Mode", mode), ("DryRun", &dry_run)], Some(text));
+    let text = written(&document)?;
+    let is_long = text.len() > MAX_BODY;
+    if !is_long && !document::has_more_items(&text, document::MAX_ITEMS) {
+        return call(text);
+    }
+    let size = match is_long {
+        true => format!("{} MiB as JSON; the limit of the API is {}", text.len() >> 20, MAX_BODY >> 20),
+        false => format!("it has more than {} items", document::MAX_ITEMS),
+    };
+    drop(text);
+    let refuse = |why: &str, hint| {
+        Err(CommandFailure::finding(format!("the document is too long{why}: {size}")).hint(hint))
+    };
+    if mode == "REPLACE" {
+        return refuse(" for --replace", "import it without --replace");
+    }
+    let zones = document.zones.len();
+    let parts = match parts::split(document) {
+        Ok(parts) => parts,
+        Err(name) => {
+            let why = format!(", and has several zones named {name}");
+            return refuse(&why, "import these in files of their own");
+        }
+    };
+    let count = parts.len();
+    thread::scope(|scope| {
+        // the next part is written while the API has one
+        let (sender, texts) = sync_channel(1);
+        scope.spawn(move || parts.iter().try_for_each(|part| sender.send(written(part))));
+        let mut total = ImportedParts::default();
+        for (number, text) in (1..).zip(texts) {
+            let answer = call(text?).map_err(|failure| failure.of_part(number, count))?;
+            total.add(Value::Object(answer));
+        }
+        Ok(total.answer(dry, zones))
+    })
+}
+
+/// A document as JSON.
+fn written(document: &Document) -> Result<String, CommandFailure> {
+    serde_json::to_string(document).map_err(|error| CommandFailure::finding(error.to_string()))
+}
+
+/// The answers to several parts, as one.
+#[derive(Default)]
+struct ImportedParts {
+    /// How many of each kind were added, changed and removed.
+    counts: BTreeMap<(&'static str, &'static str), u64>,
+    changes: Vec<Value>,
+    omitted: u64,
+    /// Records of each zone, likewise.
+    zones: BTreeMap<String, [u64; 3]>,
+    zones_omitted: u64,
+}
+
+impl ImportedParts {
+    fn add(&mut self, mut answer: Value) {
+        for change in CHANGES {
+            for (kind, _) in KINDS {
+                *self.counts.entry((change, kind)).or_default() +=
+                    answer[change][kind].as_u64().unwrap_or_default();
+            }
+        }
+        let number = |value: &Value| value.as_u64().unwrap_or_default();
+        self.omitted += number(&answer["ChangesOmitted"]);
+        self.zones_omitted += number(&answer["ChangedZonesOmitted"]);
+        for zone in answer["ChangedZones"].as_array().into_iter().flatten() {
+            let counts = self.zones.entry(text(zone, "ZoneName")).or_default();
+            for (count, change) in counts.iter_mut().zip(CHANGES) {
+                *count += number(&zone[change]);
+            }
+        }
+        if let Value::Array(changes) = answer["Changes"].take() {
+            let room = MAX_CHANGES.saturating_sub(self.changes.len());
+            self.omitted += changes.len().saturating_sub(room) as u64;
+            self.changes.extend(changes.into_iter().take(room));
+        }
+    }
+
+    /// The whole. In a dry run each part adds a zone that goes on over several parts.
+    fn answer(mut self, dry: bool, zones: usize) -> Map<String, Value> {
+        if let Some(added) = self.counts.get_mut(&("Added", "Zones")) {
+            *added = (*added).min(zones as u64);
+        }
+        let mut answer = Map::new();
+        for change in CHANGES {
+            let kinds = KINDS
+                .map(|(kind, _)| (kind.to_string(), Value::from(self.counts.get(&(change, kind)).copied())));
+            answer.insert(change.into(), Value::Object(kinds.into_iter().collect()));
+        }
+        let zones = self.zones.into_iter().map(|(name, [added, changed, removed])| {
+            json!({ "ZoneName": name, "Added": added, "Changed": changed, "Removed": removed })
+        });
+        answer.insert("ChangedZones".into(), zones.collect());
+        answer.insert("ChangedZonesOmitted".into(), self.zones_omitted.into());
+        answer.insert("Changes".into(), self.changes.into());
+        answer.insert("ChangesOmitted".into(), self.omitted.into());
+        answer.insert("DryRun".into(), dry.into());
+        answer
+    }
+}
+
+/// Changes that are kept of all parts, as many as the API tells of one.
+const MAX_CHANGES: usize = 1000;
+
+/// What may happen to a thing, as the API calls it.
+const CHANGES: [&str; 3] = ["Added", "Changed", "Removed"];
+
+/// The kinds of things, as the API calls them and in words.
+const KINDS: [(&str, &str); 4] =
+    [("Zones", "zone"), ("Records", "record"), ("Rules", "rule"), ("CustomLines", "line")];
+
 /// Carries `import` out.
 pub(super) fn import(common: &CommonArgs, args: &ImportArgs) -> Result<u8, CommandFailure> {
     let api = ApiCommands::new(common, &args.api)?;
     let document = gather(args)?;
-    let document =
-        serde_json::to_string(&document).map_err(|error| CommandFailure::finding(error.to_string()))?;
-    let length = document.len();
-    if length > MAX_BODY {
-        let message = format!(
-            "the document is too long: {} MiB as JSON; the limit of the API is {}",
-            length >> 20,
-            MAX_BODY >> 20
-        );
-        return Err(CommandFailure::finding(message).hint("import it in parts, without --replace"));
-    }
     let mode = if args.replace { "REPLACE" } else { "MERGE" };
-    let dry = args.dry_run.to_string();
     let progress = Progress::start("importing");
-    let answer = api.call_with("PvtzdImport", &[("Mode", mode), ("DryRun", &dry)], Some(document));
+    let answer = send(&api, document, mode, args.dry_run);
     drop(progress);
     let answer = answer?;
     if api.json {
@@ -195,13 +307,12 @@ pub(super) fn import(common: &CommonArgs, args: &ImportArgs) -> Result<u8, Comma
         print_by_zone(&answer);
     }
     let part = |field: &str| {
-        let kinds = [("Zones", "zone"), ("Records", "record"), ("Rules", "rule"), ("CustomLines", "line")];
         let number = |kind: &str| answer[field][kind].as_u64().unwrap_or_default();
-        let counts = kinds.iter().filter(|(kind, _)| number(kind) > 0);
+        let counts = KINDS.iter().filter(|(kind, _)| number(kind) > 0);
         let counts: Vec<String> = counts.map(|(kind, thing)| counted(number(kind), thing)).collect();
         (!counts.is_empty()).then(|| format!("{} {}", counts.join(", "), field.to_lowercase()))
     };
-    let parts: Vec<String> = ["Added", "Changed", "Removed"].iter().filter_map(|field| part(field)).collect();
+    let parts: Vec<String> = CHANGES.iter().filter_map(|field| part(field)).collect();
     let what = if parts.is_empty() { "nothing to change".to_string() } else { parts.join("; ") };
     eprintln!("{what}{}", if args.dry_run { " (dry run: nothing was changed)" } else { "" });
     Ok(exit::OK)

@@ -3,7 +3,7 @@
 use super::*;
 use crate::account::row::{Binding, ZoneRow};
 use crate::account::{Account as Rows, Edit};
-use crate::api::actions::{ActionContext, ApiCaller, ObservedCounts};
+use crate::api::actions::{ActionContext, ApiCaller, ConfigIds, ObservedCounts};
 use crate::api::{ApiError, Params};
 use crate::config::{self, Config};
 use crate::engine::catalog::Catalog;
@@ -50,8 +50,14 @@ impl World {
         let top = (&top, crate::engine::cache::Timestamp(0));
         let counts = ObservedCounts { tallies: &tallies, places: &places, history: &history, top };
         let catalog = self.catalog();
-        let context =
-            ActionContext { account: &self.account, catalog: &catalog, hosts: &[], caller: &caller, counts };
+        let context = ActionContext {
+            account: &self.account,
+            catalog: &catalog,
+            config_ids: &ConfigIds::default(),
+            hosts: &[],
+            caller: &caller,
+            counts,
+        };
         let params: Params = params.iter().copied().collect();
         let (_, handler) = product(version).unwrap().action(action).unwrap();
         let decision = match handler {
