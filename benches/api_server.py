@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "tests", "e2e"))
 from harness.api import Api, acs3  # noqa: E402
 
 SERVER = os.environ.get("SERVER", os.path.join(HERE, "..", "target", "release", "pvtzd"))
-SECONDS, DOCUMENT = 1.5, 100_000
+SECONDS, DOCUMENT, PATIENCE = 1.5, 100_000, 300
 
 
 class Server:
@@ -30,14 +30,9 @@ class Server:
                        '[[vpc]]\nid = "vpc-local"\nclients = ["0.0.0.0/0"]\n'
                        '[control]\nlisten = "127.0.0.1:0"\n[[control.access_key]]\nid = "LTAI-test"\nsecret = "secret-of-the-test"\n')
         os.chmod(conf, 0o600)
-        begun = time.monotonic()
-        self.process = subprocess.Popen([SERVER, "--config", conf, "--metadata", "off"], stdout=subprocess.DEVNULL,
-                                        stderr=open(self.log, "w"))
-        while not (asked(port, name) if name else self.address()):
-            if self.process.poll() is not None or time.monotonic() > begun + 300:
-                sys.exit(open(self.log).read()[-2000:])
-            time.sleep(0.005)
-        self.start = time.monotonic() - begun
+        self.conf = conf
+        is_ready = (lambda: asked(port, name)) if name else self.address
+        self.process, self.start = start([SERVER, "--config", conf, "--metadata", "off"], is_ready, self.log)
         while not self.address():
             time.sleep(0.01)
         self.api = Api(self.address(), patience=600)
@@ -83,6 +78,36 @@ class Server:
             thread.join()
         return sum(done) / SECONDS
 
+    def beside(self, run):
+        """Runs something while another client adds records to another zone: how long that takes, and the longest of these
+        changes, in seconds."""
+        zone, longest, is_over = self.zone("beside.example"), [0.0], threading.Event()
+
+        def work():
+            link = self.api.connect()
+            while not is_over.is_set():
+                begun = time.monotonic()
+                self.api.call("AddZoneRecord", connection=link, ZoneId=zone, Rr=f"n{time.monotonic_ns()}", Type="A", Value="192.0.2.1")
+                longest.append(time.monotonic() - begun)
+        other = threading.Thread(target=work)
+        other.start()
+        try:
+            begun = time.monotonic()
+            run()
+            return time.monotonic() - begun, max(longest)
+        finally:
+            is_over.set()
+            other.join()
+            self.api.call("DeleteZone", ZoneId=zone)
+
+    def imported(self, file, zone):
+        """Runs the command that imports a file; seconds."""
+        host, port = self.address()
+        begun = time.monotonic()
+        subprocess.run([SERVER, "--config", self.conf, "import", file, "--zone", zone, "--endpoint", f"{host}:{port}"],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return time.monotonic() - begun
+
     def memory(self, field="VmRSS"):
         with open(f"/proc/{self.process.pid}/status") as status:
             return int(re.search(rf"{field}:\s+(\d+)", status.read())[1]) / 1024
@@ -90,6 +115,18 @@ class Server:
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         self.process.wait()
+
+
+def start(command, is_ready, log=None):
+    """Starts a server and waits until it is ready: the process, and how many seconds it took."""
+    with open(log or os.devnull, "w") as messages:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=messages, start_new_session=True)
+    begun = time.monotonic()
+    while not is_ready():
+        if process.poll() is not None or time.monotonic() - begun > PATIENCE:
+            sys.exit(f"not ready: {' '.join(command)}\n{open(log).read()[-2000:] if log else ''}")
+        time.sleep(0.003)
+    return process, time.monotonic() - begun
 
 
 def commits(work):

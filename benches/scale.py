@@ -4,10 +4,10 @@
     cargo build --release && python3 benches/scale.py [--rounds 5] [--records 1000000] [--zones 100000] [--only PART ...]
 
 Parts: `zone` (one zone from a zone file and from TOML), `zones` (zones of ten records from zone files, and from the
-store), `changes` (AddZoneRecord beside the durable commits of the storage library, 32 clients, pages of lists, a
-restart), `import` (beside loading the same zone file), `reload` (one changed zone of 10,000). The tables are medians of
-the rounds (lowest-highest). They are written into docs/performance.md between its two marks, and as JSON to
-benches/scale.json; parts that did not run keep their former figures. A server that is not installed is left out (Debian:
+store), `changes` (AddZoneRecord beside the durable commits of the storage library, 32 clients, pages of lists), `import`
+(documents and the command beside loading the same zone file, DeleteZone, and a client beside both), `reload` (one changed
+zone of 10,000). The tables are medians of the rounds (lowest-highest). They are written into docs/performance.md between
+its two marks, and as JSON to benches/scale.json; parts that did not run keep their former figures. A server that is not installed is left out (Debian:
 `apt-get install unbound nsd dnsperf`). Memory is the proportional set size of all processes of a server. All is on
 loopback, with folders below TMPDIR, and all that is started is stopped.
 """
@@ -29,7 +29,6 @@ import time
 import api_server
 from api_server import DOCUMENT, HERE, SERVER, Server, asked, free_port
 
-PATIENCE = 300
 MARKS = "<!-- benches/scale.py -->", "<!-- end of benches/scale.py -->"
 SOA = "$TTL 300\n@ SOA ns1 admin 1 3600 900 604800 60\n@ NS ns1\nns1 A 192.0.2.1\n"
 HEAD = "[upstream]\nservers = []\n[endpoints]\nproducts = []\n"
@@ -45,6 +44,7 @@ def main():
     path = os.path.join(HERE, "scale.json")
     tables = json.load(open(path)) if os.path.exists(path) else {}
     for part in asked_for.only:
+        told(part)
         work = tempfile.mkdtemp(prefix="pvtzd-scale-", dir=os.environ.get("TMPDIR", HERE))
         os.chmod(work, 0o755)
         try:
@@ -57,6 +57,11 @@ def main():
         json.dump(tables, file, indent=1)
         file.write("\n")
     document(tables)
+
+
+def told(what):
+    """Says on standard error what is measured now."""
+    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
 
 
 # ---------------------------------------------------------------- the parts
@@ -95,8 +100,9 @@ def zones(work, wanted):
 
 def started(commands, port, name, rounds, title):
     found = {server: [] for server, command in commands.items() if command}
-    for _ in range(rounds):
+    for turn in range(rounds):
         for server, figures in found.items():
+            told(f"  round {turn + 1} of {rounds}: {server}")
             figures.append(measure(commands[server], port, name))
     return {"title": [title, "first answer, s", "memory, MiB"],
             "rows": [[server, shown([time for time, _ in figures], 2), shown([size for _, size in figures], 0)]
@@ -111,7 +117,10 @@ def change(work, wanted):
     for start in range(0, count, DOCUMENT):
         server.load("big.example", start, min(start + DOCUMENT, count))
     rates = {}
-    for _ in range(wanted.rounds):
+    told("  the bench of the storage library is built")
+    api_server.commits(work)
+    for turn in range(wanted.rounds):
+        told(f"  round {turn + 1} of {wanted.rounds}")
         for what, run in {"empty": lambda: server.rate(empty, 1), "large": lambda: server.rate(big, 1), "commits": lambda: api_server.commits(work),
                           "empty 32": lambda: server.rate(empty, 32), "large 32": lambda: server.rate(big, 32)}.items():
             rates.setdefault(what, []).append(run())
@@ -126,28 +135,34 @@ def change(work, wanted):
         server.api.call("DescribeZoneRecords", ZoneId=big, PageSize=100, PageNumber=page)
     took = (time.monotonic() - begun) / len(pages) * 1000
     rows.append([f"{len(pages)} pages of the list of {count:,}", f"{took:.1f} ms each, memory +{server.memory() - before:.1f} MiB"])
-    begun = time.monotonic()
-    server.api.call("DeleteZone", ZoneId=big)
-    rows.append([f"`DeleteZone` of {count:,} records", f"{time.monotonic() - begun:.1f} s"])
     server.stop()
     return {"title": ["changes through the API", ""], "rows": rows}
 
 
 def load(work, wanted):
-    """An import, and the same records out of a zone file."""
-    count, imports, files = wanted.records, [], []
+    """An import as documents and by the command, the end of the zone, and the same records out of a zone file."""
+    count, imports, commands, ends, files = wanted.records, [], [], [], []
     write(work, "corp.zone", SOA, *(f"host-{n:07d} A {address(n)}\n" for n in range(count)))
     port = free_port()
     command = pvtzd(work, port, [("corp.example", "corp.zone")])
     for turn in range(wanted.rounds):
+        told(f"  round {turn + 1} of {wanted.rounds}")
         server = Server(work, f"import-{turn}")
         server.zone("big.example")
         imports.append(sum(server.load("big.example", start, min(start + DOCUMENT, count)) for start in range(0, count, DOCUMENT)))
+        commands.append((server.imported(f"{work}/corp.zone", "command.example"),
+                         server.beside(lambda: server.imported(f"{work}/corp.zone", "other.example"))[1] * 1000))
+        zone = server.api.call("DescribeZones", Keyword="big.example")["Zones"]["Zone"][0]["ZoneId"]
+        ends.append(server.beside(lambda: server.api.call("DeleteZone", ZoneId=zone)))
         server.stop()
         files.append(measure(command, port, f"host-{count // 2:07d}.corp.example")[0])
     return {"title": [f"{count:,} A records", ""],
             "rows": [[f"import in documents of {DOCUMENT:,} records, durable", f"{shown(imports, 1)} s"],
-                     ["first answer from the same zone file", f"{shown(files, 2)} s; the import takes {ratio(imports, files, 1)} x"]]}
+                     ["first answer from the same zone file", f"{shown(files, 2)} s; the import takes {ratio(imports, files, 1)} x"],
+                     ["the command `pvtzd import` with this file", f"{shown([time for time, _ in commands], 1)} s, {ratio([time for time, _ in commands], files, 1)} x"],
+                     ["longest `AddZoneRecord` of another client meanwhile", f"{shown([longest for _, longest in commands], 0)} ms"],
+                     [f"`DeleteZone` of {count:,} records", f"{shown([time for time, _ in ends], 2)} s"],
+                     ["longest `AddZoneRecord` of another client meanwhile", f"{shown([longest * 1000 for _, longest in ends], 0)} ms"]]}
 
 
 def reload(work, wanted):
@@ -162,6 +177,7 @@ def reload(work, wanted):
     server = start(served(f"{work}/pvtzd.toml", port), port, f"r0.z{count - 1}.example")
     cpu = []
     for turn in range(1, wanted.rounds + 1):
+        told(f"  round {turn} of {wanted.rounds}")
         configure(turn)
         before = used(server.pid)
         server.send_signal(signal.SIGHUP)
@@ -235,13 +251,7 @@ def installed(program, *words):
 
 
 def start(command, port, name):
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    begun = time.monotonic()
-    while not asked(port, name):
-        if server.poll() is not None or time.monotonic() - begun > PATIENCE:
-            sys.exit(f"no answer: {' '.join(command)}")
-        time.sleep(0.003)
-    return server
+    return api_server.start(command, lambda: asked(port, name))[0]
 
 
 def stop(server):
