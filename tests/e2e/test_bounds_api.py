@@ -102,6 +102,46 @@ def test_a_body_of_single_octets_costs_its_octets(served):
     assert resident(served) < PROMISE
 
 
+def sent(server, document, **more):
+    """Status and answer of an import."""
+    caller = api.Api(server, patience=120)
+    return caller.send("POST", *api.acs3(caller, "PvtzdImport", more, body=document, kind="application/json"))
+
+
+def peak(server):
+    """The most octets of memory that there have been."""
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+@pytest.mark.parametrize("head, item, tail", [
+    (b'{"Zones":[', b"{}", b"]}"),
+    (b'{"Zones":[{"ZoneName":"a.example","Records":[', b"{}", b"]}]}"),
+    (b'{"Rules":[', b"{}", b"]}"),
+    (b'{"CustomLines":[{"Ipv4s":[', b'""', b"]}]}"),
+])
+def test_a_document_of_millions_of_small_items_is_refused_unread(start, head, item, tail):
+    server = start(ZONE + api.control())
+    items = (16 * MIB - 100) // (len(item) + 1)
+    for _ in range(3):
+        status, reply = sent(server, head + b",".join([item] * items) + tail)
+        assert status == 400 and "more than 400000 items" in reply["Message"], reply
+    assert peak(server) < 2 * PROMISE  # the document, and what was read of it
+    assert server.ask("www.p.example").values
+
+
+@pytest.mark.parametrize("head, item, tail", [
+    (b'{"Zones":[', b"{}", b"]}"),
+    (b'{"Zones":[{"ZoneName":"a.example","Records":[', b"{}", b"]}]}"),
+])
+def test_all_faults_of_a_document_of_many_small_items_take_bounded_memory(start, head, item, tail):
+    server = start(ZONE + api.control())
+    status, reply = sent(server, head + b",".join([item] * 399_000) + tail)
+    assert status == 400 and reply["Code"] == "Document.Invalid" and "and 398800 more" in reply["Message"], reply["Message"][-200:]
+    assert peak(server) < 400 * MIB
+    assert server.ask("www.p.example").values
+
+
 def test_pages_of_other_sites_are_refused_everywhere(start):
     server = start(ZONE + api.control() + '[ops]\nlisten = "127.0.0.1:0"\nserver_names = ["metrics.corp.example"]\n')
     host, port = server.logged(r"metrics and health are served.*listen=([0-9.]+):(\d+)").groups()

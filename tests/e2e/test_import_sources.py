@@ -98,6 +98,29 @@ def test_what_the_real_service_prints(server, pvtzd, tmp_path):
     assert server.ask("r3.a.example").values == ["10.0.0.3"]
 
 
+def test_a_document_that_one_request_does_not_hold_is_imported_in_parts(server, pvtzd, tmp_path):
+    count, text = 36_000, "x" * 240
+    records = "".join(f'r{n} TXT "{n}" "{text}" "{text}"\n' for n in range(count))
+    (tmp_path / "long.example.zone").write_text("first A 10.0.0.1\n" + records)
+    done = pvtzd("import", "long.example.zone", "--replace", code=1)
+    assert "too long for --replace" in done.stderr and "without --replace" in done.stderr
+    told = f"zone long.example: {count + 1} records added\n"
+    dry = pvtzd("import", "long.example.zone", "--dry-run")
+    assert dry.stdout == told and f"1 zone, {count + 1} records added" in dry.stderr
+    done = pvtzd("import", "long.example.zone")
+    assert done.stdout == told and f"1 zone, {count + 1} records added" in done.stderr
+    bind(pvtzd, "long.example")
+    assert server.ask("first.long.example").values == ["10.0.0.1"]
+    assert server.ask(f"r{count - 1}.long.example", "TXT").values[0].startswith(f'"{count - 1}"')
+    again = json.loads(pvtzd("import", "long.example.zone", "--json").stdout)
+    assert again["Added"]["Records"] == again["Changed"]["Records"] == 0
+    broken = [{"Rr": f"n{n}", "Type": "TXT", "Value": "x" * 500} for n in range(count)]
+    broken[20_000] |= {"Type": "A", "Value": "10.0.0.256"}
+    (tmp_path / "broken.json").write_text(json.dumps({"Zones": [{"ZoneName": "broken.example", "Records": broken}]}))
+    done = pvtzd("import", "broken.json", code=1)
+    assert "part 3 of 5" in done.stderr and "10.0.0.256" in done.stderr and "the parts before it are imported" in done.stderr
+
+
 def test_many_changes_are_told_by_zone(server, pvtzd, tmp_path):
     records = "".join(f"r{n} A 10.0.{n // 256}.{n % 256}\n" for n in range(60))
     (tmp_path / "a.example.zone").write_text(records)

@@ -3,6 +3,8 @@
 `STORE_KILLS=100` is the long form of the kill loop.
 """
 
+import collections
+import json
 import os
 import random
 import shutil
@@ -134,6 +136,77 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(start, state):
             zone, rr, value = found[record]
             assert server.ask(f"{rr}.kill{zones.index(zone)}.example").values == [value]
     assert expected
+
+
+def imported(caller, zones, **more):
+    """Status and answer of an import."""
+    body = json.dumps({"Zones": zones}).encode()
+    return caller.send("POST", *api.acs3(caller, "PvtzdImport", more, body=body, kind="application/json"))
+
+
+def test_killed_during_imports_and_deletions_no_half_change(start, state):
+    """One client imports documents, another makes large zones and deletes them, then SIGKILL. A document or a deletion is
+    there whole if it was answered, and whole or not at all otherwise."""
+    dice = random.Random()
+    size, documents, zones = 300, {}, {}  # document -> answered; zone -> what was answered last
+    server = begin(start, state)
+    api.Api(server).zone("imports.example", vpcs=["vpc-one"])
+    counter = iter(range(10**9))
+    for _ in range(KILLS // 2 + 1):
+        address = api.address_of(server)
+
+        def write(address=address):
+            own = api.Api(address)
+            while True:
+                name = f"d{next(counter)}"
+                documents[name] = False
+                records = [{"Rr": f"{name}-{n}", "Type": "A", "Value": f"10.0.{n >> 8}.{n & 255}"} for n in range(size)]
+                try:
+                    assert imported(own, [{"ZoneName": "imports.example", "Records": records}])[0] == 200
+                except Exception:  # noqa: BLE001 - killed under its feet
+                    return
+                documents[name] = True
+
+        def delete(address=address):
+            own = api.Api(address)
+            while True:
+                name = f"z{next(counter)}.example"
+                zones[name] = None  # perhaps
+                records = [{"Rr": f"r{n}", "Type": "A", "Value": "10.0.0.1"} for n in range(size)]
+                try:
+                    assert imported(own, [{"ZoneName": name, "Records": records}])[0] == 200
+                    zones[name] = True
+                    [zone] = own.call("DescribeZones", Keyword=name, SearchMode="EXACT")["Zones"]["Zone"]
+                    zones[name] = None
+                    own.call("DeleteZone", ZoneId=zone["ZoneId"])
+                except Exception:  # noqa: BLE001 - killed under its feet
+                    return
+                zones[name] = False
+
+        clients = [threading.Thread(target=run) for run in (write, delete)]
+        for client in clients:
+            client.start()
+        time.sleep(dice.uniform(0.05, 0.6))  # the random moment: nothing is waited for
+        server.kill()
+        for client in clients:
+            client.join()
+        server = begin(start, state)
+        assert "damaged" not in server.log
+        caller = api.Api(server)
+        status, reply = caller.attempt("PvtzdExport")
+        assert status == 200, reply
+        found = {zone["ZoneName"]: [record["Rr"] for record in zone.get("Records", [])] for zone in reply["Document"]["Zones"]}
+        counts = collections.Counter(rr.split("-")[0] for rr in found.pop("imports.example"))
+        assert set(counts.values()) <= {size}, "a document is there whole or not at all"
+        assert set(counts) <= set(documents)
+        lost = [name for name, answered in documents.items() if answered and name not in counts]
+        assert not lost
+        documents = {name: True for name in counts}
+        assert all(len(records) == size for records in found.values()), "so is a zone"
+        assert all(zones[name] is not False for name in found), "what was deleted stays deleted"
+        assert all(name in found for name, last in zones.items() if last)
+        zones = {name: True for name in found}
+    assert documents
 
 
 # --- damage ---------------------------------------------------------------------------------------------------
