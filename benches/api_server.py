@@ -81,7 +81,8 @@ class Server:
     def beside(self, run):
         """Runs something while another client adds records to another zone: how long that takes, and the longest of these
         changes, in seconds."""
-        zone, longest, is_over = self.zone("beside.example"), [0.0], threading.Event()
+        zone, longest = self.zone("beside.example"), []
+        has_begun, is_over = threading.Event(), threading.Event()
 
         def work():
             link = self.api.connect()
@@ -89,16 +90,17 @@ class Server:
                 begun = time.monotonic()
                 self.api.call("AddZoneRecord", connection=link, ZoneId=zone, Rr=f"n{time.monotonic_ns()}", Type="A", Value="192.0.2.1")
                 longest.append(time.monotonic() - begun)
+                has_begun.set()
         other = threading.Thread(target=work)
         other.start()
-        try:
-            begun = time.monotonic()
-            run()
-            return time.monotonic() - begun, max(longest)
-        finally:
-            is_over.set()
-            other.join()
-            self.api.call("DeleteZone", ZoneId=zone)
+        has_begun.wait()
+        begun = time.monotonic()
+        run()
+        took = time.monotonic() - begun
+        is_over.set()
+        other.join()
+        self.api.call("DeleteZone", ZoneId=zone)
+        return took, max(longest)
 
     def imported(self, file, zone):
         """Runs the command that imports a file; seconds."""

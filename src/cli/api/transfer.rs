@@ -169,16 +169,16 @@ fn send(
 ) -> Result<Map<String, Value>, CommandFailure> {
     let dry_run = dry.to_string();
     let call = |text| api.call_with("PvtzdImport", &[("Mode", mode), ("DryRun", &dry_run)], Some(text));
-    let text = written(&document)?;
-    let is_long = text.len() > MAX_BODY;
-    if !is_long && !document::has_more_items(&text, document::MAX_ITEMS) {
-        return call(text);
+    let records: usize = document.zones.iter().map(|zone| zone.records.len()).sum();
+    let mut size = format!("it has more than {} items", document::MAX_ITEMS);
+    if records <= document::MAX_ITEMS {
+        let text = written(&document)?;
+        if text.len() > MAX_BODY {
+            size = format!("{} MiB as JSON; the limit of the API is {}", text.len() >> 20, MAX_BODY >> 20);
+        } else if !document::has_more_items(&text, document::MAX_ITEMS) {
+            return call(text);
+        }
     }
-    let size = match is_long {
-        true => format!("{} MiB as JSON; the limit of the API is {}", text.len() >> 20, MAX_BODY >> 20),
-        false => format!("it has more than {} items", document::MAX_ITEMS),
-    };
-    drop(text);
     let refuse = |why: &str, hint| {
         Err(CommandFailure::finding(format!("the document is too long{why}: {size}")).hint(hint))
     };
