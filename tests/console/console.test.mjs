@@ -445,10 +445,12 @@ test('every page is accessible in both schemes and languages, and fits 320 px', 
     for (const scheme of ['light', 'dark']) {
       const { page, wrong, context } = await openConsole(browser, lab, { locale, scheme });
       for (const [name, place] of Object.entries(places)) {
+        const read = name === 'log' && page.waitForResponse((answer) => answer.url().endsWith('api/log'));
         await page.goto(`${lab.console}${place}`);
         if (name === 'log') {
+          await read; // the log has begun
           for (const one of [ZONE, 'www.example.com', 'popunify-vpc.cn-hangzhou.aliyuncs.com']) lab.query(one);
-          await page.locator('td').first().waitFor();
+          await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 3);
         }
         if (name === 'doctor') {
           await page.locator('main button').first().click();
