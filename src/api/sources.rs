@@ -95,7 +95,7 @@ fn first_words(text: &str) -> Option<Vec<&str>> {
 /// [`SourceFault`]
 pub fn of_zone_file(path: &Path, text: &str, zone: Option<&Name>) -> Result<ImportedDocument, SourceFault> {
     let apex = zone_wanted(path, text, zone)?;
-    zone_document(&apex, zone_file::load(path, &apex))
+    zone_document(&apex, zone_file::load(&path.into(), &apex))
 }
 
 /// The same of a text that includes no files: nothing is read but the text. `path` is its name.

@@ -6,6 +6,7 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The folders that `ProtectHome=` hides from a service.
 const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
@@ -19,13 +20,10 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 }
 
 /// As [`read`]; also returns the file's state before the read, even if the read fails.
-pub fn read_watched(path: &Path, most: u64) -> (WatchedFile, io::Result<Vec<u8>>) {
+pub fn read_watched(path: &Path, most: u64) -> (Option<FileState>, io::Result<Vec<u8>>) {
     match open(path) {
-        Ok(file) => {
-            let (state, content) = read_open(file, most);
-            (WatchedFile { path: path.into(), state }, content)
-        }
-        Err(error) => (WatchedFile::now(path), Err(error)),
+        Ok(file) => read_open(file, most),
+        Err(error) => (state(path), Err(error)),
     }
 }
 
@@ -105,11 +103,11 @@ fn kind(found: &Metadata) -> &'static str {
     }
 }
 
-/// The state of a file at the last read.
+/// The state of a file at the last read. A copy is cheap: there may be many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchedFile {
     /// The path.
-    pub path: PathBuf,
+    pub path: Arc<Path>,
     /// The state.
     pub state: Option<FileState>,
 }

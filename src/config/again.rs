@@ -182,18 +182,18 @@ fn replace(config: &mut Config, place: usize, entry: ZoneDraftEntry) -> Option<(
     match (known, file) {
         (Some(known), Some(file)) => {
             known.path.clone_from(&file.path.value);
-            known.files.clone_from(&file.files);
+            known.files = file.files.clone();
         }
         (None, None) => {}
         _ => return None,
     }
-    config.zones.get_mut(place)?.0.packed = entry.spec.packed;
+    Arc::make_mut(&mut config.zones.get_mut(place)?.0).packed.clone_from(&entry.spec.packed);
     Some(())
 }
 
 /// True where a CNAME of a zone may lead to another zone, and from there on.
 fn may_leave(config: &Config, place: usize, entry: &ZoneDraftEntry) -> bool {
-    let zone = Zone::build_leniently(entry.spec.clone(), 0);
+    let zone = Zone::build_leniently(ZoneSpec::clone(&entry.spec), 0);
     let others = config.zones.iter().enumerate().filter(|(other, _)| *other != place);
     let others: HashSet<NameKey> = others.map(|(_, (zone, _))| NameKey::of(&zone.apex)).collect();
     let leaves = |target: &NameKey| {

@@ -81,7 +81,7 @@ impl Config {
             false => self.vpcs.clone(),
             true => vec![whole_world(instance)],
         };
-        let written = self.zones.iter().map(|(zone, scope)| (zone.clone(), scope.clone()));
+        let written = self.zones.iter().map(|(zone, scope)| (ZoneSpec::clone(zone), scope.clone()));
         let zones = written.chain(self.endpoint_zones(instance, &vpcs));
         let (_, keys) = self.grouped();
         let rules = self.forwards.iter().zip(keys).map(|(rule, group)| CatalogRule {

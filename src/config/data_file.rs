@@ -7,7 +7,7 @@ use crate::base::file::WatchedFile;
 use crate::engine::catalog::Scope;
 use crate::engine::hosts::{Hosts, HostsOptions};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Faults of one file that are told; the rest are counted.
@@ -21,7 +21,7 @@ pub struct Loaded<T> {
     /// What is left out of it.
     pub warnings: Vec<Fault>,
     /// What was read, as it was before it was read.
-    pub files: Vec<WatchedFile>,
+    pub files: Arc<[WatchedFile]>,
     /// Octets of all that was read.
     pub octets: u64,
 }
@@ -61,7 +61,7 @@ impl fmt::Display for LoadError {
 
 impl<T> Loaded<T> {
     /// The content; what is wrong is noted as of a place of the configuration.
-    pub(super) fn or_note(self, reader: &ConfigReader, at: &Span) -> (Option<T>, Vec<WatchedFile>) {
+    pub(super) fn or_note(self, reader: &ConfigReader, at: &Span) -> (Option<T>, Arc<[WatchedFile]>) {
         let foreign = |fault: Fault| reader.foreign(at, Fault { key: at.path.to_string(), ..fault });
         self.warnings.into_iter().for_each(foreign);
         let content = match self.content {
@@ -92,15 +92,15 @@ pub(super) fn fault(severity: Severity, file: PathBuf, line: usize, message: Str
     Fault { severity, file, line, column: 1, key: String::new(), message, hint: None, excerpt, width }
 }
 
-/// `[[zone]] file`, as far as it is read again when it changes.
+/// `[[zone]] file`, as far as it is read again when it changes. A copy is cheap: there may be many.
 #[derive(Clone, Debug)]
 pub struct ZoneFile {
     /// The place of the zone among the configured ones.
     pub zone: usize,
     /// The zone file.
-    pub path: PathBuf,
+    pub path: Arc<Path>,
     /// It and what it includes, as they were when they were read.
-    pub files: Vec<WatchedFile>,
+    pub files: Arc<[WatchedFile]>,
 }
 
 /// `[[hosts]]`
@@ -115,5 +115,5 @@ pub struct HostsFile {
     /// Its names.
     pub hosts: Arc<Hosts>,
     /// The file as it was when it was read.
-    pub files: Vec<WatchedFile>,
+    pub files: Arc<[WatchedFile]>,
 }

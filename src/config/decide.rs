@@ -100,6 +100,7 @@ fn conclude(reader: ConfigReader, spec: file::Spec) -> Decided {
 /// The decided values of what the file says, with what contradicts itself noted as faults.
 fn join(reader: &ConfigReader, spec: file::Spec) -> Config {
     let scopes = validate::contradictions(reader, &spec);
+    let zones = spec.zones.iter().map(|entry| entry.spec.clone()).zip(scopes.zones);
     let zone_files = spec.zones.iter().enumerate().filter_map(|(zone, entry)| {
         let file = entry.file.as_ref()?;
         Some(ZoneFile { zone, path: file.path.value.clone(), files: file.files.clone() })
@@ -133,7 +134,7 @@ fn join(reader: &ConfigReader, spec: file::Spec) -> Config {
             })
             .collect(),
         vpcs: spec.vpcs.iter().map(|entry| entry.vpc.clone()).collect(),
-        zones: spec.zones.iter().map(|entry| entry.spec.clone()).zip(scopes.zones).collect(),
+        zones: zones.collect(),
         zone_files: zone_files.collect(),
         secondaries: spec.secondaries.clone(),
         retain: spec.retain.clone(),

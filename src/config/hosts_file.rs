@@ -11,6 +11,7 @@ use crate::base::file::WatchedFile;
 use crate::engine::hosts::{Hosts, HostsOptions, Remarks};
 use crate::engine::text::printable;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Octets of the largest hosts file that is read.
 const LARGEST: u64 = 32 << 20;
@@ -32,7 +33,7 @@ pub(super) struct HostsEntry {
     /// Octets that were read.
     pub octets: u64,
     /// The file as it was when it was read.
-    pub files: Vec<WatchedFile>,
+    pub files: Arc<[WatchedFile]>,
     /// Where it is named.
     pub at: Span,
     /// Its VPCs; None means all clients.
@@ -69,7 +70,7 @@ pub(super) fn check_octets(entries: &[HostsEntry], reader: &super::reader::Confi
 
 /// Reads the names of a hosts file.
 pub fn load(path: &Path, options: HostsOptions) -> Loaded<Hosts> {
-    let files = vec![WatchedFile::now(path)];
+    let files = Arc::from([WatchedFile::now(path)]);
     let shown = printable(&path.display().to_string()).into_owned();
     let octets = match file::read(path, LARGEST) {
         Ok(octets) => octets,

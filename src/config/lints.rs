@@ -8,7 +8,7 @@ use super::zone_draft::ZoneDraftEntry;
 use super::{Config, InstanceInfo, Regions};
 use crate::engine::catalog::Scope;
 use crate::engine::name::{self, NameKey};
-use crate::engine::zone::{Lookup, Zone, ZoneMode};
+use crate::engine::zone::{Lookup, Zone, ZoneMode, ZoneSpec};
 use hickory_proto::rr::rdata::CNAME;
 use hickory_proto::rr::{RData, RecordType};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -90,7 +90,7 @@ impl<'c> Layered<'c> {
 
 /// True where CNAMEs of a zone lead in a circle within it.
 pub(super) fn has_circle(entry: &ZoneDraftEntry) -> bool {
-    let zone = [(Arc::new(Zone::build_leniently(entry.spec.clone(), 0)), Scope::Everyone)];
+    let zone = [(Arc::new(Zone::build_leniently(ZoneSpec::clone(&entry.spec), 0)), Scope::Everyone)];
     let sight = Layered::of(None, &zone);
     entry.cnames.iter().any(|(owner, _)| sight.circle(owner).is_some())
 }

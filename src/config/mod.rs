@@ -66,6 +66,7 @@ use reader::{ConfigReader, Span};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The default path of the configuration.
@@ -163,8 +164,8 @@ pub struct Config {
     pub forwards: Vec<Forward>,
     /// `[[vpc]]`
     pub vpcs: Vec<Vpc>,
-    /// `[[zone]]`, with the VPCs of each.
-    pub zones: Vec<(ZoneSpec, Scope)>,
+    /// `[[zone]]`, with the VPCs of each. Copies of a configuration share them: there may be many.
+    pub zones: Vec<(Arc<ZoneSpec>, Scope)>,
     /// Those of them whose records are in a zone file.
     pub zone_files: Vec<ZoneFile>,
     /// `[[secondary]]`; their zones are the last of the zones.

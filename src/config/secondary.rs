@@ -101,7 +101,7 @@ pub(super) fn secondary(section: &mut Section) -> Option<SecondaryEntry> {
     let availability = ZoneAvailability::NotTransferred;
     let origin = ZoneOrigin::Secondary;
     let spec = ZoneSpec { on_missing_type, wildcards, origin, availability, ..ZoneSpec::new(apex, mode) };
-    let zone = ZoneDraftEntry { spec, at, cnames: Vec::new(), vpcs, file: None };
+    let zone = ZoneDraftEntry { spec: spec.into(), at, cnames: Vec::new(), vpcs, file: None };
     let max_size = usize::try_from(max_size).unwrap_or(usize::MAX);
     Some(SecondaryEntry { zone, primaries: primaries?.value, tsig, max_size })
 }

@@ -338,7 +338,7 @@ fn a_contradiction_made_in_code_cannot_stop_the_catalog() {
     let vpc = config.vpcs[0].clone();
     config.vpcs.push(vpc);
     config.forwards.push(config.forwards[0].clone());
-    let zone = &mut config.zones[2].0;
+    let zone = Arc::make_mut(&mut config.zones[2].0);
     let built = Zone::build_leniently(zone.clone(), 1);
     let (owner, set) = built.rrsets().next().unwrap();
     let data = set.values().next().unwrap();

@@ -1,14 +1,13 @@
 //! The parts of a file held against each other: what contradicts itself. Zones and rules in the catalog are judged by the
 //! engine itself; here its verdicts get their places in the file.
 
-use super::file::{ForwardEntry, Spec};
+use super::file::Spec;
 use super::reader::{ConfigReader, Span, Spanned, listed};
 use super::suggest;
-use crate::engine::catalog::{Catalog, CatalogFault, CatalogRule, CatalogSpec, GroupKey, Scope};
-use crate::engine::zone::Zone;
-use crate::engine::{local::LocalNames, name, rebinding::Rebinding};
+use crate::engine::catalog::{CatalogFault, CatalogOutline, Scope, Vpc};
+use crate::engine::name::{self, NameKey};
+use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 /// Who sees each rule and each zone, in the order of the file.
 pub(super) struct Scopes {
@@ -24,32 +23,26 @@ pub(super) struct Scopes {
 pub(super) fn contradictions(reader: &ConfigReader, spec: &Spec) -> Scopes {
     listeners(reader, spec);
     primaries(reader, spec);
+    let ids: Vec<&str> = spec.vpcs.iter().map(|entry| entry.vpc.id.as_str()).collect();
+    let known = ids.iter().copied().collect();
+    let scope = |vpcs: &Option<Vec<_>>| scope(reader, &ids, &known, vpcs.as_deref());
     let scopes = Scopes {
-        forwards: spec.forwards.iter().map(|entry| scope(reader, spec, entry.vpcs.as_deref())).collect(),
-        zones: spec.zones.iter().map(|entry| scope(reader, spec, entry.vpcs.as_deref())).collect(),
-        hosts: spec.hosts.iter().map(|entry| scope(reader, spec, entry.vpcs.as_deref())).collect(),
+        forwards: spec.forwards.iter().map(|entry| scope(&entry.vpcs)).collect(),
+        zones: spec.zones.iter().map(|entry| scope(&entry.vpcs)).collect(),
+        hosts: spec.hosts.iter().map(|entry| scope(&entry.vpcs)).collect(),
     };
-    // The serial number plays no part here.
-    let zones = spec.zones.iter().map(|entry| Arc::new(Zone::build_leniently(entry.spec.clone(), 0)));
-    let catalog = CatalogSpec {
-        vpcs: spec.vpcs.iter().map(|entry| entry.vpc.clone()).collect(),
-        zones: zones.zip(scopes.zones.iter().cloned()).collect(),
-        hosts: Vec::new(),
-        rules: spec.forwards.iter().zip(&scopes.forwards).map(rule).collect(),
-        local_names: LocalNames::NONE,
-        rebinding: Rebinding::Allowed,
+    let vpcs: Vec<Vpc> = spec.vpcs.iter().map(|entry| entry.vpc.clone()).collect();
+    let apexes: Vec<NameKey> = spec.zones.iter().map(|entry| NameKey::of(&entry.spec.apex)).collect();
+    let suffixes: Vec<NameKey> = spec.forwards.iter().map(|entry| NameKey::of(&entry.zone.value)).collect();
+    let outline = CatalogOutline {
+        vpcs: &vpcs,
+        zones: apexes.iter().zip(&scopes.zones).collect(),
+        rules: suffixes.iter().zip(&scopes.forwards).collect(),
     };
-    if let Err(faults) = Catalog::build(catalog) {
-        for fault in faults {
-            catalog_fault(reader, spec, &fault);
-        }
+    for fault in outline.faults() {
+        catalog_fault(reader, spec, &fault);
     }
     scopes
-}
-
-/// A rule for the catalog's judgement; its group plays no part in that.
-fn rule((entry, scope): (&ForwardEntry, &Scope)) -> CatalogRule {
-    CatalogRule { suffix: entry.zone.value.clone(), group: GroupKey::DEFAULT, scope: scope.clone() }
 }
 
 /// Addresses listened to twice, and upstream servers that are this server.
@@ -120,17 +113,25 @@ fn is_own(own: SocketAddr, server: SocketAddr) -> bool {
         && (own_ip == ip || (own_ip.is_unspecified() && ip.is_loopback() && own_ip.is_ipv4() == ip.is_ipv4()))
 }
 
-/// Who sees a zone or a rule. VPCs that are not there, or are named twice, are noted and left out.
-fn scope(reader: &ConfigReader, spec: &Spec, vpcs: Option<&[Spanned<String>]>) -> Scope {
+/// Who sees a zone or a rule. VPCs that are not there, or are named twice, are noted and left out. `ids` are those of
+/// all VPCs in the order of the file, and `known` the same.
+fn scope(
+    reader: &ConfigReader,
+    ids: &[&str],
+    known: &HashSet<&str>,
+    vpcs: Option<&[Spanned<String>]>,
+) -> Scope {
     let Some(vpcs) = vpcs else { return Scope::Everyone };
-    let ids: Vec<&str> = spec.vpcs.iter().map(|entry| entry.vpc.id.as_str()).collect();
-    let mut known: Vec<String> = Vec::new();
+    let (mut named, mut seen) = (HashSet::new(), Vec::with_capacity(vpcs.len()));
     for vpc in vpcs {
         let id = vpc.value.as_str();
-        if known.iter().any(|other| other == id) {
-            reader.error(&vpc.at, format!("VPC `{id}` is listed twice"), "remove one".to_string());
-        } else if ids.contains(&id) {
-            known.push(id.into());
+        if known.contains(id) {
+            match named.insert(id) {
+                true => seen.push(id.into()),
+                false => {
+                    reader.error(&vpc.at, format!("VPC `{id}` is listed twice"), "remove one".to_string())
+                }
+            }
         } else {
             let hint = match suggest::suggest(id, ids.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
@@ -138,12 +139,12 @@ fn scope(reader: &ConfigReader, spec: &Spec, vpcs: Option<&[Spanned<String>]>) -
                     "there is no [[vpc]]; define one: [[vpc]], id = \"{id}\", clients = [\"10.0.0.0/8\"]; \
                      or omit `vpcs` for all clients"
                 ),
-                None => format!("configured are {}", listed(&ids)),
+                None => format!("configured are {}", listed(ids)),
             };
             reader.error(&vpc.at, format!("no VPC `{id}` is configured"), hint);
         }
     }
-    Scope::Vpcs(known)
+    Scope::Vpcs(seen)
 }
 
 /// Gives a catalog's fault its place.

@@ -15,7 +15,8 @@ use crate::engine::record;
 use crate::engine::zone::{PackedZone, RecordFaultKind, ZoneMode, ZoneSemantics, ZoneSpec};
 use crate::engine::zone_build::{Refused, ZoneBuilder};
 use hickory_proto::rr::{Name, RecordType};
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 /// Records of one zone of which is told that they cannot be in it.
@@ -24,7 +25,7 @@ const MAX_REFUSED: usize = 1000;
 /// A zone as written.
 pub(super) struct ZoneDraftEntry {
     /// What it says, its records put together.
-    pub spec: ZoneSpec,
+    pub spec: Arc<ZoneSpec>,
     /// Where its name is.
     pub at: Span,
     /// Its CNAME records in the order of the file, for chains that lead in a circle.
@@ -38,9 +39,9 @@ pub(super) struct ZoneDraftEntry {
 /// The zone file of a zone.
 pub(super) struct DraftFile {
     /// Where it is, and where that is written.
-    pub path: Spanned<PathBuf>,
+    pub path: Spanned<Arc<Path>>,
     /// All files that were read for it, once it was read.
-    pub files: Vec<WatchedFile>,
+    pub files: Arc<[WatchedFile]>,
 }
 
 /// Where the value of a record is, in few octets: there may be a million.
@@ -79,7 +80,7 @@ pub(super) struct ZoneDraft {
     mode: ZoneMode,
     reading: ZoneSemantics,
     vpcs: Option<Vec<Spanned<String>>>,
-    file: Option<Spanned<PathBuf>>,
+    file: Option<Spanned<Arc<Path>>>,
     /// The zone's name as people write it.
     shown: String,
     builder: ZoneBuilder,
@@ -99,7 +100,7 @@ impl ZoneDraft {
         let vpcs = section.take("vpcs", sections::vpc_ids);
         let folder = section.reader().folder();
         let file = section.take_located("file", sections::not_empty);
-        let file = file.map(|file| Spanned { value: folder.join(file.value), at: file.at });
+        let file = file.map(|file| Spanned { value: folder.join(file.value).into(), at: file.at });
         // Records are read below an apex at fault too: their own faults are worth telling.
         let below = apex.as_ref().map_or_else(Name::root, |apex| apex.value.clone());
         Self {
@@ -183,14 +184,20 @@ impl ZoneDraft {
                 None
             }
             Some(path) => {
-                read = Some(DraftFile { path, files: Vec::new() }); // `load_files` reads it
+                read = Some(DraftFile { path, files: Arc::default() }); // `load_files` reads it
                 None
             }
             None => Some(PackedZone::new(owners, None)),
         };
         let ZoneSemantics { on_missing_type, wildcards } = self.reading;
         let spec = ZoneSpec { on_missing_type, wildcards, packed, ..ZoneSpec::new(apex.value, self.mode) };
-        Some(ZoneDraftEntry { spec, at: apex.at, cnames: self.cnames, vpcs: self.vpcs, file: read })
+        Some(ZoneDraftEntry {
+            spec: Arc::new(spec),
+            at: apex.at,
+            cnames: self.cnames,
+            vpcs: self.vpcs,
+            file: read,
+        })
     }
 }
 
@@ -208,7 +215,7 @@ pub(super) fn load_files(reader: &ConfigReader, zones: &mut [ZoneDraftEntry]) {
     for (zone, loaded) in loaded {
         let entry = &mut zones[zone];
         if let Some(file) = &mut entry.file {
-            (entry.spec.packed, file.files) = loaded.or_note(reader, &file.path.at);
+            (Arc::make_mut(&mut entry.spec).packed, file.files) = loaded.or_note(reader, &file.path.at);
         }
     }
 }

@@ -13,6 +13,7 @@ use hickory_proto::rr::{Name, RecordType};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Files that include each other, at most.
 const DEPTH: usize = 16;
@@ -28,7 +29,7 @@ const SECOND_SOA: &str = "a second SOA record";
 const MAX_FILE_BYTES: u64 = 4 << 30;
 
 /// Reads the records of a zone.
-pub fn load(path: &Path, apex: &Name) -> Loaded<PackedZone> {
+pub fn load(path: &Arc<Path>, apex: &Name) -> Loaded<PackedZone> {
     let mut loading = Loading::new(apex);
     let read = loading.file(path, MasterState::new(apex));
     loading.loaded(read)
@@ -37,7 +38,7 @@ pub fn load(path: &Path, apex: &Name) -> Loaded<PackedZone> {
 /// Reads the records of a zone from a text that came from elsewhere, and no file. `path` is what it is called.
 pub fn read(path: &Path, text: String, apex: &Name) -> Loaded<PackedZone> {
     let mut loading = Loading { is_text: true, octets: text.len() as u64, ..Loading::new(apex) };
-    let read = loading.content(path.to_path_buf(), text, MasterState::new(apex));
+    let read = loading.content(path.into(), text, MasterState::new(apex));
     loading.loaded(Ok(read))
 }
 
@@ -58,7 +59,7 @@ struct Loading {
     /// The same SOA record once more, behind other records: the end of a transfer, if it is the last record of all.
     end: Option<(u16, u32)>,
     /// The files read so far, and what is in them.
-    files: Vec<(PathBuf, String)>,
+    files: Vec<(Arc<Path>, String)>,
     /// The same and those that could not be read, as they were before they were read.
     watched: Vec<WatchedFile>,
     /// Those that are being read, outermost first, by their places in `files`.
@@ -94,7 +95,7 @@ impl Loading {
 
     /// What was read.
     fn loaded(mut self, read: Result<MasterState, String>) -> Loaded<PackedZone> {
-        let (files, octets) = (std::mem::take(&mut self.watched), self.octets);
+        let (files, octets) = (std::mem::take(&mut self.watched).into(), self.octets);
         let (content, warnings) = match read {
             Ok(_) => self.finish(),
             Err(why) => (Err(LoadError::Unreadable(why)), Vec::new()),
@@ -103,11 +104,11 @@ impl Loading {
     }
 
     /// Reads a file.
-    fn file(&mut self, path: &Path, state: MasterState) -> Result<MasterState, String> {
+    fn file(&mut self, path: &Arc<Path>, state: MasterState) -> Result<MasterState, String> {
         let shown = || crate::engine::text::printable(&path.display().to_string()).into_owned();
         let unreadable = |why: &dyn fmt::Display| format!("cannot read {}: {why}", shown());
         let place = match &self.folder {
-            None => path.to_path_buf(), // with links resolved once it includes another
+            None => path.clone(), // with links resolved once it includes another
             Some(folder) => {
                 let resolved = path.canonicalize();
                 if resolved.is_err() {
@@ -117,10 +118,10 @@ impl Loading {
                 if !resolved.starts_with(folder) {
                     return Err(format!("{} is not in the directory of the zone file", shown()));
                 }
-                if self.open.iter().any(|&file| self.files[file].0 == resolved) {
+                if self.open.iter().any(|&file| *self.files[file].0 == *resolved) {
                     return Err(format!("{} includes itself", shown()));
                 }
-                resolved
+                resolved.into()
             }
         };
         if self.open.len() == DEPTH || self.files.len() > usize::from(u16::MAX) {
@@ -131,7 +132,7 @@ impl Loading {
     }
 
     /// Reads what is in a file.
-    fn content(&mut self, place: PathBuf, text: String, state: MasterState) -> MasterState {
+    fn content(&mut self, place: Arc<Path>, text: String, state: MasterState) -> MasterState {
         self.open.push(self.files.len());
         self.files.push((place, String::new()));
         let state = master::read(&text, state, self);
@@ -146,9 +147,9 @@ impl Loading {
     }
 
     /// What is in a file at a place, which is that of a path with links resolved.
-    fn text(&mut self, path: &Path, place: &Path) -> Result<String, String> {
-        let (watched, read) = crate::base::file::read_watched(place, MAX_FILE_BYTES - self.octets);
-        self.watched.push(WatchedFile { path: path.into(), ..watched });
+    fn text(&mut self, path: &Arc<Path>, place: &Path) -> Result<String, String> {
+        let (state, read) = crate::base::file::read_watched(place, MAX_FILE_BYTES - self.octets);
+        self.watched.push(WatchedFile { path: path.clone(), state });
         let octets = read.map_err(|error| error.to_string())?;
         self.octets += octets.len() as u64;
         Ok(master::text_of(octets))
@@ -224,7 +225,7 @@ impl Loading {
             && let Some((path, _)) = self.files.first_mut()
             && let Ok(resolved) = path.canonicalize()
         {
-            *path = resolved;
+            *path = resolved.into();
         }
         for faults in faults.chunk_by_mut(|one, two| one.0 == two.0) {
             if let Some((_, text)) = faults.first().and_then(|first| self.files.get(usize::from(first.0))) {
@@ -233,7 +234,7 @@ impl Loading {
         }
         let told = faults.into_iter().filter_map(|(file, line, message, excerpt)| {
             let (path, _) = self.files.get(usize::from(file))?;
-            Some(fault(severity, path.clone(), line as usize, message, &excerpt))
+            Some(fault(severity, path.to_path_buf(), line as usize, message, &excerpt))
         });
         told.collect()
     }
@@ -295,7 +296,7 @@ impl Sink for Loading {
         if self.folder.is_none()
             && let Some((first, _)) = self.files.first_mut()
         {
-            *first = first.canonicalize().map_err(|error| error.to_string())?;
+            *first = first.canonicalize().map_err(|error| error.to_string())?.into();
             self.folder = first.parent().map(Path::to_path_buf);
         }
         let from = self.open.last().and_then(|&file| self.files[file].0.parent().map(Path::to_path_buf));
@@ -303,7 +304,7 @@ impl Sink for Loading {
         // Other servers resolve it against one directory for all files.
         let below = self.folder.as_ref().map(|folder| folder.join(path)).filter(|below| below.exists());
         let path = if beside.exists() { beside } else { below.unwrap_or(beside) };
-        self.file(&path, state)
+        self.file(&path.into(), state)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::config::{self, Config, Fault};
 use crate::engine::name::{self, NameKey};
-use crate::engine::zone::{Lookup, Zone};
+use crate::engine::zone::{Lookup, Zone, ZoneSpec};
 use hickory_proto::rr::RecordType;
 use std::path::Path;
 
@@ -24,7 +24,7 @@ fn load_in(folder: &Path) -> Result<Config, Vec<Fault>> {
 
 /// The only zone of a configuration.
 fn zone(config: &Config) -> Zone {
-    Zone::build(config.zones[0].0.clone(), 1).unwrap()
+    Zone::build(ZoneSpec::clone(&config.zones[0].0), 1).unwrap()
 }
 
 fn find(zone: &Zone, name: &str, rtype: RecordType) -> String {

@@ -13,7 +13,8 @@ use crate::config::{Config, hosts_file, zone_file};
 use crate::engine::hosts::{Hosts, HostsOptions};
 use crate::engine::zone::PackedZone;
 use hickory_proto::rr::Name;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -51,7 +52,7 @@ pub(super) enum Change {
 #[derive(Clone, Debug)]
 enum WatchTarget {
     Config,
-    Zone { place: usize, path: PathBuf, apex: Name },
+    Zone { place: usize, path: Arc<Path>, apex: Name },
     Hosts { place: usize, path: PathBuf, options: HostsOptions },
 }
 
@@ -59,7 +60,7 @@ enum WatchTarget {
 #[derive(Clone, Debug)]
 struct WatchedGroup {
     target: WatchTarget,
-    files: Vec<WatchedFile>,
+    files: Arc<[WatchedFile]>,
     /// Deadline for reading them.
     retry: Option<Instant>,
 }
@@ -76,7 +77,7 @@ impl WatchPlan {
     /// The files of a configuration; `reread` are those that have it read again, as they were when it was read.
     pub(super) fn new(config: &Config, reread: Vec<WatchedFile>) -> Self {
         let group =
-            |target, files: &[WatchedFile]| WatchedGroup { target, files: files.to_vec(), retry: None };
+            |target, files: &Arc<[WatchedFile]>| WatchedGroup { target, files: files.clone(), retry: None };
         let zones = config.zone_files.iter().filter_map(|file| {
             let apex = config.zones.get(file.zone)?.0.apex.clone();
             let target = WatchTarget::Zone { place: file.zone, path: file.path.clone(), apex };
@@ -86,7 +87,7 @@ impl WatchPlan {
             let target = WatchTarget::Hosts { place, path: file.path.clone(), options: file.options };
             group(target, &file.files)
         });
-        let config = (!reread.is_empty()).then(|| group(WatchTarget::Config, &reread));
+        let config = (!reread.is_empty()).then(|| group(WatchTarget::Config, &reread.into()));
         Self { round: 0, groups: config.into_iter().chain(zones).chain(hosts).collect() }
     }
 
@@ -120,7 +121,7 @@ impl WatchPlan {
     fn settle(&self, groups: &[usize]) {
         let states = || -> Vec<Option<FileState>> {
             let files = groups.iter().filter_map(|&group| self.groups.get(group));
-            files.flat_map(|group| &group.files).map(|file| file::state(&file.path)).collect()
+            files.flat_map(|group| &*group.files).map(|file| file::state(&file.path)).collect()
         };
         let mut before = states();
         for _ in 0..SETTLE_TRIES {
@@ -138,7 +139,7 @@ impl WatchPlan {
         match self.groups.get(group)?.target.clone() {
             WatchTarget::Config => {
                 let files = &mut self.groups.get_mut(group)?.files;
-                files.iter_mut().for_each(|file| *file = WatchedFile::now(&file.path));
+                *files = files.iter().map(|file| WatchedFile::now(&file.path)).collect();
                 Some(Change::Config)
             }
             WatchTarget::Zone { place, path, apex } => {
@@ -160,7 +161,7 @@ impl WatchPlan {
             loaded = load();
         }
         if let Some(group) = self.groups.get_mut(group) {
-            group.files.clone_from(&loaded.files);
+            group.files = loaded.files.clone();
             let is_unreadable = matches!(loaded.content, Err(LoadError::Unreadable(_)));
             group.retry = is_unreadable.then(|| Instant::now() + RETRY);
         }

@@ -82,7 +82,7 @@ fn many_files_are_looked_at_in_turn() {
     let path = folder.path().join("file");
     fs::write(&path, "").unwrap();
     let file = WatchedFile::now(&path);
-    let group = WatchedGroup { target: WatchTarget::Config, files: vec![file], retry: None };
+    let group = WatchedGroup { target: WatchTarget::Config, files: vec![file].into(), retry: None };
     let mut plan = WatchPlan { round: 0, groups: vec![group; 2 * AT_A_TIME + 1] };
     fs::write(&path, "other").unwrap();
     let mut next = 0;

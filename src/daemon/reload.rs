@@ -65,7 +65,7 @@ impl Daemon {
                 // The error may be in a zone file: once it is corrected, the configuration is reloaded.
                 let mut paths: Vec<PathBuf> = faults.iter().map(|fault| fault.file.clone()).collect();
                 paths.dedup();
-                paths.retain(|path| file.as_ref().is_none_or(|file| file.path != *path));
+                paths.retain(|path| file.as_ref().is_none_or(|file| *file.path != **path));
                 let others = paths.iter().map(|path| WatchedFile::now(path));
                 self.watch_files(file.into_iter().chain(others).collect());
                 let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
@@ -122,7 +122,7 @@ impl Daemon {
                 let Some(file) = self.config.zone_files.iter_mut().find(|file| file.zone == place) else {
                     return;
                 };
-                file.files.clone_from(&loaded.files);
+                file.files = loaded.files.clone();
                 let path = file.path.clone();
                 let Some((zone, _)) = self.config.zones.get(place) else { return };
                 let before = zone.record_count();
@@ -131,7 +131,7 @@ impl Daemon {
                     return;
                 };
                 if let Some((zone, _)) = self.config.zones.get_mut(place) {
-                    zone.packed = Some(packed.clone());
+                    Arc::make_mut(zone).packed = Some(packed.clone());
                     let (records, name) = (zone.record_count(), crate::engine::name::show(&zone.apex));
                     let file = path.display();
                     tracing::info!(zone = name, %file, records, "the new content of the zone file is in force");
@@ -140,7 +140,7 @@ impl Daemon {
             }
             Change::Hosts(place, loaded) => {
                 let Some(file) = self.config.hosts.get_mut(place) else { return };
-                file.files.clone_from(&loaded.files);
+                file.files = loaded.files.clone();
                 let (path, before) = (file.path.clone(), file.hosts.len());
                 let Some(hosts) = self.sound("hosts", &path, loaded, before).map(Arc::new) else {
                     self.config.forget_file(); // a reload tells of it

@@ -50,7 +50,7 @@ pub fn restore(config: &mut Config, state_dir: Option<&Path>, now: Timestamp) ->
     let mut copies = ZoneCopies::new();
     for secondary in &config.secondaries {
         if let Some((spec, scope)) = config.zones.get_mut(secondary.zone) {
-            restore_zone(spec, scope, state_dir, now, &mut copies);
+            restore_zone(Arc::make_mut(spec), scope, state_dir, now, &mut copies);
         }
     }
     copies
@@ -95,9 +95,9 @@ impl Secondaries {
             let Some((spec, scope)) = config.zones.get_mut(secondary.zone) else { continue };
             let id = id_of(spec, scope);
             match self.served.get(&id) {
-                Some(served) => serve(spec, served.clone()),
+                Some(served) => serve(Arc::make_mut(spec), served.clone()),
                 None if self.running.iter().any(|running| running.zone.plan().id == id) => {}
-                None => restore_zone(spec, scope, self.state_dir.as_deref(), now, &mut copies),
+                None => restore_zone(Arc::make_mut(spec), scope, self.state_dir.as_deref(), now, &mut copies),
             }
         }
         copies
@@ -179,7 +179,7 @@ impl Secondaries {
         for secondary in &config.secondaries {
             let (spec, scope) = config.zones.get_mut(secondary.zone)?;
             if id_of(spec, scope) == id {
-                serve(spec, served.clone());
+                serve(Arc::make_mut(spec), served.clone());
                 self.served.insert(id, served.clone());
                 return Some((secondary.zone, served));
             }

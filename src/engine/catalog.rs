@@ -4,29 +4,20 @@
 //! and forwarding rules that count for this client. A zone bound to VPCs is invisible elsewhere, as if it did
 //! not exist.
 
+pub use super::catalog_outline::{CatalogFault, CatalogOutline, Scope};
+use super::catalog_outline::{Clients, Placed};
 use super::hosts::Hosts;
 use super::local::LocalNames;
 use super::name::NameKey;
 use super::rebinding::Rebinding;
-use super::sharded::QuickMap;
 use super::view::Layer;
 pub use super::view::{GroupKey, MatchedRule, View, Vpc};
 use super::zone::{Zone, ZoneOrigin};
 use hickory_proto::rr::Name;
 use ipnet::IpNet;
 use std::collections::HashMap;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-
-/// Who sees a zone or a rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Every client.
-    Everyone,
-    /// The clients of these VPCs.
-    Vpcs(Vec<String>),
-}
 
 /// A forwarding rule: names at or below `suffix` are asked of `group`.
 #[derive(Clone, Debug)]
@@ -54,77 +45,6 @@ pub struct CatalogSpec {
     pub local_names: LocalNames,
     /// Whether the default upstreams may lead names to inner addresses.
     pub rebinding: Rebinding,
-}
-
-/// Why a catalog cannot be built. Numbers are places in the lists of [`CatalogSpec`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CatalogFault {
-    /// Two zones of one name in one VPC's sight.
-    ZoneTwice {
-        /// The first of them.
-        first: usize,
-        /// The second of them.
-        second: usize,
-        /// A VPC that sees both; nothing where everyone does.
-        vpc: Option<String>,
-    },
-    /// Two rules of one name in one VPC's sight.
-    RuleTwice {
-        /// The first of them.
-        first: usize,
-        /// The second of them.
-        second: usize,
-        /// A VPC that sees both; nothing where everyone does.
-        vpc: Option<String>,
-    },
-    /// A zone names a VPC that is not there.
-    ZoneVpcUnknown {
-        /// The zone.
-        zone: usize,
-        /// The VPC it names.
-        vpc: String,
-    },
-    /// A rule names a VPC that is not there.
-    RuleVpcUnknown {
-        /// The rule.
-        rule: usize,
-        /// The VPC it names.
-        vpc: String,
-    },
-    /// Two VPCs of one id.
-    VpcTwice {
-        /// The first of them.
-        first: usize,
-        /// The second of them.
-        second: usize,
-    },
-    /// Two VPCs claim one and the same CIDR.
-    ClientsTwice {
-        /// The first of them.
-        first: usize,
-        /// The second of them.
-        second: usize,
-        /// What both claim.
-        clients: IpNet,
-    },
-}
-
-impl fmt::Display for CatalogFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seen_by = |vpc: &Option<String>| match vpc {
-            Some(vpc) => format!("VPC `{vpc}` sees both"),
-            None => "every client sees both".to_string(),
-        };
-        match self {
-            Self::ZoneTwice { vpc, .. } => write!(f, "a second zone of the same name; {}", seen_by(vpc)),
-            Self::RuleTwice { vpc, .. } => write!(f, "a second rule for the same name; {}", seen_by(vpc)),
-            Self::ZoneVpcUnknown { vpc, .. } | Self::RuleVpcUnknown { vpc, .. } => {
-                write!(f, "no VPC `{vpc}` is configured")
-            }
-            Self::VpcTwice { .. } => f.write_str("a second VPC of the same id"),
-            Self::ClientsTwice { clients, .. } => write!(f, "another VPC already has the clients {clients}"),
-        }
-    }
 }
 
 /// Clients that are told apart within their VPCs by their IPv4 address: PrivateZone's custom lines.
@@ -155,9 +75,6 @@ pub struct Catalog {
     made_vpcs: usize,
 }
 
-/// For each prefix length that occurs, longest first: network -> view.
-type Clients = Vec<(u8, bool, QuickMap<IpAddr, usize>)>;
-
 /// Custom lines by address.
 #[derive(Debug, Default)]
 struct Lines {
@@ -173,82 +90,41 @@ impl Catalog {
     /// # Errors
     /// Everything that contradicts itself.
     pub fn build(spec: CatalogSpec) -> Result<Self, Vec<CatalogFault>> {
-        let mut faults = Vec::new();
-        let clients = index_clients(&spec.vpcs, &mut faults);
-        let places: HashMap<&str, usize> =
-            spec.vpcs.iter().enumerate().rev().map(|(place, vpc)| (vpc.id.as_str(), place)).collect();
-        let mut shared = Placed::default();
-        let mut own: Vec<Placed> = spec.vpcs.iter().map(|_| Placed::default()).collect();
-
-        // What everyone sees comes first, so that a conflict names the VPC only where that matters.
-        for (index, (zone, scope)) in spec.zones.iter().enumerate() {
-            if *scope == Scope::Everyone
-                && let Some(first) = shared.zones.insert(zone.apex().clone(), index)
-            {
-                faults.push(CatalogFault::ZoneTwice { first, second: index, vpc: None });
-            }
-        }
-        for (index, rule) in spec.rules.iter().enumerate() {
-            if rule.scope == Scope::Everyone
-                && let Some(first) = shared.rules.insert(NameKey::of(&rule.suffix), index)
-            {
-                faults.push(CatalogFault::RuleTwice { first, second: index, vpc: None });
-            }
-        }
-        for (index, (zone, scope)) in spec.zones.iter().enumerate() {
-            let Scope::Vpcs(ids) = scope else { continue };
-            for id in ids {
-                let Some(&place) = places.get(id.as_str()) else {
-                    faults.push(CatalogFault::ZoneVpcUnknown { zone: index, vpc: id.clone() });
-                    continue;
-                };
-                let other = shared.zones.get(zone.apex()).copied();
-                if let Some(first) = other.or(own[place].zones.insert(zone.apex().clone(), index)) {
-                    let (first, second) = (first.min(index), first.max(index));
-                    faults.push(CatalogFault::ZoneTwice { first, second, vpc: Some(id.clone()) });
-                }
-            }
-        }
-        for (index, rule) in spec.rules.iter().enumerate() {
-            let Scope::Vpcs(ids) = &rule.scope else { continue };
-            let suffix = NameKey::of(&rule.suffix);
-            for id in ids {
-                let Some(&place) = places.get(id.as_str()) else {
-                    faults.push(CatalogFault::RuleVpcUnknown { rule: index, vpc: id.clone() });
-                    continue;
-                };
-                let other = shared.rules.get(&suffix).copied();
-                if let Some(first) = other.or(own[place].rules.insert(suffix.clone(), index)) {
-                    let (first, second) = (first.min(index), first.max(index));
-                    faults.push(CatalogFault::RuleTwice { first, second, vpc: Some(id.clone()) });
-                }
-            }
-        }
-        if !faults.is_empty() {
-            return Err(faults);
-        }
-
-        let shared = Arc::new(shared.see(&spec));
+        let suffixes: Vec<NameKey> = spec.rules.iter().map(|rule| NameKey::of(&rule.suffix)).collect();
+        let outline = CatalogOutline {
+            vpcs: &spec.vpcs,
+            zones: spec.zones.iter().map(|(zone, scope)| (zone.apex(), scope)).collect(),
+            rules: suffixes.iter().zip(&spec.rules).map(|(suffix, rule)| (suffix, &rule.scope)).collect(),
+        };
+        let ordered = outline.order()?;
+        let layer = |placed: &Placed| {
+            let zones = placed.zones.values().map(|place| spec.zones[*place].0.clone());
+            let rules =
+                placed.rules.values().map(|place| (suffixes[*place].clone(), spec.rules[*place].group));
+            Arc::new(Layer::of(zones.collect(), rules))
+        };
+        let shared = layer(&ordered.shared);
         let nothing = Arc::new(Layer::default());
-        let view = |vpc, index: usize, own: Placed| View {
+        let view = |vpc, index: usize, own: Arc<Layer>| View {
             vpc,
             index: index as u32,
             line: nothing.clone(),
             api: nothing.clone(),
-            own: Arc::new(own.see(&spec)),
+            own,
             shared: shared.clone(),
             hosts: Arc::default(),
             local_names: spec.local_names,
             rebinding: spec.rebinding.clone(),
             default_group: GroupKey::DEFAULT,
         };
-        let outside = view(None, 0, Placed::default());
-        let views = spec.vpcs.iter().zip(own).enumerate();
-        let views =
-            views.map(|(place, (vpc, own))| view(Some(Arc::new(vpc.clone())), place + 1, own)).collect();
-        let places = places.into_iter().map(|(id, place)| (id.to_string(), place)).collect();
+        let outside = view(None, 0, nothing.clone());
+        let views = spec.vpcs.iter().zip(&ordered.own).enumerate();
+        let views = views
+            .map(|(place, (vpc, own))| view(Some(Arc::new(vpc.clone())), place + 1, layer(own)))
+            .collect();
+        let places = spec.vpcs.iter().enumerate().rev().map(|(place, vpc)| (vpc.id.clone(), place)).collect();
         let mut catalog = Self {
-            clients: Arc::new(clients),
+            clients: Arc::new(ordered.clients),
             places: Arc::new(places),
             views,
             lined: HashMap::new(),
@@ -430,54 +306,6 @@ impl Catalog {
     pub fn vpcs(&self) -> impl Iterator<Item = &Vpc> {
         self.views.iter().filter_map(|view| view.vpc.as_deref())
     }
-}
-
-/// Places in the lists of a [`CatalogSpec`], by name.
-#[derive(Default)]
-struct Placed {
-    zones: HashMap<NameKey, usize>,
-    rules: HashMap<NameKey, usize>,
-}
-
-impl Placed {
-    /// Turns places into what is there.
-    fn see(self, spec: &CatalogSpec) -> Layer {
-        let mut sight = Layer::default();
-        for place in self.zones.into_values() {
-            sight.place(spec.zones[place].0.clone());
-        }
-        for (suffix, place) in self.rules {
-            sight.rule(suffix, spec.rules[place].group);
-        }
-        sight
-    }
-}
-
-/// Groups the VPCs' CIDRs by prefix length, longest first.
-fn index_clients(vpcs: &[Vpc], faults: &mut Vec<CatalogFault>) -> Clients {
-    let mut index: HashMap<(u8, bool), QuickMap<IpAddr, usize>> = HashMap::new();
-    for (place, vpc) in vpcs.iter().enumerate() {
-        if let Some(first) = vpcs[..place].iter().position(|other| other.id == vpc.id) {
-            faults.push(CatalogFault::VpcTwice { first, second: place });
-        }
-        for clients in &vpc.clients {
-            let networks = index.entry((clients.prefix_len(), clients.addr().is_ipv6())).or_default();
-            match networks.insert(clients.network(), place) {
-                Some(first) if first != place => {
-                    faults.push(CatalogFault::ClientsTwice {
-                        first,
-                        second: place,
-                        clients: clients.trunc(),
-                    });
-                }
-                _ => {}
-            }
-        }
-    }
-    let mut lengths: Vec<_> =
-        index.into_iter().map(|((length, v6), networks)| (length, v6, networks)).collect();
-    lengths.sort_by_key(|(length, ..)| std::cmp::Reverse(*length));
-    lengths
 }
 
 #[path = "catalog_replace.rs"]

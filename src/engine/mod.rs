@@ -13,6 +13,7 @@ pub mod cache;
 pub mod cache_key;
 pub mod cached_packet;
 pub mod catalog;
+mod catalog_outline;
 pub mod chain;
 pub mod cookie;
 pub mod decide;

@@ -4,7 +4,7 @@ use super::hosts::{Hosts, HostsLookup};
 use super::local::LocalNames;
 use super::name::NameKey;
 use super::rebinding::Rebinding;
-use super::sharded::Sharded;
+use super::sharded::{QuickMap, Sharded};
 use super::zone::Zone;
 use hickory_proto::rr::RecordType;
 use ipnet::IpNet;
@@ -52,6 +52,17 @@ pub(super) struct Layer {
 }
 
 impl Layer {
+    /// The layer of zones and rules, each name once.
+    pub(super) fn of(zones: Vec<Arc<Zone>>, rules: impl Iterator<Item = (NameKey, GroupKey)>) -> Self {
+        let mut above: QuickMap<&[u8], u32> = QuickMap::default();
+        for zone in &zones {
+            zone.apex().suffixes().skip(1).for_each(|suffix| *above.entry(suffix).or_default() += 1);
+        }
+        let above_zones = above.iter().map(|(name, count)| (NameKey::of_suffix(name), *count)).collect();
+        let zones = zones.iter().map(|zone| (zone.apex().clone(), zone.clone())).collect();
+        Self { zones, above_zones, rules: rules.collect() }
+    }
+
     /// Puts a zone in, in place of another of its name.
     pub(super) fn place(&mut self, zone: Arc<Zone>) {
         let apex = zone.apex().clone();

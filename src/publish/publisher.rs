@@ -79,7 +79,7 @@ impl Publisher {
         let Sources { config, serial, .. } = sources;
         let zone = |place: usize| {
             let (spec, _) = config.zones.get(place)?;
-            Some((place, Arc::new(Zone::build_leniently(spec.clone(), *serial))))
+            Some((place, Arc::new(Zone::build_leniently(ZoneSpec::clone(spec), *serial))))
         };
         let zones: Vec<_> = difference.zones.iter().filter_map(|place| zone(*place)).collect();
         let hosts = |place: &usize| Some((*place, config.hosts.get(*place)?.hosts.clone()));
@@ -116,8 +116,8 @@ impl Publisher {
         sources.serial = next_serial(sources.serial);
         let serial = sources.serial;
         let Some((spec, _)) = sources.config.zones.get_mut(place) else { return };
-        edit(spec);
-        let zone = Arc::new(Zone::build_leniently(spec.clone(), serial));
+        edit(Arc::make_mut(spec));
+        let zone = Arc::new(Zone::build_leniently(ZoneSpec::clone(spec), serial));
         self.amend(&mut sources, |catalog| catalog.replace_zone(place, zone));
     }
 

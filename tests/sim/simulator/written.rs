@@ -61,7 +61,7 @@ pub fn config(plan: &Plan, settings: &Settings) -> Config {
         // put together, as a file's zones are once they were read
         let packed = Zone::build(spec.clone(), 0).unwrap().packed(false);
         let spec = ZoneSpec { packed: Some(packed), ..spec.without_records() };
-        config.zones.push((spec, scope(zone.vpc)));
+        config.zones.push((spec.into(), scope(zone.vpc)));
     }
     config
 }
