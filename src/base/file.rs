@@ -73,8 +73,17 @@ fn open(path: &Path) -> io::Result<File> {
 
 /// Reads with a limit, because the size in the metadata may be wrong, as in /proc.
 fn read_at_most(file: File, expected: u64, most: u64) -> io::Result<Vec<u8>> {
-    let mut content = Vec::with_capacity(usize::try_from(expected).unwrap_or_default() + 1);
-    file.take(most + 1).read_to_end(&mut content)?;
+    let (mut file, expected) = (file.take(most + 1), usize::try_from(expected).unwrap_or_default());
+    let mut content = vec![0; expected + 1];
+    let first = match file.read(&mut content) {
+        Err(error) if error.kind() == ErrorKind::Interrupted => 0,
+        first => first?,
+    };
+    content.truncate(first);
+    // where there is room left and all that was expected is there, one more call would only say so
+    if first != expected || expected == 0 {
+        file.read_to_end(&mut content)?;
+    }
     match content.len() as u64 <= most {
         true => Ok(content),
         false => Err(too_large(most)),

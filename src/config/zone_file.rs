@@ -5,7 +5,6 @@ use super::fault::{Fault, Severity};
 use crate::base::file::WatchedFile;
 use crate::engine::master::{self, MasterEntry, MasterState, Sink};
 use crate::engine::name::NameKey;
-use crate::engine::record;
 use crate::engine::rrset::Rrset;
 use crate::engine::zone::{PackedZone, RecordFaultKind};
 use crate::engine::zone_build::ZoneBuilder;
@@ -27,6 +26,12 @@ const SECOND_SOA: &str = "a second SOA record";
 
 /// Octets of a zone file and all that it includes.
 const MAX_FILE_BYTES: u64 = 4 << 30;
+
+/// Octets of a short line of a zone file: room is made for so many records that a file of this length may have.
+const SHORTEST_BYTES: usize = 12;
+
+/// Records for which room is made before a file is read.
+const MAX_RESERVED: usize = 1000;
 
 /// Reads the records of a zone.
 pub fn load(path: &Arc<Path>, apex: &Name) -> Loaded<PackedZone> {
@@ -133,6 +138,9 @@ impl Loading {
 
     /// Reads what is in a file.
     fn content(&mut self, place: Arc<Path>, text: String, state: MasterState) -> MasterState {
+        let records = (text.len() / SHORTEST_BYTES).min(MAX_RESERVED);
+        self.places.reserve(records);
+        self.builder.reserve(records);
         self.open.push(self.files.len());
         self.files.push((place, String::new()));
         let state = master::read(&text, state, self);
@@ -253,8 +261,8 @@ fn quote<'f>(faults: impl Iterator<Item = &'f mut FileFault>, text: &str) {
 }
 
 /// True for the same record.
-fn is_same(one: &Rrset, two: Option<&Rrset>) -> bool {
-    two.is_some_and(|two| one.ttl == two.ttl && one.to_string() == two.to_string())
+fn is_same(one: &Rrset, two: &Rrset) -> bool {
+    one.ttl == two.ttl && one.to_string() == two.to_string()
 }
 
 impl Sink for Loading {
@@ -269,11 +277,10 @@ impl Sink for Loading {
                 self.note(place.0, place.1, "an SOA record must be at the apex of its zone".into());
                 return;
             }
-            let data = record::from_wire(entry.rtype, entry.data);
-            let soa = data.ok().map(|data| Rrset::single(entry.ttl, &data));
+            let soa = Rrset::of_wire(entry.ttl, entry.rtype, vec![entry.data]);
             match &self.soa {
-                None => self.soa = soa,
-                Some(former) if is_same(former, soa.as_ref()) && !self.places.is_empty() => {
+                None => self.soa = Some(soa),
+                Some(former) if is_same(former, &soa) && !self.places.is_empty() => {
                     self.end = Some(place);
                 }
                 Some(_) => self.note(place.0, place.1, SECOND_SOA.into()),

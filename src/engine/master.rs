@@ -335,7 +335,7 @@ fn push_name(wire: &mut Vec<u8>, word: &str, state: &MasterState) -> Result<(), 
 }
 
 /// Appends a name of letters, digits, hyphens and underscores; false, and something undefined appended, for any other.
-fn push_plain(wire: &mut Vec<u8>, word: &str, origin: &[u8]) -> bool {
+pub fn push_plain(wire: &mut Vec<u8>, word: &str, origin: &[u8]) -> bool {
     let start = wire.len();
     let (relative, word) = match word.strip_suffix('.') {
         Some(word) => (false, word),

@@ -1,10 +1,10 @@
 //! The records of one name of a zone, packed: one shared run of octets holds the key of the name and its RRsets in wire
 //! form. An [`Rrset`] is a view into it, so that a look-up copies nothing and decodes only what it answers with.
 //!
-//! Layout: length of the key (2), key; then for each RRset its type (2), TTL (4), number of values (4), octets that
-//! follow (4), flags (1); for a weighted set the weight of each value (1 each); for a set of many values the sum of the
-//! weights up to and with each (4 each, if it is weighted) and the place of each value among the values (4 each); and for
-//! each value its length (2) and its data. All numbers are big-endian.
+//! Layout: length of the key (2), key; then for each RRset its flags (1), type (2), TTL (4), and unless the flags say that
+//! it has one value, the number of values (4) and the octets that follow (4); for a weighted set the weight of each value
+//! (1 each); for a set of many values the sum of the weights up to and with each (4 each, if it is weighted) and the place
+//! of each value among the values (4 each); and for each value its length (2) and its data. All numbers are big-endian.
 
 use super::record;
 use hickory_proto::rr::{RData, RecordType};
@@ -12,14 +12,20 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-/// Octets before the weights of an RRset.
-const HEADER_BYTES: usize = 15;
+/// Octets of flags, type and TTL.
+const HEADER_BYTES: usize = 7;
+
+/// Octets of the number of values and of the octets that follow.
+const SIZE_BYTES: usize = 8;
 
 /// A flag: values have weights.
 const WEIGHTED: u8 = 1;
 
 /// A flag: there are tables of sums and places, so that one value costs the same among few and among many.
 const INDEXED: u8 = 2;
+
+/// A flag: there is one value, without a weight, and no room is spent on how many there are. Most sets are such.
+const SINGLE: u8 = 4;
 
 /// Sets with more values than this have tables.
 const MANY: usize = 8;
@@ -45,8 +51,8 @@ impl Owner {
     /// Packs the RRsets of a name. `buffer` is overwritten; it saves an allocation for each name.
     pub fn pack(key: &[u8], sets: &[Unpacked<'_>], buffer: &mut Vec<u8>) -> Self {
         buffer.clear();
-        buffer.extend((key.len() as u16).to_be_bytes()); // keys of names are shorter than 600 octets
-        buffer.extend(key);
+        buffer.extend_from_slice(&(key.len() as u16).to_be_bytes()); // keys of names are shorter than 600 octets
+        buffer.extend_from_slice(key);
         for set in sets {
             push_set(buffer, set.rtype, set.ttl, &set.values, &set.weights);
         }
@@ -61,8 +67,8 @@ impl Owner {
         buffer: &mut Vec<u8>,
     ) -> Self {
         buffer.clear();
-        buffer.extend((key.len() as u16).to_be_bytes()); // keys of names are shorter than 600 octets
-        buffer.extend(key);
+        buffer.extend_from_slice(&(key.len() as u16).to_be_bytes()); // keys of names are shorter than 600 octets
+        buffer.extend_from_slice(key);
         push_set(buffer, rtype, ttl, &[value], weight.as_slice());
         Self(buffer.as_slice().into())
     }
@@ -78,10 +84,9 @@ impl Owner {
     /// How many values its RRsets have.
     pub fn len(&self) -> usize {
         let (mut at, mut len) = (self.sets_at(), 0);
-        while let Some(head) = self.0.get(at..).and_then(|rest| rest.first_chunk::<HEADER_BYTES>()) {
-            let number = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-            len += number(6) as usize;
-            at += HEADER_BYTES + number(10) as usize;
+        while let Some(size) = SetSize::at(&self.0, at) {
+            len += size.len;
+            at = size.end;
         }
         len
     }
@@ -134,6 +139,43 @@ impl fmt::Debug for Owner {
     }
 }
 
+/// Where an RRset lies among the octets of its name.
+struct SetSize {
+    /// Behind its head.
+    start: usize,
+    /// Where the next one begins.
+    end: usize,
+    /// How many values it has.
+    len: usize,
+}
+
+impl SetSize {
+    /// That of the set whose head is at `at`.
+    fn at(octets: &[u8], at: usize) -> Option<Self> {
+        let rest = octets.get(at..)?;
+        let (flags, behind) = (*rest.first()?, rest.get(HEADER_BYTES..)?);
+        let start = at + HEADER_BYTES;
+        if flags & SINGLE != 0 {
+            let length = usize::from(u16::from_be_bytes(*behind.first_chunk()?));
+            return Some(Self { start, end: start + 2 + length, len: 1 });
+        }
+        let [a, b, c, d, e, f, g, h]: [u8; SIZE_BYTES] = *behind.first_chunk()?;
+        let start = start + SIZE_BYTES;
+        let (len, octets) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
+        Some(Self { start, end: start + octets as usize, len: len as usize })
+    }
+}
+
+/// The flags of a set.
+fn flags(values: usize, weighted: bool) -> u8 {
+    let indexed = if values > MANY { INDEXED } else { 0 };
+    match (values, weighted) {
+        (1, false) => SINGLE,
+        (_, true) => WEIGHTED | indexed,
+        (_, false) => indexed,
+    }
+}
+
 /// The values of one name and type. A clone is cheap.
 #[derive(Clone)]
 pub struct Rrset {
@@ -163,28 +205,26 @@ impl Rrset {
 
     /// The same of values in uncompressed wire form.
     pub fn of_wire(ttl: u32, rtype: RecordType, values: Vec<&[u8]>) -> Self {
-        let len = values.len();
+        let (len, flags) = (values.len(), flags(values.len(), false));
         let set = Unpacked { rtype, ttl, values, weights: Vec::new() };
         let owner = Owner::pack(&[], &[set], &mut Vec::new());
         let end = owner.0.len();
-        let start = 2 + HEADER_BYTES;
-        let flags = if len > MANY { INDEXED } else { 0 };
+        let start = 2 + HEADER_BYTES + if flags == SINGLE { 0 } else { SIZE_BYTES };
         Self { octets: owner.0, start, end, len, flags, rtype, ttl }
     }
 
     /// The set whose head is at `at`.
     fn at(octets: &Arc<[u8]>, at: usize) -> Option<Self> {
+        let SetSize { start, end, len } = SetSize::at(octets, at)?;
         let head: &[u8; HEADER_BYTES] = octets.get(at..)?.first_chunk()?;
-        let number = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        let start = at + HEADER_BYTES;
         Some(Self {
             octets: octets.clone(),
             start,
-            end: start + number(10) as usize,
-            len: number(6) as usize,
-            flags: head[14],
-            rtype: RecordType::from(u16::from_be_bytes([head[0], head[1]])),
-            ttl: number(2),
+            end,
+            len,
+            flags: head[0],
+            rtype: RecordType::from(u16::from_be_bytes([head[1], head[2]])),
+            ttl: u32::from_be_bytes([head[3], head[4], head[5], head[6]]),
         })
     }
 
@@ -309,24 +349,30 @@ impl Rrset {
 
 /// Appends an RRset.
 fn push_set(buffer: &mut Vec<u8>, rtype: RecordType, ttl: u32, values: &[&[u8]], weights: &[u8]) {
-    let start = buffer.len();
-    buffer.extend(u16::from(rtype).to_be_bytes());
-    buffer.extend(ttl.to_be_bytes());
+    let flags = flags(values.len(), !weights.is_empty());
+    let ([high, low], [a, b, c, d]) = (u16::from(rtype).to_be_bytes(), ttl.to_be_bytes());
+    buffer.extend_from_slice(&[flags, high, low, a, b, c, d]);
+    if flags == SINGLE {
+        return values.iter().for_each(|value| push_value(buffer, value));
+    }
+    let size = buffer.len();
     buffer.extend((values.len() as u32).to_be_bytes());
     buffer.extend([0; 4]);
-    let (weighted, indexed) = (!weights.is_empty(), values.len() > MANY);
-    buffer.push(if weighted { WEIGHTED } else { 0 } | if indexed { INDEXED } else { 0 });
-    buffer.extend(weights);
-    if indexed {
+    let start = buffer.len();
+    buffer.extend_from_slice(weights);
+    if flags & INDEXED != 0 {
         push_sums(buffer, weights.iter().map(|&weight| u32::from(weight)), true);
         push_sums(buffer, values.iter().map(|value| value.len() as u32 + 2), false);
     }
-    for value in values {
-        buffer.extend((value.len() as u16).to_be_bytes()); // RDLENGTH has 16 bits
-        buffer.extend(*value);
-    }
-    let octets = (buffer.len() - start - HEADER_BYTES) as u32;
-    buffer[start + 10..start + 14].copy_from_slice(&octets.to_be_bytes());
+    values.iter().for_each(|value| push_value(buffer, value));
+    let octets = (buffer.len() - start) as u32;
+    buffer[size + 4..start].copy_from_slice(&octets.to_be_bytes());
+}
+
+/// Appends a value.
+fn push_value(buffer: &mut Vec<u8>, value: &[u8]) {
+    buffer.extend_from_slice(&(value.len() as u16).to_be_bytes()); // RDLENGTH has 16 bits
+    buffer.extend_from_slice(value);
 }
 
 /// Appends the sum of the numbers up to each, or `with` it.

@@ -85,6 +85,38 @@ impl OwnerKey {
     }
 }
 
+/// Appends the key of a name in wire form, of whatever case; false, and nothing appended, for one that is not at or below
+/// the apex. The key is that of [`OwnerKey`].
+fn push_key(key: &mut Vec<u8>, name: &[u8], apex: &[u8]) -> bool {
+    let Some(below) = name.len().checked_sub(apex.len()) else { return false };
+    let (labels, suffix) = name.split_at(below);
+    if !suffix.eq_ignore_ascii_case(apex) {
+        return false;
+    }
+    let (mut starts, mut count, mut at) = ([0u8; 128], 0, 0);
+    while at < below && count < starts.len() {
+        starts[count] = at as u8; // names have at most 255 octets
+        count += 1;
+        at += 1 + usize::from(labels[at]);
+    }
+    if at != below {
+        return false;
+    }
+    for &start in starts[..count].iter().rev() {
+        let start = usize::from(start);
+        let label = &labels[start + 1..start + 1 + usize::from(labels[start])];
+        match label.iter().all(|octet| *octet > 1) {
+            true => key.extend(label.iter().map(u8::to_ascii_lowercase)),
+            false => label.iter().for_each(|octet| match octet.to_ascii_lowercase() {
+                octet @ (0 | 1) => key.extend([1, octet + 1]),
+                octet => key.push(octet),
+            }),
+        }
+        key.push(0);
+    }
+    true
+}
+
 /// The name of a key below an apex.
 pub fn name_of(key: &[u8], apex: &NameKey) -> NameKey {
     let mut labels: Vec<Vec<u8>> = vec![Vec::new()];
@@ -111,6 +143,9 @@ pub fn shared_labels(one: &[u8], two: &[u8]) -> usize {
     let same = one.iter().zip(two).take_while(|(one, two)| one == two).count();
     one[..same].iter().rposition(|&octet| octet == 0).map_or(0, |end| end + 1)
 }
+
+/// Octets of the key and the data of a usual record.
+const USUAL_BYTES: usize = 20;
 
 /// A record on its way into a zone.
 struct Pending {
@@ -141,6 +176,12 @@ impl ZoneBuilder {
         Self { apex, octets: Vec::new(), pending: Vec::new(), given: 0, faults: Vec::new() }
     }
 
+    /// Makes room for this many records more.
+    pub fn reserve(&mut self, records: usize) {
+        self.pending.reserve(records);
+        self.octets.reserve(records * USUAL_BYTES);
+    }
+
     /// Adds a record.
     pub fn add(&mut self, record: &ZoneRecord) {
         self.add_data(NameKey::of(&record.owner).wire(), record.ttl, &record.data, record.weight);
@@ -159,19 +200,18 @@ impl ZoneBuilder {
     pub fn add_wire(&mut self, owner: &[u8], rtype: RecordType, ttl: u32, data: &[u8], weight: Option<u8>) {
         let index = self.given;
         self.given += 1;
-        let owner = match OwnerKey::of_wire(owner, self.apex.wire()) {
-            _ if rtype == RecordType::SOA => Err(RecordFaultKind::SoaNotAllowed),
-            _ if ttl > i32::MAX as u32 => Err(RecordFaultKind::Ttl),
-            owner => owner.ok_or(RecordFaultKind::OutOfZone),
-        };
-        let owner = match owner {
-            Ok(owner) => owner,
-            Err(kind) => return self.faults.push(RecordFault { record: index, kind }),
-        };
         let key = self.octets.len();
-        self.octets.extend(owner.octets());
+        let fault = match () {
+            () if rtype == RecordType::SOA => Some(RecordFaultKind::SoaNotAllowed),
+            () if ttl > i32::MAX as u32 => Some(RecordFaultKind::Ttl),
+            () if !push_key(&mut self.octets, owner, self.apex.wire()) => Some(RecordFaultKind::OutOfZone),
+            () => None,
+        };
+        if let Some(kind) = fault {
+            return self.faults.push(RecordFault { record: index, kind });
+        }
         let start = self.octets.len();
-        self.octets.extend(data);
+        self.octets.extend_from_slice(data);
         self.pending.push(Pending { key, data: start, end: self.octets.len(), index, rtype, ttl, weight });
     }
 
@@ -351,4 +391,34 @@ fn comparable(rtype: RecordType, value: &[u8]) -> Vec<u8> {
         name.make_ascii_lowercase();
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_key_is_the_same_on_the_stack_and_among_octets(
+            labels in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..30), 0..8),
+            apex in 0usize..9,
+            other in any::<bool>(),
+        ) {
+            let wire = |labels: &[Vec<u8>]| {
+                let labels = labels.iter().flat_map(|label| [&[label.len() as u8], &label[..]].concat());
+                labels.chain([0]).collect::<Vec<u8>>()
+            };
+            let name = wire(&labels);
+            let apex = NameKey::of_wire(&match other {
+                true => wire(&[b"other".to_vec()]),
+                false => wire(&labels[apex.min(labels.len())..]),
+            });
+            let mut key = b"before".to_vec();
+            let is_below = push_key(&mut key, &name, apex.wire());
+            let expected = OwnerKey::of_wire(&name, apex.wire());
+            prop_assert_eq!(is_below, expected.is_some());
+            prop_assert_eq!(&key[6..], expected.as_ref().map_or(&[][..], OwnerKey::octets));
+        }
+    }
 }
