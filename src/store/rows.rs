@@ -67,16 +67,21 @@ pub(super) fn create(database: &Database, schema: u64) -> Result<(), redb::Error
 pub(super) fn read(database: &Database, reading: ZoneSemantics) -> Result<(Account, u64), RowError> {
     let transaction = database.begin_read()?;
     let mut sum = 0;
-    let zones: Vec<ZoneRow> = json_rows(&transaction, ZONES, &mut sum)?;
-    let places: HashMap<&str, u32> = zones.iter().map(|row| row.id.as_str()).zip(0..).collect();
+    let mut zones: Vec<ZoneRow> = json_rows(&transaction, ZONES, &mut sum)?;
+    zones.iter_mut().for_each(|row| row.bindings.shrink_to_fit()); // one each, as a rule, of which there may be many
+    let stored = |row: &ZoneRow| {
+        let mut id = Vec::with_capacity(1 + 16);
+        push_zone(&row.id, &mut id);
+        id
+    };
+    let places: HashMap<Vec<u8>, u32> = zones.iter().map(stored).zip(0..).collect();
     let record = |id: &[u8], row: &[u8], buffer: &mut Vec<u8>| {
         let id = id.first_chunk().map_or(0, |octets| u64::from_be_bytes(*octets));
-        let mut zone = String::new();
         let senseless = || format!("row `{id}`: it is no record");
-        let body = take_zone(row, &mut zone).ok_or_else(senseless)?;
+        let (zone, body) = split_zone(row).ok_or_else(senseless)?;
         let record = PackedRecord::of_body(id, body, buffer).ok_or_else(senseless)?;
         // a record without its zone is left out
-        Ok(places.get(zone.as_str()).map(|place| (*place, record)))
+        Ok(places.get(zone).map(|place| (*place, record)))
     };
     let open = transaction.open_table(RECORDS)?;
     let mut stored = open.iter()?;
@@ -145,17 +150,13 @@ fn push_zone(id: &str, row: &mut Vec<u8>) {
     }
 }
 
-/// Reads the id of a zone; what follows it is returned.
-fn take_zone<'r>(row: &'r [u8], zone: &mut String) -> Option<&'r [u8]> {
-    let (&length, row) = row.split_first()?;
-    if length == 0 {
-        let (octets, row) = row.split_at_checked(16)?;
-        HEXLOWER.encode_append(octets, zone);
-        return Some(row);
-    }
-    let (text, row) = row.split_at_checked(length.into())?;
-    zone.push_str(std::str::from_utf8(text).ok()?);
-    Some(row)
+/// The id of a zone, as [`push_zone`] wrote it, and what follows it.
+fn split_zone(row: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = match row.first()? {
+        0 => 16,
+        length => usize::from(*length),
+    };
+    row.split_at_checked(1 + length)
 }
 
 /// The number of the last change, 0 before the first, and the sum of the rows after it.
