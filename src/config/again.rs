@@ -7,7 +7,8 @@
 
 use super::pieces::Pieces;
 use super::reader::{ConfigReader, Origin};
-use super::zone_draft::{ZoneDraftEntry, ZonesInPieces};
+use super::zone_draft::ZoneDraftEntry;
+use super::zone_pieces::ZonesInPieces;
 use super::{Config, file, lints};
 use crate::engine::catalog::Scope;
 use crate::engine::name::NameKey;
@@ -143,11 +144,7 @@ pub(super) fn parse(text: &str, file: &Path, open_to_others: bool, former: &Conf
     for zone in changed {
         let mut zones = ZonesInPieces::beginning_at(&reader, zone);
         for piece in &pieces.zones[units[zone].pieces.clone()] {
-            let (table, errors) = DeTable::parse_recoverable(&text[piece.span.clone()]);
-            if !errors.is_empty() {
-                return None;
-            }
-            zones.read(table.get_ref(), Origin::At(piece.span.start), piece.is_head)?;
+            zones.read_piece(text, piece, pieces.has_long_strings, |_, _| None)?;
         }
         replace(&mut config, zone, zones.finish().pop()?)?;
     }

@@ -5,7 +5,7 @@ use super::data_file::{HostsFile, ZoneFile};
 use super::fault::{Fault, Severity};
 use super::pieces::Pieces;
 use super::reader::{ConfigReader, Origin};
-use super::zone_draft::ZonesInPieces;
+use super::zone_pieces::ZonesInPieces;
 use super::{Config, Forward, file, lints, validate};
 use std::path::Path;
 use std::sync::Arc;
@@ -63,16 +63,9 @@ pub(super) fn decide_in_pieces(
         reader.syntax(&errors, Origin::Parts);
     }
     let mut zones = ZonesInPieces::new(&reader);
+    let on_syntax = |errors: &[_], origin| very_long.then(|| reader.syntax(errors, origin));
     for piece in &pieces.zones {
-        let origin = Origin::At(piece.span.start);
-        let (table, errors) = DeTable::parse_recoverable(&text[piece.span.clone()]);
-        if !errors.is_empty() {
-            if !very_long {
-                return None;
-            }
-            reader.syntax(&errors, origin);
-        }
-        zones.read(table.get_ref(), origin, piece.is_head)?;
+        zones.read_piece(text, piece, pieces.has_long_strings, on_syntax)?;
     }
     let zones = zones.finish();
     let spec = file::read(&reader, table.get_ref(), Origin::Parts, Some(zones));

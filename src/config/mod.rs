@@ -1,7 +1,7 @@
 //! The configuration file: parses TOML text into a validated configuration, or reports all errors at once.
 //!
 //! [`Config`] has the validated values and all defaults. `decide` parses a text as a whole, or in `pieces` if it is
-//! long. `reader` is the file with its errors, `section` reads a table key by key, `value` a single value. `again`
+//! long, whose `plain` sections take no parser. `reader` is the file with its errors, `section` reads a table key by key, `value` a single value. `again`
 //! rereads a file with changed zones, `file` reads the sections, `zone_draft` and `zones` the private zones, `api` the
 //! section of the API, `admin` those of operations; `validate` (errors) and `lints` (warnings) check the parts against
 //! each other, `endpoints` is the built-in catalogue of API names and `catalog` builds the engine's catalog. A new key
@@ -22,6 +22,7 @@ pub mod hosts_file;
 mod key_path;
 mod lints;
 mod pieces;
+mod plain;
 mod reader;
 mod retain;
 mod secondary;
@@ -33,6 +34,7 @@ mod validate;
 mod value;
 mod zone_draft;
 pub mod zone_file;
+mod zone_pieces;
 mod zones;
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ pub(super) struct Pieces {
     pub parts: Vec<(usize, usize)>,
     /// Where the zones lie, in the order of the file.
     pub zones: Vec<ZonePiece>,
+    /// There are strings of several lines, so that a line that looks like a header may be none.
+    pub has_long_strings: bool,
 }
 
 /// A piece of a zone.
@@ -51,9 +53,11 @@ enum Header {
 impl Pieces {
     /// The pieces of a file; nothing for one that has no zones, or has them in another way than under headers.
     pub fn of(text: &str) -> Option<Self> {
-        let mut pieces = Self { rest: String::new(), parts: Vec::new(), zones: Vec::new() };
+        let headers = Headers::of(text);
+        let has_long_strings = headers.has_long_strings;
+        let mut pieces = Self { rest: String::new(), parts: Vec::new(), zones: Vec::new(), has_long_strings };
         let mut part = Some(0); // where the part of the rest begins that the line is in
-        for (start, header) in Headers::of(text) {
+        for (start, header) in headers {
             match (header, part) {
                 (Header::Zone, _) => {
                     if let Some(begin) = part.take() {

@@ -2,22 +2,24 @@
 //! is written in a few more, so that a million records take little room.
 
 use super::key_path::KeyPath;
-use super::reader::{ConfigReader, Origin, Span, Spanned};
+use super::plain::{PlainRecord, PlainValue, PlainZone};
+use super::reader::{ConfigReader, Span, Spanned};
 use super::section::Section;
 use super::sections;
 use super::value::Value;
 use super::zone_file;
-use super::zones;
+use super::zones::{self, DEFAULT_TTL, PRODUCT_TTLS};
 use crate::base::file::WatchedFile;
 use crate::base::parallel;
+use crate::engine::master;
 use crate::engine::name::{self, NameKey};
 use crate::engine::record;
 use crate::engine::zone::{PackedZone, RecordFaultKind, ZoneMode, ZoneSemantics, ZoneSpec};
 use crate::engine::zone_build::{Refused, ZoneBuilder};
 use hickory_proto::rr::{Name, RecordType};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
-use toml::de::{DeTable, DeValue};
 
 /// Records of one zone of which is told that they cannot be in it.
 const MAX_REFUSED: usize = 1000;
@@ -83,7 +85,11 @@ pub(super) struct ZoneDraft {
     file: Option<Spanned<Arc<Path>>>,
     /// The zone's name as people write it.
     shown: String,
+    /// The same as a key; the root for a name at fault.
+    key: NameKey,
     builder: ZoneBuilder,
+    /// The owner of a plain record.
+    owner: Vec<u8>,
     /// For each record given to the builder where it is.
     places: Vec<RecordPlace>,
     cnames: Vec<(NameKey, RecordPlace)>,
@@ -101,21 +107,34 @@ impl ZoneDraft {
         let folder = section.reader().folder();
         let file = section.take_located("file", sections::not_empty);
         let file = file.map(|file| Spanned { value: folder.join(file.value).into(), at: file.at });
+        Self { mode, reading, vpcs, file, ..Self::new(section.at.path, apex) }
+    }
+
+    /// A zone at a path with all else as it is by default.
+    fn new(path: KeyPath, apex: Option<Spanned<Name>>) -> Self {
         // Records are read below an apex at fault too: their own faults are worth telling.
         let below = apex.as_ref().map_or_else(Name::root, |apex| apex.value.clone());
+        let key = NameKey::of(&below);
         Self {
-            path: section.at.path,
-            mode,
-            reading,
-            vpcs,
-            file,
+            path,
+            mode: ZoneMode::default(),
+            reading: ZoneSemantics::default(),
+            vpcs: None,
+            file: None,
             shown: name::show(&below),
-            builder: ZoneBuilder::new(NameKey::of(&below)),
+            builder: ZoneBuilder::new(key.clone()),
+            key,
             apex,
+            owner: Vec::new(),
             places: Vec::new(),
             cnames: Vec::new(),
             sections: 0,
         }
+    }
+
+    /// True once a record was read.
+    pub fn has_records(&self) -> bool {
+        self.sections > 0
     }
 
     /// Reads the records of a table, which may be one of several of this zone.
@@ -157,6 +176,64 @@ impl ZoneDraft {
             }
             self.builder.add_data(owner.wire(), record.ttl, &value.value, record.weight);
         }
+    }
+
+    /// The zone of a plain section that begins at a byte of the file; nothing where it is not decided here.
+    pub fn plain(reader: &ConfigReader, path: KeyPath, section: &PlainZone, begin: usize) -> Option<Self> {
+        let at = |key, value: &PlainValue| Span {
+            path: path.key(key),
+            span: begin + value.start..begin + value.end,
+        };
+        let file = match &section.file {
+            Some(file) if file.text.is_empty() => return None,
+            Some(file) => {
+                let value = reader.folder().join(file.text).into();
+                Some(Spanned { value, at: at("file", file) })
+            }
+            None => None,
+        };
+        let apex = Spanned { value: name::parse(section.name.text).ok()?, at: at("name", &section.name) };
+        Some(Self { file, ..Self::new(path, Some(apex)) })
+    }
+
+    /// Reads an address record of a plain section that begins at a byte of the file; nothing where it is not decided here
+    /// what it means, or what is wrong with it.
+    pub fn plain_record(&mut self, section: &PlainRecord, begin: usize) -> Option<()> {
+        self.apex.as_ref()?;
+        let (v4, v6);
+        let (rtype, data) = match section.rtype {
+            "A" => {
+                v4 = section.value.text.parse::<Ipv4Addr>().ok()?.octets();
+                (RecordType::A, &v4[..])
+            }
+            "AAAA" => {
+                v6 = section.value.text.parse::<Ipv6Addr>().ok()?.octets();
+                (RecordType::AAAA, &v6[..])
+            }
+            _ => return None,
+        };
+        let ttl = match section.ttl {
+            None => DEFAULT_TTL,
+            Some(ttl) => ttl.parse().ok().filter(|number| {
+                PRODUCT_TTLS.contains(number) && !ttl.starts_with('0') // a number in TOML does not begin with 0
+            })?,
+        };
+        self.owner.clear();
+        match section.name {
+            "@" => self.owner.extend_from_slice(self.key.wire()),
+            name if name.ends_with('.') || zones::below(name, &self.shown).is_some() => return None,
+            name => master::push_plain(&mut self.owner, name, self.key.wire()).then_some(())?,
+        }
+        self.places.push(RecordPlace {
+            record: u32::try_from(self.sections).unwrap_or(u32::MAX),
+            item: None,
+            start: (begin + section.value.start) as u32, // a file has fewer than 2^32 bytes
+            end: (begin + section.value.end) as u32,
+            rtype,
+        });
+        self.sections += 1;
+        self.builder.add_wire(&self.owner, rtype, ttl, data, None);
+        Some(())
     }
 
     /// The zone. What contradicts itself among its records is noted.
@@ -217,72 +294,6 @@ pub(super) fn load_files(reader: &ConfigReader, zones: &mut [ZoneDraftEntry]) {
         if let Some(file) = &mut entry.file {
             (Arc::make_mut(&mut entry.spec).packed, file.files) = loaded.or_note(reader, &file.path.at);
         }
-    }
-}
-
-/// The zones of a file that is read in pieces.
-pub(super) struct ZonesInPieces<'r> {
-    reader: &'r ConfigReader<'r>,
-    /// The zone that the last piece was of.
-    draft: Option<ZoneDraft>,
-    /// Zones that have begun.
-    begun: usize,
-    done: Vec<ZoneDraftEntry>,
-}
-
-impl<'r> ZonesInPieces<'r> {
-    /// No zones yet.
-    pub fn new(reader: &'r ConfigReader<'r>) -> Self {
-        Self { reader, draft: None, begun: 0, done: Vec::new() }
-    }
-
-    /// The same from the zone of a place on.
-    pub fn beginning_at(reader: &'r ConfigReader<'r>, place: usize) -> Self {
-        Self { begun: place, ..Self::new(reader) }
-    }
-
-    /// Reads a piece; nothing where it has something else than a piece should have. `is_head` says that it begins a zone.
-    pub fn read(&mut self, table: &DeTable, origin: Origin, is_head: bool) -> Option<()> {
-        let (key, value) = table.iter().next()?;
-        if table.len() != 1 || key.get_ref() != "zone" {
-            return None;
-        }
-        let table = match value.get_ref() {
-            DeValue::Array(zones) if is_head && zones.len() == 1 => zones[0].get_ref().as_table()?,
-            DeValue::Table(more) if !is_head && more.len() == 1 => more,
-            _ => return None,
-        };
-        if is_head {
-            self.end_zone();
-            self.begun += 1;
-        }
-        let path = KeyPath::default().key("zone").item(self.begun.checked_sub(1)?);
-        let span = match value.get_ref() {
-            DeValue::Array(zones) => zones[0].span(),
-            _ => value.span(),
-        };
-        let mut section =
-            Section::new(self.reader, table, origin, Span { path, span: self.reader.place(origin, span) });
-        if is_head {
-            let mut draft = ZoneDraft::begin(&mut section);
-            draft.records(&mut section);
-            section.finish();
-            self.draft = Some(draft);
-        } else {
-            self.draft.as_mut()?.records(&mut section);
-        }
-        Some(())
-    }
-
-    fn end_zone(&mut self) {
-        self.done.extend(self.draft.take().and_then(|draft| draft.finish(self.reader)));
-    }
-
-    /// All zones, their zone files read.
-    pub fn finish(mut self) -> Vec<ZoneDraftEntry> {
-        self.end_zone();
-        load_files(self.reader, &mut self.done);
-        self.done
     }
 }
 

@@ -13,9 +13,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use toml::de::DeValue;
 
 /// TTL of a record that names none: the product's default.
-const DEFAULT_TTL: u32 = 60;
+pub(super) const DEFAULT_TTL: u32 = 60;
 /// The TTLs that the product takes.
-const PRODUCT_TTLS: [u32; 6] = [5, 30, 60, 3600, 43_200, 86_400];
+pub(super) const PRODUCT_TTLS: [u32; 6] = [5, 30, 60, 3600, 43_200, 86_400];
 /// Types whose values can be weighted.
 const WEIGHTED: [RecordType; 3] = [RecordType::A, RecordType::AAAA, RecordType::CNAME];
 
@@ -142,7 +142,7 @@ fn relative_name(value: &Value, apex: &Name, zone: &str) -> Option<Name> {
 }
 
 /// The relative form of a full name in a zone.
-fn below<'n>(full: &'n str, zone: &str) -> Option<&'n str> {
+pub(super) fn below<'n>(full: &'n str, zone: &str) -> Option<&'n str> {
     if full.eq_ignore_ascii_case(zone) {
         return Some("@");
     }
