@@ -14,7 +14,7 @@ fn plain_sections_are_read_and_any_other_form_is_left() {
     assert_eq!(&text[found.value.start..found.value.end], "\"192.0.2.1\"");
     assert_eq!(&text[length..], "[[zone.record]]\n");
     let (found, length) = zone("[[zone]]\nname = \"a.example\"\nfile = \"a b.zone\"\n").unwrap();
-    assert_eq!((found.name.text, found.file.unwrap().text, length), ("a.example", "a b.zone", 47));
+    assert_eq!((found.name.text, found.file.unwrap().text, length), ("a.example", "a b.zone", 46));
     let lines = "name = \"a\"\ntype = \"A\"\nvalue = \"192.0.2.1\"\n";
     for other in [
         lines.replace("\"a\"", "'a'"),
