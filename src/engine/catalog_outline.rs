@@ -123,12 +123,12 @@ pub(super) struct Placed<'c> {
 
 /// Kinds of what has a name and is seen.
 #[derive(Clone, Copy)]
-enum Kind {
+enum OutlineKind {
     Zone,
     Rule,
 }
 
-impl Kind {
+impl OutlineKind {
     fn of<'p, 'c>(self, placed: &'p mut Placed<'c>) -> &'p mut QuickMap<&'c [u8], usize> {
         match self {
             Self::Zone => &mut placed.zones,
@@ -167,7 +167,7 @@ impl<'c> CatalogOutline<'c> {
         let clients = self.clients(&first_of, &mut faults);
         let mut shared = Placed::default();
         // What everyone sees comes first, so that a conflict names the VPC only where that matters.
-        for (kind, names) in [(Kind::Zone, &self.zones), (Kind::Rule, &self.rules)] {
+        for (kind, names) in [(OutlineKind::Zone, &self.zones), (OutlineKind::Rule, &self.rules)] {
             let of_everyone =
                 || names.iter().enumerate().filter(|(_, (_, scope))| **scope == Scope::Everyone);
             let places = kind.of(&mut shared);
@@ -179,7 +179,7 @@ impl<'c> CatalogOutline<'c> {
             }
         }
         let mut own: Vec<Placed> = self.vpcs.iter().map(|_| Placed::default()).collect();
-        for (kind, names) in [(Kind::Zone, &self.zones), (Kind::Rule, &self.rules)] {
+        for (kind, names) in [(OutlineKind::Zone, &self.zones), (OutlineKind::Rule, &self.rules)] {
             for (place, (name, scope)) in names.iter().enumerate() {
                 let Scope::Vpcs(ids) = scope else { continue };
                 let everyones = kind.of(&mut shared).get(name.wire()).copied();
