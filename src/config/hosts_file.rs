@@ -105,7 +105,7 @@ pub fn read(path: &Path, text: &str, options: HostsOptions) -> Loaded<Hosts> {
             Err(LoadError::Faults { told, more: beyond(&read.faults) })
         }
     };
-    Loaded { content, warnings, files: Vec::new(), octets: text.len() as u64 }
+    Loaded { content, warnings, files: Arc::default(), octets: text.len() as u64 }
 }
 
 #[cfg(test)]
