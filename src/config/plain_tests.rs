@@ -1,3 +1,5 @@
+//! What is plain, and that a long file means the same with plain sections as without.
+
 use super::*;
 use crate::config::decide::{decide, decide_in_pieces};
 use crate::config::pieces::Pieces;
