@@ -217,13 +217,16 @@ impl<S: ApiService> Gateway<S> {
             tracing::error!(%action, %error, "a call of the API failed by a defect of pvtzd");
             Err(ApiError::internal())
         });
-        match answer {
+        // Taken after the answer: it may be newer, and another node that waits for it has all that was read here.
+        let revision = self.service.revision();
+        let reply = match answer {
             Ok(fields) => {
                 self.calls.count(known, 200);
                 reply::success(format, &action, fields)
             }
             Err(error) => self.refused(format, known, &error, &host),
-        }
+        };
+        ApiReply { revision, ..reply }
     }
 }
 

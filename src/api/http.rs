@@ -416,6 +416,9 @@ impl<S: ApiService> ApiExchange<'_, S> {
         if let Ok(id) = HeaderValue::from_str(&reply.request_id) {
             headers.insert("x-acs-request-id", id);
         }
+        if let Some(revision) = reply.revision {
+            headers.insert("x-pvtzd-revision", HeaderValue::from(revision));
+        }
         response
     }
 }

@@ -102,6 +102,11 @@ pub trait ApiService: Send + Sync + 'static {
         1 << 20
     }
 
+    /// The revision of the fleet that answers are taken from, where there is a fleet.
+    fn revision(&self) -> Option<i64> {
+        None
+    }
+
     /// Executes one call. A call that has begun runs to its end even if the client disconnects.
     fn call(&self, call: Call) -> impl Future<Output = ActionAnswer> + Send;
 }

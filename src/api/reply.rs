@@ -22,6 +22,8 @@ pub struct ApiReply {
     pub content_type: &'static str,
     /// Also in the header `x-acs-request-id`.
     pub request_id: String,
+    /// In the header `x-pvtzd-revision`: the revision of the fleet that the answer is taken from.
+    pub revision: Option<i64>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -77,7 +79,7 @@ fn written(
             ("text/xml;charset=utf-8", text.into_bytes())
         }
     };
-    ApiReply { status, content_type, request_id, body }
+    ApiReply { status, content_type, request_id, revision: None, body }
 }
 
 /// One element for a value; for a list one for each of its items, for null none.

@@ -3,8 +3,9 @@
 
 use super::{CommonArgs, exit, shown, table};
 use crate::config::{EtcdEndpoint, Fleet};
+use crate::engine::text::printable;
 use crate::fleet::head::{AcceptedRemoval, FleetHead, FleetSchema, NodeEntry};
-use crate::fleet::messages::{MemberStatus, RangeRequest, TxnCondition, TxnRequest, TxnStep};
+use crate::fleet::messages::{EtcdRow, MemberStatus, RangeRequest, TxnCondition, TxnRequest, TxnStep};
 use crate::fleet::node::node_name;
 use crate::fleet::row::ROW_SCHEMA;
 use crate::fleet::{EtcdClient, EtcdError, FleetKeys};
@@ -12,8 +13,15 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Nodes that are listed.
-const NODES: i64 = 20_000;
+/// Nodes that are read, and those of them that are printed as text.
+const NODES: usize = 20_000;
+const SHOWN: usize = 200;
+
+/// Nodes in a page.
+const PAGE: i64 = 40;
+
+/// Octets of what a node tells of itself. Its list of addresses is all that varies.
+const ENTRY: usize = 4 << 10;
 
 /// Commands on a fleet.
 #[derive(Debug, Subcommand)]
@@ -126,6 +134,33 @@ impl FleetSubject {
         Ok(found.rows.first().and_then(|row| serde_json::from_slice(&row.value).ok()))
     }
 
+    /// The nodes, page by page, and how many were left off. Whoever has the role of a sidecar writes what it likes there.
+    async fn nodes(&self, warnings: &mut Vec<String>) -> Result<(Vec<EtcdRow>, usize), EtcdError> {
+        let mut request = RangeRequest { limit: PAGE, ..RangeRequest::of_prefix(self.keys.nodes()) };
+        let (mut rows, mut seen) = (Vec::new(), 0);
+        loop {
+            let page = match self.client.range(&request).await {
+                Ok(page) => page,
+                Err(error) if error.code == Some(7) => {
+                    warnings.push("this user may not read which nodes there are".into());
+                    return Ok((rows, 0));
+                }
+                Err(error) => return Err(error),
+            };
+            seen += page.rows.len();
+            let left = usize::try_from(page.count).unwrap_or(0).saturating_sub(page.rows.len());
+            let Some(last) = page.rows.last().filter(|_| page.more) else {
+                rows.extend(page.rows.into_iter().filter(is_short));
+                return Ok((rows, 0));
+            };
+            request.key = [last.key.as_slice(), &[0]].concat();
+            rows.extend(page.rows.into_iter().filter(is_short));
+            if seen >= NODES {
+                return Ok((rows, left));
+            }
+        }
+    }
+
     async fn status(&self, json: bool) -> Result<u8, EtcdError> {
         let mut warnings = Vec::new();
         let mut members = Vec::new();
@@ -134,17 +169,12 @@ impl FleetSubject {
         }
         let (_, head) = self.head().await?;
         let schema = self.schema().await?;
-        let request = RangeRequest { limit: NODES, ..RangeRequest::of_prefix(self.keys.nodes()) };
-        let found = match self.client.range(&request).await {
-            Ok(found) => found.rows,
-            Err(error) if error.code == Some(7) => {
-                warnings.push("this user may not read which nodes there are".into());
-                Vec::new()
-            }
-            Err(error) => return Err(error),
-        };
+        let (found, left_off) = self.nodes(&mut warnings).await?;
+        if left_off > 0 {
+            warnings.push(format!("{left_off} more nodes are not read"));
+        }
         let newest = head.as_ref().map_or(0, |(revision, _)| *revision);
-        let node = |row: crate::fleet::messages::EtcdRow| {
+        let node = |row: EtcdRow| {
             let name = String::from_utf8_lossy(row.key.get(self.keys.nodes().len()..)?).into_owned();
             let entry: NodeEntry = serde_json::from_slice(&row.value).ok()?;
             let current = entry.revision == newest;
@@ -262,6 +292,11 @@ impl FleetSubject {
     }
 }
 
+/// What is longer no node has written.
+fn is_short(row: &EtcdRow) -> bool {
+    row.key.len() + row.value.len() <= ENTRY
+}
+
 fn member(
     endpoint: &EtcdEndpoint,
     status: Result<MemberStatus, EtcdError>,
@@ -335,7 +370,7 @@ fn print(report: &FleetReport) {
             head.revision,
             head.seq,
             head.rows,
-            head.writer,
+            printable(&head.writer),
             ago(head.at),
             if head.redo { "; a large change is under way" } else { "" }
         ),
@@ -349,7 +384,10 @@ fn print(report: &FleetReport) {
         "nodes: {}, {behind} of them told an older revision when they were last heard\n",
         report.nodes.len()
     );
-    let rows = report.nodes.iter().map(|node| {
+    // First those that are not as they should be.
+    let mut nodes: Vec<&NodeReport> = report.nodes.iter().collect();
+    nodes.sort_by_key(|node| (node.entry.state == "following", node.current && node.entry.bad_rows == 0));
+    let rows = nodes.iter().take(SHOWN).map(|node| {
         let entry = &node.entry;
         vec![
             node.node.clone(),
@@ -366,8 +404,11 @@ fn print(report: &FleetReport) {
     if !report.nodes.is_empty() {
         print!("{}", table::text(&head, &rows.collect::<Vec<_>>()));
     }
+    if nodes.len() > SHOWN {
+        println!("and {} more; --json prints all", nodes.len() - SHOWN);
+    }
     for warning in &report.warnings {
-        println!("warning: {warning}");
+        println!("warning: {}", printable(warning));
     }
 }
 

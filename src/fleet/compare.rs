@@ -1,9 +1,8 @@
 //! The comparison of a node's rows with those of etcd, where a watch cannot tell what has changed: keys and revisions
 //! first, then the values that differ. What a member sends is bounded and must be in order.
 
-use super::client::up_to;
 use super::connection::EtcdError;
-use super::follower::{Follower, SPREAD, SessionEnd};
+use super::follower::{Follower, SessionEnd};
 use super::messages::{EtcdRow, RangeRequest, TxnRequest, TxnStep};
 use super::row::RowChange;
 use super::snapshot::FleetPosition;
@@ -34,7 +33,7 @@ impl Follower {
         let mut whole = whole;
         for round in 0..10 {
             if round > 0 {
-                sleep(Duration::from_millis(200) + up_to(2 * SPREAD)).await;
+                sleep(Duration::from_millis(200) + self.spread()).await;
             }
             match self.compare_once(whole, accepted).await {
                 Ok(Some(true)) => return Ok(()),

@@ -1,22 +1,26 @@
 //! A node's side of the fleet: it asks where etcd stands, watches from there, and compares all rows where a watch
 //! cannot tell. Whatever etcd does, the rows that are in force stay in force until newer ones are whole.
 
-use super::client::{EtcdClient, up_to};
+use super::client::{EtcdClient, WatchStream, up_to};
 use super::connection::EtcdError;
 use super::head::{AcceptedRemoval, FleetHead, FleetKeys, FleetSchema};
-use super::messages::{RangeRequest, TxnRequest, TxnStep, end_of_prefix};
+use super::messages::{RangeRequest, TxnRequest, TxnStep, WatchResponse, end_of_prefix};
+use super::pace;
 use super::row::ROW_SCHEMA;
 use super::snapshot::FleetPosition;
 use super::state::{FleetPhase, FleetState, FleetStep, MOST_ROWS, StepResult};
-use super::watch::{FollowAction, WatchState};
+use super::watch::{FollowAction, WatchState, follow_with, may_wait};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// Between two tries: a random part of a time that doubles from the first to the second.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// A session this long was a good one: the next failure is a first one again.
+const GOOD: Duration = Duration::from_secs(30);
+
+/// Answers that are taken together at most.
+const ANSWERS: usize = 64;
 
 /// How often the head is looked at while nothing comes, about.
 const CHECK: Duration = Duration::from_secs(300);
@@ -27,8 +31,8 @@ const LOOSE: Duration = Duration::from_secs(2);
 /// How long a large change may take before a node that takes changes finishes it.
 const REDO: Duration = Duration::from_secs(5);
 
-/// The spread of comparisons that all nodes make for the same reason.
-pub(super) const SPREAD: Duration = Duration::from_secs(2);
+/// How long rows that are not those of the head are left alone where they have just been compared.
+const CALM: Duration = Duration::from_secs(10);
 
 /// Finishes a large change whose writer has gone.
 pub type FinishRedo = Box<dyn Fn() + Send + Sync>;
@@ -47,6 +51,8 @@ pub struct Follower {
     pub finish_redo: Option<FinishRedo>,
     /// The revision of a head whose digest all rows of etcd do not have; 0 where there is none.
     pub odd_head: AtomicI64,
+    /// Comparisons since a session was a good one.
+    pub comparisons: AtomicU32,
 }
 
 /// What a look at etcd found.
@@ -99,15 +105,41 @@ impl From<EtcdError> for SessionEnd {
     }
 }
 
+/// What an answer comes to, with those that wait behind it: a node that lags catches up in few steps. The second part is how
+/// the watch has ended.
+async fn take_waiting(
+    watch: &mut WatchState,
+    stream: &mut WatchStream,
+    first: WatchResponse,
+) -> (Vec<FollowAction>, Option<EtcdError>) {
+    let mut actions = watch.take(first);
+    for _ in 0..ANSWERS {
+        if !may_wait(&actions) {
+            break;
+        }
+        let more = tokio::select! {
+            biased;
+            more = stream.next() => more,
+            () = std::future::ready(()) => break,
+        };
+        match more {
+            Ok(more) => watch.take(more).into_iter().for_each(|action| follow_with(&mut actions, action)),
+            Err(error) => return (actions, Some(error)),
+        }
+    }
+    (actions, None)
+}
+
 impl Follower {
     /// Follows, for as long as the process lives.
     pub async fn run(self) {
-        let mut pause = BACKOFF.0;
+        let mut failures = 0;
         loop {
             let begun = Instant::now();
             let end = self.session().await;
-            if begun.elapsed() > BACKOFF.1 {
-                pause = BACKOFF.0;
+            if begun.elapsed() > GOOD {
+                failures = 0;
+                self.comparisons.store(0, Ordering::Relaxed);
             }
             let (phase, why) = match end {
                 SessionEnd::Again(why) => (FleetPhase::Synchronising, why),
@@ -116,9 +148,15 @@ impl Follower {
             tracing::warn!(why, "the fleet's rows cannot be followed; the known rows are served");
             self.state.set_phase(phase, Some(why));
             self.client.turn();
-            sleep(up_to(pause)).await;
-            pause = (pause * 2).min(BACKOFF.1);
+            sleep(up_to(pace::window(self.state.nodes(), pace::CONNECTIONS, failures))).await;
+            failures += 1;
         }
+    }
+
+    /// A random time, so that comparisons which all nodes make for the same reason do not come at once.
+    pub(super) fn spread(&self) -> Duration {
+        let tries = self.comparisons.fetch_add(1, Ordering::Relaxed);
+        up_to(pace::window(self.state.nodes(), pace::COMPARISONS, tries))
     }
 
     /// From a first look to the end of a watch.
@@ -139,7 +177,7 @@ impl Follower {
                 tracing::warn!(
                     "the history of etcd has changed, as after a restored backup: all rows are compared"
                 );
-                sleep(up_to(SPREAD)).await;
+                sleep(self.spread()).await;
             }
             self.compare(is_other, false).await?;
         } else if self.state.snapshot_lacks() {
@@ -246,7 +284,8 @@ impl Follower {
                 }
                 continue;
             };
-            for action in watch.take(response?) {
+            let (actions, ended) = take_waiting(&mut watch, &mut stream, response?).await;
+            for action in actions {
                 match action {
                     FollowAction::Apply { revision, head, changes } => {
                         target = target.max(revision);
@@ -274,16 +313,16 @@ impl Follower {
                                 "the rows are not those of the head: all of them are compared"
                             );
                             // Not at once again where that has just been done: it may be the head that is odd.
-                            let calm = (begun + 5 * SPREAD).saturating_duration_since(now);
+                            let calm = (begun + CALM).saturating_duration_since(now);
                             let calm =
                                 if self.state.view().counts.compared > 1 { calm } else { Duration::ZERO };
-                            odd_at = odd_at.or(Some(now + calm + up_to(SPREAD)));
+                            odd_at = odd_at.or_else(|| Some(now + calm + self.spread()));
                         } else {
                             odd_at = None;
                         }
                     }
                     FollowAction::Compare { whole, why } => {
-                        sleep(up_to(SPREAD)).await;
+                        sleep(self.spread()).await;
                         self.compare(whole, false).await?;
                         return Ok(SessionEnd::Again(why.into()));
                     }
@@ -296,6 +335,7 @@ impl Follower {
                     FollowAction::Accepted(revision) => {
                         accepted = accepted.max(revision);
                         if self.state.held().is_some_and(|held| held <= accepted) {
+                            sleep(self.spread()).await;
                             self.compare(false, true).await?;
                             return Ok(SessionEnd::Again("a removal was accepted".into()));
                         }
@@ -307,17 +347,20 @@ impl Follower {
                 redo_at = None;
             }
             let is_loose = watch.has_loose_rows() && self.state.held().is_none();
-            loose_at = is_loose.then(|| loose_at.unwrap_or(now + LOOSE));
+            loose_at = is_loose.then(|| loose_at.unwrap_or_else(|| now + LOOSE + self.spread()));
             if loose_at.is_none() && !watch.is_in_redo() && self.state.held().is_none() {
                 self.state.set_watched(watch.watched());
             }
             self.note_following(target);
+            if let Some(error) = ended {
+                return Err(error.into());
+            }
         }
     }
 
     /// The node is up to date once it has the head that was there when it began.
     fn note_following(&self, target: i64) {
-        let phase = match self.state.position().revision >= target || self.state.held().is_some() {
+        let phase = match self.state.revision() >= target || self.state.held().is_some() {
             true => FleetPhase::Following,
             false => FleetPhase::Synchronising,
         };

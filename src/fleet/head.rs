@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 /// PREFIX/v1/node/ID         a node that is there, with a lease
 /// PREFIX/v1/redo/ID/N       the parts of a change that is too large for one transaction
 /// PREFIX/v1/writer/ID       the last change of a writer, with a lease
+/// PREFIX/v1/token/DIGEST    the answer to a change with a `ClientToken`, with a lease
 /// ```
 ///
 /// What followers watch is below `data/`, so that nothing else wakes them.
@@ -86,6 +87,11 @@ impl FleetKeys {
     /// The last change of a writer.
     pub fn writer(&self, id: &str) -> String {
         format!("{}writer/{id}", self.prefix)
+    }
+
+    /// The answers to changes with a `ClientToken`.
+    pub fn tokens(&self) -> String {
+        format!("{}token/", self.prefix)
     }
 }
 

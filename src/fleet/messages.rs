@@ -60,6 +60,8 @@ pub struct RangeRequest {
     pub serializable: bool,
     /// Without values.
     pub keys_only: bool,
+    /// In the order in which they were made, not by key.
+    pub oldest_first: bool,
 }
 
 impl RangeRequest {
@@ -80,6 +82,8 @@ impl RangeRequest {
             .bytes(2, &self.end)
             .int(3, self.limit)
             .int(4, self.revision)
+            .int(5, i64::from(self.oldest_first))
+            .int(6, if self.oldest_first { 2 } else { 0 })
             .flag(7, self.serializable)
             .flag(8, self.keys_only)
     }
@@ -111,6 +115,8 @@ pub struct RangeResponse {
     pub rows: Vec<EtcdRow>,
     /// There are more.
     pub more: bool,
+    /// How many there are, whatever the limit.
+    pub count: i64,
 }
 
 /// A condition of a transaction.
@@ -315,6 +321,7 @@ pub(super) fn range_response(message: &[u8]) -> Result<RangeResponse, ProtoFault
             1 => response.header = header(value.bytes()?)?,
             2 => push(&mut response.rows, row(value.bytes()?)?)?,
             3 => response.more = value.int()? != 0,
+            4 => response.count = value.int()?,
             _ => {}
         }
         Ok(())

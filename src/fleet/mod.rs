@@ -7,13 +7,14 @@
 //! ```
 //!
 //! - `client` over `connection` (HTTP/2, gRPC), `messages` and `protobuf`: what is spoken with etcd; `tls`.
-//! - `row`: rows to keys and values and back; `head`: the keys, and the values beside the rows.
-//! - `replica`, `watch`: decisions, without clock and I/O.
+//! - `row`: rows to keys and values and back; `head` and `answer`: the keys, and the values beside the rows.
+//! - `replica`, `watch`, `pace`: decisions, without clock and I/O.
 //! - `view`: how a node stands.
-//! - `state`, `follower` with `compare`, `writer` with `redo`, `snapshot`, `node`: what happens when.
+//! - `state`, `follower` with `compare`, `writer` with `redo` and `token`, `snapshot`, `node`: what happens when.
 //!
 //! No query waits for anything here: what is served is what was published last.
 
+mod answer;
 pub mod client;
 mod compare;
 mod connection;
@@ -21,6 +22,7 @@ pub mod follower;
 pub mod head;
 pub mod messages;
 pub mod node;
+mod pace;
 mod protobuf;
 mod redo;
 pub mod replica;
@@ -28,10 +30,12 @@ pub mod row;
 pub mod snapshot;
 pub mod state;
 mod tls;
+mod token;
 mod view;
 pub mod watch;
 pub mod writer;
 
+pub use answer::{SharedAnswer, SharedToken};
 pub use client::EtcdClient;
 pub use connection::EtcdError;
 pub use head::FleetKeys;

@@ -4,7 +4,7 @@ use super::client::{EtcdClient, up_to};
 use super::connection::EtcdError;
 use super::follower::{FinishRedo, Follower};
 use super::head::{FleetKeys, NodeEntry};
-use super::messages::{TxnRequest, TxnStep};
+use super::messages::{RangeRequest, TxnRequest, TxnStep};
 use super::row::ROW_SCHEMA;
 use super::snapshot::{SavedFleet, SnapshotFile};
 use super::state::{FleetState, PublishRows};
@@ -15,9 +15,9 @@ use crate::engine::zone::ZoneSemantics;
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
@@ -27,6 +27,9 @@ const PRESENCE: i64 = 60;
 
 /// How often it says that it is there, about.
 const PRESENCE_EVERY: Duration = Duration::from_secs(20);
+
+/// How often the nodes are counted, by which the spread of what all of them do is chosen.
+const COUNT_EVERY: Duration = Duration::from_secs(600);
 
 /// How long rows wait to be written to the snapshot with others.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
@@ -116,6 +119,7 @@ impl PreparedFleet {
             first,
             finish_redo,
             odd_head: AtomicI64::new(0),
+            comparisons: AtomicU32::new(0),
         };
         tokio::spawn(follower.run());
         let node = Arc::new(FleetNode { state, writer, name, snapshot: Mutex::new(snapshot) });
@@ -204,7 +208,7 @@ async fn keep_snapshot(node: Arc<FleetNode>) {
 async fn presence(node: Arc<FleetNode>, client: Arc<EtcdClient>, keys: FleetKeys, listen: Vec<String>) {
     let key = format!("{}{}", keys.nodes(), node.name).into_bytes();
     let mut lease: Option<i64> = None;
-    let mut told = None;
+    let (mut told, mut counted) = (None, None::<Instant>);
     sleep(up_to(Duration::from_secs(2))).await;
     loop {
         let view = node.state.view();
@@ -220,6 +224,17 @@ async fn presence(node: Arc<FleetNode>, client: Arc<EtcdClient>, keys: FleetKeys
         };
         if let Err(error) = say(&client, &key, &entry, &mut lease, &mut told).await {
             tracing::debug!(%error, "the presence of this node cannot be written to etcd");
+        } else if counted.is_none_or(|at| at.elapsed() > COUNT_EVERY) {
+            counted = Some(Instant::now());
+            let count = RangeRequest {
+                limit: 1,
+                keys_only: true,
+                serializable: true,
+                ..RangeRequest::of_prefix(keys.nodes())
+            };
+            if let Ok(found) = client.range(&count).await {
+                node.state.set_nodes(found.count.max(1) as u64);
+            }
         }
         sleep(PRESENCE_EVERY * 3 / 4 + up_to(PRESENCE_EVERY / 2)).await;
     }

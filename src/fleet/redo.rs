@@ -1,6 +1,7 @@
 //! Changes that are too large for one transaction: written in parts beside the rows, committed by the head that names them,
 //! then carried out. Whoever finds such a head finishes it.
 
+use super::answer::TokenStep;
 use super::client::random;
 use super::head::{FleetHead, FleetSchema, RedoLog};
 use super::messages::{RangeRequest, TxnCondition, TxnRequest, TxnStep, end_of_prefix};
@@ -28,6 +29,7 @@ impl FleetWriter {
         before: &FleetHead,
         after: FleetHead,
         changes: Vec<RowChange>,
+        tokens: &[TokenStep],
     ) -> Result<(i64, FleetHead, Vec<RowChange>), CommitFailure> {
         let deadline = Instant::now() + REDO;
         self.remove_orphans(ground).await;
@@ -48,7 +50,8 @@ impl FleetWriter {
         if ground == 0 {
             then.push(put(self.keys.schema(), &FleetSchema { min: ROW_SCHEMA, write: ROW_SCHEMA }, 0)?);
         }
-        let committed = self.settle(conditions, then, ground, &head.change, Instant::now() + COMMIT).await;
+        let committed =
+            self.settle(conditions, (then, tokens), ground, &head.change, Instant::now() + COMMIT).await;
         let revision = match committed {
             Ok(TxnEnd::Done(revision)) => revision,
             Ok(TxnEnd::Lost) => {

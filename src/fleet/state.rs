@@ -2,6 +2,7 @@
 //! published before the lock is given back, so that the order of revisions is the order of what clients see.
 
 use super::head::FleetHead;
+use super::pace;
 use super::replica::{NO_ZONE, Replica, ReplicaDifference, ReplicaPreview};
 use super::row::RowChange;
 use super::snapshot::{FleetPosition, LoadedRows, SavedFleet, SavedRow};
@@ -11,6 +12,7 @@ use crate::engine::zone::ZoneSemantics;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -61,8 +63,12 @@ pub struct FleetState {
     inner: Mutex<FleetInner>,
     /// Wakes writers that wait for a revision.
     moved: Condvar,
+    /// The same for tasks.
+    moved_task: Notify,
     /// Wakes what writes the snapshot.
     pub(super) unsaved: Notify,
+    /// Nodes of the fleet, as they were last counted.
+    nodes: AtomicU64,
 }
 
 struct FleetInner {
@@ -130,6 +136,8 @@ impl FleetState {
             reading,
             inner: Mutex::new(inner),
             moved: Condvar::new(),
+            moved_task: Notify::new(),
+            nodes: AtomicU64::new(pace::UNCOUNTED),
             unsaved: Notify::new(),
         })
     }
@@ -192,6 +200,42 @@ impl FleetState {
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
+    /// The same in a task, without a thread that waits.
+    pub(super) async fn reached(&self, revision: i64, within: Duration) -> bool {
+        let reached = async {
+            loop {
+                let moved = self.moved_task.notified();
+                tokio::pin!(moved);
+                moved.as_mut().enable(); // before the look, so that no change is missed
+                if self.revision() >= revision {
+                    return;
+                }
+                moved.await;
+            }
+        };
+        tokio::time::timeout(within, reached).await.is_ok()
+    }
+
+    /// The revision in force.
+    pub(super) fn revision(&self) -> i64 {
+        self.lock().position.revision
+    }
+
+    fn wake(&self) {
+        self.moved.notify_all();
+        self.moved_task.notify_waiters();
+    }
+
+    /// How many nodes the fleet has, about.
+    pub(super) fn nodes(&self) -> u64 {
+        self.nodes.load(Ordering::Relaxed)
+    }
+
+    /// The nodes were counted.
+    pub(super) fn set_nodes(&self, nodes: u64) {
+        self.nodes.store(nodes, Ordering::Relaxed);
+    }
+
     /// Brings a step into force: published, and handed to the snapshot.
     pub fn apply(&self, step: FleetStep) -> StepResult {
         let mut inner = self.lock();
@@ -225,7 +269,7 @@ impl FleetState {
             }
             inner.held = Some(held);
             inner.phase = FleetPhase::Held;
-            self.moved.notify_all();
+            self.wake();
             return StepResult::Held;
         }
         inner.held = None;
@@ -258,7 +302,7 @@ impl FleetState {
         inner.counts.applied += 1;
         let well = inner.is_whole && !has_orphans;
         inner.in_doubt = !well;
-        self.moved.notify_all();
+        self.wake();
         self.unsaved.notify_one();
         StepResult::Applied(well)
     }

@@ -12,6 +12,9 @@ const WAITING: usize = 8 << 20;
 /// Octets that an event takes beside its key and value.
 const EVENT: usize = 100;
 
+/// Rows that are published together where a node lags behind its watch.
+const TOGETHER: usize = 200;
+
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FollowAction {
@@ -194,19 +197,35 @@ impl WatchState {
             actions.push(FollowAction::Compare { whole: false, why: "a large change" });
             return;
         }
-        // What comes together is published once.
-        match actions.last_mut() {
-            Some(FollowAction::Apply { revision: last, head: former, changes: before }) => {
-                (*last, *former) = (revision, head);
-                before.extend(changes);
-            }
-            _ => actions.push(FollowAction::Apply { revision, head, changes }),
-        }
+        follow_with(actions, FollowAction::Apply { revision, head, changes });
     }
 
     fn clear(&mut self) -> (Vec<RowChange>, bool) {
         self.octets = 0;
         (std::mem::take(&mut self.waiting), std::mem::take(&mut self.dropped))
+    }
+}
+
+/// One more action after others. Changes that come together are published once.
+pub(super) fn follow_with(actions: &mut Vec<FollowAction>, next: FollowAction) {
+    match (actions.last_mut(), next) {
+        (
+            Some(FollowAction::Apply { revision: last, head: former, changes: before }),
+            FollowAction::Apply { revision, head, changes },
+        ) => {
+            (*last, *former) = (revision, head);
+            before.extend(changes);
+        }
+        (_, next) => actions.push(next),
+    }
+}
+
+/// True while more answers may be taken before these actions are carried out.
+pub(super) fn may_wait(actions: &[FollowAction]) -> bool {
+    match actions {
+        [] => true,
+        [FollowAction::Apply { changes, .. }] => changes.len() < TOGETHER,
+        _ => false,
     }
 }
 

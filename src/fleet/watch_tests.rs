@@ -193,3 +193,25 @@ proptest! {
         prop_assert_eq!(&found[..], &all[..found.len()]);
     }
 }
+
+#[test]
+fn changes_that_wait_are_published_together_and_nothing_else_is_put_off() {
+    let apply = |revision, rows: usize| {
+        let row = RowChange { key: "zone/z".into(), value: None, modified: revision };
+        let head = FleetHead { seq: revision as u64, ..FleetHead::default() };
+        FollowAction::Apply { revision, head, changes: vec![row; rows] }
+    };
+    let mut actions = Vec::new();
+    assert!(may_wait(&actions));
+    follow_with(&mut actions, apply(5, 2));
+    follow_with(&mut actions, apply(6, 1));
+    let [FollowAction::Apply { revision: 6, head, changes }] = &*actions else { panic!("{actions:?}") };
+    assert_eq!((head.seq, changes.len()), (6, 3), "the newest head, all rows");
+    assert!(may_wait(&actions));
+    follow_with(&mut actions, apply(7, TOGETHER));
+    assert!(!may_wait(&actions), "enough for one");
+    follow_with(&mut actions, FollowAction::RedoBegun);
+    follow_with(&mut actions, apply(8, 1));
+    assert_eq!(actions.len(), 3, "in their order");
+    assert!(!may_wait(&[FollowAction::RedoBegun]));
+}

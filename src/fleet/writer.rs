@@ -1,6 +1,7 @@
 //! Changes on their way into etcd: a transaction that is held against the head, or, where it is too large for one, a log
 //! of parts that the head names. What is not known of an outcome is looked up.
 
+use super::answer::{SharedToken, TokenStep};
 use super::client::{EtcdClient, random, up_to};
 use super::connection::EtcdError;
 use super::head::{FleetHead, FleetKeys, FleetSchema, shown_digest};
@@ -9,7 +10,9 @@ use super::row::{self, ROW_SCHEMA, RowChange};
 use super::snapshot::FleetPosition;
 use super::state::{FleetState, FleetStep};
 use crate::account::{Account, Edit};
+use serde_json::{Map, Value};
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
@@ -26,8 +29,9 @@ pub(super) const COMMIT: Duration = Duration::from_secs(15);
 /// How long a change just after a start waits for the first rows.
 const FIRST_ROWS: Duration = Duration::from_secs(3);
 
-/// Seconds for which the last change of a writer can be looked up, and after which the lease is made anew.
-const LEASE: i64 = 3600;
+/// Seconds for which answers to changes with a `ClientToken`, and the last change of a writer, can be looked up: a day, and
+/// the time after which a lease is made anew.
+const LEASE: i64 = 24 * 3600 + LEASE_AGE.as_secs() as i64;
 const LEASE_AGE: Duration = Duration::from_secs(1200);
 
 /// Why a change was not made.
@@ -61,7 +65,9 @@ pub struct FleetWriter {
     /// What this process is called as a writer.
     id: String,
     lease: Mutex<Option<(i64, Instant)>>,
-    runtime: Handle,
+    /// Answers kept in etcd so far.
+    pub(super) tokens_kept: AtomicU64,
+    pub(super) runtime: Handle,
 }
 
 /// The result of a transaction.
@@ -82,7 +88,7 @@ impl FleetWriter {
         runtime: Handle,
     ) -> Self {
         let id = format!("{node}-{:016x}", random());
-        Self { state, client, keys, id, lease: Mutex::default(), runtime }
+        Self { state, client, keys, id, lease: Mutex::default(), tokens_kept: AtomicU64::new(0), runtime }
     }
 
     /// The account to decide on, with the revision of its head; nothing if there are no rows for a while.
@@ -110,15 +116,40 @@ impl FleetWriter {
             .map(|_| "a removal of more than half of all rows waits: run `pvtzd fleet accept`, or undo it")
     }
 
-    /// Makes edits durable in etcd and brings them into force here: all of them or none. Not to be called from a task.
+    /// The revision in force.
+    pub fn revision(&self) -> i64 {
+        self.state.revision()
+    }
+
+    /// Waits until at least this revision is in force. False if it is not in this time.
+    pub async fn reached(&self, revision: i64, within: Duration) -> bool {
+        self.state.reached(revision, within).await
+    }
+
+    /// Makes edits durable in etcd and brings them into force here: all of them or none. The answers of those that have a
+    /// token are kept in the same step. Not to be called from a task.
     ///
     /// # Errors
     /// [`CommitFailure`]
-    pub fn commit(&self, ground: i64, edits: &[Edit]) -> Result<(), CommitFailure> {
-        self.runtime.block_on(self.commit_changes(ground, edits))
+    pub fn commit(
+        &self,
+        ground: i64,
+        edits: &[Edit],
+        answers: &[(SharedToken, Map<String, Value>)],
+    ) -> Result<(), CommitFailure> {
+        self.runtime.block_on(async {
+            self.commit_changes(ground, edits, self.token_steps(answers)).await?;
+            self.bound_tokens(answers.len() as u64).await;
+            Ok(())
+        })
     }
 
-    async fn commit_changes(&self, ground: i64, edits: &[Edit]) -> Result<(), CommitFailure> {
+    async fn commit_changes(
+        &self,
+        ground: i64,
+        edits: &[Edit],
+        tokens: Vec<TokenStep>,
+    ) -> Result<(), CommitFailure> {
         let changes = row::changes(edits).map_err(|error| CommitFailure::Refused(error.to_string()))?;
         let (position, preview) = self.state.preview(&changes);
         if position.revision != ground {
@@ -134,9 +165,9 @@ impl FleetWriter {
             redo: None,
         };
         let octets: usize = changes.iter().map(|change| change.octets() + self.keys.rows().len()).sum();
-        let done = match changes.len() <= ROWS && octets <= OCTETS {
-            true => self.commit_at_once(ground, &head, changes).await?,
-            false => self.commit_in_parts(ground, &position.head, head, changes).await?,
+        let done = match changes.len() + tokens.len() <= ROWS && octets <= OCTETS {
+            true => self.commit_at_once(ground, &head, changes, &tokens).await?,
+            false => self.commit_in_parts(ground, &position.head, head, changes, &tokens).await?,
         };
         self.state.count(|counts| counts.commits += 1);
         let (revision, head, changes) = done;
@@ -150,6 +181,7 @@ impl FleetWriter {
         ground: i64,
         head: &FleetHead,
         mut changes: Vec<RowChange>,
+        tokens: &[TokenStep],
     ) -> Result<(i64, FleetHead, Vec<RowChange>), CommitFailure> {
         let mut then = self.steps(&changes);
         then.push(self.put_head(head)?);
@@ -159,7 +191,7 @@ impl FleetWriter {
         }
         let conditions = vec![TxnCondition::ModifiedAt(self.keys.head().into(), ground)];
         let deadline = Instant::now() + COMMIT;
-        match self.settle(conditions, then, ground, &head.change, deadline).await? {
+        match self.settle(conditions, (then, tokens), ground, &head.change, deadline).await? {
             TxnEnd::Lost => self.outdated().await,
             TxnEnd::Done(revision) => {
                 changes.iter_mut().for_each(|change| change.modified = revision);
@@ -180,7 +212,7 @@ impl FleetWriter {
     pub(super) async fn settle(
         &self,
         conditions: Vec<TxnCondition>,
-        then: Vec<TxnStep>,
+        (then, tokens): (Vec<TxnStep>, &[TokenStep]),
         ground: i64,
         change: &str,
         deadline: Instant,
@@ -201,6 +233,8 @@ impl FleetWriter {
             };
             let mut then = then.clone();
             then.push(TxnStep::Put(mine.clone().into(), change.into(), lease));
+            let kept = |(key, value): &TokenStep| TxnStep::Put(key.clone().into(), value.clone(), lease);
+            then.extend(tokens.iter().map(kept));
             let request = TxnRequest { conditions: conditions.clone(), then, otherwise: look.then.clone() };
             let error = match self.client.txn(&request).await {
                 Ok(answer) if answer.succeeded => return Ok(TxnEnd::Done(answer.header.revision)),

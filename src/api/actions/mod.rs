@@ -21,6 +21,7 @@ mod plan_records;
 mod plan_zone;
 mod record;
 mod record_list;
+mod revision;
 mod rule;
 mod statistics;
 pub(super) mod sync;
@@ -43,6 +44,7 @@ use super::calls::OTHER;
 use super::console_access::{self, ConsoleAccess};
 use super::document::MAX_ITEMS;
 use super::{ActionAnswer, ApiError, ApiService, Call, Params};
+use crate::fleet::SharedToken;
 use crate::resolve::shared::SharedState;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -181,6 +183,10 @@ impl ApiService for PrivateZone {
         !matches!(found, Some((_, Read(_))))
     }
 
+    fn revision(&self) -> Option<i64> {
+        self.writer.fleet().map(|fleet| fleet.revision())
+    }
+
     async fn call(&self, call: Call) -> ActionAnswer {
         if call.action.eq_ignore_ascii_case(console_access::ACTION) {
             return console_access::code(self.console.as_deref(), &call.params);
@@ -194,6 +200,7 @@ impl ApiService for PrivateZone {
 impl PrivateZone {
     /// Carries out an action on the account, be it of another product; `name` is the action's.
     pub async fn carry_out(&self, name: &'static str, action_kind: Action, call: Call) -> ActionAnswer {
+        revision::wait(self.writer.fleet(), &call.params).await?;
         let caller = ApiCaller::new(call.access_key, call.source, call.now)?;
         match action_kind {
             Read(read) => {
@@ -220,7 +227,11 @@ impl PrivateZone {
                     Some(token) => Some(self.tokens.turn(token).await),
                     None => None,
                 };
-                if let Some(answer) = token.as_ref().and_then(|token| self.tokens.answer(token)) {
+                // A fleet keeps answers beside its rows: a restored backup takes both back.
+                let is_alone = self.writer.fleet().is_none();
+                if let Some(answer) =
+                    token.as_ref().filter(|_| is_alone).and_then(|token| self.tokens.answer(token))
+                {
                     return Ok(answer);
                 }
                 let _room = match action_kind {
@@ -228,8 +239,10 @@ impl PrivateZone {
                     _ => None,
                 };
                 let decide = decision(action_kind, call.params).await?;
-                let answer = self.writer.write(caller, decide).await;
-                if let (Some(token), Ok(answer)) = (token, &answer) {
+                let shared =
+                    token.as_ref().map(|(action, owner, token)| SharedToken::new(action, owner, token));
+                let answer = self.writer.write_once(caller, shared, decide).await;
+                if let (true, Some(token), Ok(answer)) = (is_alone, token, &answer) {
                     self.tokens.keep(token, answer.clone());
                 }
                 answer

@@ -1,4 +1,5 @@
-//! `ClientToken`: the same change sent again is answered again and not made again.
+//! `ClientToken`: the same change sent again is answered again and not made again. Answers are kept by this process, or, in a
+//! fleet, in its etcd.
 
 use crate::api::Params;
 use serde_json::{Map, Value};
@@ -6,10 +7,14 @@ use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::MutexGuard;
 
 /// Answers that are kept. A client that sends again does so within seconds.
 const KEPT: usize = 4096;
+
+/// How long they are kept.
+const LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// Characters of a token.
 const MAX_TOKEN: usize = 64;
@@ -37,7 +42,7 @@ impl Default for Tokens {
 
 #[derive(Debug, Default)]
 struct KeptAnswer {
-    answers: HashMap<TokenKey, Map<String, Value>>,
+    answers: HashMap<TokenKey, (Instant, Map<String, Value>)>,
     order: VecDeque<TokenKey>,
 }
 
@@ -57,13 +62,15 @@ impl Tokens {
 
     /// The answer that was given.
     pub fn answer(&self, key: &TokenKey) -> Option<Map<String, Value>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).answers.get(key).cloned()
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, answer) = kept.answers.get(key)?;
+        (at.elapsed() < LIFE).then(|| answer.clone())
     }
 
     /// Keeps an answer; the oldest goes.
     pub fn keep(&self, key: TokenKey, answer: Map<String, Value>) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.answers.insert(key.clone(), answer).is_none() {
+        if kept.answers.insert(key.clone(), (Instant::now(), answer)).is_none() {
             kept.order.push_back(key);
         }
         if kept.order.len() > KEPT

@@ -9,11 +9,12 @@ use super::{ActionContext, ActionResult, ApiCaller, Decide, sync};
 use crate::account::{Account, Dirty, Edit};
 use crate::api::{ActionAnswer, ApiError};
 use crate::config::Host;
-use crate::fleet::{CommitFailure, FleetWriter};
+use crate::fleet::{CommitFailure, FleetWriter, SharedAnswer, SharedToken};
 use crate::publish::publisher::Publisher;
 use crate::resolve::shared::SharedState;
 use crate::store::Store;
 use arc_swap::ArcSwap;
+use serde_json::{Map, Value};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -24,7 +25,7 @@ use tokio::sync::oneshot;
 const QUEUE: usize = 1024;
 
 /// Decisions in one transaction: enough to share a flush, few enough that no caller waits long.
-const BATCH: usize = 128;
+const BATCH: usize = 100;
 
 /// Rows of one decision that are made and stored at the same time.
 const MANY: usize = 1000;
@@ -50,6 +51,7 @@ pub struct AccountWriter {
     hosts: Arc<ArcSwap<Vec<Host>>>,
     publisher: Arc<Publisher>,
     config_ids: Arc<ConfigIds>,
+    fleet: Option<Arc<FleetWriter>>,
     orders: SyncSender<WriteRequest>,
 }
 
@@ -63,9 +65,16 @@ enum WriteRequest {
 
 /// A writer that waits.
 struct Job {
-    caller: ApiCaller,
-    decide: Decide,
+    decision: PendingDecision,
     reply: oneshot::Sender<ActionAnswer>,
+}
+
+/// A decision that waits.
+struct PendingDecision {
+    caller: ApiCaller,
+    /// In a fleet: it is made once, at whichever node.
+    token: Option<SharedToken>,
+    decide: Decide,
 }
 
 impl AccountWriter {
@@ -99,9 +108,13 @@ impl AccountWriter {
             Persistence::Fleet(fleet) => fleet.account().clone(),
             _ => Arc::new(ArcSwap::from_pointee(account)),
         };
+        let fleet = match &keeping {
+            Persistence::Fleet(fleet) => Some(fleet.clone()),
+            _ => None,
+        };
         let hosts = Arc::new(ArcSwap::from_pointee(hosts));
         let config_ids = Arc::default();
-        let handle = Arc::new(Self { account, hosts, publisher, config_ids, orders });
+        let handle = Arc::new(Self { account, hosts, publisher, config_ids, fleet, orders });
         let writer = WriterThread {
             account: handle.account.clone(),
             hosts: handle.hosts.clone(),
@@ -154,6 +167,11 @@ impl AccountWriter {
         &self.config_ids
     }
 
+    /// The way of changes into the fleet, if there is one.
+    pub fn fleet(&self) -> Option<&Arc<FleetWriter>> {
+        self.fleet.as_ref()
+    }
+
     /// What is published into.
     pub fn live(&self) -> &Arc<SharedState> {
         self.publisher.live()
@@ -168,8 +186,22 @@ impl AccountWriter {
         caller: ApiCaller,
         decide: impl Fn(&ActionContext) -> Result<ActionResult, ApiError> + Send + 'static,
     ) -> ActionAnswer {
+        self.write_once(caller, None, decide).await
+    }
+
+    /// The same for a change with a token: in a fleet it is made once, and answered alike wherever it is sent again.
+    ///
+    /// # Errors
+    /// As for [`Self::write`].
+    pub async fn write_once(
+        &self,
+        caller: ApiCaller,
+        token: Option<SharedToken>,
+        decide: impl Fn(&ActionContext) -> Result<ActionResult, ApiError> + Send + 'static,
+    ) -> ActionAnswer {
         let (reply, answer) = oneshot::channel();
-        let job = Job { caller, decide: Box::new(decide), reply };
+        let decision = PendingDecision { caller, token, decide: Box::new(decide) };
+        let job = Job { decision, reply };
         match self.orders.try_send(WriteRequest::Change(job)) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
@@ -246,7 +278,7 @@ impl WriterThread {
     /// good: before the commit nothing was changed, after it the change is in force as far as it can be.
     fn settle(&mut self, batch: Vec<Job>) {
         let (jobs, replies): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|Job { caller, decide, reply }| ((caller, decide), reply)).unzip();
+            batch.into_iter().map(|Job { decision, reply }| (decision, reply)).unzip();
         let refuse = |error: ApiError| replies.iter().map(|_| Err(error.clone())).collect();
         if self.failed {
             let refused = refuse(unavailable(FAILED));
@@ -265,7 +297,7 @@ impl WriterThread {
             dirty.whole |= touched.whole;
         };
         let decided = caught("making a change", || {
-            let decided = jobs.into_iter().map(|(caller, decide)| {
+            let decided = jobs.into_iter().map(|PendingDecision { caller, decide, .. }| {
                 apply(&mut account, &edits[applied..]); // those of the decision before
                 applied = edits.len();
                 let decision = caught("a decision", || self.decide(&account, &caller, &decide));
@@ -314,21 +346,30 @@ impl WriterThread {
     fn settle_in_fleet(
         &self,
         fleet: &FleetWriter,
-        jobs: &[(ApiCaller, Decide)],
+        jobs: &[PendingDecision],
     ) -> (Vec<ActionAnswer>, Result<(), ApiError>) {
         let refuse = |why| (jobs.iter().map(|_| Err(unavailable(why))).collect(), Ok(()));
+        let tokens: Vec<SharedToken> = jobs.iter().filter_map(|job| job.token.clone()).collect();
         for _ in 0..FLEET_TRIES {
             let Some((ground, account)) = fleet.ground() else { return refuse(NOT_YET) };
             let mut account = Account::clone(&account);
-            let (mut edits, mut dirty) = (Vec::new(), Dirty::default());
-            let answers = self.decide_all(jobs, &mut account, &mut dirty, &mut edits);
+            let known = match fleet.kept_answers(&tokens) {
+                _ if tokens.is_empty() => Vec::new(),
+                Ok(known) => known,
+                Err(failure) => {
+                    tracing::error!(%failure, "whether changes with a ClientToken were made is not known");
+                    return refuse(why_not(&failure));
+                }
+            };
+            let (mut edits, mut kept) = (Vec::new(), Vec::new());
+            let answers = self.decide_all(jobs, known, &mut account, &mut edits, &mut kept);
             if edits.is_empty() {
                 return (answers, Ok(()));
             }
             if let Some(why) = fleet.obstacle() {
                 return (answers, Err(unavailable(why)));
             }
-            let failure = match fleet.commit(ground, &edits) {
+            let failure = match fleet.commit(ground, &edits, &kept) {
                 Ok(()) => return (answers, Ok(())),
                 Err(CommitFailure::Outdated) => {
                     fleet.catch_up(ground);
@@ -337,30 +378,32 @@ impl WriterThread {
                 Err(failure) => failure,
             };
             tracing::error!(%failure, "a change through the API was not stored in etcd");
-            let why = match failure {
-                CommitFailure::Away(_) | CommitFailure::Outdated => AWAY,
-                CommitFailure::Refused(_) => REFUSED,
-                CommitFailure::Unknown(_) => UNKNOWN,
-            };
-            return (answers, Err(unavailable(why)));
+            return (answers, Err(unavailable(why_not(&failure))));
         }
         refuse("Too many other nodes of the fleet are making changes; try again.")
     }
 
-    /// Decides one job after another, each on what the one before left.
+    /// Decides one job after another, each on what the one before left. `known` has what was answered to the tokens
+    /// before; `kept` gets what is answered to those that make something.
     fn decide_all(
         &self,
-        jobs: &[(ApiCaller, Decide)],
+        jobs: &[PendingDecision],
+        known: Vec<Option<SharedAnswer>>,
         account: &mut Account,
-        dirty: &mut Dirty,
         edits: &mut Vec<Edit>,
+        kept: &mut Vec<(SharedToken, Map<String, Value>)>,
     ) -> Vec<ActionAnswer> {
-        let decided = jobs.iter().map(|(caller, decide)| {
+        let mut known = known.into_iter();
+        let decided = jobs.iter().map(|PendingDecision { caller, token, decide }| {
+            if let Some(before) = token.as_ref().and_then(|_| known.next()).flatten() {
+                return before.answer.ok_or_else(too_long);
+            }
             let decision = caught("a decision", || self.decide(account, caller, decide));
             let decision = decision.unwrap_or_else(|| Err(ApiError::internal()))?;
-            let touched = account.apply(&decision.edits);
-            dirty.zones.extend(touched.zones);
-            dirty.whole |= touched.whole;
+            account.apply(&decision.edits);
+            if let Some(token) = token.as_ref().filter(|_| !decision.edits.is_empty()) {
+                kept.push((token.clone(), decision.answer.clone()));
+            }
             edits.extend(decision.edits);
             Ok(decision.answer)
         });
@@ -397,6 +440,22 @@ fn keep(keeping: &Persistence, edits: &[Edit]) -> Result<(), ApiError> {
         tracing::error!(%error, "a change through the API was refused");
         unavailable("The change could not be stored and was not made; the log of pvtzd tells why.")
     })
+}
+
+/// Why a change was not made, as its client is told.
+fn why_not(failure: &CommitFailure) -> &'static str {
+    match failure {
+        CommitFailure::Away(_) | CommitFailure::Outdated => AWAY,
+        CommitFailure::Refused(_) => REFUSED,
+        CommitFailure::Unknown(_) => UNKNOWN,
+    }
+}
+
+/// The answer to a change that another node has made, where it is not kept.
+fn too_long() -> ApiError {
+    let message =
+        "The change of this ClientToken was made, and its answer is too long to be kept: read what it made.";
+    ApiError::new("ClientToken.AnswerNotKept", message).with_status(409)
 }
 
 fn unavailable(why: &'static str) -> ApiError {
