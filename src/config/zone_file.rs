@@ -27,7 +27,7 @@ const SECOND_SOA: &str = "a second SOA record";
 /// Octets of a zone file and all that it includes.
 const MAX_FILE_BYTES: u64 = 4 << 30;
 
-/// Octets of a short line of a zone file: room is made for so many records that a file of this length may have.
+/// Octets of a short line. A file gets room for one record per short line.
 const SHORTEST_BYTES: usize = 12;
 
 /// Records for which room is made before a file is read.
