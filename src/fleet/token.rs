@@ -74,7 +74,7 @@ impl FleetWriter {
         answers.iter().map(step).collect()
     }
 
-    /// So many answers were kept: now and then the oldest go.
+    /// Counts answers that were kept; after each thousand, the oldest of too many go.
     pub(super) async fn bound_tokens(&self, more: u64) {
         let before = self.tokens_kept.fetch_add(more, Ordering::Relaxed);
         let is_due = before == 0 || before / LOOK_EVERY != (before + more) / LOOK_EVERY;
