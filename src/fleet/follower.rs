@@ -182,6 +182,8 @@ impl Follower {
             self.compare(is_other, false).await?;
         } else if self.state.snapshot_lacks() {
             self.compare(true, false).await?;
+        } else if self.state.held().is_some() {
+            self.compare(false, false).await?; // what is held may have been undone meanwhile
         } else if has_missed(&look, &before) {
             tracing::warn!("the last watch has lost a change: all rows are compared");
             self.compare(false, false).await?;

@@ -66,7 +66,7 @@ impl PreparedFleet {
                 if let Some(problem) = problem {
                     tracing::error!(
                         problem,
-                        "the snapshot of the fleet's rows is not usable and is written again from etcd"
+                        "the snapshot of the fleet's rows cannot be used: they are read from etcd"
                     );
                 }
                 (Some(file), saved)

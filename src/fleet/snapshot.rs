@@ -77,35 +77,42 @@ pub struct SnapshotFile {
     path: PathBuf,
     prefix: String,
     database: Option<Database>,
+    /// It could not be opened: whatever is in it is replaced by the first rows that are written.
+    lacks_all: bool,
 }
 
 impl SnapshotFile {
     /// Opens the file of a state directory and reads it; makes it if there is none. One that makes no sense, or is of
-    /// another fleet, is made anew: all that is in it is in etcd. The last part is why.
+    /// another fleet, is made anew: all that is in it is in etcd. One that cannot be opened at all is tried again with each
+    /// write. The last part is why there are no rows.
     ///
     /// # Errors
-    /// The system does not let us.
+    /// Another process uses the directory.
     pub fn open(directory: &Path, prefix: &str) -> io::Result<(Self, SavedFleet, Option<String>)> {
-        fs::create_dir_all(directory)?;
         let path = directory.join(SNAPSHOT);
-        let mut file = Self { path: path.clone(), prefix: prefix.into(), database: None };
-        let problem = match file.attempt() {
-            Ok((database, saved)) => {
-                file.database = Some(database);
-                return Ok((file, saved, None));
+        let mut file = Self { path, prefix: prefix.into(), database: None, lacks_all: true };
+        let attempt = match fs::create_dir_all(directory) {
+            Ok(()) => file.attempt(),
+            Err(error) => Err(ReadFailure::System(error)),
+        };
+        let (attempt, problem) = match attempt {
+            Err(ReadFailure::Senseless(why)) => {
+                let again = fs::remove_file(&file.path).map_err(ReadFailure::System);
+                (again.and_then(|()| file.attempt()), Some(why))
             }
-            Err(ReadFailure::System(error)) => return Err(error),
+            attempt => (attempt, None),
+        };
+        let failure = match attempt {
+            Ok((database, saved)) => {
+                (file.database, file.lacks_all) = (Some(database), false);
+                return Ok((file, saved, problem));
+            }
+            Err(ReadFailure::InUse(error)) => return Err(error),
+            Err(ReadFailure::System(error)) => error.to_string(),
             Err(ReadFailure::Senseless(why)) => why,
         };
-        fs::remove_file(&path)?;
-        match file.attempt() {
-            Ok((database, saved)) => {
-                file.database = Some(database);
-                Ok((file, saved, Some(problem)))
-            }
-            Err(ReadFailure::System(error)) => Err(error),
-            Err(ReadFailure::Senseless(why)) => Err(io::Error::other(why)),
-        }
+        let problem = format!("{}: {failure}", file.path.display());
+        Ok((file, SavedFleet::default(), Some(problem)))
     }
 
     fn attempt(&self) -> Result<(Database, SavedFleet), ReadFailure> {
@@ -133,13 +140,14 @@ impl SnapshotFile {
         // After a failure the library takes nothing more.
         let database = match self.database.take() {
             Some(database) => database,
-            None => open(&self.path).map_err(|error| error.to_string())?,
+            None => open(&self.path).map_err(|error| format!("{}: {error}", self.path.display()))?,
         };
+        let whole = whole || self.lacks_all;
         let work = || write(&database, &self.prefix, rows, position, digest, whole);
         let written = std::panic::catch_unwind(AssertUnwindSafe(work));
         match written.unwrap_or_else(|_| Err("the library panicked".into())) {
             Ok(()) => {
-                self.database = Some(database);
+                (self.database, self.lacks_all) = (Some(database), false);
                 Ok(())
             }
             Err(error) => Err(format!("{}: {error}", self.path.display())),
@@ -148,6 +156,8 @@ impl SnapshotFile {
 }
 
 enum ReadFailure {
+    /// Another process has it open.
+    InUse(io::Error),
     System(io::Error),
     Senseless(String),
 }
@@ -157,7 +167,7 @@ impl<E: Into<redb::Error>> From<E> for ReadFailure {
         match error.into() {
             redb::Error::Io(error) if error.kind() != io::ErrorKind::InvalidData => Self::System(error),
             redb::Error::DatabaseAlreadyOpen => {
-                Self::System(io::Error::other("another process uses this state directory"))
+                Self::InUse(io::Error::other("another process uses this state directory"))
             }
             other => Self::Senseless(other.to_string()),
         }
@@ -165,6 +175,10 @@ impl<E: Into<redb::Error>> From<E> for ReadFailure {
 }
 
 fn open(path: &Path) -> Result<Database, redb::Error> {
+    // Opening a FIFO or a device may wait, or do something.
+    if fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+        return Err(redb::Error::Io(io::Error::other("it is not a regular file")));
+    }
     Ok(Database::builder().set_cache_size(CACHE).create(path)?)
 }
 

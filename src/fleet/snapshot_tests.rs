@@ -105,3 +105,33 @@ fn a_file_that_is_damaged_or_of_another_fleet_is_made_anew() {
     );
     drop(open);
 }
+
+#[test]
+fn what_cannot_be_opened_costs_the_snapshot_alone_and_is_replaced_once_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(SNAPSHOT);
+    fs::create_dir(&path).unwrap();
+    let (mut file, read, problem) = SnapshotFile::open(folder.path(), "/f").unwrap();
+    assert!(read.replica.is_empty());
+    assert!(problem.unwrap().contains("not a regular file"));
+    let (changes, _) = changes();
+    let mut replica = Replica::default();
+    replica.apply(&changes);
+    let rows = changes.iter().map(|change| saved(change, true)).collect();
+    assert!(file.write(&rows, &position(), replica.digest(), false).is_err());
+    // A former snapshot comes to light, as after a change of its mode: its rows are those of long ago.
+    fs::remove_dir(&path).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let (mut former, ..) = SnapshotFile::open(other.path(), "/f").unwrap();
+    let old = RowChange { key: "line/old".into(), value: Some(b"1 {}".to_vec()), modified: 3 };
+    former.write(&BTreeMap::from([saved(&old, true)]), &position(), 1, false).unwrap();
+    drop(former);
+    fs::rename(other.path().join(SNAPSHOT), &path).unwrap();
+    file.write(&rows, &position(), replica.digest(), false).unwrap();
+    drop(file);
+    let (_, read, problem) = SnapshotFile::open(folder.path(), "/f").unwrap();
+    assert_eq!((read.replica.digest(), problem), (replica.digest(), None));
+    // A directory that cannot be made.
+    let (_, read, problem) = SnapshotFile::open(&path.join("below"), "/f").unwrap();
+    assert!(read.replica.is_empty() && problem.is_some());
+}

@@ -27,15 +27,15 @@ def etcd(tmp_path):
 
 @pytest.fixture
 def node(start, tmp_path):
-    """Starts a node: `node(cluster, "a", api=True)`. Its state stays over restarts."""
+    """Starts a node: `node(cluster, "a", writes=True)`. Its state stays over restarts."""
 
-    def begin(cluster, name, writes=False, more="", text="", **options):
+    def begin(cluster, name, writes=False, more="", text="", state_dir=None, **options):
         state = tmp_path / f"state-{name}"
         state.mkdir(exist_ok=True)
         head = api.control() if writes else "[endpoints]\nproducts = []\n"
         ops = f'[ops]\nlisten = "127.0.0.1:0"\nsocket = "{state}/s"\n'
         text = head + api.TWO_VPCS + ops + text + cluster.section(name, more)
-        server = start(text, arguments=("--state-dir", state), **options)
+        server = start(text, arguments=("--state-dir", state_dir or state), **options)
         server.state = state
         if writes:
             until(lambda: status(server)["ready"], "it knows the rows", 30)
