@@ -14,7 +14,7 @@ PREFIX = "/pvtzd/default/v1/"
 
 
 def binary():
-    """The server under test: `$ETCD`, or that of the system."""
+    """The server under test: `$ETCD`, with its etcdutl beside it, or that of the system."""
     return os.environ.get("ETCD") or shutil.which("etcd")
 
 
@@ -23,20 +23,21 @@ class Member:
         self.cluster, self.number = cluster, number
         self.name = f"m{number}"
         self.client, self.peer = free_port(), free_port()
+        self.machine, self.host = cluster.places[number] if cluster.places else (None, "127.0.0.1")
         self.folder = cluster.folder / self.name
         self.process = None
 
     @property
     def url(self):
-        return f"{self.cluster.scheme}://127.0.0.1:{self.client}"
+        return f"{self.cluster.scheme}://{self.host}:{self.client}"
 
     @property
     def peer_url(self):
-        return f"http://127.0.0.1:{self.peer}"
+        return f"http://{self.host}:{self.peer}"
 
     def start(self, state="new"):
         words = [
-            binary(), "--name", self.name, "--data-dir", self.folder,
+            *(self.machine.prefix if self.machine else ()), binary(), "--name", self.name, "--data-dir", self.folder,
             "--listen-client-urls", self.url, "--advertise-client-urls", self.url,
             "--listen-peer-urls", self.peer_url, "--initial-advertise-peer-urls", self.peer_url,
             "--initial-cluster", ",".join(f"{m.name}={m.peer_url}" for m in self.cluster.members),
@@ -58,9 +59,11 @@ class Member:
 
 
 class Etcd:
-    """A cluster. `tls` is a folder with ca.pem, server.pem, server.key, client.pem and client.key."""
+    """A cluster. `tls` is a folder with ca.pem, server.pem, server.key, client.pem and client.key; `places` are a machine and
+    an address for each member, where they are not on loopback."""
 
-    def __init__(self, folder, members=3, tls=None, options=()):
+    def __init__(self, folder, members=3, tls=None, options=(), places=()):
+        self.places = list(places)
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.tls, self.token = tls, os.urandom(4).hex()
@@ -89,10 +92,19 @@ class Etcd:
             command += ["--cacert", self.tls / "ca.pem", "--cert", self.tls / "root.pem", "--key", self.tls / "root.key"]
         if self.user:
             command += ["--user", self.user]
-        command = [str(word) for word in [*command, *words]]
+        prefix = self.places[0][0].prefix if self.places else ()
+        command = [str(word) for word in [*prefix, *command, *words]]
         done = subprocess.run(command, env={**os.environ, "ETCDCTL_API": "3"}, capture_output=True, text=True, input=stdin)
         assert not check or done.returncode == 0, f"{command}: {done.stderr}"
         return done
+
+    def restore(self, member, backup, *words):
+        """A member's folder from a backup, by the program that belongs to the server."""
+        words = ["snapshot", "restore", backup, "--name", member.name, "--data-dir", member.folder, *words]
+        newer = Path(binary()).with_name("etcdutl")
+        if not newer.exists():
+            return self.ctl(*words)
+        return subprocess.run([str(word) for word in [newer, *words]], check=True, capture_output=True)
 
     def get(self, key):
         """The value of a key below the prefix, and the revision of its last change."""
@@ -123,9 +135,9 @@ class Etcd:
         for member in self.members:
             member.kill()
 
-    def section(self, node, more=""):
-        """The section of a node's configuration."""
-        endpoints = ", ".join(f'"{member.url}"' for member in self.members)
+    def section(self, node, more="", members=None):
+        """The section of a node's configuration; it knows all members, or these."""
+        endpoints = ", ".join(f'"{member.url}"' for member in members or self.members)
         text = f'[fleet]\nendpoints = [{endpoints}]\nnode = "{node}"\n'
         if self.tls:
             text += f'ca = "{self.tls}/ca.pem"\n'
