@@ -165,13 +165,18 @@ enum ReadFailure {
 impl<E: Into<redb::Error>> From<E> for ReadFailure {
     fn from(error: E) -> Self {
         match error.into() {
-            redb::Error::Io(error) if error.kind() != io::ErrorKind::InvalidData => Self::System(error),
+            redb::Error::Io(error) if !is_senseless(&error) => Self::System(error),
             redb::Error::DatabaseAlreadyOpen => {
                 Self::InUse(io::Error::other("another process uses this state directory"))
             }
             other => Self::Senseless(other.to_string()),
         }
     }
+}
+
+/// True for an error that tells of what is in the file, such as one that is shorter than its header says.
+fn is_senseless(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 
 fn open(path: &Path) -> Result<Database, redb::Error> {

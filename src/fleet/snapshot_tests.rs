@@ -95,8 +95,10 @@ fn a_file_that_is_damaged_or_of_another_fleet_is_made_anew() {
     opened("/f");
     write(None);
     let whole = fs::read(&path).unwrap();
-    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-    opened("/f");
+    for length in [1, 100, 4096, whole.len() / 2] {
+        fs::write(&path, &whole[..length]).unwrap();
+        opened("/f");
+    }
     write(None);
     let open = SnapshotFile::open(folder.path(), "/f").unwrap();
     assert!(

@@ -51,7 +51,7 @@ def test_a_full_disk(etcd, node, tmp_path, size):  # noqa: F811
     until(lambda: fault(sidecar), "it is said", 60)
     assert values(sidecar, "www.a.example") == ["10.0.0.1"]
     assert metrics.total(sidecar, "pvtzd_fleet_snapshot_up") == 0
-    assert "snapshot" in sidecar.log and "snapshot" in run(sidecar, "status", check=False).stdout
+    assert "the snapshot of the fleet's rows" in sidecar.log and "SNAPSHOT" in run(sidecar, "status", check=False).stdout
     caller.record(zone, "full", "A", "10.0.0.2")
     answers(sidecar, "full.a.example", ["10.0.0.2"])
     subprocess.run(["nsenter", "-t", str(sidecar.pid), "-m", "mount", "-o", "remount,size=64m", disk], check=True)
