@@ -30,7 +30,7 @@ def fill(folder):
 
 
 @needs_root
-@pytest.mark.parametrize("size", ["64k", "4m"])
+@pytest.mark.parametrize("size", ["8k", "4m"])
 def test_a_full_disk(etcd, node, tmp_path, size):  # noqa: F811
     """Full from the start, or later: what is served goes on, it is said, and the snapshot is whole once there is room."""
     cluster = etcd(members=1)
