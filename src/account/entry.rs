@@ -154,6 +154,10 @@ impl ZoneEntry {
         if touched.added.is_empty() {
             return;
         }
+        // Several edits of one commit may have added records of one name: an RRset is in the order of the ids.
+        if !touched.added.is_sorted_by_key(PackedRecord::id) {
+            touched.added.sort_by_key(PackedRecord::id);
+        }
         let maker = Maker::new(&self.row);
         let apex = NameKey::of(&maker.apex);
         let mut builder = ZoneBuilder::new(apex.clone());

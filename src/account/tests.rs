@@ -173,6 +173,26 @@ fn answers(catalog: &Catalog) -> Vec<String> {
     told
 }
 
+#[test]
+fn new_records_of_one_name_are_in_the_order_of_their_ids() {
+    let edits = [
+        Edit::Zone(zone(1, &[0])),
+        Edit::Records(new_records(13, &[(1, 0, 7, "default", true)])),
+        Edit::Records(new_records(1, &[(1, 0, 9, "default", true)])),
+    ];
+    let together = answers(&{
+        let mut catalog = catalog();
+        applied(&edits, usize::MAX).place_all(&mut catalog, |_| false);
+        catalog
+    });
+    let one_by_one = answers(&{
+        let mut catalog = catalog();
+        applied(&edits, 1).place_all(&mut catalog, |_| false);
+        catalog
+    });
+    assert_eq!(together, one_by_one);
+}
+
 /// The account after the edits, applied this many at a time.
 fn applied(edits: &[Edit], at_a_time: usize) -> Account {
     let mut account = Account::default();
