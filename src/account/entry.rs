@@ -8,6 +8,7 @@ use super::row::{Weighted, ZoneRow};
 use super::value::{self, DEFAULT_LINE};
 use crate::engine::catalog::Catalog;
 use crate::engine::name::{self, NameKey};
+use crate::engine::sort;
 use crate::engine::zone::{PackedZone, Zone, ZoneMode, ZoneOrigin, ZoneRecord, ZoneSemantics, ZoneSpec};
 use crate::engine::zone_build::ZoneBuilder;
 use hickory_proto::rr::Name;
@@ -241,7 +242,7 @@ fn zones(
     let variant = |line: &str| {
         let mut variant = Zone::clone(&zone);
         let own = records.values().filter(|record| record.enabled && record.line == line);
-        let hosts: BTreeSet<String> = own.map(|record| value::host(record.rr).into_owned()).collect();
+        let hosts: BTreeSet<String> = sort::set(own.map(|record| value::host(record.rr).into_owned()));
         for host in hosts {
             let Ok(owner) = value::owner(&host, &maker.apex) else { continue };
             let own = on_line(&enabled(records, &host), line);

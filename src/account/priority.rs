@@ -1,6 +1,7 @@
 //! The ordered targets of a forwarding rule (`PriorityForwardConfigs`): servers, their order and their protocols. The
 //! product documents the fields, not their values.
 
+use crate::engine::sort;
 use crate::upstream::ServerAddress;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -92,7 +93,7 @@ impl PriorityForward {
 /// The servers of enabled entries, those of the lowest priority first.
 pub fn ordered_servers(entries: &[PriorityForward]) -> Vec<ServerAddress> {
     let mut entries: Vec<&PriorityForward> = entries.iter().filter(|entry| entry.is_enabled()).collect();
-    entries.sort_by_key(|entry| entry.priority);
+    sort::by_key(&mut entries, |entry| entry.priority);
     let servers =
         entries.into_iter().flat_map(|entry| entry.addresses().filter_map(|text| entry.server(text).ok()));
     servers.collect()

@@ -8,6 +8,7 @@ use super::secondary;
 use super::{AdminView, ApiView};
 use crate::engine::name::show;
 use crate::engine::rcode;
+use crate::engine::sort;
 use crate::stats::counters::{ARRIVALS, OUTCOME_NAMES, OUTCOMES, TYPES};
 use crate::stats::zone_stats::{CacheResult, OVERFLOW};
 use crate::upstream::{ServerHealth, ServerSnapshot};
@@ -192,7 +193,7 @@ fn zones(page: &mut MetricsPage, subject: &AdminView) {
     let made = subject.account().map_or(0, |account| account.zone_count() as u64);
     page.count(&[("source", "api")], made);
     let mut places = live.tallies.places();
-    places.sort_by_key(|(number, counts)| (std::cmp::Reverse(counts.iter().sum::<u64>()), *number));
+    sort::by_key(&mut places, |(number, counts)| (std::cmp::Reverse(counts.iter().sum::<u64>()), *number));
     for (metric, rules) in [("pvtzd_zone_responses_total", false), ("pvtzd_rule_responses_total", true)] {
         page.metric(metric);
         let (mut shown, mut rest) = (0, [0u64; OUTCOMES]);
@@ -249,7 +250,7 @@ fn cache(page: &mut MetricsPage, subject: &AdminView) {
 pub(super) fn servers(subject: &AdminView) -> Vec<(String, ServerSnapshot)> {
     let published = subject.live.published();
     let mut groups: Vec<_> = published.groups.iter().collect();
-    groups.sort_by_key(|(key, _)| (**key != published.catalog.default_group(), **key));
+    sort::by_key(&mut groups, |(key, _)| (**key != published.catalog.default_group(), **key));
     let mut names = HashSet::new();
     let mut all = Vec::new();
     for (key, group) in groups {

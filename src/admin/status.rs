@@ -10,6 +10,7 @@ use crate::base::data_files::FaultyFile;
 use crate::base::local_address::is_absent;
 use crate::engine::catalog::Scope;
 use crate::engine::name::show;
+use crate::engine::sort;
 use crate::engine::zone::{ZoneMode, ZoneOrigin};
 use crate::resolve::retained::RetainedState;
 use crate::stats::counters::BUCKETS;
@@ -243,7 +244,7 @@ pub fn read(subject: &AdminView) -> Status {
             waiting: live.limits.in_flight(),
             overload: counters.overload.load(Ordering::Relaxed),
             rate_limited: live.guard.held_back(),
-            rcodes: rcodes.map(|(code, count)| (rcode_name(code), *count)).collect(),
+            rcodes: sort::map(rcodes.map(|(code, count)| (rcode_name(code), *count))),
             durations: sum.durations.cells.to_vec(),
             mean_ms,
             panics: counters.panics.load(Ordering::Relaxed),
@@ -280,7 +281,7 @@ pub fn read(subject: &AdminView) -> Status {
         data_files: data_files(subject),
         retained: retained(subject),
         secondaries: secondary::read(subject),
-        missed: live.watch.watchers().iter().map(|w| (w.name().to_string(), w.dropped())).collect(),
+        missed: sort::map(live.watch.watchers().iter().map(|w| (w.name().to_string(), w.dropped()))),
     }
 }
 
@@ -339,7 +340,7 @@ fn busiest(subject: &AdminView) -> Vec<BusyZone> {
         let (zone, vpc) = (show(&place.name.to_name()), place.vpc.clone().unwrap_or_default());
         busy.push(BusyZone { zone, vpc, answers: counts.iter().sum() });
     }
-    busy.sort_by(|a, b| b.answers.cmp(&a.answers).then_with(|| a.zone.cmp(&b.zone)));
+    sort::by(&mut busy, |a, b| b.answers.cmp(&a.answers).then_with(|| a.zone.cmp(&b.zone)));
     busy.truncate(BUSIEST);
     busy
 }
@@ -383,7 +384,7 @@ pub fn zones(subject: &AdminView) -> Vec<ZoneStatus> {
             answers: count(&entry.row.name),
         }));
     }
-    zones.sort_by(|a, b| a.zone.cmp(&b.zone).then_with(|| a.vpcs.cmp(&b.vpcs)));
+    sort::by(&mut zones, |a, b| a.zone.cmp(&b.zone).then_with(|| a.vpcs.cmp(&b.vpcs)));
     zones
 }
 

@@ -3,6 +3,7 @@
 use super::{AdminView, status};
 use crate::engine::name::show;
 use crate::engine::rcode::show_rcode;
+use crate::engine::sort;
 use crate::engine::text::{mnemonic, show_wire};
 use crate::stats::top::TopList;
 use serde::{Deserialize, Serialize};
@@ -78,7 +79,7 @@ pub fn read(subject: &AdminView, query: &TopQuery) -> TopAnswer {
         .into_iter()
         .map(|server| Ranked { key: format!("{} ({})", server.server, server.group), count: server.queries })
         .collect();
-    servers.sort_by_key(|row| std::cmp::Reverse(row.count));
+    sort::by_key(&mut servers, |row| std::cmp::Reverse(row.count));
     servers.truncate(query.count.min(MAX_ROWS));
     TopAnswer {
         seconds: lists.elapsed as f64 / 1e3,

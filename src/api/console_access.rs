@@ -158,7 +158,9 @@ pub fn code(access: Option<&ConsoleAccess>, params: &Params) -> ActionAnswer {
     let code = access.code(wanted, Instant::now()).map_err(|_| ApiError::internal())?;
     let fields = [("ConsoleCode", Value::from(code)), ("ExpiresIn", Value::from(CODE_LIFE.as_secs()))];
     let port = access.https_port.get().map(|port| ("ConsoleHttpsPort", Value::from(*port)));
-    Ok(fields.into_iter().chain(port).map(|(name, value)| (name.to_string(), value)).collect::<Map<_, _>>())
+    let mut code = Map::new();
+    code.extend(fields.into_iter().chain(port).map(|(name, value)| (name.to_string(), value)));
+    Ok(code)
 }
 
 /// Adds a grant; the oldest makes room.

@@ -4,6 +4,7 @@
 //! Unknown parameters are ignored, because every client adds some of its own.
 
 use super::ApiError;
+use crate::engine::sort;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
@@ -74,7 +75,7 @@ impl Params {
                 let prefix = format!("{name}.{at}.");
                 let fields = self.0.range(prefix.clone()..);
                 let fields = fields.map_while(|(key, value)| Some((key.strip_prefix(&prefix)?, value)));
-                let item: BTreeMap<_, _> = fields.map(|(key, value)| (key.into(), value.clone())).collect();
+                let item = sort::map(fields.map(|(key, value)| (key.into(), value.clone())));
                 (!item.is_empty()).then_some(Params(item))
             })
             .collect()
@@ -94,7 +95,7 @@ impl Params {
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Params {
     /// The later value of a repeated name is used.
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        Self(sort::map(pairs.into_iter().map(|(name, value)| (name.into(), value.into()))))
     }
 }
 

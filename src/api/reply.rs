@@ -52,8 +52,9 @@ pub fn refusal(format: AnswerFormat, error: &ApiError, host: &str) -> ApiReply {
         ("Message", &error.message),
         ("Recommend", &recommend),
     ];
-    let fields = fields.into_iter().map(|(name, value)| (name.to_string(), value.into())).collect();
-    written(format, error.status, "Error", &fields, request_id)
+    let mut told = Map::new();
+    told.extend(fields.map(|(name, value)| (name.to_string(), value.into())));
+    written(format, error.status, "Error", &told, request_id)
 }
 
 /// The response for a map of fields.

@@ -6,6 +6,7 @@
 
 use super::sign::{self, Scheme};
 use super::{ApiError, Params};
+use crate::engine::sort;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One HTTP request.
@@ -251,7 +252,7 @@ impl ApiRequest {
         let (key, signature) = (part_of("Credential")?, part_of("Signature")?);
         let signed_headers: Vec<String> = part_of("SignedHeaders")?.split(';').map(str::to_string).collect();
         // A short list that repeats the name of a long header would make a long text from a short request.
-        let distinct: BTreeSet<&String> = signed_headers.iter().collect();
+        let distinct: BTreeSet<&String> = sort::set(&signed_headers);
         if signed_headers.len() > MAX_SIGNED_HEADERS || distinct.len() < signed_headers.len() {
             return Err(incomplete("SignedHeaders names a header twice, or too many"));
         }
@@ -364,7 +365,11 @@ fn pairs(octets: &[u8], what: &str) -> Result<BTreeMap<String, String>, ApiError
         decode(octets, &mut out);
         String::from_utf8(out).map_err(|_| not_utf8(what))
     };
-    split(octets).map(|(name, value)| Ok((text(name)?, text(value)?))).collect()
+    let mut pairs = BTreeMap::new();
+    for (name, value) in split(octets) {
+        pairs.insert(text(name)?, text(value)?);
+    }
+    Ok(pairs)
 }
 
 /// The parameters of the query, and those of query and form. A form's value replaces the query's.

@@ -6,6 +6,7 @@ use super::keys::AccessKey;
 use super::request::HttpRequest;
 use super::sign::{self, Scheme};
 use crate::base::timestamp;
+use crate::engine::sort;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
@@ -96,7 +97,7 @@ fn signed_by_acs3(
     ] {
         http.headers.push((name.into(), value.into()));
     }
-    http.headers.sort();
+    sort::ascending(&mut http.headers);
     let headers: Vec<(&str, String)> = http
         .headers
         .iter()
@@ -136,5 +137,5 @@ fn fill(http: &mut HttpRequest, place: SignaturePlace, params: &BTreeMap<String,
 
 /// Parameters in the order of their names.
 fn map(params: &Params) -> BTreeMap<String, String> {
-    params.iter().map(|(name, value)| (name.into(), value.into())).collect()
+    sort::map(params.iter().map(|(name, value)| (name.into(), value.into())))
 }

@@ -1,6 +1,7 @@
 //! The programs that listen on an address, from the kernel's tables. The address must match exactly, because
 //! 127.0.0.53:53 and 127.0.0.1:53 may belong to two programs.
 
+use crate::engine::sort;
 use std::collections::HashMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -73,7 +74,7 @@ pub fn on_port(port: u16) -> Vec<PortOwner> {
         }
     }
     for one in &mut found {
-        one.holders.sort();
+        sort::ascending(&mut one.holders);
         one.holders.dedup();
     }
     found

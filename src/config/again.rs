@@ -12,6 +12,7 @@ use super::zone_pieces::ZonesInPieces;
 use super::{Config, file, lints};
 use crate::engine::catalog::Scope;
 use crate::engine::name::NameKey;
+use crate::engine::sort;
 use crate::engine::zone::{PackedZone, Zone, ZoneSpec};
 use hickory_proto::rr::RData;
 use std::collections::HashSet;
@@ -119,7 +120,7 @@ pub(super) fn parse(text: &str, file: &Path, open_to_others: bool, former: &Conf
     let files = former.zone_files.iter();
     changed
         .extend(files.filter(|file| file.files.iter().any(|file| file.has_changed())).map(|file| file.zone));
-    changed.sort_unstable();
+    sort::ascending(&mut changed);
     changed.dedup();
     if changed.len() > FEW {
         return None;

@@ -3,6 +3,7 @@
 use super::{Config, InstanceInfo, Regions, endpoints};
 use crate::engine::catalog::{Catalog, CatalogFault, CatalogRule, CatalogSpec, GroupKey, Scope, Vpc};
 use crate::engine::name::{self, NameKey};
+use crate::engine::sort;
 use crate::engine::zone::{Zone, ZoneSpec};
 use crate::upstream::{ServerAddress, Strategy};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -165,7 +166,7 @@ fn remove(spec: &mut CatalogSpec, faults: &[CatalogFault]) {
     // Of one kind at a time and from the end, so that places stay right.
     let places = |place: fn(&CatalogFault) -> Option<usize>| {
         let mut places: Vec<usize> = faults.iter().filter_map(place).collect();
-        places.sort_unstable();
+        sort::ascending(&mut places);
         places.dedup();
         places.reverse();
         places

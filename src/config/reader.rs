@@ -3,6 +3,7 @@
 use super::fault::{Fault, Severity};
 use super::key_path::KeyPath;
 use super::suggest;
+use crate::engine::sort;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -254,7 +255,7 @@ impl<'s> ConfigReader<'s> {
             self.note(Severity::Error, &unknown.at, key, message, hint.into());
         }
         let mut faults = self.faults.take();
-        faults.sort_by_key(|(start, _)| *start);
+        sort::by_key(&mut faults, |(start, _)| *start);
         faults.dedup();
         let mut faults: Vec<Fault> = faults.into_iter().map(|(_, fault)| fault).collect();
         for (severity, word) in [(Severity::Error, "errors"), (Severity::Warning, "warnings")] {

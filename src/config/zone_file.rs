@@ -6,6 +6,7 @@ use crate::base::file::WatchedFile;
 use crate::engine::master::{self, MasterEntry, MasterState, Sink};
 use crate::engine::name::NameKey;
 use crate::engine::rrset::Rrset;
+use crate::engine::sort;
 use crate::engine::zone::{PackedZone, RecordFaultKind};
 use crate::engine::zone_build::ZoneBuilder;
 use hickory_proto::rr::{Name, RecordType};
@@ -226,7 +227,7 @@ impl Loading {
 
     /// Faults in the order of files and lines, with those lines.
     fn told(&mut self, severity: Severity, mut faults: Vec<FileFault>) -> Vec<Fault> {
-        faults.sort_by_key(|fault| (fault.0, fault.1));
+        sort::by_key(&mut faults, |fault| (fault.0, fault.1));
         if !faults.is_empty()
             && self.folder.is_none()
             && !self.is_text

@@ -11,6 +11,7 @@ use crate::base::file::{FileState, WatchedFile};
 use crate::config::data_file::{LoadError, Loaded};
 use crate::config::{Config, hosts_file, zone_file};
 use crate::engine::hosts::{Hosts, HostsOptions};
+use crate::engine::sort;
 use crate::engine::zone::PackedZone;
 use hickory_proto::rr::Name;
 use std::path::{Path, PathBuf};
@@ -113,7 +114,7 @@ impl WatchPlan {
                 changed.push(*next);
             }
         }
-        changed.sort_unstable();
+        sort::ascending(&mut changed);
         changed
     }
 

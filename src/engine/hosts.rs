@@ -6,6 +6,7 @@
 use super::name::NameKey;
 use super::ordered::Ordered;
 use super::rrset::{Owner, Rrset};
+use super::sort;
 use super::text;
 use super::zone_build::{OwnerKey, ZoneBuilder, name_of};
 use hickory_proto::rr::RecordType;
@@ -108,7 +109,7 @@ impl Hosts {
         }
         let is_address = |set: &Rrset| matches!(set.rtype, RecordType::A | RecordType::AAAA);
         hosts.names = hosts.owners.iter().filter(|owner| owner.sets().any(|set| is_address(&set))).count();
-        reading.faults.told.sort_by_key(|(line, _)| *line);
+        sort::by_key(&mut reading.faults.told, |(line, _)| *line);
         HostsRead { hosts, faults: reading.faults, left_out: reading.left_out }
     }
 

@@ -39,6 +39,7 @@ pub mod retain;
 pub mod rrset;
 mod sections;
 pub mod sharded;
+pub mod sort;
 pub mod special_address;
 pub mod text;
 pub mod view;

@@ -9,6 +9,7 @@ use super::decode;
 use super::message::{MessageCursor, SectionCounts};
 use super::name::{self, NameKey};
 use super::request::Question;
+use super::sort;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::rdata::CNAME;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
@@ -212,7 +213,7 @@ impl MessageReader<'_> {
         }
         let of = |rtype| records.iter().filter(|record| record.record_type() == rtype).count();
         let mut types: Vec<RecordType> = records.iter().map(Record::record_type).collect();
-        types.sort_unstable();
+        sort::ascending(&mut types);
         types.dedup();
         match types.into_iter().all(|rtype| of(rtype) <= most) {
             true => Ok(()),

@@ -9,6 +9,7 @@ use super::name::{self, NameKey};
 use super::ordered::Ordered;
 use super::rrset::Owner;
 pub use super::rrset::{Rrset, SetOrder};
+use super::sort;
 use super::zone_build::{self, OwnerKey, ZoneBuilder};
 pub use super::zone_record::{RecordFault, RecordFaultKind, ZoneRecord};
 use hickory_proto::rr::rdata::{NS, SOA};
@@ -307,7 +308,7 @@ impl Zone {
         let mut left = count - at_once;
         let sets = self.owners.skip(at_once).flat_map(|owner| {
             let mut sets: Vec<Rrset> = owner.sets().collect();
-            sets.sort_by_key(|set| u16::from(set.rtype));
+            sort::by_key(&mut sets, |set| u16::from(set.rtype));
             sets.into_iter().map(move |set| (owner, set))
         });
         let sets = sets.filter_map(move |(owner, set)| {

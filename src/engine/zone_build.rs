@@ -8,6 +8,7 @@ use super::name::NameKey;
 use super::ordered::Ordered;
 use super::record;
 use super::rrset::{Owner, Unpacked};
+use super::sort;
 use super::zone_record::{RecordFault, RecordFaultKind, ZoneRecord};
 use hickory_proto::rr::{RData, RecordType};
 use std::collections::HashMap;
@@ -218,8 +219,8 @@ impl ZoneBuilder {
     /// The names of the zone, and all records that cannot be in it, in the order in which they were given.
     pub fn finish(self) -> (Ordered<Owner>, Vec<RecordFault>) {
         let mut faults = Vec::new();
-        let owners = self.finish_with(|refused| faults.push(refused.fault));
-        faults.sort_by_key(|fault| fault.record);
+        let owners = self.finish_with(&mut |refused| faults.push(refused.fault));
+        sort::by_key(&mut faults, |fault| fault.record);
         (owners, faults)
     }
 

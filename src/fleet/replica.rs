@@ -2,6 +2,7 @@
 
 use super::row::{self, RowChange};
 use crate::account::{Account, Edit};
+use crate::engine::sort;
 use std::collections::{BTreeMap, HashSet};
 
 /// Rows below which no removal is held.
@@ -126,7 +127,7 @@ impl Replica {
                 }
             }
         }
-        edits.sort_by_key(row::rank);
+        sort::by_key(&mut edits, row::rank);
         edits
     }
 

@@ -3,6 +3,7 @@
 
 use super::resolv_conf;
 use crate::base::file;
+use crate::engine::sort;
 use crate::upstream::ServerAddress;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -82,7 +83,7 @@ impl FollowedSource {
         };
         let found = entries.flatten().take(MAX_ENTRIES).map(|entry| entry.path());
         let mut files: Vec<PathBuf> = found.filter(counts).collect();
-        files.sort();
+        sort::ascending(&mut files);
         files.truncate(MAX_FILES);
         files
     }
@@ -99,7 +100,7 @@ impl FollowedSource {
                 let written = |path: &PathBuf| fs::metadata(path).and_then(|found| found.modified());
                 let mut files: Vec<(SystemTime, PathBuf)> =
                     self.files().into_iter().filter_map(|path| Some((written(&path).ok()?, path))).collect();
-                files.sort();
+                sort::ascending(&mut files);
                 let read = |(_, path): (SystemTime, PathBuf)| file::read(&path, LARGEST_LEASES).ok();
                 let texts = files.into_iter().rev().filter_map(read);
                 let mut servers = texts.map(|text| leased(&String::from_utf8_lossy(&text)));

@@ -3,6 +3,7 @@
 
 use crate::base::file;
 use crate::config::{Config, SecretSource};
+use crate::engine::sort;
 use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -58,7 +59,7 @@ impl Unit {
                 }
             }
         }
-        drop_ins.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
+        sort::by(&mut drop_ins, |a, b| a.file_name().cmp(&b.file_name()));
         for text in drop_ins.iter().filter_map(|path| file::read_text(path, LARGEST).ok()) {
             unit.read(&text);
         }

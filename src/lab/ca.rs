@@ -7,6 +7,7 @@
 use super::state::StateDir;
 use super::trust;
 use crate::config::endpoints;
+use crate::engine::sort;
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, SanType, date_time_ymd,
@@ -173,7 +174,7 @@ fn authority_params(now: SystemTime, end: SystemTime) -> CertificateParams {
 fn leaf_params(now: SystemTime) -> Result<CertificateParams, rcgen::Error> {
     let api = endpoints::api_names();
     let parents = api.public.iter().chain(&api.inside).filter_map(|name| Some(name.split_once('.')?.1));
-    let mut names: BTreeSet<String> = parents.map(|parent| format!("*.{parent}")).collect();
+    let mut names: BTreeSet<String> = sort::set(parents.map(|parent| format!("*.{parent}")));
     names.insert("localhost".into());
     let mut params = CertificateParams::new(names.into_iter().collect::<Vec<_>>())?;
     let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];

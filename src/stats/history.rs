@@ -3,6 +3,7 @@
 
 use super::counters::{Counters, OUTCOMES};
 use super::zone_stats::OVERFLOW;
+use crate::engine::sort;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -94,7 +95,7 @@ impl Totals {
         let other = sum.rcodes.iter().enumerate().filter(|(rcode, _)| ![0, 2, 3].contains(rcode));
         let answers = [sum.rcodes[0], sum.rcodes[3], sum.rcodes[2], other.map(|(_, count)| count).sum()];
         let took = (sum.durations.nanos, sum.durations.count());
-        Self { places: tallies.places().into_iter().collect(), answers, took }
+        Self { places: sort::map(tallies.places()), answers, took }
     }
 
     /// The difference since then. Threads continue to count, so that values may not have grown.
@@ -111,7 +112,7 @@ impl Totals {
             }
         }
         if places.len() > PLACES {
-            places.sort_unstable_by_key(|(_, counts)| std::cmp::Reverse(counts.iter().sum::<u64>()));
+            sort::by_key(&mut places, |(_, counts)| std::cmp::Reverse(counts.iter().sum::<u64>()));
             let mut rest = nothing;
             for (_, counts) in places.drain(PLACES - 1..) {
                 rest.iter_mut().zip(counts).for_each(|(sum, more)| *sum += more);

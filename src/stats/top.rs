@@ -10,6 +10,7 @@ use super::zone_stats::StatKey;
 use crate::base::client_form::ClientForm;
 use crate::engine::cache::Timestamp;
 use crate::engine::message::{HEADER, wire_length};
+use crate::engine::sort;
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -126,7 +127,7 @@ impl<K: Hash + Eq + Clone> Sketch<K> {
 
     fn list(&self, most: usize) -> TopList<K> {
         let mut rows: Vec<(K, u64)> = self.counts.iter().map(|(key, count)| (key.clone(), *count)).collect();
-        rows.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        sort::by_key(&mut rows, |(_, count)| std::cmp::Reverse(*count));
         rows.truncate(most);
         TopList { rows, error: self.floor }
     }

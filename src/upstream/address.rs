@@ -1,5 +1,6 @@
 //! The address of one upstream server, as a person writes it in the configuration.
 
+use crate::engine::sort;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -70,7 +71,7 @@ impl ServerAddress {
     /// The key of a group of servers, whatever their order: 64 bits of SHA-256. `parts` tell it from other groups of
     /// the same servers.
     pub fn group_key(parts: &[&[u8]], servers: &[Self]) -> GroupKey {
-        let identities: BTreeSet<String> = servers.iter().map(Self::identity).collect();
+        let identities: BTreeSet<String> = sort::set(servers.iter().map(Self::identity));
         let mut hash = Context::new(&SHA256);
         for part in parts.iter().copied().chain(identities.iter().map(String::as_bytes)) {
             hash.update(&(part.len() as u64).to_be_bytes()); // so that "ab", "c" is not "a", "bc"

@@ -45,17 +45,14 @@ pub(super) struct ServerView {
 /// The order of servers, as indices into `views`, without servers in a forwarding loop. `chance` in 0..1.
 pub(super) fn order(strategy: Strategy, views: &[ServerView], chance: f64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..views.len()).filter(|&i| !views[i].looping).collect();
-    match strategy {
-        Strategy::Failover | Strategy::Parallel => order.sort_by_key(|&i| views[i].standing),
-        Strategy::Fastest => {
-            // A server without a measurement sorts first, so that it gets measured.
-            order.sort_by_key(|&i| (views[i].standing, views[i].rtt.map(|rtt| rtt.srtt)));
-            let up = order.iter().filter(|&&i| views[i].standing == ServerHealth::Up).count();
-            if chance < EXPLORE && up > 1 {
-                let other = 1 + (chance / EXPLORE * (up - 1) as f64) as usize;
-                order[..=other.min(up - 1)].rotate_right(1);
-            }
-        }
+    let is_fastest = strategy == Strategy::Fastest;
+    // A server without a measurement sorts first, so that it gets measured.
+    let rtt = |i: usize| views[i].rtt.filter(|_| is_fastest).map(|rtt| rtt.srtt);
+    order.sort_by_key(|&i| (views[i].standing, rtt(i)));
+    let up = order.iter().filter(|&&i| views[i].standing == ServerHealth::Up).count();
+    if is_fastest && chance < EXPLORE && up > 1 {
+        let other = 1 + (chance / EXPLORE * (up - 1) as f64) as usize;
+        order[..=other.min(up - 1)].rotate_right(1);
     }
     order
 }

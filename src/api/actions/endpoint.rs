@@ -8,6 +8,7 @@ use crate::account::Edit;
 use crate::account::row::{EndpointIp, EndpointRow};
 use crate::api::{ActionAnswer, ApiError, Params};
 use crate::config::endpoints;
+use crate::engine::sort;
 use ipnet::Ipv4Net;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -84,7 +85,7 @@ pub fn list(context: &ActionContext, params: &Params) -> ActionAnswer {
         .filter(|row| keyword.as_ref().is_none_or(|word| row.name.to_lowercase().contains(word.as_str())))
         .filter(|row| ready && region.is_none_or(|region| row.region == region))
         .collect();
-    found.sort_by_key(|row| row.created);
+    sort::by_key(&mut found, |row| row.created);
     let mut answer = page.fields(found.len());
     let shown: Vec<Value> = page.cut(found).map(shape).collect();
     answer.insert("Endpoints".into(), Value::Array(shown));
@@ -186,7 +187,7 @@ fn choose_addresses(
     let others = context.account.endpoints().values();
     let others = others.filter(|other| other.vpc == row.vpc && other.id != row.id);
     let given = others.flat_map(|other| &other.ips).chain(&row.ips);
-    let mut taken: BTreeSet<Ipv4Addr> = given.filter_map(|place| place.ip.parse().ok()).collect();
+    let mut taken: BTreeSet<Ipv4Addr> = sort::set(given.filter_map(|place| place.ip.parse().ok()));
     for place in row.ips.iter_mut().filter(|place| place.ip.is_empty()) {
         let Ok(subnet) = place.cidr.parse::<Ipv4Net>() else { continue };
         let same = |old: &&EndpointIp| old.vswitch == place.vswitch && old.cidr == place.cidr;

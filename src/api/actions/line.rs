@@ -6,6 +6,7 @@ use super::page::{ResultPage, object};
 use crate::account::Edit;
 use crate::account::row::LineRow;
 use crate::api::{ActionAnswer, ApiError, Params};
+use crate::engine::sort;
 use ipnet::Ipv4Net;
 use serde_json::{Map, Value, json};
 use std::net::Ipv4Addr;
@@ -110,7 +111,7 @@ pub fn search(context: &ActionContext, params: &Params) -> ActionAnswer {
 fn listed(context: &ActionContext, params: &Params, wanted: impl Fn(&LineRow) -> bool) -> ActionAnswer {
     let page = ResultPage::of(params)?;
     let mut found: Vec<_> = context.account.lines().values().filter(|row| wanted(row)).collect();
-    found.sort_by_key(|row| row.created);
+    sort::by_key(&mut found, |row| row.created);
     let mut answer = page.fields(found.len());
     let shown = page.cut(found).map(|row| {
         let mut fields = common(row);
@@ -208,7 +209,7 @@ pub(super) fn check<'r>(lines: impl Iterator<Item = &'r LineRow>, row: &LineRow)
         }
     }
     let mut sorted = row.ranges.clone();
-    sorted.sort_unstable();
+    sort::ascending(&mut sorted);
     match sorted.windows(2).find(|pair| pair[0].1 >= pair[1].0) {
         Some(pair) => {
             let why = format!("The range {}-{} overlaps with another of the line.", pair[1].0, pair[1].1);

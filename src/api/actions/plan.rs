@@ -14,6 +14,7 @@ use crate::account::value::DEFAULT_LINE;
 use crate::api::ApiError;
 use crate::api::document;
 use crate::api::document::{CustomLine, Document, DocumentRule, Handle};
+use crate::engine::sort;
 use std::collections::HashSet;
 
 /// The edits that bring an account to a document.
@@ -99,14 +100,14 @@ impl ImportPlan<'_> {
             self.sound(place, line::check(after.iter(), row));
         }
         let words = after.into_iter().flat_map(|row| [(row.id.clone(), row.id.clone()), (row.name, row.id)]);
-        self.lines = words.collect();
+        self.lines = sort::map(words);
         dropped
     }
 
     /// Forwarding rules.
     fn rules(&mut self, given: &[DocumentRule]) {
         let mut present: Vec<_> = self.context.account.rules().values().collect();
-        present.sort_by_key(|row| (row.created, &row.id));
+        sort::by_key(&mut present, |row| (row.created, &row.id));
         let known: Vec<Handle> = present.iter().map(|row| handle(row)).collect();
         let handles: Vec<Handle> = given.iter().map(Handle::of_rule).collect();
         let pairs = document::pair(&handles, &known);

@@ -9,6 +9,7 @@ use crate::account::{Edit, ZoneEntry};
 use crate::api::ApiError;
 use crate::api::document;
 use crate::api::document::{DocumentZone, Handle};
+use crate::engine::sort;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -64,7 +65,7 @@ fn present<'p>(plan: &ImportPlan<'p>, given: &[DocumentZone]) -> Vec<&'p Arc<Zon
         Mode::Replace => account.zones().collect(),
         Mode::Merge => given.iter().flat_map(|zone| account.zones_named(&zone.zone_name)).collect(),
     };
-    present.sort_by_key(|entry| (entry.row.created, &entry.row.id));
+    sort::by_key(&mut present, |entry| (entry.row.created, &entry.row.id));
     present.dedup_by_key(|entry| &entry.row.id);
     present
 }

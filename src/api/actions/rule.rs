@@ -8,6 +8,7 @@ use crate::account::priority::{PriorityForward, is_vpc_resolver};
 use crate::account::row::{Binding, RuleRow};
 use crate::api::{ActionAnswer, ApiError, Params};
 use crate::engine::name::{self, NameKey};
+use crate::engine::sort;
 use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -109,7 +110,7 @@ pub fn list(context: &ActionContext, params: &Params) -> ActionAnswer {
             keyword.as_ref().is_none_or(|word| has(&row.name, word) || has(&row.zone, word))
         })
         .collect();
-    found.sort_by_key(|row| row.created);
+    sort::by_key(&mut found, |row| row.created);
     let mut answer = page.fields(found.len());
     let shown = page.cut(found).map(|row| {
         let mut fields = shape(context, row);

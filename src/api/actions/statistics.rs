@@ -10,6 +10,7 @@ use super::page::{ResultPage, object};
 use crate::account::ZoneEntry;
 use crate::api::{ActionAnswer, ApiError, Params};
 use crate::engine::name::{self, NameKey, show};
+use crate::engine::sort;
 use crate::engine::text::{mnemonic, show_wire};
 use crate::stats::counters::{OUTCOME_NAMES, OUTCOMES};
 use crate::stats::history::{DAY, MINUTES, Minute};
@@ -143,7 +144,7 @@ pub fn zone_overview(context: &ActionContext, params: &Params) -> ActionAnswer {
     let (now, before) = periods(context, length, length);
     let by_zone = |minutes: &[Arc<Minute>]| -> BTreeMap<String, u64> {
         let zones = by(context, minutes, |_, name, _| Some(name.to_string()), false);
-        zones.into_iter().map(|(zone, counts)| (zone, sum(&counts))).collect()
+        sort::map(zones.into_iter().map(|(zone, counts)| (zone, sum(&counts))))
     };
     let (now, before) = (by_zone(&now), by_zone(&before));
     let grew = |more: &BTreeMap<String, u64>, less: &BTreeMap<String, u64>| {
@@ -173,7 +174,7 @@ pub fn top(context: &ActionContext, params: &Params) -> ActionAnswer {
     let before: BTreeMap<String, u64> =
         before.into_iter().map(|(row, count)| (row.to_string(), count)).collect();
     rows.retain(|(_, count)| *count > 0);
-    rows.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    sort::by_key(&mut rows, |(_, count)| std::cmp::Reverse(*count));
     let all: u64 = rows.iter().map(|(_, count)| count).sum();
     let mut answer = page.other_fields(rows.len());
     let at = minutes.last().map_or(0, |minute| minute.at * MINUTE);
@@ -380,7 +381,7 @@ fn by(
         }
     }
     let mut sums: Vec<_> = sums.into_iter().collect();
-    sums.sort_by_key(|(_, counts)| std::cmp::Reverse(sum(counts)));
+    sort::by_key(&mut sums, |(_, counts)| std::cmp::Reverse(sum(counts)));
     sums
 }
 

@@ -5,6 +5,7 @@ use super::page::object;
 use crate::account::row::ZoneRow;
 use crate::account::{Edit, ZoneEntry};
 use crate::api::{ActionAnswer, ApiError, Params};
+use crate::engine::sort;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,13 +25,13 @@ pub fn list(context: &ActionContext, params: &Params) -> ActionAnswer {
         None => 0,
         Some(token) => token.parse().map_err(|_| ApiError::invalid("NextToken", "it is not one of ours"))?,
     };
-    let ids: BTreeSet<&str> = params.values("ResourceId").into_iter().collect();
+    let ids = sort::set(params.values("ResourceId"));
     let wanted = tags(params)?;
     let mut zones: Vec<&Arc<ZoneEntry>> = match ids.is_empty() {
         true => context.account.zones().collect(),
         false => ids.iter().filter_map(|id| context.account.zone(id)).collect(),
     };
-    zones.sort_unstable_by(|one, other| {
+    sort::by(&mut zones, |one, other| {
         (one.row.created, &one.row.id).cmp(&(other.row.created, &other.row.id))
     });
     let has = |row: &ZoneRow| {
@@ -125,7 +126,7 @@ fn zones<'g>(context: &'g ActionContext, params: &Params) -> Result<Vec<&'g Arc<
     if ids.len() > MAX_RESOURCES {
         return Err(ApiError::invalid("ResourceId", format!("at most {MAX_RESOURCES} at a time")));
     }
-    let ids: BTreeSet<&str> = ids.into_iter().collect();
+    let ids: BTreeSet<&str> = sort::set(ids);
     ids.into_iter().map(|id| context.zone(id)).collect()
 }
 

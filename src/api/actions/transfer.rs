@@ -16,6 +16,7 @@ use crate::api::document::{
     SyncRegion, SyncTask, Tag, WeightedSet,
 };
 use crate::api::{ActionAnswer, ApiError, Params};
+use crate::engine::sort;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
@@ -31,7 +32,7 @@ pub fn export(context: &ActionContext, params: &Params) -> ActionAnswer {
         .collect();
     let all = params.boolean("All")?.unwrap_or(false);
     let document = document(context, &names, all);
-    let found: BTreeSet<&str> = document.zones.iter().map(|zone| zone.zone_name.as_str()).collect();
+    let found: BTreeSet<&str> = sort::set(document.zones.iter().map(|zone| zone.zone_name.as_str()));
     if let Some(name) = names.iter().find(|name| !found.iter().any(|has| has.eq_ignore_ascii_case(name))) {
         return Err(ApiError::new("Zone.NotExists", format!("There is no zone {name}.")));
     }
@@ -72,7 +73,9 @@ fn shape(summary: &Summary, dry: bool) -> Map<String, Value> {
     let counts = |deed: ChangeKind| {
         let kinds = [ItemKind::Zones, ItemKind::Records, ItemKind::Rules, ItemKind::CustomLines];
         let fields = kinds.map(|kind| (format!("{kind:?}"), json!(summary.count(deed, kind))));
-        Value::Object(fields.into_iter().collect())
+        let mut counts = Map::new();
+        counts.extend(fields);
+        Value::Object(counts)
     };
     let zones = summary.zones.iter().take(MAX_ZONES).map(|(name, [added, changed, removed])| {
         json!({ "ZoneName": name, "Added": added, "Changed": changed, "Removed": removed })
@@ -104,7 +107,9 @@ pub(super) fn document(context: &ActionContext, names: &BTreeSet<String>, all: b
         }));
     }
     let first = |row: &ZoneRow| row.bindings.iter().map(|binding| binding.vpc.clone()).min();
-    zones.sort_by_cached_key(|(row, _)| (row.name.to_lowercase(), first(row), row.created, row.id.clone()));
+    sort::by_cached_key(&mut zones, |(row, _)| {
+        (row.name.to_lowercase(), first(row), row.created, row.id.clone())
+    });
     let used: BTreeSet<String> = zones
         .iter()
         .flat_map(|(row, records)| {
@@ -124,7 +129,7 @@ pub(super) fn document(context: &ActionContext, names: &BTreeSet<String>, all: b
             ipv4s: line::shown_ranges(row),
         })
         .collect();
-    lines.sort_by(|a, b| a.name.cmp(&b.name));
+    sort::by(&mut lines, |a, b| a.name.cmp(&b.name));
     Document {
         zones: zones.iter().map(|(row, records)| zone_of(context, row, records)).collect(),
         rules: if whole { rules(context) } else { Vec::new() },
@@ -137,7 +142,7 @@ fn zone_of(context: &ActionContext, row: &ZoneRow, records: &[RecordRow]) -> Doc
     let place = |record: &&RecordRow| {
         (record.rr != "@", record.rr.to_lowercase(), record.rtype.clone(), record.line.clone(), record.id)
     };
-    records.sort_by_cached_key(place);
+    sort::by_cached_key(&mut records, place);
     let mut sets: Vec<WeightedSet> = row
         .weighted
         .iter()
@@ -147,7 +152,7 @@ fn zone_of(context: &ActionContext, row: &ZoneRow, records: &[RecordRow]) -> Doc
             line: line_word(context, &set.line),
         })
         .collect();
-    sets.sort();
+    sort::ascending(&mut sets);
     DocumentZone {
         zone_name: row.name.clone(),
         proxy_pattern: Some(zone::pattern(row.proxy).into()),
@@ -187,7 +192,7 @@ fn record_of(context: &ActionContext, row: &RecordRow) -> DocumentRecord {
 /// Forwarding rules by the names that they are for.
 fn rules(context: &ActionContext) -> Vec<DocumentRule> {
     let mut rows: Vec<_> = context.account.rules().values().collect();
-    rows.sort_by_key(|row| {
+    sort::by_key(&mut rows, |row| {
         (&row.zone, &row.name, row.bindings.iter().map(|has| &has.vpc).min(), row.created)
     });
     let target = |target: &std::net::SocketAddr| ForwardIp {
@@ -220,7 +225,7 @@ fn vpcs(bindings: &[Binding]) -> Vec<DocumentVpc> {
         vpc_type: filled(&binding.kind).filter(|kind| kind != "STANDARD"),
     };
     let mut vpcs: Vec<DocumentVpc> = bindings.iter().map(vpc).collect();
-    vpcs.sort_by(|a, b| a.vpc_id.cmp(&b.vpc_id));
+    sort::by(&mut vpcs, |a, b| a.vpc_id.cmp(&b.vpc_id));
     vpcs
 }
 

@@ -9,6 +9,7 @@ use crate::account::value;
 use crate::api::document::{Document, DocumentRecord, DocumentRule, DocumentVpc, DocumentZone, Handle};
 use crate::base::terminal::{self, Style};
 use crate::cli::CommonArgs;
+use crate::engine::sort;
 use crate::engine::text::printable;
 use clap::Args;
 use serde::Serialize;
@@ -80,7 +81,7 @@ fn print(first: &str, second: &str, found: &[ApiDifference], verbose: bool) {
         let removed = removed.iter().map(|text| (text, '-'));
         let mut all: Vec<(&String, char)> = removed.chain(added.iter().map(|text| (text, '+'))).collect();
         // What is about the same thing stands together, as it was before as it is.
-        all.sort_by_key(|(text, sign)| (text.split(' ').next(), *sign == '+', text.as_str()));
+        sort::by_key(&mut all, |(text, sign)| (text.split(' ').next(), *sign == '+', text.as_str()));
         for (text, sign) in all {
             line(if sign == '-' { Style::Red } else { Style::Green }, format!("{sign} {text}"));
         }
@@ -93,7 +94,7 @@ type DiffSections = BTreeMap<String, BTreeSet<String>>;
 fn differences(first: &Document, second: &Document) -> Vec<ApiDifference> {
     let twice: HashSet<String> = doubles(first).union(&doubles(second)).cloned().collect();
     let (first, second) = (sections(first, &twice), sections(second, &twice));
-    let names: BTreeSet<&String> = first.keys().chain(second.keys()).collect();
+    let names: BTreeSet<&String> = sort::set(first.keys().chain(second.keys()));
     let nothing = BTreeSet::new();
     let difference = |section: &String| {
         let (a, b) = (first.get(section).unwrap_or(&nothing), second.get(section).unwrap_or(&nothing));
@@ -139,7 +140,7 @@ fn sections(document: &Document, twice: &HashSet<String>) -> DiffSections {
         sections.insert(titles.next().unwrap_or_default(), rule_lines(rule));
     }
     for line in &document.custom_lines {
-        let mut lines: BTreeSet<String> = line.ipv4s.iter().map(|range| format!("Ipv4s {range}")).collect();
+        let mut lines = sort::set(line.ipv4s.iter().map(|range| format!("Ipv4s {range}")));
         lines.insert(format!("DnsCategory {}", line.dns_category.as_deref().unwrap_or("AUTH")));
         sections.insert(format!("custom line {}", line.name), lines);
     }
@@ -148,7 +149,7 @@ fn sections(document: &Document, twice: &HashSet<String>) -> DiffSections {
 
 fn zone_lines(zone: &DocumentZone) -> BTreeSet<String> {
     let word = |text: &Option<String>, default: &str| text.as_deref().unwrap_or(default).to_uppercase();
-    let mut lines = BTreeSet::from([
+    let mut lines = sort::set([
         format!("ProxyPattern {}", word(&zone.proxy_pattern, "ZONE")),
         format!("DnsGroup {}", word(&zone.dns_group, "FAST_ZONE")),
     ]);

@@ -4,6 +4,7 @@
 //! so that only a TTL above ours, where ours is the configured one, tells something.
 
 use crate::engine::rcode::show_rcode;
+use crate::engine::sort;
 use crate::engine::text::TextSections;
 use serde::Serialize;
 
@@ -100,7 +101,7 @@ impl ComparedAnswer {
                 None => chain.push(ComparedSet { name, rtype, ttl: entry.ttl, values: vec![value] }),
             }
         }
-        chain.iter_mut().for_each(|set| set.values.sort());
+        chain.iter_mut().for_each(|set| sort::ascending(&mut set.values));
         let soa = message.authorities.iter().find(|entry| entry.type_name() == "SOA").map(|entry| Soa {
             zone: plain(&entry.owner()),
             ttl: entry.ttl,

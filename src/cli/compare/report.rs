@@ -6,6 +6,7 @@ use super::scratch::{Point, ScratchVerdict};
 use crate::cli::{exit, shown};
 use crate::engine::record::show_type;
 use crate::engine::request::Question;
+use crate::engine::sort;
 use crate::engine::text::show;
 use serde::Serialize;
 use std::net::SocketAddr;
@@ -221,7 +222,7 @@ impl CompareReport {
         table::print(&["NAME", "TYPE", "POINT", "PVTZD", "SEEN", "MATCHES"], &rows);
         let mut settings: Vec<&str> =
             self.points.iter().flat_map(|point| &point.settings).map(String::as_str).collect();
-        settings.sort_unstable();
+        sort::ascending(&mut settings);
         settings.dedup();
         println!();
         match settings.as_slice() {

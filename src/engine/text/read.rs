@@ -8,6 +8,7 @@ use super::print::is_well_formed;
 use super::svcb;
 use super::tokens::{Token, tokens};
 use super::types::{mnemonic, parse as parse_type};
+use crate::engine::sort;
 use data_encoding::{BASE32HEX_NOPAD, HEXUPPER};
 use hickory_proto::rr::Name;
 
@@ -214,7 +215,7 @@ fn many(
 
 fn bitmap(data: &mut Vec<u8>, words: &[Token<'_>]) -> Result<(), String> {
     let mut codes = words.iter().map(|word| rtype(word.text)).collect::<Result<Vec<u16>, _>>()?;
-    codes.sort_unstable();
+    sort::ascending(&mut codes);
     for window in codes.chunk_by(|a, b| a >> 8 == b >> 8) {
         let mut bits = [0_u8; 32];
         window.iter().for_each(|code| bits[usize::from(code & 0xff) / 8] |= 0x80 >> (code % 8));

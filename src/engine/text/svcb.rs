@@ -6,6 +6,7 @@
 use super::escape::{octets, printable, quoted};
 use super::parts::{base64, number, shortened, split_string, v4, v6};
 use super::tokens::Token;
+use crate::engine::sort;
 use data_encoding::BASE64;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -120,7 +121,7 @@ fn named_value(key: u16, value: &[u8]) -> Result<Vec<u8>, String> {
     match key {
         MANDATORY => {
             let mut keys = items(value)?.into_iter().map(self::key).collect::<Result<Vec<u16>, _>>()?;
-            keys.sort_unstable();
+            sort::ascending(&mut keys);
             wire.extend(keys.into_iter().flat_map(u16::to_be_bytes));
         }
         ALPN => {

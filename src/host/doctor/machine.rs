@@ -4,6 +4,7 @@ use super::Check;
 use crate::base::port_owner;
 use crate::base::port_owner::PortOwner;
 use crate::config::{Config, InstanceInfo, Regions};
+use crate::engine::sort;
 use crate::host::resolver::machine::Machine;
 use crate::host::resolver::store::RecordStore;
 use crate::host::resolver::{ResolverError, Routing, status};
@@ -53,7 +54,7 @@ pub(super) fn catalogue(config: &Config, instance: &InstanceInfo) -> Vec<Check> 
 
 /// Who listens where pvtzd should.
 pub(super) fn port(listen: &[SocketAddr]) -> Vec<Check> {
-    let ports: BTreeSet<u16> = listen.iter().map(SocketAddr::port).collect();
+    let ports: BTreeSet<u16> = sort::set(listen.iter().map(SocketAddr::port));
     let listeners: Vec<PortOwner> = ports.into_iter().flat_map(port_owner::on_port).collect();
     listen.iter().map(|address| held(*address, &listeners)).collect()
 }

@@ -8,6 +8,7 @@ use crate::engine::catalog::Catalog;
 use crate::engine::name::{self, NameKey, show};
 use crate::engine::rcode::show_rcode;
 use crate::engine::request::Question;
+use crate::engine::sort;
 use crate::engine::zone::{Zone, ZoneOrigin};
 use crate::host::metadata::{self, Absent};
 use hickory_proto::op::ResponseCode;
@@ -98,7 +99,7 @@ pub(super) async fn instance_or_why(
 pub fn zones(config: &Config, instance: &InstanceInfo) -> Vec<String> {
     let mut names: Vec<String> =
         visible(&config.catalog(instance, 1)).iter().map(|zone| show(&zone.name)).collect();
-    names.sort();
+    sort::ascending(&mut names);
     names.dedup();
     names
 }
@@ -152,7 +153,7 @@ pub async fn first_answered(
         let a = question(wanted, RecordType::A).map_err(Unanswered::Failed)?;
         let aaaa = question(wanted, RecordType::AAAA).map_err(Unanswered::Failed)?;
         let told = ask::ask(server, &a, TIMEOUT).await.map_err(Unanswered::Unreachable)?;
-        let mut addresses: BTreeSet<IpAddr> = told.addresses().into_iter().collect();
+        let mut addresses: BTreeSet<IpAddr> = sort::set(told.addresses());
         if !addresses.is_empty() {
             // getaddrinfo queries both.
             if let Ok(more) = ask::ask(server, &aaaa, TIMEOUT).await {

@@ -8,6 +8,7 @@ use super::others;
 use super::resolvectl::{self, Links};
 use super::trouble::ResolverError;
 use super::{RESOLV_CONF, dhclient, dhcpcd, resolvconf, store};
+use crate::engine::sort;
 use crate::host::system_servers;
 use crate::host::system_servers::Paths;
 use std::fs;
@@ -221,7 +222,7 @@ fn processes(machine: &Machine, finding: &mut Detected) {
             _ => {}
         }
     }
-    finding.lease_files.sort();
+    sort::ascending(&mut finding.lease_files);
     finding.lease_files.dedup();
 }
 

@@ -4,6 +4,7 @@ use super::content::Content;
 use super::detected::{Detected, RESOLVED_RUN};
 use super::resolvectl::Links;
 use super::{Draft, Names, RESOLV_CONF, Refusal, ResolverTarget};
+use crate::engine::sort;
 
 /// Our drop-in. The last by name counts last.
 pub(super) const DROP_IN: &str = "/etc/systemd/resolved.conf.d/zz-pvtzd.conf";
@@ -169,7 +170,7 @@ fn settings(finding: &Detected) -> Vec<(String, String)> {
             below.map(|(path, text)| (path.rsplit('/').next().unwrap_or_default().to_string(), text)),
         );
     }
-    texts.sort_by(|one, two| one.0.cmp(&two.0));
+    sort::by(&mut texts, |one, two| one.0.cmp(&two.0));
     let lines = texts.iter().flat_map(|(_, text)| text.lines());
     let pairs = lines
         .filter(|line| !line.trim_start().starts_with(['#', ';']))

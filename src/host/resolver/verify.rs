@@ -1,5 +1,6 @@
 //! A real question through the system's own path: what programs get, held against what pvtzd says.
 
+use crate::engine::sort;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
@@ -23,7 +24,7 @@ pub fn system_addresses(name: &str, patience: Duration) -> io::Result<BTreeSet<I
     // getaddrinfo cannot be interrupted: a thread may stay blocked in it.
     thread::Builder::new().name("getaddrinfo".into()).spawn(move || {
         let found = (wanted.as_str(), 443).to_socket_addrs();
-        let _ = tell.send(found.map(|addresses| addresses.map(|address| address.ip()).collect()));
+        let _ = tell.send(found.map(|addresses| sort::set(addresses.map(|address| address.ip()))));
     })?;
     told.recv_timeout(patience).map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }

@@ -3,6 +3,7 @@
 //! The store replaces the JDK's file without messages, while `JAVA_TOOL_OPTIONS` and `JDK_JAVA_OPTIONS` make each JVM
 //! write a line to standard error. JDKs since 8 tell by the content whether a file is JKS or PKCS #12.
 
+use crate::engine::sort;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -58,11 +59,8 @@ fn below(homes: impl Iterator<Item = PathBuf>) -> BTreeSet<PathBuf> {
         jdk.into_iter().chain([home])
     });
     let stores = homes.flat_map(|home| STORES.map(|store| home.join(store)));
-    stores
-        .filter_map(|store| fs::canonicalize(store).ok())
-        .filter(|path| path.is_file())
-        .take(MAX_STORES)
-        .collect()
+    let files = stores.filter_map(|store| fs::canonicalize(store).ok()).filter(|path| path.is_file());
+    sort::set(files.take(MAX_STORES))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::InstanceMetadata;
 use crate::config::endpoints;
+use crate::engine::sort;
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -100,7 +101,7 @@ pub(super) fn of(instance: &InstanceMetadata) -> Items {
         ("vswitch-cidr-block", VSWITCH_BLOCK),
         ("vswitch-id", VSWITCH_ID),
     ];
-    let mut items: Items = basic.map(|(name, value)| (format!("meta-data/{name}"), value.into())).into();
+    let mut items: Items = sort::map(basic.map(|(name, value)| (format!("meta-data/{name}"), value.into())));
     items.insert("meta-data/vswitch-cidr-block".into(), VSWITCH_BLOCK.into());
     items.insert("dynamic/instance-identity/document".into(), document.to_string());
     let folder = format!("meta-data/network/interfaces/macs/{mac}");

@@ -6,6 +6,7 @@ use crate::api::actions::ActionContext;
 use crate::api::{ApiError, Params};
 use crate::base::timestamp;
 use crate::config::endpoints;
+use crate::engine::sort;
 use crate::lab::ACCOUNT;
 use ipnet::Ipv4Net;
 use serde_json::{Map, Value, json};
@@ -98,7 +99,7 @@ pub(super) fn common(
         description: checked_description(params)?.unwrap_or_default(),
         resource_group: resource_group_of(params)?,
         created: context.now(),
-        tags: tags(params)?.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect(),
+        tags: sort::map(tags(params)?.into_iter().map(|(key, value)| (key, value.unwrap_or_default()))),
     })
 }
 
@@ -275,7 +276,7 @@ pub(super) fn security_groups<'g>(context: &'g ActionContext) -> impl Iterator<I
 
 /// Sorts by age, so that a page stays what it is while others are made.
 pub(super) fn by_age<T>(items: &mut [T], common: impl Fn(&T) -> &CommonFields) {
-    items.sort_by(|one, other| {
+    sort::by(items, |one, other| {
         let key = |item| {
             let CommonFields { created, id, .. } = common(item);
             (*created, id.clone())

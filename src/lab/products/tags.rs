@@ -5,8 +5,8 @@ use crate::account::Edit;
 use crate::account::network::NetworkRow;
 use crate::api::actions::{ActionContext, ActionResult};
 use crate::api::{ActionAnswer, ApiError, Params};
+use crate::engine::sort;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 
 /// Resources in one request.
 const MAX_RESOURCES: usize = 50;
@@ -22,7 +22,7 @@ pub(super) fn list(context: &ActionContext, params: &Params) -> ActionAnswer {
             ApiError::new("InvalidParameter.NextToken", "The specified NextToken is not one of the lab's.")
         })?,
     };
-    let ids: BTreeSet<&str> = params.values("ResourceId").into_iter().collect();
+    let ids = sort::set(params.values("ResourceId"));
     let wanted = tags(params)?;
     let rows: Vec<Value> = context
         .account
@@ -107,7 +107,7 @@ fn kind(params: &Params) -> Result<Kind, ApiError> {
 fn resources<'g>(context: &'g ActionContext, params: &Params) -> Result<Vec<&'g NetworkRow>, ApiError> {
     let region = region(params)?;
     let kind = kind(params)?;
-    let ids: BTreeSet<&str> = params.values("ResourceId").into_iter().collect();
+    let ids = sort::set(params.values("ResourceId"));
     if ids.is_empty() {
         return Err(ApiError::new("MissingParameter.ResourceId", "You must specify ResourceId.N."));
     }

@@ -13,6 +13,7 @@ use super::{TransferContent, TransferFault};
 use crate::base::clock::Clock;
 use crate::engine::cache::Timestamp;
 use crate::engine::name::NameKey;
+use crate::engine::sort;
 use crate::engine::zone::ZoneAvailability;
 use crate::upstream::random;
 use std::net::{IpAddr, SocketAddr};
@@ -274,7 +275,7 @@ impl SecondaryZone {
     ) -> Result<Refreshed, ()> {
         let notifier = self.notifier.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut order: Vec<&Primary> = self.plan.primaries.iter().collect();
-        order.sort_by_key(|primary| Some(primary.address.ip().to_canonical()) != notifier);
+        sort::by_key(&mut order, |primary| Some(primary.address.ip().to_canonical()) != notifier);
         let mut faults: Vec<String> = self.plan.fault.iter().cloned().collect();
         for primary in order {
             match self.ask(means, primary, copy).await {
