@@ -21,6 +21,7 @@ use crate::api::server::{ApiServer, BoundApi};
 use crate::base::clock::Clock;
 use crate::base::connections::Connections;
 use crate::base::readiness::Readiness;
+use crate::base::task;
 use crate::config::{Cache, Config, InstanceInfo, Servers};
 use crate::engine::cache::TtlPolicy;
 use crate::fleet::PreparedFleet;
@@ -162,7 +163,7 @@ impl Daemon {
         };
         let account = fleet::account(fleet.as_ref(), api.as_ref());
         let clock = Clock::start();
-        tokio::spawn(clock.clone().watch());
+        task::spawn(clock.clone().watch());
         // Repeated queries are stored twice: in the answer cache and in the packet cache.
         let finished = config.cache.size / 3;
         let cache = AnswerCache::new(config.cache.size - finished, lifetimes(&config.cache));
@@ -229,8 +230,8 @@ impl Daemon {
         daemon.log_startup();
         daemon.warn_of_unserved_zones();
         daemon.settings.supervisor.ready(&daemon.status());
-        tokio::spawn(retain_refresh::run(daemon.live.clone()));
-        tokio::spawn(watchdog::watch(daemon.settings.supervisor.clone(), subject.selfcheck.clone()));
+        task::spawn(retain_refresh::run(daemon.live.clone()));
+        task::spawn(watchdog::watch(daemon.settings.supervisor.clone(), subject.selfcheck.clone()));
         Ok(daemon)
     }
 
@@ -302,7 +303,7 @@ impl Daemon {
         let patience = if self.readers.threads.is_empty() { DRAIN } else { SHORT_DRAIN };
         let _ = timeout(patience, drained).await; // the rest is dropped
         if let Some(station) = self.station.take() {
-            let _ = tokio::task::spawn_blocking(|| station.end()).await; // a panic there is logged
+            let _ = task::spawn_blocking(|| station.end()).await; // a panic there is logged
         }
     }
 
@@ -325,7 +326,7 @@ impl Daemon {
             };
             let tcp = tokio::net::TcpListener::from_std(tcp)?;
             let accepting =
-                tokio::spawn(tcp::serve(tcp, self.live.clone(), bounds.clone(), connections.clone()));
+                task::spawn(tcp::serve(tcp, self.live.clone(), bounds.clone(), connections.clone()));
             self.readers.accepting.extend(Some(accepting).filter(|_| listener.handed_over));
         }
         self.certificate = secured.map(|it| it.serve(&self.live, &bounds, &connections)).transpose()?;
@@ -377,7 +378,7 @@ impl Daemon {
         // Outside the loop: a hanging file system must not delay a signal.
         let (config, settings) = (self.config.clone(), self.settings.clone());
         let (listening, tell) = (self.listening.clone(), self.looked.0.clone());
-        tokio::task::spawn_blocking(move || {
+        task::spawn_blocking(move || {
             let servers = system_servers(&config, &settings, &listening);
             let _ = tell.blocking_send(servers); // the receiver is gone when the server is stopping
         });
@@ -399,7 +400,7 @@ impl Daemon {
         let Some(address) = self.settings.metadata.filter(|_| needed) else { return };
         self.asked = true;
         let tell = self.told.0.clone();
-        tokio::spawn(async move {
+        task::spawn(async move {
             if let Some(instance) = metadata::find(address).await {
                 let _ = tell.send(instance).await; // the receiver is gone when the server is stopping
             }
@@ -411,7 +412,7 @@ impl Daemon {
         let Some(directory) = self.settings.state_dir.clone() else { return };
         let live = self.live.clone();
         let written =
-            tokio::task::spawn_blocking(move || snapshot::write(&live.cache, &directory, live.clock.now()));
+            task::spawn_blocking(move || snapshot::write(&live.cache, &directory, live.clock.now()));
         match written.await {
             Ok(Ok(entries)) => tracing::debug!(entries, "the cache was saved"),
             Ok(Err(error)) => tracing::warn!(%error, "cannot save the cache"),

@@ -10,6 +10,7 @@ use super::{AdminView, metrics};
 use crate::base::accept::{AdmittedConnection, accept};
 use crate::base::connections::Connections;
 use crate::base::octets::{OF_CONNECTION, OctetKind};
+use crate::base::task;
 use crate::http::browser::{self, ServerNames};
 use crate::http::server::{self, HeadBounds};
 use crate::http::stream::WaitingOctets;
@@ -36,10 +37,11 @@ pub async fn serve(listener: TcpListener, subject: Arc<AdminView>, served: Arc<S
         let account = waiting.account().clone();
         let exchange = AdminExchange { subject: subject.clone(), served: served.clone(), waiting };
         let seat = place.clone();
-        let conversation = async move {
-            let respond = async |request| exchange.respond(&request).await;
-            server::converse(stream, &seat, &exchange.waiting, HEAD_BOUNDS, respond).await;
-        };
+        let conversation = task::boxed(async move {
+            let exchange = &exchange;
+            let respond = |request| Box::pin(async move { exchange.respond(&request).await }) as _;
+            server::converse(Box::new(stream), &seat, &exchange.waiting, HEAD_BOUNDS, &respond).await;
+        });
         Some(AdmittedConnection { place, account, conversation })
     })
     .await;

@@ -7,6 +7,7 @@
 //! would not repair them.
 
 use crate::base::local_address::{is_absent, reached_at};
+use crate::base::task;
 use crate::engine::message::HEADER;
 use futures_util::future::join_all;
 use std::fmt;
@@ -79,7 +80,7 @@ impl SelfCheck {
         // A query to an address that no interface has would go to another machine.
         let here = self.listening.iter().copied().filter(|address| !is_absent(address.ip()));
         let (here, patience) = (here.collect::<Vec<SocketAddr>>(), self.timeout);
-        tokio::spawn(async move {
+        task::spawn(async move {
             let asked = here.into_iter().map(|address| async move {
                 let answer = asked(reached_at(address), patience).await;
                 answer.err().map(|error| silent(address, error))

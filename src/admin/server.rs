@@ -6,6 +6,7 @@ use super::socket::{self, Bound, Reload};
 use super::{AdminView, http};
 use crate::base::auxiliary;
 use crate::base::auxiliary::RETRY;
+use crate::base::task;
 use crate::config::{self, ControlSocket, QueryLogFormat as Form};
 use crate::http::browser::ServerNames;
 use crate::resolve::shared::SharedState;
@@ -57,7 +58,7 @@ impl BoundAdmin {
         for (address, listener) in self.listeners {
             let (subject, names) = (subject.clone(), self.server_names.clone());
             let Some(listener) = listener else {
-                tokio::spawn(async move {
+                task::spawn(async move {
                     let hint = "set listen in [ops] to another port";
                     let listener = subject.readiness.auxiliary.listen(METRICS, address, hint).await;
                     tracing::info!(listen = %address, "metrics and health are served");
@@ -68,7 +69,7 @@ impl BoundAdmin {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             subject.readiness.auxiliary.works(METRICS, address);
             addresses.push(listener.local_addr()?);
-            tokio::spawn(http::serve(listener, subject, names));
+            task::spawn(http::serve(listener, subject, names));
         }
         let place = Arc::<Mutex<Option<socket::SocketFile>>>::default();
         match self.socket {
@@ -80,7 +81,7 @@ impl BoundAdmin {
                 }
                 Err(error) => {
                     let (subject, place) = (subject.clone(), place.clone());
-                    tokio::spawn(async move { bind_later(&path, error, subject, reload, &place).await });
+                    task::spawn(async move { bind_later(&path, error, subject, reload, &place).await });
                 }
             },
             ControlSocket::Usual => {

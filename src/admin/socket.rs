@@ -7,6 +7,7 @@ use super::{AdminView, status};
 use crate::base::accept::{AdmittedConnection, accept};
 use crate::base::connections::Connections;
 use crate::base::octets::{OF_CONNECTION, OctetKind};
+use crate::base::task;
 use crate::http::stream::{CountedStream, WaitingOctets};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -132,9 +133,9 @@ impl Bound {
                 let _busy = kept.asking(); // `pvtzd top` is no less at work between two commands
                 let _ = converse(stream, &subject, &reload, waiting).await; // errors of a connection are not logged
             };
-            Some(AdmittedConnection { place, account, conversation })
+            Some(AdmittedConnection { place, account, conversation: Box::pin(conversation) })
         };
-        tokio::spawn(accept(listener, "control socket", admit));
+        task::spawn(accept(listener, "control socket", admit));
         place
     }
 }

@@ -123,7 +123,7 @@ impl ApiClient {
                 let name = ServerName::try_from(self.host.clone()).map_err(io::Error::other)?;
                 let stream = TcpStream::connect(self.address).await?;
                 let stream = TlsConnector::from(trusted.clone()).connect(name, stream).await?;
-                exchange(stream, request, MAX_RESPONSE_BYTES).await?
+                exchange(Box::new(stream), request, MAX_RESPONSE_BYTES).await?
             }
         };
         Ok((response.status().as_u16(), response.into_body()))

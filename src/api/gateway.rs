@@ -9,6 +9,7 @@ use super::nonce::{self, NonceFault, Nonces, SKEW};
 use super::reply::{self, ApiReply};
 use super::request::{AnswerFormat, ApiRequest, AuthClaim, DIGEST, HttpRequest};
 use super::{ActionAnswer, ActionPort, ApiError, ApiService, Call, sign, temporary};
+use crate::base::task;
 use crate::base::timestamp;
 use std::fmt;
 use std::net::IpAddr;
@@ -20,9 +21,9 @@ use std::time::SystemTime;
 const MAX_MESSAGE: usize = 4 << 10;
 
 /// A service behind its gateway.
-pub struct Gateway<S> {
+pub struct Gateway {
     /// The service.
-    service: Arc<S>,
+    service: Arc<dyn ApiService>,
     /// The accepted access keys. A reload replaces them whole.
     keys: RwLock<Arc<Keys>>,
     /// Nonces of past requests.
@@ -31,9 +32,9 @@ pub struct Gateway<S> {
     calls: Arc<Calls>,
 }
 
-impl<S: ApiService> Gateway<S> {
+impl Gateway {
     /// A gateway for a service that accepts these keys.
-    pub fn new(service: Arc<S>, keys: Keys) -> Self {
+    pub fn new(service: Arc<dyn ApiService>, keys: Keys) -> Self {
         let nonces = Mutex::new(Nonces::new(nonce::MAX_NONCES));
         Self { service, keys: RwLock::new(Arc::new(keys)), nonces, calls: Arc::default() }
     }
@@ -71,7 +72,7 @@ impl<S: ApiService> Gateway<S> {
     pub async fn finish(&self, admitted: Admitted, body: Vec<u8>) -> ApiReply {
         let digest = admitted.digest.clone();
         // The digest of 16 MiB takes too long for a thread that serves others as well.
-        let checked = tokio::task::spawn_blocking(move || {
+        let checked = task::spawn_blocking(move || {
             if digest.is_some_and(|digest| !digest.eq_ignore_ascii_case(&sign::sha256_hex(&body))) {
                 let message =
                     "Specified signature is not matched with our calculation: the body has another digest.";
@@ -212,7 +213,7 @@ impl<S: ApiService> Gateway<S> {
     async fn carry_out(&self, admitted: Admitted) -> ApiReply {
         let Admitted { call, format, known, .. } = admitted;
         let (service, action, host) = (self.service.clone(), call.action.clone(), call.host.clone());
-        let task = tokio::spawn(async move { service.call(call).await });
+        let task = task::spawn(async move { service.call(call).await });
         let answer: ActionAnswer = task.await.unwrap_or_else(|error| {
             tracing::error!(%action, %error, "a call of the API failed by a defect of pvtzd");
             Err(ApiError::internal())
@@ -230,13 +231,13 @@ impl<S: ApiService> Gateway<S> {
     }
 }
 
-impl<S> fmt::Debug for Gateway<S> {
+impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gateway").finish_non_exhaustive()
     }
 }
 
-impl<S: ApiService> ActionPort for Gateway<S> {
+impl ActionPort for Gateway {
     fn is_change(&self, version: &str, action: &str) -> bool {
         self.service.is_change(version, action)
     }

@@ -5,12 +5,14 @@ use crate::api::keys::AccessKey;
 use crate::api::signer;
 use crate::api::signer::{SignaturePlace, SigningOrder};
 use crate::api::{ApiService, Params};
+use async_trait::async_trait;
 use serde_json::{Map, Value};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// Answers with the parameters.
 struct Echo;
 
+#[async_trait]
 impl ApiService for Echo {
     fn serves_version(&self, version: &str) -> bool {
         version == "2018-01-01"
@@ -27,7 +29,7 @@ impl ApiService for Echo {
 
 const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-fn gateway() -> Gateway<Echo> {
+fn gateway() -> Gateway {
     Gateway::new(Arc::new(Echo), [key()].into_iter().collect())
 }
 
@@ -52,13 +54,13 @@ fn request(sign: Sign, action: &str, key: &AccessKey, sent: SystemTime, nonce: &
 }
 
 /// Status and body.
-async fn ask(gateway: &Gateway<Echo>, http: &HttpRequest, now: SystemTime) -> (u16, Map<String, Value>) {
+async fn ask(gateway: &Gateway, http: &HttpRequest, now: SystemTime) -> (u16, Map<String, Value>) {
     let reply = gateway.handle(http, SOURCE, now).await;
     (reply.status, serde_json::from_slice(&reply.body).unwrap())
 }
 
 /// Status and code.
-async fn refused(gateway: &Gateway<Echo>, http: &HttpRequest, now: SystemTime) -> (u16, String) {
+async fn refused(gateway: &Gateway, http: &HttpRequest, now: SystemTime) -> (u16, String) {
     let (status, body) = ask(gateway, http, now).await;
     for name in ["Code", "Message", "RequestId", "HostId", "Recommend"] {
         assert!(

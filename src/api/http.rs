@@ -6,13 +6,15 @@
 //! Strangers have at most `ORDINARY_BODY` octets read, as far as there is room for them in the account of all
 //! connections. A longer body is a document whose digest was signed, and is read once the signature was found good.
 
+use super::ApiError;
 use super::gateway::Gateway;
 use super::reply::{self, ApiReply};
 use super::request::{AnswerFormat, HttpRequest};
-use super::{ApiError, ApiService};
 use crate::base::accept::{AdmittedConnection, accept};
 use crate::base::connections::{ConnectionPlace, Connections};
 use crate::base::octets::{OF_CONNECTION, OctetKind, Octets, Reserved};
+use crate::base::stream::BoxedStream;
+use crate::base::task::{self, BoxedFuture};
 use crate::http::browser::{self, ServerNames};
 use crate::http::pages::{PageBody, PageRequest, PageSlot, Pages};
 use crate::http::server::{self, HeadBounds};
@@ -21,11 +23,11 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, Response, StatusCode};
+use std::future::ready;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -93,59 +95,56 @@ impl Default for HttpLimits {
     }
 }
 
+/// What lies between TCP and HTTP.
+pub type StreamWrap = Box<dyn Fn(TcpStream) -> BoxedFuture<io::Result<BoxedStream>> + Send + Sync>;
+
 /// Accepts connections until it is dropped; they end with it. `wrap` is what lies between TCP and HTTP: TLS, or
 /// for plain HTTP [`plain`].
-pub async fn serve<S, W, F, T>(listener: TcpListener, gateway: Arc<Gateway<S>>, limits: HttpLimits, wrap: W)
-where
-    S: ApiService,
-    W: Fn(TcpStream) -> F,
-    F: Future<Output = io::Result<T>> + Send + 'static,
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, limits: HttpLimits, wrap: StreamWrap) {
     accept(listener, "api", |stream, peer| {
         let place = Arc::new(limits.connections.admit(peer.ip(), OctetKind::Api)?);
         let _ = stream.set_nodelay(true); // slower without, no worse
         let (gateway, limits, wrapped) = (gateway.clone(), limits.clone(), wrap(stream));
         let waiting = WaitingOctets::new(&limits.octets, OctetKind::Api, WAITING);
         let (served, account) = (place.clone(), waiting.account().clone());
-        let conversation = async move {
+        let conversation = task::boxed(async move {
             if let Ok(Ok(stream)) = timeout(limits.head, wrapped).await {
                 converse(stream, peer.ip(), &gateway, &limits, &served, &waiting).await;
             }
-        };
+        });
         Some(AdmittedConnection { place, account, conversation })
     })
     .await;
 }
 
 /// Nothing between TCP and HTTP.
-pub async fn plain(stream: TcpStream) -> io::Result<TcpStream> {
-    Ok(stream)
+pub fn plain(stream: TcpStream) -> BoxedFuture<io::Result<BoxedStream>> {
+    Box::pin(ready(Ok(Box::new(stream) as BoxedStream)))
 }
 
 /// Serves one connection to its end.
-async fn converse<S: ApiService>(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+async fn converse(
+    stream: BoxedStream,
     peer: IpAddr,
-    gateway: &Gateway<S>,
+    gateway: &Gateway,
     limits: &HttpLimits,
     place: &ConnectionPlace,
     waiting: &Arc<WaitingOctets>,
 ) {
     let exchange = ApiExchange { peer, gateway, limits, waiting };
     let bounds = HeadBounds { max_bytes: MAX_HEAD_BYTES, timeout: limits.head };
-    server::converse(stream, place, waiting, bounds, |request| exchange.respond(request)).await;
+    server::converse(stream, place, waiting, bounds, &|request| Box::pin(exchange.respond(request))).await;
 }
 
 /// A request and its response.
-struct ApiExchange<'e, S> {
+struct ApiExchange<'e> {
     peer: IpAddr,
-    gateway: &'e Gateway<S>,
+    gateway: &'e Gateway,
     limits: &'e HttpLimits,
     waiting: &'e WaitingOctets,
 }
 
-impl<S: ApiService> ApiExchange<'_, S> {
+impl ApiExchange<'_> {
     /// The response to a request.
     async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         if let Some(pages) = self.limits.pages.of(request.uri().path()) {

@@ -33,6 +33,7 @@ pub use keys::{AccessKey, Keys};
 pub use params::Params;
 pub use reply::ApiReply;
 
+use async_trait::async_trait;
 use serde_json::{Map, Value};
 use std::future::Future;
 use std::net::IpAddr;
@@ -73,6 +74,7 @@ pub trait ActionPort: Send + Sync + std::fmt::Debug {
 }
 
 /// A set of actions behind a gateway.
+#[async_trait]
 pub trait ApiService: Send + Sync + 'static {
     /// True for the API versions that are served; the gateway refuses others.
     fn serves_version(&self, version: &str) -> bool;
@@ -108,5 +110,5 @@ pub trait ApiService: Send + Sync + 'static {
     }
 
     /// Executes one call. A call that has begun runs to its end even if the client disconnects.
-    fn call(&self, call: Call) -> impl Future<Output = ActionAnswer> + Send;
+    async fn call(&self, call: Call) -> ActionAnswer;
 }

@@ -9,6 +9,7 @@ use super::{ActionPort, Gateway, Keys};
 use crate::account::Account;
 use crate::base::auxiliary;
 use crate::base::readiness::Readiness;
+use crate::base::task;
 use crate::config::{self, ConsoleMode, Host};
 use crate::fleet::FleetWriter;
 use crate::http::browser::ServerNames;
@@ -136,18 +137,18 @@ impl BoundApi {
         for (address, listener) in self.listeners {
             let (gateway, limits, readiness) = (gateway.clone(), limits.clone(), readiness.clone());
             let Some(listener) = listener else {
-                tokio::spawn(async move {
+                task::spawn(async move {
                     let hint = "set listen in [control] to another port";
                     let listener = readiness.auxiliary.listen(NAME, address, hint).await;
                     tracing::info!(listen = %address, "the PrivateZone API is served");
-                    http::serve(listener, gateway, limits, http::plain).await;
+                    http::serve(listener, gateway, limits, Box::new(http::plain)).await;
                 });
                 continue;
             };
             let listener = tokio::net::TcpListener::from_std(listener)?;
             readiness.auxiliary.works(NAME, address);
             addresses.push(listener.local_addr()?);
-            tokio::spawn(http::serve(listener, gateway, limits, http::plain));
+            task::spawn(http::serve(listener, gateway, limits, Box::new(http::plain)));
         }
         Ok(ApiServer { gateway, writer, addresses, durable, key, pages, console: self.console })
     }
@@ -155,7 +156,7 @@ impl BoundApi {
 
 /// The API, open.
 pub struct ApiServer {
-    gateway: Arc<Gateway<PrivateZone>>,
+    gateway: Arc<Gateway>,
     writer: Arc<AccountWriter>,
     /// The listen addresses.
     pub addresses: Vec<SocketAddr>,
@@ -219,7 +220,7 @@ impl ApiServer {
             }
         }
         let (writer, hosts) = (self.writer.clone(), control.hosts.clone());
-        tokio::spawn(async move { writer.set_hosts(hosts).await });
+        task::spawn(async move { writer.set_hosts(hosts).await });
     }
 }
 

@@ -5,6 +5,7 @@ use super::super::request::HttpRequest;
 use super::super::signer::{self, SignaturePlace, SigningOrder};
 use super::super::{ActionAnswer, ApiService, Call, Gateway, Keys, Params};
 use super::*;
+use async_trait::async_trait;
 use serde_json::{Map, Value};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ impl TemporaryKeys for Who {
     }
 }
 
+#[async_trait]
 impl ApiService for Who {
     fn serves_version(&self, version: &str) -> bool {
         version == "2018-01-01"
@@ -48,15 +50,15 @@ fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_795_389_098)
 }
 
-fn gateway() -> Gateway<Who> {
+fn gateway() -> Gateway {
     Gateway::new(Arc::new(Who), Keys::from_iter([AccessKey::new("LAB", "lasting")]))
 }
 
-async fn ask(gateway: &Gateway<Who>, http: &HttpRequest) -> Map<String, Value> {
+async fn ask(gateway: &Gateway, http: &HttpRequest) -> Map<String, Value> {
     ask_of(gateway, http).await
 }
 
-async fn ask_of<S: ApiService>(gateway: &Gateway<S>, http: &HttpRequest) -> Map<String, Value> {
+async fn ask_of(gateway: &Gateway, http: &HttpRequest) -> Map<String, Value> {
     let reply = gateway.handle(http, IpAddr::V4(Ipv4Addr::LOCALHOST), now()).await;
     serde_json::from_slice(&reply.body).unwrap()
 }
@@ -142,6 +144,7 @@ impl TemporaryKeys for Many {
     }
 }
 
+#[async_trait]
 impl ApiService for Many {
     fn serves_version(&self, _: &str) -> bool {
         true

@@ -4,6 +4,9 @@
 
 use super::connections::ConnectionPlace;
 use super::octets::OctetAccount;
+use super::task;
+use super::task::BoxedFuture;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,21 +48,26 @@ impl StreamListener for UnixListener {
 }
 
 /// An accepted connection.
-#[derive(Debug)]
-pub struct AdmittedConnection<F> {
+pub struct AdmittedConnection {
     /// Its place in the table of connections.
     pub place: Arc<ConnectionPlace>,
     /// The account of its pending octets.
     pub account: Arc<OctetAccount>,
     /// Serves it to its end.
-    pub conversation: F,
+    pub conversation: BoxedFuture<()>,
 }
 
-impl<F: Future<Output = ()> + Send + 'static> AdmittedConnection<F> {
+impl fmt::Debug for AdmittedConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdmittedConnection").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+impl AdmittedConnection {
     /// Serves the connection in its own task. The task ends when another connection needs its place or its octets.
     pub fn serve(self) {
         let (place, account) = (self.place.clone(), self.account.clone());
-        ends_with(&place, &account, tokio::spawn(self.converse()).abort_handle());
+        ends_with(&place, &account, task::spawn(self.converse()).abort_handle());
     }
 
     /// The same in a task that also ends with `tasks`.
@@ -84,14 +92,20 @@ fn ends_with(place: &ConnectionPlace, account: &OctetAccount, task: AbortHandle)
 
 /// Accepts connections until the future is dropped; they end with it. `name` is the listener's name in the log. `admit`
 /// returns None to refuse a connection, which is then closed.
-pub async fn accept<L, F>(
+pub async fn accept<L: StreamListener>(
     listener: L,
     name: &'static str,
-    admit: impl Fn(L::Stream, L::Peer) -> Option<AdmittedConnection<F>>,
-) where
-    L: StreamListener,
-    F: Future<Output = ()> + Send + 'static,
-{
+    admit: impl Fn(L::Stream, L::Peer) -> Option<AdmittedConnection> + Sync,
+) {
+    accept_by(&listener, name, &admit).await;
+}
+
+/// [`accept`] for whatever admits.
+async fn accept_by<L: StreamListener>(
+    listener: &L,
+    name: &'static str,
+    admit: &(dyn Fn(L::Stream, L::Peer) -> Option<AdmittedConnection> + Sync),
+) {
     let mut tasks = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -130,10 +144,10 @@ mod tests {
             Some(AdmittedConnection {
                 place: Arc::new(table.admit(peer.ip(), OctetKind::Api)?),
                 account: Arc::new(octets.account(OctetKind::Api, 1)),
-                conversation: async move {
+                conversation: Box::pin(async move {
                     let _stream: TcpStream = stream;
                     pending().await
-                },
+                }),
             })
         }));
         (task, connections)
@@ -177,7 +191,7 @@ mod tests {
         let failing = Failing(listener, AtomicUsize::new(0));
         let accepting = accept(failing, "test", move |_, _| {
             let _ = tell.try_send(());
-            None::<AdmittedConnection<std::future::Ready<()>>>
+            None
         });
         tokio::select! {
             () = accepting => {}

@@ -119,6 +119,6 @@ async fn call(
             .header("host", host),
     };
     let request = request.body(Full::new(Bytes::new())).map_err(io::Error::other)?;
-    let response = exchange(stream, request, MAX_RESPONSE_BYTES).await?;
+    let response = exchange(Box::new(stream), request, MAX_RESPONSE_BYTES).await?;
     serde_json::from_slice(response.body()).map_err(io::Error::other)
 }

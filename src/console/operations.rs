@@ -8,6 +8,7 @@ use crate::admin::status;
 use crate::admin::top::{self, TopQuery};
 use crate::api::console_access::ConsoleRole;
 use crate::base::local_address::reached_at;
+use crate::base::task;
 use crate::config::{Config, endpoints};
 use crate::engine::cache::{CacheDataOf, FailureCause, Freshness, Outcome};
 use crate::engine::chain::Fetch;
@@ -166,7 +167,7 @@ pub(super) async fn cache(console: &Console, query: CacheQuery) -> Told {
         return Err(CallRefusal::busy("another lookup is in progress: try again"));
     };
     let live = console.parts.view.live.clone();
-    let work = tokio::task::spawn_blocking(move || {
+    let work = task::spawn_blocking(move || {
         let _turn = turn; // until the work ends, even if the page is closed
         let (now, mut found, mut all) = (live.clock.now(), Vec::new(), 0_u64);
         for entry in live.cache.entries() {

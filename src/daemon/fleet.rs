@@ -3,6 +3,7 @@
 use super::Daemon;
 use crate::account::Account;
 use crate::api::server::BoundApi;
+use crate::base::task;
 use crate::config::{BeforeFirst, Config};
 use crate::fleet::{FleetNode, PreparedFleet};
 use crate::publish::publisher::Publisher;
@@ -36,7 +37,7 @@ impl FleetLink {
     /// Writes to the snapshot what it lacks.
     pub(super) async fn save(&self) {
         let node = self.node.clone();
-        let _ = tokio::task::spawn_blocking(move || node.save()).await; // a panic there is logged
+        let _ = task::spawn_blocking(move || node.save()).await; // a panic there is logged
     }
 }
 

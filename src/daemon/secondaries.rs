@@ -2,6 +2,7 @@
 
 use crate::api::keys::read_secret;
 use crate::base::clock::Clock;
+use crate::base::task;
 use crate::config::{Config, Secondary, TsigSource};
 use crate::engine::cache::Timestamp;
 use crate::engine::catalog::Scope;
@@ -148,7 +149,7 @@ impl Secondaries {
             publish: self.updates.0.clone(),
         };
         let running = zone.clone();
-        let task = tokio::spawn(async move {
+        let task = task::spawn(async move {
             let copy = match before {
                 Some(before) => {
                     before.zone.stop();

@@ -2,19 +2,16 @@
 //! member may send at once is bounded, and so is each wait.
 
 use super::tls::FleetTls;
+use crate::base::http2::{self, KeepAlive, RequestBody, RequestSender};
+use crate::base::stream::BoxedStream;
+use crate::base::task;
 use crate::config::{EtcdEndpoint, Fleet};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Bytes, Frame, Incoming};
-use hyper::client::conn::http2::{self, SendRequest};
+use hyper::body::{Bytes, Incoming};
 use hyper::{HeaderMap, Request, StatusCode};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use std::convert::Infallible;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -23,12 +20,9 @@ use tokio_rustls::rustls::pki_types::ServerName;
 /// How long connecting may take, with TLS and HTTP/2.
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// How often the other side is asked whether it is there while something is waited for. A member cuts off who asks oftener
-/// than every 5 s.
-const PING: Duration = Duration::from_secs(10);
-
-/// How long its answer may take.
-const PONG: Duration = Duration::from_secs(5);
+/// A member cuts off who asks oftener than every 5 s.
+const KEEP_ALIVE: KeepAlive =
+    KeepAlive { every: Duration::from_secs(10), timeout: Duration::from_secs(5), window: 1 << 20 };
 
 /// Octets of an answer. A page of rows has far less.
 const LARGEST: usize = 64 << 20;
@@ -36,9 +30,6 @@ const LARGEST: usize = 64 << 20;
 /// Octets of an answer of a stream. A member sends a watch in parts of some 2 MiB, or as large as the largest request that
 /// it takes.
 const LARGEST_OF_STREAM: usize = 16 << 20;
-
-/// Octets that a member may send ahead, of one call.
-const WINDOW: u32 = 1 << 20;
 
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,37 +78,10 @@ impl fmt::Display for EtcdError {
 
 impl std::error::Error for EtcdError {}
 
-/// What a request has to say: one message, and then the end, or nothing more for as long as the stream is open.
-pub(super) struct GrpcBody {
-    first: Option<Bytes>,
-    stays_open: bool,
-}
-
-impl Body for GrpcBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match (self.first.take(), self.stays_open) {
-            (Some(first), _) => Poll::Ready(Some(Ok(Frame::data(first)))),
-            (None, false) => Poll::Ready(None),
-            // Until it is dropped with the stream: there is nothing to wake for.
-            (None, true) => Poll::Pending,
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.first.is_none() && !self.stays_open
-    }
-}
-
 /// A connection.
 #[derive(Clone)]
 pub(super) struct EtcdConnection {
-    sender: SendRequest<GrpcBody>,
+    sender: RequestSender,
     authority: String,
     encrypted: bool,
 }
@@ -144,9 +108,9 @@ impl EtcdConnection {
                 let config = config.map_err(|fault| unsent(&fault))?;
                 let name = ServerName::try_from(endpoint.host.clone()).map_err(|error| unsent(&error))?;
                 let session = TlsConnector::from(config).connect(name, stream).await;
-                handshake(session.map_err(|error| unsent(&error))?).await
+                handshake(Box::new(session.map_err(|error| unsent(&error))?)).await
             } else {
-                handshake(stream).await
+                handshake(Box::new(stream)).await
             };
             Ok(Self { sender: sender.map_err(|error| unsent(&error))?, authority, encrypted })
         };
@@ -200,7 +164,10 @@ impl EtcdConnection {
             // The stream ends when its member has lost the leader, so that another is tried.
             request = request.header("hasleader", "true");
         }
-        let body = GrpcBody { first: Some(framed.into()), stays_open };
+        let body = match stays_open {
+            true => RequestBody::without_end(framed),
+            false => RequestBody::new(framed),
+        };
         let request = request.body(body).map_err(|error| EtcdError::unsent(error.to_string()))?;
         self.sender.ready().await.map_err(|error| EtcdError::unsent(error.to_string()))?;
         let response = self.sender.send_request(request).await;
@@ -216,20 +183,9 @@ impl EtcdConnection {
     }
 }
 
-async fn handshake<S>(stream: S) -> Result<SendRequest<GrpcBody>, hyper::Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PONG)
-        .keep_alive_while_idle(false)
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(2 * WINDOW)
-        .handshake(TokioIo::new(stream))
-        .await?;
-    tokio::spawn(async move {
+async fn handshake(stream: BoxedStream) -> hyper::Result<RequestSender> {
+    let (sender, connection) = http2::handshake(stream, Some(KEEP_ALIVE)).await?;
+    task::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection to etcd has ended");
         }

@@ -10,6 +10,7 @@ use super::row::ROW_SCHEMA;
 use super::snapshot::FleetPosition;
 use super::state::{FleetPhase, FleetState, FleetStep, MOST_ROWS, StepResult};
 use super::watch::{FollowAction, WatchState, follow_with, may_wait};
+use crate::base::task;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
@@ -400,7 +401,7 @@ impl Follower {
         let was_known = self.state.is_known();
         let result = if step.changes.len() > 200 {
             let state = self.state.clone();
-            let done = tokio::task::spawn_blocking(move || state.apply(step)).await;
+            let done = task::spawn_blocking(move || state.apply(step)).await;
             done.unwrap_or(StepResult::Known) // a defect, which the log tells
         } else {
             self.state.apply(step)

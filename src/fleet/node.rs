@@ -10,6 +10,7 @@ use super::snapshot::{SavedFleet, SnapshotFile};
 use super::state::{FleetState, PublishRows};
 use super::writer::FleetWriter;
 use crate::account::Account;
+use crate::base::task;
 use crate::config::Fleet;
 use crate::engine::zone::ZoneSemantics;
 use std::fmt;
@@ -121,11 +122,11 @@ impl PreparedFleet {
             odd_head: AtomicI64::new(0),
             comparisons: AtomicU32::new(0),
         };
-        tokio::spawn(follower.run());
+        task::spawn(follower.run());
         let node = Arc::new(FleetNode { state, writer, name, snapshot: Mutex::new(snapshot) });
-        tokio::spawn(presence(node.clone(), client, keys, listen));
+        task::spawn(presence(node.clone(), client, keys, listen));
         if node.lock_snapshot().is_some() {
-            tokio::spawn(keep_snapshot(node.clone()));
+            task::spawn(keep_snapshot(node.clone()));
         }
         node
     }
@@ -150,7 +151,7 @@ fn finish_redo(writer: Arc<FleetWriter>) -> FinishRedo {
             return;
         }
         let (writer, busy) = (writer.clone(), busy.clone());
-        tokio::spawn(async move {
+        task::spawn(async move {
             if let Err(failure) = writer.finish().await {
                 tracing::warn!(%failure, "a large change of another node cannot be finished yet");
             }
@@ -195,7 +196,7 @@ async fn keep_snapshot(node: Arc<FleetNode>) {
         sleep(SNAPSHOT_PAUSE).await;
         loop {
             let writing = node.clone();
-            let well = tokio::task::spawn_blocking(move || writing.save()).await;
+            let well = task::spawn_blocking(move || writing.save()).await;
             if well.unwrap_or(false) {
                 break;
             }

@@ -7,6 +7,7 @@ use super::head::{FleetHead, FleetSchema, RedoLog};
 use super::messages::{RangeRequest, TxnCondition, TxnRequest, TxnStep, end_of_prefix};
 use super::row::{ROW_SCHEMA, RowChange};
 use super::writer::{COMMIT, CommitFailure, FleetWriter, OCTETS, ROWS, TxnEnd, now, put, wait};
+use crate::base::task;
 use std::time::{Duration, Instant};
 
 /// Octets of a part of a large change.
@@ -78,7 +79,7 @@ impl FleetWriter {
         }
         // Another node was through first: the watch brings what it has done.
         let (state, seq) = (self.state.clone(), head.seq);
-        let waited = tokio::task::spawn_blocking(move || state.wait_for(revision + 1, IN_FORCE)).await;
+        let waited = task::spawn_blocking(move || state.wait_for(revision + 1, IN_FORCE)).await;
         let position = self.state.position();
         match waited {
             Ok(true) if position.head.seq >= seq => Ok((position.revision, position.head, Vec::new())),

@@ -3,13 +3,13 @@
 //! HTTP/1, plain to an address or over a stream of the caller; no redirects, no proxies, no kept connections. The
 //! caller sets the timeout.
 
+use crate::base::stream::BoxedStream;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use std::io;
 use std::net::SocketAddr;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 /// The response, with at most `longest` octets of body.
@@ -21,7 +21,7 @@ pub async fn fetch(
     request: Request<Full<Bytes>>,
     longest: usize,
 ) -> io::Result<Response<Bytes>> {
-    exchange(TcpStream::connect(address).await?, request, longest).await
+    exchange(Box::new(TcpStream::connect(address).await?), request, longest).await
 }
 
 /// The same over a connected stream, such as one of TLS.
@@ -29,7 +29,7 @@ pub async fn fetch(
 /// # Errors
 /// As for [`fetch`].
 pub async fn exchange(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: BoxedStream,
     request: Request<Full<Bytes>>,
     longest: usize,
 ) -> io::Result<Response<Bytes>> {

@@ -2,6 +2,7 @@
 
 use super::stream::{CountedStream, WaitingOctets};
 use crate::base::connections::ConnectionPlace;
+use crate::base::stream::BoxedStream;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
@@ -10,9 +11,9 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The bounds of a request's head.
 #[derive(Clone, Copy, Debug)]
@@ -23,17 +24,20 @@ pub struct HeadBounds {
     pub timeout: Duration,
 }
 
+/// How a request is answered.
+pub type Respond<'r> = &'r (
+        dyn Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send + 'r>> + Sync
+    );
+
 /// Answers the requests of one connection by `respond`, one after the other. The connection keeps its place during a
 /// request. `respond` calls [`WaitingOctets::head_is_whole`] when it has taken the head.
-pub async fn converse<F>(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+pub async fn converse(
+    stream: BoxedStream,
     place: &ConnectionPlace,
     waiting: &Arc<WaitingOctets>,
     bounds: HeadBounds,
-    respond: impl Fn(Request<Incoming>) -> F,
-) where
-    F: Future<Output = Response<Full<Bytes>>>,
-{
+    respond: Respond<'_>,
+) {
     let respond = service_fn(|request| {
         let response = respond(request);
         async move {

@@ -4,9 +4,13 @@ use super::products::{self, Backends};
 use super::sts;
 use crate::api::actions::{self, PrivateZone};
 use crate::api::calls::OTHER;
+use crate::api::http::StreamWrap;
 use crate::api::temporary::TemporaryKeys;
 use crate::api::{ActionAnswer, ApiError, ApiService, Call, Gateway, http};
 use crate::base::address_set::AddressSet;
+use crate::base::stream::BoxedStream;
+use crate::base::task;
+use async_trait::async_trait;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -22,6 +26,7 @@ const MAX_ACTION: usize = 64;
 #[derive(Debug)]
 pub struct Apis(pub(super) Backends);
 
+#[async_trait]
 impl ApiService for Apis {
     fn serves_version(&self, version: &str) -> bool {
         self.0.private_zone.serves_version(version) || products::product(version).is_some()
@@ -99,7 +104,7 @@ impl ApiClients {
 /// # Errors
 /// The address is not available.
 pub async fn serve(
-    gateway: &Arc<Gateway<Apis>>,
+    gateway: &Arc<Gateway>,
     limits: &http::HttpLimits,
     clients: &ApiClients,
     address: SocketAddr,
@@ -109,18 +114,23 @@ pub async fn serve(
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
     let (gateway, limits, clients) = (gateway.clone(), limits.clone(), clients.clone());
-    match tls {
-        None => {
-            tasks.spawn(http::serve(listener, gateway, limits, move |stream| clients.clone().admit(stream)))
-        }
+    let wrap: StreamWrap = match tls {
+        None => Box::new(move |stream| {
+            let clients = clients.clone();
+            task::boxed(async move { Ok(Box::new(clients.admit(stream).await?) as BoxedStream) })
+        }),
         Some(tls) => {
             let acceptor = TlsAcceptor::from(tls);
-            tasks.spawn(http::serve(listener, gateway, limits, move |stream| {
+            Box::new(move |stream| {
                 let (clients, acceptor) = (clients.clone(), acceptor.clone());
-                async move { acceptor.accept(clients.admit(stream).await?).await }
-            }))
+                task::boxed(async move {
+                    let session = acceptor.accept(clients.admit(stream).await?).await?;
+                    Ok(Box::new(session) as BoxedStream)
+                })
+            })
         }
     };
+    tasks.spawn(task::boxed(http::serve(listener, gateway, limits, wrap)));
     Ok(address)
 }
 

@@ -13,6 +13,7 @@ pub use role::Role;
 use crate::base::accept::{AdmittedConnection, accept};
 use crate::base::connections::Connections;
 use crate::base::octets::{OF_CONNECTION, OctetKind, Octets};
+use crate::base::task;
 use crate::host::metadata::SERVICE;
 use crate::http::browser::{self, ServerNames};
 use crate::http::server::{self, HeadBounds};
@@ -23,6 +24,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -197,19 +199,19 @@ pub async fn serve(
     let metadata = Arc::new(metadata);
     let connections = Connections::of_kind(OctetKind::Operations, MAX_CONNECTIONS);
     let octets = Octets::default();
-    tasks.spawn(accept(listener, "metadata", move |stream, peer| {
+    tasks.spawn(task::boxed(accept(listener, "metadata", move |stream, peer| {
         let place = Arc::new(connections.admit(peer.ip(), OctetKind::Operations)?);
         let waiting = WaitingOctets::new(&octets, OctetKind::Operations, OF_CONNECTION);
         let (metadata, served, account) = (metadata.clone(), place.clone(), waiting.account().clone());
-        let conversation = async move {
-            let respond = async |request: Request<Incoming>| {
+        let conversation = task::boxed(async move {
+            let respond = |request: Request<Incoming>| {
                 waiting.head_is_whole();
-                metadata.respond(&request)
+                Box::pin(ready(metadata.respond(&request))) as _
             };
-            server::converse(stream, &served, &waiting, HEAD_BOUNDS, respond).await;
-        };
+            server::converse(Box::new(stream), &served, &waiting, HEAD_BOUNDS, &respond).await;
+        });
         Some(AdmittedConnection { place, account, conversation })
-    }));
+    })));
     Ok(address)
 }
 

@@ -4,6 +4,7 @@
 use super::build;
 use super::build::Environment;
 use crate::account::{Account, Dirty};
+use crate::base::task;
 use crate::config::{Config, ConfigDifference};
 use crate::engine::catalog::Catalog;
 use crate::engine::hosts::Hosts;
@@ -151,7 +152,7 @@ impl Publisher {
             let known = previous.and_then(|previous| previous.groups.get(key));
             if !known.is_some_and(|known| Arc::ptr_eq(known, group)) {
                 let group: Weak<_> = Arc::downgrade(group);
-                self.runtime.spawn(self.live.loops.clone().watch(group));
+                self.runtime.spawn(task::boxed(self.live.loops.clone().watch(group)));
             }
         }
     }

@@ -4,6 +4,7 @@
 use super::lookup;
 use super::retained::DueAnswer;
 use super::shared::{ActiveConfig, SharedState};
+use crate::base::task;
 use crate::engine::cache::{Freshness, QueryFlags, Timestamp};
 use crate::engine::chain::{Chain, Fetch, Step};
 use crate::engine::decide::{Decision, decide};
@@ -100,7 +101,7 @@ fn start(
 ) {
     let Ok(seat) = seats.clone().try_acquire_owned() else { return };
     let (live, published) = (live.clone(), published.clone());
-    tokio::spawn(async move {
+    task::spawn(async move {
         let _seat = seat;
         if lookup::refresh(&live, &published, client, &fetch).await {
             live.cache.retained.note_refreshed();

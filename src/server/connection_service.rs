@@ -90,10 +90,10 @@ impl Guest {
     pub(super) fn admitted(
         self,
         conversation: impl Future<Output = io::Result<()>> + Send + 'static,
-    ) -> AdmittedConnection<impl Future<Output = ()> + Send + 'static> {
+    ) -> AdmittedConnection {
         let Self { place, account, .. } = self;
         // errors of a connection are not logged
-        AdmittedConnection { place, account, conversation: async move { drop(conversation.await) } }
+        AdmittedConnection { place, account, conversation: Box::pin(async move { drop(conversation.await) }) }
     }
 }
 

@@ -9,6 +9,7 @@ use super::listen::{self, BindError};
 use super::{https, quic, tcp};
 use crate::base::connections::Connections;
 use crate::base::octets::OctetKind;
+use crate::base::task;
 use crate::config::ServerConfig;
 use crate::resolve::shared::SharedState;
 use std::fmt;
@@ -152,10 +153,10 @@ impl Encrypted {
             let (service, connections) = (service(protocol, address), connections.clone());
             match protocol {
                 Protocol::Https => {
-                    tokio::spawn(https::serve(listener, acceptor, service, connections));
+                    task::spawn(https::serve(listener, acceptor, service, connections));
                 }
                 _ => {
-                    tokio::spawn(tcp::serve_tls(listener, acceptor, service, connections));
+                    task::spawn(tcp::serve_tls(listener, acceptor, service, connections));
                 }
             }
         }
@@ -167,11 +168,11 @@ impl Encrypted {
                 Protocol::Http3 => {
                     let endpoint =
                         quic::endpoint(socket, config, bounds, (http3::ONE_WAY_STREAMS, http3::SEND_WINDOW))?;
-                    tokio::spawn(http3::serve(endpoint, service, connections));
+                    task::spawn(http3::serve(endpoint, service, connections));
                 }
                 _ => {
                     let endpoint = quic::endpoint(socket, config, bounds, (0, quic::SEND_WINDOW))?;
-                    tokio::spawn(quic::serve(endpoint, service, connections));
+                    task::spawn(quic::serve(endpoint, service, connections));
                 }
             }
         }

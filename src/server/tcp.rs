@@ -49,7 +49,7 @@ pub(super) async fn accept<F>(
     service: ConnectionService,
     connections: Connections,
     octets: usize,
-    converse: impl Fn(TcpStream, Guest) -> F,
+    converse: impl Fn(TcpStream, Guest) -> F + Sync,
 ) where
     F: Future<Output = io::Result<()>> + Send + 'static,
 {

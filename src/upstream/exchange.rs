@@ -5,6 +5,7 @@
 //! because a packet may have been lost. A server that failed (a failing rcode, a network error) is not queried again.
 //! The first usable answer ends the race.
 
+use crate::base::task;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -255,7 +256,7 @@ impl<'a> Race<'a> {
 pub(super) fn probe(server: &Arc<Server>, query: impl FnOnce() -> UpstreamQuery) {
     let Some(probing) = server.take_probe() else { return };
     let query = query();
-    tokio::spawn(async move {
+    task::spawn(async move {
         let server = probing.server();
         let Some(permit) = server.permit() else { return };
         // The try itself reports to the server's health.
@@ -268,7 +269,7 @@ pub(super) fn probe(server: &Arc<Server>, query: impl FnOnce() -> UpstreamQuery)
 pub(super) fn check_silence(server: &Arc<Server>) {
     let Some(check) = server.take_silence_check() else { return };
     // Does not count for the limit, which unanswered queries may have reached: there is one check at a time.
-    tokio::spawn(async move {
+    task::spawn(async move {
         let question = UpstreamQuery {
             name: Name::root(),
             rtype: RecordType::NS,

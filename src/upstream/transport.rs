@@ -4,13 +4,14 @@
 //! reach it, and ICMP errors come back as errors. What TCP connections carry, and for how long they are kept, is in
 //! `stream/`. A test may replace the kernel's network (`network.rs`).
 
+use crate::base::stream::BoxedStream;
 use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use tokio::io::{AsyncRead, AsyncWrite, Interest};
+use tokio::io::Interest;
 use tokio::net::{TcpStream, UdpSocket};
 
 use super::network::{Arrivals, Network, Simulated};
@@ -125,24 +126,16 @@ async fn receive(socket: &UdpSocket) -> io::Result<Vec<u8>> {
     }
 }
 
-/// What goes over a connection.
-pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
-
-/// A connection, of whatever network.
-pub(super) type OpenedStream = Box<dyn ByteStream>;
-
 /// A fresh connection to `server`.
-pub(super) async fn stream(network: &Network, server: SocketAddr) -> io::Result<OpenedStream> {
+pub(super) async fn stream(network: &Network, server: SocketAddr) -> io::Result<BoxedStream> {
     let connecting = async {
         match network {
             Network::Kernel => {
                 let stream = TcpStream::connect(server).await?;
                 stream.set_nodelay(true)?;
-                Ok(Box::new(stream) as OpenedStream)
+                Ok(Box::new(stream) as BoxedStream)
             }
-            Network::Simulated(network) => Ok(Box::new(network.connect(server).await?) as OpenedStream),
+            Network::Simulated(network) => Ok(Box::new(network.connect(server).await?) as BoxedStream),
         }
     };
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;

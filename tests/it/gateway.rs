@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 /// Answers with the parameters; takes bodies of 1 MiB.
 struct Echo;
 
+#[async_trait::async_trait]
 impl ApiService for Echo {
     fn serves_version(&self, version: &str) -> bool {
         version == "2018-01-01"
@@ -53,7 +54,7 @@ impl Server {
         let gateway = Arc::new(Gateway::new(Arc::new(Echo), keys));
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
-        runtime.spawn(http::serve(listener, gateway, limits, http::plain));
+        runtime.spawn(http::serve(listener, gateway, limits, Box::new(http::plain)));
         Self { runtime, address }
     }
 

@@ -46,6 +46,7 @@ use super::document::MAX_ITEMS;
 use super::{ActionAnswer, ApiError, ApiService, Call, Params};
 use crate::fleet::SharedToken;
 use crate::resolve::shared::SharedState;
+use async_trait::async_trait;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -163,6 +164,7 @@ impl PrivateZone {
     }
 }
 
+#[async_trait]
 impl ApiService for PrivateZone {
     fn serves_version(&self, version: &str) -> bool {
         version == VERSION

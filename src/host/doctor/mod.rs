@@ -16,6 +16,7 @@ mod servers;
 pub mod tls;
 
 use crate::admin::status::Status;
+use crate::base::task;
 use crate::config::{Config, InstanceInfo};
 use crate::host::resolver::store::RecordStore;
 use serde::Serialize;
@@ -151,12 +152,12 @@ pub fn without_configuration(found: String) -> Check {
 
 /// Starts a step beside the others. A defect in one is a step without a result, not the end of all.
 fn start<T: Send + 'static>(step: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {
-    tokio::spawn(step)
+    task::spawn(step)
 }
 
 /// A step that waits without a runtime; it is left to itself when it takes too long.
 async fn blocking(step: &'static str, work: impl FnOnce() -> Vec<Check> + Send + 'static) -> Vec<Check> {
-    match tokio::time::timeout(STEP, tokio::task::spawn_blocking(work)).await {
+    match tokio::time::timeout(STEP, task::spawn_blocking(work)).await {
         Ok(result) => result.unwrap_or_default(),
         Err(_) => {
             let advice = "a command did not finish: see `systemctl status systemd-resolved`";

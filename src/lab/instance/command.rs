@@ -1,6 +1,7 @@
 //! The command: started as the caller, its signals passed on, its exit status taken over.
 
 use super::{InstanceError, RunAs};
+use crate::base::task;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::ffi::OsString;
@@ -47,7 +48,7 @@ pub(super) async fn run(
     for number in PASSED_ON {
         let mut stream = signal(SignalKind::from_raw(number as i32)).map_err(failed)?;
         let tell = tell.clone();
-        tokio::spawn(async move { while stream.recv().await.is_some() && tell.send(number).is_ok() {} });
+        task::spawn(async move { while stream.recv().await.is_some() && tell.send(number).is_ok() {} });
     }
     let mut words = prefix(run_as).into_iter().chain(command.iter().cloned());
     let mut child = Command::new(words.next().unwrap_or_default());

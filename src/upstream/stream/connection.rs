@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::state::{ConnectionState, IDLE, SUSPECT, StreamQuery, TIMEOUT, closed};
 use super::target::StreamTarget;
-use crate::base::clock;
+use crate::base::stream::BoxedStream;
+use crate::base::{clock, task};
 use crate::engine::message::{HEADER, framed};
 use crate::upstream::{AttemptError, Transport, tls, transport};
 
@@ -41,7 +42,7 @@ impl KeptConnection {
     pub(super) fn open(target: StreamTarget) -> Arc<Self> {
         let (queue, questions) = mpsc::unbounded_channel();
         let state = Arc::new(ConnectionState::default());
-        tokio::spawn(run(target, questions, state.clone()));
+        task::spawn(run(target, questions, state.clone()));
         Arc::new(Self { queue, state, opened: clock::instant() })
     }
 
@@ -126,7 +127,7 @@ async fn connect_and_talk(
 
 /// Talks over a TCP connection what is spoken there.
 async fn talk_over(
-    stream: transport::OpenedStream,
+    stream: BoxedStream,
     transport: &Transport,
     target: &StreamTarget,
     questions: &mut mpsc::UnboundedReceiver<StreamQuery>,
@@ -143,8 +144,10 @@ async fn talk_over(
         Err(outcome) => return outcome,
     };
     match transport {
-        Transport::Https(name, path) => super::http::talk(stream, name, path, questions, state).await,
-        _ => talk(stream, questions, state, &|error| tls::explain(error, name)).await,
+        Transport::Https(name, path) => {
+            super::http::talk(Box::new(stream), name, path, questions, state).await
+        }
+        _ => talk(Box::new(stream), questions, state, &|error| tls::explain(error, name)).await,
     }
 }
 
@@ -154,8 +157,8 @@ fn untrusted() -> AttemptError {
 }
 
 /// Writes queries and reads replies until one side closes the connection.
-async fn talk<S: AsyncRead + AsyncWrite>(
-    stream: S,
+async fn talk(
+    stream: BoxedStream,
     questions: &mut mpsc::UnboundedReceiver<StreamQuery>,
     state: &ConnectionState,
     blame: &(dyn Fn(&std::io::Error) -> AttemptError + Sync),
@@ -173,8 +176,8 @@ async fn talk<S: AsyncRead + AsyncWrite>(
 }
 
 /// Writes questions as they come, as many with one call as have come.
-async fn write<S: AsyncWrite>(
-    writer: &mut WriteHalf<S>,
+async fn write(
+    writer: &mut WriteHalf<BoxedStream>,
     questions: &mut mpsc::UnboundedReceiver<StreamQuery>,
     open: &OpenQueries,
     blame: &(dyn Fn(&std::io::Error) -> AttemptError + Sync),
@@ -199,8 +202,8 @@ async fn write<S: AsyncWrite>(
 }
 
 /// Reads replies until the end of the stream, or until there is nothing to wait for.
-async fn read<S: AsyncRead>(
-    reader: &mut ReadHalf<S>,
+async fn read(
+    reader: &mut ReadHalf<BoxedStream>,
     open: &OpenQueries,
     state: &ConnectionState,
     blame: &(dyn Fn(&std::io::Error) -> AttemptError + Sync),

@@ -3,28 +3,25 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
-use hyper::client::conn::http2::{self, SendRequest};
+use http_body_util::{BodyExt, Limited};
 use hyper::{Request, StatusCode, Uri, header};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::state::{ConnectionState, IDLE, StreamQuery, closed, watched};
+use crate::base::http2::{self, RequestBody, RequestSender};
+use crate::base::stream::BoxedStream;
 use crate::engine::message::MAX_MESSAGE_BYTES;
 use crate::upstream::AttemptError;
 use crate::upstream::tls::HANDSHAKE_TIMEOUT;
-use crate::upstream::transport::OpenedStream;
 
 /// The media type of DNS messages.
 const MESSAGE: &str = "application/dns-message";
 
 /// Sends queries as they arrive until one side closes the connection.
 pub(super) async fn talk(
-    stream: TlsStream<OpenedStream>,
+    stream: BoxedStream,
     name: &ServerName<'static>,
     path: &str,
     questions: &mut mpsc::UnboundedReceiver<StreamQuery>,
@@ -40,9 +37,7 @@ pub(super) async fn talk(
     let Ok(uri) = format!("https://{host}{path}").parse::<Uri>() else {
         return AttemptError::Local(format!("`{path}` is not a valid path"));
     };
-    let builder = http2::Builder::new(TokioExecutor::new());
-    let (sender, connection) = match timeout(HANDSHAKE_TIMEOUT, builder.handshake(TokioIo::new(stream))).await
-    {
+    let (sender, connection) = match timeout(HANDSHAKE_TIMEOUT, http2::handshake(stream, None)).await {
         Ok(Ok(begun)) => begun,
         Ok(Err(error)) => return explain(&error),
         Err(_) => return AttemptError::TimedOut,
@@ -68,7 +63,7 @@ pub(super) async fn talk(
 }
 
 /// One question. Its id is 0 on the way, so that caches on it can tell equal questions (RFC 8484 section 4.1).
-async fn ask(sender: SendRequest<Full<Bytes>>, uri: Uri, question: StreamQuery, state: Arc<ConnectionState>) {
+async fn ask(sender: RequestSender, uri: Uri, question: StreamQuery, state: Arc<ConnectionState>) {
     let StreamQuery { mut message, reply } = question;
     let Some(id) = message.first_chunk::<2>().copied() else { return };
     message[..2].fill(0);
@@ -83,15 +78,11 @@ async fn ask(sender: SendRequest<Full<Bytes>>, uri: Uri, question: StreamQuery, 
 }
 
 /// One request and its response.
-async fn exchange(
-    mut sender: SendRequest<Full<Bytes>>,
-    uri: Uri,
-    message: Vec<u8>,
-) -> Result<Vec<u8>, AttemptError> {
+async fn exchange(mut sender: RequestSender, uri: Uri, message: Vec<u8>) -> Result<Vec<u8>, AttemptError> {
     let request = Request::post(uri)
         .header(header::CONTENT_TYPE, MESSAGE)
         .header(header::ACCEPT, MESSAGE)
-        .body(Full::from(message))
+        .body(RequestBody::new(message))
         .map_err(|error| AttemptError::Local(error.to_string()))?;
     sender.ready().await.map_err(|error| explain(&error))?;
     let response = sender.send_request(request).await.map_err(|error| explain(&error))?;

@@ -11,6 +11,7 @@ use super::schedule::without_copy;
 use super::session::{Primary, TransferError, TransferQuestion, TransferSession, Transferred, compare};
 use super::{TransferContent, TransferFault};
 use crate::base::clock::Clock;
+use crate::base::task::spawn_blocking;
 use crate::engine::cache::Timestamp;
 use crate::engine::name::NameKey;
 use crate::engine::sort;
@@ -22,7 +23,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::spawn_blocking;
 
 /// The least time between two conversations that a NOTIFY begins.
 const NOTIFY_PAUSE: Duration = Duration::from_secs(1);
