@@ -7,6 +7,7 @@ use super::{AdminView, status};
 use crate::base::accept::{AdmittedConnection, accept};
 use crate::base::connections::Connections;
 use crate::base::octets::{OF_CONNECTION, OctetKind};
+use crate::base::stream::BoxedStream;
 use crate::base::task;
 use crate::http::stream::{CountedStream, WaitingOctets};
 use serde::{Deserialize, Serialize};
@@ -154,7 +155,8 @@ async fn converse(
     reload: &mpsc::Sender<Reload>,
     waiting: Arc<WaitingOctets>,
 ) -> io::Result<()> {
-    let (reader, mut writer) = tokio::io::split(CountedStream::new(stream, waiting.clone()));
+    let (reader, mut writer) =
+        tokio::io::split(CountedStream::new(Box::new(stream) as BoxedStream, waiting.clone()));
     waiting.head_is_whole(); // commands are counted here
     let mut reader = BufReader::new(reader);
     loop {
@@ -167,7 +169,7 @@ async fn converse(
             return Err(io::ErrorKind::InvalidData.into()); // too long, or cut
         }
         let mut room = None;
-        let reply = match serde_json::from_str(&line) {
+        let reply = match serde_json::from_slice(line.as_bytes()) {
             Ok(command) => {
                 if matches!(command, SocketCommand::Status | SocketCommand::Zones | SocketCommand::Top(_)) {
                     // Before the answer is made; a peer that does not take it is cut off by the stream.

@@ -3,6 +3,7 @@
 //! Plain data, the same on the wire (JSON) and in files (JSON or TOML). What values may be is not checked here: a
 //! document with a hundred wrong records is to be told all hundred.
 
+use super::toml_document;
 use crate::api::Params;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
@@ -72,8 +73,8 @@ impl Document {
     /// What is wrong with the text, and where.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text.trim_start().starts_with('{') {
-            true => serde_json::from_str(text).map_err(|error| error.to_string()),
-            false => toml::from_str(text).map_err(|error| error.to_string()),
+            true => serde_json::from_slice(text.as_bytes()).map_err(|error| error.to_string()),
+            false => toml_document::read(text),
         }
     }
 }

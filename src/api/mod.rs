@@ -26,6 +26,7 @@ pub mod sign;
 pub mod signer;
 pub mod sources;
 pub mod temporary;
+mod toml_document;
 
 pub use error::ApiError;
 pub use gateway::Gateway;

@@ -41,7 +41,7 @@ impl SourceKind {
             _ if ends(&[".zone", ".db", ".zonefile"]) || name.starts_with("db.") => Self::Zone,
             _ if name == "hosts" || ends(&[".hosts"]) => Self::Hosts,
             Some('{' | '[') if of_answers(text).is_some() => Self::Describe,
-            _ if ends(&[".toml", ".json"]) || toml::from_str::<toml::Table>(text).is_ok() => Self::Document,
+            _ if ends(&[".toml", ".json"]) || toml::de::DeTable::parse(text).is_ok() => Self::Document,
             _ if looks_like_hosts(text) => Self::Hosts,
             _ if looks_like_zone(text) => Self::Zone,
             _ => Self::Document,
@@ -306,7 +306,7 @@ fn relative(owner: &NameKey, zone: &NameKey) -> String {
 /// The inner error says what is missing.
 pub fn of_answers(text: &str) -> Option<Result<ImportedDocument, String>> {
     let mut answers = Vec::new();
-    for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
+    for value in serde_json::Deserializer::from_slice(text.as_bytes()).into_iter::<Value>() {
         match value.ok()? {
             Value::Array(all) => answers.extend(all),
             one => answers.push(one),

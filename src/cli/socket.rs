@@ -64,7 +64,7 @@ impl SocketClient {
             let mut line = String::new();
             match self.reader.read_line(&mut line)? {
                 0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
-                _ => serde_json::from_str(&line).map_err(io::Error::other),
+                _ => serde_json::from_slice(line.as_bytes()).map_err(io::Error::other),
             }
         })();
         match asked {
@@ -99,8 +99,8 @@ pub(super) fn status_if_running(config: &Config) -> Option<Status> {
     stream.write_all(text.as_bytes()).ok()?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).ok()?;
-    match serde_json::from_str(&line).ok()? {
-        SocketReply::Ok(value) => serde_json::from_value(value).ok(),
+    match serde_json::from_slice(line.as_bytes()).ok()? {
+        SocketReply::Ok(value) => of_value(&value).ok(),
         SocketReply::Error(_) => None,
     }
 }
@@ -120,11 +120,16 @@ fn place(common: &CommonArgs) -> Result<PathBuf, u8> {
 
 /// What an answer says, as a type.
 pub(super) fn read<T: DeserializeOwned>(value: Value) -> Result<T, u8> {
-    serde_json::from_value(value).map_err(|error| {
+    of_value(&value).map_err(|error| {
         eprintln!("error: cannot parse the reply of the running pvtzd: {error}");
         eprintln!("hint: restart it after an upgrade");
         exit::UNREACHABLE
     })
+}
+
+/// A type read from the text of a value: all types have one reader in the program, that of text.
+fn of_value<T: DeserializeOwned>(value: &Value) -> serde_json::Result<T> {
+    serde_json::from_slice(value.to_string().as_bytes())
 }
 
 /// `pvtzd zones`

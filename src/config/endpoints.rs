@@ -3,27 +3,60 @@
 
 use super::{EndpointTarget, Endpoints, InstanceInfo, Regions};
 use crate::engine::name::{self, NameKey};
+use crate::engine::sort;
 use crate::engine::zone::{ZoneMode, ZoneOrigin, ZoneRecord, ZoneSpec};
 use hickory_proto::rr::RData;
 use hickory_proto::rr::rdata::CNAME;
-use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::LazyLock;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 /// The text of the catalogue.
 const TEXT: &str = include_str!("../../config/endpoints.toml");
 
 /// The catalogue, parsed. A test makes sure that it parses; were it broken, it would be empty.
-static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| toml::from_str(TEXT).unwrap_or_default());
+static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::read(&table(TEXT)).unwrap_or_default());
 
 /// The availability zones: a region's id, and the letters behind it. Parsed when they are first asked for.
 static AVAILABILITY_ZONES: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
-    toml::from_str(include_str!("../../config/availability-zones.toml")).unwrap_or_default()
+    let zones = table(include_str!("../../config/availability-zones.toml"));
+    let letters = |name: &str| Some((name.to_string(), text(&zones, name).ok()??));
+    sort::map(zones.keys().filter_map(|name| letters(name.get_ref())))
 });
 
+/// A table of a data file, with its keys.
+type Data = DeTable<'static>;
+
+/// The content of a data file.
+fn table(text: &'static str) -> Data {
+    DeTable::parse(text).map(Spanned::into_inner).unwrap_or_default()
+}
+
+/// A key of another type, or one that is not known.
+struct Invalid;
+
+/// A text, if it is there.
+fn text(table: &Data, key: &str) -> Result<Option<String>, Invalid> {
+    let Some(value) = table.get(key) else { return Ok(None) };
+    value.get_ref().as_str().map(|text| Some(text.to_string())).ok_or(Invalid)
+}
+
+/// A list of texts; empty if it is not there.
+fn texts(table: &Data, key: &str) -> Result<Vec<String>, Invalid> {
+    let Some(value) = table.get(key) else { return Ok(Vec::new()) };
+    let list = value.get_ref().as_array().ok_or(Invalid)?;
+    list.iter().map(|item| item.get_ref().as_str().map(str::to_string).ok_or(Invalid)).collect()
+}
+
+/// That there are no other keys than these.
+fn only(table: &Data, known: &[&str]) -> Result<(), Invalid> {
+    let is_known = table.keys().all(|key| known.contains(&key.get_ref().as_ref()));
+    if is_known { Ok(()) } else { Err(Invalid) }
+}
+
 /// What the data file holds.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default)]
 struct Catalogue {
     /// What all names end in.
     suffix: String,
@@ -36,33 +69,66 @@ struct Catalogue {
 }
 
 /// One product.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
 struct ProductEntry {
     /// What `products` calls it.
     name: String,
     /// Other words for it.
-    #[serde(default)]
     aliases: Vec<String>,
     /// The public names with `{region}` in them.
-    #[serde(default)]
     names: Vec<String>,
     /// The public names without a region.
-    #[serde(default)]
     central: Vec<String>,
     /// The regions where its name leads to `popunify-vpc`, as documented.
-    #[serde(default)]
     popunify: Vec<String>,
     /// Its own name inside a VPC, with `{region}` in it.
     vpc: Option<String>,
     /// Its own name inside a VPC, the same in all regions.
     vpc_central: Option<String>,
     /// Whether names below its names are mapped too.
-    #[serde(default)]
     with_names_below: bool,
 }
 
+impl Catalogue {
+    /// What the file says.
+    fn read(data: &Data) -> Result<Self, Invalid> {
+        only(data, &["suffix", "home", "regions", "product"])?;
+        let products = data.get("product").and_then(|value| value.get_ref().as_array()).ok_or(Invalid)?;
+        let product = |value: &Spanned<DeValue<'static>>| {
+            ProductEntry::read(value.get_ref().as_table().ok_or(Invalid)?)
+        };
+        Ok(Self {
+            suffix: text(data, "suffix")?.ok_or(Invalid)?,
+            home: text(data, "home")?.ok_or(Invalid)?,
+            regions: texts(data, "regions")?,
+            product: products.iter().map(product).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
 impl ProductEntry {
+    /// What the file says of one product.
+    fn read(data: &Data) -> Result<Self, Invalid> {
+        only(
+            data,
+            &["name", "aliases", "names", "central", "popunify", "vpc", "vpc_central", "with_names_below"],
+        )?;
+        let with_names_below = match data.get("with_names_below") {
+            Some(value) => value.get_ref().as_bool().ok_or(Invalid)?,
+            None => false,
+        };
+        Ok(Self {
+            name: text(data, "name")?.ok_or(Invalid)?,
+            aliases: texts(data, "aliases")?,
+            names: texts(data, "names")?,
+            central: texts(data, "central")?,
+            popunify: texts(data, "popunify")?,
+            vpc: text(data, "vpc")?,
+            vpc_central: text(data, "vpc_central")?,
+            with_names_below,
+        })
+    }
+
     /// Where a name of this product leads in a region, without the suffix.
     fn target(&self, target: EndpointTarget, region: &str) -> Option<String> {
         if let Some(central) = &self.vpc_central {

@@ -206,7 +206,7 @@ fn read(path: &Path, prefix: &str) -> Result<(Database, SavedFleet), ReadFailure
     if found != prefix {
         return Err(ReadFailure::Senseless(format!("it is of the fleet `{found}`")));
     }
-    let head = text("head")?.and_then(|head| serde_json::from_str(&head).ok());
+    let head = text("head")?.and_then(|head| serde_json::from_slice(head.as_bytes()).ok());
     let position = FleetPosition {
         cluster: number("cluster")?,
         revision: number("revision")? as i64,

@@ -29,7 +29,7 @@ pub fn open(state: &StateDir, id: Option<&str>, secret: Option<&str>) -> io::Res
 }
 
 fn read(text: &str) -> Result<KeptKey, String> {
-    let key: KeptKey = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let key: KeptKey = serde_json::from_slice(text.as_bytes()).map_err(|error| error.to_string())?;
     if key.id.is_empty() || key.secret.is_empty() { Err("it is empty".into()) } else { Ok(key) }
 }
 

@@ -137,7 +137,7 @@ impl Sts {
         };
         if let Some(policy) = params.text("Policy") {
             let read = Some(policy).filter(|policy| policy.len() <= MAX_POLICY);
-            let read = read.and_then(|policy| serde_json::from_str::<Value>(policy).ok());
+            let read = read.and_then(|policy| serde_json::from_slice::<Value>(policy.as_bytes()).ok());
             if !read.is_some_and(|policy| policy["Statement"].is_array()) {
                 let message = "The parameter Policy has not passed grammar check.";
                 return Err(ApiError::new("InvalidParameter.PolicyGrammar", message));

@@ -103,7 +103,10 @@ pub(super) fn fetch(api: &ApiCommands, zones: &[String], all: bool) -> Result<Do
     params.push(("All".into(), all.to_string()));
     let mut answer = api.call("PvtzdExport", &borrowed(&params))?;
     let document = answer.remove("Document").unwrap_or_default();
-    serde_json::from_value(document).map_err(|error| {
+    // As text: so the types of a document are read by one reader.
+    let text = document.to_string();
+    drop((document, answer));
+    serde_json::from_slice(text.as_bytes()).map_err(|error| {
         CommandFailure::finding(format!("the export is from another version of pvtzd: {error}"))
     })
 }

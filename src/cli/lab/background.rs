@@ -215,7 +215,7 @@ fn ready(child: &mut Child) -> Option<Map<String, Value>> {
         let _ = tell.send(read.map(|_| line)); // after the timeout it is read no more
     });
     let line = told.recv_timeout(START_TIMEOUT).ok()?.ok()?;
-    match serde_json::from_str(&line) {
+    match serde_json::from_slice(line.as_bytes()) {
         Ok(Value::Object(said)) => Some(said),
         _ => None,
     }

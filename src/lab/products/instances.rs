@@ -130,7 +130,7 @@ fn shape(instance: &LabInstance) -> Value {
 /// A parameter that is a JSON list of texts.
 pub(super) fn id_list(params: &Params, parameter: &str) -> Result<Option<BTreeSet<String>>, ApiError> {
     let Some(text) = params.text(parameter) else { return Ok(None) };
-    let list: Option<Vec<String>> = serde_json::from_str(text).ok();
+    let list: Option<Vec<String>> = serde_json::from_slice(text.as_bytes()).ok();
     match list.filter(|list| list.len() <= MAX_IDS) {
         Some(list) => Ok(Some(list.into_iter().collect())),
         None => {
