@@ -22,7 +22,7 @@ pub fn read(json: &str) -> Result<Document, String> {
             "it has more than {MAX_ITEMS} items (zones, records, rules and others together); import it in parts"
         ));
     }
-    serde_json::from_str(json).map_err(|error| error.to_string())
+    serde_json::from_slice(json.as_bytes()).map_err(|error| error.to_string())
 }
 
 /// True where the lists of a JSON text have more items than a number. Of what is no JSON the result has no meaning.

@@ -240,7 +240,7 @@ impl ZoneDraft {
     pub fn finish(self, reader: &ConfigReader) -> Option<ZoneDraftEntry> {
         let apex = self.apex?;
         let mut refused = Vec::new();
-        let owners = self.builder.finish_with(&mut |record| {
+        let owners = self.builder.finish_with(|record| {
             if refused.len() < MAX_REFUSED {
                 refused.push(record);
             }

@@ -219,7 +219,7 @@ impl ZoneBuilder {
     /// The names of the zone, and all records that cannot be in it, in the order in which they were given.
     pub fn finish(self) -> (Ordered<Owner>, Vec<RecordFault>) {
         let mut faults = Vec::new();
-        let owners = self.finish_with(&mut |refused| faults.push(refused.fault));
+        let owners = self.finish_with(|refused| faults.push(refused.fault));
         sort::by_key(&mut faults, |fault| fault.record);
         (owners, faults)
     }
