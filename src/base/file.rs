@@ -16,25 +16,12 @@ const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
 /// # Errors
 /// The file cannot be read, is not a regular file, or is larger.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    read_open(open(path)?, most).1
-}
-
-/// As [`read`]; also returns the file's state before the read, even if the read fails.
-pub fn read_watched(path: &Path, most: u64) -> (Option<FileState>, io::Result<Vec<u8>>) {
-    match open(path) {
-        Ok(file) => read_open(file, most),
-        Err(error) => (state(path), Err(error)),
-    }
+    let file = open(path)?;
+    let found = file.metadata()?;
+    read_found(file, &found, most)
 }
 
 /// Reads an open file.
-fn read_open(file: File, most: u64) -> (Option<FileState>, io::Result<Vec<u8>>) {
-    match file.metadata() {
-        Ok(found) => (Some(FileState::of(&found)), read_found(file, &found, most)),
-        Err(error) => (None, Err(error)),
-    }
-}
-
 fn read_found(file: File, found: &Metadata, most: u64) -> io::Result<Vec<u8>> {
     if is_null(found) {
         return Ok(Vec::new()); // /dev/null is the usual name of an empty file
@@ -44,6 +31,71 @@ fn read_found(file: File, found: &Metadata, most: u64) -> io::Result<Vec<u8>> {
         return Err(too_large(most)); // before gigabytes of it are read
     }
     read_at_most(file, found.len(), most)
+}
+
+/// As [`read`]; also returns the file's state before the read, even if the read fails.
+pub fn read_watched(path: &Path, most: u64) -> (Option<FileState>, io::Result<Vec<u8>>) {
+    watched(path, |file, found| read_found(file, found, most))
+}
+
+/// As [`read_watched`], for text of lines. Reading stops at a line of more octets than `longest`: a sparse file or a disk
+/// image costs no memory.
+pub fn read_lines_watched(
+    path: &Path,
+    most: u64,
+    longest: usize,
+) -> (Option<FileState>, io::Result<Vec<u8>>) {
+    watched(path, |file, found| {
+        match found.is_file() && found.len() > longest as u64 && found.len() <= most {
+            true => read_lines(file, found.len(), most, longest),
+            false => read_found(file, found, most),
+        }
+    })
+}
+
+/// The state of a file before `read` reads it, and what that reads.
+fn watched(
+    path: &Path,
+    read: impl FnOnce(File, &Metadata) -> io::Result<Vec<u8>>,
+) -> (Option<FileState>, io::Result<Vec<u8>>) {
+    let file = match open(path) {
+        Ok(file) => file,
+        Err(error) => return (state(path), Err(error)),
+    };
+    match file.metadata() {
+        Ok(found) => (Some(FileState::of(&found)), read(file, &found)),
+        Err(error) => (None, Err(error)),
+    }
+}
+
+/// Reads lines piece by piece.
+fn read_lines(mut file: File, expected: u64, most: u64, longest: usize) -> io::Result<Vec<u8>> {
+    let (mut content, mut line) = (Vec::new(), 0);
+    loop {
+        let start = content.len();
+        // Room for all of it once there is more than one line.
+        let room =
+            if line == start { start + longest } else { usize::try_from(expected).unwrap_or_default() };
+        content.reserve_exact(room.saturating_sub(start) + 1);
+        (&mut file).take(longest as u64).read_to_end(&mut content)?;
+        let piece = &content[start..];
+        if piece.is_empty() {
+            return Ok(content);
+        }
+        if content.len() as u64 > most {
+            return Err(too_large(most));
+        }
+        let first = piece.iter().position(|octet| *octet == b'\n').unwrap_or(piece.len());
+        if line + first > longest {
+            let number = content[..start].iter().filter(|octet| **octet == b'\n').count() + 1;
+            let why = format!("line {number} has more than {longest} octets");
+            return Err(io::Error::new(ErrorKind::InvalidData, why));
+        }
+        line = match piece.iter().rposition(|octet| *octet == b'\n') {
+            Some(end) => piece.len() - end - 1,
+            None => line + piece.len(),
+        };
+    }
 }
 
 /// As [`read`], for text.
@@ -260,8 +312,37 @@ mod tests {
         let sparse = File::create(at("sparse")).unwrap();
         sparse.set_len(10 << 30).unwrap();
         assert!(read(&at("sparse"), 1 << 20).is_err());
+        let (watched, refused) = read_lines_watched(&at("sparse"), 1 << 40, 1 << 20);
+        assert_eq!(refused.unwrap_err().to_string(), "line 1 has more than 1048576 octets");
+        assert_eq!(watched, state(&at("sparse")));
         fs::write(at("odd"), b"\xff").unwrap();
         assert_eq!(read_text(&at("odd"), 5).unwrap_err().to_string(), "it is not UTF-8");
+    }
+
+    #[test]
+    fn lines_are_read_piece_by_piece_up_to_the_longest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let read = |text: &str| {
+            fs::write(&path, text).unwrap();
+            read_lines_watched(&path, 1000, 10).1.map_err(|error| error.to_string())
+        };
+        for text in [
+            "",
+            "12345",
+            "1234567890",
+            "12345\n6789\n12345\n",
+            "\n\n\n\n\n\n\n\n\n\n\n\n\n\n",
+            "123456789\n1234567890",
+        ] {
+            assert_eq!(read(text).unwrap(), text.as_bytes(), "{text:?}");
+        }
+        for (text, line) in
+            [("12345678901", 1), ("1\n2\n12345678901", 3), ("12345\n6789\n123456789012\n3", 3)]
+        {
+            assert_eq!(read(text).unwrap_err(), format!("line {line} has more than 10 octets"), "{text:?}");
+        }
+        assert_eq!(read(&"1\n".repeat(501)).unwrap_err(), "it is larger than 1000 octets");
     }
 
     #[test]

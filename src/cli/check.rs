@@ -1,13 +1,17 @@
 //! `pvtzd check`: all errors of the configuration, and its expected answers.
 
+use super::run::service_state_dir;
 use super::{CommonArgs, exit, shown, tell_config_error};
+use crate::base::clock::Clock;
 use crate::base::terminal;
 use crate::config::{self, Config, ConfigError, Expect, Expected, Fault, InstanceInfo, Severity};
+use crate::daemon::secondaries;
 use crate::engine::chain::{DryRun, DryRunEnd, dry_run};
 use crate::engine::name::show;
 use crate::engine::rcode::show_rcode;
 use crate::engine::record::{show_type, show_value};
 use crate::engine::request::Question;
+use crate::engine::zone::ZoneAvailability;
 use crate::host::unit::Unit;
 use hickory_proto::op::ResponseCode;
 use serde::Serialize;
@@ -48,7 +52,7 @@ pub(super) fn run(common: &CommonArgs) -> u8 {
         }
     };
     let file = path.as_ref().map(|path| path.display().to_string());
-    let (config, faults) = match common.load_from(path.as_deref()) {
+    let (mut config, faults) = match common.load_from(path.as_deref()) {
         Ok((config, warnings)) => (Some(config), warnings),
         Err(ConfigError::Faults(faults)) => (None, faults),
         Err(error) => {
@@ -56,8 +60,11 @@ pub(super) fn run(common: &CommonArgs) -> u8 {
             return exit::CONFIG;
         }
     };
+    let mut service = config.as_ref().map(|config| of_service(path.as_deref(), config)).unwrap_or_default();
+    if let Some(config) = config.as_mut().filter(|config| !config.expects.is_empty()) {
+        service.extend(with_copies(config));
+    }
     let expectations = config.as_ref().map(meet).unwrap_or_default();
-    let service = config.as_ref().map(|config| of_service(path.as_deref(), config)).unwrap_or_default();
     let all_met = expectations.iter().all(|outcome| outcome.met);
     if common.json {
         let ok = config.is_some() && all_met;
@@ -80,6 +87,20 @@ fn of_service(path: Option<&Path>, config: &Config) -> Vec<String> {
     let path = path.filter(|path| *path == Path::new(config::SYSTEM));
     let unit = path.and_then(|_| Unit::installed(Path::new("/")));
     path.zip(unit).map(|(path, unit)| unit.doubts(path, config)).unwrap_or_default()
+}
+
+/// Gives secondary zones their saved copies, for the expectations; which of them have none.
+fn with_copies(config: &mut Config) -> Vec<String> {
+    let state_dir = config.server.state_dir.clone().or_else(service_state_dir);
+    secondaries::restore(config, state_dir.as_deref(), Clock::start().now());
+    let place = state_dir.map_or("no state_dir is set".to_string(), |place| place.display().to_string());
+    let zones = config.secondaries.iter().filter_map(|secondary| config.zones.get(secondary.zone));
+    let without = zones.filter(|(zone, _)| zone.availability == ZoneAvailability::NotTransferred);
+    let told = without.map(|(zone, _)| {
+        let zone = show(&zone.apex);
+        format!("secondary zone {zone} has no saved copy ({place}): expectations for its names find SERVFAIL")
+    });
+    told.collect()
 }
 
 /// Runs the expectations on the engine, without a query.

@@ -2,7 +2,7 @@
 
 use super::data_file::{LoadError, Loaded, MAX_EXCERPT, TOLD, fault};
 use super::fault::{Fault, Severity};
-use crate::base::file::WatchedFile;
+use crate::base::file::{self, WatchedFile};
 use crate::engine::master::{self, MasterEntry, MasterState, Sink};
 use crate::engine::name::NameKey;
 use crate::engine::rrset::Rrset;
@@ -33,6 +33,9 @@ const SHORTEST_BYTES: usize = 12;
 
 /// Records for which room is made before a file is read.
 const MAX_RESERVED: usize = 1000;
+
+/// Octets of the longest line, comments included.
+const MAX_LINE_BYTES: usize = 16 << 20;
 
 /// Reads the records of a zone.
 pub fn load(path: &Arc<Path>, apex: &Name) -> Loaded<PackedZone> {
@@ -157,7 +160,7 @@ impl Loading {
 
     /// What is in a file at a place, which is that of a path with links resolved.
     fn text(&mut self, path: &Arc<Path>, place: &Path) -> Result<String, String> {
-        let (state, read) = crate::base::file::read_watched(place, MAX_FILE_BYTES - self.octets);
+        let (state, read) = file::read_lines_watched(place, MAX_FILE_BYTES - self.octets, MAX_LINE_BYTES);
         self.watched.push(WatchedFile { path: path.clone(), state });
         let octets = read.map_err(|error| error.to_string())?;
         self.octets += octets.len() as u64;

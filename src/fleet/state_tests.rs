@@ -115,8 +115,7 @@ fn what_may_not_be_of_the_head_stays_in_doubt() {
     state.apply(lacking);
     assert!(state.is_in_doubt());
     // A start from the snapshot of such rows knows it too.
-    let mut saved = SavedFleet::default();
-    saved.position = state.position();
+    let saved = SavedFleet { position: state.position(), ..Default::default() };
     let again = FleetState::new(saved, ZoneSemantics::default(), true, Box::new(|_: &Account, _: &Dirty| ()));
     assert!(again.is_in_doubt() && !again.view().is_whole);
     state.apply(step(&state, 12, &[Edit::DropRecord(2)]));

@@ -74,7 +74,7 @@ impl FleetWriter {
         answers.iter().map(step).collect()
     }
 
-    /// Counts answers that were kept; after each thousand, the oldest of too many go.
+    /// Counts answers that were kept; after each thousand, the oldest beyond the limit go.
     pub(super) async fn bound_tokens(&self, more: u64) {
         let before = self.tokens_kept.fetch_add(more, Ordering::Relaxed);
         let is_due = before == 0 || before / LOOK_EVERY != (before + more) / LOOK_EVERY;

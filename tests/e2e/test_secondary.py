@@ -155,6 +155,14 @@ def test_the_copy_survives_a_restart_without_primaries(start, primary, tmp_path,
         ).stdout
     )
     assert "secondary zone" in explained["hops"][0]["why"] and "serial 2" in explained["hops"][0]["why"]
+    expect = again.config_file.with_name("expect.toml")
+    expected = f'[[expect]]\nquery = "new.{APEX}"\nanswer = "192.0.2.3"\n'
+    expect.write_text(f'{text}[upstream]\nservers = []\n{expected}')
+    checked = subprocess.run([binary(), "--config", expect, "check"], capture_output=True, check=False, text=True)
+    assert checked.returncode == 0 and "1 of 1 expectations met" in checked.stdout, checked
+    expect.write_text(expect.read_text().replace(f'"{state}"', f'"{tmp_path}"'))
+    checked = subprocess.run([binary(), "--config", expect, "check"], capture_output=True, check=False, text=True)
+    assert checked.returncode == 1 and f"secondary zone {APEX} has no saved copy" in checked.stderr, checked
     server_of_zone.start()
     server_of_zone.publish(FIRST)
     serves(again, "old", "192.0.2.2", patience=40)
@@ -225,6 +233,17 @@ def test_without_secondary_zones_there_is_no_notify(start):
     assert notify(server) == "NOTIMP"
 
 
+@contextlib.contextmanager
+def resetting(connection):
+    """A connection that is reset where the script says so."""
+    try:
+        yield
+    except ConnectionResetError:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    except OSError:
+        pass
+
+
 class Liar:
     """A primary that answers SOA, AXFR and IXFR as it is told: `script(kind) -> [records of a message, …]`."""
 
@@ -243,7 +262,7 @@ class Liar:
             threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
 
     def _converse(self, connection):
-        with connection, contextlib.suppress(OSError, struct.error, dns.exception.DNSException):
+        with connection, contextlib.suppress(struct.error, dns.exception.DNSException), resetting(connection):
             stream = connection.makefile("rb")
             while True:
                 (length,) = struct.unpack("!H", stream.read(2))
@@ -325,6 +344,42 @@ def test_a_serial_that_goes_back_is_not_followed(start, liar):
     back.append(True)
     server.logged("its serial 3 is older")
     assert server.ask(f"www.{APEX}").values == ["192.0.2.1"]
+
+
+def test_a_copy_that_has_expired_gives_way_to_an_older_serial(start, liar):
+    """Otherwise a primary that was set up anew with lower serials would never be followed again."""
+    back = []
+    timers = lambda line: line.replace(" 1 1 3600 30", " 1 1 3 30")  # noqa: E731
+
+    def script(kind):
+        if kind == "SOA":
+            return [[timers(soa(3 if back else 5))]]
+        return [[timers(soa(3)), a(f"www.{APEX}", 2), timers(soa(3))] if back else list(map(timers, GOOD))]
+
+    server_of_zone = liar(script)
+    server = start(config([server_of_zone]))
+    serves(server, "www", "192.0.2.1")
+    back.append(True)
+    server.logged("its serial 3 is older")
+    server.logged("it has expired")
+    serves(server, "www", "192.0.2.2")
+    assert server_of_zone.asked.count("AXFR") == 2 and "IXFR" not in server_of_zone.asked
+
+
+def test_a_primary_that_resets_an_incremental_transfer_sends_the_whole_zone(start, liar):
+    new = []
+
+    def script(kind):
+        if kind == "IXFR":
+            raise ConnectionResetError
+        return [[soa(6 if new else 5)]] if kind == "SOA" else [[soa(6), a(f"www.{APEX}", 2), soa(6)] if new else GOOD]
+
+    server_of_zone = liar(script)
+    server = start(config([server_of_zone]))
+    serves(server, "www", "192.0.2.1")
+    new.append(True)
+    serves(server, "www", "192.0.2.2")
+    assert "IXFR" in server_of_zone.asked
 
 
 def test_changes_that_do_not_fit_have_the_whole_zone_asked_for(start, liar):

@@ -8,17 +8,18 @@
 //! [`SecondaryZones`] is what the server knows of them. What a primary sends is bounded in octets, records and time, for
 //! each zone and (`limits`) for all together, and is believed as far as it is a newer version of the zone.
 
-mod assemble;
-mod content;
+pub mod assemble;
+pub mod content;
 pub mod copy;
 pub mod limits;
 pub mod notify;
+mod refresh;
 pub mod saved;
 mod schedule;
 pub mod secondary;
 mod session;
 mod tsig;
-mod walk;
+pub mod walk;
 
 pub use assemble::{TransferContent, TransferFault};
 pub use session::{Primary, TransferError};

@@ -3,13 +3,11 @@
 //! One task for each zone ([`SecondaryZone::run`]) goes by the timers of the SOA record and by NOTIFY. What it brings
 //! is published through a channel, and kept in the state directory.
 
-use super::content::is_newer;
 use super::copy::{ServedZone, ZoneCopy};
 use super::limits::TransferLimits;
 use super::saved;
 use super::schedule::without_copy;
-use super::session::{Primary, TransferError, TransferQuestion, TransferSession, Transferred, compare};
-use super::{TransferContent, TransferFault};
+use super::session::{Primary, TransferError};
 use crate::base::clock::Clock;
 use crate::base::task::spawn_blocking;
 use crate::engine::cache::Timestamp;
@@ -133,8 +131,10 @@ pub struct SecondaryZone {
 }
 
 /// What a conversation came to.
-enum Refreshed {
+pub(super) enum Refreshed {
+    /// The copy is as new as the primary's zone.
     Current,
+    /// The copy is another one.
     Changed,
 }
 
@@ -277,15 +277,25 @@ impl SecondaryZone {
         let mut order: Vec<&Primary> = self.plan.primaries.iter().collect();
         sort::by_key(&mut order, |primary| Some(primary.address.ip().to_canonical()) != notifier);
         let mut faults: Vec<String> = self.plan.fault.iter().cloned().collect();
-        for primary in order {
-            match self.ask(means, primary, copy).await {
-                Ok(refreshed) => {
-                    let now = means.clock.now();
-                    self.lock().primary = Some(primary.address);
-                    self.settle(means, copy, keeper, &refreshed, now).await;
-                    return Ok(refreshed);
+        let mut behind = Vec::new();
+        // Once the copy has expired, one that is behind it is better than none, if no other primary tells.
+        for is_expired in [false, true] {
+            let asked = if is_expired { std::mem::take(&mut behind) } else { order.clone() };
+            for primary in asked {
+                match self.ask(means, primary, copy, is_expired).await {
+                    Ok(refreshed) => {
+                        let now = means.clock.now();
+                        self.lock().primary = Some(primary.address);
+                        self.settle(means, copy, keeper, &refreshed, now).await;
+                        return Ok(refreshed);
+                    }
+                    Err(TransferError::Behind(_))
+                        if copy.as_ref().is_some_and(|copy| copy.expires() <= means.clock.now()) =>
+                    {
+                        behind.push(primary);
+                    }
+                    Err(error) => faults.push(format!("{}: {error}", primary.address)),
                 }
-                Err(error) => faults.push(format!("{}: {error}", primary.address)),
             }
         }
         let fault = faults.join("; ");
@@ -339,94 +349,6 @@ impl SecondaryZone {
             true => {}
             false => self.confirm(keeper).await,
         }
-    }
-
-    /// Asks a primary, and takes over what has changed.
-    async fn ask(
-        &self,
-        means: &SecondaryMeans,
-        primary: &Primary,
-        copy: &mut Option<ZoneCopy>,
-    ) -> Result<Refreshed, TransferError> {
-        let _permits = means.limits.begin(primary.address.ip()).await;
-        let mut session = TransferSession::begin(primary).await?;
-        let theirs = session.soa(&self.plan.apex).await?;
-        if !compare(&theirs, copy.as_ref().map(|copy| &copy.soa))? {
-            return Ok(Refreshed::Current);
-        }
-        let mut room = means.limits.room();
-        let has_content = copy.as_ref().is_some_and(|copy| copy.content.is_some());
-        if let Some(since) = copy.as_ref().map(|copy| copy.soa.clone()).filter(|_| has_content) {
-            let asked =
-                TransferQuestion { apex: &self.plan.apex, since: Some(&since), most: self.plan.max_size };
-            let result = match session.transfer(asked, &mut room).await {
-                Ok(transferred) => self.take(transferred, copy).await,
-                Err(error) => Err(error),
-            };
-            match result {
-                Ok(refreshed) => return Ok(refreshed),
-                Err(error) if error.is_worth_a_full_transfer() => {
-                    tracing::debug!(zone = %self.plan.apex, %error, "an incremental transfer is not usable; a full transfer is requested");
-                }
-                Err(error) => return Err(error),
-            }
-            session = TransferSession::begin(primary).await?;
-            room = means.limits.room();
-        }
-        let asked = TransferQuestion { apex: &self.plan.apex, since: None, most: self.plan.max_size };
-        let transferred = session.transfer(asked, &mut room).await?;
-        self.take(transferred, copy).await
-    }
-
-    /// Takes over what a transfer brought.
-    async fn take(
-        &self,
-        transferred: Transferred,
-        copy: &mut Option<ZoneCopy>,
-    ) -> Result<Refreshed, TransferError> {
-        let Transferred { received, outside } = transferred;
-        let (apex, most) = (self.plan.apex.clone(), self.plan.max_size);
-        match received {
-            TransferContent::Current => return Ok(Refreshed::Current),
-            TransferContent::Whole(content) => {
-                if let Some(copy) = copy.as_ref()
-                    && !is_newer(content.soa.serial(), copy.serial())
-                {
-                    return Err(TransferFault::NotNewer(content.soa.serial()).into());
-                }
-                let packing = spawn_blocking(move || {
-                    let left_out = content.pack(&apex).1;
-                    (ZoneCopy::new(content, &apex, 0, Timestamp::default()), left_out)
-                });
-                let (fresh, left_out) = packing.await.map_err(|_| TransferFault::Malformed)?;
-                if left_out > 0 {
-                    tracing::warn!(zone = %self.plan.apex, left_out, "records of the secondary zone conflict with others and are left out");
-                }
-                if outside > 0 {
-                    tracing::warn!(zone = %self.plan.apex, outside, "the primary sent records outside of the zone; they are left out");
-                }
-                *copy = Some(fresh);
-                let mut state = self.lock();
-                state.outside = outside;
-                state.counts.full += 1;
-            }
-            TransferContent::Changes(changes) => {
-                let Some(copy) = copy.as_mut() else { return Err(TransferFault::Form.into()) };
-                let Some(mut content) = copy.content.take() else { return Err(TransferFault::Form.into()) };
-                let packed = copy.packed.clone();
-                let applying = spawn_blocking(move || {
-                    let applied = content.apply(&changes, most);
-                    let packed = applied.map(|touched| content.pack_again(&packed, &apex, &touched));
-                    (content, packed)
-                });
-                let (content, packed) = applying.await.map_err(|_| TransferFault::Malformed)?;
-                copy.soa = content.soa.clone();
-                copy.content = Some(content);
-                copy.packed = packed.map_err(TransferError::Misfit)?;
-                self.lock().counts.incremental += 1;
-            }
-        }
-        Ok(Refreshed::Changed)
     }
 
     /// Writes the copy, if the file has an earlier one.
@@ -485,7 +407,7 @@ impl SecondaryZone {
         state.expires = Some(copy.expires());
     }
 
-    fn lock(&self) -> MutexGuard<'_, SecondaryState> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, SecondaryState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

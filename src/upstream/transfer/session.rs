@@ -86,7 +86,7 @@ impl TransferError {
         match self {
             Self::Fault(fault) => fault.is_worth_a_full_transfer(),
             Self::Misfit(misfit) => *misfit != Misfit::TooLarge,
-            Self::Closed | Self::Timeout => true,
+            Self::Closed | Self::Timeout | Self::Io(_) => true, // a server may reset what it does not know
             _ => false,
         }
     }
