@@ -255,9 +255,16 @@ def stop(process):
 
 
 def free_port(address):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        one.bind((address, 0))
-        return one.getsockname()[1]
+    """A port that is free over UDP and TCP."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+            udp.bind((address, 0))
+            port = udp.getsockname()[1]
+            try:
+                tcp.bind((address, port))
+                return port
+            except OSError:
+                continue
 
 
 def question(name, number):
