@@ -13,6 +13,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "tests", "e2e"))
 from harness.api import Api, acs3  # noqa: E402
 
+from growth import free_port  # noqa: E402
+
 SERVER = os.environ.get("SERVER", os.path.join(HERE, "..", "target", "release", "pvtzd"))
 SECONDS, DOCUMENT, PATIENCE = 1.5, 100_000, 300
 
@@ -148,9 +150,3 @@ def asked(port, name):
             return asking.recv(512)[7] > 0
         except OSError:
             return False
-
-
-def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

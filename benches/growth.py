@@ -254,7 +254,7 @@ def stop(process):
     running.remove(process)
 
 
-def free_port(address):
+def free_port(address="127.0.0.1"):
     """A port that is free over UDP and TCP."""
     while True:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:

@@ -134,7 +134,7 @@ impl FleetSubject {
         Ok(found.rows.first().and_then(|row| serde_json::from_slice(&row.value).ok()))
     }
 
-    /// The nodes, page by page, and how many were left off. Whoever has the role of a sidecar writes what it likes there.
+    /// The nodes, page by page, and how many were left out. The entries are not trusted: a sidecar's role can write any.
     async fn nodes(&self, warnings: &mut Vec<String>) -> Result<(Vec<EtcdRow>, usize), EtcdError> {
         let mut request = RangeRequest { limit: PAGE, ..RangeRequest::of_prefix(self.keys.nodes()) };
         let (mut rows, mut seen) = (Vec::new(), 0);

@@ -1,5 +1,5 @@
-//! `PvtzdMinRevision`: a call waits until the node has what another node of the fleet has answered with
-//! `x-pvtzd-revision`. So whoever wrote at one node reads it at any other.
+//! `PvtzdMinRevision`: a call waits until the node has this revision, which another node of the fleet returned in
+//! `x-pvtzd-revision`. A client that writes at one node can then read its change at any other.
 
 use crate::api::{ApiError, Params};
 use crate::fleet::FleetWriter;

@@ -121,13 +121,13 @@ export function dialog(title, content, act, label = t('ok'), kind = 'main') {
   return node;
 }
 
-/** True while somebody is at work in a part of the page, by keyboard or with selected text: it is not to be drawn anew. */
+/** True while a part of the page has the focus or selected text: drawing it anew would destroy these. */
 export function inUse(node) {
   const chosen = getSelection();
   return node.contains(document.activeElement) || (chosen?.type === 'Range' && node.contains(chosen.anchorNode));
 }
 
-/** Does the work once nothing has asked for it for so many milliseconds. */
+/** A function that does the work once it has not been called for so many milliseconds. */
 export function later(milliseconds, work) {
   let timer = 0;
   return () => { clearTimeout(timer); timer = setTimeout(work, milliseconds); };
